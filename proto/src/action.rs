@@ -1,0 +1,189 @@
+//! Everything that can go out. The driver carries actions out in the order given.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::decision::{Reason, Role};
+use crate::id::{DomainId, Epoch, InstanceId, LinkId, NodeId, Priority, ReferenceId};
+use crate::time::Instant;
+use crate::wire::vrrp::Advertisement;
+
+/// One deed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send an Advertisement on the instance's interface, to its group or its unicast peers.
+    Advertise {
+        /// Whose.
+        instance: InstanceId,
+        /// What. Priority 0 resigns and passes a shut gate.
+        advertisement: Advertisement,
+    },
+    /// Tell the network where the domain's addresses live: `count` rounds of gratuitous ARP and
+    /// unsolicited NA for every address of its instances.
+    Announce {
+        /// Which domain.
+        domain: DomainId,
+        /// Rounds.
+        count: u8,
+    },
+    /// Send a heartbeat now.
+    SendBeat {
+        /// Over this link.
+        link: LinkId,
+        /// To this peer.
+        to: NodeId,
+        /// A [`crate::wire::heartbeat::Beat`], at most 1162 bytes.
+        bytes: Vec<u8>,
+    },
+    /// Send a lease message to a member: on every link to a peer, on the one connection to a witness.
+    /// Never to ourselves.
+    SendLease {
+        /// To whom.
+        to: NodeId,
+        /// A [`crate::wire::lease::Envelope`].
+        bytes: Vec<u8>,
+    },
+    /// Let frames for the domain's addresses pass until `until`, under `epoch`; answer with
+    /// [`crate::event::Event::GateWritten`]. Also moves the deadline of an open gate.
+    OpenGate {
+        /// Which domain.
+        domain: DomainId,
+        /// Under which epoch (R9).
+        epoch: Epoch,
+        /// Absolute, on this node's boot clock.
+        until: Instant,
+    },
+    /// Tombstone: shut, and never open again under `epoch` (R9); answer with
+    /// [`crate::event::Event::GateWritten`] once it has been read back.
+    ShutGate {
+        /// Which domain.
+        domain: DomainId,
+        /// The epoch that ends here.
+        epoch: Epoch,
+    },
+    /// Put the domain's addresses into the kernel; answer with [`crate::event::Event::AddressesDone`].
+    AddAddresses {
+        /// Which domain.
+        domain: DomainId,
+        /// Under which epoch.
+        epoch: Epoch,
+        /// Their `valid_lft`, whole seconds, at least 1; renewed by repeating the action.
+        lifetime_s: u32,
+    },
+    /// Take them out; answer with [`crate::event::Event::AddressesDone`]. Absent ones are no error.
+    RemoveAddresses {
+        /// Which domain.
+        domain: DomainId,
+        /// The epoch that ends here.
+        epoch: Epoch,
+    },
+    /// Run the gate's self-test; answer with [`crate::event::Event::GateTest`].
+    TestGate,
+    /// Ping a reference once; answer with [`crate::event::Event::Pinged`].
+    Ping {
+        /// Which one.
+        reference: ReferenceId,
+    },
+    /// Write the voter's record and fsync it (V6); answer with [`crate::event::Event::Persisted`].
+    Persist {
+        /// To name in the answer.
+        ticket: u64,
+        /// The whole of the voter's durable state; replaces the last.
+        bytes: Vec<u8>,
+    },
+    /// A domain changed its role: log, notify scripts, mail, metrics.
+    Transition(Transition),
+    /// A condition that an operator should know of began or ended.
+    Alert(Alert),
+    /// All is given up; the process may end.
+    Stopped,
+}
+
+/// The record of one change of role: the same feeds log, `why`, notify, mail and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// Which domain.
+    pub domain: DomainId,
+    /// From.
+    pub from: Role,
+    /// To.
+    pub to: Role,
+    /// The row of the decision table that did it.
+    pub reason: Reason,
+    /// The evidence in words: what was seen, with numbers.
+    pub evidence: String,
+    /// The epoch held after the change, if any.
+    pub epoch: Option<Epoch>,
+    /// The domain's priority as it stands.
+    pub priority: Priority,
+    /// When, on this node's boot clock.
+    pub at: Instant,
+}
+
+/// The begin or the end of an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// Which.
+    pub name: AlertName,
+    /// Where it concerns one domain.
+    pub domain: Option<DomainId>,
+    /// `true`: it began.
+    pub raised: bool,
+    /// What was seen.
+    pub evidence: String,
+}
+
+/// The names of alerts, stable for scripts and dashboards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlertName {
+    /// Advertisements are silent while a heartbeat link shows the peer MASTER (D1, S17).
+    VrrpSilent,
+    /// A heartbeat link to a peer is down while another lives.
+    LinkDown,
+    /// A peer is silent on every link.
+    PeerSilent,
+    /// No peer and no reference can be reached from here (D2).
+    Isolated,
+    /// Fewer references answer than are needed.
+    ReferencesLost,
+    /// Claimed while the peers were silent, with no authority to ask (D3).
+    ClaimedUnarbitrated,
+    /// No majority of voters answers (D4).
+    AuthorityUnreachable,
+    /// The lease ran out (D4, D5).
+    LeaseLost,
+    /// Two holders were seen (D7).
+    DualMaster,
+    /// A peer that claims MASTER does not hear us (D8).
+    DeafPeer,
+    /// The gate's self-test failed, or there is no gate (R14).
+    GateBroken,
+    /// A member speaks with another configuration digest (V9, S17).
+    ConfigMismatch,
+    /// The voter could not write its record (V6).
+    VoterDisk,
+    /// The addresses could not be set or removed.
+    AddressFailed,
+}
+
+impl AlertName {
+    /// The stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AlertName::VrrpSilent => "vrrp-silent",
+            AlertName::LinkDown => "link-down",
+            AlertName::PeerSilent => "peer-silent",
+            AlertName::Isolated => "isolated",
+            AlertName::ReferencesLost => "references-lost",
+            AlertName::ClaimedUnarbitrated => "claimed-unarbitrated",
+            AlertName::AuthorityUnreachable => "authority-unreachable",
+            AlertName::LeaseLost => "lease-lost",
+            AlertName::DualMaster => "dual-master",
+            AlertName::DeafPeer => "deaf-peer",
+            AlertName::GateBroken => "gate-broken",
+            AlertName::ConfigMismatch => "config-mismatch",
+            AlertName::VoterDisk => "voter-disk",
+            AlertName::AddressFailed => "address-failed",
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Everything that can come in. Each event goes to [`crate::node::Node::handle`] with the time at
+//! which it was taken from its queue.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::id::{DomainId, Epoch, InterfaceId, LinkId, NodeId, ReferenceId};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The deadline that [`crate::node::Node::next_deadline`] named has come (or nothing has).
+    Tick,
+    /// A VRRP packet (IP protocol 112).
+    VrrpReceived {
+        /// Where it came in.
+        interface: InterfaceId,
+        /// Source address of the IP header.
+        source: IpAddr,
+        /// Destination address of the IP header.
+        destination: IpAddr,
+        /// TTL or hop limit.
+        hop_limit: u8,
+        /// From the first octet of the VRRP header.
+        bytes: Vec<u8>,
+    },
+    /// A heartbeat, from a peer whose key has been proven.
+    BeatReceived {
+        /// The link it came over.
+        link: LinkId,
+        /// Who sent it.
+        from: NodeId,
+        /// A [`crate::wire::heartbeat::Beat`].
+        bytes: Vec<u8>,
+    },
+    /// A lease message, request or answer, from a member whose key has been proven.
+    LeaseReceived {
+        /// Who sent it.
+        from: NodeId,
+        /// A [`crate::wire::lease::Envelope`].
+        bytes: Vec<u8>,
+    },
+    /// An interface's state, at start and on each change.
+    Interface {
+        /// Which one.
+        interface: InterfaceId,
+        /// Present, administratively up and with carrier.
+        up: bool,
+        /// Its own addresses (not the virtual ones), primary first.
+        addresses: Vec<IpAddr>,
+    },
+    /// The gate carried out what [`crate::action::Action::OpenGate`] or `ShutGate` asked, and has read it back.
+    GateWritten {
+        /// Which domain.
+        domain: DomainId,
+        /// The epoch that the action named.
+        epoch: Epoch,
+        /// `true`: open until the deadline; `false`: shut.
+        open: bool,
+        /// Why it failed, if it did.
+        error: Option<String>,
+    },
+    /// The addresses of a domain are in the kernel, or gone from it.
+    AddressesDone {
+        /// Which domain.
+        domain: DomainId,
+        /// The epoch that the action named.
+        epoch: Epoch,
+        /// `true`: they are there; `false`: they are gone.
+        present: bool,
+        /// Why it failed, if it did.
+        error: Option<String>,
+    },
+    /// What the gate is, and whether its last self-test passed (R14).
+    GateTest {
+        /// How well it holds.
+        strength: GateStrength,
+        /// Why the test failed; empty means that it passed.
+        fault: String,
+    },
+    /// A reference's answer, or its absence.
+    Pinged {
+        /// Which one.
+        reference: ReferenceId,
+        /// The round trip; `None`: no answer within the timeout.
+        rtt: Option<Duration>,
+    },
+    /// The record of [`crate::action::Action::Persist`] is on disk, or is not.
+    Persisted {
+        /// The ticket of the action.
+        ticket: u64,
+        /// Why not.
+        error: Option<String>,
+    },
+    /// Somebody else's ARP or NA for one of our virtual addresses (D7).
+    ForeignClaim {
+        /// Whose address it is.
+        domain: DomainId,
+        /// The sender's hardware address.
+        mac: [u8; 6],
+    },
+    /// Give everything up in good order, then stop (SIGTERM; R8).
+    Stop,
+}
+
+/// How well the gate holds (safety.md, The gate).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GateStrength {
+    /// No gate at all.
+    None,
+    /// Means 3: address lifetimes, whole seconds, late by design. P1 is withdrawn.
+    Weak,
+    /// Means 1 or 2: the kernel refuses every frame from the deadline on.
+    Strong,
+}

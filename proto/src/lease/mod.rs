@@ -1,0 +1,2 @@
+//! The lease (skeleton).
+pub mod timing;

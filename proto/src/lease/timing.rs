@@ -1,0 +1,172 @@
+//! The lease's lengths and the formulas that tie them (safety.md, Time and parameters).
+//!
+//! What must stay true: the holder's last frame is gone by `t_send + (L_h + E_g)/(1−ρ) + E_tx`, which is
+//! before `t_send + L_a/(1+ρ)`, the earliest instant at which a voter may let another in.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::time::nanos;
+
+/// Parts per million.
+const PPM: u64 = 1_000_000;
+
+/// The lengths, as the operator chose them or by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTiming {
+    /// L_a: lease length at the voter.
+    pub lease: Duration,
+    /// L_max: the longest that any voter of the cluster grants; a restarted voter waits this long (V7).
+    pub lease_max: Duration,
+    /// ρ in parts per million: bound on |clock rate − 1|; 10 000 by default.
+    pub rate_error_ppm: u32,
+    /// E_tx: life of a frame behind the gate (queue, ring, switch).
+    pub transmit: Duration,
+    /// E_g: lateness of the gate.
+    pub gate: Duration,
+    /// H: hidden-freeze allowance, zero on metal.
+    pub hidden_freeze: Duration,
+    /// The longest round trip to a voter that the cluster is made for.
+    pub round_trip: Duration,
+}
+
+impl LeaseTiming {
+    /// The defaults of safety.md for a lease of `lease`: ρ = 1 %, E_tx = 20 ms, E_g = 0.1 ms, H = 0,
+    /// round trip 20 ms, L_max = L_a.
+    pub const fn for_lease(lease: Duration) -> Self {
+        LeaseTiming {
+            lease,
+            lease_max: lease,
+            rate_error_ppm: 10_000,
+            transmit: Duration::from_millis(20),
+            gate: Duration::from_micros(100),
+            hidden_freeze: Duration::ZERO,
+            round_trip: Duration::from_millis(20),
+        }
+    }
+
+    /// L_h = L_a·(1−ρ)/(1+ρ) − E_tx − E_g − H, or zero where that is negative.
+    pub fn holder_lease(&self) -> Duration {
+        let rho = u64::from(self.rate_error_ppm).min(PPM);
+        let scaled = u128::from(nanos(self.lease)) * u128::from(PPM - rho) / u128::from(PPM + rho);
+        let scaled = Duration::from_nanos(u64::try_from(scaled).unwrap_or(u64::MAX));
+        scaled.saturating_sub(self.transmit).saturating_sub(self.gate).saturating_sub(self.hidden_freeze)
+    }
+
+    /// R = L_a/5, how often the holder renews.
+    pub fn renewal_interval(&self) -> Duration {
+        self.lease / 5
+    }
+
+    #[allow(clippy::result_large_err, reason = "made once, when a configuration is read")]
+    /// Refuses lengths that do not fit each other; the message has the formula with the numbers in it.
+    pub fn check(&self) -> Result<(), TimingError> {
+        if self.rate_error_ppm > 200_000 {
+            return Err(TimingError::RateError { ppm: self.rate_error_ppm });
+        }
+        if self.lease > self.lease_max {
+            return Err(TimingError::LeaseAboveMax { lease: self.lease, lease_max: self.lease_max });
+        }
+        let holder = self.holder_lease();
+        let renewal = self.renewal_interval();
+        let room = holder.saturating_sub(self.round_trip) / 4;
+        if holder.is_zero() || renewal > room {
+            return Err(TimingError::LeaseTooShort { timing: *self, holder, renewal, room });
+        }
+        Ok(())
+    }
+}
+
+/// Lengths that do not fit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TimingError {
+    /// ρ beyond any clock.
+    #[error("rate error of {ppm} ppm: at most 200000 (20 %) can be covered")]
+    RateError {
+        /// As configured.
+        ppm: u32,
+    },
+    /// L_a > L_max.
+    #[error("lease L_a = {} is longer than the longest lease of the cluster, L_max = {}: raise L_max or lower L_a",
+        Millis(*lease), Millis(*lease_max))]
+    LeaseAboveMax {
+        /// L_a.
+        lease: Duration,
+        /// L_max.
+        lease_max: Duration,
+    },
+    /// R does not fit in a quarter of what the holder has.
+    #[error("lease too short: R = L_a/5 = {} must be at most (L_h - RTT)/4 = ({} - {})/4 = {}, where \
+        L_h = L_a*(1-rho)/(1+rho) - E_tx - E_g - H = {}*(1-{rho})/(1+{rho}) - {} - {} - {} = {}: lengthen the lease, \
+        or lower E_tx, H or the round trip",
+        Millis(*renewal), Millis(*holder), Millis(timing.round_trip), Millis(*room), Millis(timing.lease),
+        Millis(timing.transmit), Millis(timing.gate), Millis(timing.hidden_freeze), Millis(*holder),
+        rho = Ppm(timing.rate_error_ppm))]
+    LeaseTooShort {
+        /// The lengths.
+        timing: LeaseTiming,
+        /// L_h.
+        holder: Duration,
+        /// R.
+        renewal: Duration,
+        /// (L_h − RTT)/4.
+        room: Duration,
+    },
+}
+
+/// A duration in milliseconds with what is needed of three decimals.
+pub struct Millis(pub Duration);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        match micros % 1000 {
+            0 => write!(f, "{} ms", micros / 1000),
+            rest if rest % 100 == 0 => write!(f, "{}.{} ms", micros / 1000, rest / 100),
+            rest => write!(f, "{}.{rest:03} ms", micros / 1000),
+        }
+    }
+}
+
+/// Parts per million as a plain fraction.
+struct Ppm(u32);
+
+impl fmt::Display for Ppm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", u64::from(self.0) / PPM, u64::from(self.0) % PPM)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn a_second_leaves_the_holder_the_960_ms_of_the_table() {
+        let timing = LeaseTiming::for_lease(Duration::from_secs(1));
+        assert_eq!(timing.holder_lease().as_millis(), 960);
+        assert_eq!(timing.check(), Ok(()));
+    }
+
+    #[test]
+    fn the_fast_lease_of_300_ms_fits_and_100_ms_does_not() {
+        assert_eq!(LeaseTiming::for_lease(Duration::from_millis(300)).check(), Ok(()));
+        let error = LeaseTiming::for_lease(Duration::from_millis(100)).check().unwrap_err().to_string();
+        assert!(error.contains("R = L_a/5 = 20 ms") && error.contains("100 ms*(1-0.010000)"), "{error}");
+    }
+
+    #[test]
+    fn the_last_frame_is_gone_before_a_voter_lets_another_in() {
+        for lease_ms in [300, 500, 1000, 5000] {
+            for ppm in [0, 100, 10_000, 50_000] {
+                let mut t = LeaseTiming::for_lease(Duration::from_millis(lease_ms));
+                t.rate_error_ppm = ppm;
+                let rho = f64::from(ppm) / 1e6;
+                let last_frame = (t.holder_lease() + t.gate).as_secs_f64() / (1.0 - rho) + t.transmit.as_secs_f64();
+                let free = t.lease.as_secs_f64() / (1.0 + rho);
+                assert!(last_frame <= free + 1e-9, "L_a {lease_ms} ms, rho {rho}: {last_frame} > {free}");
+            }
+        }
+    }
+}

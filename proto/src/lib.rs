@@ -1,0 +1,19 @@
+//! keepone's core: wire formats, pure machines, one decision.
+//!
+//! No clock, socket, random number, thread or hash-ordered map: events come in with their time,
+//! actions go out. The same code runs in the agent, in the simulator and under tests.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+extern crate alloc;
+
+pub mod action;
+pub mod decision;
+pub mod event;
+pub mod id;
+pub mod lease;
+pub mod settings;
+pub mod time;
+pub mod vrrp;
+pub mod wire;

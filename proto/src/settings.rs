@@ -1,0 +1,192 @@
+//! What a node is told at its start: value types only, made by the agent from the configuration.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::id::{ClusterId, ConfigDigest, DomainId, InterfaceId, LinkId, NodeId, Priority, Vrid};
+use crate::lease::timing::LeaseTiming;
+
+/// Everything that [`crate::node::Node`] knows before the first event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// This node.
+    pub node: NodeId,
+    /// What all voters must agree on (V9).
+    pub digest: ConfigDigest,
+    /// Seed of the back-off jitter (R13); any number, different on each node.
+    pub seed: u64,
+    /// Period and misses of the heartbeat.
+    pub heartbeat: HeartbeatSettings,
+    /// The other agents, and the links on which each is reached.
+    pub peers: Vec<PeerSettings>,
+    /// Interfaces that instances live on or track.
+    pub interfaces: Vec<InterfaceSettings>,
+    /// All virtual routers.
+    pub instances: Vec<InstanceSettings>,
+    /// All fencing domains; each instance is in exactly one.
+    pub domains: Vec<DomainSettings>,
+    /// Reference addresses.
+    pub references: ReferenceSettings,
+    /// Announcements after an address has moved.
+    pub announce: AnnounceSettings,
+    /// How long addresses stay after a lapse (R5); zero and up, 1 s by default.
+    pub grace: Duration,
+    /// With an authority but a gate that can't hold it (means 3, `weak`, or none): claim all the same?
+    /// Off unless the operator says so (R14).
+    pub claim_without_gate: bool,
+}
+
+/// Period and misses (safety.md T: h, m).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeartbeatSettings {
+    /// h: one beat on each link and to each peer, 100 ms by default.
+    pub period: Duration,
+    /// m: a peer that is silent for m·h on all links is silent, 3 by default.
+    pub misses: u32,
+}
+
+impl HeartbeatSettings {
+    /// m·h, after which a silent peer counts as silent.
+    pub fn silence(&self) -> Duration {
+        self.period.saturating_mul(self.misses)
+    }
+}
+
+/// Another agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSettings {
+    /// Its id.
+    pub node: NodeId,
+    /// The links to it, at least one.
+    pub links: Vec<LinkId>,
+}
+
+/// A network interface by name; the agent finds the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceSettings {
+    /// The kernel's name for it.
+    pub name: String,
+}
+
+/// One virtual router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceSettings {
+    /// The operator's name for it.
+    pub name: String,
+    /// Where it advertises.
+    pub interface: InterfaceId,
+    /// Its VRID.
+    pub vrid: Vrid,
+    /// VRRP version of its Advertisements.
+    pub version: VrrpVersion,
+    /// Whether they travel over IPv6 (then the version is 3).
+    pub ipv6: bool,
+    /// Base priority, 1..=255.
+    pub priority: Priority,
+    /// Advertisement_Interval (v3: 10 ms to 40.95 s; v2: whole seconds, 1 to 255).
+    pub advert_int: Duration,
+    /// Preempt_Mode.
+    pub preempt: bool,
+    /// How long a lower Master is tolerated before it is preempted, 0 s to 1000 s.
+    pub preempt_delay: Duration,
+    /// The addresses that Advertisements carry, in the configured order.
+    pub addresses: Vec<IpAddr>,
+    /// Password of VRRPv2's simple authentication, padded with zeros; `None` is no authentication.
+    pub auth_pass: Option<[u8; 8]>,
+    /// `Some`: unicast to these instead of multicast.
+    pub unicast_peers: Option<Vec<IpAddr>>,
+    /// Interfaces whose loss is a fault (no weight), or moves the priority by the weight.
+    pub track: Vec<TrackInterface>,
+}
+
+/// `track_interface`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrackInterface {
+    /// Which one.
+    pub interface: InterfaceId,
+    /// 0: its loss is a FAULT. Above 0: added to the priority while it is up; below 0: while it is down.
+    pub weight: i16,
+}
+
+/// Version of a virtual router's Advertisements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum VrrpVersion {
+    /// RFC 3768.
+    V2,
+    /// RFC 9568.
+    V3,
+}
+
+/// A fencing domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainSettings {
+    /// Hash of the name.
+    pub id: DomainId,
+    /// The sync group's or the instance's name.
+    pub name: String,
+    /// Its instances: places in [`Settings::instances`].
+    pub instances: Vec<crate::id::InstanceId>,
+    /// Who says yes or no.
+    pub authority: Authority,
+}
+
+/// Who decides which node may hold a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authority {
+    /// Nobody: VRRP's own election, plus heartbeats and references (P2).
+    None,
+    /// A strict majority of the voters (P1).
+    Quorum(QuorumSettings),
+}
+
+/// The voter set and the lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuorumSettings {
+    /// All voters in ascending order: nodes and witnesses.
+    pub voters: Vec<NodeId>,
+    /// The lease's lengths and margins.
+    pub timing: LeaseTiming,
+}
+
+impl QuorumSettings {
+    /// q: how many voters are a strict majority.
+    pub fn majority(&self) -> usize {
+        self.voters.len() / 2 + 1
+    }
+}
+
+/// Reference addresses (D2) and their hysteresis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferenceSettings {
+    /// The addresses to ping; none configured: the rule is off.
+    pub targets: Vec<IpAddr>,
+    /// k: how many must answer for the references to be reachable, at least 1.
+    pub need: u16,
+    /// Between two pings of one target.
+    pub interval: Duration,
+    /// How long an answer may take, at most `interval`.
+    pub timeout: Duration,
+    /// Answers in a row until a target is up.
+    pub rise: u8,
+    /// Losses in a row until it is down.
+    pub fall: u8,
+}
+
+/// How often the network is told where an address lives (D10).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnounceSettings {
+    /// Frames in the burst on becoming Master, 5 by default.
+    pub burst: u8,
+    /// Later rounds, counted from the burst: 1 s, 2 s, 4 s by default.
+    pub again: Vec<Duration>,
+}
+
+impl Default for AnnounceSettings {
+    fn default() -> Self {
+        AnnounceSettings { burst: 5, again: [1, 2, 4].into_iter().map(Duration::from_secs).collect() }
+    }
+}

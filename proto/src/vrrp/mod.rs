@@ -1,0 +1,1 @@
+//! The VRRP machine (skeleton).
