@@ -1,5 +1,6 @@
 //! Wire formats. The contract: `parse` never panics, whatever the bytes, and `parse(emit(x)) == x`.
 
+pub mod heartbeat;
 pub mod lease;
 pub mod vrrp;
 
