@@ -16,8 +16,13 @@
 //!
 //! Nothing here depends on message delay, clock offsets, or who is paused where.
 
+mod farewell;
+pub mod grant;
+pub mod holder;
 pub mod record;
 pub mod timing;
+mod track;
+pub mod unarbitrated;
 pub mod voter;
 
 use crate::id::{ClusterId, ConfigDigest, hash_name};
