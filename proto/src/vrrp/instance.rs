@@ -22,6 +22,8 @@
 //!   owner. The same reason; RFC 9568, 7.1, leaves it open.
 //! - The owner (priority 255) reads Advertisements, where 7.1 of both discards them: a rival holder is
 //!   what we exist to notice.
+//! - A Backup whose timer ran out, but who was not made Master, and who then hears a lower Master waits one
+//!   Master_Down_Interval more: that one shall have its time to hand over, too.
 //! - v2: a Master answers a lower Advertisement as RFC 9568 does, where RFC 3768, 6.4.3, keeps silent:
 //!   the answer moves learning bridges back and ends the rival's mastership sooner.
 
@@ -30,6 +32,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+pub use super::output::{Discard, Election, MasterSeen, Output};
 use super::params::{Params, master_down_interval, skew_time};
 use crate::id::Priority;
 use crate::settings::VrrpVersion;
@@ -79,108 +82,6 @@ pub struct LowerMaster {
     heard_at: Instant,
     /// End of preempt_delay; `None` once it has passed.
     delay_until: Option<Instant>,
-}
-
-/// The last Master heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MasterSeen {
-    /// Its primary address.
-    pub address: IpAddr,
-    /// Its priority, 1..=255.
-    pub priority: Priority,
-    /// When its last Advertisement came.
-    pub at: Instant,
-    /// The interval that it advertised.
-    pub advert_int: Duration,
-}
-
-/// What a Backup's timers say about the mastership.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Election {
-    /// A Master is there, or may still be; also the answer of one who is no Backup.
-    Lost,
-    /// A lower Master is there, and may be asked to hand over. One who never does becomes `Won` when
-    /// the timer has run out, which nothing that it says restarts.
-    Preempts,
-    /// The timer ran out: by RFC 9568, 6.4.2, we would be Master now.
-    Won,
-}
-
-/// What a machine tells its caller, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Send this now.
-    Advertise(Advertisement),
-    /// We are Master, and this Advertisement says that its sender should be: by RFC 9568, 6.4.3, we
-    /// would be Backup now. Call [`Instance::resign`] to follow it.
-    HigherSeen {
-        /// The better one.
-        from: IpAddr,
-        /// Its priority.
-        priority: Priority,
-    },
-    /// We are Master, and one who should not be believes to be, too: announce the addresses again, since
-    /// the network may have learnt them from it.
-    LowerSeen {
-        /// The rival.
-        from: IpAddr,
-        /// Its priority.
-        priority: Priority,
-    },
-    /// v2: the sender's interval is not ours. Its packet counted all the same.
-    IntervalMismatch {
-        /// The sender.
-        from: IpAddr,
-        /// Its interval.
-        found: Duration,
-        /// Ours.
-        wanted: Duration,
-    },
-    /// The sender's virtual addresses are not ours (their order does not matter). Its packet counted all
-    /// the same.
-    AddressListMismatch {
-        /// The sender.
-        from: IpAddr,
-        /// Its addresses.
-        found: Vec<IpAddr>,
-    },
-    /// The packet is not for this instance, and was discarded.
-    Discarded {
-        /// The sender.
-        from: IpAddr,
-        /// Why.
-        why: Discard,
-    },
-}
-
-/// Why an Advertisement was discarded. RFC 9568, 7.1; RFC 3768, 7.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Discard {
-    /// Another virtual router.
-    #[error("virtual router id {found}, not {wanted}: another virtual router on this network")]
-    Vrid {
-        /// As received.
-        found: u8,
-        /// Ours.
-        wanted: u8,
-    },
-    /// The other version.
-    #[error("VRRP {found:?}, not {wanted:?}: set one version on all routers")]
-    Version {
-        /// As received.
-        found: VrrpVersion,
-        /// Ours.
-        wanted: VrrpVersion,
-    },
-    /// The other family's virtual router of the same VRID.
-    #[error("an advertisement of the other address family: it belongs to another virtual router")]
-    Family,
-    /// v2: another password, one where we have none, or none where we have one.
-    #[error("authentication differs from ours: set the same auth_type and auth_pass on all routers")]
-    Authentication,
-    /// Our own, looped back; or somebody has taken our primary address.
-    #[error("sent from our own address: looped back, or another host uses the address")]
-    OwnAddress,
 }
 
 impl Instance {

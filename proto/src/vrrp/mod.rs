@@ -19,4 +19,5 @@
 //! ```
 
 pub mod instance;
+pub mod output;
 pub mod params;

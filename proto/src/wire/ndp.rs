@@ -278,6 +278,8 @@ mod tests {
             target_link_layer_address(Reader::new(&[14, 2, 0, 0, 0, 0, 0, 0])),
             Err(DecodeError::OptionLength { kind: 14, units: 2, have: 8 })
         );
+        let two_addresses = [2, 1, 1, 2, 3, 4, 5, 6, 2, 1, 9, 9, 9, 9, 9, 9];
+        assert_eq!(target_link_layer_address(Reader::new(&two_addresses)), Ok(Some([1, 2, 3, 4, 5, 6])), "the first");
         let nonce_then_address = [14, 1, 0, 0, 0, 0, 0, 0, 2, 1, 1, 2, 3, 4, 5, 6];
         assert_eq!(target_link_layer_address(Reader::new(&nonce_then_address)), Ok(Some([1, 2, 3, 4, 5, 6])));
     }

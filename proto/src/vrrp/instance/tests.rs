@@ -5,6 +5,9 @@ use crate::id::Vrid;
 use alloc::vec;
 use core::net::Ipv4Addr;
 
+mod receiving;
+mod version_2;
+
 const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 const BELOW: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const ABOVE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3));
@@ -192,6 +195,11 @@ mod backup {
         assert_eq!(down_at(&instance), at(1325));
         hear(&mut instance, at(1100), 0);
         assert_eq!(down_at(&instance), at(1125), "the skew time is of the learnt interval, too");
+    }
+
+    #[test]
+    fn a_shut_down_backup_says_nothing() {
+        let mut instance = backup(params());
         assert_eq!(instance.shutdown(), vec![]);
         assert_eq!(instance.state(), State::Initialize);
     }
@@ -245,6 +253,17 @@ mod preemption {
         assert_eq!((instance.election(at(5000)), down_at(&instance)), (Election::Preempts, at(8250)));
         hear(&mut instance, at(8000), 100);
         assert_eq!(instance.election(at(8250)), Election::Won);
+    }
+
+    #[test]
+    fn a_lower_master_that_comes_back_after_a_silence_is_a_new_one() {
+        let mut instance = backup(Params { preempt_delay: ms(2000), ..params() });
+        hear(&mut instance, at(1000), 100);
+        instance.on_timer(at(4250));
+        assert_eq!(instance.election(at(4250)), Election::Won);
+        hear(&mut instance, at(9000), 100);
+        assert_eq!(instance.election(at(10_999)), Election::Lost, "the delay began anew");
+        assert_eq!(instance.election(at(11_000)), Election::Preempts);
     }
 
     #[test]
@@ -459,121 +478,5 @@ mod master {
         let before = instance.clone();
         assert_eq!(instance.become_master(at(10_500)), vec![]);
         assert_eq!(instance, before);
-    }
-}
-
-mod receiving {
-    use super::*;
-
-    /// What is discarded in each state, and leaves the machine as it was.
-    fn discarded(params: Params, from: IpAddr, change: fn(&mut Advertisement), why: Discard) {
-        for mut instance in [backup(params.clone()), master(params)] {
-            for priority in [0, 100, 192, 255] {
-                let mut advert = advert(&instance, priority);
-                change(&mut advert);
-                let before = instance.clone();
-                let outputs = instance.on_advertisement(at(10_400), from, OWN, &advert);
-                assert_eq!(outputs, vec![Output::Discarded { from, why }]);
-                assert_eq!(instance, before);
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_not_for_this_router_touches_no_timer() {
-        let other = Discard::Vrid { found: 52, wanted: 51 };
-        discarded(params(), ABOVE, |a| a.vrid = Vrid::new(52).unwrap(), other);
-        let (v2_, v3) = (VrrpVersion::V2, VrrpVersion::V3);
-        discarded(params(), ABOVE, |a| a.version = VrrpVersion::V2, Discard::Version { found: v2_, wanted: v3 });
-        discarded(v2(), ABOVE, |a| a.version = VrrpVersion::V3, Discard::Version { found: v3, wanted: v2_ });
-        discarded(params(), IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]), |_| (), Discard::Family);
-        discarded(params(), OWN, |_| (), Discard::OwnAddress);
-    }
-
-    #[test]
-    fn a_v2_packet_with_another_password_touches_no_timer() {
-        let secret = Params { auth_pass: Some(*b"secret\0\0"), ..v2() };
-        discarded(secret.clone(), ABOVE, |a| a.auth_pass = Some(*b"public\0\0"), Discard::Authentication);
-        discarded(secret, ABOVE, |a| a.auth_pass = None, Discard::Authentication);
-        discarded(v2(), ABOVE, |a| a.auth_pass = Some(*b"public\0\0"), Discard::Authentication);
-    }
-
-    #[test]
-    fn a_password_is_without_meaning_in_v3() {
-        let mut instance = backup(Params { auth_pass: Some([1; 8]), ..params() });
-        assert_eq!(instance.advertisement().auth_pass, None);
-        assert_eq!(hear(&mut instance, at(1000), 200), vec![]);
-    }
-
-    #[test]
-    fn other_addresses_are_reported_and_count_as_life() {
-        let mut instance = backup(params());
-        let other = Advertisement { addresses: vec![VIP, ABOVE], ..advert(&instance, 200) };
-        let outputs = instance.on_advertisement(at(3000), ABOVE, OWN, &other);
-        assert_eq!(outputs, vec![Output::AddressListMismatch { from: ABOVE, found: vec![VIP, ABOVE] }]);
-        assert_eq!(down_at(&instance), at(6250));
-    }
-
-    #[test]
-    fn the_same_addresses_in_another_order_are_the_same() {
-        let mut instance = backup(Params { addresses: vec![VIP, ABOVE], ..params() });
-        let other = Advertisement { addresses: vec![ABOVE, VIP], ..advert(&instance, 200) };
-        assert_eq!(instance.on_advertisement(at(3000), ABOVE, OWN, &other), vec![]);
-    }
-
-    #[test]
-    fn two_owners_notice_each_other() {
-        let mut instance = master(Params { priority: Priority::OWNER, ..params() });
-        assert!(matches!(hear(&mut instance, at(10_400), 255)[..], [Output::HigherSeen { .. }]));
-        let rival = advert(&instance, 255);
-        let outputs = instance.on_advertisement(at(10_800), BELOW, OWN, &rival);
-        assert!(matches!(outputs[..], [Output::Advertise(_), Output::LowerSeen { .. }]), "{outputs:?}");
-    }
-}
-
-mod version_2 {
-    use super::*;
-
-    #[test]
-    fn the_skew_of_v2_does_not_depend_on_the_interval() {
-        let mut instance = backup(Params { advert_int: ms(10_000), ..v2() });
-        assert_eq!(down_at(&instance), at(30_250));
-        hear(&mut instance, at(1000), 0);
-        assert_eq!(down_at(&instance), at(1250));
-    }
-
-    #[test]
-    fn another_interval_is_reported_and_counts_as_life() {
-        for (theirs, down) in [(5000, 3000 + 15_250), (1000, 3000 + 6250)] {
-            let mut instance = backup(Params { advert_int: ms(2000), ..v2() });
-            let advert = Advertisement { advert_int: ms(theirs), ..advert(&instance, 200) };
-            let outputs = instance.on_advertisement(at(3000), ABOVE, OWN, &advert);
-            let wanted = Output::IntervalMismatch { from: ABOVE, found: ms(theirs), wanted: ms(2000) };
-            assert_eq!(outputs, vec![wanted]);
-            assert_eq!(down_at(&instance), at(down), "the longer of the two keeps a slow Master alive");
-        }
-    }
-
-    #[test]
-    fn a_master_of_v2_reports_a_better_one_of_another_interval_instead_of_ignoring_it() {
-        let mut instance = master(v2());
-        let advert = Advertisement { advert_int: ms(2000), ..advert(&instance, 200) };
-        let outputs = instance.on_advertisement(at(10_400), ABOVE, OWN, &advert);
-        assert!(matches!(outputs[..], [Output::HigherSeen { .. }, Output::IntervalMismatch { .. }]), "{outputs:?}");
-    }
-
-    #[test]
-    fn a_master_of_v2_asserts_itself_against_a_lower_one() {
-        let mut instance = master(v2());
-        let outputs = hear(&mut instance, at(10_400), 100);
-        assert!(matches!(outputs[..], [Output::Advertise(_), Output::LowerSeen { .. }]), "{outputs:?}");
-    }
-
-    #[test]
-    fn the_right_password_is_accepted_and_sent() {
-        let mut instance = backup(Params { auth_pass: Some(*b"secret\0\0"), ..v2() });
-        assert_eq!(hear(&mut instance, at(3000), 200), vec![]);
-        assert_eq!(down_at(&instance), at(6250));
-        assert_eq!(instance.resignation().auth_pass, Some(*b"secret\0\0"));
     }
 }
