@@ -69,6 +69,29 @@ fn a_v3_packet_over_ipv6_always_has_the_pseudo_header() {
     assert_eq!(refused, Err(DecodeError::Checksum { found: sum, wanted: 0xd2e5 }));
 }
 
+/// What a keepalived 2.2.7 sends, octet for octet from the first of the VRRP header: v3 with the
+/// pseudo-header, v2 with `auth_type PASS`, IPv6, and the resignation of each IPv4 one.
+#[test]
+fn what_keepalived_sends_is_understood() {
+    let source = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+    let of = |bytes: &[u8]| parse(bytes, source, GROUP, 255, false);
+    assert_eq!(of(&[0x31, 51, 100, 1, 0, 0x64, 0xbd, 0xd4, 192, 0, 2, 1]), Ok(v3()));
+    let resigned = Advertisement { priority: Priority::RESIGN, ..v3() };
+    assert_eq!(of(&[0x31, 51, 0, 1, 0, 0x64, 0x21, 0xd5, 192, 0, 2, 1]), Ok(resigned));
+    assert_eq!(of(&V2_SIMPLE), Ok(v2()));
+    let mut resignation = V2_SIMPLE;
+    resignation[2] = 0;
+    resignation[6..8].copy_from_slice(&[0xb9, 0x66]);
+    assert_eq!(of(&resignation), Ok(Advertisement { priority: Priority::RESIGN, ..v2() }));
+
+    let source = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0x847d, 0xaaff, 0xfeae, 0x4327));
+    let mut bytes = vec![0x31, 51, 100, 1, 0, 0x64, 0xfc, 0x23];
+    let address = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x51);
+    bytes.extend(address.octets());
+    let wanted = Advertisement { addresses: vec![address.into()], ..v3() };
+    assert_eq!(parse(&bytes, source, GROUP6, 255, false), Ok(wanted));
+}
+
 #[test]
 fn the_pseudo_header_binds_the_addresses_of_the_ip_header() {
     let elsewhere = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
