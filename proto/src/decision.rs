@@ -8,6 +8,7 @@ use core::fmt;
 
 use crate::lease::grant::Grant;
 use crate::lease::holder::Lease;
+pub use crate::vrrp::output::Election;
 
 /// Whether this node can serve, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,17 +51,6 @@ pub enum Peers {
     RivalYields,
     /// One that is heard is Master beside us, and we are the one to yield (D5, D7, D8).
     RivalWins,
-}
-
-/// What the election says (VRRP's timers, and D0).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Election {
-    /// Somebody better is there, or its time is not up.
-    Lost,
-    /// Nobody better is there.
-    Won,
-    /// A worse Master is there, and may be preempted.
-    Preempts,
 }
 
 /// The evidence, folded.

@@ -20,7 +20,10 @@ pub struct ReferenceMachine {
 #[derive(Debug, Clone, Copy)]
 struct Target {
     up: bool,
+    /// Whether it has ever answered.
     ever: bool,
+    /// Whether any ping of it has ended, in an answer or a timeout.
+    known: bool,
     /// Answers (while down) or losses (while up) in a row.
     streak: u8,
     ping_at: Instant,
@@ -29,8 +32,11 @@ struct Target {
 impl ReferenceMachine {
     /// Pings begin at once.
     pub fn new(settings: ReferenceSettings, now: Instant) -> Self {
-        let targets =
-            settings.targets.iter().map(|_| Target { up: false, ever: false, streak: 0, ping_at: now }).collect();
+        let targets = settings
+            .targets
+            .iter()
+            .map(|_| Target { up: false, ever: false, known: false, streak: 0, ping_at: now })
+            .collect();
         ReferenceMachine { settings, targets }
     }
 
@@ -54,6 +60,7 @@ impl ReferenceMachine {
     /// A target answered, or did not within its timeout.
     pub fn on_ping(&mut self, id: ReferenceId, answered: bool) {
         let Some(target) = self.targets.get_mut(usize::from(id.0)) else { return };
+        target.known = true;
         if target.up == answered {
             target.streak = 0;
             return;
@@ -64,6 +71,11 @@ impl ReferenceMachine {
         if target.streak >= need || (answered && !target.ever) {
             *target = Target { up: answered, ever: target.ever || answered, streak: 0, ..*target };
         }
+    }
+
+    /// Whether every target has answered or timed out at least once.
+    pub fn is_known(&self) -> bool {
+        self.targets.iter().all(|target| target.known)
     }
 
     /// How many answer, of how many.

@@ -24,8 +24,9 @@ pub struct Peer {
     started: Instant,
     incarnation: Option<Incarnation>,
     retired: Vec<Incarnation>,
-    /// When the present incarnation was first heard.
-    first_heard: Option<Instant>,
+    /// When the present incarnation was first heard, or was heard again after a silence: what it hears of
+    /// us is judged from then on.
+    heard_since: Option<Instant>,
     said: Option<Said>,
 }
 
@@ -58,7 +59,7 @@ impl Peer {
             started: now,
             incarnation: None,
             retired: Vec::new(),
-            first_heard: None,
+            heard_since: None,
             said: None,
         }
     }
@@ -90,12 +91,14 @@ impl Peer {
             }
             self.links.values_mut().for_each(Link::peer_restarted);
             self.said = None;
-            self.first_heard = Some(now);
         }
         let limit = self.settings.silence();
         let Some(link) = self.links.get_mut(&link) else { return nothing };
         let freshness = link.on_beat(now, beat.seq, beat.echo, limit);
         if freshness == Freshness::Fresh {
+            if restarted || returned || self.heard_since.is_none() {
+                self.heard_since = Some(now);
+            }
             self.take(now, beat);
         }
         Heard { freshness, restarted, returned: returned && freshness == Freshness::Fresh }
@@ -140,8 +143,8 @@ impl Peer {
 
     /// From when on the peer is known not to hear us (D8): (m+1)·h after the last sign that it does.
     pub fn deaf_at(&self) -> Option<Instant> {
-        let sign = self.links.values().filter_map(Link::hears_us_at).max().or(self.first_heard)?;
-        Some(sign + self.settings.silence() + self.settings.period)
+        let sign = self.links.values().filter_map(Link::hears_us_at).max();
+        Some(sign.max(self.heard_since)? + self.settings.silence() + self.settings.period)
     }
 
     /// It is heard, and its echoes show that it does not hear us (D8).
@@ -152,6 +155,11 @@ impl Peer {
     /// What it last said of a domain.
     pub fn domain(&self, id: DomainId) -> Option<&DomainBeat> {
         self.said.as_ref()?.domains.get(&id).map(|(domain, _)| domain)
+    }
+
+    /// When it last spoke of a domain.
+    pub fn spoke_at(&self, id: DomainId) -> Option<Instant> {
+        self.said.as_ref()?.domains.get(&id).map(|(_, at)| *at)
     }
 
     /// How long it has been Master of a domain by now, by its own count.

@@ -173,7 +173,17 @@ impl Holder {
         self.voters.values().filter(|track| track.answered_within(now, self.patience())).count()
     }
 
-    /// The epoch under which something is held or was, until the lapse is cleared.
+    /// q.
+    pub fn majority(&self) -> usize {
+        self.quorum.majority()
+    }
+
+    /// Whether some voter has yet to hear that an epoch is over.
+    pub fn is_saying_farewell(&self) -> bool {
+        !self.farewells.is_empty()
+    }
+
+    /// The epoch that is held.
     pub fn epoch(&self) -> Option<Epoch> {
         match self.phase {
             Phase::Held { epoch, .. } => Some(epoch),

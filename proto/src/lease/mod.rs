@@ -16,6 +16,7 @@
 //!
 //! Nothing here depends on message delay, clock offsets, or who is paused where.
 
+pub mod authority;
 mod farewell;
 pub mod grant;
 pub mod holder;
