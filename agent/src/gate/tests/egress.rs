@@ -1,0 +1,201 @@
+//! What leaves: raw frames in every form that can name the VIP.
+
+use super::world::{Raw, mac};
+use super::*;
+
+/// Ethernet frame.
+fn ether(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    let mut frame = [mac(9, 2), mac(9, 1)].concat();
+    frame.extend(ether_type.to_be_bytes());
+    frame.extend(payload);
+    frame.resize(frame.len().max(60), 0);
+    frame
+}
+
+fn arp(operation: u16, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let mut payload = vec![0, 1, 8, 0, 6, 4];
+    payload.extend(operation.to_be_bytes());
+    payload.extend(mac(9, 1));
+    payload.extend(sender);
+    payload.extend([0; 6]);
+    payload.extend(target);
+    payload
+}
+
+/// IPv4 with as many words of options as asked.
+fn ipv4(protocol: u8, source: [u8; 4], options: u8, payload: &[u8]) -> Vec<u8> {
+    let header = 20 + 4 * options;
+    let mut packet = vec![0x40 | (header / 4), 0, 0, header + payload.len() as u8, 0, 0, 0, 0, 255, protocol, 0, 0];
+    packet.extend(source);
+    packet.extend([224, 0, 0, 18]);
+    packet.resize(header.into(), 1);
+    packet.extend(payload);
+    packet
+}
+
+fn ipv6(next: u8, source: [u8; 16], payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0, 0, payload.len() as u8, next, 255];
+    packet.extend(source);
+    packet.extend("ff02::12".parse::<Ipv6Addr>().unwrap().octets());
+    packet.extend(payload);
+    packet
+}
+
+/// Neighbor Advertisement or Solicitation.
+fn nd(kind: u8, target: [u8; 16]) -> Vec<u8> {
+    [&[kind, 0, 0, 0, 0x20, 0, 0, 0], target.as_slice()].concat()
+}
+
+/// An Advertisement.
+fn vrrp(version_type: u8, vrid: u8, priority: u8) -> [u8; 8] {
+    [version_type, vrid, priority, 0, 0, 100, 0, 0]
+}
+
+const OWN4: [u8; 4] = [10, 9, 0, 1];
+const OWN6: [u8; 16] = [0xfd, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/// Every row: what it is, the frame, and whether a shut gate lets it pass.
+fn matrix() -> Vec<(&'static str, Vec<u8>, bool)> {
+    let (vip4, vip6) = (VIP4.octets(), VIP6.octets());
+    let untagged: Vec<(&str, u16, Vec<u8>, bool)> = vec![
+        ("ARP reply of the VIP", 0x0806, arp(2, vip4, OWN4), false),
+        ("gratuitous ARP request of the VIP", 0x0806, arp(1, vip4, vip4), false),
+        ("ARP request for the VIP by a BACKUP", 0x0806, arp(1, OWN4, vip4), true),
+        ("ARP probe for the VIP (RFC 5227)", 0x0806, arp(1, [0; 4], vip4), true),
+        ("ARP of the node itself", 0x0806, arp(2, OWN4, OWN4), true),
+        ("IPv4 from the VIP", 0x0800, ipv4(17, vip4, 0, &[0; 8]), false),
+        ("IPv4 from the VIP with options", 0x0800, ipv4(17, vip4, 3, &[0; 8]), false),
+        ("IPv4 from the node", 0x0800, ipv4(17, OWN4, 0, &[0; 8]), true),
+        ("Advertisement v2", 0x0800, ipv4(112, OWN4, 0, &vrrp(0x21, VRID, 100)), false),
+        ("Advertisement v3", 0x0800, ipv4(112, OWN4, 0, &vrrp(0x31, VRID, 1)), false),
+        ("Advertisement behind IP options", 0x0800, ipv4(112, OWN4, 2, &vrrp(0x31, VRID, 255)), false),
+        ("resignation", 0x0800, ipv4(112, OWN4, 0, &vrrp(0x31, VRID, 0)), true),
+        ("resignation from the VIP itself", 0x0800, ipv4(112, vip4, 0, &vrrp(0x31, VRID, 0)), false),
+        ("Advertisement of a foreign VRID", 0x0800, ipv4(112, OWN4, 0, &vrrp(0x31, 52, 100)), true),
+        ("IPv6 from the VIP", 0x86dd, ipv6(17, vip6, &[0; 8]), false),
+        ("IPv6 from the node", 0x86dd, ipv6(17, OWN6, &[0; 8]), true),
+        ("unsolicited NA for the VIP", 0x86dd, ipv6(58, OWN6, &nd(136, vip6)), false),
+        ("NA for the node", 0x86dd, ipv6(58, OWN6, &nd(136, OWN6)), true),
+        ("NS for the VIP", 0x86dd, ipv6(58, OWN6, &nd(135, vip6)), true),
+        ("IPv6 Advertisement", 0x86dd, ipv6(112, OWN6, &vrrp(0x31, VRID, 100)), false),
+        ("IPv6 resignation", 0x86dd, ipv6(112, OWN6, &vrrp(0x31, VRID, 0)), true),
+        ("something else", 0x88b5, vip4.repeat(12), true),
+    ];
+    let tag = |ether_type: u16, payload: &[u8]| [&[0, 7], &ether_type.to_be_bytes()[..], payload].concat();
+    let mut rows = Vec::new();
+    for (name, ether_type, payload, passes) in untagged {
+        rows.push((name, ether(ether_type, &payload), passes));
+        let once = tag(ether_type, &payload);
+        rows.push((name, ether(0x8100, &once), passes));
+        rows.push((name, ether(0x88a8, &tag(0x8100, &once)), passes));
+    }
+    rows
+}
+
+#[test]
+fn a_shut_gate_stops_every_frame_that_names_the_vip_and_no_other() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let mut gate = gate(&host, 1);
+    let raw = Raw::new(&host, "v0");
+    for (name, frame, passes) in matrix() {
+        assert_eq!(raw.passes(&frame), passes, "shut: {name}, EtherType {:02x?}", &frame[12..14]);
+    }
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    for (name, frame, _) in matrix() {
+        assert!(raw.passes(&frame), "open: {name}");
+    }
+    gate.shut(D, epoch(1)).unwrap();
+    for (name, frame, passes) in matrix() {
+        assert_eq!(raw.passes(&frame), passes, "shut again: {name}");
+    }
+}
+
+#[test]
+fn one_domain_open_leaves_the_other_shut() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let mut gate = gate(&host, 1);
+    gate.open(OTHER, epoch(1), in_future(60_000)).unwrap();
+    let raw = Raw::new(&host, "v0");
+    assert!(!raw.passes(&ether(0x0806, &arp(2, VIP4.octets(), OWN4))));
+    assert!(raw.passes(&ether(0x0806, &arp(2, [10, 9, 0, 101], OWN4))));
+}
+
+#[test]
+fn a_frame_cut_short_before_the_name_passes_and_harms_nobody() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let _gate = gate(&host, 1);
+    let raw = Raw::new(&host, "v0");
+    let whole = ether(0x0800, &ipv4(17, VIP4.octets(), 0, &[0; 8]));
+    for len in [14, 20, 29] {
+        assert!(raw.passes(&whole[..len]), "{len} bytes");
+    }
+    assert!(!raw.passes(&whole[..30]), "the source address is there");
+}
+
+#[test]
+fn lo_is_gated_as_well() {
+    let host = Host::new();
+    host.ip("addr add 10.9.0.100/32 dev lo");
+    let mut gate = gate(&host, 1);
+    let (client, server) = (host.udp("127.0.0.1:0"), host.udp("0.0.0.0:7000"));
+    assert!(world::reaches(&client, "127.0.0.1:7000", &server), "lo itself works");
+    assert!(!world::reaches(&client, "10.9.0.100:7000", &server), "towards the VIP: ingress");
+    let as_vip = host.udp("10.9.0.100:0");
+    assert!(!world::reaches(&as_vip, "127.0.0.1:7000", &server), "from the VIP: egress");
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    assert!(world::reaches(&client, "10.9.0.100:7000", &server));
+    assert!(world::reaches(&as_vip, "127.0.0.1:7000", &server));
+}
+
+#[test]
+fn a_tunnel_without_a_link_header_is_gated() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    for (here, n, other) in [(&host, 1, 2), (&peer, 2, 1)] {
+        here.ip(&format!("link add t0 type gre local 10.9.0.{n} remote 10.9.0.{other}"));
+        here.ip("link set t0 up");
+        here.ip(&format!("addr add 10.8.0.{n}/24 dev t0"));
+    }
+    host.ip("addr add 10.9.0.100/32 dev t0");
+    peer.ip("route add 10.9.0.100/32 dev t0");
+    let mut gate = gate(&host, 1);
+    host.run(|| ()); // the gate stands
+    let (own, vip) = (host.udp("10.8.0.1:7000"), host.udp("10.9.0.100:7000"));
+    let there = peer.udp("0.0.0.0:7000");
+    assert!(world::reaches(&own, "10.8.0.2:7000", &there), "the tunnel works");
+    assert!(!world::reaches(&vip, "10.8.0.2:7000", &there), "egress");
+    assert!(!world::reaches(&there, "10.9.0.100:7000", &vip), "ingress");
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    assert!(world::reaches(&vip, "10.8.0.2:7000", &there));
+    assert!(world::reaches(&there, "10.9.0.100:7000", &vip));
+}
+
+#[test]
+fn the_cost_of_a_packet_is_small() {
+    let host = Host::new();
+    let mut gate = gate(&host, 1);
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    let Inner::Bpf(bpf) = &gate.inner else { panic!("means 1 was asked for") };
+    let (ingress, egress) = bpf.programs();
+    let mut to_vip = ether(0x0800, &ipv4(17, OWN4, 0, &[0; 8]));
+    to_vip[30..34].copy_from_slice(&VIP4.octets());
+    for (name, program, frame) in [
+        ("egress, other address", egress, ether(0x0800, &ipv4(17, OWN4, 0, &[0; 8]))),
+        ("egress, VIP, open", egress, ether(0x0800, &ipv4(17, VIP4.octets(), 0, &[0; 8]))),
+        ("ingress, other address", ingress, ether(0x0800, &ipv4(17, OWN4, 0, &[0; 8]))),
+        ("ingress, VIP, open", ingress, to_vip.clone()),
+        ("ingress, IPv6", ingress, ether(0x86dd, &ipv6(17, OWN6, &[0; 8]))),
+    ] {
+        let run = program.test_run(&frame, 200_000).unwrap();
+        println!("{name}: {:?} a packet", run.duration);
+        assert_eq!(run.verdict, keepone_bpf::verdict::NEXT, "{name}");
+        assert!(run.duration < Duration::from_micros(20), "{name}: {:?}", run.duration);
+    }
+    gate.shut(D, epoch(1)).unwrap();
+    let Inner::Bpf(bpf) = &gate.inner else { panic!("means 1 was asked for") };
+    let run = bpf.programs().0.test_run(&to_vip, 1).unwrap();
+    assert_eq!(run.verdict, keepone_bpf::verdict::DROP, "shut, and no route but here");
+}
