@@ -210,7 +210,7 @@ impl Gate {
     }
 
     /// R14: are all links attached, and is a probe frame refused on each interface that is up? Also
-    /// gates interfaces that appeared since. Some 20 µs an interface.
+    /// gates interfaces that appeared since. Some 0.1 ms in all for a few interfaces.
     ///
     /// # Errors
     /// What is wrong, in words, for [`keepone_proto::event::Event::GateTest`].

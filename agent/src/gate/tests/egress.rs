@@ -189,6 +189,79 @@ fn a_tunnel_without_a_link_header_is_gated() {
     host.run(move || gate.self_test().unwrap());
 }
 
+/// The egress rules once more, in Rust and from the other side: whether a frame from this node names
+/// the VIP's domain in a way that a shut gate must stop.
+fn names_the_vip(frame: &[u8]) -> bool {
+    fn bytes<const N: usize>(frame: &[u8], at: usize) -> Option<[u8; N]> {
+        frame.get(at..at + N)?.try_into().ok()
+    }
+    fn rules(frame: &[u8]) -> Option<bool> {
+        let gated4 =
+            |at| bytes::<4>(frame, at).map(|a| a == VIP4.octets() || a == [10, 9, 0, 101] || a == [192, 0, 0, 8]);
+        let gated6 = |at| bytes::<16>(frame, at).map(|a| a == VIP6.octets());
+        let advertisement = |at| {
+            let [version_type, vrid, priority] = bytes::<3>(frame, at)?;
+            Some(version_type & 0x0f == 1 && vrid == VRID && priority != 0)
+        };
+        let mut at = 14;
+        let mut ether_type = bytes::<2>(frame, 12)?;
+        for _ in 0..2 {
+            if [[0x81, 0], [0x88, 0xa8]].contains(&ether_type) {
+                ether_type = bytes::<2>(frame, at + 2)?;
+                at += 4;
+            }
+        }
+        match ether_type {
+            [8, 6] => gated4(at + 14),
+            [8, 0] if gated4(at + 12)? => Some(true),
+            [8, 0] if frame.get(at + 9)? == &112 => advertisement(at + usize::from(frame.get(at)? & 0x0f) * 4),
+            [0x86, 0xdd] if gated6(at + 8)? => Some(true),
+            [0x86, 0xdd] => match frame.get(at + 6)? {
+                112 => advertisement(at + 40),
+                58 if frame.get(at + 40)? == &136 => gated6(at + 48),
+                _ => Some(false),
+            },
+            _ => Some(false),
+        }
+    }
+    rules(frame).unwrap_or(false)
+}
+
+#[test]
+fn the_program_judges_mangled_frames_as_the_rules_say() {
+    let host = Host::new();
+    let gate = gate(&host, 1);
+    let Inner::Bpf(bpf) = &gate.inner else { panic!("means 1 was asked for") };
+    let egress = bpf.programs().1;
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    };
+    let frames = matrix();
+    let (mut judged, mut dropped) = (0, 0);
+    for _ in 0..30_000 {
+        let mut frame = frames[random(frames.len())].1.clone();
+        for _ in 0..random(3) {
+            let at = random(frame.len());
+            frame[at] = if random(2) == 0 { frame[at] ^ (1 << random(8)) } else { random(256) as u8 };
+        }
+        if random(4) == 0 {
+            frame.truncate(14 + random(frame.len() - 14));
+        }
+        // The kernel refuses to run on some frames that are too short for their EtherType.
+        let Ok(run) = egress.test_run(&frame, 1) else { continue };
+        let stopped = run.verdict == keepone_bpf::verdict::DROP;
+        assert_eq!(stopped, names_the_vip(&frame), "{frame:02x?}");
+        judged += 1;
+        dropped += u32::from(stopped);
+    }
+    println!("{judged} frames judged, {dropped} of them dropped");
+    assert!(judged > 15_000 && dropped > 3_000);
+}
+
 #[test]
 fn the_cost_of_a_packet_is_small() {
     let host = Host::new();

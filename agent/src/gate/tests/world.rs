@@ -95,7 +95,7 @@ impl Host {
     pub fn udp(&self, address: &'static str) -> UdpSocket {
         self.run(move || {
             let socket = UdpSocket::bind(address).unwrap();
-            socket.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
             socket
         })
     }
@@ -133,7 +133,7 @@ pub fn udp_packet(source: [u8; 4], destination: [u8; 4], port: u16) -> Vec<u8> {
     packet
 }
 
-/// Does a datagram from `from` to `to` reach `at` within 150 ms?
+/// Does a datagram from `from` to `to` reach `at` within 300 ms?
 pub fn reaches(from: &UdpSocket, to: &str, at: &UdpSocket) -> bool {
     let to: SocketAddr = to.parse().unwrap();
     if from.send_to(b"?", to).is_err() {
