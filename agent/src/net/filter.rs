@@ -18,9 +18,8 @@ const RET: u16 = 0x06;
 /// `SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT` (linux/filter.h).
 const VLAN_TAG_PRESENT: u32 = (-0x1000_i32 + 48).cast_unsigned();
 
-/// Octets copied of a frame that passes: an NA with options is 86 and more, of which the link-layer
-/// address option is the first.
-const SNAP: u32 = 256;
+/// Octets copied of a frame that passes: all.
+const SNAP: u32 = 0x4_0000;
 /// Beyond so many addresses the program does not look at them: the kernel's limit on the size of a
 /// filter is the machine's `net.core.optmem_max`, 20 KiB at the least.
 const MOST: usize = 300;

@@ -11,6 +11,7 @@ use std::os::fd::AsRawFd;
 
 use keepone_proto::event::Event;
 use keepone_proto::id::{DomainId, InterfaceId};
+use keepone_proto::wire::{arp, ndp};
 use nix::sys::socket::{LinkAddr, MsgFlags, getsockname, recv, send};
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
@@ -24,8 +25,8 @@ use crate::readiness;
 const ETH_P_ALL: u16 = 0x0003;
 /// `ARPHRD_ETHER` (linux/if_arp.h).
 const ARPHRD_ETHER: u16 = 1;
-/// What the filter lets through of a frame is 256 octets at most.
-const BUFFER: usize = 512;
+/// An NA with options is not longer than a plain Ethernet frame; a longer one fails its checksum.
+const BUFFER: usize = 1536;
 
 /// Sends prepared frames (gratuitous ARP, unsolicited NA) on one interface.
 pub struct FrameSender {
@@ -150,49 +151,14 @@ impl ClaimWatch {
     }
 }
 
-/// The claim in an Ethernet frame, if it is one.
+/// The claim in an Ethernet frame, if it is a valid one.
 fn parse_claim(frame: &[u8]) -> Option<Claim> {
-    let (header, payload) = frame.split_first_chunk::<14>()?;
-    let [_, _, _, _, _, _, source @ .., type_hi, type_lo] = *header;
-    match u16::from_be_bytes([type_hi, type_lo]) {
-        0x0806 => parse_arp(payload),
-        0x86dd => parse_na(payload, source),
-        _ => None,
+    if let Ok(arp) = arp::parse(frame) {
+        return Some(Claim { address: arp.sender_ip.into(), mac: arp.sender_mac });
     }
-}
-
-/// RFC 826: hardware type 1 (Ethernet), protocol type 0x0800, lengths 6 and 4.
-fn parse_arp(payload: &[u8]) -> Option<Claim> {
-    let fixed = payload.strip_prefix(&[0, 1, 8, 0, 6, 4])?;
-    let (_operation, rest) = fixed.split_first_chunk::<2>()?;
-    let (mac, rest) = rest.split_first_chunk::<6>()?;
-    let (address, _) = rest.split_first_chunk::<4>()?;
-    Some(Claim { address: IpAddr::from(*address), mac: *mac })
-}
-
-/// RFC 4861, 4.4: an IPv6 packet with nothing but a Neighbor Advertisement.
-fn parse_na(payload: &[u8], frame_source: Mac) -> Option<Claim> {
-    let (header, message) = payload.split_first_chunk::<40>()?;
-    let [_, _, _, _, _, _, next_header, hop_limit, ..] = *header;
-    // 7.1.2: another hop limit came from beyond a router.
-    if next_header != 58 || hop_limit != 255 {
-        return None;
-    }
-    let (icmp, rest) = message.split_first_chunk::<8>()?;
-    let (136, 0) = (icmp.first().copied()?, icmp.get(1).copied()?) else { return None };
-    let (target, mut options) = rest.split_first_chunk::<16>()?;
-    let mut mac = frame_source;
-    // Options are type, length in units of eight octets, value. 4.6.
-    while let [kind, units, ..] = *options {
-        let len = usize::from(units) * 8;
-        // A length of zero is invalid, and would never end.
-        let (option, rest) = if len == 0 { return None } else { options.split_at_checked(len)? };
-        if let (2, [_, _, a, b, c, d, e, f]) = (kind, option) {
-            mac = [*a, *b, *c, *d, *e, *f];
-        }
-        options = rest;
-    }
-    Some(Claim { address: IpAddr::from(*target), mac })
+    let advertisement = ndp::parse(frame).ok()?;
+    let mac = advertisement.link_layer.unwrap_or(advertisement.frame_source);
+    Some(Claim { address: advertisement.target.into(), mac })
 }
 
 /// Announcements and foreign claims on all interfaces that bear virtual addresses.

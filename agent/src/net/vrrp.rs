@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use keepone_proto::event::Event;
 use keepone_proto::id::InterfaceId;
+use keepone_proto::wire::ip;
 use nix::errno::Errno;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt,
@@ -224,21 +225,14 @@ fn recv_v4(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Received>> {
     Ok(buffer.get(..len).and_then(parse_v4))
 }
 
-/// An IPv4 packet, header included, as a raw socket delivers it. RFC 791, 3.1.
+/// An IPv4 packet, header included, as a raw socket delivers it.
 fn parse_v4(packet: &[u8]) -> Option<Received> {
-    let header: &[u8; 20] = packet.first_chunk()?;
-    let [version, _, total_hi, total_lo, _, _, _, _, hop_limit, _, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *header;
-    let header_len = usize::from(version & 0x0f) * 4;
-    let total = usize::from(u16::from_be_bytes([total_hi, total_lo]));
-    if version >> 4 != 4 || header_len < header.len() {
-        return None;
-    }
+    let (header, payload) = ip::parse_ipv4(packet).ok()?;
     Some(Received {
-        source: IpAddr::from([s0, s1, s2, s3]),
-        destination: IpAddr::from([d0, d1, d2, d3]),
-        hop_limit,
-        // Octets beyond the total length are link padding; a header beyond it is nonsense.
-        bytes: packet.get(header_len..total)?.to_vec(),
+        source: header.source.into(),
+        destination: header.destination.into(),
+        hop_limit: header.ttl,
+        bytes: payload.to_vec(),
     })
 }
 
