@@ -1,11 +1,13 @@
 //! Which kernel interface stands behind each configured name, as last seen by the watch.
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use keepone_proto::event::Event;
 use keepone_proto::id::InterfaceId;
 use keepone_proto::settings::InterfaceSettings;
 
+use super::vrrp::Family;
 use crate::netlink::watch::Interface;
 
 /// An Ethernet hardware address.
@@ -65,13 +67,28 @@ impl Interfaces {
         self.get(id).and_then(|known| known.mac)
     }
 
+    /// Whence Advertisements of an instance on this interface come: its first usable IPv4 address, or
+    /// its link-local IPv6 address (RFC 9568, 5.1.2.1), never a virtual one. `None`: there is none yet.
+    pub fn advert_source(
+        &self,
+        id: InterfaceId,
+        family: Family,
+        is_virtual: impl Fn(IpAddr) -> bool,
+    ) -> Option<IpAddr> {
+        let fits = |address: &IpAddr| match address {
+            IpAddr::V4(_) => family == Family::V4,
+            IpAddr::V6(address) => family == Family::V6 && address.is_unicast_link_local(),
+        };
+        self.get(id)?.usable().filter(fits).find(|address| !is_virtual(*address))
+    }
+
     /// Whether a hardware address is one of ours.
     pub fn is_own_mac(&self, mac: Mac) -> bool {
         self.read().iter().any(|known| known.mac == Some(mac))
     }
 
     /// What the core is told of an interface: its state, and its addresses without the virtual ones.
-    pub fn event(&self, id: InterfaceId, is_virtual: impl Fn(std::net::IpAddr) -> bool) -> Option<Event> {
+    pub fn event(&self, id: InterfaceId, is_virtual: impl Fn(IpAddr) -> bool) -> Option<Event> {
         let known = self.get(id)?;
         let addresses = known.usable().filter(|address| !is_virtual(*address)).collect();
         Some(Event::Interface { interface: id, up: known.up, addresses })
@@ -90,6 +107,7 @@ impl Interfaces {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::watch::Address;
 
     fn table() -> Interfaces {
         let settings = ["eth0", "eth1"].map(|name| InterfaceSettings { name: name.to_owned() });
@@ -118,13 +136,25 @@ mod tests {
     }
 
     #[test]
+    fn advertisements_come_from_the_first_own_address_of_the_family() {
+        let interfaces = table();
+        let [vip, own4, global6, own6] =
+            ["10.0.0.100", "10.0.0.1", "fd00::1", "fe80::1"].map(|text| text.parse::<IpAddr>().unwrap());
+        let mut seen = Interface::absent("eth0");
+        seen.addresses = [vip, own4, global6, own6].map(|address| Address::new(address, 24)).to_vec();
+        interfaces.update(&seen);
+        let source = |family| interfaces.advert_source(InterfaceId(0), family, |address| address == vip);
+        assert_eq!((source(Family::V4), source(Family::V6)), (Some(own4), Some(own6)));
+        assert_eq!(interfaces.advert_source(InterfaceId(1), Family::V4, |_| false), None);
+    }
+
+    #[test]
     fn the_core_is_not_told_of_virtual_addresses() {
         let interfaces = table();
         let own = "10.0.0.1".parse().unwrap();
         let vip = "10.0.0.100".parse().unwrap();
         let mut seen = Interface::absent("eth0");
-        seen.addresses =
-            vec![crate::netlink::watch::Address::new(vip, 24), crate::netlink::watch::Address::new(own, 24)];
+        seen.addresses = vec![Address::new(vip, 24), Address::new(own, 24)];
         interfaces.update(&seen);
         let event = interfaces.event(InterfaceId(0), |address| address == vip);
         assert_eq!(event, Some(Event::Interface { interface: InterfaceId(0), up: false, addresses: vec![own] }));

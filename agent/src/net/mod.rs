@@ -86,8 +86,9 @@ pub enum SendError {
     /// `ENETDOWN`.
     #[error("the interface is down")]
     InterfaceDown,
-    /// `ENETUNREACH`, `EHOSTUNREACH`.
-    #[error("no route to the destination; add an address or a route on the interface")]
+    /// `ENETUNREACH`, `EHOSTUNREACH`: also the kernel's answer for an IPv4 source that is not on this
+    /// node, or an interface that is down or gone.
+    #[error("no route to the destination from that source; give the interface its address, or a route")]
     Unreachable,
     /// `EPERM`: a rule of this node's own packet filter dropped it.
     #[error("this node's own firewall dropped the packet; allow it in the output chain")]
@@ -101,6 +102,9 @@ pub enum SendError {
     /// Source and destination are not of the socket's family.
     #[error("source and destination are not of the socket's address family")]
     WrongFamily,
+    /// A loopback, tunnel or point-to-point interface: nobody there learns hardware addresses.
+    #[error("the interface is not Ethernet; addresses on it need no announcement")]
+    NotEthernet,
     /// No socket is open for this interface and family.
     #[error("no socket is open there; the interface has not been seen yet")]
     NotOpen,

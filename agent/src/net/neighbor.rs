@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use keepone_proto::event::Event;
 use keepone_proto::id::{DomainId, InterfaceId};
 use keepone_proto::wire::{arp, ndp};
-use nix::sys::socket::{LinkAddr, MsgFlags, getsockname, recv, send};
+use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -23,8 +23,6 @@ use crate::readiness;
 
 /// `ETH_P_ALL` (linux/if_ether.h).
 const ETH_P_ALL: u16 = 0x0003;
-/// `ARPHRD_ETHER` (linux/if_arp.h).
-const ARPHRD_ETHER: u16 = 1;
 /// An NA with options is not longer than a plain Ethernet frame; a longer one fails its checksum.
 const BUFFER: usize = 1536;
 
@@ -42,10 +40,7 @@ impl FrameSender {
     /// [`OpenError`].
     pub fn open(interface: &str) -> Result<Self, OpenError> {
         let (socket, ifindex) = open(interface, |_| Ok(()), 0)?;
-        let mac = getsockname::<LinkAddr>(socket.as_raw_fd())
-            .ok()
-            .filter(|address| address.hatype() == ARPHRD_ETHER)
-            .and_then(|address| address.addr());
+        let mac = packet::hardware_address(&socket);
         Ok(FrameSender { socket, ifindex, mac })
     }
 
@@ -219,6 +214,22 @@ impl Neighbors {
             }
         }
         failures
+    }
+
+    /// Announces once that an address lives here: gratuitous ARP, or an unsolicited Neighbor
+    /// Advertisement (`router`: with its Router flag, for a node that forwards IPv6).
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn announce(&self, interface: InterfaceId, address: IpAddr, router: bool) -> Result<Sent, SendError> {
+        let open = self.open.get(&interface).ok_or(SendError::NotOpen)?;
+        // The table's is newer: a bond takes another address when its first port leaves.
+        let mac = self.interfaces.mac(interface).filter(|_| open.sender.mac().is_some());
+        let mac = mac.or(open.sender.mac()).ok_or(SendError::NotEthernet)?;
+        open.sender.send(&match address {
+            IpAddr::V4(address) => arp::gratuitous_request(mac, address),
+            IpAddr::V6(address) => ndp::unsolicited(mac, address, router),
+        })
     }
 
     /// Sends one frame on an interface; see [`FrameSender::send`].

@@ -9,6 +9,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// `PACKET_IGNORE_OUTGOING` (linux/if_packet.h, Linux 4.20).
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+/// linux/if_arp.h
+const ARPHRD_ETHER: u16 = 1;
 
 /// A raw packet socket that receives nothing until it is bound.
 ///
@@ -21,7 +23,7 @@ pub(super) fn open() -> io::Result<Socket> {
 /// Binds to one interface and to the frames of one EtherType (0: none, `ETH_P_ALL`: all).
 ///
 /// # Errors
-/// `ENODEV`: there is no such interface. `ENETDOWN`: it is down (the socket is bound all the same).
+/// `ENODEV`: there is no such interface. One that is down is no error.
 pub(super) fn bind(socket: &Socket, ifindex: u32, ethertype: u16) -> io::Result<()> {
     // SAFETY: `try_init` gives zeroed storage that is large enough and aligned for every socket
     // address, and `sockaddr_ll` is plain integers, for which any bytes are a value.
@@ -55,4 +57,14 @@ pub(super) fn ignore_outgoing(socket: &Socket) -> io::Result<()> {
         )
     };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The hardware address of the interface that the socket is bound to, if that is Ethernet.
+pub(super) fn hardware_address(socket: &Socket) -> Option<[u8; 6]> {
+    let mut storage = socket.local_addr().ok()?.as_storage();
+    // SAFETY: the storage is larger than `sockaddr_ll` and aligned for every socket address; what the
+    // kernel did not write is zero; plain integers, for which any bytes are a value.
+    let link = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    let is_ethernet = link.sll_hatype == ARPHRD_ETHER && link.sll_halen == 6;
+    if is_ethernet { link.sll_addr.first_chunk().copied() } else { None }
 }

@@ -277,6 +277,7 @@ pub struct VrrpSettings {
 pub struct VrrpSockets {
     settings: Vec<VrrpSettings>,
     open: BTreeMap<(InterfaceId, Family), Open>,
+    interfaces: Interfaces,
     events: mpsc::Sender<Event>,
 }
 
@@ -293,19 +294,19 @@ impl Drop for Open {
 
 impl VrrpSockets {
     /// No socket is open until [`VrrpSockets::refresh`] finds its interface.
-    pub fn new(settings: Vec<VrrpSettings>, events: mpsc::Sender<Event>) -> Self {
-        VrrpSockets { settings, open: BTreeMap::new(), events }
+    pub fn new(settings: Vec<VrrpSettings>, interfaces: Interfaces, events: mpsc::Sender<Event>) -> Self {
+        VrrpSockets { settings, open: BTreeMap::new(), interfaces, events }
     }
 
     /// Brings the sockets in line with the interfaces: opens those that are missing, and opens anew
     /// those whose interface was made again. To be called on each change of an interface.
     ///
     /// Returns what could not be opened; it is tried again with the next call.
-    pub fn refresh(&mut self, interfaces: &Interfaces) -> Vec<(InterfaceId, Family, OpenError)> {
+    pub fn refresh(&mut self) -> Vec<(InterfaceId, Family, OpenError)> {
         let mut failures = Vec::new();
         for settings in &self.settings {
             let key = (settings.interface, settings.family);
-            let seen = interfaces.get(settings.interface);
+            let seen = self.interfaces.get(settings.interface);
             let Some((name, ifindex)) = seen.and_then(|seen| Some((seen.name, seen.ifindex?))) else {
                 self.open.remove(&key);
                 continue;

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::TryStreamExt;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo};
-use netlink_sys::AsyncSocket;
 use nix::errno::Errno;
 use rtnetlink::Handle;
 use tokio::task::JoinHandle;
@@ -158,11 +158,44 @@ impl From<AddressError> for AddressErrors {
     }
 }
 
+/// The addresses that this process has set and not removed since. Cheap to clone, all clones are one
+/// set: [`Addresses`] writes it, the watch looks there whether the end of an address is news.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted(Arc<Mutex<BTreeSet<IpAddr>>>);
+
+impl Wanted {
+    /// Whether the address should be in the kernel.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.lock().contains(&address)
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(addresses: &[IpAddr]) -> Self {
+        Wanted(Arc::new(Mutex::new(addresses.iter().copied().collect())))
+    }
+
+    fn insert(&self, addresses: &[VirtualAddress]) {
+        self.lock().extend(addresses.iter().map(|address| address.address));
+    }
+
+    fn remove(&self, addresses: &[VirtualAddress]) {
+        let mut wanted = self.lock();
+        for address in addresses {
+            wanted.remove(&address.address);
+        }
+    }
+
+    // Each change is one call on the set, so a panic elsewhere leaves it whole.
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<IpAddr>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The writer of addresses: one netlink socket. Works in the network namespace of the thread that
 /// opened it; interfaces are looked up by name in that of the thread that runs the request.
 pub struct Addresses {
     handle: Handle,
-    port: u32,
+    wanted: Wanted,
     connection: JoinHandle<()>,
 }
 
@@ -179,15 +212,13 @@ impl Addresses {
     /// [`AddressError::Netlink`].
     pub fn open() -> Result<Self, AddressError> {
         let fail = |what| move |source| AddressError::Netlink { what, source };
-        let (mut connection, handle, _notices) = rtnetlink::new_connection().map_err(fail("open a netlink socket"))?;
-        let socket = connection.socket_mut().socket_mut();
-        let port = socket.bind_auto().map_err(fail("bind a netlink socket"))?.port_number();
-        Ok(Addresses { handle, port, connection: tokio::spawn(connection) })
+        let (connection, handle, _notices) = rtnetlink::new_connection().map_err(fail("open a netlink socket"))?;
+        Ok(Addresses { handle, wanted: Wanted::default(), connection: tokio::spawn(connection) })
     }
 
-    /// The socket's netlink port: who the kernel says removed an address that we removed.
-    pub fn port(&self) -> u32 {
-        self.port
+    /// What is set and not removed, for the watch.
+    pub fn wanted(&self) -> Wanted {
+        self.wanted.clone()
     }
 
     /// Adds the addresses, or renews the lifetime of those that are there. All are tried.
@@ -198,7 +229,9 @@ impl Addresses {
     /// # Errors
     /// What went wrong with each.
     pub async fn set(&self, addresses: &[VirtualAddress], lifetime: Lifetime) -> Result<(), AddressErrors> {
-        all(addresses, |address| self.set_one(address, lifetime)).await
+        self.wanted.insert(addresses);
+        let answers = all(addresses, |address| self.set_one(address, lifetime)).await;
+        done(answers.into_iter().filter_map(Result::err).collect())
     }
 
     /// Removes the addresses, under whatever prefix. Absent ones and absent interfaces are no errors.
@@ -207,7 +240,15 @@ impl Addresses {
     /// # Errors
     /// What went wrong with each.
     pub async fn remove(&self, addresses: &[VirtualAddress]) -> Result<(), AddressErrors> {
-        all(addresses, |address| self.remove_one(&address.interface, address.address, address.prefix_len)).await
+        self.wanted.remove(addresses);
+        let (unsure, mut errors) = self.remove_listed(addresses).await;
+        if !unsure.is_empty() {
+            match self.find(&unsure).await {
+                Ok(elsewise) => errors.extend(self.remove_listed(&elsewise).await.1),
+                Err(error) => errors.push(error),
+            }
+        }
+        done(errors)
     }
 
     /// Removes what an earlier life has left (R12), and says what that was.
@@ -215,21 +256,22 @@ impl Addresses {
     /// # Errors
     /// The addresses could not be listed, or one could not be removed.
     pub async fn remove_stale(&self, addresses: &[VirtualAddress]) -> Result<Vec<IpAddr>, AddressErrors> {
-        let present = self.present().await?;
-        let mut stale = Vec::new();
-        for address in addresses {
-            let Ok(ifindex) = nix::net::if_::if_nametoindex(address.interface.as_str()) else { continue };
-            for (_, found, prefix_len) in present.iter().filter(|(on, at, _)| (*on, *at) == (ifindex, address.address))
-            {
-                stale.push(VirtualAddress {
-                    prefix_len: *prefix_len,
-                    ..VirtualAddress::new(&address.interface, *found, 0)
-                });
-            }
-        }
-        self.remove(&stale).await?;
+        let stale = self.find(addresses).await?;
+        done(self.remove_listed(&stale).await.1)?;
         let removed: BTreeSet<IpAddr> = stale.iter().map(|address| address.address).collect();
         Ok(removed.into_iter().collect())
+    }
+
+    /// Those of the addresses that are there, with the prefixes that they have there.
+    async fn find(&self, addresses: &[VirtualAddress]) -> Result<Vec<VirtualAddress>, AddressError> {
+        let present = self.present().await?;
+        let mut found = Vec::new();
+        for wanted in addresses {
+            let Ok(ifindex) = ifindex(&wanted.interface) else { continue };
+            let there = present.iter().filter(|(on, address, _)| (*on, *address) == (ifindex, wanted.address));
+            found.extend(there.map(|(_, _, prefix_len)| VirtualAddress { prefix_len: *prefix_len, ..wanted.clone() }));
+        }
+        Ok(found)
     }
 
     /// Index of the interface, address and prefix of every address there is.
@@ -254,20 +296,37 @@ impl Addresses {
         within(request.execute()).await.map_err(fail)
     }
 
-    async fn remove_one(&self, interface: &str, address: IpAddr, prefix_len: u8) -> Result<(), AddressError> {
-        let fail = |source| failure("remove", address, interface, source);
-        for _ in 0..PREFIXES {
-            let message = match ifindex(interface) {
-                Ok(ifindex) => old_address(address, prefix_len, ifindex),
+    /// Removes the addresses; gives back the IPv6 ones that may still be there under another prefix,
+    /// which the kernel takes for another address.
+    async fn remove_listed(&self, addresses: &[VirtualAddress]) -> (Vec<VirtualAddress>, Vec<AddressError>) {
+        let (mut unsure, mut errors) = (Vec::new(), Vec::new());
+        for (address, answer) in addresses.iter().zip(all(addresses, |address| self.remove_one(address)).await) {
+            match answer {
+                Ok(removed) if removed || address.address.is_ipv4() => {}
+                Ok(_absent) => unsure.push(address.clone()),
+                Err(error) => errors.push(error),
+            }
+        }
+        (unsure, errors)
+    }
+
+    /// `false`: it was not there under this prefix.
+    async fn remove_one(&self, address: &VirtualAddress) -> Result<bool, AddressError> {
+        let fail = |source| failure("remove", address.address, &address.interface, source);
+        for round in 0..PREFIXES {
+            let message = match ifindex(&address.interface) {
+                Ok(ifindex) => header(address.address, address.prefix_len, ifindex),
                 // Nothing is on an interface that does not exist.
-                Err(error) if errno(&error) == Some(Errno::ENODEV) => return Ok(()),
+                Err(error) if errno(&error) == Some(Errno::ENODEV) => return Ok(true),
                 Err(error) => return Err(fail(error)),
             };
+            // Of IPv4 addresses the kernel takes one under any prefix, since the message has no
+            // IFA_ADDRESS; again, until there is none. An IPv6 address is only once on an interface.
             match within(self.handle.address().del(message).execute()).await {
-                // IPv6 knows an address only once on an interface.
-                Ok(()) if address.is_ipv6() => return Ok(()),
+                Ok(()) if address.address.is_ipv6() => return Ok(true),
                 Ok(()) => {}
-                Err(error) if matches!(errno(&error), Some(Errno::EADDRNOTAVAIL | Errno::ENODEV)) => return Ok(()),
+                Err(error) if errno(&error) == Some(Errno::EADDRNOTAVAIL) => return Ok(round > 0),
+                Err(error) if errno(&error) == Some(Errno::ENODEV) => return Ok(true),
                 Err(error) => return Err(fail(error)),
             }
         }
@@ -309,18 +368,19 @@ fn on_a_thread<T: Send + 'static>(
     }
 }
 
-/// Carries out one request for each address, a batch at a time.
-async fn all<'a, F>(
-    addresses: &'a [VirtualAddress],
-    request: impl Fn(&'a VirtualAddress) -> F,
-) -> Result<(), AddressErrors>
+/// Carries out one request for each address, a batch at a time; their answers in order.
+async fn all<'a, T, F>(addresses: &'a [VirtualAddress], request: impl Fn(&'a VirtualAddress) -> F) -> Vec<T>
 where
-    F: Future<Output = Result<(), AddressError>>,
+    F: Future<Output = T>,
 {
-    let mut errors = Vec::new();
+    let mut answers = Vec::with_capacity(addresses.len());
     for batch in addresses.chunks(BATCH) {
-        errors.extend(join_all(batch.iter().map(&request)).await.into_iter().filter_map(Result::err));
+        answers.extend(join_all(batch.iter().map(&request)).await);
     }
+    answers
+}
+
+fn done(errors: Vec<AddressError>) -> Result<(), AddressErrors> {
     if errors.is_empty() { Ok(()) } else { Err(AddressErrors(errors)) }
 }
 
@@ -396,11 +456,6 @@ fn new_address(address: &VirtualAddress, ifindex: u32, lifetime: Lifetime) -> Ad
     cache.ifa_preferred = lifetime.preferred_s.min(cache.ifa_valid);
     attributes.push(AddressAttribute::CacheInfo(cache));
     message
-}
-
-/// IPv4: without IFA_ADDRESS the kernel takes the address under any prefix. IPv6: it compares the prefix.
-fn old_address(address: IpAddr, prefix_len: u8, ifindex: u32) -> AddressMessage {
-    header(address, prefix_len, ifindex)
 }
 
 #[cfg(test)]

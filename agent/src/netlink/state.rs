@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
+use super::address::Wanted;
 use super::message::{self, AddressInfo, LinkInfo, Message};
 use super::watch::{Address, AddressGone, Change, Interface};
 
@@ -38,25 +39,25 @@ struct Known {
 #[derive(Debug)]
 pub(super) struct State {
     names: BTreeSet<String>,
-    /// The addresses whose end is told.
-    virtual_addresses: BTreeSet<IpAddr>,
-    /// Netlink ports of this process: what they delete is no news.
-    own_ports: BTreeSet<u32>,
+    /// The addresses whose end is news.
+    wanted: Wanted,
     links: BTreeMap<u32, Link>,
     reading: u64,
     told: BTreeMap<String, Interface>,
+    /// Whether anything is not as it was when it was told last.
+    changed: bool,
     changes: VecDeque<Change>,
 }
 
 impl State {
-    pub fn new(names: BTreeSet<String>, virtual_addresses: BTreeSet<IpAddr>, own_ports: BTreeSet<u32>) -> Self {
+    pub fn new(names: BTreeSet<String>, wanted: Wanted) -> Self {
         State {
             names,
-            virtual_addresses,
-            own_ports,
+            wanted,
             links: BTreeMap::new(),
             reading: 0,
             told: BTreeMap::new(),
+            changed: true,
             changes: VecDeque::new(),
         }
     }
@@ -78,6 +79,7 @@ impl State {
     /// It ended.
     pub fn end_reading(&mut self) {
         let reading = self.reading;
+        self.changed = true;
         let mut gone = Vec::new();
         self.links.retain(|ifindex, link| {
             let stays = link.reading == reading;
@@ -118,6 +120,7 @@ impl State {
     }
 
     fn link(&mut self, told: LinkInfo) {
+        self.changed = true;
         let link = self.links.entry(told.ifindex).or_default();
         link.reading = self.reading;
         link.flags = told.flags;
@@ -129,6 +132,7 @@ impl State {
     }
 
     fn link_gone(&mut self, ifindex: u32) {
+        self.changed = true;
         let Some(link) = self.links.remove(&ifindex) else { return };
         // The kernel tells of the addresses first; what is left here is what it did not tell.
         for Known { address, .. } in link.addresses {
@@ -150,23 +154,30 @@ impl State {
             (known.address.address, known.address.prefix_len) == (address.address, address.prefix_len)
         };
         match link.addresses.iter_mut().find(same) {
-            Some(known) => *known = Known { address, reading },
-            None => link.addresses.push(Known { address, reading }),
+            // A renewed lifetime, as a rule.
+            Some(known) if known.address == address => known.reading = reading,
+            Some(known) => {
+                *known = Known { address, reading };
+                self.changed = true;
+            }
+            None => {
+                link.addresses.push(Known { address, reading });
+                self.changed = true;
+            }
         }
     }
 
     fn address_gone(&mut self, told: &AddressInfo, port: u32) {
+        self.changed = true;
         if let Some(link) = self.links.get_mut(&told.ifindex) {
             link.addresses
                 .retain(|known| (known.address.address, known.address.prefix_len) != (told.address, told.prefix_len));
         }
-        if !self.own_ports.contains(&port) {
-            self.tell_gone(told.ifindex, told.address, told.prefix_len, Some(port));
-        }
+        self.tell_gone(told.ifindex, told.address, told.prefix_len, Some(port));
     }
 
     fn tell_gone(&mut self, ifindex: u32, address: IpAddr, prefix_len: u8, port: Option<u32>) {
-        if self.virtual_addresses.contains(&address) {
+        if self.wanted.contains(address) {
             self.changes.push_back(Change::AddressGone(AddressGone { ifindex, address, prefix_len, port }));
         }
     }
@@ -174,6 +185,9 @@ impl State {
     /// Tells of each watched interface that is not as it was told last. Not within a reading, which
     /// knows only half.
     pub fn tell_interfaces(&mut self) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
         for name in &self.names {
             let now = self
                 .links
@@ -208,7 +222,7 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-        State::new(["eth0".to_owned()].into(), ["10.0.0.100".parse().unwrap()].into(), [42].into())
+        State::new(["eth0".to_owned()].into(), Wanted::of(&[vip(2).address]))
     }
 
     fn changes(state: &mut State) -> Vec<Change> {
@@ -271,15 +285,15 @@ mod tests {
     }
 
     #[test]
-    fn our_own_removal_is_no_news_and_anybody_elses_is() {
-        let mut state = state();
-        state.link(eth0(2));
-        for (port, news) in [(42, 0), (0, 1), (4711, 1)] {
+    fn the_end_of_an_address_is_news_only_while_it_is_wanted() {
+        for (wanted, news) in [(Wanted::of(&[vip(2).address]), 1), (Wanted::default(), 0)] {
+            let mut state = State::new(["eth0".to_owned()].into(), wanted);
+            state.link(eth0(2));
             state.address(&vip(2));
             changes(&mut state);
-            state.address_gone(&vip(2), port);
+            state.address_gone(&vip(2), 4711);
             let gone = changes(&mut state).iter().filter(|told| matches!(told, Change::AddressGone(_))).count();
-            assert_eq!(gone, news, "deleted by port {port}");
+            assert_eq!(gone, news);
         }
     }
 

@@ -4,7 +4,6 @@
 //! The one thing that must stay true: whatever is lost on the way, the last snapshot of an interface
 //! is how it is. A lost notice (`ENOBUFS`) leads to a reading of everything.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use keepone_proto::time::Instant;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use tokio::io::unix::AsyncFd;
 
+use super::address::Wanted;
 use super::message;
 use super::state::State;
 use crate::{clock, readiness};
@@ -23,6 +23,8 @@ const GROUPS: [u32; 3] = [1, 5, 9];
 const BUFFER: usize = 64 * 1024;
 /// Room for notices of a storm, in octets as the kernel counts them.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
+/// So many datagrams are absorbed before anything is told.
+const BURST: usize = 256;
 /// How long the kernel may take over a reading before the socket is given up for a new one.
 const READING: Duration = Duration::from_secs(2);
 /// After so many readings that changes broke into, what is known is told all the same.
@@ -79,7 +81,7 @@ impl Interface {
     }
 }
 
-/// A watched address went, and it was not this process that removed it.
+/// An address went that this process has set and not removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressGone {
     /// The index of the interface it was on.
@@ -88,8 +90,9 @@ pub struct AddressGone {
     pub address: IpAddr,
     /// Its prefix.
     pub prefix_len: u8,
-    /// The netlink port of who did it, often a process id; 0: the kernel, at the end of the lifetime
-    /// or with the interface; `None`: the notice was lost, or the interface went with it.
+    /// The netlink port of who did it, often a process id (our own, when the removal of another address
+    /// of the subnet took this one along: `promote_secondaries` is off); 0: the kernel, at the end of
+    /// the lifetime or with the interface; `None`: the notice was lost, or the interface went with it.
     pub port: Option<u32>,
 }
 
@@ -98,7 +101,7 @@ pub struct AddressGone {
 pub enum Change {
     /// A watched interface, at the start and after each change.
     Interface(Interface),
-    /// A watched address was taken away.
+    /// An address was taken away that should be there.
     AddressGone(AddressGone),
 }
 
@@ -137,21 +140,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches these interfaces, and the end of these addresses on any interface. What the netlink
-    /// ports in `own_ports` remove is not told.
+    /// Watches these interfaces, and the end of wanted addresses on any interface.
     ///
     /// # Errors
     /// No netlink socket may be had, or no tokio runtime surrounds the call.
-    pub fn open(
-        names: impl IntoIterator<Item = String>,
-        virtual_addresses: impl IntoIterator<Item = IpAddr>,
-        own_ports: impl IntoIterator<Item = u32>,
-    ) -> Result<Self, WatchError> {
-        let state = State::new(
-            names.into_iter().collect(),
-            virtual_addresses.into_iter().collect(),
-            own_ports.into_iter().collect::<BTreeSet<u32>>(),
-        );
+    pub fn open(names: impl IntoIterator<Item = String>, wanted: Wanted) -> Result<Self, WatchError> {
+        let state = State::new(names.into_iter().collect(), wanted);
         let fd = socket(RECEIVE_BUFFER)?;
         let mut watch = Watch {
             fd,
@@ -190,7 +184,8 @@ impl Watch {
                 }
             };
             match received {
-                Ok(len) => self.absorb(len),
+                Ok(()) if self.reading == Reading::Idle => self.state.tell_interfaces(),
+                Ok(()) => {}
                 // Notices were lost.
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.again = true,
                 Err(error) => {
@@ -204,29 +199,34 @@ impl Watch {
         }
     }
 
-    /// One datagram of the kernel's.
-    async fn receive(&mut self) -> io::Result<usize> {
-        loop {
+    /// Waits for datagrams and absorbs those that are there: a thousand addresses that come at once
+    /// are one change.
+    async fn receive(&mut self) -> io::Result<()> {
+        let first = loop {
             let mut ready = self.fd.readable().await?;
             let buffer = &mut self.buffer;
-            match ready.try_io(|fd| fd.get_ref().recv_from(&mut &mut buffer[..], libc::MSG_TRUNC)) {
-                // What does not come from the kernel (port 0) is forged.
-                Ok(Ok((len, from))) if from.port_number() == 0 => return Ok(len),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_would_block) => {}
+            if let Ok(received) = ready.try_io(|fd| receive_now(fd.get_ref(), buffer)) {
+                break received?;
+            }
+        };
+        self.absorb(first)?;
+        for _ in 1..BURST {
+            match receive_now(self.fd.get_ref(), &mut self.buffer) {
+                Ok(len) => self.absorb(len)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
-    fn absorb(&mut self, len: usize) {
+    fn absorb(&mut self, len: usize) -> io::Result<()> {
         let Some(datagram) = self.buffer.get(..len) else {
             // Longer than the buffer: what is missing must be read again.
             self.again = true;
-            return;
+            return Ok(());
         };
-        let (mut done, mut failed) = (false, None);
+        let mut done = false;
         for told in message::messages(datagram) {
             let answers = self.reading != Reading::Idle && told.sequence == self.sequence;
             if answers && told.flags & message::NLM_F_DUMP_INTR != 0 {
@@ -234,19 +234,17 @@ impl Watch {
             }
             match told.kind {
                 message::NLMSG_DONE if answers => done = true,
-                message::NLMSG_ERROR if answers => failed = message::error(told.payload),
+                message::NLMSG_ERROR if answers => match message::error(told.payload) {
+                    Some(errno) if errno != 0 => return Err(io::Error::from_raw_os_error(errno)),
+                    _ => done = true,
+                },
                 _ => self.state.absorb(&told),
             }
         }
-        if let Some(errno) = failed.filter(|errno| *errno != 0) {
-            tracing::warn!(errno, "the kernel refused to list links or addresses");
-            (done, self.again) = (true, true);
-        }
         if done {
             self.step();
-        } else if self.reading == Reading::Idle {
-            self.state.tell_interfaces();
         }
+        Ok(())
     }
 
     /// A dump has ended.
@@ -286,6 +284,19 @@ impl Watch {
         // A request that could not be sent is noticed when its answer fails to come.
         if let Err(error) = self.fd.get_ref().send_to(&request, &SocketAddr::new(0, 0), 0) {
             tracing::warn!(%error, "cannot ask the kernel for its links or addresses");
+        }
+    }
+}
+
+/// One datagram of the kernel's, and its whole length.
+fn receive_now(socket: &Socket, mut buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.recv_from(&mut buffer, libc::MSG_TRUNC) {
+            // What does not come from the kernel (port 0) is forged.
+            Ok((len, from)) if from.port_number() == 0 => return Ok(len),
+            Ok(_) => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

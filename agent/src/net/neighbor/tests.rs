@@ -117,6 +117,12 @@ fn a_foreign_claim_is_an_event_and_our_own_is_none() {
             assert_eq!(neighbors.send(id, &[0; 60]), Err(SendError::InterfaceGone));
             world.cable();
         }
+        let near = interfaces.mac(id).unwrap();
+        let ear = world.far(|| ClaimWatch::open("far0", vips().into_iter())).unwrap();
+        for address in vips() {
+            assert_eq!(neighbors.announce(id, address, false), Ok(Sent::Taken));
+            assert_eq!(soon(ear.recv()).await.unwrap(), Claim { address, mac: near });
+        }
         assert_eq!(neighbors.send(id, &arp::gratuitous_request(FOREIGN, VIP_V4)), Ok(Sent::Taken));
         let far = world.far(|| FrameSender::open("far0")).unwrap();
         assert_eq!(far.send(&arp::gratuitous_request(FOREIGN, VIP_V4)), Ok(Sent::Taken));

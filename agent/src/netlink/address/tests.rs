@@ -28,25 +28,25 @@ fn an_address_is_added_with_all_that_was_asked_for_and_removed() {
         let addresses = Addresses::open().unwrap();
         let wanted = [
             VirtualAddress {
-                broadcast: Some(Ipv4Addr::new(10, 9, 0, 255)),
+                broadcast: Some(Ipv4Addr::new(10, 10, 0, 255)),
                 scope: 253,
                 label: Some("near0:vip".to_owned()),
-                ..vip("10.9.0.100", 24)
+                ..vip("10.10.0.100", 24)
             },
             vip("fd00::100", 64),
         ];
         addresses.set(&wanted, Lifetime { valid_s: 60, preferred_s: 30 }).await.unwrap();
-        let v4 = line("10.9.0.100/24").unwrap();
-        for word in ["brd 10.9.0.255", "scope link", "near0:vip", "preferred_lft 30sec"] {
+        let v4 = line("10.10.0.100/24").unwrap();
+        for word in ["brd 10.10.0.255", "scope link", "near0:vip", "preferred_lft 30sec"] {
             assert!(v4.contains(word), "{word}: {v4}");
         }
         let v6 = line("fd00::100/64").unwrap();
         assert!(v6.contains("nodad") && !v6.contains("tentative"), "{v6}");
-        for text in ["10.9.0.100", "fd00::100"] {
+        for text in ["10.10.0.100", "fd00::100"] {
             assert!((50..=60).contains(&lifetime(text)), "{}", lifetime(text));
         }
         addresses.remove(&wanted).await.unwrap();
-        assert!(line("10.9.0.100").is_none() && line("fd00::100").is_none(), "{}", shown());
+        assert!(line("10.10.0.100").is_none() && line("fd00::100").is_none(), "{}", shown());
     });
 }
 
