@@ -15,7 +15,7 @@ pub mod dialer;
 pub mod identity;
 mod jitter;
 pub mod listener;
-mod ratelimit;
+pub(crate) mod ratelimit;
 pub mod roster;
 pub mod socket;
 pub mod transport;
