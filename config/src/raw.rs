@@ -90,6 +90,7 @@ pub(crate) enum ArbiterType {
 #[derive(Debug)]
 pub(crate) struct RawArbiter {
     pub place: Place,
+    pub written: Written,
     pub kind: Option<At<ArbiterType>>,
     pub voters: Vec<At<String>>,
     pub lease: Option<At<Duration>>,

@@ -17,6 +17,26 @@ pub(crate) struct Source {
     pub name: String,
     /// As it was read.
     pub text: Arc<str>,
+    /// As it may be shown: passwords overwritten, byte for byte.
+    pub shown: Arc<str>,
+    /// Where each line begins.
+    lines: Vec<usize>,
+}
+
+impl Source {
+    /// Line and column of a byte, both from 1; the column counts characters.
+    pub(crate) fn line_column(&self, at: usize) -> (usize, usize) {
+        let at = floor_boundary(&self.text, at);
+        let line = self.lines.partition_point(|start| *start <= at);
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        (line.max(1), self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1)
+    }
+
+    /// The line of this number, from 1, as it may be shown.
+    pub(crate) fn line(&self, line: usize) -> Option<&str> {
+        let start = *self.lines.get(line.checked_sub(1)?)?;
+        self.shown.get(start..)?.lines().next()
+    }
 }
 
 /// Where something was written.
@@ -53,7 +73,9 @@ impl<T> At<T> {
 impl Sources {
     /// Takes a text in and says its number.
     pub(crate) fn add(&mut self, name: String, text: &str) -> usize {
-        self.files.push(Source { name, text: Arc::from(text) });
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let shown = Arc::from(mask_secrets(text));
+        self.files.push(Source { name, text: Arc::from(text), shown, lines });
         self.files.len() - 1
     }
 
@@ -71,22 +93,13 @@ impl Sources {
             Place::Variable(name) => format!("environment variable {name}"),
             Place::Text { file, start, .. } => match self.get(*file) {
                 Some(source) => {
-                    let (line, column) = line_column(&source.text, *start);
+                    let (line, column) = source.line_column(*start);
                     format!("{}:{line}:{column}", source.name)
                 }
                 None => String::from("an unknown place"),
             },
         }
     }
-}
-
-/// Line and column of a byte, both from 1; the column counts characters.
-pub(crate) fn line_column(text: &str, at: usize) -> (usize, usize) {
-    let at = floor_boundary(text, at);
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (line, before.get(start..).map_or(0, |rest| rest.chars().count()) + 1)
 }
 
 /// The nearest character boundary at or before `at`.
@@ -98,14 +111,63 @@ pub(crate) fn floor_boundary(text: &str, at: usize) -> usize {
     at
 }
 
+/// The text with the values of `auth_pass` and `password` overwritten, byte for byte.
+fn mask_secrets(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for keyword in ["auth_pass", "password"] {
+        for (at, _) in text.match_indices(keyword) {
+            let rest = text.get(at + keyword.len()..).unwrap_or("");
+            // The keyword itself, not a longer word that begins like it.
+            if !rest.starts_with([' ', '\t', '=', '"', '\'']) {
+                continue;
+            }
+            let value = rest.trim_start_matches([' ', '\t', '=']);
+            let skipped = at + keyword.len() + (rest.len() - value.len());
+            let (open, stop): (usize, &[char]) = match value.chars().next() {
+                Some('"') => (1, &['"', '\n']),
+                Some('\'') => (1, &['\'', '\n']),
+                _ => (0, &[' ', '\t', '\n', '\r', '}', ',']),
+            };
+            let secret = value.get(open..).unwrap_or("");
+            let len = secret.find(stop).unwrap_or(secret.len());
+            if let Some(range) = bytes.get_mut(skipped + open..skipped + open + len) {
+                range.fill(b'*');
+            }
+        }
+    }
+    // Whole characters were overwritten with ASCII, so this is text still.
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_column_counts_characters_and_not_bytes() {
-        assert_eq!(line_column("a\nüx", 4), (2, 2));
-        assert_eq!(line_column("", 9), (1, 1));
-        assert_eq!(line_column("ü", 1), (1, 1));
+        let place = |text: &str, at| {
+            let mut sources = Sources::default();
+            let file = sources.add(String::from("t"), text);
+            sources.get(file).unwrap().line_column(at)
+        };
+        assert_eq!(place("a\nüx", 4), (2, 2));
+        assert_eq!(place("a\nüx", 2), (2, 1));
+        assert_eq!(place("", 9), (1, 1));
+        assert_eq!(place("ü", 1), (1, 1));
+    }
+
+    #[test]
+    fn passwords_are_masked_in_both_languages_and_nothing_else_moves() {
+        for (text, masked) in [
+            ("auth_pass geheim # x", "auth_pass ****** # x"),
+            ("auth_pass = \"ge heim\"\nx", "auth_pass = \"*******\"\nx"),
+            ("{ auth_pass schl\u{fc}ssel }", "{ auth_pass ********** }"),
+            ("auth_passes x", "auth_passes x"),
+            ("auth_pass", "auth_pass"),
+            ("auth_pass '", "auth_pass '"),
+        ] {
+            assert_eq!(mask_secrets(text), masked);
+            assert_eq!(mask_secrets(text).len(), text.len());
+        }
     }
 }

@@ -6,6 +6,7 @@ use keepone_proto::id::NodeId;
 use keepone_proto::lease::timing::{LeaseTiming, Millis};
 use keepone_proto::settings::{Authority, HeartbeatSettings, QuorumSettings};
 
+use crate::diagnostic::Severity;
 use crate::model::GateMeans;
 use crate::raw::{ArbiterType, RawArbiter};
 use crate::source::{At, Place};
@@ -15,14 +16,22 @@ use super::{Check, Names, or};
 impl Check<'_> {
     pub(super) fn arbiter(&mut self, names: &Names, heartbeat: &HeartbeatSettings) -> Option<Authority> {
         let raw = self.raw;
-        let Some(arbiter) = &raw.arbiter else { return Some(Authority::None) };
+        let Some(arbiter) = &raw.arbiter else {
+            self.unarbitrated();
+            return Some(Authority::None);
+        };
         let Some(kind) = &arbiter.kind else {
-            let message = "`arbiter` has no type that can be read";
-            self.report.error(&arbiter.place, message, "write `type quorum`, or `type none` for none");
+            if !arbiter.written.has("type") {
+                let help = "write `type quorum`, or `type none` for none";
+                self.report.error(&arbiter.place, "`arbiter` has no type", help);
+            }
             return None;
         };
         match kind.value {
-            ArbiterType::None => Some(Authority::None),
+            ArbiterType::None => {
+                self.unarbitrated();
+                Some(Authority::None)
+            }
             ArbiterType::Etcd => {
                 let help =
                     "use `type quorum` with three voters until then: without an arbiter the VIP could have two holders";
@@ -30,6 +39,16 @@ impl Check<'_> {
                 None
             }
             ArbiterType::Quorum => self.quorum(arbiter, &kind.place, names, heartbeat).map(Authority::Quorum),
+        }
+    }
+
+    /// A plain VRRP router never had one; a cluster could.
+    fn unarbitrated(&mut self) {
+        if let Some(cluster) = &self.raw.cluster {
+            let message = format!("cluster `{}` has no arbiter", cluster.value);
+            let help = "add `arbiter { type quorum }` with 3 voters: without one, two holders are possible while all \
+                        paths between the nodes are cut";
+            self.report.push(Severity::Note, &cluster.place, message, String::from(help));
         }
     }
 

@@ -195,7 +195,8 @@ impl Check<'_> {
         let raw = self.raw;
         let reached: BTreeSet<&str> =
             raw.links.iter().flat_map(|link| &link.peers).map(|(name, _)| name.value.as_str()).collect();
-        let Some(node) = raw.node.as_ref().filter(|_| !raw.links.is_empty()) else { return };
+        let known = |name: &str| raw.members.iter().any(|member| member.name.value == name);
+        let Some(node) = raw.node.as_ref().filter(|node| !raw.links.is_empty() && known(&node.value)) else { return };
         for member in &raw.members {
             let name = member.name.value.as_str();
             if member.witness.is_none() && name != node.value && !reached.contains(name) {

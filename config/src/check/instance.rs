@@ -257,7 +257,7 @@ impl Check<'_> {
         }
         let pass = kind.is_some_and(|kind| kind.value == AuthType::Pass);
         match (kind, &raw.auth_pass) {
-            (Some(kind), None) if pass && !raw.written.has("auth_pass") && !raw.written.has("authentication") => {
+            (Some(kind), None) if pass && !raw.written.has("auth_pass") => {
                 self.report.error(&kind.place, format!("`{name}`: PASS without auth_pass"), "add `auth_pass PASSWORD`");
             }
             (None, Some(secret)) => {

@@ -91,6 +91,18 @@ impl Table {
         active.chain(blocks).chain(self.later.iter().flat_map(|words| words.split_whitespace()))
     }
 
+    /// The blocks below this one, itself included, that have the keyword.
+    pub(crate) fn homes(&'static self, name: &str, found: &mut Vec<&'static str>) {
+        if self.find(name).is_some() && !found.contains(&self.name) {
+            found.push(self.name);
+        }
+        for keyword in self.active.iter().chain(self.later_blocks.iter().map(|(_, keyword)| keyword)) {
+            if let Form::Block(table) | Form::Named(table) | Form::Section(table) = keyword.form {
+                table.homes(name, found);
+            }
+        }
+    }
+
     /// The keyword of this block that is most like `name`, if any is like it at all.
     pub(crate) fn nearest(&self, name: &str) -> Option<&'static str> {
         nearest(name, self.names())

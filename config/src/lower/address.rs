@@ -32,7 +32,7 @@ const LATER: [(&str, bool); 10] = [
 /// Reads one line; `None` after a complaint.
 pub(super) fn read(lower: &mut Lower<'_>, line: &[Word], shape: Shape) -> Option<At<VirtualAddress>> {
     let (first, rest) = line.split_first()?;
-    let read = lower.word("virtual_ipaddress", first, |text| with_prefix(text))?;
+    let read = lower.word("virtual_ipaddress", first, with_prefix)?;
     let (ip, prefix) = read.value;
     let mut address = VirtualAddress {
         address: ip,

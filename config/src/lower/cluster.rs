@@ -118,6 +118,7 @@ impl Lower<'_> {
     pub(super) fn arbiter(&mut self, raw: &mut RawConfig, block: &Item) {
         let mut arbiter = RawArbiter {
             place: block.keyword.place.clone(),
+            written: self.written(block),
             kind: None,
             voters: Vec::new(),
             lease: None,

@@ -33,10 +33,9 @@ impl Lower<'_> {
     /// Zero is what we do; anything else is known and not yet active.
     fn garp_interval(&mut self, item: &Item) {
         let bounds = Duration::ZERO..=Duration::from_secs(4294);
-        if let Some(At { value, .. }) = self.value(item, value::duration(bounds)) {
-            if !value.is_zero() {
-                self.inactive(item, Tier::A, &GLOBAL_DEFS);
-            }
+        let interval = self.value(item, value::duration(bounds));
+        if interval.is_some_and(|interval| !interval.value.is_zero()) {
+            self.inactive(item, Tier::A, &GLOBAL_DEFS);
         }
     }
 

@@ -58,7 +58,9 @@ impl Lower<'_> {
             let keyword = item.keyword.text.as_str();
             match table.find(keyword) {
                 Some(Entry::Active(form)) => {
-                    if self.form(item, form) {
+                    let fits = self.form(item, form);
+                    // A block whose head is wrong is read all the same, for the mistakes inside.
+                    if fits || (matches!(form, Form::Named(_) | Form::Block(_)) && item.block.is_some()) {
                         self.repeated(items.get(..at).unwrap_or(&[]), item, form, table);
                         read(self, item);
                     }
@@ -75,27 +77,35 @@ impl Lower<'_> {
         }
     }
 
-    /// Inside a block that is not active, keywords must still exist.
+    /// Inside a block that is not active, keywords must still exist; one from a neighbouring block is only
+    /// warned of, since keepalived reads such files too.
     fn known(&mut self, items: &[Item], table: &'static Table) {
         for item in items {
             match table.find(&item.keyword.text) {
                 Some(Entry::Later(_, Form::Section(inner))) => self.known(item.items(), inner),
                 Some(_) => {}
-                None => self.unknown(item, table),
+                None if homes(&item.keyword.text).is_empty() => self.unknown(item, table),
+                None => {
+                    let (message, help) = elsewhere(item, table);
+                    self.report.warning(&item.keyword.place, message, help);
+                }
             }
         }
     }
 
     fn unknown(&mut self, item: &Item, table: &'static Table) {
         let keyword = &item.keyword.text;
-        let help = match table.nearest(keyword) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if ROOT.find(keyword).is_some() => {
-                format!("`{keyword}` stands at the top of the file, not inside `{}`", table.name)
-            }
-            None => String::from("remove it, or look for its right name in docs/configuration.md"),
+        if self.report.is_full() {
+            return self.report.error(&item.keyword.place, "", "");
+        }
+        let (message, help) = match table.nearest(keyword) {
+            Some(near) => (unknown(keyword, table), format!("did you mean `{near}`?")),
+            None if !homes(keyword).is_empty() => elsewhere(item, table),
+            None => (
+                unknown(keyword, table),
+                String::from("remove it, or look for its right name in docs/configuration.md"),
+            ),
         };
-        let message = format!("unknown keyword `{}` in {}", shorten(keyword), table.name);
         self.report.error(&item.keyword.place, message, help);
     }
 
@@ -235,6 +245,23 @@ impl Wanted {
     fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
         Wanted { what: what.into(), help: help.into(), secret: false }
     }
+}
+
+fn unknown(keyword: &str, table: &Table) -> String {
+    format!("unknown keyword `{}` in {}", shorten(keyword), table.name)
+}
+
+/// Where a keyword would be at home.
+fn homes(keyword: &str) -> Vec<&'static str> {
+    let mut homes = Vec::new();
+    ROOT.homes(keyword, &mut homes);
+    homes
+}
+
+fn elsewhere(item: &Item, table: &Table) -> (String, String) {
+    let keyword = &item.keyword.text;
+    let homes = homes(keyword).join(", ");
+    (format!("`{keyword}` means nothing in {}", table.name), format!("it belongs to {homes}: move or remove it"))
 }
 
 /// Enough of a word to know it by.

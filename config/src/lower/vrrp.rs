@@ -58,6 +58,7 @@ impl Lower<'_> {
     }
 
     fn authentication(&mut self, instance: &mut RawInstance, item: &Item) {
+        instance.written.add(&item.keyword.text);
         match item.keyword.text.as_str() {
             "auth_type" => instance.auth_type = self.value(item, auth_type),
             "auth_pass" => {

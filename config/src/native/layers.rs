@@ -18,14 +18,14 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    pub(super) fn over(document: &DeTable<'_>, variables: &[(String, String)]) -> Result<Self, Error> {
+    pub(super) fn over(document: &DeTable<'_>, variables: &[(String, String)]) -> Result<Self, Box<Error>> {
         let mut figment = Figment::from(Document { dict: table(document) });
         for (name, text) in variables {
             if let Some(path) = path(name) {
                 figment = figment.merge(Variable { name, path, text });
             }
         }
-        let merged = figment.data()?.remove(&Profile::Default).unwrap_or_default();
+        let merged = figment.data().map_err(Box::new)?.remove(&Profile::Default).unwrap_or_default();
         Ok(Layers { figment, merged })
     }
 
