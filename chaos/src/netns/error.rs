@@ -25,6 +25,12 @@ pub enum Error {
         /// Why it failed.
         source: rtnetlink::Error,
     },
+    /// The switch's eBPF program, or the reading of a gate.
+    #[error("use eBPF: the netns world needs Linux 6.6 or later with CONFIG_BPF_SYSCALL=y")]
+    Bpf(#[from] keepone_bpf::BpfError),
+    /// The switch's eBPF program can't be assembled.
+    #[error("assemble the switch's program: this is a bug of keepone-chaos")]
+    Assembly(#[from] keepone_bpf::AsmError),
     /// A program that the world drives is not there.
     #[error("no `{name}` in {looked}: build it, or name its directory with --bin-dir")]
     NoBinary {
