@@ -2,10 +2,12 @@
 //!
 //! [`fault`] and [`scenario`] are the vocabulary. The netns world drives the real programs on real
 //! packets in network namespaces and never links the agent; the simulator drives the pure core.
-//! [`verdict`] turns what was seen into an [`outcome`], [`report`] into a picture.
+//! [`verdict`] turns what was seen into an [`outcome`].
 
 pub mod fault;
 pub mod netns;
 pub mod outcome;
 pub mod scenario;
+pub mod sim;
 pub mod spans;
+pub mod verdict;
