@@ -4,9 +4,11 @@
 //! packets in network namespaces and never links the agent; the simulator drives the pure core.
 //! [`verdict`] turns what was seen into an [`outcome`].
 
+pub mod demo;
 pub mod fault;
 pub mod netns;
 pub mod outcome;
+pub mod report;
 pub mod scenario;
 pub mod sim;
 pub mod spans;

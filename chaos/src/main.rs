@@ -9,14 +9,14 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 
 use cli::{Cli, Command, PeerKind, WorldKind};
-use keepone_chaos::netns::agent::Peer;
+use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
 use keepone_chaos::netns::process::Processes;
 use keepone_chaos::netns::runner::{self, Nobody};
 use keepone_chaos::netns::world::Plan;
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario};
-use keepone_chaos::{sim, verdict};
+use keepone_chaos::{demo, report, sim};
 
 /// Something did not hold.
 const VIOLATED: u8 = 1;
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         }
         Command::Run(run) => run_scenario(&run),
         Command::Sim(_) => Err(anyhow!("the simulator is not built in")),
-        Command::Demo(_) => Err(anyhow!("the demo is not built in")),
+        Command::Demo(demo) => run_demo(&demo),
     };
     done.unwrap_or_else(|error| {
         eprintln!("keepone-chaos: {error:#}");
@@ -90,15 +90,35 @@ fn run_for_real(scenario: &Scenario, run: &cli::Run) -> anyhow::Result<Outcome> 
         Some(directory) => world.keep_logs(directory),
         None => Ok(()),
     };
+    let title = demo::title(peer);
     let record = runner::run(scenario, plan, &Processes::new(), &mut Nobody, keep)?;
-    let mut outcome = verdict::measure(scenario, &record);
-    outcome.peer = peer.as_str();
-    outcome.seed = run.seed;
-    outcome.violations = verdict::breaches(scenario, &record, &outcome);
-    if peer == Peer::Keepone {
-        outcome.violations.extend(verdict::own_breaches(scenario, &record, &outcome));
+    let mut judged = demo::judge(scenario, peer, title, record);
+    judged.outcome.seed = run.seed;
+    let judged = [judged];
+    if let Some(file) = &run.report {
+        std::fs::write(file, report::page(scenario, &judged)).with_context(|| format!("write {}", file.display()))?;
     }
-    Ok(outcome)
+    let [judged] = judged;
+    Ok(judged.outcome)
+}
+
+fn run_demo(asked: &cli::Demo) -> anyhow::Result<ExitCode> {
+    if let Side::Outside(code) = enclosure::enter()? {
+        return Ok(code);
+    }
+    let peers = match (asked.only_keepalived, asked.alone || agent::keepalived().is_none()) {
+        (true, _) => vec![Peer::Keepalived],
+        (false, true) => vec![Peer::Keepone],
+        (false, false) => vec![Peer::Keepone, Peer::Keepalived],
+    };
+    let options = demo::Options {
+        out: asked.out.clone(),
+        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        keep_logs: asked.keep_logs.clone(),
+        peers,
+    };
+    let held = demo::run(&options)?;
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
 }
 
 fn print_outcome(outcome: &Outcome) {

@@ -241,6 +241,23 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
+/// What the demo does: one line, then every line, then the master itself.
+pub const DEMO: Scenario = Scenario {
+    name: "demo",
+    what: "one heartbeat line is cut, then every path between the nodes; they are healed; then the master's agent \
+           is stopped in mid-air and wakes up again",
+    steps: &[
+        step(2000, "hb0 cut", cut(Who::Master, Who::Backup, Way::Both, Where::One(Network::Heartbeat(0)), Class::All)),
+        step(6000, "all lines cut", NODES_APART),
+        step(14_000, "healed", Fault::Heal),
+        step(18_000, "SIGSTOP master", Fault::Stop { who: Who::Master, part: Part::Both }),
+        step(26_000, "SIGCONT", Fault::Continue { who: Who::Master, part: Part::Both }),
+    ],
+    lasts_ms: 31_000,
+    demands: Demands { alerts: &["link-down", "peer-silent"], ..MOVES },
+    second_client: false,
+};
+
 /// The scenario of that name.
 pub fn find(name: &str) -> Option<&'static Scenario> {
     ALL.iter().find(|scenario| scenario.name == name)

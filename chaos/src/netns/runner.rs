@@ -27,8 +27,10 @@ pub const FRESH: u64 = 60_000_000;
 pub trait Spectator {
     /// About twenty times a second.
     fn look(&mut self, world: &World, live: &Live);
-    /// The cluster is steady: `holder` has the VIP, and the scenario begins at `at`.
-    fn steady(&mut self, holder: usize, at: u64);
+    /// The cluster is steady, and the scenario begins when this returns.
+    fn ready(&mut self, holder: usize);
+    /// The scenario has begun at `at`.
+    fn begun(&mut self, at: u64);
     /// Something was done.
     fn done(&mut self, deed: &Deed);
 }
@@ -39,7 +41,8 @@ pub struct Nobody;
 
 impl Spectator for Nobody {
     fn look(&mut self, _: &World, _: &Live) {}
-    fn steady(&mut self, _: usize, _: u64) {}
+    fn ready(&mut self, _: usize) {}
+    fn begun(&mut self, _: u64) {}
     fn done(&mut self, _: &Deed) {}
 }
 
@@ -72,10 +75,11 @@ fn play(
 ) -> Result<Record, Error> {
     let holder = wait_until_steady(world, &observers.live, spectator)?;
     let cast = Cast::new(holder);
+    spectator.ready(holder);
     let names = world.topology.node_hosts().map(|host| NodeRecord { name: host.name.clone(), ..NodeRecord::default() });
     let mut record =
         Record { nodes: names.collect(), first_holder: holder, begin: clock::now(), ..Record::default() };
-    spectator.steady(holder, record.begin);
+    spectator.begun(record.begin);
 
     let mut pauses = Pauses::default();
     for step in scenario.steps {
