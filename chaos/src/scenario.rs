@@ -54,10 +54,20 @@ const LAPSE_MS: u64 = LEASE_MS + 100;
 /// A client may lose this much to the machine's own stalls where nothing of the cluster moves.
 const NOISE_MS: u64 = 50;
 
-const CALM: Demands =
-    Demands { outage_ms: NOISE_MS, keeps_holder: true, final_holder: Some(Who::Master), alerts: &[], master_side_may_starve: false };
-const MOVES: Demands =
-    Demands { outage_ms: LAPSE_MS, keeps_holder: false, final_holder: None, alerts: &[], master_side_may_starve: false };
+const CALM: Demands = Demands {
+    outage_ms: NOISE_MS,
+    keeps_holder: true,
+    final_holder: Some(Who::Master),
+    alerts: &[],
+    master_side_may_starve: false,
+};
+const MOVES: Demands = Demands {
+    outage_ms: LAPSE_MS,
+    keeps_holder: false,
+    final_holder: None,
+    alerts: &[],
+    master_side_may_starve: false,
+};
 
 const fn step(at_ms: u64, label: &'static str, fault: Fault) -> Step {
     Step { at_ms, fault, label }

@@ -127,7 +127,7 @@ pub fn breaches(scenario: &Scenario, record: &Record, outcome: &Outcome) -> Vec<
     let mut breach = |text: String| breaches.push(text);
     for (view, ms) in [
         ("on the wire", outcome.dual_holder_wire_ms),
-        ("by gates", outcome.dual_holder_gate_ms),
+        (if outcome.peer == "keepone" { "by gates" } else { "by addresses" }, outcome.dual_holder_gate_ms),
         ("by clients", outcome.dual_holder_client_ms),
     ] {
         if ms > 0.0 {
@@ -159,7 +159,11 @@ pub fn breaches(scenario: &Scenario, record: &Record, outcome: &Outcome) -> Vec<
         for (node, seen) in record.nodes.iter().enumerate().filter(|(node, _)| *node != record.first_holder) {
             let held = wire(seen).within(record.begin, record.end).total();
             if held > 0 {
-                breach(format!("{} held the VIP for {} ms, and nothing called for it", name(record, node), millis(held)));
+                breach(format!(
+                    "{} held the VIP for {} ms, and nothing called for it",
+                    name(record, node),
+                    millis(held)
+                ));
             }
         }
     }

@@ -7,8 +7,8 @@ use std::io::{IsTerminal, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::netns::clock;
-use crate::netns::observe::events::{self, AgentEvent, Said};
 use crate::netns::observe::Live;
+use crate::netns::observe::events::{self, AgentEvent, Said};
 use crate::netns::record::Deed;
 use crate::netns::runner::{FRESH, Spectator};
 use crate::netns::world::World;
@@ -271,7 +271,8 @@ fn draw(view: &View) -> String {
     };
     let links: Vec<String> =
         view.links.iter().map(|(name, up)| if *up { paint("32", name) } else { paint("31;9", name) }).collect();
-    let _ = writeln!(text, "  VIP held by {holder}   client answered by {}   lines {}", view.answered_by, links.join(" "));
+    let _ =
+        writeln!(text, "  VIP held by {holder}   client answered by {}   lines {}", view.answered_by, links.join(" "));
     for node in &view.nodes {
         let gate = if view.has_gate { format!("  gate {}", lamp(node.gate)) } else { String::new() };
         let (holds, address) = (lamp(node.holds), lamp(node.address));

@@ -14,7 +14,7 @@ use crate::netns::error::{Error, io_error};
 use crate::netns::process::Processes;
 use crate::netns::runner;
 use crate::netns::world::Plan;
-use crate::report::{self, Equipment, Run, duration};
+use crate::report::{self, Equipment, Run, duration, sentence};
 use crate::scenario::{DEMO, Scenario};
 use crate::verdict;
 use board::{Board, Reporter, Screen};
@@ -130,11 +130,6 @@ fn one(
         Some(directory) => world.keep_logs(&directory.join(peer.as_str())),
         None => Ok(()),
     })
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).chain(['.']).collect()).unwrap_or_default()
 }
 
 /// Writes the page; returns where.

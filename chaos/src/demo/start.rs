@@ -51,7 +51,11 @@ mod tests {
             .map(|(line, ms)| {
                 thread::spawn(move || {
                     thread::sleep(Duration::from_millis(ms));
-                    if ms == 0 { line.meet() } else { line.withdraw() }
+                    if ms == 0 {
+                        line.meet()
+                    } else {
+                        line.withdraw()
+                    }
                     Instant::now()
                 })
             })

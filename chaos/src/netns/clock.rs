@@ -4,8 +4,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
 fn nanos(time: TimeSpec) -> u64 {
-    u64::try_from(time.tv_sec()).unwrap_or(0).saturating_mul(1_000_000_000)
-        + u64::try_from(time.tv_nsec()).unwrap_or(0)
+    u64::try_from(time.tv_sec()).unwrap_or(0).saturating_mul(1_000_000_000) + u64::try_from(time.tv_nsec()).unwrap_or(0)
 }
 
 fn read(clock: ClockId) -> u64 {

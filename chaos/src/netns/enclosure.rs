@@ -51,8 +51,7 @@ fn furnish() -> Result<(), Error> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(io_error("ask for the parent-death signal"))?;
     unshare(CloneFlags::CLONE_NEWNS).map_err(io_error("make a mount namespace"))?;
     let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-        .map_err(io_error("make the mounts private"))?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(io_error("make the mounts private"))?;
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     // The tree of the new PID namespace, without which children could not be found.
     mount(Some("proc"), "/proc", Some("proc"), quiet, none).map_err(io_error("mount /proc"))?;

@@ -80,13 +80,7 @@ impl Processes {
     ///
     /// # Errors
     /// [`Error::Command`] with the end of its output, unless it ends with code 0 in time.
-    pub fn complete(
-        &self,
-        namespace: &Namespace,
-        command: Command,
-        log: &Path,
-        limit: Duration,
-    ) -> Result<(), Error> {
+    pub fn complete(&self, namespace: &Namespace, command: Command, log: &Path, limit: Duration) -> Result<(), Error> {
         let shown = format!("{command:?}");
         let pid = self.start(namespace, command, log)?;
         let begin = Instant::now();

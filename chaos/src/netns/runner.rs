@@ -77,8 +77,7 @@ fn play(
     let cast = Cast::new(holder);
     spectator.ready(holder);
     let names = world.topology.node_hosts().map(|host| NodeRecord { name: host.name.clone(), ..NodeRecord::default() });
-    let mut record =
-        Record { nodes: names.collect(), first_holder: holder, begin: clock::now(), ..Record::default() };
+    let mut record = Record { nodes: names.collect(), first_holder: holder, begin: clock::now(), ..Record::default() };
     spectator.begun(record.begin);
 
     let mut pauses = Pauses::default();

@@ -189,10 +189,8 @@ async fn make_bridges(handle: Handle, networks: Vec<Network>) -> Result<(), Erro
 async fn link_index(handle: &Handle, name: &str) -> Result<u32, Error> {
     let found = handle.link().get().match_name(name.to_owned()).execute().try_next().await;
     let link = found.map_err(netlink_error(format!("look up {name}")))?;
-    link.map(|link| link.header.index).ok_or_else(|| Error::Io {
-        what: format!("look up {name}"),
-        source: std::io::ErrorKind::NotFound.into(),
-    })
+    link.map(|link| link.header.index)
+        .ok_or_else(|| Error::Io { what: format!("look up {name}"), source: std::io::ErrorKind::NotFound.into() })
 }
 
 fn make_host(switch: &Namespace, kind: Kind, networks: &[Network]) -> Result<Host, Error> {
@@ -252,7 +250,12 @@ fn make_port(
         handle.link().set(link).execute().await.map_err(netlink_error(format!("name {own}")))?;
         let up = LinkUnspec::new_with_index(index).up().build();
         handle.link().set(up).execute().await.map_err(netlink_error(format!("set {own} up")))?;
-        handle.address().add(index, address.into(), 24).execute().await.map_err(netlink_error(format!("add {address} to {own}")))
+        handle
+            .address()
+            .add(index, address.into(), 24)
+            .execute()
+            .await
+            .map_err(netlink_error(format!("add {address} to {own}")))
     })?;
     Ok(Port { network, name, index, mac, address })
 }

@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::scenario::Scenario;
 use crate::spans::millis;
 use text::escape;
-pub use text::duration;
+pub use text::{duration, sentence};
 pub use timeline::Equipment;
 
 /// The page's look.
@@ -48,8 +48,8 @@ pub fn page(scenario: &Scenario, runs: &[Run]) -> String {
     let mut body = String::new();
     let _ = write!(
         body,
-        "<header><p class=\"brand\">keepone-chaos</p><h1>One address, one holder</h1><p class=\"lead\">{}.</p></header>",
-        escape(scenario.what)
+        "<header><p class=\"brand\">keepone-chaos</p><h1>One address, one holder</h1><p class=\"lead\">{}</p></header>",
+        escape(&sentence(scenario.what))
     );
     body.push_str("<section class=\"cards\">");
     for run in runs {
@@ -137,4 +137,91 @@ fn log(body: &mut String, run: &Run) {
         let _ = write!(body, "<tr><th>{:.3} s</th>{cells}</tr>", millis(at.saturating_sub(record.begin)) / 1000.0);
     }
     body.push_str("</table></details>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::equipment;
+    use crate::netns::agent::Peer;
+    use crate::netns::observe::client::Answer;
+    use crate::netns::observe::events::AgentEvent;
+    use crate::netns::observe::sniffer::{Naming, Sighting};
+    use crate::netns::record::{Deed, NodeRecord};
+    use crate::scenario::DEMO;
+    use crate::spans::Spans;
+    use crate::verdict;
+
+    const MS: u64 = 1_000_000;
+
+    /// A demo as it should go: n1 until it is stopped, n2 half a second later, n1 again in the end.
+    fn record() -> Record {
+        let held: [&[(u64, u64)]; 2] = [&[(0, 18_400), (26_400, 31_000)], &[(18_520, 26_380)]];
+        let mut record = Record { begin: 0, end: 31_000 * MS, answers: vec![Vec::new()], ..Record::default() };
+        for (node, spans) in held.into_iter().enumerate() {
+            let instants: Vec<u64> =
+                spans.iter().flat_map(|(from, to)| (*from..*to).step_by(10)).map(|ms| ms * MS).collect();
+            record.answers[0].extend(instants.iter().map(|&at| Answer { at, node }));
+            let open = Spans::from_pairs(spans.iter().map(|(from, to)| (from * MS, to * MS)).collect());
+            record.nodes.push(NodeRecord {
+                name: format!("n{}", node + 1),
+                sightings: instants.iter().map(|&at| Sighting { at, naming: Naming::Ip }).collect(),
+                address: open.clone(),
+                open,
+                ..NodeRecord::default()
+            });
+        }
+        record.answers[0].sort_by_key(|answer| answer.at);
+        for step in DEMO.steps {
+            record.deeds.push(Deed { at: step.at_ms * MS, label: step.label, repair: step.fault.is_repair() });
+        }
+        let role = |at: u64, node: usize, from: &str, to: &str| AgentEvent {
+            at: at * MS,
+            node,
+            said: Said::Transition {
+                from: from.to_owned(),
+                to: to.to_owned(),
+                reason: "row".to_owned(),
+                evidence: "<seen>".to_owned(),
+            },
+        };
+        record.events = vec![
+            role(0, 0, "Backup", "Master"),
+            role(0, 1, "Initialize", "Backup"),
+            role(18_520, 1, "Backup", "Master"),
+            role(26_001, 0, "Master", "Fenced"),
+            role(26_100, 0, "Fenced", "Backup"),
+            role(26_380, 1, "Master", "Backup"),
+            role(26_400, 0, "Backup", "Master"),
+        ];
+        record
+    }
+
+    fn sample() -> String {
+        let record = record();
+        let outcome = verdict::measure(&DEMO, &record);
+        let title = "keepone".to_owned();
+        page(&DEMO, &[Run { title, record, outcome, equipment: equipment(Peer::Keepone, 2) }])
+    }
+
+    #[test]
+    fn the_page_stands_alone_and_every_tag_in_the_picture_is_closed() {
+        let page = sample();
+        for outside in ["http://", "https://", "src=", "@import", "<seen>"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        assert_eq!(page.matches("<svg").count(), 1);
+        assert_eq!(page.matches("<text").count(), page.matches("</text>").count());
+        assert_eq!(page.matches("<title>").count(), page.matches("</title>").count());
+        if let Some(file) = std::env::var_os("KEEPONE_SAMPLE_REPORT") {
+            std::fs::write(file, page).unwrap();
+        }
+    }
+
+    #[test]
+    fn one_holder_throughout_is_drawn_as_never_two() {
+        let page = sample();
+        assert!(page.contains("class=\"never\">never<") && !page.contains("class=\"on-bad\">"));
+        assert!(page.contains(">FENCED<") || page.contains("Fenced since"));
+    }
 }

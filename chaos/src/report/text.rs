@@ -28,6 +28,12 @@ pub fn duration(ms: f64) -> String {
     }
 }
 
+/// A clause as a sentence: with a capital and a full stop.
+pub fn sentence(clause: &str) -> String {
+    let mut letters = clause.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).chain(['.']).collect()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

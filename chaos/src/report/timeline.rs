@@ -15,6 +15,8 @@ const LEFT: f64 = 168.0;
 const RIGHT: f64 = 16.0;
 /// A client silence that is worth a mark.
 const SILENCE: u64 = 25_000_000;
+/// The least distance of two lanes, so that their labels stay apart.
+const PITCH: f64 = 15.0;
 /// Narrower than this a mark would not be seen.
 const VISIBLE: f64 = 1.6;
 
@@ -65,7 +67,7 @@ impl Canvas<'_> {
             let title = format!("{what}: {} – {} s", self.seconds(span.0), self.seconds(span.1));
             self.bar(span, self.y, height, class, &title);
         }
-        self.y += height + 5.0;
+        self.y += (height + 5.0).max(PITCH);
     }
 
     fn label(&mut self, label: &str, height: f64) {
@@ -85,7 +87,7 @@ impl Canvas<'_> {
     fn heading(&mut self, text: &str, class: &str) {
         self.y += 9.0;
         self.text(LEFT - 10.0, self.y + 8.0, class, text);
-        self.y += 15.0;
+        self.y += 18.0;
     }
 }
 
@@ -109,10 +111,7 @@ pub fn draw(scenario: &Scenario, record: &Record, equipment: Equipment) -> Strin
     axis(&mut canvas);
     let height = canvas.y;
     let behind = backdrop(&canvas, top, bottom);
-    format!(
-        r#"<svg viewBox="0 0 {WIDTH} {height:.0}" role="img" aria-label="timeline">{behind}{}</svg>"#,
-        canvas.svg
-    )
+    format!(r#"<svg viewBox="0 0 {WIDTH} {height:.0}" role="img" aria-label="timeline">{behind}{}</svg>"#, canvas.svg)
 }
 
 /// Names of the deeds, in as many rows as it takes to keep them apart.
@@ -224,7 +223,8 @@ fn client_lanes(canvas: &mut Canvas<'_>) {
             let seen = answers.iter().filter(|answer| answer.node == number).map(|answer| answer.at).collect();
             let spans = Spans::from_sightings(seen, SILENCE).within(record.begin, record.end);
             for span in spans.iter() {
-                let title = format!("answered by {}: {} – {} s", node.name, canvas.seconds(span.0), canvas.seconds(span.1));
+                let title =
+                    format!("answered by {}: {} – {} s", node.name, canvas.seconds(span.0), canvas.seconds(span.1));
                 canvas.bar(span, canvas.y, 18.0, &format!("bar {}", hue(number)), &title);
             }
         }
@@ -248,7 +248,7 @@ fn path_lanes(canvas: &mut Canvas<'_>, scenario: &Scenario, equipment: Equipment
         for span in path.cut.iter() {
             canvas.bar(span, canvas.y + 2.0, 2.0, "cut", &format!("{} is cut", path.name));
         }
-        canvas.y += 12.0;
+        canvas.y += PITCH;
     }
 }
 
@@ -259,7 +259,7 @@ fn verdict_lane(canvas: &mut Canvas<'_>) {
     let both = Spans::shared_by_two(&wire).union(&Spans::shared_by_two(&open)).within(record.begin, record.end);
     canvas.y += 8.0;
     canvas.lane("two holders", 20.0, "bad", &both, "two nodes hold the VIP");
-    let y = canvas.y - 11.0;
+    let y = canvas.y - 10.5;
     if both.is_empty() {
         canvas.text(LEFT + 8.0, y, "never", "never");
     }

@@ -60,10 +60,11 @@ impl Gate {
                 let word = |place: usize| -> Option<u64> {
                     Some(u64::from_ne_bytes(value.get(place * 8..place * 8 + 8)?.try_into().ok()?))
                 };
-                if let (Some(deadline), Some(domain)) = (word(0), word(1))
-                    && domain == self.domain
-                {
-                    latest = latest.max(deadline);
+                match (word(0), word(1)) {
+                    (Some(deadline), Some(domain)) if domain == self.domain => latest = latest.max(deadline),
+                    // Slots are given out in order: the rest is unused.
+                    (_, Some(0)) => break,
+                    _ => {}
                 }
             }
         }
@@ -126,6 +127,38 @@ pub fn start(directories: Vec<PathBuf>, domain: &str, live: Arc<Live>, stop: Sto
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keepone_bpf::{MapKind, ensure_bpffs};
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+
+    /// Needs root; the mount is in a namespace of this thread and of the observer that it starts.
+    #[test]
+    fn a_pinned_deadline_is_seen_until_it_passes_and_other_domains_are_not() {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        let directory = std::env::temp_dir().join(format!("keepone-chaos-gate-{}", std::process::id()));
+        ensure_bpffs(&directory).unwrap();
+        let map = Map::create(MapKind::MmapArray, "t", 4, 64, 64).unwrap();
+        map.pin(&directory.join("00000000000000aa-deadlines")).unwrap();
+        let memory = map.mmap(true).unwrap();
+        let begin = clock::now();
+        assert!(memory.store(0, 1, hash_name("other")) && memory.store(0, 0, u64::MAX));
+        assert!(memory.store(1, 1, hash_name("VI_1")) && memory.store(1, 0, begin + 300_000_000));
+        let (live, stop) = (Arc::new(Live::new(1, 0)), Stop::default());
+        let watch = start(vec![directory.clone()], "VI_1", Arc::clone(&live), stop.clone());
+        thread::sleep(Duration::from_millis(150));
+        assert!(live.gate(0));
+        thread::sleep(Duration::from_millis(400));
+        assert!(!live.gate(0));
+        stop.set();
+        let spans = watch.join().unwrap().remove(0);
+        let last = spans.iter().last().unwrap().1;
+        assert_eq!(last, begin + 300_000_000, "exactly the deadline, not the look after it");
+        assert!(spans.total() > 200_000_000, "{spans:?}");
+        nix::mount::umount(&directory).unwrap();
+        std::fs::remove_dir(&directory).unwrap();
+    }
 
     #[test]
     fn a_gate_is_certainly_open_up_to_its_deadline_and_never_beyond_a_tombstone() {
