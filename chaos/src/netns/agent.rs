@@ -7,19 +7,12 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::configuration::{self, Cluster, Members};
 use super::error::{Error, io_error};
 use super::namespace::Namespace;
 use super::process::{self, Processes};
-use super::topology::{GATEWAY, Host, Kind, Topology, VIP};
-use crate::fault::{Network, Part};
-use crate::scenario::LEASE_MS;
-
-/// Name of the one virtual router, and so of its fencing domain.
-pub const INSTANCE: &str = "VI_1";
-/// UDP port of the heartbeat endpoints.
-const HEARTBEAT_PORT: u16 = 7946;
-/// UDP port of the witness.
-const WITNESS_PORT: u16 = 7947;
+use super::topology::{Host, Kind, Topology};
+use crate::fault::Part;
 
 /// What keeps the VIP alive in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,11 +139,6 @@ pub fn keepalived() -> Option<PathBuf> {
     ["/usr/sbin/keepalived", "/usr/local/sbin/keepalived"].into_iter().map(PathBuf::from).find(|path| path.is_file())
 }
 
-/// The first node is the preferred one.
-fn priority(node: usize) -> usize {
-    150_usize.saturating_sub(50 * node).max(1)
-}
-
 fn prepare_keepone(
     topology: &Topology,
     room: &Path,
@@ -167,115 +155,28 @@ fn prepare_keepone(
     let mut command = Command::new(&program);
     command.args(["keys", "--cluster", "demo", "--out"]).arg(&keys).args(&names);
     processes.complete(&topology.switch, command, &room.join("keys.log"), Duration::from_secs(20))?;
-    let members = fs::read_to_string(keys.join("members.toml"))
-        .map_err(io_error(format!("read {}", keys.join("members.toml").display())))?;
-    let members = with_witness(&members, witness);
+    let members = Members::read(&keys.join("members.toml"))?;
+    let cluster = Cluster { topology, keys: &keys, members: &members };
 
     let mut agents = Vec::new();
     for host in topology.node_hosts() {
         let directory = room.join(&host.name);
         make_dir(&directory.join("run"))?;
         make_dir(&directory.join("bpf"))?;
-        let head = node_table(&host.name, &keys, &directory);
-        let text = format!("{head}\n{members}\n{}", cluster_tables(topology, host, &names));
         let file = directory.join("keepone.toml");
-        write(&file, &text)?;
-        let arguments = vec!["run".to_owned(), "-c".to_owned(), file.display().to_string()];
-        agents.push(agent(host, directory, program.clone(), arguments));
+        write(&file, &cluster.of_node(host, &directory))?;
+        agents.push(agent(host, directory, program.clone(), run_with(&file)));
     }
     let Some(host) = witness else { return Ok((agents, None)) };
     let directory = room.join(&host.name);
     make_dir(&directory.join("run"))?;
-    let head = node_table(&host.name, &keys, &directory);
     let file = directory.join("witness.toml");
-    write(&file, &format!("{head}\n{members}\n{}", arbiter_table(&names)))?;
-    let arguments = vec!["run".to_owned(), "-c".to_owned(), file.display().to_string()];
-    Ok((agents, Some(agent(host, directory, witness_program, arguments))))
+    write(&file, &cluster.of_witness(host, &directory))?;
+    Ok((agents, Some(agent(host, directory, witness_program, run_with(&file)))))
 }
 
-/// The members' tables with the witness's address in its own.
-fn with_witness(members: &str, witness: Option<&Host>) -> String {
-    let Some((name, port)) = witness.and_then(|host| Some((&host.name, host.port(Network::Witness)?))) else {
-        return members.to_owned();
-    };
-    let quoted = format!("\"{name}\"");
-    let mut out = String::new();
-    for line in members.lines().filter(|line| !line.trim_start().starts_with("witness")) {
-        out.push_str(line);
-        out.push('\n');
-        let named = line.split_once('=').is_some_and(|(key, value)| key.trim() == "name" && value.trim() == quoted);
-        if named {
-            out.push_str(&format!("witness = \"{}:{WITNESS_PORT}\"\n", port.address));
-        }
-    }
-    out
-}
-
-fn node_table(name: &str, keys: &Path, directory: &Path) -> String {
-    let (keys, directory) = (keys.display(), directory.display());
-    format!(
-        r#"[cluster]
-name = "demo"
-
-[node]
-name = "{name}"
-key_file = "{keys}/{name}.key"
-state_dir = "{directory}/state"
-run_dir = "{directory}/run"
-bpf_dir = "{directory}/bpf"
-"#
-    )
-}
-
-fn arbiter_table(voters: &[String]) -> String {
-    format!("[arbiter]\ntype = \"quorum\"\nvoters = {voters:?}\nlease = \"{LEASE_MS}ms\"\n")
-}
-
-fn cluster_tables(topology: &Topology, own: &Host, voters: &[String]) -> String {
-    let mut text = String::from("[heartbeat]\nperiod = \"100ms\"\nmisses = 3\n");
-    for network in (0..topology.heartbeats).map(Network::Heartbeat) {
-        let Some(port) = own.port(network) else { continue };
-        let peers: Vec<String> = topology
-            .node_hosts()
-            .filter(|host| host.kind != own.kind)
-            .filter_map(|host| Some(format!("{} = \"{}\"", host.name, host.port(network)?.address)))
-            .collect();
-        text.push_str(&format!(
-            "\n[[heartbeat_link]]\nname = \"{network}\"\ninterface = \"{network}\"\naddress = \"{}\"\nport = {HEARTBEAT_PORT}\npeers = {{ {} }}\n",
-            port.address,
-            peers.join(", ")
-        ));
-    }
-    let Kind::Node(number) = own.kind else { return text };
-    text.push_str(&format!(
-        r#"
-{}
-[reference_ip]
-targets = ["{GATEWAY}"]
-need = 1
-interval = "500ms"
-timeout = "400ms"
-rise = 2
-fall = 3
-
-[gate]
-means = "auto"
-
-[[vrrp_instance]]
-name = "{INSTANCE}"
-state = "BACKUP"
-interface = "lan0"
-virtual_router_id = 51
-version = 3
-priority = {}
-advert_int = "1s"
-virtual_ipaddress = ["{VIP}/24 dev lan0"]
-track_interface = ["lan0"]
-"#,
-        arbiter_table(voters),
-        priority(number)
-    ));
-    text
+fn run_with(file: &Path) -> Vec<String> {
+    vec!["run".to_owned(), "-c".to_owned(), file.display().to_string()]
 }
 
 fn prepare_keepalived(topology: &Topology, room: &Path) -> Result<Vec<Agent>, Error> {
@@ -287,16 +188,7 @@ fn prepare_keepalived(topology: &Topology, room: &Path) -> Result<Vec<Agent>, Er
         let directory = room.join(&host.name);
         make_dir(&directory)?;
         let file = directory.join("keepalived.conf");
-        write(
-            &file,
-            &format!(
-                "global_defs {{\n    router_id {}\n    vrrp_version 3\n}}\n\
-                 vrrp_instance {INSTANCE} {{\n    state BACKUP\n    interface lan0\n    virtual_router_id 51\n    \
-                 priority {}\n    advert_int 1\n    virtual_ipaddress {{\n        {VIP}/24 dev lan0\n    }}\n}}\n",
-                host.name,
-                priority(number)
-            ),
-        )?;
+        write(&file, &configuration::of_keepalived(&host.name, number))?;
         let path = |name: &str| directory.join(name).display().to_string();
         let arguments = vec![
             "--dont-fork".to_owned(),
@@ -309,14 +201,4 @@ fn prepare_keepalived(topology: &Topology, room: &Path) -> Result<Vec<Agent>, Er
         agents.push(agent(host, directory, program.clone(), arguments));
     }
     Ok(agents)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_node_is_preferred() {
-        assert_eq!((priority(0), priority(1), priority(3)), (150, 100, 1));
-    }
 }

@@ -39,6 +39,14 @@ pub enum Error {
         /// Where it was looked for.
         looked: PathBuf,
     },
+    /// What `keepone keys` wrote is no list of members.
+    #[error("{path} is no list of members as `keepone keys` writes it: {why}")]
+    Members {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A program failed that had to succeed.
     #[error("`{command}` failed ({status}): {output}")]
     Command {

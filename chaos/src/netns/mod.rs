@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod clock;
+pub mod configuration;
 pub mod cut;
 pub mod enclosure;
 pub mod error;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::agent::INSTANCE;
+use super::configuration::INSTANCE;
 use super::error::{Error, io_error};
 use super::observe::client::Answer;
 use super::observe::events::{self, AgentEvent};
