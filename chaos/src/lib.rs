@@ -1,1 +1,15 @@
-//! Skeleton.
+//! Faults, worlds to put them in, and the proof that a VIP has one holder.
+//!
+//! [`fault`] and [`scenario`] are the vocabulary. The netns world drives the real programs on real
+//! packets in network namespaces and never links the agent; the simulator drives the pure core.
+//! [`verdict`] turns what was seen into an [`outcome`].
+
+pub mod demo;
+pub mod fault;
+pub mod netns;
+pub mod outcome;
+pub mod report;
+pub mod scenario;
+pub mod sim;
+pub mod spans;
+pub mod verdict;

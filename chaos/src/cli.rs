@@ -1,0 +1,104 @@
+//! The command line of `keepone-chaos`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Puts a keepone cluster into trouble and proves that its VIP has one holder.
+#[derive(Debug, Parser)]
+#[command(name = "keepone-chaos", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Lists the scenarios.
+    List,
+    /// Runs one scenario and says what was seen; the exit code is 1 if something did not hold.
+    Run(Run),
+    /// Runs the simulator over many seeds.
+    Sim(Sim),
+    /// Shows a cluster keep one holder while its lines are cut, and writes a report.
+    Demo(Demo),
+}
+
+/// Which world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WorldKind {
+    /// Network namespaces, real packets, the real programs. Needs root.
+    Netns,
+    /// The pure core in simulated time.
+    Sim,
+}
+
+/// What is driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PeerKind {
+    /// keepone.
+    Keepone,
+    /// The installed keepalived, for comparison.
+    Keepalived,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The scenario's name; see `list`.
+    pub scenario: String,
+    /// Where it runs.
+    #[arg(long, value_enum, default_value = "netns")]
+    pub world: WorldKind,
+    /// Seed of the simulated world; the netns world only repeats it.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Only one line of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// What is driven.
+    #[arg(long, value_enum, default_value = "keepone")]
+    pub peer: PeerKind,
+    /// Where `keepone` and `keepone-witness` are; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+    /// Keep configurations, logs and events in this directory.
+    #[arg(long)]
+    pub keep_logs: Option<PathBuf>,
+    /// Also write the timeline as a self-contained HTML page to this file.
+    #[arg(long)]
+    pub report: Option<PathBuf>,
+}
+
+/// Options of `sim`.
+#[derive(Debug, Args)]
+pub struct Sim {
+    /// How many seeds, from 0.
+    #[arg(long)]
+    pub seeds: u64,
+    /// Only one line of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where the report goes.
+    #[arg(long, default_value = "chaos-report")]
+    pub out: PathBuf,
+    /// Where `keepone` and `keepone-witness` are; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+    /// Leave keepalived out even if it is installed.
+    #[arg(long)]
+    pub alone: bool,
+    /// Keep configurations, logs and events in this directory.
+    #[arg(long)]
+    pub keep_logs: Option<PathBuf>,
+    /// Show only the installed keepalived.
+    #[arg(long, hide = true)]
+    pub only_keepalived: bool,
+}

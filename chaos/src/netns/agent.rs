@@ -1,0 +1,204 @@
+//! The programs under test: their directories, their configuration, how they are started and found.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::configuration::{self, Cluster, Members};
+use super::error::{Error, io_error};
+use super::namespace::Namespace;
+use super::process::{self, Processes};
+use super::topology::{Host, Kind, Topology};
+use crate::fault::Part;
+
+/// What keeps the VIP alive in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// keepone with its witness.
+    Keepone,
+    /// The keepalived that is installed, for comparison: no heartbeat lines, no witness.
+    Keepalived,
+}
+
+impl Peer {
+    /// Its name in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Peer::Keepone => "keepone",
+            Peer::Keepalived => "keepalived",
+        }
+    }
+}
+
+/// A program of one machine, running or not.
+#[derive(Debug)]
+pub struct Agent {
+    /// The machine.
+    pub kind: Kind,
+    /// Its own directory: configuration, state, log.
+    pub directory: PathBuf,
+    namespace: Namespace,
+    program: PathBuf,
+    arguments: Vec<String>,
+    /// The first process of the last start.
+    pid: Option<i32>,
+    /// Whether it was told to end, so that its end is no surprise.
+    ended_on_purpose: bool,
+}
+
+impl Agent {
+    /// Starts it; its output goes to `log` in its directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the program can't be started.
+    pub fn start(&mut self, processes: &Processes) -> Result<(), Error> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        self.pid = Some(processes.start(&self.namespace, command, &self.log())?);
+        self.ended_on_purpose = false;
+        Ok(())
+    }
+
+    /// Sends a signal to a part of it, the guardian first: nobody lives long enough to act on the death of
+    /// the other.
+    pub fn signal(&mut self, part: Part, signal: Signal) {
+        let Some(guardian) = self.pid else { return };
+        if matches!(signal, Signal::SIGKILL | Signal::SIGTERM) && part != Part::Worker {
+            self.ended_on_purpose = true;
+        }
+        process::signal(&process::members(guardian, part), signal);
+    }
+
+    /// Whether its first process runs.
+    pub fn is_running(&self, processes: &Processes) -> bool {
+        self.pid.is_some_and(|pid| processes.ending(pid).is_none())
+    }
+
+    /// How it ended, if nobody asked it to.
+    pub fn surprise(&self, processes: &Processes) -> Option<String> {
+        if self.ended_on_purpose { None } else { processes.ending(self.pid?) }
+    }
+
+    /// Its log file.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// Where it keeps its events.
+    pub fn run_dir(&self) -> PathBuf {
+        self.directory.join("run")
+    }
+
+    /// Where it pins its gate.
+    pub fn bpf_dir(&self) -> PathBuf {
+        self.directory.join("bpf")
+    }
+}
+
+/// The programs of a world, none of them running yet: the agents in the order of the nodes, and the witness.
+///
+/// # Errors
+/// [`Error::NoBinary`], [`Error::Command`] when the keys can't be made, [`Error::Io`].
+pub fn prepare(
+    peer: Peer,
+    topology: &Topology,
+    room: &Path,
+    bin_dir: &Path,
+    processes: &Processes,
+) -> Result<(Vec<Agent>, Option<Agent>), Error> {
+    match peer {
+        Peer::Keepone => prepare_keepone(topology, room, bin_dir, processes),
+        Peer::Keepalived => prepare_keepalived(topology, room).map(|agents| (agents, None)),
+    }
+}
+
+fn make_dir(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(io_error(format!("create {}", path.display())))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(io_error(format!("write {}", path.display())))
+}
+
+fn agent(host: &Host, directory: PathBuf, program: PathBuf, arguments: Vec<String>) -> Agent {
+    let namespace = host.namespace.clone();
+    Agent { kind: host.kind, directory, namespace, program, arguments, pid: None, ended_on_purpose: false }
+}
+
+fn find_binary(bin_dir: &Path, name: &str) -> Result<PathBuf, Error> {
+    let path = bin_dir.join(name);
+    let missing = || Error::NoBinary { name: name.to_owned(), looked: bin_dir.to_owned() };
+    if path.is_file() { Ok(path) } else { Err(missing()) }
+}
+
+/// The keepalived that is installed, where Debian puts it.
+pub fn keepalived() -> Option<PathBuf> {
+    ["/usr/sbin/keepalived", "/usr/local/sbin/keepalived"].into_iter().map(PathBuf::from).find(|path| path.is_file())
+}
+
+fn prepare_keepone(
+    topology: &Topology,
+    room: &Path,
+    bin_dir: &Path,
+    processes: &Processes,
+) -> Result<(Vec<Agent>, Option<Agent>), Error> {
+    let program = find_binary(bin_dir, "keepone")?;
+    let witness_program = find_binary(bin_dir, "keepone-witness")?;
+    let keys = room.join("keys");
+    make_dir(&keys)?;
+    let mut names: Vec<String> = topology.node_hosts().map(|host| host.name.clone()).collect();
+    let witness = topology.host(Kind::Witness);
+    names.extend(witness.map(|host| host.name.clone()));
+    let mut command = Command::new(&program);
+    command.args(["keys", "--cluster", "demo", "--out"]).arg(&keys).args(&names);
+    processes.complete(&topology.switch, command, &room.join("keys.log"), Duration::from_secs(20))?;
+    let members = Members::read(&keys.join("members.toml"))?;
+    let cluster = Cluster { topology, keys: &keys, members: &members };
+
+    let mut agents = Vec::new();
+    for host in topology.node_hosts() {
+        let directory = room.join(&host.name);
+        make_dir(&directory.join("run"))?;
+        make_dir(&directory.join("bpf"))?;
+        let file = directory.join("keepone.toml");
+        write(&file, &cluster.of_node(host, &directory))?;
+        agents.push(agent(host, directory, program.clone(), run_with(&file)));
+    }
+    let Some(host) = witness else { return Ok((agents, None)) };
+    let directory = room.join(&host.name);
+    make_dir(&directory.join("run"))?;
+    let file = directory.join("witness.toml");
+    write(&file, &cluster.of_witness(host, &directory))?;
+    Ok((agents, Some(agent(host, directory, witness_program, run_with(&file)))))
+}
+
+fn run_with(file: &Path) -> Vec<String> {
+    vec!["run".to_owned(), "-c".to_owned(), file.display().to_string()]
+}
+
+fn prepare_keepalived(topology: &Topology, room: &Path) -> Result<Vec<Agent>, Error> {
+    let missing = || Error::NoBinary { name: "keepalived".to_owned(), looked: PathBuf::from("/usr/sbin") };
+    let program = keepalived().ok_or_else(missing)?;
+    let mut agents = Vec::new();
+    for host in topology.node_hosts() {
+        let Kind::Node(number) = host.kind else { continue };
+        let directory = room.join(&host.name);
+        make_dir(&directory)?;
+        let file = directory.join("keepalived.conf");
+        write(&file, &configuration::of_keepalived(&host.name, number))?;
+        let path = |name: &str| directory.join(name).display().to_string();
+        let arguments = vec![
+            "--dont-fork".to_owned(),
+            "--vrrp".to_owned(),
+            "--log-console".to_owned(),
+            format!("--use-file={}", file.display()),
+            format!("--pid={}", path("parent.pid")),
+            format!("--vrrp_pid={}", path("vrrp.pid")),
+        ];
+        agents.push(agent(host, directory, program.clone(), arguments));
+    }
+    Ok(agents)
+}

@@ -1,0 +1,16 @@
+//! The real world: network namespaces, bridges and veth pairs, made with netlink and setns; the real
+//! programs in them; faults done to them; and observers that believe nobody.
+
+pub mod agent;
+pub mod clock;
+pub mod configuration;
+pub mod cut;
+pub mod enclosure;
+pub mod error;
+pub mod namespace;
+pub mod observe;
+pub mod process;
+pub mod record;
+pub mod runner;
+pub mod topology;
+pub mod world;

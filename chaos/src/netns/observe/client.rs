@@ -1,0 +1,94 @@
+//! A client as the world has them: it sends a probe to the VIP each millisecond, through its kernel's
+//! ordinary neighbor cache, and notes which node answered when.
+
+use std::io::IoSliceMut;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt};
+use nix::sys::time::TimeSpec;
+
+use super::responder::{PORT, PROBE};
+use super::{Live, Stop};
+use crate::netns::clock;
+use crate::netns::error::{Error, io_error};
+use crate::netns::namespace::Namespace;
+
+/// Between two probes.
+pub const INTERVAL: Duration = Duration::from_millis(1);
+
+/// An answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// When it reached the client's kernel.
+    pub at: u64,
+    /// The node that answered.
+    pub node: usize,
+}
+
+/// Probes `vip` until the run stops; returns every answer.
+///
+/// # Errors
+/// [`Error::Io`] when the socket can't be made.
+pub fn start(
+    namespace: &Namespace,
+    client: usize,
+    vip: Ipv4Addr,
+    live: Arc<Live>,
+    stop: Stop,
+) -> Result<JoinHandle<Vec<Answer>>, Error> {
+    let socket = namespace.run(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(io_error("bind a client"))?;
+        setsockopt(&socket, ReceiveTimestampns, &true).map_err(io_error("ask for timestamps"))?;
+        socket.set_read_timeout(Some(Duration::from_millis(100))).map_err(io_error("set a timeout"))?;
+        Ok(socket)
+    })?;
+    let sender = socket.try_clone().map_err(io_error("copy a descriptor"))?;
+    let sender_stop = stop.clone();
+    thread::spawn(move || send(&sender, vip, &sender_stop));
+    Ok(thread::spawn(move || {
+        let mut answers = Vec::new();
+        while !stop.is_set() {
+            if let Some(answer) = receive(&socket) {
+                live.answered(client, answer.node, clock::now());
+                answers.push(answer);
+            }
+        }
+        answers
+    }))
+}
+
+fn send(socket: &UdpSocket, vip: Ipv4Addr, stop: &Stop) {
+    let begin = Instant::now();
+    let mut number = 0_u64;
+    while !stop.is_set() {
+        // A full queue or an unresolved neighbor is the outage itself: the probe is simply not answered.
+        let _ = socket.send_to(&number.to_be_bytes(), (vip, PORT));
+        number += 1;
+        // On a grid, so that a stall is followed by no burst of more than it missed.
+        let due = begin + INTERVAL.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
+        match due.checked_duration_since(Instant::now()) {
+            Some(wait) => thread::sleep(wait),
+            None => number = u64::try_from(begin.elapsed().as_millis()).unwrap_or(number),
+        }
+    }
+}
+
+fn receive(socket: &UdpSocket) -> Option<Answer> {
+    let mut octets = [0_u8; PROBE + 1];
+    let mut control = nix::cmsg_space!(TimeSpec);
+    let mut parts = [IoSliceMut::new(&mut octets)];
+    let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()).ok()?;
+    let stamp = message.cmsgs().ok()?.find_map(|control| match control {
+        ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp),
+        _ => None,
+    })?;
+    let at = clock::from_kernel(stamp);
+    let whole = message.bytes == PROBE + 1;
+    let node = *octets.last()?;
+    whole.then_some(Answer { at, node: usize::from(node) })
+}

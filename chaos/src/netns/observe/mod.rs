@@ -1,0 +1,105 @@
+//! What is seen of the cluster, without asking it: answers at the clients, frames on the wire, gates and
+//! addresses in the kernels. Every instant is on one clock, [`super::clock::now`].
+
+pub mod address;
+pub mod client;
+pub mod events;
+pub mod gate;
+pub mod oracle;
+pub mod packet;
+pub mod responder;
+pub mod sniffer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Ends every observer.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Whether it is time to end.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Ends all who hold a copy.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Default)]
+struct LiveNode {
+    gate: AtomicBool,
+    address: AtomicBool,
+    spoke_at: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct LiveClient {
+    /// The instant of the last answer, with its lowest eight bits replaced by the node's number.
+    answered: AtomicU64,
+}
+
+/// The latest of everything, for those who look on while the run lasts.
+#[derive(Debug)]
+pub struct Live {
+    nodes: Vec<LiveNode>,
+    clients: Vec<LiveClient>,
+}
+
+impl Live {
+    /// For so many nodes and clients.
+    pub fn new(nodes: usize, clients: usize) -> Self {
+        Live {
+            nodes: (0..nodes).map(|_| LiveNode::default()).collect(),
+            clients: (0..clients).map(|_| LiveClient::default()).collect(),
+        }
+    }
+
+    fn set_gate(&self, node: usize, open: bool) {
+        if let Some(node) = self.nodes.get(node) {
+            node.gate.store(open, Ordering::Relaxed);
+        }
+    }
+
+    fn set_address(&self, node: usize, present: bool) {
+        if let Some(node) = self.nodes.get(node) {
+            node.address.store(present, Ordering::Relaxed);
+        }
+    }
+
+    fn spoke(&self, node: usize, at: u64) {
+        if let Some(node) = self.nodes.get(node) {
+            node.spoke_at.store(at, Ordering::Relaxed);
+        }
+    }
+
+    fn answered(&self, client: usize, node: usize, at: u64) {
+        if let Some(client) = self.clients.get(client) {
+            client.answered.store(at & !0xff | u64::try_from(node).unwrap_or(0xff), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the node's gate was open at the last look.
+    pub fn gate(&self, node: usize) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.gate.load(Ordering::Relaxed))
+    }
+
+    /// Whether the node has the address.
+    pub fn address(&self, node: usize) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.address.load(Ordering::Relaxed))
+    }
+
+    /// When the node last named the VIP on the wire; 0: never.
+    pub fn spoke_at(&self, node: usize) -> u64 {
+        self.nodes.get(node).map_or(0, |node| node.spoke_at.load(Ordering::Relaxed))
+    }
+
+    /// The client's last answer: the instant and the node.
+    pub fn last_answer(&self, client: usize) -> Option<(u64, usize)> {
+        let packed = self.clients.get(client)?.answered.load(Ordering::Relaxed);
+        (packed != 0).then(|| (packed & !0xff, usize::try_from(packed & 0xff).unwrap_or(usize::MAX)))
+    }
+}

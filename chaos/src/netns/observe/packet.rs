@@ -1,0 +1,86 @@
+//! Packet sockets on one interface: what the sniffers and the oracle stand on.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, SockaddrLike, recvmsg, setsockopt};
+use nix::sys::time::TimeSpec;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::netns::clock;
+
+/// All protocols, in network order (linux/if_ether.h, ETH_P_ALL).
+const ALL_PROTOCOLS: u16 = 0x0003_u16.to_be();
+
+/// Opens a raw packet socket on the interface `index` of the calling thread's namespace.
+///
+/// # Errors
+/// Those of socket(2) and bind(2).
+#[allow(unsafe_code, reason = "a sockaddr_ll has no safe maker")]
+pub fn open(index: u32) -> io::Result<Socket> {
+    // Protocol 0 receives nothing until the bind below has named the interface.
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+    let index = i32::try_from(index).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: the storage that `try_init` hands over is zeroed, larger than a sockaddr_ll and aligned for
+    // every socket address; the length that we set is the size of what we wrote.
+    let ((), address) = unsafe {
+        SockAddr::try_init(|storage, length| {
+            let link = storage.cast::<libc::sockaddr_ll>();
+            (*link).sll_family = libc::AF_PACKET as libc::sa_family_t;
+            (*link).sll_protocol = ALL_PROTOCOLS;
+            (*link).sll_ifindex = index;
+            *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+            Ok(())
+        })?
+    };
+    socket.bind(&address)?;
+    socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+    Ok(socket)
+}
+
+/// Asks for kernel timestamps, and for room so that a stalled reader loses nothing.
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub fn prepare_for_listening(socket: &Socket) -> io::Result<()> {
+    socket.set_recv_buffer_size(8 << 20)?;
+    setsockopt(socket, ReceiveTimestampns, &true)?;
+    Ok(())
+}
+
+/// One frame as a tap saw it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// How many octets of the buffer are the frame.
+    pub length: usize,
+    /// When the kernel took it, on [`clock::now`]'s clock.
+    pub at: u64,
+    /// Whether this machine sent it out of the interface, rather than received it there.
+    pub outgoing: bool,
+}
+
+/// Waits for the next frame; `None` after 100 ms without one.
+///
+/// # Errors
+/// Those of recvmsg(2).
+pub fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Seen>> {
+    let mut control = nix::cmsg_space!(TimeSpec);
+    let mut parts = [io::IoSliceMut::new(buffer)];
+    let message = match recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()) {
+        Ok(message) => message,
+        Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let stamp = message.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp),
+        _ => None,
+    });
+    let outgoing = message.address.is_some_and(|address| {
+        address.family() == Some(nix::sys::socket::AddressFamily::Packet) && address.pkttype() == libc::PACKET_OUTGOING
+    });
+    let at = stamp.map_or_else(clock::now, clock::from_kernel);
+    Ok(Some(Seen { length: message.bytes, at, outgoing }))
+}

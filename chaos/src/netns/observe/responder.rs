@@ -1,0 +1,63 @@
+//! The service behind the VIP: each node answers UDP datagrams with its number, from the address that
+//! was asked. It is no part of the agent and runs through every fault.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::socket::sockopt::Ipv4PacketInfo;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt};
+
+use super::Stop;
+use crate::netns::error::{Error, io_error};
+use crate::netns::namespace::Namespace;
+
+/// The service's UDP port.
+pub const PORT: u16 = 9000;
+/// Octets of a probe: its number, big endian.
+pub const PROBE: usize = 8;
+
+/// Answers in `namespace` until the run stops: the probe's octets and then `node` as one octet.
+///
+/// # Errors
+/// [`Error::Io`] when the port can't be bound.
+pub fn start(namespace: &Namespace, node: u8, stop: Stop) -> Result<(), Error> {
+    let socket = namespace.run(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).map_err(io_error("bind the service's port"))?;
+        setsockopt(&socket, Ipv4PacketInfo, &true).map_err(io_error("ask for packet information"))?;
+        socket.set_read_timeout(Some(Duration::from_millis(100))).map_err(io_error("set a timeout"))?;
+        Ok(socket)
+    })?;
+    thread::spawn(move || {
+        while !stop.is_set() {
+            answer(&socket, node);
+        }
+    });
+    Ok(())
+}
+
+/// Answers one datagram. Failures are the network's: the probe stays unanswered, which is what is measured.
+fn answer(socket: &UdpSocket, node: u8) -> Option<()> {
+    let mut octets = [0_u8; PROBE + 1];
+    let mut control = nix::cmsg_space!(libc::in_pktinfo);
+    let (from, asked, length) = {
+        let mut parts = [IoSliceMut::new(&mut octets)];
+        let message =
+            recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()).ok()?;
+        let asked = message.cmsgs().ok()?.find_map(|control| match control {
+            ControlMessageOwned::Ipv4PacketInfo(info) => Some(info.ipi_addr),
+            _ => None,
+        })?;
+        (message.address?, asked, message.bytes)
+    };
+    if length != PROBE {
+        return None;
+    }
+    *octets.last_mut()? = node;
+    let source = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: asked, ipi_addr: asked };
+    let control = [ControlMessage::Ipv4PacketInfo(&source)];
+    sendmsg(socket.as_raw_fd(), &[IoSlice::new(&octets)], &control, MsgFlags::MSG_DONTWAIT, Some(&from)).ok()?;
+    Some(())
+}

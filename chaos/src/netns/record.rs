@@ -1,0 +1,145 @@
+//! All observers of one world, and what they saw.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::configuration::INSTANCE;
+use super::error::{Error, io_error};
+use super::observe::client::Answer;
+use super::observe::events::{self, AgentEvent};
+use super::observe::sniffer::Sighting;
+use super::observe::{Live, Stop, address, client, gate, oracle, responder, sniffer};
+use super::topology::{Kind, Topology, VIP};
+use super::world::World;
+use crate::fault::Network;
+use crate::spans::Spans;
+
+/// Something that was done to the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deed {
+    /// When it was done.
+    pub at: u64,
+    /// How the scenario names it.
+    pub label: &'static str,
+    /// Whether it made the world better.
+    pub repair: bool,
+}
+
+/// What was seen of one node.
+#[derive(Debug, Clone, Default)]
+pub struct NodeRecord {
+    /// Its name.
+    pub name: String,
+    /// Frames naming the VIP that came out of it.
+    pub sightings: Vec<Sighting>,
+    /// When its gate was certainly open; for a peer without gates, when it had the address.
+    pub open: Spans,
+    /// When it had the address.
+    pub address: Spans,
+    /// When the whole machine stood still: what came out of its interface then went nowhere.
+    pub paused: Spans,
+}
+
+/// What was seen of one run.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// By node.
+    pub nodes: Vec<NodeRecord>,
+    /// Answers by client.
+    pub answers: Vec<Vec<Answer>>,
+    /// What was done.
+    pub deeds: Vec<Deed>,
+    /// What the agents say.
+    pub events: Vec<AgentEvent>,
+    /// The node that held the VIP at the beginning.
+    pub first_holder: usize,
+    /// When the cluster had been found steady.
+    pub begin: u64,
+    /// The last look.
+    pub end: u64,
+    /// Programs that ended by themselves.
+    pub surprises: Vec<String>,
+}
+
+/// The observers, at work.
+pub struct Observers {
+    /// The latest of everything.
+    pub live: Arc<Live>,
+    stop: Stop,
+    clients: Vec<JoinHandle<Vec<Answer>>>,
+    taps: Vec<JoinHandle<Vec<Sighting>>>,
+    addresses: Vec<JoinHandle<Spans>>,
+    gates: JoinHandle<Vec<Spans>>,
+}
+
+impl Observers {
+    /// Starts the services behind the VIP and all who watch them.
+    ///
+    /// # Errors
+    /// When a socket can't be opened.
+    pub fn start(world: &World) -> Result<Self, Error> {
+        let topology: &Topology = &world.topology;
+        let live = Arc::new(Live::new(world.plan.nodes, world.plan.clients));
+        let stop = Stop::default();
+        let mut observers = Observers {
+            live: Arc::clone(&live),
+            stop: stop.clone(),
+            clients: Vec::new(),
+            taps: Vec::new(),
+            addresses: Vec::new(),
+            gates: gate::start(
+                world.agents.iter().map(|agent| agent.bpf_dir()).collect(),
+                INSTANCE,
+                Arc::clone(&live),
+                stop.clone(),
+            ),
+        };
+        for (node, host) in topology.node_hosts().enumerate() {
+            let number = u8::try_from(node).unwrap_or(u8::MAX);
+            responder::start(&host.namespace, number, stop.clone())?;
+            let lan = host.port(Network::Lan).ok_or_else(|| {
+                io_error("find a node's LAN port")(std::io::Error::from(std::io::ErrorKind::NotFound))
+            })?;
+            let tap = sniffer::start(topology, lan, node, IpAddr::V4(VIP), Arc::clone(&live), stop.clone())?;
+            observers.taps.push(tap);
+            let watcher = address::start(&host.namespace, node, VIP, Arc::clone(&live), stop.clone())?;
+            observers.addresses.push(watcher);
+        }
+        for number in 0..world.plan.clients {
+            let Some(host) = topology.host(Kind::Client(number)) else { continue };
+            let probes = client::start(&host.namespace, number, VIP, Arc::clone(&live), stop.clone())?;
+            observers.clients.push(probes);
+        }
+        oracle::start(topology, VIP, stop)?;
+        Ok(observers)
+    }
+
+    /// Ends them and gathers what they saw into `record`, which has the deeds and pauses already.
+    ///
+    /// # Errors
+    /// [`Error::Thread`] if one of them died: what it did not see must not count as calm.
+    pub fn finish(self, world: &World, record: &mut Record) -> Result<(), Error> {
+        self.stop.set();
+        let gates = self.gates.join().map_err(|_| Error::Thread("the gates"))?;
+        for probes in self.clients {
+            record.answers.push(probes.join().map_err(|_| Error::Thread("a client"))?);
+        }
+        for (tap, node) in self.taps.into_iter().zip(&mut record.nodes) {
+            node.sightings = tap.join().map_err(|_| Error::Thread("a tap"))?;
+        }
+        for (watcher, node) in self.addresses.into_iter().zip(&mut record.nodes) {
+            node.address = watcher.join().map_err(|_| Error::Thread("an address"))?;
+        }
+        let has_gate = world.plan.peer == super::agent::Peer::Keepone;
+        for (open, node) in gates.into_iter().zip(&mut record.nodes) {
+            node.open = if has_gate { open } else { node.address.clone() };
+        }
+        for (node, agent) in world.agents.iter().enumerate() {
+            record.events.extend(events::read(&agent.run_dir(), node));
+        }
+        record.events.sort_by_key(|event| event.at);
+        record.surprises = world.surprises();
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! From what was seen to what it means: pure sums over a [`Record`].
+
+use crate::netns::observe::events::Said;
+use crate::netns::observe::sniffer::Naming;
+use crate::netns::record::{NodeRecord, Record};
+use crate::outcome::Outcome;
+use crate::scenario::{RETURN_MS, Scenario};
+use crate::spans::{Spans, millis};
+
+/// Two frames of one node no farther apart than this show that it held the VIP in between.
+///
+/// The oracle asks every 2 ms, so a holder speaks that often; the rest is room for the machine's stalls.
+pub const BRIDGE: u64 = 50_000_000;
+/// Silence of all nodes that is longer than this counts as "no holder".
+const HUSH: u64 = 10_000_000;
+/// Who spoke within this before the end holds the VIP at the end.
+const LAST_LOOK: u64 = 200_000_000;
+
+/// When the frames of a node show it as the holder.
+pub fn wire(node: &NodeRecord) -> Spans {
+    Spans::from_sightings(instants(node), BRIDGE)
+}
+
+fn instants(node: &NodeRecord) -> Vec<u64> {
+    let claims = node.sightings.iter().filter(|sighting| sighting.naming != Naming::Advertisement);
+    claims.map(|sighting| sighting.at).filter(|&at| !node.paused.contains(at)).collect()
+}
+
+/// When some client was answered by each node.
+pub fn answered(record: &Record) -> Vec<Spans> {
+    let nodes = 0..record.nodes.len();
+    let per_node = nodes.map(|node| {
+        let answers = record.answers.iter().flatten().filter(|answer| answer.node == node);
+        Spans::from_sightings(answers.map(|answer| answer.at).collect(), BRIDGE)
+    });
+    per_node.collect()
+}
+
+/// The silences that a client saw between `record.begin` and `record.end`.
+pub fn silences(record: &Record, client: usize) -> Spans {
+    let answers = record.answers.get(client).into_iter().flatten();
+    Spans::from_sightings(answers.map(|answer| answer.at).collect(), 0).gaps(record.begin, record.end)
+}
+
+/// The worst client gap, the two-holder times and everything else; without the breaches.
+pub fn measure(scenario: &Scenario, record: &Record) -> Outcome {
+    let (begin, end) = (record.begin, record.end);
+    let shared = |sets: Vec<Spans>| millis(Spans::shared_by_two(&sets).within(begin, end).total());
+    let wire_ms = shared(record.nodes.iter().map(wire).collect());
+    let gate_ms = shared(record.nodes.iter().map(|node| node.open.clone()).collect());
+    let client_ms = shared(answered(record));
+    let everyone = Spans::from_sightings(record.nodes.iter().flat_map(instants).collect(), HUSH);
+    Outcome {
+        scenario: scenario.name.to_owned(),
+        world: "netns",
+        peer: "keepone",
+        dual_holder_ms: wire_ms.max(gate_ms).max(client_ms),
+        dual_holder_wire_ms: wire_ms,
+        dual_holder_gate_ms: gate_ms,
+        dual_holder_client_ms: client_ms,
+        dual_address_ms: shared(record.nodes.iter().map(|node| node.address.clone()).collect()),
+        no_holder_ms: millis(everyone.gaps(begin, end).total()),
+        client_outage_ms: millis(silences(record, 0).longest()),
+        return_ms: returns(record),
+        final_holder: final_holder(record),
+        demotions: demotions(record),
+        alerts: alerts(record),
+        ..Outcome::default()
+    }
+}
+
+fn returns(record: &Record) -> Vec<f64> {
+    let mut returns = Vec::new();
+    for repair in record.deeds.iter().filter(|deed| deed.repair) {
+        for answers in &record.answers {
+            let next = answers.iter().map(|answer| answer.at).find(|&at| at >= repair.at).unwrap_or(record.end);
+            returns.push(millis(next.saturating_sub(repair.at)));
+        }
+    }
+    returns
+}
+
+fn final_holder(record: &Record) -> String {
+    let last = |node: &&NodeRecord| {
+        let recent = record.end.saturating_sub(LAST_LOOK)..=record.end;
+        instants(node).iter().any(|at| recent.contains(at))
+    };
+    let names: Vec<&str> = record.nodes.iter().filter(last).map(|node| node.name.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join("+") }
+}
+
+fn name(record: &Record, node: usize) -> &str {
+    record.nodes.get(node).map_or("?", |node| node.name.as_str())
+}
+
+/// The agents' words from the beginning of the scenario on.
+fn said(record: &Record) -> impl Iterator<Item = (&str, &Said)> {
+    let events = record.events.iter().filter(|event| event.at >= record.begin);
+    events.map(|event| (name(record, event.node), &event.said))
+}
+
+fn demotions(record: &Record) -> Vec<String> {
+    let lost = said(record).filter_map(|(node, said)| match said {
+        Said::Transition { from, to, reason, .. } if from.eq_ignore_ascii_case("master") => {
+            Some(format!("{node}: {from} → {to} ({reason})"))
+        }
+        _ => None,
+    });
+    lost.collect()
+}
+
+fn alerts(record: &Record) -> Vec<String> {
+    let raised = said(record).filter_map(|(node, said)| match said {
+        Said::Alert { name, raised: true, .. } => Some(format!("{node}: {name}")),
+        _ => None,
+    });
+    let mut alerts: Vec<String> = raised.collect();
+    alerts.sort();
+    alerts.dedup();
+    alerts
+}
+
+/// Everything that the scenario demands and that was not so, in words.
+pub fn breaches(scenario: &Scenario, record: &Record, outcome: &Outcome) -> Vec<String> {
+    let demands = &scenario.demands;
+    let mut breaches = Vec::new();
+    let mut breach = |text: String| breaches.push(text);
+    for (view, ms) in [
+        ("on the wire", outcome.dual_holder_wire_ms),
+        (if outcome.peer == "keepone" { "by gates" } else { "by addresses" }, outcome.dual_holder_gate_ms),
+        ("by clients", outcome.dual_holder_client_ms),
+    ] {
+        if ms > 0.0 {
+            breach(format!("two holders for {ms} ms {view}"));
+        }
+    }
+    #[allow(clippy::cast_precision_loss, reason = "limits are small")]
+    let (outage_limit, return_limit) = (demands.outage_ms as f64, RETURN_MS as f64);
+    if outcome.client_outage_ms > outage_limit {
+        breach(format!("the client had no answer for {} ms, limit {outage_limit}", outcome.client_outage_ms));
+    }
+    for ms in outcome.return_ms.iter().filter(|&&ms| ms > return_limit) {
+        breach(format!("a client was answered only {ms} ms after a repair, limit {return_limit}"));
+    }
+    let wanted = demands.final_holder.map(|who| match who {
+        crate::fault::Who::Master => record.first_holder,
+        _ => usize::from(record.first_holder == 0),
+    });
+    match wanted.map(|node| name(record, node)) {
+        Some(wanted) if wanted != outcome.final_holder => {
+            breach(format!("{} holds the VIP in the end, {wanted} should", outcome.final_holder));
+        }
+        None if outcome.final_holder == "none" || outcome.final_holder.contains('+') => {
+            breach(format!("{} holds the VIP in the end, one node should", outcome.final_holder));
+        }
+        _ => {}
+    }
+    if demands.keeps_holder {
+        for (node, seen) in record.nodes.iter().enumerate().filter(|(node, _)| *node != record.first_holder) {
+            let held = wire(seen).within(record.begin, record.end).total();
+            if held > 0 {
+                breach(format!(
+                    "{} held the VIP for {} ms, and nothing called for it",
+                    name(record, node),
+                    millis(held)
+                ));
+            }
+        }
+    }
+    breaches
+}
+
+/// What must hold of keepone in particular: its gates are seen, its words fit.
+pub fn own_breaches(scenario: &Scenario, record: &Record, outcome: &Outcome) -> Vec<String> {
+    let mut breaches = record.surprises.clone();
+    if record.nodes.iter().all(|node| node.open.within(record.begin, record.end).is_empty()) {
+        breaches.push("no gate was seen open: nothing is proven by gates".to_owned());
+    }
+    for wanted in scenario.demands.alerts {
+        if !outcome.alerts.iter().any(|alert| alert.ends_with(&format!(": {wanted}"))) {
+            breaches.push(format!("nobody raised the alert {wanted}"));
+        }
+    }
+    for alert in outcome.alerts.iter().filter(|alert| alert.ends_with(": dual-master")) {
+        breaches.push(format!("the alert {alert} was raised, and there never were two"));
+    }
+    breaches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Who;
+    use crate::netns::observe::client::Answer;
+    use crate::netns::observe::sniffer::Sighting;
+    use crate::netns::record::Deed;
+    use crate::scenario::Demands;
+
+    const MS: u64 = 1_000_000;
+
+    const SCENARIO: Scenario = Scenario {
+        name: "test",
+        what: "",
+        steps: &[],
+        lasts_ms: 1000,
+        demands: Demands {
+            outage_ms: 50,
+            keeps_holder: false,
+            final_holder: Some(Who::Backup),
+            alerts: &[],
+            master_side_may_starve: false,
+        },
+        second_client: false,
+    };
+
+    /// Each node speaks, and answers the client, every millisecond of its span.
+    fn record(first: (u64, u64), second: (u64, u64)) -> Record {
+        let mut record = Record { begin: 0, end: 1000 * MS, answers: vec![Vec::new()], ..Record::default() };
+        for (node, (from, to)) in [first, second].into_iter().enumerate() {
+            let instants = (from..to).map(|ms| ms * MS);
+            record.answers[0].extend(instants.clone().map(|at| Answer { at, node }));
+            record.nodes.push(NodeRecord {
+                name: format!("n{}", node + 1),
+                sightings: instants.map(|at| Sighting { at, naming: Naming::Ip }).collect(),
+                open: Spans::from_pairs(vec![(from * MS, to * MS)]),
+                ..NodeRecord::default()
+            });
+        }
+        record.answers[0].sort_by_key(|answer| answer.at);
+        record
+    }
+
+    #[test]
+    fn a_clean_handover_has_no_breach() {
+        let record = record((0, 500), (520, 1000));
+        let outcome = measure(&SCENARIO, &record);
+        assert_eq!(breaches(&SCENARIO, &record, &outcome), Vec::<String>::new());
+        assert_eq!(outcome.final_holder, "n2");
+        assert!((20.0..23.0).contains(&outcome.client_outage_ms), "{}", outcome.client_outage_ms);
+        assert!((20.0..22.0).contains(&outcome.no_holder_ms), "{}", outcome.no_holder_ms);
+    }
+
+    #[test]
+    fn three_milliseconds_of_two_holders_are_seen_from_every_side() {
+        let record = record((0, 503), (500, 1000));
+        let outcome = measure(&SCENARIO, &record);
+        for seen in [outcome.dual_holder_wire_ms, outcome.dual_holder_gate_ms, outcome.dual_holder_client_ms] {
+            assert!((2.0..=3.0).contains(&seen), "{seen}");
+        }
+        assert_eq!(breaches(&SCENARIO, &record, &outcome).len(), 3);
+    }
+
+    #[test]
+    fn frames_of_a_machine_that_stands_still_went_nowhere() {
+        let mut record = record((0, 1000), (400, 1000));
+        record.nodes[0].paused = Spans::from_pairs(vec![(300 * MS, 1001 * MS)]);
+        let outcome = measure(&SCENARIO, &record);
+        assert!(outcome.dual_holder_wire_ms == 0.0 && outcome.dual_holder_gate_ms > 0.0);
+        assert_eq!(outcome.final_holder, "n2");
+    }
+
+    #[test]
+    fn a_late_return_and_a_long_silence_are_breaches() {
+        let mut record = record((0, 500), (800, 1000));
+        record.deeds.push(Deed { at: 600 * MS, label: "healed", repair: true });
+        let outcome = measure(&SCENARIO, &record);
+        assert_eq!(outcome.return_ms, [200.0]);
+        assert_eq!(breaches(&SCENARIO, &record, &outcome).len(), 2);
+    }
+
+    #[test]
+    fn a_holder_that_should_have_stayed_is_missed() {
+        let scenario = Scenario { demands: Demands { keeps_holder: true, ..SCENARIO.demands }, ..SCENARIO };
+        let record = record((0, 500), (520, 1000));
+        let outcome = measure(&scenario, &record);
+        assert_eq!(breaches(&scenario, &record, &outcome).len(), 1);
+    }
+
+    #[test]
+    fn an_observer_that_saw_nothing_proves_nothing() {
+        let mut record = record((0, 500), (520, 1000));
+        for node in &mut record.nodes {
+            node.open = Spans::new();
+        }
+        let outcome = measure(&SCENARIO, &record);
+        assert_eq!(own_breaches(&SCENARIO, &record, &outcome).len(), 1);
+    }
+}
