@@ -52,6 +52,7 @@ pub(super) struct BpfGate {
     incarnation: Incarnation,
     exempt: BTreeSet<String>,
     slots: BTreeMap<DomainId, u32>,
+    addresses: BTreeMap<IpAddr, u32>,
     deadlines: Map,
     names: Names,
     mapping: Mapping,
@@ -82,6 +83,14 @@ impl Names {
         [&self.vip4, &self.vip6, &self.vrid]
     }
 
+    fn slot_of(&self, address: IpAddr) -> Result<Option<u32>, BpfError> {
+        let value = match address {
+            IpAddr::V4(address) => self.vip4.lookup(&address.octets()),
+            IpAddr::V6(address) => self.vip6.lookup(&address.octets()),
+        }?;
+        Ok(value.and_then(|value| value.first_chunk::<4>().copied()).map(u32::from_ne_bytes))
+    }
+
     fn set_address(&self, address: IpAddr, slot: u32) -> Result<(), BpfError> {
         match address.to_canonical() {
             IpAddr::V4(address) => self.vip4.update(&address.octets(), &slot.to_ne_bytes()),
@@ -89,9 +98,9 @@ impl Names {
         }
     }
 
-    /// Fills the maps. A VRID that two domains use (on two networks, as it may be) is left out: its
+    /// Fills the maps; the addresses with their slots, and warnings. A VRID that two domains use (on two networks, as it may be) is left out: its
     /// Advertisements are then held back by the agent alone, and the answer names it.
-    fn fill(&self, domains: &[&GateDomain]) -> Result<Vec<String>, GateError> {
+    fn fill(&self, domains: &[&GateDomain]) -> Result<(BTreeMap<IpAddr, u32>, Vec<String>), GateError> {
         let mut addresses = BTreeMap::new();
         let mut routers: BTreeMap<(bool, u8), Option<u32>> = BTreeMap::new();
         for (slot, domain) in (0_u32..).zip(domains) {
@@ -120,7 +129,7 @@ impl Names {
                 )),
             }
         }
-        Ok(warnings)
+        Ok((addresses, warnings))
     }
 }
 
@@ -144,7 +153,7 @@ impl BpfGate {
         let deadlines = Map::create(MapKind::MmapArray, "keepone_until", 4, slot::SLOT_BYTES, slot::SLOTS)?;
         let names = Names::create()?;
         let mapping = deadlines.mmap(true)?;
-        let warnings = names.fill(&domains)?;
+        let (addresses, warnings) = names.fill(&domains)?;
         let slots: BTreeMap<DomainId, u32> = domains.iter().map(|domain| domain.id).zip(0..).collect();
         for (domain, slot) in &slots {
             if !slot::write_domain(&mapping, *slot as usize, *domain) {
@@ -160,6 +169,7 @@ impl BpfGate {
             incarnation: config.incarnation,
             exempt: config.exempt.clone(),
             slots,
+            addresses,
             deadlines,
             names,
             mapping,
@@ -193,7 +203,10 @@ impl BpfGate {
     pub(super) fn attach_new(&mut self) -> Result<usize, GateError> {
         let present = interfaces::list()?;
         let indices: BTreeSet<u32> = present.iter().map(|interface| interface.index).collect();
-        let gone: Vec<u32> = self.gated.keys().copied().filter(|index| !indices.contains(index)).collect();
+        // What is only missing from the list, or was moved to another namespace, stays gated.
+        let is_gone = |gated: &Gated| gated.egress.info().is_ok_and(|info| info.ifindex.is_none());
+        let missing = self.gated.iter().filter(|(index, _)| !indices.contains(index));
+        let gone: Vec<u32> = missing.filter(|(_, gated)| is_gone(gated)).map(|(index, _)| *index).collect();
         for index in gone {
             self.gated.remove(&index);
             remove(&self.pin(&format!("-in-{index}")));
@@ -278,6 +291,16 @@ impl BpfGate {
     /// R14: what is wrong, if anything. Gates interfaces that came meanwhile.
     pub(super) fn self_test(&mut self) -> Result<(), String> {
         self.attach_new().map_err(|error| error.to_string())?;
+        for (address, slot) in &self.addresses {
+            match self.names.slot_of(*address) {
+                Ok(found) if found == Some(*slot) => {}
+                Ok(Some(slot::SHUT_SLOT)) => {
+                    return Err(format!("the guardian has sealed the gate of {address}: only a new worker opens it"));
+                }
+                Ok(_) => return Err(format!("somebody has taken {address} out of the gate's map: restart keepone")),
+                Err(error) => return Err(format!("the gate's map can't be read: {error}")),
+            }
+        }
         for gated in self.gated.values() {
             gated.test(&self.prober)?;
         }

@@ -3,7 +3,9 @@
 use std::io;
 
 use keepone_bpf::BpfError;
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoPortKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -43,7 +45,8 @@ fn interface(message: &LinkMessage) -> Interface {
     found
 }
 
-fn dump() -> io::Result<Vec<Interface>> {
+/// One dump; `None` if the interfaces changed meanwhile, so that some may be missing from it.
+fn dump() -> io::Result<Option<Vec<Interface>>> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     let mut header = NetlinkHeader::default();
@@ -55,15 +58,17 @@ fn dump() -> io::Result<Vec<Interface>> {
     socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
 
     let mut interfaces = Vec::new();
+    let mut interrupted = false;
     loop {
         let (datagram, _) = socket.recv_from_full()?;
         let mut rest = datagram.as_slice();
         while !rest.is_empty() {
             let length = NetlinkBuffer::new_checked(rest).map_err(io::Error::other)?.length() as usize;
             let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
+            interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
             match message.payload {
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => interfaces.push(interface(&link)),
-                NetlinkPayload::Done(_) => return Ok(interfaces),
+                NetlinkPayload::Done(_) => return Ok((!interrupted).then_some(interfaces)),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}
             }
@@ -74,5 +79,11 @@ fn dump() -> io::Result<Vec<Interface>> {
 
 /// All of them.
 pub(super) fn list() -> Result<Vec<Interface>, BpfError> {
-    dump().map_err(|source| BpfError::System { what: "listing the interfaces".into(), source })
+    let failed = |source| BpfError::System { what: "listing the interfaces".into(), source };
+    for _ in 0..10 {
+        if let Some(interfaces) = dump().map_err(failed)? {
+            return Ok(interfaces);
+        }
+    }
+    Err(failed(io::Error::other("they change faster than they can be listed")))
 }

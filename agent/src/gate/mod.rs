@@ -1,6 +1,15 @@
 //! The kernel's own check of the lease: no frame that names a virtual IP crosses a shut gate
 //! (safety.md, The gate; R4, R5, R9, R12, R14, R16).
 //!
+//! Outside observers find the deadlines in `<bpf_dir>/<incarnation, 16 hex digits>-deadlines`, an array
+//! that can be mapped into memory: 64 elements of 64 bytes, domains in ascending order of their ids,
+//! first word the deadline in nanoseconds of CLOCK_BOOTTIME (0: shut), second word the domain.
+//! (bpffs allows no dots in names.)
+//!
+//! Known limit: what is routed through this node and *rewritten here* to come from the VIP (source NAT,
+//! IPVS with masquerading) counts as transit, as it can't be told from a holder's own frames on their
+//! way through; an ex-holder must drop such rules with its addresses.
+//!
 //! One writer, one gate for each fencing domain. What must stay true: a gate opens only under an epoch
 //! that has no tombstone, and shuts at its deadline without anybody's help.
 
@@ -37,6 +46,16 @@ pub enum Means {
     Bpf,
     /// Means 3: nothing but the lifetime of the addresses; [`GateStrength::Weak`].
     Lifetime,
+}
+
+impl Means {
+    /// The stable name, for status and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Means::Bpf => "bpf",
+            Means::Lifetime => "lifetime",
+        }
+    }
 }
 
 /// One fencing domain, as the gate sees it.
@@ -238,6 +257,14 @@ impl Gate {
         match &self.inner {
             Inner::Bpf(_) => GateStrength::Strong,
             Inner::Lifetime(_) => GateStrength::Weak,
+        }
+    }
+
+    /// By which means.
+    pub fn means(&self) -> Means {
+        match &self.inner {
+            Inner::Bpf(_) => Means::Bpf,
+            Inner::Lifetime(_) => Means::Lifetime,
         }
     }
 

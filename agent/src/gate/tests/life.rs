@@ -216,6 +216,8 @@ fn a_worker_that_only_seemed_dead_opens_nothing_after_the_guardian_has_shut() {
     host.run(move || shut_all(&dir)).unwrap();
     gate.open(D, epoch(1), in_future(60_000)).unwrap();
     assert!(!raw.passes(&garp()));
+    let fault = host.run(move || gate.self_test().unwrap_err());
+    assert!(fault.contains("guardian"), "{fault}");
 }
 
 #[test]
@@ -275,6 +277,19 @@ fn the_self_test_turns_red_when_the_probe_frame_gets_out() {
     host.run(move || {
         let fault = gate.self_test().unwrap_err();
         assert!(fault.contains("192.0.0.8"), "{fault}");
+    });
+}
+
+#[test]
+fn the_self_test_turns_red_when_an_address_is_taken_out_of_the_map() {
+    let host = Host::new();
+    let mut gate = gate(&host, 1);
+    let map = slot::pin(&host.bpf_dir, Incarnation(1), "-vip6");
+    host.run(move || {
+        gate.self_test().unwrap();
+        assert!(keepone_bpf::Map::open_pinned(&map).unwrap().delete(&VIP6.octets()).unwrap());
+        let fault = gate.self_test().unwrap_err();
+        assert!(fault.contains("fd09::100"), "{fault}");
     });
 }
 
