@@ -1,1 +1,3 @@
 //! Skeleton.
+pub mod heartbeat;
+pub mod keys;
