@@ -81,10 +81,13 @@ impl Link {
         if self.inner.config.interface.as_deref() != Some(name) {
             return;
         }
-        let bound_to = self.inner.lock().endpoint.as_ref().and_then(Endpoint::ifindex);
-        if bound_to != Some(ifindex) {
+        if !self.is_bound_to(ifindex) {
             self.inner.rebind.notify_one();
         }
+    }
+
+    pub(super) fn is_bound_to(&self, ifindex: u32) -> bool {
+        self.inner.lock().endpoint.as_ref().and_then(Endpoint::ifindex) == Some(ifindex)
     }
 
     pub(super) fn status(&self) -> LinkStatus {

@@ -195,4 +195,6 @@ impl Heartbeats {
 }
 
 #[cfg(test)]
+mod netns_tests;
+#[cfg(test)]
 mod tests;
