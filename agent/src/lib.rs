@@ -3,11 +3,21 @@
 //! Events go in, actions come out ([`driver`]); nothing outside `proto` decides who holds a virtual
 //! address. Nothing that can block (script, disk, log, DNS) stands between a decision and the gate (R15).
 
+pub mod assemble;
 pub mod clock;
+pub mod driver;
+pub mod exit;
 pub mod gate;
+pub mod guardian;
 pub mod heartbeat;
 pub mod keys;
+mod kernel;
+pub mod logging;
 pub mod net;
 pub mod netlink;
+pub mod notify;
 mod readiness;
+mod realtime;
+pub mod record;
 pub mod references;
+pub mod worker;

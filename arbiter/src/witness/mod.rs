@@ -9,3 +9,6 @@ pub mod client;
 pub mod config;
 pub mod server;
 pub mod state;
+
+#[cfg(test)]
+mod tests;
