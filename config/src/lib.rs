@@ -89,12 +89,11 @@ pub fn load_text(
         native::parse(&mut report, text, &environment.variables)
     } else {
         let parsing = Parsing { config_id: environment.config_id.clone() };
-        keepalived::parse(&mut report, file, path, &parsing)
+        Some(keepalived::parse(&mut report, file, path, &parsing))
     };
-    let syntax_errors = report.has_errors();
+    let Some(items) = items else { return Err(report.finish()) };
     let (raw, inactive) = lower::lower(&mut report, &items);
-    // With half of a file missing, what the checks would miss is not the operator's mistake.
-    let config = if syntax_errors { None } else { check::check(&mut report, &raw, inactive) };
+    let config = check::check(&mut report, &raw, inactive);
     match config {
         Some(config) if !report.has_errors() => Ok((config, report.finish())),
         _ => Err(report.finish()),

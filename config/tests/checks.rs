@@ -147,6 +147,8 @@ fn one_mistake_brings_no_others_with_it() {
         ("198.51.100.1", "targets x"),
         ("cluster demo {", "cluster {"),
         ("need 1", "need 0"),
+        ("advert_int 1", "unicast_src_ip 192.0.2.1\n unicast_peer {\n bogus\n }"),
+        ("priority 100", "priority \"100"),
     ] {
         let errors = load(&changed(from, to)).expect_err(to);
         assert_eq!(errors.len(), 1, "{to}: {errors:#?}");
@@ -622,6 +624,10 @@ fn a_toml_mistake_has_its_line_and_column() {
         "same number",
     );
     found(&errors, Severity::Error, "k.toml:5:1: error: unknown keyword `prioritty`", "did you mean `priority`?");
+    let nameless = format!("{text}[[vrrp_instance]]\ninterface = \"lan0\"\n[cluster]\nname = \"x\"\n");
+    let all = load_text(Path::new("k.toml"), &nameless, &Environment::default()).unwrap_err();
+    found(&all, Severity::Error, "k.toml:7:1: error: `vrrp_instance` without a name", "name = ");
+    found(&all, Severity::Error, "k.toml:10:8: error: cluster `x` has no members", "member");
     found(&errors, Severity::Error, "k.toml:6:35: error: virtual_ipaddress: `192.0.2.300`", "");
     assert_eq!(errors.len(), 3);
 }

@@ -203,7 +203,7 @@ impl Check<'_> {
             self.family(name, source.value, &source.place, ipv6);
         }
         let Some(peers) = &raw.unicast_peers else {
-            if let Some(source) = &raw.unicast_src_ip {
+            if let Some(source) = raw.unicast_src_ip.as_ref().filter(|_| !raw.written.has("unicast_peer")) {
                 let message =
                     format!("`{name}` has unicast_src_ip, but no unicast_peer: it is sent to the multicast group");
                 let help = "add `unicast_peer { ... }`, or write `mcast_src_ip`";
@@ -212,6 +212,10 @@ impl Check<'_> {
             let source = raw.mcast_src_ip.as_ref().or(raw.unicast_src_ip.as_ref()).map(|source| source.value);
             return Transport::Multicast { source };
         };
+        if let Some(source) = &raw.mcast_src_ip {
+            let message = format!("`{name}` has mcast_src_ip and unicast_peer: only unicast is sent");
+            self.report.warning(&source.place, message, "write `unicast_src_ip`, or remove `unicast_peer`");
+        }
         if peers.value.is_empty() {
             let message = format!("`{name}`: unicast_peer without a peer: nobody would hear it");
             self.report.error(

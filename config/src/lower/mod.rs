@@ -111,7 +111,7 @@ impl Lower<'_> {
 
     fn inactive(&mut self, item: &Item, tier: Tier, table: &'static Table) {
         let what = match item.words.first().filter(|_| table.name == ROOT.name) {
-            Some(name) => format!("{} {}", item.keyword.text, name.text),
+            Some(name) => format!("{} {}", item.keyword.text, shorten(&name.text)),
             None if table.name == ROOT.name => item.keyword.text.clone(),
             None => format!("{} in {}", item.keyword.text, table.name),
         };
@@ -165,7 +165,10 @@ impl Lower<'_> {
     }
 
     fn repeated(&mut self, before: &[Item], item: &Item, form: Form, table: &'static Table) {
-        let repeats = matches!(form, Form::Value | Form::Flag | Form::Block(_)) && table.name != "heartbeat_link";
+        let replaces = matches!(form, Form::Value | Form::Flag);
+        // Other blocks add to what came before: keepalived's users split `global_defs` over included files.
+        let repeats =
+            replaces || (table.name == ROOT.name && ["arbiter", "reference_ip"].contains(&&*item.keyword.text));
         let first = before.iter().find(|other| other.keyword.text == item.keyword.text);
         if let Some(first) = first.filter(|_| repeats) {
             let message = format!(
@@ -264,12 +267,13 @@ fn elsewhere(item: &Item, table: &Table) -> (String, String) {
     (format!("`{keyword}` means nothing in {}", table.name), format!("it belongs to {homes}: move or remove it"))
 }
 
-/// Enough of a word to know it by.
+/// Enough of a word to know it by, and nothing that a terminal would obey.
 fn shorten(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or("")),
-        None => text.to_owned(),
+    let mut short: String = text.chars().take(60).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(60).is_some() {
+        short.push_str("...");
     }
+    short
 }
 
 #[cfg(test)]

@@ -93,6 +93,9 @@ impl Lower<'_> {
                 }
             }
         }
+        if peers.is_empty() && !item.items().is_empty() {
+            return;
+        }
         instance.unicast_peers = Some(At::new(peers, item.keyword.place.clone()));
     }
 

@@ -16,8 +16,8 @@ use crate::tree::{Item, Word};
 
 use layers::Layers;
 
-/// Reads a text that is in the report's sources as file 0, and the variables over it.
-pub(crate) fn parse(report: &mut Report, text: &str, variables: &[(String, String)]) -> Vec<Item> {
+/// Reads a text that is in the report's sources as file 0, and the variables over it; `None` if it is not TOML.
+pub(crate) fn parse(report: &mut Report, text: &str, variables: &[(String, String)]) -> Option<Vec<Item>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -26,21 +26,21 @@ pub(crate) fn parse(report: &mut Report, text: &str, variables: &[(String, Strin
     }
     if !errors.is_empty() {
         // What recovery guessed would only add mistakes that nobody made.
-        return Vec::new();
+        return None;
     }
     let layers = match Layers::over(document.get_ref(), variables) {
         Ok(layers) => layers,
         Err(error) => {
             let place = Place::Text { file: 0, start: 0, end: 0 };
             report.error(&place, format!("the layers don't fit each other: {error}"), "");
-            return Vec::new();
+            return None;
         }
     };
     let mut native = Native { report, layers: &layers };
     let mut items = native.table(layers.merged(), Some(document.get_ref()), &ROOT);
     // Tables are sorted by name; complaints and ids follow the text.
     items.sort_by_key(|item| position(&item.keyword.place));
-    items
+    Some(items)
 }
 
 fn position(place: &Place) -> usize {

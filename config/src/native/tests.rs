@@ -4,7 +4,7 @@ fn read(text: &str, variables: &[(&str, &str)]) -> (Vec<Item>, Vec<String>) {
     let mut report = Report::default();
     report.sources.add(String::from("t.toml"), text);
     let variables: Vec<_> = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-    let items = parse(&mut report, text, &variables);
+    let items = parse(&mut report, text, &variables).unwrap_or_default();
     (items, report.finish().iter().map(ToString::to_string).collect())
 }
 
