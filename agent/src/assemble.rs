@@ -298,10 +298,7 @@ fn sockets(transports: &[InstanceTransport]) -> Vec<VrrpSettings> {
     sockets
 }
 
-fn instances<'a>(
-    config: &'a Config,
-    domain: &keepone_config::model::Domain,
-) -> impl Iterator<Item = &'a VrrpInstance> {
+fn instances<'a>(config: &'a Config, domain: &keepone_config::model::Domain) -> impl Iterator<Item = &'a VrrpInstance> {
     domain.instances.clone().into_iter().filter_map(|at| config.instances.get(at))
 }
 

@@ -50,16 +50,7 @@ pub struct Failure {
 impl Failure {
     /// With the words of an error and of its causes.
     pub fn new(code: ExitCode, error: &dyn std::error::Error) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let words = error.to_string();
-            if !message.contains(&words) {
-                message = format!("{message}: {words}");
-            }
-            cause = error.source();
-        }
-        Failure { code, message }
+        Failure { code, message: chain(error) }
     }
 
     /// With words of our own.
@@ -72,4 +63,18 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+/// The words of an error and of its causes, each once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !message.contains(&words) {
+            message = format!("{message}: {words}");
+        }
+        cause = error.source();
+    }
+    message
 }

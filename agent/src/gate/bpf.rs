@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use keepone_bpf::{Attach, BpfError, Link, Map, MapKind, Mapping, Place, Program, ensure_bpffs, is_bpffs};
 use keepone_proto::id::{DomainId, Epoch, Incarnation};
@@ -137,7 +139,7 @@ impl Names {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) gate: BpfGate,
-    pub(super) leftovers: Vec<(DomainId, Epoch)>,
+    pub(super) former: Former,
     pub(super) warnings: Vec<String>,
 }
 
@@ -183,8 +185,8 @@ impl BpfGate {
             gate.take_down();
             return Err(error);
         }
-        let leftovers = end_former(&config.bpf_dir, Some(config.incarnation))?;
-        Ok(Opened { gate, leftovers, warnings })
+        let former = end_former(&config.bpf_dir, Some(config.incarnation))?;
+        Ok(Opened { gate, former, warnings })
     }
 
     fn pin(&self, suffix: &str) -> PathBuf {
@@ -381,27 +383,49 @@ pub(super) fn pins(dir: &Path) -> Result<Vec<PathBuf>, GateError> {
     Ok(paths)
 }
 
-/// Ends the gates of all incarnations but `keep`, and says what they held.
-///
-/// Their deadlines are set to zero first: should a program be held attached by a process that still
-/// lives, it stays shut. An array of another version is not understood, only removed.
-pub(super) fn end_former(dir: &Path, keep: Option<Incarnation>) -> Result<Vec<(DomainId, Epoch)>, GateError> {
-    if !dir.exists() || !is_bpffs(dir)? {
-        return Ok(Vec::new());
+/// The former runs' gates: shut at once, taken away by a thread of its own, for the kernel waits tens of
+/// milliseconds for each of their links, and a failover must not.
+#[derive(Debug)]
+pub(super) struct Former {
+    /// What they held.
+    pub(super) held: Vec<(DomainId, Epoch)>,
+    gone: Arc<AtomicBool>,
+}
+
+impl Former {
+    /// Whether they have been taken away: until then they bar the addresses, too.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
+}
+
+/// Shuts the gates of all runs but `keep`, reads what they held, and begins to take them away.
+pub(super) fn end_former(dir: &Path, keep: Option<Incarnation>) -> Result<Former, GateError> {
+    let gone = Arc::new(AtomicBool::new(true));
+    if !dir.exists() || !is_bpffs(dir)? {
+        return Ok(Former { held: Vec::new(), gone });
+    }
+    let is_former = |path: &PathBuf| slot::parse_pin(path).is_some_and(|(incarnation, _)| Some(incarnation) != keep);
+    let former: Vec<PathBuf> = pins(dir)?.into_iter().filter(is_former).collect();
     let mut held = BTreeSet::new();
-    let paths = pins(dir)?;
-    let former = paths.iter().filter_map(|path| {
-        let (incarnation, suffix) = slot::parse_pin(path)?;
-        (Some(incarnation) != keep).then_some((path, suffix))
-    });
-    for (path, suffix) in former {
-        if suffix == slot::DEADLINES
+    for path in &former {
+        if slot::parse_pin(path).is_some_and(|(_, suffix)| suffix == slot::DEADLINES)
             && let Ok((epochs, _)) = slot::shut_pinned(path)
         {
             held.extend(epochs);
         }
-        remove(path);
     }
-    Ok(held.into_iter().collect())
+    if !former.is_empty() {
+        gone.store(false, Ordering::Release);
+        let (done, paths) = (Arc::clone(&gone), former.clone());
+        let remove_all = move || {
+            paths.iter().for_each(|path| remove(path));
+            done.store(true, Ordering::Release);
+        };
+        if std::thread::Builder::new().name("former-gate".into()).spawn(remove_all).is_err() {
+            former.iter().for_each(|path| remove(path));
+            gone.store(true, Ordering::Release);
+        }
+    }
+    Ok(Former { held: held.into_iter().collect(), gone })
 }

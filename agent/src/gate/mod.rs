@@ -36,7 +36,7 @@ use keepone_proto::time::Instant;
 
 pub use guardian_shut::shut_all;
 
-use bpf::{BpfGate, Opened};
+use bpf::{BpfGate, Former, Opened};
 use ledger::Ledger;
 
 /// How frames are stopped.
@@ -154,7 +154,7 @@ enum Inner {
 pub struct Gate {
     inner: Inner,
     ledger: Ledger,
-    leftovers: Vec<(DomainId, Epoch)>,
+    former: Former,
     warnings: Vec<String>,
 }
 
@@ -169,18 +169,18 @@ impl Gate {
         let ledger = Ledger::new(config.domains.iter().map(|domain| domain.id));
         match config.means {
             Means::Bpf => {
-                let Opened { gate, leftovers, warnings } = BpfGate::open_new(config)?;
-                Ok(Gate { inner: Inner::Bpf(Box::new(gate)), ledger, leftovers, warnings })
+                let Opened { gate, former, warnings } = BpfGate::open_new(config)?;
+                Ok(Gate { inner: Inner::Bpf(Box::new(gate)), ledger, former, warnings })
             }
             Means::Lifetime => {
                 // A gate that a former run pinned would stay shut for ever.
-                let leftovers = bpf::end_former(&config.bpf_dir, None)?;
+                let former = bpf::end_former(&config.bpf_dir, None)?;
                 let warnings = vec![
                     "the gate is weak: only the lifetime of the addresses, in whole seconds, ends a lapsed lease"
                         .into(),
                 ];
                 let shut = config.domains.iter().map(|domain| (domain.id, 0)).collect();
-                Ok(Gate { inner: Inner::Lifetime(shut), ledger, leftovers, warnings })
+                Ok(Gate { inner: Inner::Lifetime(shut), ledger, former, warnings })
             }
         }
     }
@@ -271,7 +271,13 @@ impl Gate {
     /// What former runs of this node held when they ended, to be released: their gates are shut.
     /// An epoch that was given back in good order may be among them; releasing it again harms nobody (V5).
     pub fn leftovers(&self) -> &[(DomainId, Epoch)] {
-        &self.leftovers
+        &self.former.held
+    }
+
+    /// Whether the gates of former runs have been taken away. Until then they bar the addresses as well,
+    /// so nothing should be held yet.
+    pub fn is_alone(&self) -> bool {
+        self.former.is_gone()
     }
 
     /// What an operator should know of this gate, one sentence each.

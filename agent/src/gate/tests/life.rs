@@ -199,6 +199,11 @@ fn the_guardian_shuts_a_dead_workers_gate_at_once_and_its_successor_learns_what_
     let gate = gate(&host, 2);
     assert_eq!(gate.leftovers(), [(D, epoch(7))]);
     assert!(!raw.passes(&garp()));
+    let began = now();
+    while !gate.is_alone() {
+        assert!(now().since(began) < Duration::from_secs(10), "the former gate's pins stay");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let dir = host.bpf_dir.clone();
     let pins = host.run(move || bpf::pins(&dir).unwrap());
     assert!(pins.iter().all(|pin| slot::parse_pin(pin).unwrap().0 == Incarnation(2)), "{pins:?}");
