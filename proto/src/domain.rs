@@ -229,7 +229,7 @@ impl Domain {
     }
 
     /// When something is due without an event.
-    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self, now: Instant, settle_in: Duration) -> Option<Instant> {
         let drained = self.kernel.shut_at().filter(|_| self.leaving.is_some()).map(|at| at + self.timing.transmit);
         let due = [
             self.lease.next_deadline(),
@@ -237,6 +237,7 @@ impl Domain {
             self.lapsed_at.map(|at| at + self.grace),
             self.nominated_until,
             self.stand_at,
+            Some(self.created + settle_in),
             self.former.map(|_| self.created + self.timing.transmit),
             drained,
             self.given_early_at.map(|at| at + self.timing.transmit),

@@ -132,7 +132,8 @@ impl Node {
             let deaf = peer.deaf_at().map(|at| at + Duration::from_nanos(1));
             [Some(silent), deaf].into_iter().flatten().filter(|at| *at > now)
         });
-        let domains = self.domains.values().filter_map(|domain| domain.next_deadline(now));
+        let domains =
+            self.domains.values().filter_map(|domain| domain.next_deadline(now, self.settings.heartbeat.silence()));
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let fixed = [Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
         fixed.into_iter().flatten().chain(peers).chain(domains).min()

@@ -28,7 +28,11 @@ impl Domain {
         self.keep_clocks(facts);
         let view = self.view(facts);
         let verdict = decide(&view);
-        self.eligible = view.health == Health::Healthy
+        // A node that has just started leaves the first word to those who were there: it has heard nothing
+        // yet, and if it was Master before, its peers are the ones who can be so at once.
+        let settled_in = facts.now >= self.created + facts.settings.heartbeat.silence();
+        self.eligible = settled_in
+            && view.health == Health::Healthy
             && view.references != References::LostHere
             && !matches!(verdict, Verdict::Fenced(_));
         self.wants = verdict == Verdict::Wait(Reason::AsksForHandover);
