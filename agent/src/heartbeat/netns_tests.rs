@@ -53,6 +53,13 @@ impl Namespace {
         self.handle.address().add(self.index(), address, 24).execute().await.unwrap();
     }
 
+    /// Sends everything for that address to a station that does not exist.
+    async fn misdirect(&self, host: u8) {
+        let address = IpAddr::from([10, 77, 0, host]);
+        let neighbour = self.handle.neighbours().add(self.index(), address);
+        neighbour.link_layer_address(&[2, 0, 0, 0, 0, 99]).replace().execute().await.unwrap();
+    }
+
     async fn remove_addresses(&self) {
         let mut found = self.handle.address().get().set_link_index_filter(self.index()).execute();
         while let Some(address) = found.try_next().await.unwrap() {
@@ -150,6 +157,36 @@ async fn after_an_outage_the_first_beat_comes_at_once_and_is_fresh() {
     assert!(up.elapsed() < Duration::from_secs(1), "{:?}", up.elapsed());
     assert!(number(&first) >= last, "an old beat, {} of {last}", number(&first));
     drop(b);
+}
+
+#[tokio::test]
+async fn a_node_that_hears_nothing_is_still_heard() // safety.md D8
+{
+    let (home_a, home_b) = (Namespace::new(), Namespace::new());
+    wire(&home_a, &home_b).await;
+    let (a, b) = configs();
+    home_a.enter();
+    let (a, mut to_a) = Heartbeats::start(&a).unwrap();
+    home_b.enter();
+    let (b, mut to_b) = Heartbeats::start(&b).unwrap();
+    pass(&a, 2, &mut to_b).await.expect("a beat arrives");
+    pass(&b, 1, &mut to_a).await.expect("a beat arrives");
+    home_b.misdirect(1).await;
+    while to_a.try_recv().is_ok() || to_b.try_recv().is_ok() {}
+    let (mut sent, mut arrived) = (0, 0);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(2500) {
+        sent += 1;
+        let _ = a.send_beat(LINK, node(2), numbered(sent));
+        let _ = b.send_beat(LINK, node(1), beat(64, 1));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        while to_b.try_recv().is_ok() {
+            arrived += 1;
+        }
+        assert!(to_a.try_recv().is_err(), "A is deaf");
+    }
+    println!("{arrived} of {sent} arrived");
+    assert!(arrived + 10 > sent, "{arrived} of {sent} arrived");
 }
 
 #[tokio::test]

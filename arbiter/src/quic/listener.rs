@@ -23,7 +23,7 @@ use super::{Sink, receive};
 const HANDSHAKE: Duration = Duration::from_secs(2);
 /// With more handshakes than this under way, a newcomer must first show that its address is its own
 /// (Retry: RFC 9000, 8.1.2).
-const RETRY_ABOVE: usize = 8;
+const RETRY_ABOVE: usize = 16;
 /// With more than this, it is not answered at all.
 const MOST_HANDSHAKES: usize = 48;
 /// Accepted connections kept of one peer: the newest, and those it may still be leaving.
