@@ -16,6 +16,8 @@ use tracing_subscriber::fmt::MakeWriter;
 const QUEUE: usize = 1024;
 /// How long the last lines may take at the end of the process.
 const FLUSH: Duration = Duration::from_millis(200);
+/// Between two attempts to get the end into a full queue.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// Takes lines and hands them to a thread that writes them out.
 #[derive(Debug, Clone)]
@@ -24,7 +26,7 @@ pub struct Lines {
     lost: Arc<AtomicU64>,
 }
 
-/// Writes out what is left when it is dropped, within 200 ms. To be held until the end of `main`.
+/// Writes out what is left when it is dropped, if that takes no more than a few hundred milliseconds. To be held until the end of `main`.
 #[derive(Debug)]
 pub struct Flush {
     stop: SyncSender<Vec<u8>>,
@@ -65,8 +67,13 @@ impl Lines {
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        if self.stop.try_send(Vec::new()).is_err() {
-            return;
+        let mut patience = FLUSH;
+        while let Err(TrySendError::Full(_)) = self.stop.try_send(Vec::new()) {
+            if patience.is_zero() {
+                return;
+            }
+            thread::sleep(RETRY);
+            patience = patience.saturating_sub(RETRY);
         }
         match self.done.recv_timeout(FLUSH) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
@@ -127,16 +134,21 @@ mod tests {
         let held = written.lock().unwrap();
         let start = Instant::now();
         for number in 0..QUEUE + 500 {
-            writeln!(lines, "line {number}").unwrap();
+            // One call a line, as the subscriber does.
+            lines.write_all(format!("line {number}\n").as_bytes()).unwrap();
         }
         assert!(start.elapsed() < Duration::from_secs(2));
         drop(held);
         let start = Instant::now();
-        while written.lock().unwrap().is_empty() && start.elapsed() < Duration::from_secs(2) {}
-        thread::sleep(Duration::from_millis(50));
+        loop {
+            let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+            if text.contains("line 0\n") && text.contains("log lines were lost") {
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(5), "{text}");
+            thread::sleep(Duration::from_millis(5));
+        }
         drop(flush);
-        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
-        assert!(text.contains("line 0\n") && text.contains("log lines were lost"), "{text}");
     }
 
     #[test]
