@@ -25,8 +25,10 @@ use crate::quic::ratelimit::RateLimit;
 
 /// How often a connection is looked at for signs of silence.
 const WATCH: Duration = Duration::from_millis(50);
-/// A connection that ends sooner was refused rather than lost: the next attempt waits.
+/// A connection that is closed sooner was refused rather than lost: the next attempt waits.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// A reset says that the peer has forgotten us, not that it refuses us; only a row of them is waited out.
+const SHORT_LIFE_RESET: Duration = Duration::from_millis(100);
 /// One line in the log for each cause and this long.
 const LOG_EVERY: Duration = Duration::from_secs(30);
 
@@ -234,7 +236,8 @@ impl Dialing {
             tracing::debug!("connected to member {} at {}", self.outlet.node, self.address);
             let Some(why) = self.watch(&connection).await else { continue };
             tracing::debug!("connection to member {} at {} ended: {why}", self.outlet.node, self.address);
-            if since.elapsed() < SHORT_LIFE {
+            let short = if why == quinn::ConnectionError::Reset { SHORT_LIFE_RESET } else { SHORT_LIFE };
+            if since.elapsed() < short {
                 self.complain(&format!("{why}; if it refuses our key, compare both sides' member lists"));
                 self.pause().await;
             }
