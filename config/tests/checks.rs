@@ -429,6 +429,7 @@ fn versions_fit_families_and_intervals() {
     let error =
         refused(&changed("advert_int 1", "advert_int 0.5"), "k.conf:48:16: error: advert_int of 500 ms", "version 3");
     assert!(error.message.contains("whole seconds from 1 to 255"), "{}", error.message);
+    refused(&changed("advert_int 1", "advert_int 1.5"), "k.conf:48:16: error: advert_int of 1500 ms", "version 3");
     let v3 = |interval: &str| changed("advert_int 1", &format!("version 3\n    advert_int {interval}"));
     for fits in ["0.01", "0.5", "40.95"] {
         assert!(load(&v3(fits)).is_ok(), "{fits}");
@@ -564,6 +565,14 @@ fn a_plain_keepalived_file_has_no_cluster_and_its_defaults() {
     let a = &config.instances[0];
     assert_eq!((a.priority.0, a.advert_int.as_secs(), a.preempt), (100, 1, true));
     assert_eq!(a.version, keepone_proto::settings::VrrpVersion::V2);
+}
+
+#[test]
+fn state_master_without_a_priority_is_the_address_owner() {
+    let (config, _) = load(&changed("state BACKUP", "state MASTER").replace("    priority 100\n", "")).unwrap();
+    assert_eq!(config.instances[0].priority, keepone_proto::id::Priority::OWNER);
+    let (config, _) = load(&changed("state BACKUP", "state MASTER")).unwrap();
+    assert_eq!(config.instances[0].priority.0, 100);
 }
 
 #[test]
