@@ -606,6 +606,26 @@ fn a_file_that_cannot_be_read_says_why() {
 }
 
 #[test]
+fn a_line_too_long_to_show_still_has_its_place() {
+    let text = format!("vrrp_instance A {{ {} bogus 1 }}\n", " ".repeat(5000));
+    let error = refused(&text, "k.conf:1:5020: error: unknown keyword `bogus`", "");
+    let shown = error.render(false);
+    assert!(shown.contains("k.conf:1:5020") && shown.len() < 400, "{shown}");
+}
+
+#[test]
+fn a_file_of_noise_ends_after_500_complaints() {
+    let errors = load(&"noise\n".repeat(100_000)).unwrap_err();
+    assert_eq!(errors.len(), 500);
+}
+
+#[test]
+fn variables_that_grow_without_end_are_refused() {
+    let errors = load(&format!("$A=$A$A$A$A\n{}", "x $A\n".repeat(20_000))).unwrap_err();
+    assert!(errors.iter().any(|d| d.message.contains("variables become more than 4 MiB")), "{:?}", errors[0]);
+}
+
+#[test]
 fn a_wrong_variable_is_named() {
     let text = "[[vrrp_instance]]\nname = \"A\"\ninterface = \"lan0\"\nvirtual_router_id = 1\nvirtual_ipaddress = [\"192.0.2.1\"]\n";
     let environment = Environment {

@@ -20,7 +20,7 @@ impl Lower<'_> {
     pub(super) fn cluster(&mut self, raw: &mut RawConfig, block: &Item) {
         let name = self.value(block, value::name);
         if let (Some(first), Some(_)) = (&raw.cluster, &name) {
-            let message = format!("a second cluster; the first is at {}", self.report.sources.describe(&first.place));
+            let message = format!("a second cluster; the first is at {}", self.report.describe(&first.place));
             self.report.error(&block.place(), message, "keep one `cluster` block: an agent belongs to one cluster");
             return;
         }
