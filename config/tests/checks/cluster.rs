@@ -57,6 +57,14 @@ fn members_that_do_not_exist_are_named_with_a_guess() {
 }
 
 #[test]
+fn a_witness_named_alone_votes_with_all_nodes() {
+    let (all, _) = load(&sound()).unwrap();
+    let (witness, _) = load(&changed("voters n1 n2 w", "witness w")).unwrap();
+    assert_eq!(all.authority, witness.authority);
+    refused(&changed("voters n1 n2 w", "voters w n1\n    witness n2"), "k.conf:34:13: error: `n2` is a node", "voters");
+}
+
+#[test]
 fn ids_keys_and_names_are_given_once() {
     refused(
         &changed("id 2", "id 1"),
