@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => run_scenario(&run),
-        Command::Sim(_) => Err(anyhow!("the simulator is not built in")),
+        Command::Sim(asked) => sim::sweep(asked.seeds, asked.json).map(ExitCode::from).map_err(|why| anyhow!(why)),
         Command::Demo(demo) => run_demo(&demo),
     };
     done.unwrap_or_else(|error| {
@@ -127,7 +127,8 @@ fn print_outcome(outcome: &Outcome) {
     println!("                {:>9.1} ms by gates", outcome.dual_holder_gate_ms);
     println!("                {:>9.1} ms by clients", outcome.dual_holder_client_ms);
     println!("  no holder     {:>9.1} ms", outcome.no_holder_ms);
-    println!("  client outage {:>9.1} ms", outcome.client_outage_ms);
+    let (outage, stall) = (outcome.client_outage_ms, outcome.probe_stall_ms);
+    println!("  client outage {outage:>9.1} ms (the machine kept the prober waiting {stall:.1} ms)");
     println!("  final holder  {}", outcome.final_holder);
     for violation in &outcome.violations {
         println!("  VIOLATED      {violation}");

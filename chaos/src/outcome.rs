@@ -27,6 +27,8 @@ pub struct Outcome {
     pub no_holder_ms: f64,
     /// The longest silence that the first client saw.
     pub client_outage_ms: f64,
+    /// The longest time that the machine itself kept the first client from probing: what an outage may owe to it.
+    pub probe_stall_ms: f64,
     /// From each heal, resume and restart to the next answer at each client.
     pub return_ms: Vec<f64>,
     /// Who held the VIP in the end; `none`, or several names when there are several.

@@ -61,6 +61,7 @@ pub fn measure(scenario: &Scenario, record: &Record) -> Outcome {
         dual_address_ms: shared(record.nodes.iter().map(|node| node.address.clone()).collect()),
         no_holder_ms: millis(everyone.gaps(begin, end).total()),
         client_outage_ms: millis(silences(record, 0).longest()),
+        probe_stall_ms: millis(record.stalls.first().map_or(0, |stalls| stalls.within(begin, end).longest())),
         return_ms: returns(record),
         final_holder: final_holder(record),
         demotions: demotions(record),
