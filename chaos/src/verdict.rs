@@ -204,13 +204,7 @@ mod tests {
         what: "",
         steps: &[],
         lasts_ms: 1000,
-        demands: Demands {
-            outage_ms: 50,
-            keeps_holder: false,
-            final_holder: Some(Who::Backup),
-            alerts: &[],
-            master_side_may_starve: false,
-        },
+        demands: Demands { outage_ms: 50, keeps_holder: false, final_holder: Some(Who::Backup), alerts: &[] },
         second_client: false,
     };
 

@@ -58,6 +58,8 @@ pub struct Record {
     pub first_holder: usize,
     /// When the cluster had been found steady.
     pub begin: u64,
+    /// How much later than the scenario says every deed was done, in nanoseconds: the seed's phase.
+    pub shift: u64,
     /// The last look.
     pub end: u64,
     /// Programs that ended by themselves.

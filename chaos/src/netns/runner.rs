@@ -23,6 +23,13 @@ const TICK: Duration = Duration::from_millis(50);
 /// Who named the VIP within this holds it, as far as the live view is concerned.
 pub const FRESH: u64 = 60_000_000;
 
+/// The phase that a seed gives a run: 0 for seed 0, else up to a second, so that repeated runs meet timers
+/// of the cluster at different moments. In nanoseconds.
+pub fn phase(seed: u64) -> u64 {
+    // Multiplication by an odd constant spreads neighbouring seeds; the high bits are the mixed ones.
+    (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 1000 * 1_000_000
+}
+
 /// Looks on while a scenario runs.
 pub trait Spectator {
     /// About twenty times a second.
@@ -77,12 +84,18 @@ fn play(
     let cast = Cast::new(holder);
     spectator.ready(holder);
     let names = world.topology.node_hosts().map(|host| NodeRecord { name: host.name.clone(), ..NodeRecord::default() });
-    let mut record = Record { nodes: names.collect(), first_holder: holder, begin: clock::now(), ..Record::default() };
+    let mut record = Record {
+        nodes: names.collect(),
+        first_holder: holder,
+        shift: world.plan.shift,
+        begin: clock::now(),
+        ..Record::default()
+    };
     spectator.begun(record.begin);
 
     let mut pauses = Pauses::default();
     for step in scenario.steps {
-        wait_until(record.begin + step.at_ms * 1_000_000, world, &observers.live, spectator);
+        wait_until(record.begin + record.shift + step.at_ms * 1_000_000, world, &observers.live, spectator);
         let before = clock::now();
         world.apply(step.fault, cast)?;
         // A fault counts from when it may have begun to bite, a repair from when it was complete.
@@ -95,7 +108,7 @@ fn play(
             record.deeds.push(deed);
         }
     }
-    wait_until(record.begin + scenario.lasts_ms * 1_000_000, world, &observers.live, spectator);
+    wait_until(record.begin + record.shift + scenario.lasts_ms * 1_000_000, world, &observers.live, spectator);
     record.end = clock::now();
     // What is on its way arrives before the observers end.
     thread::sleep(Duration::from_millis(100));
