@@ -20,6 +20,8 @@ use keepone_chaos::{demo, report, sim};
 
 /// Something did not hold.
 const VIOLATED: u8 = 1;
+/// The command line asks for something that is not there.
+const USAGE: u8 = 2;
 /// The world could not be made or driven: nothing is said about the cluster.
 const BROKEN: u8 = 70;
 
@@ -60,8 +62,11 @@ fn run_scenarios(run: &cli::Run) -> anyhow::Result<ExitCode> {
     let scenarios: Vec<&Scenario> = match run.scenario.as_str() {
         "all" => scenario::ALL.iter().collect(),
         name => {
-            let found = scenario::find(name);
-            vec![found.with_context(|| format!("no scenario is called {name:?}: see `keepone-chaos list`"))?]
+            let Some(found) = scenario::find(name) else {
+                eprintln!("keepone-chaos: no scenario is called {name:?}: see `keepone-chaos list`");
+                return Ok(ExitCode::from(USAGE));
+            };
+            vec![found]
         }
     };
     let held = match run.world {
