@@ -1,1 +1,23 @@
-//! Skeleton.
+//! keepone's agent: thin shells of I/O around [`keepone_proto::node::Node`].
+//!
+//! Events go in, actions come out ([`driver`]); nothing outside `proto` decides who holds a virtual
+//! address. Nothing that can block (script, disk, log, DNS) stands between a decision and the gate (R15).
+
+pub mod assemble;
+pub mod clock;
+pub mod driver;
+pub mod exit;
+pub mod gate;
+pub mod guardian;
+pub mod heartbeat;
+mod kernel;
+pub mod keys;
+pub mod logging;
+pub mod net;
+pub mod netlink;
+pub mod notify;
+mod readiness;
+mod realtime;
+pub mod record;
+pub mod references;
+pub mod worker;

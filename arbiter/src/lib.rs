@@ -1,1 +1,10 @@
-//! Skeleton.
+//! Who says yes or no: the witness service, its client, and the QUIC transport that the agent's
+//! heartbeats share with both.
+//!
+//! The rules are in `keepone_proto::lease`; here is only what touches sockets, files and clocks.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+pub mod clock;
+pub mod quic;
+pub mod witness;

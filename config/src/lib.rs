@@ -1,1 +1,101 @@
-//! Skeleton.
+//! keepone's configuration: `keepalived.conf` and TOML into one typed model.
+//!
+//! ```text
+//! keepalived.conf ── keepalived/ ──┐                                ┌── check/ ── model/
+//!                                  ├── tree.rs ── lower/ ── raw.rs ─┤
+//! TOML, KEEPONE_* ── native/ ──────┘    (keyword/ names each word)  └── every complaint at once
+//! ```
+//!
+//! Both languages become the same statements, which one table of keywords and one reading turn into typed
+//! values with their places; the checks then make the model, or say everything that is wrong with it.
+//! Reading order: `tree.rs`, `keyword/`, `lower/vrrp.rs`, `check/`.
+//!
+//! What must stay true: no input panics; no error hides another; no password is ever shown.
+
+mod check;
+mod diagnostic;
+mod explain;
+mod keepalived;
+mod keyword;
+mod lower;
+pub mod model;
+mod native;
+mod raw;
+mod source;
+mod tree;
+
+use std::path::Path;
+
+pub use diagnostic::{Diagnostic, Severity, render_all, to_json};
+pub use explain::explain_timing;
+pub use model::Config;
+
+use diagnostic::Report;
+use keepalived::Parsing;
+
+/// What comes from outside the file.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `KEEPONE_` variables; others are ignored.
+    pub variables: Vec<(String, String)>,
+    /// What `@id` lines of a keepalived.conf compare with.
+    pub config_id: String,
+}
+
+impl Environment {
+    /// The process's own environment, and the first label of the host's name as id.
+    pub fn of_process() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let mut variables: Vec<_> = std::env::vars_os().filter_map(text).collect();
+        variables.sort();
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let config_id = host.trim().split('.').next().unwrap_or_default().to_owned();
+        Environment { variables, config_id }
+    }
+}
+
+/// Reads a configuration with the process's environment: `.toml` is the native language, anything else
+/// `keepalived.conf`.
+///
+/// On success the diagnostics are warnings and notes; on failure at least one is an error, and all are there.
+pub fn load(path: &Path) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    load_with(path, &Environment::of_process())
+}
+
+/// Like [`load`], with the environment given.
+pub fn load_with(path: &Path, environment: &Environment) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let name = path.display().to_string();
+    match keepalived::read(path) {
+        Ok(text) => load_text(path, &text, environment),
+        Err(error) => {
+            let help = String::from("check the path and its permissions, or name another file with -c");
+            Err(vec![Diagnostic::of_file(Severity::Error, &name, format!("can't read it: {error}"), Some(help))])
+        }
+    }
+}
+
+/// Like [`load_with`], with the main file's text given; `path` chooses the language, names the file in
+/// diagnostics, and is what relative paths and includes are relative to.
+pub fn load_text(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut report = Report::default();
+    let file = report.sources.add(path.display().to_string(), text);
+    let items = if path.extension().is_some_and(|extension| extension == "toml") {
+        native::parse(&mut report, text, &environment.variables)
+    } else {
+        let parsing = Parsing { config_id: environment.config_id.clone() };
+        Some(keepalived::parse(&mut report, file, path, &parsing))
+    };
+    let Some(items) = items else { return Err(report.finish()) };
+    let (raw, inactive) = lower::lower(&mut report, &items);
+    let config = check::check(&mut report, &raw, inactive);
+    match config {
+        Some(config) if !report.has_errors() => Ok((config, report.finish())),
+        _ => Err(report.finish()),
+    }
+}

@@ -164,6 +164,8 @@ pub enum AlertName {
     VoterDisk,
     /// The addresses could not be set or removed.
     AddressFailed,
+    /// A voter's answers can't be true: its clock went backwards, or an older life of it came back (R17).
+    VoterAmnesia,
 }
 
 impl AlertName {
@@ -184,6 +186,7 @@ impl AlertName {
             AlertName::ConfigMismatch => "config-mismatch",
             AlertName::VoterDisk => "voter-disk",
             AlertName::AddressFailed => "address-failed",
+            AlertName::VoterAmnesia => "voter-amnesia",
         }
     }
 }

@@ -9,10 +9,19 @@
 extern crate alloc;
 
 pub mod action;
+pub mod alerts;
 pub mod decision;
+mod domain;
+pub mod effects;
 pub mod event;
+mod facts;
+pub mod guard;
+pub mod heartbeat;
 pub mod id;
+pub mod jitter;
 pub mod lease;
+pub mod node;
+pub mod reference;
 pub mod settings;
 pub mod time;
 pub mod vrrp;

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use crate::guard::Guards;
 use crate::id::{ClusterId, ConfigDigest, DomainId, InterfaceId, LinkId, NodeId, Priority, Vrid};
 use crate::lease::timing::LeaseTiming;
 
@@ -38,6 +39,8 @@ pub struct Settings {
     /// With an authority but a gate that can't hold it (means 3, `weak`, or none): claim all the same?
     /// Off unless the operator says so (R14).
     pub claim_without_gate: bool,
+    /// Which guards are on; all of them but in the simulator's ablations.
+    pub guards: Guards,
 }
 
 /// Period and misses (safety.md T: h, m).

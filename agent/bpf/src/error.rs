@@ -54,6 +54,9 @@ pub enum BpfError {
     /// A path or name with a zero byte, or a dot where bpffs allows none.
     #[error("{0:?} can't be the name of a pin: bpffs allows neither dots nor zero bytes in it")]
     Name(PathBuf),
+    /// A pin outside of a bpffs, which the kernel answers with EPERM.
+    #[error("{0:?} does not lie in a bpffs, the only place for pins: mount one there (see ensure_bpffs)")]
+    NotBpffs(PathBuf),
     /// Any other error of the system.
     #[error("{what}: {source}")]
     System {
@@ -83,7 +86,7 @@ impl BpfError {
             BpfError::System { source, .. } | BpfError::Verifier { source, .. } => source.raw_os_error(),
             BpfError::NotPermitted { .. } => Some(libc::EPERM),
             BpfError::Unsupported { .. } => Some(libc::EINVAL),
-            BpfError::Asm(_) | BpfError::Length { .. } | BpfError::Name(_) => None,
+            BpfError::Asm(_) | BpfError::Length { .. } | BpfError::Name(_) | BpfError::NotBpffs(_) => None,
         }
     }
 

@@ -61,8 +61,13 @@ pub(crate) fn pin(fd: BorrowedFd<'_>, path: &Path) -> Result<(), BpfError> {
         bpf_fd: sys::number(fd),
         ..Default::default()
     };
-    sys::bpf(sys::OBJ_PIN, &mut attr)
-        .map_err(|error| BpfError::new(format!("pinning at {}", path.display()), error, "a bpffs at that place"))?;
+    if let Err(error) = sys::bpf(sys::OBJ_PIN, &mut attr) {
+        let elsewhere = path.parent().is_some_and(|dir| is_bpffs(dir).is_ok_and(|is| !is));
+        return Err(match error.raw_os_error() {
+            Some(libc::EPERM) if elsewhere => BpfError::NotBpffs(path.into()),
+            _ => BpfError::new(format!("pinning at {}", path.display()), error, ""),
+        });
+    }
     Ok(())
 }
 

@@ -126,6 +126,7 @@ fn a_map_is_found_again_by_its_pin() {
     map.update(&[1; 4], &[2; 8]).unwrap();
     assert_eq!((map.value_size(), map.max_entries()), (8, 4));
     assert!(matches!(map.pin(&dir.0.join("a.map")), Err(BpfError::Name(_))));
+    assert!(matches!(map.pin(&std::env::temp_dir().join("a-map")), Err(BpfError::NotBpffs(_))));
     assert!(Map::open_pinned(&dir.0.join("none")).unwrap_err().is_not_found());
 }
 

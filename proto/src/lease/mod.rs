@@ -1,2 +1,53 @@
-//! The lease (skeleton).
+//! The quorum lease: the argument, in prose, for why two grants never overlap.
+//!
+//! A *voter* ([`voter::Voter`]) lends a domain to one holder at a time. A *holder* ([`holder::Holder`])
+//! may act while a strict majority of the voters lends to it. Two majorities share a voter, so it is
+//! enough that one voter's two loans never overlap *as their holders see them*:
+//!
+//! - The holder counts from the instant at which it **sent** the request (R1), the voter from the later
+//!   instant at which it **took it from its queue** (V1). No delay of messages, and no pause on either
+//!   side, can turn that around.
+//! - The holder counts L_h, which is shorter than L_a by the worst disagreement of two clocks' rates and
+//!   by the life of its last frame ([`timing`]).
+//! - A voter that forgets (restart) waits L_max before it lends again (V7); what it must not forget, the
+//!   highest epoch and its holder, is on disk before the answer leaves (V6).
+//! - An epoch belongs to one attempt. A message of an earlier attempt, however late, names another
+//!   epoch, and changes nothing (V4, V5, I12).
+//!
+//! Nothing here depends on message delay, clock offsets, or who is paused where.
+
+pub mod authority;
+mod farewell;
+pub mod grant;
+pub mod holder;
+pub mod record;
 pub mod timing;
+mod track;
+pub mod unarbitrated;
+pub mod voter;
+
+use crate::id::{ClusterId, ConfigDigest, hash_name};
+use crate::settings::QuorumSettings;
+use crate::time::nanos;
+use crate::wire::Writer;
+
+/// Digest of what all voters must agree on (V9): the cluster, the voter set, and each length that the
+/// safety argument uses.
+pub fn config_digest(cluster: ClusterId, quorum: &QuorumSettings) -> ConfigDigest {
+    let mut w = Writer::new();
+    w.u64(cluster.0);
+    for voter in &quorum.voters {
+        w.u16(voter.get());
+    }
+    let t = &quorum.timing;
+    for duration in [t.lease, t.lease_max, t.transmit, t.gate, t.hidden_freeze] {
+        w.u64(nanos(duration));
+    }
+    w.u32(t.rate_error_ppm);
+    let mut text = alloc::string::String::new();
+    for byte in w.finish() {
+        use core::fmt::Write;
+        let _ = write!(text, "{byte:02x}");
+    }
+    ConfigDigest(hash_name(&text))
+}

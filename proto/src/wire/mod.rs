@@ -1,5 +1,10 @@
 //! Wire formats. The contract: `parse` never panics, whatever the bytes, and `parse(emit(x)) == x`.
 
+pub mod arp;
+pub mod heartbeat;
+pub mod ip;
+pub mod lease;
+pub mod ndp;
 pub mod vrrp;
 
 use alloc::vec::Vec;

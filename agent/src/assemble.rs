@@ -1,0 +1,344 @@
+//! From what the operator wrote to what the core and the shells are told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use keepone_config::Config;
+use keepone_config::model::{GateMeans, Notify, Transport, VrrpInstance};
+use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, hash_name};
+use keepone_proto::lease::config_digest;
+use keepone_proto::settings::{
+    Authority, DomainSettings, InstanceSettings, InterfaceSettings, PeerSettings, Settings, TrackInterface,
+};
+
+use crate::gate::GateDomain;
+use crate::net::vrrp::{Family, VrrpSettings};
+use crate::netlink::address::VirtualAddress;
+
+/// Where an agent without a cluster section keeps its files.
+const RUN_DIR: &str = "/run/keepone";
+const BPF_DIR: &str = "/sys/fs/bpf/keepone";
+
+/// Everything that a run needs, made from one configuration.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// For the core.
+    pub settings: Settings,
+    /// The node's name, for logs.
+    pub node_name: String,
+    /// Lock and event log.
+    pub run_dir: PathBuf,
+    /// Pins of the gate.
+    pub bpf_dir: PathBuf,
+    /// How the gate is to be made.
+    pub gate: GateMeans,
+    /// The gate's domains.
+    pub gate_domains: Vec<GateDomain>,
+    /// What each domain puts into the kernel.
+    pub addresses: BTreeMap<DomainId, Vec<VirtualAddress>>,
+    /// Names of domains, for logs.
+    pub domain_names: BTreeMap<DomainId, DomainName>,
+    /// How each instance speaks, by its place.
+    pub transports: Vec<InstanceTransport>,
+    /// The sockets that they need.
+    pub sockets: Vec<VrrpSettings>,
+    /// The heartbeat links: name, interface, own address, peers.
+    pub links: Vec<LinkPlan>,
+    /// The witnesses.
+    pub witnesses: Vec<(NodeId, SocketAddr)>,
+}
+
+/// What a domain is called, and whom to tell of its changes.
+#[derive(Debug, Clone)]
+pub struct DomainName {
+    /// The operator's name.
+    pub name: String,
+    /// A sync group, or a lone instance.
+    pub is_group: bool,
+    /// Scripts of the group, or of the instance.
+    pub notify: Notify,
+    /// Scripts of a group's instances, with their names.
+    pub members: Vec<(String, Notify)>,
+}
+
+/// How an instance speaks VRRP.
+#[derive(Debug, Clone)]
+pub struct InstanceTransport {
+    /// Where.
+    pub interface: InterfaceId,
+    /// Over which protocol.
+    pub family: Family,
+    /// The operator's choice of source.
+    pub source: Option<IpAddr>,
+    /// The group, or the unicast peers.
+    pub destinations: Vec<IpAddr>,
+}
+
+/// A heartbeat link.
+#[derive(Debug, Clone)]
+pub struct LinkPlan {
+    /// Its number.
+    pub id: LinkId,
+    /// Its name.
+    pub name: String,
+    /// Its interface.
+    pub interface: String,
+    /// Own address and port.
+    pub local: SocketAddr,
+    /// The peers'.
+    pub peers: Vec<(NodeId, SocketAddr)>,
+}
+
+impl Plan {
+    /// Of a checked configuration.
+    pub fn new(config: &Config) -> Plan {
+        let interfaces = interface_names(config);
+        let id_of = |name: &str| {
+            let place = interfaces.iter().position(|known| known == name).unwrap_or(usize::MAX);
+            InterfaceId(u16::try_from(place).unwrap_or(u16::MAX))
+        };
+        let cluster = config.cluster.as_ref();
+        let links = link_plans(config);
+        let domains = domain_settings(config);
+        let transports: Vec<InstanceTransport> =
+            config.instances.iter().map(|instance| transport(config, instance, id_of(&instance.interface))).collect();
+        Plan {
+            settings: Settings {
+                cluster: cluster.map_or(ClusterId(0), |cluster| cluster.id),
+                node: me(config),
+                digest: digest(config),
+                seed: u64::from(me(config).get()),
+                heartbeat: config.heartbeat,
+                peers: peer_settings(&links),
+                interfaces: interfaces.iter().map(|name| InterfaceSettings { name: name.clone() }).collect(),
+                instances: config.instances.iter().map(|instance| instance_settings(instance, &id_of)).collect(),
+                domains,
+                references: config.references.clone(),
+                announce: config.global.announce.clone(),
+                grace: config.grace,
+                claim_without_gate: config.claim_without_gate,
+                guards: keepone_proto::guard::Guards::default(),
+            },
+            node_name: cluster
+                .and_then(|cluster| cluster.me())
+                .map(|member| member.name.clone())
+                .or_else(|| config.global.router_id.clone())
+                .unwrap_or_else(|| String::from("this node")),
+            run_dir: cluster.map_or_else(|| PathBuf::from(RUN_DIR), |cluster| cluster.run_dir.clone()),
+            bpf_dir: cluster.map_or_else(|| PathBuf::from(BPF_DIR), |cluster| cluster.bpf_dir.clone()),
+            gate: config.gate,
+            gate_domains: gate_domains(config),
+            addresses: addresses(config),
+            domain_names: domain_names(config),
+            sockets: sockets(&transports),
+            transports,
+            links,
+            witnesses: witnesses(config),
+        }
+    }
+
+    /// Every virtual address.
+    pub fn virtual_addresses(&self) -> BTreeSet<IpAddr> {
+        self.addresses.values().flatten().map(|address| address.address).collect()
+    }
+
+    /// The virtual addresses of each interface, and the domain of each.
+    pub fn watched(&self) -> BTreeMap<InterfaceId, BTreeMap<IpAddr, DomainId>> {
+        let mut watched = BTreeMap::<InterfaceId, BTreeMap<IpAddr, DomainId>>::new();
+        for (domain, addresses) in &self.addresses {
+            for address in addresses {
+                if let Some(id) = self.interface_id(&address.interface) {
+                    watched.entry(id).or_default().insert(address.address, *domain);
+                }
+            }
+        }
+        watched
+    }
+
+    /// The id of an interface by its name.
+    pub fn interface_id(&self, name: &str) -> Option<InterfaceId> {
+        let place = self.settings.interfaces.iter().position(|known| known.name == name)?;
+        u16::try_from(place).ok().map(InterfaceId)
+    }
+
+    /// What a domain is called.
+    pub fn domain_name(&self, id: DomainId) -> &str {
+        self.domain_names.get(&id).map_or("?", |domain| domain.name.as_str())
+    }
+}
+
+/// Where no cluster names this node, it is alone of its kind.
+fn me(config: &Config) -> NodeId {
+    const FIRST: NodeId = match NodeId::new(1) {
+        Some(id) => id,
+        None => unreachable!(),
+    };
+    config.cluster.as_ref().map_or(FIRST, |cluster| cluster.node)
+}
+
+fn digest(config: &Config) -> ConfigDigest {
+    match (&config.cluster, &config.authority) {
+        (Some(cluster), Authority::Quorum(quorum)) => config_digest(cluster.id, quorum),
+        (Some(_) | None, Authority::None) | (None, Authority::Quorum(_)) => ConfigDigest(0),
+    }
+}
+
+fn interface_names(config: &Config) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut add = |name: &str| {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    };
+    for instance in &config.instances {
+        add(&instance.interface);
+        instance.track_interface.iter().for_each(|track| add(&track.interface));
+        instance.virtual_addresses.iter().filter_map(|address| address.dev.as_deref()).for_each(&mut add);
+    }
+    for link in &config.links {
+        add(&link.interface);
+    }
+    names
+}
+
+fn link_plans(config: &Config) -> Vec<LinkPlan> {
+    let plan = |(id, link): (u8, &keepone_config::model::HeartbeatLink)| LinkPlan {
+        id: LinkId(id),
+        name: link.name.clone(),
+        interface: link.interface.clone(),
+        local: SocketAddr::new(link.address, link.port),
+        peers: link.peers.iter().map(|(node, address)| (*node, SocketAddr::new(*address, link.port))).collect(),
+    };
+    (0..).zip(&config.links).map(plan).collect()
+}
+
+fn peer_settings(links: &[LinkPlan]) -> Vec<PeerSettings> {
+    let mut peers = BTreeMap::<NodeId, Vec<LinkId>>::new();
+    for link in links {
+        for (node, _) in &link.peers {
+            peers.entry(*node).or_default().push(link.id);
+        }
+    }
+    peers.into_iter().map(|(node, links)| PeerSettings { node, links }).collect()
+}
+
+fn witnesses(config: &Config) -> Vec<(NodeId, SocketAddr)> {
+    let Authority::Quorum(quorum) = &config.authority else { return Vec::new() };
+    let members = config.cluster.iter().flat_map(|cluster| &cluster.members);
+    members.filter(|member| quorum.voters.contains(&member.id)).filter_map(|m| Some((m.id, m.witness?))).collect()
+}
+
+fn domain_settings(config: &Config) -> Vec<DomainSettings> {
+    let domain = |domain: keepone_config::model::Domain| DomainSettings {
+        id: domain.id,
+        name: domain.name,
+        instances: domain.instances.iter().filter_map(|at| u16::try_from(*at).ok().map(InstanceId)).collect(),
+        authority: config.authority.clone(),
+    };
+    config.domains().into_iter().map(domain).collect()
+}
+
+fn instance_settings(instance: &VrrpInstance, id_of: &impl Fn(&str) -> InterfaceId) -> InstanceSettings {
+    InstanceSettings {
+        name: instance.name.clone(),
+        interface: id_of(&instance.interface),
+        vrid: instance.vrid,
+        version: instance.version,
+        ipv6: instance.ipv6,
+        priority: instance.priority,
+        advert_int: instance.advert_int,
+        preempt: instance.preempt,
+        preempt_delay: instance.preempt_delay,
+        addresses: instance.advertised().collect(),
+        auth_pass: instance.auth_pass.as_ref().map(keepone_config::model::Secret::reveal),
+        unicast_peers: match &instance.transport {
+            Transport::Multicast { .. } => None,
+            Transport::Unicast { peers, .. } => Some(peers.clone()),
+        },
+        track: instance
+            .track_interface
+            .iter()
+            .map(|track| TrackInterface { interface: id_of(&track.interface), weight: track.weight })
+            .collect(),
+    }
+}
+
+fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -> InstanceTransport {
+    let family = if instance.ipv6 { Family::V6 } else { Family::V4 };
+    let (source, destinations) = match &instance.transport {
+        Transport::Multicast { source } if instance.ipv6 => (*source, vec![config.global.vrrp_mcast_group6.into()]),
+        Transport::Multicast { source } => (*source, vec![config.global.vrrp_mcast_group4.into()]),
+        Transport::Unicast { source, peers } => (*source, peers.clone()),
+    };
+    InstanceTransport { interface, family, source, destinations }
+}
+
+/// One socket for each interface and family, with all groups that are needed there.
+fn sockets(transports: &[InstanceTransport]) -> Vec<VrrpSettings> {
+    let mut sockets = Vec::<VrrpSettings>::new();
+    for transport in transports {
+        let groups = transport.destinations.iter().copied().filter(IpAddr::is_multicast);
+        let known = sockets.iter_mut().find(|s| s.interface == transport.interface && s.family == transport.family);
+        match known {
+            Some(known) => {
+                for group in groups {
+                    if !known.groups.contains(&group) {
+                        known.groups.push(group);
+                    }
+                }
+            }
+            None => sockets.push(VrrpSettings {
+                interface: transport.interface,
+                family: transport.family,
+                groups: groups.collect(),
+            }),
+        }
+    }
+    sockets
+}
+
+fn instances<'a>(config: &'a Config, domain: &keepone_config::model::Domain) -> impl Iterator<Item = &'a VrrpInstance> {
+    domain.instances.clone().into_iter().filter_map(|at| config.instances.get(at))
+}
+
+fn gate_domains(config: &Config) -> Vec<GateDomain> {
+    let gate = |domain: keepone_config::model::Domain| GateDomain {
+        id: domain.id,
+        addresses: instances(config, &domain)
+            .flat_map(|instance| instance.virtual_addresses.iter().map(|address| address.address))
+            .collect(),
+        routers: instances(config, &domain).map(|instance| (instance.vrid, instance.ipv6)).collect(),
+    };
+    config.domains().into_iter().map(gate).collect()
+}
+
+fn addresses(config: &Config) -> BTreeMap<DomainId, Vec<VirtualAddress>> {
+    let of_instance = |instance: &VrrpInstance| {
+        let address = |address: &keepone_config::model::VirtualAddress| VirtualAddress {
+            interface: address.dev.clone().unwrap_or_else(|| instance.interface.clone()),
+            address: address.address,
+            prefix_len: address.prefix,
+            broadcast: address.broadcast,
+            scope: address.scope.0,
+            label: address.label.clone(),
+        };
+        instance.virtual_addresses.iter().map(address).collect::<Vec<_>>()
+    };
+    let domains = config.domains().into_iter();
+    domains.map(|domain| (domain.id, instances(config, &domain).flat_map(of_instance).collect())).collect()
+}
+
+fn domain_names(config: &Config) -> BTreeMap<DomainId, DomainName> {
+    let name = |domain: keepone_config::model::Domain| {
+        let group = config.sync_groups.iter().find(|group| domain.is_group && group.name == domain.name);
+        let lone = instances(config, &domain).next().map(|instance| instance.notify.clone());
+        let members = instances(config, &domain).filter(|_| domain.is_group);
+        let members = members.map(|instance| (instance.name.clone(), instance.notify.clone())).collect();
+        let notify = group.map(|group| group.notify.clone()).or(lone).unwrap_or_default();
+        let named = DomainName { name: domain.name.clone(), is_group: domain.is_group, notify, members };
+        (domain.id, named)
+    };
+    debug_assert!(config.domains().iter().all(|domain| domain.id.0 == hash_name(&domain.name)));
+    config.domains().into_iter().map(name).collect()
+}

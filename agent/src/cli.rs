@@ -1,0 +1,182 @@
+//! The command line.
+
+use std::fs::File;
+use std::os::fd::FromRawFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use keepone_agent::assemble::Plan;
+use keepone_agent::exit::{ExitCode as Code, Failure};
+use keepone_agent::guardian::{Guardian, PULSE_FD};
+use keepone_agent::{keys, logging, worker};
+use keepone_config::{Severity, render_all, to_json};
+use keepone_config::{Config, explain_timing};
+use nix::fcntl::{Flock, FlockArg};
+
+const EXIT_CODES: &str = "Exit codes: 0 stopped in good order · 2 wrong command line · 10 configuration unreadable · \
+11 configuration wrong · 12 interface missing · 13 address or port in use · 14 key missing or not the member's · \
+15 not permitted (run as root or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF) · 16 the kernel can't make the gate · \
+17 already running · 18 state or run directory unusable · 1 anything else";
+
+/// keepone holds a virtual IP on exactly one node.
+#[derive(Parser)]
+#[command(version, about, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the agent in the foreground.
+    Run {
+        /// The configuration: `.toml` is the native language, anything else keepalived.conf.
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Read a configuration and say what is wrong with it.
+    Check {
+        /// The configuration.
+        file: PathBuf,
+        /// Print the diagnostics as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Print the lease's formulas with this configuration's numbers.
+        #[arg(long)]
+        explain_timing: bool,
+    },
+    /// Make the keys of a small cluster.
+    Keys {
+        /// The cluster's name.
+        #[arg(long)]
+        cluster: String,
+        /// The directory for NAME.key and members.toml.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// The members: nodes and witnesses.
+        #[arg(required = true)]
+        members: Vec<String>,
+    },
+    /// The process that the guardian of `run` starts.
+    #[command(hide = true)]
+    Worker {
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+/// Runs the command and turns its end into an exit code.
+pub(crate) fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Run { config } => run(&config),
+        Command::Worker { config } => work(&config),
+        Command::Check { file, json, explain_timing } => return check(&file, json, explain_timing),
+        Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("keepone: {failure}");
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+/// The guardian's process.
+fn run(file: &Path) -> Result<u8, Failure> {
+    let config = load(file, true)?;
+    let plan = Plan::new(&config);
+    let _lock = lock(&plan.run_dir)?;
+    let guardian = Guardian::new(file, &plan).map_err(|error| {
+        Failure::say(Code::Unexpected, format!("the guardian can't take over the signals: {error}"))
+    })?;
+    guardian.run()
+}
+
+/// The worker's process.
+fn work(file: &Path) -> Result<u8, Failure> {
+    // The guardian blocked its own signals; the worker wants them.
+    let _ = nix::sys::signal::SigSet::all().thread_unblock();
+    logging::start();
+    let config = load(file, false)?;
+    worker::run(&config, pulse()).map(|()| 0)
+}
+
+/// The worker's end of the pipe to its guardian.
+fn pulse() -> Option<File> {
+    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+    let number: i32 = std::env::var(PULSE_FD).ok()?.parse().ok()?;
+    if number <= 2 {
+        return None;
+    }
+    // SAFETY: the guardian left exactly this descriptor open for us and named it; nothing else in this
+    // process has been opened yet that could own it.
+    let file = unsafe { File::from_raw_fd(number) };
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).ok()?;
+    fcntl(&file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
+    Some(file)
+}
+
+/// Reads the configuration; the complaints go to standard error, each once for both processes.
+fn load(file: &Path, speak: bool) -> Result<Config, Failure> {
+    match keepone_config::load(file) {
+        Ok((config, remarks)) => {
+            if speak && !remarks.is_empty() {
+                eprint!("{}", render_all(&remarks, false));
+            }
+            Ok(config)
+        }
+        Err(complaints) => {
+            eprint!("{}", render_all(&complaints, false));
+            let readable = File::open(file).is_ok();
+            let errors = complaints.iter().filter(|complaint| complaint.severity == Severity::Error).count();
+            let (code, what) = if readable { (Code::Invalid, "is wrong") } else { (Code::Unreadable, "can't be read") };
+            Err(Failure::say(code, format!("the configuration {} {what} ({errors} errors above)", file.display())))
+        }
+    }
+}
+
+fn lock(run_dir: &Path) -> Result<Flock<File>, Failure> {
+    let unusable = |error: std::io::Error| {
+        let words = format!("run_dir {} can't be used: {error}; make it writable, or name another", run_dir.display());
+        Failure::say(Code::Directory, words)
+    };
+    std::fs::create_dir_all(run_dir).map_err(unusable)?;
+    let file = File::create(run_dir.join("keepone.lock")).map_err(unusable)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        nix::errno::Errno::EWOULDBLOCK => Failure::say(
+            Code::Running,
+            format!("another keepone runs with run_dir {}: stop it first, or name another run_dir", run_dir.display()),
+        ),
+        other => unusable(other.into()),
+    })
+}
+
+fn check(file: &Path, json: bool, timing: bool) -> ExitCode {
+    let (config, diagnostics) = match keepone_config::load(file) {
+        Ok((config, remarks)) => (Some(config), remarks),
+        Err(complaints) => (None, complaints),
+    };
+    if json {
+        println!("{}", to_json(&diagnostics));
+    } else if !diagnostics.is_empty() {
+        eprint!("{}", render_all(&diagnostics, false));
+    }
+    let Some(config) = config else {
+        let code = if File::open(file).is_ok() { Code::Invalid } else { Code::Unreadable };
+        return ExitCode::from(code as u8);
+    };
+    if timing {
+        println!("{}", explain_timing(&config));
+    } else if !json {
+        println!("{} is good: {} virtual routers", file.display(), config.instances.len());
+    }
+    ExitCode::SUCCESS
+}
+
+fn make_keys(cluster: &str, out: &Path, members: &[String]) -> Result<u8, Failure> {
+    let made = keys::make(cluster, out, members).map_err(|error| Failure::new(Code::Key, &error))?;
+    print!("{made}");
+    Ok(0)
+}

@@ -1,0 +1,134 @@
+//! The loop: wait for an event or the deadline, `node.handle`, carry out. The only caller of [`Node`].
+//!
+//! What must stay true: nothing here waits. Sockets are non-blocking; the kernel's rtnl, the disk, scripts
+//! and logs have threads of their own behind queues; only the gate is written in line, since it is one
+//! store in memory (R15).
+
+mod deeds;
+mod shells;
+
+use std::time::Duration;
+
+use keepone_proto::action::Action;
+use keepone_proto::event::Event;
+use keepone_proto::node::Node;
+use keepone_proto::time::Instant;
+use tokio::sync::mpsc;
+
+use crate::clock;
+use crate::kernel::Said;
+pub(crate) use shells::Shells;
+
+/// Events taken in one go before the timers get their turn.
+const BATCH: usize = 64;
+/// The guardian is told at least this often that the loop runs.
+const PULSE: Duration = Duration::from_millis(50);
+
+/// The loop and what it holds.
+pub(crate) struct Driver {
+    node: Node,
+    shells: Shells,
+    stopped: bool,
+}
+
+/// Where events come from.
+pub(crate) struct Sources {
+    /// Heartbeat links.
+    pub(crate) heartbeats: Option<mpsc::Receiver<Event>>,
+    /// Everything else of ours.
+    pub(crate) events: mpsc::Receiver<Event>,
+}
+
+/// What woke the loop.
+enum Woke {
+    Event(Event),
+    Kernel(Said),
+    Time,
+}
+
+impl Driver {
+    pub(crate) fn new(node: Node, shells: Shells) -> Self {
+        Driver { node, shells, stopped: false }
+    }
+
+    /// Runs until the node has stopped.
+    ///
+    /// # Errors
+    /// The timer can't be made, or the netlink thread has failed.
+    pub(crate) async fn run(mut self, mut sources: Sources) -> Result<Shells, String> {
+        let mut timer = clock::Timer::new().map_err(|error| format!("cannot make a timer: {error}"))?;
+        self.take(Event::Tick);
+        while !self.stopped {
+            self.shells.pulse();
+            let woke = self.next(&mut timer, &mut sources).await?;
+            self.digest(woke)?;
+            for _ in 0..BATCH {
+                match self.waiting(&mut sources) {
+                    Some(woke) => self.digest(woke)?,
+                    None => break,
+                }
+            }
+            if let Some(event) = self.shells.test_again() {
+                self.take(event);
+            }
+            if self.node.next_deadline().is_some_and(|at| at <= clock::now()) {
+                self.take(Event::Tick);
+            }
+        }
+        Ok(self.shells)
+    }
+
+    /// What comes first: an event, or the deadline.
+    async fn next(&mut self, timer: &mut clock::Timer, sources: &mut Sources) -> Result<Woke, String> {
+        let pulse_at = clock::now() + PULSE;
+        let at: Instant = self.node.next_deadline().map_or(pulse_at, |at| at.min(pulse_at));
+        let heartbeats = async {
+            match &mut sources.heartbeats {
+                Some(receiver) => receiver.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(event) = heartbeats => Ok(Woke::Event(event)),
+            Some(event) = sources.events.recv() => Ok(Woke::Event(event)),
+            Some(said) = self.shells.kernel.said.recv() => Ok(Woke::Kernel(said)),
+            slept = timer.sleep_until(at) => slept.map(|()| Woke::Time).map_err(|error| format!("the timer failed: {error}")),
+        }
+    }
+
+    /// What has come already.
+    fn waiting(&mut self, sources: &mut Sources) -> Option<Woke> {
+        let beat = sources.heartbeats.as_mut().and_then(|receiver| receiver.try_recv().ok());
+        let event = beat.or_else(|| sources.events.try_recv().ok());
+        event.map(Woke::Event).or_else(|| self.shells.kernel.said.try_recv().ok().map(Woke::Kernel))
+    }
+
+    fn digest(&mut self, woke: Woke) -> Result<(), String> {
+        match woke {
+            Woke::Event(event) | Woke::Kernel(Said::Event(event)) => self.take(event),
+            Woke::Kernel(Said::Change(change)) => {
+                if let Some(event) = self.shells.on_change(change) {
+                    self.take(event);
+                }
+            }
+            Woke::Kernel(Said::Failed(error)) => return Err(format!("netlink: {error}")),
+            Woke::Time => {}
+        }
+        Ok(())
+    }
+
+    /// One event into the node, its actions out, and what they answer at once back in.
+    fn take(&mut self, event: Event) {
+        let mut queue = std::collections::VecDeque::from([event]);
+        while let Some(event) = queue.pop_front() {
+            let actions = self.node.handle(clock::now(), event);
+            for action in actions {
+                if action == Action::Stopped {
+                    self.stopped = true;
+                }
+                queue.extend(self.shells.carry_out(action));
+            }
+        }
+    }
+}

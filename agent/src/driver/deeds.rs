@@ -1,0 +1,208 @@
+//! Actions of the core, carried out.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use keepone_proto::action::{Action, Alert, Transition};
+use keepone_proto::event::{Event, GateStrength};
+use keepone_proto::id::{DomainId, Epoch, InstanceId, NodeId};
+use keepone_proto::time::Instant;
+use keepone_proto::wire::vrrp::{Advertisement, Checksum};
+
+use super::Shells;
+use crate::clock;
+use crate::gate::GateError;
+use crate::kernel::Ask;
+use crate::net::{SendError, Sent};
+
+/// How soon the gate is asked again while former gates are still being taken away.
+const ALONE: Duration = Duration::from_millis(5);
+
+impl Shells {
+    /// Carries one out; what it answers at once is returned.
+    pub(crate) fn carry_out(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Advertise { instance, advertisement } => {
+                self.advertise(instance, &advertisement);
+                None
+            }
+            Action::Announce { domain, count } => {
+                self.announce(domain, count);
+                None
+            }
+            Action::SendBeat { link, to, bytes } => {
+                // Not connected, or no room: the next beat is made anew.
+                let _ = self.heartbeats.as_ref().map(|heartbeats| heartbeats.send_beat(link, to, bytes));
+                None
+            }
+            Action::SendLease { to, bytes } => {
+                self.send_lease(to, bytes);
+                None
+            }
+            Action::OpenGate { domain, epoch, until } => Some(self.open_gate(domain, epoch, until)),
+            Action::ShutGate { domain, epoch } => Some(self.shut_gate(domain, epoch)),
+            Action::AddAddresses { domain, epoch, lifetime_s } => {
+                self.lifetime_s = lifetime_s;
+                self.kernel.ask(Ask::Set { domain, epoch, lifetime_s });
+                None
+            }
+            Action::RemoveAddresses { domain, epoch } => {
+                self.kernel.ask(Ask::Remove { domain, epoch });
+                None
+            }
+            Action::TestGate => self.test_gate(),
+            Action::Ping { reference } => {
+                self.references.ping(reference);
+                None
+            }
+            Action::Persist { ticket, bytes } => self.persist(ticket, bytes),
+            Action::Transition(transition) => {
+                self.tell(&transition);
+                None
+            }
+            Action::Alert(alert) => {
+                self.alert(&alert);
+                None
+            }
+            Action::Stopped => None,
+        }
+    }
+
+    fn advertise(&self, instance: InstanceId, advertisement: &Advertisement) {
+        let Some(transport) = self.plan.transports.get(usize::from(instance.0)) else { return };
+        let Some(source) = self.source(transport.interface, transport.family, transport.source) else { return };
+        for destination in &transport.destinations {
+            let bytes = match advertisement.emit(source, *destination, Checksum::PseudoHeader) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    tracing::error!(%error, "an advertisement that can't be sent");
+                    continue;
+                }
+            };
+            match self.vrrp.send(transport.interface, source, *destination, &bytes) {
+                Ok(Sent::Taken) => {}
+                Ok(Sent::Refused | Sent::Busy) => tracing::debug!("an advertisement was refused by the kernel"),
+                Err(error) => tracing::debug!(error = %crate::exit::chain(&error), "an advertisement was not sent"),
+            }
+        }
+    }
+
+    /// `count` rounds of gratuitous ARP and unsolicited NA for every address of the domain.
+    pub(crate) fn announce(&self, domain: DomainId, count: u8) {
+        let Some(addresses) = self.plan.addresses.get(&domain) else { return };
+        for _ in 0..count {
+            for address in addresses {
+                let Some(interface) = self.plan.interface_id(&address.interface) else { continue };
+                match self.neighbors.announce(interface, address.address, forwards_ipv6(address.address)) {
+                    Ok(Sent::Taken) => {}
+                    // The gate is shut: it is not ours to announce any more.
+                    Ok(Sent::Refused | Sent::Busy) | Err(SendError::NotOpen) => {}
+                    Err(error) => tracing::debug!(error = %crate::exit::chain(&error), "an announcement was not sent"),
+                }
+            }
+        }
+    }
+
+    fn send_lease(&self, to: NodeId, bytes: Vec<u8>) {
+        // What does not leave is sent again by the core's own timers, or made up for by another voter.
+        if self.witnesses.knows(to) {
+            let _ = self.witnesses.send_lease(to, bytes);
+        } else if let Some(heartbeats) = &self.heartbeats {
+            heartbeats.send_lease(to, &bytes);
+        }
+    }
+
+    fn open_gate(&mut self, domain: DomainId, epoch: Epoch, until: Instant) -> Event {
+        let written = match &mut self.gate {
+            Some(gate) => gate.open(domain, epoch, until),
+            None => Ok(()),
+        };
+        gate_event(domain, epoch, true, written)
+    }
+
+    fn shut_gate(&mut self, domain: DomainId, epoch: Epoch) -> Event {
+        let written = match &mut self.gate {
+            // Open under a newer epoch: this one has its tombstone, which is what was asked.
+            Some(gate) => match gate.shut(domain, epoch) {
+                Err(GateError::Stale { .. }) => Ok(()),
+                other => other,
+            },
+            None => Ok(()),
+        };
+        gate_event(domain, epoch, false, written)
+    }
+
+    fn test_gate(&mut self) -> Option<Event> {
+        let Some(gate) = &mut self.gate else {
+            return Some(Event::GateTest { strength: GateStrength::None, fault: self.gate_fault.clone() });
+        };
+        if !gate.is_alone() {
+            // Former gates bar the addresses too: nothing is to be held before they are gone.
+            let events = self.events.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(ALONE).await;
+                let _ = events.send(Event::Tick).await;
+            });
+            self.test_again = true;
+            return None;
+        }
+        self.test_again = false;
+        let fault = gate.self_test().err().unwrap_or_default();
+        Some(Event::GateTest { strength: gate.strength(), fault })
+    }
+
+    /// A test that had to wait for former gates is made up for.
+    pub(crate) fn test_again(&mut self) -> Option<Event> {
+        if self.test_again { self.test_gate() } else { None }
+    }
+
+    fn persist(&self, ticket: u64, bytes: Vec<u8>) -> Option<Event> {
+        let queued = self.voter_disk.as_ref().is_some_and(|disk| disk.write(ticket, bytes));
+        let error = "the voter's record has no place: state_dir can't be used".to_owned();
+        (!queued).then_some(Event::Persisted { ticket, error: Some(error) })
+    }
+
+    fn tell(&self, transition: &Transition) {
+        let domain = self.plan.domain_name(transition.domain);
+        tracing::info!(
+            domain,
+            from = transition.from.as_str(),
+            to = transition.to.as_str(),
+            reason = transition.reason.as_str(),
+            epoch = transition.epoch.map(tracing::field::display),
+            priority = transition.priority.0,
+            "{}",
+            transition.evidence
+        );
+        if let Some(record) = &self.record {
+            record.transition(domain, transition);
+        }
+        self.notifier.tell(transition);
+    }
+
+    fn alert(&self, alert: &Alert) {
+        let domain = alert.domain.map(|domain| self.plan.domain_name(domain));
+        if alert.raised {
+            tracing::warn!(alert = alert.name.as_str(), domain, "{}", alert.evidence);
+        } else {
+            tracing::info!(alert = alert.name.as_str(), domain, "over: {}", alert.evidence);
+        }
+        if let Some(record) = &self.record {
+            record.alert(domain, alert, clock::now().as_nanos());
+        }
+    }
+}
+
+fn gate_event(domain: DomainId, epoch: Epoch, open: bool, written: Result<(), GateError>) -> Event {
+    let error = written.err().map(|error| {
+        tracing::error!(%error, "the gate was not written");
+        error.to_string()
+    });
+    Event::GateWritten { domain, epoch, open, error }
+}
+
+/// The Router flag of an NA tells neighbours whether to keep us as a default router (RFC 4861, 4.4).
+fn forwards_ipv6(address: IpAddr) -> bool {
+    address.is_ipv6()
+        && std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding").is_ok_and(|text| text.trim() == "1")
+}

@@ -1,0 +1,135 @@
+//! The shells that the driver holds: sockets, gate, threads.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use keepone_arbiter::witness::client::WitnessClient;
+use keepone_arbiter::witness::state::Writer;
+use keepone_proto::event::Event;
+use keepone_proto::id::InterfaceId;
+use keepone_proto::time::Instant;
+use tokio::sync::mpsc;
+
+use crate::assemble::Plan;
+use crate::clock;
+use crate::gate::Gate;
+use crate::heartbeat::Heartbeats;
+use crate::kernel::{Ask, Kernel};
+use crate::net::Interfaces;
+use crate::net::neighbor::Neighbors;
+use crate::net::vrrp::{Family, VrrpSockets};
+use crate::netlink::watch::{Change, Interface};
+use crate::notify::Notifier;
+use crate::record::Record;
+use crate::references::References;
+
+/// Between two bytes to the guardian.
+const PULSE_GAP: Duration = Duration::from_millis(20);
+
+/// All of them.
+pub(crate) struct Shells {
+    pub(crate) plan: Plan,
+    pub(crate) virtual_addresses: BTreeSet<IpAddr>,
+    pub(crate) interfaces: Interfaces,
+    pub(crate) gate: Option<Gate>,
+    /// Why there is no gate.
+    pub(crate) gate_fault: String,
+    /// A test is owed: former gates were still there.
+    pub(crate) test_again: bool,
+    pub(crate) vrrp: VrrpSockets,
+    pub(crate) neighbors: Neighbors,
+    pub(crate) kernel: Kernel,
+    pub(crate) heartbeats: Option<Heartbeats>,
+    pub(crate) witnesses: WitnessClient,
+    pub(crate) references: References,
+    pub(crate) voter_disk: Option<Writer>,
+    pub(crate) notifier: Notifier,
+    pub(crate) record: Option<Record>,
+    /// For events that shells make later.
+    pub(crate) events: mpsc::Sender<Event>,
+    /// The lifetime last given to addresses, whole seconds.
+    pub(crate) lifetime_s: u32,
+    /// The guardian's end of the pipe.
+    pub(crate) pulse: Option<File>,
+    pub(crate) pulsed_at: Instant,
+}
+
+impl Shells {
+    /// Tells the guardian that the loop runs.
+    pub(crate) fn pulse(&mut self) {
+        let now = clock::now();
+        if now.since(self.pulsed_at) < PULSE_GAP {
+            return;
+        }
+        self.pulsed_at = now;
+        if let Some(pipe) = &mut self.pulse {
+            // Full: the guardian is behind, and will find enough to read. Broken: it is gone, and the
+            // kernel tells us so by SIGTERM (PR_SET_PDEATHSIG).
+            let _ = pipe.write(&[1]);
+        }
+    }
+
+    /// A link or an address changed: the table, then the sockets and the gate, then the core.
+    pub(crate) fn on_change(&mut self, change: Change) -> Option<Event> {
+        match change {
+            Change::Interface(seen) => self.on_interface(&seen),
+            Change::AddressGone(gone) => {
+                let domain = self.plan.addresses.iter().find_map(|(domain, list)| {
+                    list.iter().any(|address| address.address == gone.address).then_some(*domain)
+                })?;
+                tracing::warn!(
+                    address = %gone.address, by = ?gone.port, domain = self.plan.domain_name(domain),
+                    "somebody took a virtual address away; it is put back"
+                );
+                self.kernel.ask(Ask::PutBack { domain, lifetime_s: self.lifetime_s });
+                self.announce(domain, 1);
+                None
+            }
+        }
+    }
+
+    fn on_interface(&mut self, seen: &Interface) -> Option<Event> {
+        let id = self.interfaces.update(seen)?;
+        for (_, family, error) in self.vrrp.refresh() {
+            tracing::warn!(interface = seen.name, ?family, error = %crate::exit::chain(&error), "no vrrp socket");
+        }
+        for (_, error) in self.neighbors.refresh() {
+            tracing::warn!(interface = seen.name, error = %crate::exit::chain(&error), "no packet socket");
+        }
+        if let Some(gate) = &mut self.gate {
+            if let Err(error) = gate.attach_new() {
+                tracing::error!(%error, "an interface has no gate");
+            }
+        }
+        if let (Some(heartbeats), Some(ifindex)) = (&self.heartbeats, seen.ifindex) {
+            heartbeats.interface_changed(&seen.name, ifindex);
+        }
+        self.interface_event(id)
+    }
+
+    /// What the core is told: first the address that Advertisements come from.
+    fn interface_event(&self, id: InterfaceId) -> Option<Event> {
+        let is_virtual = |address: IpAddr| self.virtual_addresses.contains(&address);
+        let Event::Interface { interface, up, mut addresses } = self.interfaces.event(id, is_virtual)? else {
+            return None;
+        };
+        let sources: Vec<IpAddr> = self
+            .plan
+            .transports
+            .iter()
+            .filter(|transport| transport.interface == id)
+            .filter_map(|transport| self.source(id, transport.family, transport.source))
+            .collect();
+        addresses.retain(|address| !sources.contains(address));
+        Some(Event::Interface { interface, up, addresses: sources.into_iter().chain(addresses).collect() })
+    }
+
+    /// Where an instance's packets come from: the operator's choice, or the interface's own.
+    pub(crate) fn source(&self, interface: InterfaceId, family: Family, chosen: Option<IpAddr>) -> Option<IpAddr> {
+        let is_virtual = |address: IpAddr| self.virtual_addresses.contains(&address);
+        chosen.or_else(|| self.interfaces.advert_source(interface, family, is_virtual))
+    }
+}

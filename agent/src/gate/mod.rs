@@ -1,0 +1,295 @@
+//! The kernel's own check of the lease: no frame that names a virtual IP crosses a shut gate
+//! (safety.md, The gate; R4, R5, R9, R12, R14, R16).
+//!
+//! Outside observers find the deadlines in `<bpf_dir>/<incarnation, 16 hex digits>-deadlines`, an array
+//! that can be mapped into memory: 64 elements of 64 bytes, domains in ascending order of their ids,
+//! first word the deadline in nanoseconds of CLOCK_BOOTTIME (0: shut), second word the domain.
+//! (bpffs allows no dots in names.)
+//!
+//! Known limit: what is routed through this node and *rewritten here* to come from the VIP (source NAT,
+//! IPVS with masquerading) counts as transit, as it can't be told from a holder's own frames on their
+//! way through; an ex-holder must drop such rules with its addresses.
+//!
+//! One writer, one gate for each fencing domain. What must stay true: a gate opens only under an epoch
+//! that has no tombstone, and shuts at its deadline without anybody's help.
+
+mod bpf;
+mod guardian_shut;
+mod interfaces;
+mod ledger;
+mod probe;
+mod program;
+mod slot;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use keepone_bpf::BpfError;
+use keepone_proto::event::GateStrength;
+use keepone_proto::id::{DomainId, Epoch, Incarnation, Vrid};
+use keepone_proto::time::Instant;
+
+pub use guardian_shut::shut_all;
+
+use bpf::{BpfGate, Former, Opened};
+use ledger::Ledger;
+
+/// How frames are stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Means {
+    /// Means 1: tcx programs with an absolute deadline. Linux 6.6, CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW.
+    Bpf,
+    /// Means 3: nothing but the lifetime of the addresses; [`GateStrength::Weak`].
+    Lifetime,
+}
+
+impl Means {
+    /// The stable name, for status and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Means::Bpf => "bpf",
+            Means::Lifetime => "lifetime",
+        }
+    }
+}
+
+/// One fencing domain, as the gate sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateDomain {
+    /// Which.
+    pub id: DomainId,
+    /// Its virtual addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Its virtual routers; `true`: over IPv6.
+    pub routers: Vec<(Vrid, bool)>,
+}
+
+/// What a gate is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateConfig {
+    /// Where maps and links are pinned: a directory in a bpffs that outlives the agent, such as
+    /// `/sys/fs/bpf/keepone`; made, and a bpffs mounted on it, if need be.
+    pub bpf_dir: PathBuf,
+    /// All of them, at most 63.
+    pub domains: Vec<GateDomain>,
+    /// Names of interfaces that get no gate. Empty unless the operator knows why: the kernel answers
+    /// for an address on every interface.
+    pub exempt: BTreeSet<String>,
+    /// Of this run (R6).
+    pub incarnation: Incarnation,
+    /// How.
+    pub means: Means,
+}
+
+/// Why the gate did not do as it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// From the kernel.
+    #[error(transparent)]
+    Bpf(#[from] BpfError),
+    /// The directory of the pins can't be read.
+    #[error("the directory of the gate's pins, {dir:?}, can't be read: {source}")]
+    Directory {
+        /// Which.
+        dir: PathBuf,
+        /// The error number.
+        source: io::Error,
+    },
+    /// More domains than slots.
+    #[error("{have} fencing domains, where the gate has room for {max}: join instances in sync groups")]
+    TooManyDomains {
+        /// Configured.
+        have: usize,
+        /// Possible.
+        max: usize,
+    },
+    /// One address in two domains.
+    #[error("{0} belongs to two fencing domains: an address moves with one of them only")]
+    SharedAddress(IpAddr),
+    /// A domain that is not in [`GateConfig::domains`].
+    #[error("domain {0:?} has no gate: it was not configured when the agent started")]
+    UnknownDomain(DomainId),
+    /// R9.
+    #[error("the gate of domain {domain:?} stays shut: epoch {epoch} ended with the tombstone of {tombstone}")]
+    Tombstoned {
+        /// Whose gate.
+        domain: DomainId,
+        /// Named by the write.
+        epoch: Epoch,
+        /// The highest that has ended.
+        tombstone: Epoch,
+    },
+    /// The gate is open under a newer epoch, and stays as it is.
+    #[error("a write under epoch {epoch} to the gate of domain {domain:?}, which is open under {current}")]
+    Stale {
+        /// Whose gate.
+        domain: DomainId,
+        /// Named by the write.
+        epoch: Epoch,
+        /// Under which it is open.
+        current: Epoch,
+    },
+    /// What was written is not what is there.
+    #[error("the gate of domain {domain:?} reads back other than written: somebody else writes to its map")]
+    ReadBack {
+        /// Whose gate.
+        domain: DomainId,
+    },
+}
+
+#[derive(Debug)]
+enum Inner {
+    Bpf(Box<BpfGate>),
+    Lifetime(BTreeMap<DomainId, u64>),
+}
+
+/// The gate of this run of the agent. Dropping it leaves the kernel's part in place, which then shuts
+/// at the last deadline.
+#[derive(Debug)]
+pub struct Gate {
+    inner: Inner,
+    ledger: Ledger,
+    former: Former,
+    warnings: Vec<String>,
+}
+
+impl Gate {
+    /// A new gate, shut for every domain; whatever a former run left is shut and taken away once the
+    /// new one stands (R12).
+    ///
+    /// # Errors
+    /// No rights, a kernel without the means, a configuration that does not fit. Then nothing of the
+    /// new gate stays, and a former run's stays as it was.
+    pub fn open_new(config: &GateConfig) -> Result<Self, GateError> {
+        let ledger = Ledger::new(config.domains.iter().map(|domain| domain.id));
+        match config.means {
+            Means::Bpf => {
+                let Opened { gate, former, warnings } = BpfGate::open_new(config)?;
+                Ok(Gate { inner: Inner::Bpf(Box::new(gate)), ledger, former, warnings })
+            }
+            Means::Lifetime => {
+                // A gate that a former run pinned would stay shut for ever.
+                let former = bpf::end_former(&config.bpf_dir, None)?;
+                let warnings = vec![
+                    "the gate is weak: only the lifetime of the addresses, in whole seconds, ends a lapsed lease"
+                        .into(),
+                ];
+                let shut = config.domains.iter().map(|domain| (domain.id, 0)).collect();
+                Ok(Gate { inner: Inner::Lifetime(shut), ledger, former, warnings })
+            }
+        }
+    }
+
+    /// Lets the domain's frames pass until `until` on the boot clock, under `epoch`; also moves the
+    /// deadline of an open gate, either way. No system call.
+    ///
+    /// # Errors
+    /// An epoch that has ended (R9) or is older than the present one; an unknown domain; a read-back
+    /// that differs.
+    pub fn open(&mut self, domain: DomainId, epoch: Epoch, until: Instant) -> Result<(), GateError> {
+        self.ledger.open(domain, epoch)?;
+        match &mut self.inner {
+            Inner::Bpf(gate) => gate.open(domain, epoch, until.as_nanos()),
+            Inner::Lifetime(deadlines) => {
+                deadlines.insert(domain, until.as_nanos());
+                Ok(())
+            }
+        }
+    }
+
+    /// Sets the tombstone of `epoch`: shuts, reads back from the kernel, and never opens under it again.
+    ///
+    /// # Errors
+    /// [`GateError::Stale`] if the gate is open under a newer epoch (it stays open, and the older epoch
+    /// has its tombstone); an unknown domain; a read-back that differs.
+    pub fn shut(&mut self, domain: DomainId, epoch: Epoch) -> Result<(), GateError> {
+        self.ledger.shut(domain, epoch)?;
+        match &mut self.inner {
+            Inner::Bpf(gate) => gate.shut(domain, epoch),
+            Inner::Lifetime(deadlines) => {
+                deadlines.insert(domain, 0);
+                Ok(())
+            }
+        }
+    }
+
+    /// Until when the domain's gate was last opened, perhaps in the past; `None` if it was shut since,
+    /// or is unknown.
+    pub fn deadline(&self, domain: DomainId) -> Option<Instant> {
+        let nanos = match &self.inner {
+            Inner::Bpf(gate) => gate.deadline(domain),
+            Inner::Lifetime(deadlines) => deadlines.get(&domain).copied(),
+        };
+        nanos.filter(|nanos| *nanos != 0).map(Instant::from_nanos)
+    }
+
+    /// R14: are all links attached, and is a probe frame refused on each interface that is up? Also
+    /// gates interfaces that appeared since. Some 0.1 ms in all for a few interfaces.
+    ///
+    /// # Errors
+    /// What is wrong, in words, for [`keepone_proto::event::Event::GateTest`].
+    pub fn self_test(&mut self) -> Result<(), String> {
+        match &mut self.inner {
+            Inner::Bpf(gate) => gate.self_test(),
+            Inner::Lifetime(_) => Ok(()),
+        }
+    }
+
+    /// Gates interfaces that appeared since, and follows those that joined or left a bridge or bond.
+    /// To be called when the link watch reports a change. How many were newly gated.
+    ///
+    /// # Errors
+    /// From the kernel.
+    pub fn attach_new(&mut self) -> Result<usize, GateError> {
+        match &mut self.inner {
+            Inner::Bpf(gate) => gate.attach_new(),
+            Inner::Lifetime(_) => Ok(0),
+        }
+    }
+
+    /// How well it holds.
+    pub fn strength(&self) -> GateStrength {
+        match &self.inner {
+            Inner::Bpf(_) => GateStrength::Strong,
+            Inner::Lifetime(_) => GateStrength::Weak,
+        }
+    }
+
+    /// By which means.
+    pub fn means(&self) -> Means {
+        match &self.inner {
+            Inner::Bpf(_) => Means::Bpf,
+            Inner::Lifetime(_) => Means::Lifetime,
+        }
+    }
+
+    /// What former runs of this node held when they ended, to be released: their gates are shut.
+    /// An epoch that was given back in good order may be among them; releasing it again harms nobody (V5).
+    pub fn leftovers(&self) -> &[(DomainId, Epoch)] {
+        &self.former.held
+    }
+
+    /// Whether the gates of former runs have been taken away. Until then they bar the addresses as well,
+    /// so nothing should be held yet.
+    pub fn is_alone(&self) -> bool {
+        self.former.is_gone()
+    }
+
+    /// What an operator should know of this gate, one sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Takes the gate off the interfaces, pins and all: for an orderly stop, once nothing is held and
+    /// the addresses are gone. Otherwise it stays and bars the addresses from whoever sets them by hand.
+    pub fn take_down(self) {
+        if let Inner::Bpf(mut gate) = self.inner {
+            gate.take_down();
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The two programs of the gate, instruction by instruction.
+//!
+//! What must stay true: from the deadline on, whatever the agent does, a frame that this node
+//! originates and that names a gated address, or that came in for one and would be delivered here,
+//! is dropped; everything else passes. An error of a helper in the middle of a judgement drops.
+//!
+//! Registers: R6 the context, R7 offset of the network header, R8 scratch that survives calls,
+//! R9 the deadline. Limits, on purpose: IPv6 extension headers before an NA and Advertisements inside
+//! an Authentication Header are not looked into (the addresses in the IP header are, always); at most
+//! two VLAN tags are skipped.
+
+use keepone_bpf::{Alu, Asm, AsmError, Cond, Insn, Label, Map, Reg, Size, helper, skb, verdict};
+
+use Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
+
+/// What a frame on an interface begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Header {
+    /// Ethernet: also `lo`.
+    Ethernet,
+    /// Anything else, such as a tunnel: the kernel says where the network header is.
+    Other,
+}
+
+/// What the programs look at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Maps<'a> {
+    pub(super) deadlines: &'a Map,
+    pub(super) vip4: &'a Map,
+    pub(super) vip6: &'a Map,
+    pub(super) vrid: &'a Map,
+}
+
+// Stack, from the frame pointer.
+const SCRATCH: i16 = -8;
+const KEY: i16 = -24;
+const SLOT: i16 = -32;
+const FIB: i16 = -96;
+
+const FIB_BYTES: i32 = 64;
+const FIB_SKIP_NEIGHBOUR: i32 = 1 << 2;
+const FIB_NOT_FORWARDED: i32 = 4;
+const FIB_FORWARDING_DISABLED: i32 = 5;
+const HEADER_START_NET: i32 = 1;
+
+const IPV4: i32 = 0x0800;
+const ARP: i32 = 0x0806;
+const IPV6: i32 = 0x86dd;
+const VLAN: i32 = 0x8100;
+const VLAN_SERVICE: i32 = 0x88a8;
+const VLAN_ID: i32 = 0x0fff;
+
+/// IP protocol of VRRP, RFC 9568, 5.1.1.4.
+const VRRP: i32 = 112;
+const VRRP_ADVERTISEMENT: i32 = 1;
+const ICMPV6: i32 = 58;
+/// RFC 4861, 4.4.
+const NEIGHBOR_ADVERTISEMENT: i32 = 136;
+
+/// The key of [`Maps::vrid`]: the family, 4 or 6, and the VRID, as one native word.
+pub(super) fn vrid_key(ipv6: bool, vrid: u8) -> [u8; 4] {
+    (u32::from(if ipv6 { 6_u8 } else { 4 }) << 8 | u32::from(vrid)).to_ne_bytes()
+}
+
+struct Build<'a> {
+    asm: Asm,
+    maps: Maps<'a>,
+    header: Header,
+    pass: Label,
+    drop: Label,
+}
+
+impl<'a> Build<'a> {
+    fn new(maps: Maps<'a>, header: Header) -> Self {
+        let mut asm = Asm::new();
+        let (pass, drop) = (asm.label(), asm.label());
+        asm.mov(R6, R1);
+        Build { asm, maps, header, pass, drop }
+    }
+
+    fn finish(mut self) -> Result<Vec<Insn>, AsmError> {
+        // NEXT, not PASS: the host's other programs have their say too.
+        self.asm.bind(self.pass).mov(R0, verdict::NEXT).exit();
+        self.asm.bind(self.drop).mov(R0, verdict::DROP).exit();
+        self.asm.assemble()
+    }
+
+    /// Copies bytes of the frame, counted from R7, to the stack; passes a frame that is too short to
+    /// have them, since it can't name anything there.
+    fn fetch(&mut self, at: i32, len: i32, to: i16) {
+        self.asm.mov(R1, R6).mov(R2, R7).add(R2, at).mov(R3, R10).add(R3, i32::from(to)).mov(R4, len);
+        match self.header {
+            Header::Ethernet => self.asm.call(helper::SKB_LOAD_BYTES),
+            Header::Other => self.asm.mov(R5, HEADER_START_NET).call(helper::SKB_LOAD_BYTES_RELATIVE),
+        };
+        self.asm.jump_if(Cond::Ne, R0, 0, self.pass);
+    }
+
+    fn fetch_byte(&mut self, at: i32, into: Reg) {
+        self.fetch(at, 1, SCRATCH);
+        self.asm.load(Size::Byte, into, R10, SCRATCH);
+    }
+
+    fn fetch_half(&mut self, at: i32, into: Reg) {
+        self.fetch(at, 2, SCRATCH);
+        self.asm.load(Size::Half, into, R10, SCRATCH).to_be(into, 16);
+    }
+
+    /// R8 = EtherType, R7 = offset of the network header.
+    fn ether_type(&mut self) {
+        self.asm.mov(R7, 0);
+        if self.header == Header::Other {
+            self.asm.load(Size::Word, R8, R6, skb::PROTOCOL).to_be(R8, 16);
+            return;
+        }
+        // Read from the frame: a raw sender may tell the kernel any protocol it likes.
+        self.fetch_half(12, R8);
+        self.asm.mov(R7, 14);
+        for _ in 0..2 {
+            let (tagged, untagged) = (self.asm.label(), self.asm.label());
+            self.asm.jump_if(Cond::Eq, R8, VLAN, tagged).jump_if(Cond::Ne, R8, VLAN_SERVICE, untagged).bind(tagged);
+            self.fetch_half(2, R8);
+            self.asm.add(R7, 4).bind(untagged);
+        }
+    }
+
+    /// Goes on at `open` if the name at `KEY` is no gated one or its gate is open, else falls through.
+    fn unless_shut(&mut self, names: &Map, open: Label) {
+        self.asm.map(R1, names).mov(R2, R10).add(R2, i32::from(KEY)).call(helper::MAP_LOOKUP_ELEM);
+        self.asm.jump_if(Cond::Eq, R0, 0, open);
+        self.asm.load(Size::Word, R1, R0, 0).store(Size::Word, R10, SLOT, R1);
+        self.asm.map(R1, self.maps.deadlines).mov(R2, R10).add(R2, i32::from(SLOT)).call(helper::MAP_LOOKUP_ELEM);
+        self.asm.jump_if(Cond::Eq, R0, 0, self.drop);
+        self.asm.load(Size::Double, R9, R0, 0).call(helper::KTIME_GET_BOOT_NS);
+        // Absolute: a write that comes late opens nothing. 0 lies before every instant.
+        self.asm.jump_if(Cond::Lt, R0, R9, open);
+    }
+
+    /// Drops if what `fetch` of these bytes finds names a shut gate.
+    fn drop_if_shut(&mut self, at: i32, len: i32, names: &Map) {
+        let open = self.asm.label();
+        self.fetch(at, len, KEY);
+        self.unless_shut(names, open);
+        self.asm.jump(self.drop).bind(open);
+    }
+
+    /// R7 at a VRRP header of the family 4 or 6: drops an Advertisement of a shut gate, unless it resigns.
+    fn drop_advertisement(&mut self, family: i32) {
+        self.fetch_byte(0, R8);
+        self.asm.alu(Alu::And, R8, 0x0f).jump_if(Cond::Ne, R8, VRRP_ADVERTISEMENT, self.pass);
+        // Priority 0 says "I no longer am": R8 sends it when the gate is shut already.
+        self.fetch_byte(2, R8);
+        self.asm.jump_if(Cond::Eq, R8, 0, self.pass);
+        self.fetch_byte(1, R8);
+        self.asm.alu(Alu::Or, R8, family << 8).store(Size::Word, R10, KEY, R8);
+        self.unless_shut(self.maps.vrid, self.pass);
+        self.asm.jump(self.drop);
+    }
+
+    /// Drops what would be delivered here; passes what is forwarded.
+    /// in bytes, 4 or 16, is known from `ipv6`; the addresses lie at R7.
+    fn drop_if_local(&mut self, ipv6: bool) {
+        for at in (0..FIB_BYTES as i16).step_by(8) {
+            self.asm.store(Size::Double, R10, FIB + at, 0);
+        }
+        let family = if ipv6 { libc::AF_INET6 } else { libc::AF_INET };
+        self.asm.store(Size::Byte, R10, FIB, family);
+        self.asm.load(Size::Word, R1, R6, skb::IFINDEX).store(Size::Word, R10, FIB + 8, R1);
+        let (source, destination, len) = if ipv6 { (8, 24, 16) } else { (12, 16, 4) };
+        self.fetch(source, len, FIB + 16);
+        self.fetch(destination, len, FIB + 32);
+        self.asm.mov(R1, R6).mov(R2, R10).add(R2, i32::from(FIB)).mov(R3, FIB_BYTES).mov(R4, FIB_SKIP_NEIGHBOUR);
+        self.asm.call(helper::FIB_LOOKUP);
+        // Not forwarded: local, or no route. Forwarding disabled: the lookup does not even ask
+        // whether it is local, so it counts as local. An error of the lookup likewise.
+        self.asm.jump_if(Cond::SLt, R0, 0, self.drop);
+        self.asm.jump_if(Cond::Eq, R0, FIB_NOT_FORWARDED, self.drop);
+        self.asm.jump_if(Cond::Eq, R0, FIB_FORWARDING_DISABLED, self.drop);
+        self.asm.jump(self.pass);
+    }
+}
+
+/// Drops what this node originates in the name of a shut gate.
+pub(super) fn egress(maps: Maps<'_>, header: Header) -> Result<Vec<Insn>, AsmError> {
+    let mut b = Build::new(maps, header);
+    let (ipv4, ipv6, advertisement) = (b.asm.label(), b.asm.label(), b.asm.label());
+    // Transit is not holding: what came in over an interface is somebody else's.
+    b.asm.load(Size::Word, R8, R6, skb::INGRESS_IFINDEX).jump_if(Cond::Ne, R8, 0, b.pass);
+    b.ether_type();
+    b.asm.jump_if(Cond::Eq, R8, IPV4, ipv4).jump_if(Cond::Eq, R8, IPV6, ipv6).jump_if(Cond::Ne, R8, ARP, b.pass);
+
+    // The sender's protocol address of ARP for IPv4 over Ethernet (RFC 826).
+    b.drop_if_shut(14, 4, maps.vip4);
+    b.asm.jump(b.pass);
+
+    b.asm.bind(ipv4);
+    b.drop_if_shut(12, 4, maps.vip4);
+    b.fetch_byte(9, R8);
+    b.asm.jump_if(Cond::Ne, R8, VRRP, b.pass);
+    b.fetch_byte(0, R8);
+    b.asm.alu(Alu::And, R8, 0x0f).alu(Alu::Lsh, R8, 2).add(R7, R8);
+    b.drop_advertisement(4);
+
+    b.asm.bind(ipv6);
+    b.drop_if_shut(8, 16, maps.vip6);
+    b.fetch_byte(6, R8);
+    b.asm.jump_if(Cond::Eq, R8, VRRP, advertisement).jump_if(Cond::Ne, R8, ICMPV6, b.pass);
+    b.fetch_byte(40, R8);
+    b.asm.jump_if(Cond::Ne, R8, NEIGHBOR_ADVERTISEMENT, b.pass);
+    b.drop_if_shut(48, 16, maps.vip6);
+    b.asm.jump(b.pass);
+    b.asm.bind(advertisement).add(R7, 40);
+    b.drop_advertisement(6);
+    b.finish()
+}
+
+/// Drops what would be delivered here for a shut gate. ARP and ND pass: a BACKUP must learn where the
+/// holder is, and its own answers end at the egress.
+pub(super) fn ingress(maps: Maps<'_>, header: Header) -> Result<Vec<Insn>, AsmError> {
+    let mut b = Build::new(maps, header);
+    let (ipv6, untagged) = (b.asm.label(), b.asm.label());
+    // A tagged frame is judged where it belongs, on its VLAN's interface, whose forwarding may be set
+    // otherwise; tag 0 only carries a priority and is delivered here.
+    b.asm.load(Size::Word, R8, R6, skb::VLAN_PRESENT).jump_if(Cond::Eq, R8, 0, untagged);
+    b.asm.load(Size::Word, R8, R6, skb::VLAN_TCI).alu(Alu::And, R8, VLAN_ID).jump_if(Cond::Ne, R8, 0, b.pass);
+    b.asm.bind(untagged);
+    b.ether_type();
+    b.asm.jump_if(Cond::Eq, R8, IPV6, ipv6).jump_if(Cond::Ne, R8, IPV4, b.pass);
+
+    b.fetch(16, 4, KEY);
+    b.unless_shut(maps.vip4, b.pass);
+    b.drop_if_local(false);
+
+    b.asm.bind(ipv6);
+    b.fetch(24, 16, KEY);
+    b.unless_shut(maps.vip6, b.pass);
+    b.drop_if_local(true);
+    b.finish()
+}

@@ -1,0 +1,123 @@
+//! The array that the kernel reads: one slot of 64 bytes for each domain, and the names of the pins.
+//!
+//! ```text
+//!  offset  0   u64  deadline: nanoseconds of CLOCK_BOOTTIME until which frames pass; 0 = shut
+//!          8   u64  domain
+//!         16   u64  epoch: counter
+//!         24   u64  epoch: incarnation
+//!         32   u32  epoch: attempt
+//!         36   u16  epoch: node
+//!         38   u16  zero
+//!         40        zeros
+//! ```
+//! All in native byte order. What must stay true: the deadline is one aligned word, so a reader never
+//! sees half of it; the last slot belongs to no domain and its deadline is always 0.
+
+use std::path::{Path, PathBuf};
+
+use keepone_bpf::{BpfError, Map, Mapping};
+use keepone_proto::id::{DomainId, Epoch, Incarnation, NodeId};
+
+/// Slots, the reserved one included.
+pub(super) const SLOTS: u32 = 64;
+/// The slot that is always shut: of the self-test's dummy address, and of every address once the
+/// guardian has sealed a dead worker's gate.
+pub(super) const SHUT_SLOT: u32 = SLOTS - 1;
+/// Bytes of a slot.
+pub(super) const SLOT_BYTES: u32 = 64;
+
+const DEADLINE: usize = 0;
+const DOMAIN: usize = 1;
+const COUNTER: usize = 2;
+const INCARNATION: usize = 3;
+const ATTEMPT_NODE: usize = 4;
+
+/// The suffix of the pin of the array.
+pub(super) const DEADLINES: &str = "-deadlines";
+/// The suffixes of the maps from a name to its slot.
+pub(super) const NAMES: [&str; 3] = ["-vip4", "-vip6", "-vrid"];
+
+/// Where something of an incarnation is pinned: `<bpf_dir>/<16 hex digits><suffix>`.
+pub(super) fn pin(bpf_dir: &Path, incarnation: Incarnation, suffix: &str) -> PathBuf {
+    bpf_dir.join(format!("{:016x}{suffix}", incarnation.0))
+}
+
+/// The incarnation that a pin's name begins with, and the rest of the name; `None` for anything
+/// that is not ours.
+pub(super) fn parse_pin(path: &Path) -> Option<(Incarnation, &str)> {
+    let (digits, suffix) = path.file_name()?.to_str()?.split_at_checked(16)?;
+    let lower = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !lower || !suffix.starts_with('-') {
+        return None;
+    }
+    Some((Incarnation(u64::from_str_radix(digits, 16).ok()?), suffix))
+}
+
+fn attempt_node(epoch: Epoch) -> u64 {
+    let [a, b, c, d] = epoch.attempt.to_ne_bytes();
+    let [e, f] = epoch.node.get().to_ne_bytes();
+    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+/// Sets everything of a slot but its deadline.
+pub(super) fn write_epoch(mapping: &Mapping, slot: usize, epoch: Epoch) -> bool {
+    mapping.store(slot, COUNTER, epoch.counter)
+        && mapping.store(slot, INCARNATION, epoch.incarnation.0)
+        && mapping.store(slot, ATTEMPT_NODE, attempt_node(epoch))
+}
+
+/// Says whose slot it is.
+pub(super) fn write_domain(mapping: &Mapping, slot: usize, domain: DomainId) -> bool {
+    mapping.store(slot, DOMAIN, domain.0)
+}
+
+/// Moves the deadline and reads it back.
+pub(super) fn write_deadline(mapping: &Mapping, slot: usize, nanos: u64) -> bool {
+    mapping.store(slot, DEADLINE, nanos) && mapping.load(slot, DEADLINE) == Some(nanos)
+}
+
+/// The deadline, 0 if shut.
+pub(super) fn deadline(mapping: &Mapping, slot: usize) -> Option<u64> {
+    mapping.load(slot, DEADLINE)
+}
+
+/// Domain and epoch of a slot under which the gate was ever opened.
+fn held(mapping: &Mapping, slot: usize) -> Option<(DomainId, Epoch)> {
+    let domain = DomainId(mapping.load(slot, DOMAIN)?);
+    let counter = mapping.load(slot, COUNTER)?;
+    let incarnation = Incarnation(mapping.load(slot, INCARNATION)?);
+    let [a, b, c, d, e, f, _, _] = mapping.load(slot, ATTEMPT_NODE)?.to_ne_bytes();
+    let node = NodeId::new(u16::from_ne_bytes([e, f]))?;
+    Some((domain, Epoch { counter, incarnation, attempt: u32::from_ne_bytes([a, b, c, d]), node }))
+}
+
+/// Shuts every slot of a pinned array; what it had held, and how many slots were not shut before.
+pub(super) fn shut_pinned(path: &Path) -> Result<(Vec<(DomainId, Epoch)>, usize), BpfError> {
+    let map = Map::open_pinned(path)?;
+    let mapping = map.mmap(true)?;
+    let mut open = 0;
+    for slot in 0..mapping.elements() {
+        open += usize::from(deadline(&mapping, slot) != Some(0));
+        if !write_deadline(&mapping, slot, 0) {
+            let source = std::io::Error::other("a deadline reads back other than written: somebody else writes it");
+            return Err(BpfError::System { what: format!("shutting {}", path.display()), source });
+        }
+    }
+    Ok(((0..mapping.elements()).filter_map(|slot| held(&mapping, slot)).collect(), open))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pins_name_says_whose_it_is() {
+        let path = pin(Path::new("/x"), Incarnation(0xab), DEADLINES);
+        assert_eq!(path, Path::new("/x/00000000000000ab-deadlines"));
+        assert_eq!(parse_pin(&path), Some((Incarnation(0xab), DEADLINES)));
+        for foreign in ["/x/deadlines", "/x/00000000000000AB-in-1", "/x/00000000000000abdeadlines", "/x/äääääääääää"]
+        {
+            assert_eq!(parse_pin(Path::new(foreign)), None, "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The gate on the running kernel, in namespaces of its own. These tests need root.
+
+mod egress;
+mod ingress;
+mod life;
+mod world;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use keepone_proto::id::NodeId;
+
+use super::*;
+use world::Host;
+
+const D: DomainId = DomainId(0xd0);
+const OTHER: DomainId = DomainId(0xd1);
+const VIP4: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 100);
+const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 0x100);
+const VRID: u8 = 51;
+
+fn epoch(counter: u64) -> Epoch {
+    Epoch { counter, incarnation: Incarnation(1), attempt: 1, node: NodeId::new(1).unwrap() }
+}
+
+fn now() -> Instant {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
+    Instant::from_nanos(Duration::from(time).as_nanos() as u64)
+}
+
+fn in_future(millis: u64) -> Instant {
+    now() + Duration::from_millis(millis)
+}
+
+fn config(host: &Host, incarnation: u64) -> GateConfig {
+    let vrid = Vrid::new(VRID).unwrap();
+    GateConfig {
+        bpf_dir: host.bpf_dir.clone(),
+        domains: vec![
+            GateDomain { id: OTHER, addresses: vec!["10.9.0.101".parse().unwrap()], routers: vec![] },
+            GateDomain {
+                id: D,
+                addresses: vec![IpAddr::V4(VIP4), IpAddr::V6(VIP6)],
+                routers: vec![(vrid, false), (vrid, true)],
+            },
+        ],
+        exempt: BTreeSet::new(),
+        incarnation: Incarnation(incarnation),
+        means: Means::Bpf,
+    }
+}
+
+/// A gate in the host's namespaces.
+fn gate(host: &Host, incarnation: u64) -> Gate {
+    let config = config(host, incarnation);
+    host.run(move || Gate::open_new(&config).unwrap())
+}

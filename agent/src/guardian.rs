@@ -1,0 +1,264 @@
+//! The guardian: a small parent that watches the worker (R16).
+//!
+//! When the worker dies or stops answering, the gate is shut and sealed, the addresses go, and a new worker
+//! starts, whose first deeds are to release what the old one held. That is milliseconds instead of a lease;
+//! the kernel's deadline is the backstop for when the guardian is gone, too.
+//!
+//! What must stay true: the worker is dead, not merely silent, before anything is given away in its name.
+//! No threads, no runtime, hardly an allocation while it waits.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use keepone_proto::time::Instant;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
+
+use crate::assemble::Plan;
+use crate::clock;
+use crate::exit::{ExitCode, Failure};
+use crate::gate::shut_all;
+use crate::netlink::address::remove_now;
+
+/// A worker that needs longer to start is as good as hung.
+const START: Duration = Duration::from_secs(10);
+/// How long an orderly stop may take.
+const STOP: Duration = Duration::from_secs(10);
+/// A life shorter than this counts as a failed start, and the next one waits.
+const SHORT_LIFE: Duration = Duration::from_secs(10);
+/// The longest wait before a new start.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Environment variable that names the worker's end of the pipe.
+pub const PULSE_FD: &str = "KEEPONE_PULSE_FD";
+
+/// What the guardian watches over.
+#[derive(Debug)]
+pub struct Guardian {
+    /// The configuration file, for the worker.
+    file: PathBuf,
+    bpf_dir: PathBuf,
+    addresses: Vec<(String, std::net::IpAddr, u8)>,
+    /// Silence of a worker that runs.
+    patience: Duration,
+    signals: SignalFd,
+    stopping: bool,
+}
+
+/// A worker and its pulse.
+struct Worker {
+    child: Child,
+    pulse: File,
+    started_at: Instant,
+    heard_at: Instant,
+    /// It has answered once: from now on silence is a fault.
+    alive: bool,
+}
+
+/// How a worker ended.
+enum End {
+    Exited(ExitStatus),
+    Hung,
+}
+
+impl Guardian {
+    /// Takes over the signals of this process; call it before any thread exists.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn new(file: &Path, plan: &Plan) -> io::Result<Self> {
+        let mut mask = SigSet::empty();
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            mask.add(signal);
+        }
+        mask.thread_block()?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let addresses = plan.addresses.values().flatten();
+        let addresses = addresses.map(|address| (address.interface.clone(), address.address, address.prefix_len));
+        Ok(Guardian {
+            file: file.to_owned(),
+            bpf_dir: plan.bpf_dir.clone(),
+            addresses: addresses.collect(),
+            // A stopped worker's beats stop as well; shorter than that would be false alarms for nothing.
+            patience: plan.settings.heartbeat.silence().max(Duration::from_millis(300)),
+            signals,
+            stopping: false,
+        })
+    }
+
+    /// Watches workers until it is told to stop; returns the exit code.
+    ///
+    /// # Errors
+    /// No worker can be started at all.
+    pub fn run(mut self) -> Result<u8, Failure> {
+        let mut failures = 0_u32;
+        loop {
+            let mut worker = self.start()?;
+            let end = self.watch(&mut worker);
+            let lived = clock::now().since(worker.started_at);
+            match end {
+                End::Exited(status) if status.success() && self.stopping => return Ok(0),
+                End::Exited(status) if status.code().is_some_and(ExitCode::is_for_the_operator) => {
+                    self.clean_up();
+                    return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
+                }
+                End::Exited(status) => {
+                    let how = status.signal().map_or_else(|| status.to_string(), |signal| format!("signal {signal}"));
+                    eprintln!("keepone: the worker ended ({how}): the gate is shut, a new one starts");
+                }
+                End::Hung => eprintln!(
+                    "keepone: the worker did not answer for {:?} and was killed: the gate is shut, a new one starts",
+                    self.patience
+                ),
+            }
+            self.clean_up();
+            if self.stopping {
+                return Ok(1);
+            }
+            failures = if lived < SHORT_LIFE { failures.saturating_add(1) } else { 0 };
+            // At once the first time; a worker that keeps dying is given ever longer pauses.
+            if failures > 1 && !self.pause(backoff(failures)) {
+                return Ok(1);
+            }
+        }
+    }
+
+    /// Gate first: one store stops all frames. The addresses then go for the operator's eyes, and for
+    /// those who connect from this node.
+    fn clean_up(&self) {
+        if let Err(error) = shut_all(&self.bpf_dir) {
+            eprintln!("keepone: the gate could not be shut at once, it shuts at the lease's deadline: {error}");
+        }
+        if let Err(error) = remove_now(&self.addresses) {
+            eprintln!("keepone: addresses could not be removed, they go with their lifetime: {error}");
+        }
+    }
+
+    fn start(&self) -> Result<Worker, Failure> {
+        let fail = |what: &str, error: io::Error| {
+            Failure::say(ExitCode::Unexpected, format!("no worker can be started: {what}: {error}"))
+        };
+        // The worker inherits one end; ours is not inherited.
+        let (ours, theirs) = nix::unistd::pipe().map_err(|error| fail("pipe", error.into()))?;
+        set_flags(&ours).map_err(|error| fail("pipe", error))?;
+        let program = std::env::current_exe().map_err(|error| fail("own path", error))?;
+        let child = Command::new(program)
+            .arg("worker")
+            .arg("-c")
+            .arg(&self.file)
+            .env(PULSE_FD, theirs.as_raw_fd().to_string())
+            .spawn()
+            .map_err(|error| fail("fork", error))?;
+        drop(theirs);
+        let now = clock::now();
+        Ok(Worker { child, pulse: File::from(ours), started_at: now, heard_at: now, alive: false })
+    }
+
+    /// Until the worker has ended, by itself or by our hand.
+    fn watch(&mut self, worker: &mut Worker) -> End {
+        let mut looked_at = clock::now();
+        let mut stop_by = None;
+        loop {
+            let patience = if worker.alive { self.patience } else { START };
+            let due = worker.heard_at + patience;
+            let wait = due.since(clock::now()).min(Duration::from_millis(100)) + Duration::from_millis(1);
+            self.wait(worker, wait);
+            worker.listen();
+            self.take_signals(worker, &mut stop_by);
+            if let Ok(Some(status)) = worker.child.try_wait() {
+                return End::Exited(status);
+            }
+            let now = clock::now();
+            // Who was stopped together with the worker, or starved like it, can't blame it for that.
+            if now.since(looked_at) > self.patience {
+                worker.heard_at = now;
+            }
+            looked_at = now;
+            let hung = now.since(worker.heard_at) > patience;
+            if hung || stop_by.is_some_and(|by| now > by) {
+                let _ = worker.child.kill();
+                let _ = worker.child.wait();
+                return End::Hung;
+            }
+        }
+    }
+
+    /// Sleeps until a pulse, a signal or the time.
+    fn wait(&self, worker: &Worker, time: Duration) {
+        let millis = u16::try_from(time.as_millis()).unwrap_or(u16::MAX);
+        let mut fds = [
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(worker.pulse.as_fd(), PollFlags::POLLIN),
+        ];
+        // EINTR and the like: whoever called looks at everything anyway.
+        let _ = poll(&mut fds, PollTimeout::from(millis));
+        if fds.get(1).is_some_and(|fd| fd.revents().is_some_and(|r| r == PollFlags::POLLHUP)) {
+            // The worker closed its end: it is ending, and SIGCHLD follows. Not to spin meanwhile.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn take_signals(&mut self, worker: &Worker, stop_by: &mut Option<Instant>) {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+            match Signal::try_from(number) {
+                Ok(Signal::SIGTERM | Signal::SIGINT) => {
+                    self.stopping = true;
+                    stop_by.get_or_insert(clock::now() + STOP);
+                    if let Ok(pid) = i32::try_from(worker.child.id()) {
+                        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+                    }
+                }
+                Ok(Signal::SIGHUP) => eprintln!("keepone: reload by SIGHUP is not there yet: restart instead"),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Waits before a new start; `false` if it was told to stop meanwhile.
+    fn pause(&mut self, time: Duration) -> bool {
+        eprintln!("keepone: workers keep ending: the next start in {time:?}");
+        let until = clock::now() + time;
+        while clock::now() < until {
+            while let Ok(Some(signal)) = self.signals.read_signal() {
+                let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+                if matches!(Signal::try_from(number), Ok(Signal::SIGTERM | Signal::SIGINT)) {
+                    return false;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
+    }
+}
+
+impl Worker {
+    /// Takes what has come over the pipe.
+    fn listen(&mut self) {
+        let mut bytes = [0; 64];
+        while let Ok(count) = self.pulse.read(&mut bytes) {
+            if count == 0 {
+                return;
+            }
+            self.heard_at = clock::now();
+            self.alive = true;
+        }
+    }
+}
+
+fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(250).saturating_mul(1 << failures.min(8)).min(LONGEST_WAIT)
+}
+
+fn set_flags(fd: &OwnedFd) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
+}

@@ -1,0 +1,368 @@
+//! Raw sockets for VRRP (IP protocol 112): one for each interface and family.
+//!
+//! The one thing that must stay true: whatever arrives is handed on as it came, with the addresses
+//! and the hop limit of its IP header; whether it counts is the core's question.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use keepone_proto::event::Event;
+use keepone_proto::id::InterfaceId;
+use keepone_proto::wire::ip;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt,
+};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{Interfaces, OpenError, SendError, Sent, outcome};
+use crate::readiness;
+
+/// IP protocol number of VRRP. RFC 9568, 5.1.1.4.
+pub const IPPROTO_VRRP: i32 = 112;
+/// The IPv4 group of Advertisements. RFC 9568, 5.1.1.2.
+pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+/// The IPv6 group of Advertisements. RFC 9568, 5.1.2.2.
+pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+
+/// TTL or hop limit of every Advertisement. RFC 9568, 5.1.1.3.
+const HOP_LIMIT: u32 = 255;
+/// Internetwork control, DSCP CS6, as routing protocols have it.
+const TRAFFIC_CLASS: u32 = 0xc0;
+/// `TC_PRIO_CONTROL` (linux/pkt_sched.h): first band of the default queue discipline.
+const PRIORITY: i32 = 7;
+/// The longest Advertisement is 255 IPv6 addresses: 4088 octets.
+const BUFFER: usize = 8192;
+
+/// Address family of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
+/// A packet as it came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Source address of the IP header.
+    pub source: IpAddr,
+    /// Destination address of the IP header.
+    pub destination: IpAddr,
+    /// TTL or hop limit, 0..=255.
+    pub hop_limit: u8,
+    /// From the first octet of the VRRP header.
+    pub bytes: Vec<u8>,
+}
+
+/// One raw socket, bound to one interface.
+///
+/// It is bound to the kernel's index: when the interface is deleted and made again, it is deaf and
+/// a new one is needed ([`VrrpSockets::refresh`]).
+pub struct VrrpSocket {
+    fd: AsyncFd<Socket>,
+    family: Family,
+    ifindex: u32,
+    malformed: AtomicU64,
+}
+
+impl VrrpSocket {
+    /// Opens a socket on the interface of that name and joins the groups (none for unicast only).
+    ///
+    /// # Errors
+    /// [`OpenError`]; also outside a tokio runtime.
+    pub fn open(interface: &str, family: Family, groups: &[IpAddr]) -> Result<Self, OpenError> {
+        let fail = |what| move |source: io::Error| OpenError::of(what, interface, source);
+        let ifindex = nix::net::if_::if_nametoindex(interface)
+            .map_err(|errno| OpenError::of("find the interface", interface, errno))?;
+        let domain = match family {
+            Family::V4 => Domain::IPV4,
+            Family::V6 => Domain::IPV6,
+        };
+        let socket = Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(IPPROTO_VRRP)))
+            .map_err(fail("open a raw socket"))?;
+        socket.bind_device(Some(interface.as_bytes())).map_err(fail("bind the raw socket"))?;
+        match family {
+            Family::V4 => options_v4(&socket),
+            Family::V6 => options_v6(&socket, ifindex),
+        }
+        .map_err(fail("set the options of the raw socket"))?;
+        for group in groups {
+            join(&socket, family, *group, ifindex).map_err(|source| OpenError::Join {
+                interface: interface.to_owned(),
+                group: *group,
+                source,
+            })?;
+        }
+        let fd = readiness::readable(socket).map_err(fail("watch the raw socket"))?;
+        Ok(VrrpSocket { fd, family, ifindex, malformed: AtomicU64::new(0) })
+    }
+
+    /// The kernel's index of the interface it is bound to.
+    pub fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
+    /// How many packets were dropped because their IP header was malformed or they were truncated.
+    pub fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+
+    /// Sends one packet from `source` to the group or to a unicast peer; `bytes` from the first octet
+    /// of the VRRP header. Never waits.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn send(&self, source: IpAddr, destination: IpAddr, bytes: &[u8]) -> Result<Sent, SendError> {
+        let (fd, bytes) = (self.fd.get_ref().as_raw_fd(), [IoSlice::new(bytes)]);
+        let answer = match (self.family, source, destination) {
+            (Family::V4, IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: self.ifindex.cast_signed(),
+                    ipi_spec_dst: libc::in_addr { s_addr: u32::from(source).to_be() },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                let to = SockaddrIn::from(SocketAddrV4::new(destination, 0));
+                sendmsg(fd, &bytes, &[ControlMessage::Ipv4PacketInfo(&info)], MsgFlags::MSG_DONTWAIT, Some(&to))
+            }
+            (Family::V6, IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let info = libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr { s6_addr: source.octets() },
+                    ipi6_ifindex: self.ifindex,
+                };
+                let to = SockaddrIn6::from(SocketAddrV6::new(destination, 0, 0, self.ifindex));
+                sendmsg(fd, &bytes, &[ControlMessage::Ipv6PacketInfo(&info)], MsgFlags::MSG_DONTWAIT, Some(&to))
+            }
+            _ => return Err(SendError::WrongFamily),
+        };
+        outcome(answer)
+    }
+
+    /// The next packet. May be dropped at any point without losing one.
+    ///
+    /// # Errors
+    /// What the kernel says of the socket; a following call may succeed.
+    pub async fn recv(&self) -> io::Result<Received> {
+        loop {
+            let mut ready = self.fd.readable().await?;
+            match ready.try_io(|fd| self.recv_now(fd.get_ref())) {
+                Ok(Ok(Some(packet))) => return Ok(packet),
+                Ok(Ok(None)) => {
+                    self.malformed.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    fn recv_now(&self, socket: &Socket) -> io::Result<Option<Received>> {
+        let mut buffer = [0_u8; BUFFER];
+        match self.family {
+            Family::V4 => recv_v4(socket, &mut buffer),
+            Family::V6 => recv_v6(socket, &mut buffer),
+        }
+    }
+}
+
+fn options_v4(socket: &Socket) -> io::Result<()> {
+    socket.set_multicast_loop_v4(false)?;
+    socket.set_multicast_ttl_v4(HOP_LIMIT)?;
+    socket.set_ttl_v4(HOP_LIMIT)?;
+    socket.set_tos_v4(TRAFFIC_CLASS)?;
+    // Only groups that this socket has joined, not those of other programs.
+    socket.set_multicast_all_v4(false)?;
+    // After the TOS, which sets a priority of its own.
+    setsockopt(socket, sockopt::Priority, &PRIORITY)?;
+    Ok(())
+}
+
+fn options_v6(socket: &Socket, ifindex: u32) -> io::Result<()> {
+    socket.set_multicast_loop_v6(false)?;
+    socket.set_multicast_hops_v6(HOP_LIMIT)?;
+    socket.set_unicast_hops_v6(HOP_LIMIT)?;
+    socket.set_tclass_v6(TRAFFIC_CLASS)?;
+    socket.set_multicast_all_v6(false)?;
+    socket.set_multicast_if_v6(ifindex)?;
+    socket.set_recv_hoplimit_v6(true)?;
+    setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    setsockopt(socket, sockopt::Priority, &PRIORITY)?;
+    Ok(())
+}
+
+fn join(socket: &Socket, family: Family, group: IpAddr, ifindex: u32) -> io::Result<()> {
+    match (family, group) {
+        (Family::V4, IpAddr::V4(group)) => socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(ifindex)),
+        (Family::V6, IpAddr::V6(group)) => socket.join_multicast_v6(&group, ifindex),
+        _ => Err(io::Error::from(Errno::EAFNOSUPPORT)),
+    }
+}
+
+/// `None`: the packet is not one that a kernel should deliver.
+fn recv_v4(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Received>> {
+    let mut vectors = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut vectors, None, MsgFlags::MSG_DONTWAIT)?;
+    if message.flags.contains(MsgFlags::MSG_TRUNC) {
+        return Ok(None);
+    }
+    let len = message.bytes;
+    Ok(buffer.get(..len).and_then(parse_v4))
+}
+
+/// An IPv4 packet, header included, as a raw socket delivers it.
+fn parse_v4(packet: &[u8]) -> Option<Received> {
+    let (header, payload) = ip::parse_ipv4(packet).ok()?;
+    Some(Received {
+        source: header.source.into(),
+        destination: header.destination.into(),
+        hop_limit: header.ttl,
+        bytes: payload.to_vec(),
+    })
+}
+
+fn recv_v6(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Received>> {
+    let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int);
+    let mut vectors = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut vectors, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
+    if message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        return Ok(None);
+    }
+    let (mut destination, mut hop_limit) = (None, None);
+    for part in message.cmsgs()? {
+        match part {
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                destination = Some(IpAddr::from(info.ipi6_addr.s6_addr));
+            }
+            ControlMessageOwned::Ipv6HopLimit(limit) => hop_limit = u8::try_from(limit).ok(),
+            _ => {}
+        }
+    }
+    let (source, len) = (message.address.map(|from| IpAddr::V6(from.ip())), message.bytes);
+    let (Some(source), Some(destination), Some(hop_limit), Some(bytes)) =
+        (source, destination, hop_limit, buffer.get(..len))
+    else {
+        return Ok(None);
+    };
+    Ok(Some(Received { source, destination, hop_limit, bytes: bytes.to_vec() }))
+}
+
+/// Where Advertisements are spoken: one interface and family, with the groups to join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VrrpSettings {
+    /// Where.
+    pub interface: InterfaceId,
+    /// Over which protocol.
+    pub family: Family,
+    /// Groups to join; empty for unicast only.
+    pub groups: Vec<IpAddr>,
+}
+
+/// All VRRP sockets of the agent. Each has a task that turns packets into [`Event::VrrpReceived`].
+pub struct VrrpSockets {
+    settings: Vec<VrrpSettings>,
+    open: BTreeMap<(InterfaceId, Family), Open>,
+    interfaces: Interfaces,
+    events: mpsc::Sender<Event>,
+}
+
+struct Open {
+    socket: Arc<VrrpSocket>,
+    reader: JoinHandle<()>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl VrrpSockets {
+    /// No socket is open until [`VrrpSockets::refresh`] finds its interface.
+    pub fn new(settings: Vec<VrrpSettings>, interfaces: Interfaces, events: mpsc::Sender<Event>) -> Self {
+        VrrpSockets { settings, open: BTreeMap::new(), interfaces, events }
+    }
+
+    /// Brings the sockets in line with the interfaces: opens those that are missing, and opens anew
+    /// those whose interface was made again. To be called on each change of an interface.
+    ///
+    /// Returns what could not be opened; it is tried again with the next call.
+    pub fn refresh(&mut self) -> Vec<(InterfaceId, Family, OpenError)> {
+        let mut failures = Vec::new();
+        for settings in &self.settings {
+            let key = (settings.interface, settings.family);
+            let seen = self.interfaces.get(settings.interface);
+            let Some((name, ifindex)) = seen.and_then(|seen| Some((seen.name, seen.ifindex?))) else {
+                self.open.remove(&key);
+                continue;
+            };
+            if self.open.get(&key).is_some_and(|open| open.socket.ifindex() == ifindex) {
+                continue;
+            }
+            self.open.remove(&key);
+            match VrrpSocket::open(&name, settings.family, &settings.groups) {
+                Ok(socket) => {
+                    let socket = Arc::new(socket);
+                    let reader = tokio::spawn(read(Arc::clone(&socket), settings.interface, self.events.clone()));
+                    self.open.insert(key, Open { socket, reader });
+                }
+                Err(error) => failures.push((key.0, key.1, error)),
+            }
+        }
+        failures
+    }
+
+    /// Sends one packet; see [`VrrpSocket::send`].
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn send(
+        &self,
+        interface: InterfaceId,
+        source: IpAddr,
+        destination: IpAddr,
+        bytes: &[u8],
+    ) -> Result<Sent, SendError> {
+        let open = self.open.get(&(interface, Family::of(destination))).ok_or(SendError::NotOpen)?;
+        open.socket.send(source, destination, bytes)
+    }
+}
+
+/// Reads until the receiver of events is gone.
+async fn read(socket: Arc<VrrpSocket>, interface: InterfaceId, events: mpsc::Sender<Event>) {
+    loop {
+        let event = match socket.recv().await {
+            Ok(Received { source, destination, hop_limit, bytes }) => {
+                Event::VrrpReceived { interface, source, destination, hop_limit, bytes }
+            }
+            Err(error) => {
+                // Errors of a socket are read once (an interface that went down, say): go on, but
+                // never in a tight loop.
+                tracing::debug!(?interface, %error, "cannot read from the vrrp socket");
+                tokio::time::sleep(super::AFTER_ERROR).await;
+                continue;
+            }
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

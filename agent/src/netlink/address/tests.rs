@@ -1,0 +1,171 @@
+use super::*;
+use crate::net::namespace::{World, ip};
+
+fn vip(text: &str, prefix_len: u8) -> VirtualAddress {
+    VirtualAddress::new("near0", text.parse().unwrap(), prefix_len)
+}
+
+fn shown() -> String {
+    ip("addr show dev near0")
+}
+
+/// The line of an address and the next, where its lifetime stands.
+fn line(text: &str) -> Option<String> {
+    let all = shown();
+    let mut lines = all.lines().skip_while(|line| !line.contains(text));
+    Some(format!("{} {}", lines.next()?, lines.next()?))
+}
+
+fn lifetime(text: &str) -> u32 {
+    let line = line(text).unwrap();
+    let (_, rest) = line.split_once("valid_lft ").unwrap();
+    rest.split_once("sec").unwrap().0.parse().unwrap()
+}
+
+#[test]
+fn an_address_is_added_with_all_that_was_asked_for_and_removed() {
+    World::run(async |_: &World| {
+        let addresses = Addresses::open().unwrap();
+        let wanted = [
+            VirtualAddress {
+                broadcast: Some(Ipv4Addr::new(10, 10, 0, 255)),
+                scope: 253,
+                label: Some("near0:vip".to_owned()),
+                ..vip("10.10.0.100", 24)
+            },
+            vip("fd00::100", 64),
+        ];
+        addresses.set(&wanted, Lifetime { valid_s: 60, preferred_s: 30 }).await.unwrap();
+        let v4 = line("10.10.0.100/24").unwrap();
+        for word in ["brd 10.10.0.255", "scope link", "near0:vip", "preferred_lft 30sec"] {
+            assert!(v4.contains(word), "{word}: {v4}");
+        }
+        let v6 = line("fd00::100/64").unwrap();
+        assert!(v6.contains("nodad") && !v6.contains("tentative"), "{v6}");
+        for text in ["10.10.0.100", "fd00::100"] {
+            assert!((50..=60).contains(&lifetime(text)), "{}", lifetime(text));
+        }
+        addresses.remove(&wanted).await.unwrap();
+        assert!(line("10.10.0.100").is_none() && line("fd00::100").is_none(), "{}", shown());
+    });
+}
+
+#[test]
+fn a_second_setting_renews_the_lifetime() {
+    World::run(async |_: &World| {
+        let addresses = Addresses::open().unwrap();
+        let wanted = [vip("10.9.0.100", 32), vip("fd00::100", 128)];
+        addresses.set(&wanted, Lifetime::seconds(20)).await.unwrap();
+        addresses.set(&wanted, Lifetime::seconds(500)).await.unwrap();
+        for text in ["10.9.0.100", "fd00::100"] {
+            assert!((450..=500).contains(&lifetime(text)), "{}", lifetime(text));
+        }
+        addresses.set(&wanted, Lifetime::FOREVER).await.unwrap();
+        assert!(line("10.9.0.100").unwrap().contains("valid_lft forever"));
+        assert!(line("fd00::100").unwrap().contains("valid_lft forever"));
+    });
+}
+
+#[test]
+fn an_address_that_nobody_renews_goes_by_itself() {
+    World::run(async |_: &World| {
+        let addresses = Addresses::open().unwrap();
+        addresses.set(&[vip("10.9.0.100", 32), vip("fd00::100", 128)], Lifetime::seconds(1)).await.unwrap();
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if line("10.9.0.100").is_none() && line("fd00::100").is_none() {
+                return;
+            }
+        }
+        panic!("still there after 10 s: {}", shown());
+    });
+}
+
+#[test]
+fn what_is_absent_or_nowhere_is_no_error_to_remove() {
+    World::run(async |_: &World| {
+        let addresses = Addresses::open().unwrap();
+        let nowhere = VirtualAddress::new("nothere0", "10.9.0.100".parse().unwrap(), 24);
+        addresses.remove(&[vip("10.9.0.100", 24), vip("fd00::100", 64), nowhere.clone()]).await.unwrap();
+        let errors = addresses.set(&[nowhere, vip("10.9.0.101", 24)], Lifetime::seconds(9)).await.unwrap_err();
+        assert!(matches!(&errors.0[..], [AddressError::InterfaceGone { .. }]), "{errors}");
+        assert!(line("10.9.0.101").is_some(), "the others are done all the same");
+    });
+}
+
+#[test]
+fn a_removal_takes_the_address_under_every_prefix() {
+    World::run(async |_: &World| {
+        let addresses = Addresses::open().unwrap();
+        ip("addr add 10.9.0.100/32 dev near0");
+        ip("addr add 10.9.0.100/24 dev near0");
+        addresses.remove(&[vip("10.9.0.100", 24)]).await.unwrap();
+        assert!(line("10.9.0.100").is_none(), "{}", shown());
+        ip("addr add fd00::100/64 dev near0 nodad");
+        addresses.remove(&[vip("fd00::100", 128)]).await.unwrap();
+        assert!(line("fd00::100").is_none(), "{}", shown());
+    });
+}
+
+#[test]
+fn what_an_earlier_life_left_is_found_and_removed() {
+    World::run(async |_: &World| {
+        let addresses = Addresses::open().unwrap();
+        ip("addr add 10.9.0.100/32 dev near0");
+        ip("addr add fd00::100/64 dev near0 nodad");
+        let configured = [
+            vip("10.9.0.100", 24),
+            vip("10.9.0.101", 24),
+            vip("fd00::100", 128),
+            VirtualAddress::new("nothere0", "10.1.1.1".parse().unwrap(), 24),
+        ];
+        let stale = addresses.remove_stale(&configured).await.unwrap();
+        assert_eq!(stale, [configured[0].address, configured[2].address]);
+        assert!(line("10.9.0.1/24").is_some() && line("fe80::1").is_some(), "our own stay");
+        assert!(line("10.9.0.100").is_none() && line("fd00::100").is_none(), "{}", shown());
+        assert!(addresses.remove_stale(&configured).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_thousand_addresses_are_one_request() {
+    World::run(async |_: &World| {
+        let addresses = Addresses::open().unwrap();
+        let many: Vec<VirtualAddress> = (0..1000_u32)
+            .map(|n| VirtualAddress::new("near0", IpAddr::from(Ipv4Addr::from(0x0a09_1000 + n)), 32))
+            .collect();
+        addresses.set(&many, Lifetime::seconds(60)).await.unwrap();
+        assert_eq!(shown().matches("10.9.1").count(), 1000);
+        addresses.remove(&many).await.unwrap();
+        assert_eq!(shown().matches("10.9.1").count(), 0);
+    });
+}
+
+#[test]
+fn the_guardian_removes_without_a_runtime_and_within_one() {
+    World::run(async |_: &World| {
+        let list = [
+            ("near0".to_owned(), "10.9.0.100".parse().unwrap(), 24),
+            ("nothere0".to_owned(), "fd00::100".parse().unwrap(), 64),
+        ];
+        ip("addr add 10.9.0.100/24 dev near0");
+        // Within this test's runtime...
+        remove_now(&list).unwrap();
+        assert!(line("10.9.0.100").is_none());
+        remove_now(&list).unwrap();
+        // ...and on a thread that has none.
+        ip("addr add 10.9.0.100/24 dev near0");
+        std::thread::spawn(move || remove_now(&list)).join().unwrap().unwrap();
+        assert!(line("10.9.0.100").is_none());
+    });
+}
+
+#[test]
+fn each_error_says_what_to_do() {
+    let address = "10.9.0.100".parse().unwrap();
+    let says = |errno: Errno| failure("add", address, "eth0", errno.into()).to_string();
+    assert!(says(Errno::EPERM).contains("CAP_NET_ADMIN"));
+    assert!(says(Errno::ENODEV).contains("eth0 does not exist"));
+    assert!(failure("add", address, "eth0", io::ErrorKind::TimedOut.into()).to_string().contains("rtnl"));
+    assert!(says(Errno::EINVAL).contains("label"));
+}

@@ -1,0 +1,151 @@
+//! Pings of reference addresses.
+//!
+//! The one thing that must stay true: the caller is never kept waiting; every request is answered by
+//! exactly one [`Event::Pinged`], at the latest shortly after its timeout.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use keepone_proto::event::Event;
+use keepone_proto::id::ReferenceId;
+use surge_ping::{Client, Config, ICMP, PingIdentifier, PingSequence};
+use tokio::sync::mpsc;
+
+/// How many pings may be waiting for the task; more are counted as unanswered at once.
+const QUEUE: usize = 256;
+/// What a ping carries, in octets: as much as ping(8) sends.
+const PAYLOAD: [u8; 56] = [0; 56];
+/// surge-ping measures the timeout; this much later the task gives up on surge-ping itself.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// Why no pings can be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open a ping socket for {family}; run with CAP_NET_RAW, or set net.ipv4.ping_group_range")]
+pub struct PingError {
+    family: &'static str,
+    #[source]
+    source: io::Error,
+}
+
+/// Sends pings and hears their answers: one socket for each family, made with the first ping that
+/// needs it.
+pub struct Pinger {
+    interface: Option<String>,
+    clients: BTreeMap<bool, Client>,
+    sequence: AtomicU16,
+}
+
+impl Pinger {
+    /// Pings leave by `interface`, or as the routes say.
+    pub fn new(interface: Option<String>) -> Self {
+        Pinger { interface, clients: BTreeMap::new(), sequence: AtomicU16::new(0) }
+    }
+
+    /// Makes one ping: ready to be awaited, or spawned. It ends with the round trip, or with `None`
+    /// after `timeout`.
+    ///
+    /// # Errors
+    /// There is no socket to send it from; the next ping tries again.
+    pub fn ping(
+        &mut self,
+        target: IpAddr,
+        timeout: Duration,
+    ) -> Result<impl Future<Output = Option<Duration>> + Send + 'static, PingError> {
+        let client = self.client(target)?;
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        Ok(async move {
+            let answered = async {
+                // Datagram sockets get their identifier from the kernel; this one is for raw sockets.
+                let identifier = PingIdentifier(u16::try_from(std::process::id() & 0xffff).unwrap_or(0));
+                let mut pinger = client.pinger(target, identifier).await;
+                pinger.timeout(timeout);
+                pinger.ping(PingSequence(sequence), &PAYLOAD).await
+            };
+            match tokio::time::timeout(timeout.saturating_add(MARGIN), answered).await {
+                Ok(Ok((_packet, rtt))) => Some(rtt),
+                Ok(Err(error)) => {
+                    tracing::debug!(%target, %error, "no answer to a ping");
+                    None
+                }
+                Err(_elapsed) => None,
+            }
+        })
+    }
+
+    fn client(&mut self, target: IpAddr) -> Result<Client, PingError> {
+        if let Some(client) = self.clients.get(&target.is_ipv6()) {
+            return Ok(client.clone());
+        }
+        let (family, kind) = if target.is_ipv6() { ("IPv6", ICMP::V6) } else { ("IPv4", ICMP::V4) };
+        let mut config = Config::builder().kind(kind);
+        if let Some(interface) = &self.interface {
+            config = config.interface(interface);
+        }
+        let client = Client::new(&config.build()).map_err(|source| PingError { family, source })?;
+        self.clients.insert(target.is_ipv6(), client.clone());
+        Ok(client)
+    }
+}
+
+/// The task's end in the driver's hand.
+#[derive(Debug, Clone)]
+pub struct References {
+    requests: mpsc::Sender<ReferenceId>,
+    events: mpsc::Sender<Event>,
+}
+
+impl References {
+    /// Starts the task. `targets` in the order of their [`ReferenceId`]s.
+    pub fn spawn(
+        targets: Vec<IpAddr>,
+        timeout: Duration,
+        interface: Option<String>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(run(Pinger::new(interface), targets, timeout, queue, events.clone()));
+        References { requests, events }
+    }
+
+    /// Asks for one ping. Never waits.
+    pub fn ping(&self, reference: ReferenceId) {
+        if self.requests.try_send(reference).is_err() {
+            // The task hangs or is gone: that is no answer either.
+            let _ = self.events.try_send(Event::Pinged { reference, rtt: None });
+        }
+    }
+}
+
+async fn run(
+    mut pinger: Pinger,
+    targets: Vec<IpAddr>,
+    timeout: Duration,
+    mut queue: mpsc::Receiver<ReferenceId>,
+    events: mpsc::Sender<Event>,
+) {
+    while let Some(reference) = queue.recv().await {
+        let ping = targets.get(usize::from(reference.0)).map(|target| pinger.ping(*target, timeout));
+        match ping {
+            Some(Ok(ping)) => {
+                let events = events.clone();
+                tokio::spawn(async move {
+                    let rtt = ping.await;
+                    let _ = events.send(Event::Pinged { reference, rtt }).await;
+                });
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, cause = %error.source, "a reference cannot be pinged");
+                let _ = events.send(Event::Pinged { reference, rtt: None }).await;
+            }
+            None => {
+                let _ = events.send(Event::Pinged { reference, rtt: None }).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! The worker: the process that does everything; its parent, the guardian, only watches it.
+//!
+//! Order of a start (R12): the gate stands shut before anything else is opened; the core's first deed is to
+//! take stale addresses out.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keepone_arbiter::quic::{BindError, Identity, Roster, TransportSettings};
+use keepone_arbiter::witness::client::{ClientSettings, WitnessClient};
+use keepone_arbiter::witness::state::{Store, Writer};
+use keepone_config::Config;
+use keepone_config::model::{Cluster, GateMeans};
+use keepone_proto::event::Event;
+use keepone_proto::id::Incarnation;
+use keepone_proto::lease::record::Record as VoterRecord;
+use keepone_proto::node::{Node, Restored};
+use keepone_proto::settings::Authority;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::assemble::Plan;
+use crate::driver::{Driver, Shells, Sources};
+use crate::exit::{ExitCode, Failure};
+use crate::gate::{Gate, GateConfig, GateError, Means};
+use crate::heartbeat::{HeartbeatConfig, Heartbeats, LinkConfig, StartError};
+use crate::kernel::Kernel;
+use crate::net::Interfaces;
+use crate::net::neighbor::Neighbors;
+use crate::net::vrrp::VrrpSockets;
+use crate::notify::Notifier;
+use crate::record::Record;
+use crate::references::References;
+use crate::{clock, realtime};
+
+/// Events that may wait for the loop, beats apart.
+const QUEUE: usize = 4096;
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// What the operator, or a new start, has to mend.
+pub fn run(config: &Config, pulse: Option<File>) -> Result<(), Failure> {
+    let plan = Plan::new(config);
+    check_interfaces(&plan)?;
+    let incarnation = incarnation()?;
+    let (gate, gate_fault) = make_gate(&plan, incarnation)?;
+    let keys = config.cluster.as_ref().map(load_keys).transpose()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no runtime: {error}")))?;
+    let start = Start { config, plan, incarnation, gate, gate_fault, keys, pulse };
+    runtime.block_on(async {
+        let (driver, sources) = start.assemble()?;
+        realtime::ask();
+        let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
+        if let Some(heartbeats) = shells.heartbeats.take() {
+            heartbeats.stop().await;
+        }
+        if let Some(gate) = shells.gate.take() {
+            gate.take_down();
+        }
+        Ok(())
+    })
+}
+
+struct Start<'a> {
+    config: &'a Config,
+    plan: Plan,
+    incarnation: Incarnation,
+    gate: Option<Gate>,
+    gate_fault: String,
+    keys: Option<(Identity, Arc<Roster>)>,
+    pulse: Option<File>,
+}
+
+impl Start<'_> {
+    fn assemble(self) -> Result<(Driver, Sources), Failure> {
+        let plan = self.plan;
+        let (events, received) = mpsc::channel(QUEUE);
+        stop_on_signals(&events)?;
+        let heartbeats = self.keys.as_ref().map(|keys| start_heartbeats(&plan, keys)).transpose()?;
+        let (heartbeats, beats) = heartbeats.unzip();
+        let witnesses = start_witnesses(&plan, self.keys.as_ref(), &events);
+        let (record, voter_disk) = self
+            .config
+            .cluster
+            .as_ref()
+            .map_or(Ok((None, None)), |cluster| open_voter(self.config, cluster, &events))?;
+        let interfaces = Interfaces::new(&plan.settings.interfaces);
+        let names = plan.settings.interfaces.iter().map(|interface| interface.name.clone()).collect();
+        let kernel = Kernel::start(plan.addresses.clone(), names);
+        let kernel =
+            kernel.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no netlink thread: {error}")))?;
+        let held = self.gate.as_ref().map(|gate| gate.leftovers().to_vec()).unwrap_or_default();
+        for (domain, epoch) in &held {
+            tracing::info!(domain = plan.domain_name(*domain), %epoch, "a former run held it; it is released");
+        }
+        let event_log = Record::open(&plan.run_dir, &plan.node_name);
+        let event_log =
+            event_log.inspect_err(|error| tracing::error!(%error, "no event log in the run directory")).ok();
+        let node = Node::new(plan.settings.clone(), self.incarnation, Restored { record, held }, clock::now());
+        let references = &plan.settings.references;
+        let shells = Shells {
+            virtual_addresses: plan.virtual_addresses(),
+            vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),
+            neighbors: Neighbors::new(plan.watched(), interfaces.clone(), events.clone()),
+            references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
+            notifier: Notifier::start(&plan.domain_names),
+            interfaces,
+            gate: self.gate,
+            gate_fault: self.gate_fault,
+            test_again: false,
+            kernel,
+            heartbeats,
+            witnesses,
+            voter_disk,
+            record: event_log,
+            events,
+            lifetime_s: 1,
+            pulse: self.pulse,
+            pulsed_at: clock::now(),
+            plan,
+        };
+        Ok((Driver::new(node, shells), Sources { heartbeats: beats, events: received }))
+    }
+}
+
+fn check_interfaces(plan: &Plan) -> Result<(), Failure> {
+    let missing = plan.settings.interfaces.iter().map(|interface| interface.name.as_str());
+    let missing: Vec<&str> = missing.filter(|name| nix::net::if_::if_nametoindex(*name).is_err()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let words = format!(
+        "interface {} does not exist: create it, or correct the configuration (`ip link` lists what there is)",
+        missing.join(", ")
+    );
+    Err(Failure::say(ExitCode::NoInterface, words))
+}
+
+fn incarnation() -> Result<Incarnation, Failure> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failure::say(ExitCode::Unexpected, format!("no random number for the incarnation: {error}"))
+    })?;
+    Ok(Incarnation(u64::from_ne_bytes(bytes)))
+}
+
+/// The gate as configured. With `auto`, a kernel that can't make one is no failure: the node then says so
+/// and, under an authority, does not claim (R14).
+fn make_gate(plan: &Plan, incarnation: Incarnation) -> Result<(Option<Gate>, String), Failure> {
+    let config = |means| GateConfig {
+        bpf_dir: plan.bpf_dir.clone(),
+        domains: plan.gate_domains.clone(),
+        exempt: std::collections::BTreeSet::new(),
+        incarnation,
+        means,
+    };
+    let opened = match plan.gate {
+        GateMeans::Auto | GateMeans::Bpf => Gate::open_new(&config(Means::Bpf)),
+        GateMeans::Lifetime => Gate::open_new(&config(Means::Lifetime)),
+    };
+    let gate = match (opened, plan.gate) {
+        (Ok(gate), _) => gate,
+        (Err(error), GateMeans::Auto) if !is_rights(&error) => {
+            tracing::error!(error = %crate::exit::chain(&error), "no gate in the kernel; only address lifetimes remain");
+            match Gate::open_new(&config(Means::Lifetime)) {
+                Ok(gate) => gate,
+                Err(error) => return Ok((None, crate::exit::chain(&error))),
+            }
+        }
+        (Err(error), GateMeans::Auto | GateMeans::Bpf | GateMeans::Lifetime) => {
+            let code = if is_rights(&error) { ExitCode::NotPermitted } else { ExitCode::NoGate };
+            return Err(Failure::new(code, &error));
+        }
+    };
+    for warning in gate.warnings() {
+        tracing::warn!("{warning}");
+    }
+    Ok((Some(gate), String::new()))
+}
+
+fn is_rights(error: &GateError) -> bool {
+    matches!(error, GateError::Bpf(keepone_bpf::BpfError::NotPermitted { .. }))
+}
+
+fn load_keys(cluster: &Cluster) -> Result<(Identity, Arc<Roster>), Failure> {
+    let identity = Identity::load(&cluster.key_file).map_err(|error| Failure::new(ExitCode::Key, &error))?;
+    if let Some(me) = cluster.me() {
+        if me.public_key.0 != identity.public_key().0 {
+            let words = format!(
+                "key file {} holds the key {}, but member {} is configured with {}: peers would refuse this node; \
+                 correct public_key, or use the member's own key file",
+                cluster.key_file.display(),
+                identity.public_key(),
+                me.name,
+                me.public_key
+            );
+            return Err(Failure::say(ExitCode::Key, words));
+        }
+    }
+    let others = cluster.members.iter().filter(|member| member.id != cluster.node);
+    let roster = others.map(|member| (keepone_arbiter::quic::PublicKey(member.public_key.0), member.id));
+    Ok((identity, Arc::new(Roster::new(roster))))
+}
+
+fn start_heartbeats(
+    plan: &Plan,
+    (identity, roster): &(Identity, Arc<Roster>),
+) -> Result<(Heartbeats, mpsc::Receiver<Event>), Failure> {
+    let links = plan.links.iter().map(|link| LinkConfig {
+        id: link.id,
+        name: link.name.clone(),
+        interface: Some(link.interface.clone()),
+        local: link.local,
+        peers: link.peers.clone(),
+    });
+    let config = HeartbeatConfig {
+        identity: identity.clone(),
+        roster: roster.clone(),
+        links: links.collect(),
+        transport: TransportSettings::default(),
+    };
+    Heartbeats::start(&config).map_err(|error| {
+        let code = match &error {
+            StartError::Bind { source: BindError::AddressInUse { .. }, .. } => ExitCode::InUse,
+            StartError::Bind { source: BindError::NotPermitted { .. }, .. } => ExitCode::NotPermitted,
+            StartError::Bind { source: BindError::Tls(_), .. } => ExitCode::Key,
+            StartError::Bind { .. } | StartError::Twice(_) => ExitCode::Unexpected,
+        };
+        Failure::new(code, &error)
+    })
+}
+
+fn start_witnesses(plan: &Plan, keys: Option<&(Identity, Arc<Roster>)>, events: &mpsc::Sender<Event>) -> WitnessClient {
+    let (identity, roster, witnesses) = match keys {
+        Some((identity, roster)) => (identity.clone(), roster.clone(), plan.witnesses.clone()),
+        // Nobody to talk to; the key is never used.
+        None => match Identity::generate() {
+            Ok(identity) => (identity, Arc::new(Roster::new([])), Vec::new()),
+            Err(_) => unreachable!("the incarnation had its random number"),
+        },
+    };
+    let settings = ClientSettings {
+        identity,
+        roster,
+        witnesses,
+        source: None,
+        interface: None,
+        transport: TransportSettings::default(),
+    };
+    let events = events.clone();
+    WitnessClient::start(&settings, move |event| {
+        // A full queue loses an answer as a network would.
+        let _ = events.try_send(event);
+    })
+}
+
+/// The node's own voter, if it votes: its record of a former life, and the thread that writes it (V6).
+fn open_voter(
+    config: &Config,
+    cluster: &Cluster,
+    events: &mpsc::Sender<Event>,
+) -> Result<(Option<VoterRecord>, Option<Writer>), Failure> {
+    let votes = matches!(&config.authority, Authority::Quorum(quorum) if quorum.voters.contains(&cluster.node));
+    if !votes {
+        return Ok((None, None));
+    }
+    let store =
+        Store::open(&cluster.state_dir, &cluster.name).map_err(|error| Failure::new(ExitCode::Directory, &error))?;
+    let record = store.load().unwrap_or_else(|error| {
+        // A wait of L_max and nothing else (V7).
+        tracing::error!(error = %crate::exit::chain(&error), "the voter starts without its record");
+        None
+    });
+    let events = events.clone();
+    let writer = Writer::spawn(store, move |ticket, outcome| {
+        let error = outcome.err().map(|error| crate::exit::chain(&error));
+        if let Some(error) = &error {
+            tracing::error!(error, "the voter's record was not written: it grants nothing new");
+        }
+        let _ = events.blocking_send(Event::Persisted { ticket, error });
+    });
+    let writer =
+        writer.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the voter: {error}")))?;
+    Ok((record, Some(writer)))
+}
+
+/// SIGTERM and SIGINT hand over; the guardian's death is told as SIGTERM, too.
+fn stop_on_signals(events: &mpsc::Sender<Event>) -> Result<(), Failure> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
+        .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals =
+            signal(kind).map_err(|error| Failure::say(ExitCode::Unexpected, format!("no signal handler: {error}")))?;
+        let events = events.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                tracing::info!("asked to stop: everything is given up in good order");
+                // Even a full queue must not lose this.
+                while events.try_send(Event::Stop).is_err() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! The connections that a member receives on: accepted from peers whose keys are pinned.
+//!
+//! What must stay true: strangers cost a handshake each and nothing more; they are counted, and named in
+//! the log at a rate that they do not decide.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quinn::VarInt;
+use quinn::crypto::rustls::HandshakeData;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::ratelimit::RateLimit;
+use super::roster::Peer;
+use super::transport::Endpoint;
+use super::{Sink, receive};
+
+/// A handshake takes one round trip and a lost packet or two.
+const HANDSHAKE: Duration = Duration::from_secs(2);
+/// Accepted connections kept of one peer: the newest, and those it may still be leaving.
+const PER_PEER: usize = 4;
+/// One log line on strangers each.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Called with each accepted peer and the instance name of its endpoint.
+pub type OnAccept = Arc<dyn Fn(Peer, &str) + Send + Sync>;
+
+/// Accepts on an endpoint.
+pub struct Listener {
+    endpoint: Endpoint,
+    sink: Sink,
+    on_accept: OnAccept,
+    kept: Mutex<BTreeMap<Peer, VecDeque<quinn::Connection>>>,
+    log: Mutex<RateLimit>,
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Listener {
+    /// On this endpoint; datagrams go to the sink.
+    pub fn new(endpoint: Endpoint, sink: Sink, on_accept: OnAccept) -> Self {
+        Listener { endpoint, sink, on_accept, kept: Mutex::default(), log: Mutex::new(RateLimit::new(LOG_EVERY)) }
+    }
+
+    /// Accepts until the endpoint is closed or its driver is lost. Dropped, it leaves all connections.
+    pub async fn run(self) {
+        let listener = Arc::new(self);
+        let mut tasks = JoinSet::new();
+        while let Some(incoming) = listener.endpoint.accept().await {
+            while tasks.try_join_next().is_some() {}
+            let listener = listener.clone();
+            tasks.spawn(async move { listener.serve(incoming).await });
+        }
+    }
+
+    async fn serve(&self, incoming: quinn::Incoming) {
+        let remote = incoming.remote_address();
+        let connection = match timeout(HANDSHAKE, async { incoming.accept()?.await }).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return self.refused(remote, &error.to_string()),
+            Err(_) => return self.refused(remote, "the handshake did not end in time"),
+        };
+        let Some(peer) = self.endpoint.roster().peer(&connection) else {
+            connection.close(VarInt::from_u32(1), b"stranger");
+            return self.refused(remote, "its key can't be read");
+        };
+        self.keep(peer, connection.clone());
+        let hello = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+        let instance = hello.and_then(|data| data.server_name).unwrap_or_default();
+        (self.on_accept)(peer, &instance);
+        let why = receive(&connection, peer, &self.sink).await;
+        tracing::debug!("connection from member {} at {remote} ended: {why}", peer.node);
+        self.forget(peer, &connection);
+    }
+
+    fn keep(&self, peer: Peer, connection: quinn::Connection) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_peer = kept.entry(peer).or_default();
+        of_peer.push_back(connection);
+        if of_peer.len() > PER_PEER
+            && let Some(oldest) = of_peer.pop_front()
+        {
+            oldest.close(VarInt::from_u32(0), b"replaced by newer connections");
+        }
+    }
+
+    fn forget(&self, peer: Peer, connection: &quinn::Connection) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_peer) = kept.get_mut(&peer) {
+            of_peer.retain(|other| other.stable_id() != connection.stable_id());
+        }
+    }
+
+    fn refused(&self, remote: SocketAddr, why: &str) {
+        let admitted = self.log.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+        if let Some(more) = admitted {
+            tracing::warn!(
+                "refused a connection from {remote}: {why} ({more} more like this; {} with unknown keys in all)",
+                self.endpoint.roster().strangers()
+            );
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The witness's configuration: TOML, read once at start.
+//!
+//! What must stay true: the digest made here is the one that the agents make from the same numbers
+//! (V9), or the witness refuses them all and says why.
+//!
+//! ```toml
+//! name = "w"                    # of this witness among the members
+//! id = 3
+//! key_file = "w.key"            # PKCS#8 PEM, Ed25519, as `keepone keys` makes it
+//! listen = "10.9.0.3:7947"
+//! state_dir = "/var/lib/keepone-witness"
+//!
+//! [[cluster]]
+//! name = "demo"
+//! voters = ["n1", "n2", "w"]    # default: all members and this witness
+//! lease = "500ms"               # also: lease_max, rate_error, transmit, gate, hidden_freeze, round_trip
+//!
+//! [[cluster.member]]
+//! name = "n1"
+//! id = 1
+//! public_key = "..."
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keepone_proto::id::{ClusterId, ConfigDigest, NodeId, hash_name};
+use keepone_proto::lease::config_digest;
+use keepone_proto::lease::timing::LeaseTiming;
+use keepone_proto::settings::QuorumSettings;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::quic::PublicKey;
+use crate::witness::state::is_file_name;
+
+/// A witness as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessConfig {
+    /// Its name among the members.
+    pub name: String,
+    /// Its id.
+    pub id: NodeId,
+    /// Its key.
+    pub key_file: PathBuf,
+    /// Where it is reached.
+    pub listen: SocketAddr,
+    /// Where its records are.
+    pub state_dir: PathBuf,
+    /// The clusters that it votes in, at least one.
+    pub clusters: Vec<ClusterConfig>,
+}
+
+/// One cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// Its name.
+    pub name: String,
+    /// Hash of the name.
+    pub id: ClusterId,
+    /// All members but this witness.
+    pub members: Vec<Member>,
+    /// The key that the configuration gives this witness, if it gives one.
+    pub own_key: Option<PublicKey>,
+    /// Voters and lease.
+    pub quorum: QuorumSettings,
+    /// What all voters must agree on (V9).
+    pub digest: ConfigDigest,
+}
+
+impl ClusterConfig {
+    /// Who may hold: every member that is no witness.
+    pub fn candidates(&self) -> BTreeSet<NodeId> {
+        self.members.iter().filter(|member| !member.witness).map(|member| member.id).collect()
+    }
+}
+
+/// A member of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: NodeId,
+    /// Its key.
+    pub public_key: PublicKey,
+    /// Whether it only votes.
+    pub witness: bool,
+}
+
+/// One thing wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// The file.
+    pub file: PathBuf,
+    /// Line and column, from 1; 0 where the file as a whole is meant.
+    pub at: (usize, usize),
+    /// What was found, what was wanted, what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at {
+            (0, _) => write!(f, "{}: {}", self.file.display(), self.message),
+            (line, column) => write!(f, "{}:{line}:{column}: {}", self.file.display(), self.message),
+        }
+    }
+}
+
+/// Everything that is wrong with a configuration, one a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError(pub Vec<Complaint>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    name: Spanned<String>,
+    id: Spanned<u16>,
+    key_file: PathBuf,
+    listen: Spanned<String>,
+    state_dir: PathBuf,
+    #[serde(default)]
+    cluster: Vec<RawCluster>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCluster {
+    name: Spanned<String>,
+    voters: Option<Vec<Spanned<String>>>,
+    lease: Option<Spanned<RawDuration>>,
+    lease_max: Option<Spanned<RawDuration>>,
+    rate_error: Option<Spanned<f64>>,
+    transmit: Option<Spanned<RawDuration>>,
+    gate: Option<Spanned<RawDuration>>,
+    hidden_freeze: Option<Spanned<RawDuration>>,
+    round_trip: Option<Spanned<RawDuration>>,
+    #[serde(default)]
+    member: Vec<RawMember>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMember {
+    name: Spanned<String>,
+    id: Spanned<u16>,
+    public_key: Spanned<String>,
+    witness: Option<RawWitness>,
+}
+
+/// `true`, or the address as in the agents' configuration, so that the same table can be used.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawWitness {
+    Flag(bool),
+    Address(#[allow(dead_code, reason = "the agents' business; only that it is there counts")] String),
+}
+
+/// `"500ms"`, `"1s"`, `"1m"`, or a number of seconds.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawDuration {
+    Seconds(f64),
+    Text(String),
+}
+
+impl RawDuration {
+    fn get(&self) -> Option<Duration> {
+        match self {
+            RawDuration::Seconds(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
+            RawDuration::Text(text) => {
+                let text = text.trim();
+                let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+                let (number, unit) = text.split_at_checked(end)?;
+                // In whole nanoseconds where that is possible: the digest compares to the nanosecond.
+                let scale = match unit.trim() {
+                    "us" => 1_000,
+                    "ms" => 1_000_000,
+                    "s" | "" => 1_000_000_000,
+                    "m" | "min" => 60_000_000_000_u64,
+                    _ => return None,
+                };
+                match number.parse::<u64>() {
+                    Ok(whole) => whole.checked_mul(scale).map(Duration::from_nanos),
+                    Err(_) => {
+                        let seconds = number.parse::<f64>().ok()? * Duration::from_nanos(scale).as_secs_f64();
+                        Duration::try_from_secs_f64(seconds).ok()
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads and checks a file. All that is wrong is reported at once; what does not parse alone.
+pub fn load(path: &Path) -> Result<WitnessConfig, ConfigError> {
+    let whole = |message| ConfigError(vec![Complaint { file: path.into(), at: (0, 0), message }]);
+    let text = std::fs::read_to_string(path).map_err(|e| whole(format!("can't read the configuration: {e}")))?;
+    parse(path, &text)
+}
+
+/// Like [`load`], from text; relative paths are relative to the file's directory.
+pub fn parse(path: &Path, text: &str) -> Result<WitnessConfig, ConfigError> {
+    let mut check = Check { file: path, text, complaints: Vec::new() };
+    let raw = match toml::from_str::<Raw>(text) {
+        Ok(raw) => raw,
+        Err(error) => {
+            check.complain(error.span().unwrap_or(0..0), error.message().to_owned());
+            return Err(ConfigError(check.complaints));
+        }
+    };
+    let config = check.config(&raw);
+    match config {
+        Some(config) if check.complaints.is_empty() => Ok(config),
+        _ => Err(ConfigError(check.complaints)),
+    }
+}
+
+struct Check<'a> {
+    file: &'a Path,
+    text: &'a str,
+    complaints: Vec<Complaint>,
+}
+
+impl Check<'_> {
+    fn complain(&mut self, span: Range<usize>, message: String) {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
+        self.complaints.push(Complaint { file: self.file.into(), at: (line, column), message });
+    }
+
+    fn path(&self, path: &Path) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    fn config(&mut self, raw: &Raw) -> Option<WitnessConfig> {
+        let name = self.name(&raw.name);
+        let id = self.node_id(&raw.id);
+        let listen = raw.listen.as_ref().parse::<SocketAddr>().ok();
+        if listen.is_none() {
+            let found = raw.listen.as_ref();
+            self.complain(raw.listen.span(), format!("listen = {found:?}: write IP:PORT, such as \"10.9.0.3:7947\""));
+        }
+        if raw.cluster.is_empty() {
+            self.complain(0..0, "no [[cluster]]: a witness votes in at least one".into());
+        }
+        let (name, id) = (name?, id?);
+        let mut clusters: Vec<ClusterConfig> = Vec::new();
+        for raw in &raw.cluster {
+            let Some(cluster) = self.cluster(raw, &name, id) else { continue };
+            if clusters.iter().any(|other| other.id == cluster.id) {
+                self.complain(raw.name.span(), format!("cluster {:?} is there twice: merge the two", cluster.name));
+            }
+            clusters.push(cluster);
+        }
+        let (key_file, state_dir) = (self.path(&raw.key_file), self.path(&raw.state_dir));
+        Some(WitnessConfig { name, id, key_file, listen: listen?, state_dir, clusters })
+    }
+
+    fn cluster(&mut self, raw: &RawCluster, own_name: &str, own_id: NodeId) -> Option<ClusterConfig> {
+        let name = self.name(&raw.name)?;
+        let (members, own_key) = self.members(raw, own_name, own_id);
+        let timing = self.timing(raw);
+        let mut ids: BTreeMap<&str, NodeId> = members.iter().map(|m| (m.name.as_str(), m.id)).collect();
+        ids.insert(own_name, own_id);
+        let mut voters = BTreeSet::new();
+        match &raw.voters {
+            None => voters.extend(ids.values()),
+            Some(names) => {
+                for voter in names {
+                    match ids.get(voter.as_ref().as_str()) {
+                        Some(id) if voters.insert(*id) => {}
+                        Some(_) => self.complain(voter.span(), format!("voter {:?} is there twice", voter.as_ref())),
+                        None => {
+                            let known: Vec<_> = ids.keys().copied().collect();
+                            let message =
+                                format!("voter {:?} is no member: one of {known:?} is wanted", voter.as_ref());
+                            self.complain(voter.span(), message);
+                        }
+                    }
+                }
+            }
+        }
+        if !voters.contains(&own_id) {
+            let message = format!("this witness, {own_name:?}, is not among the voters of cluster {name:?}: add it");
+            self.complain(raw.name.span(), message);
+        }
+        if members.iter().all(|member| member.witness) {
+            self.complain(
+                raw.name.span(),
+                format!("cluster {name:?} has no member that may hold: add [[cluster.member]]"),
+            );
+        }
+        let quorum = QuorumSettings { voters: voters.into_iter().collect(), timing: timing? };
+        let id = ClusterId(hash_name(&name));
+        let digest = config_digest(id, &quorum);
+        Some(ClusterConfig { name, id, members, own_key, quorum, digest })
+    }
+
+    fn members(&mut self, raw: &RawCluster, own_name: &str, own_id: NodeId) -> (Vec<Member>, Option<PublicKey>) {
+        let mut members: Vec<Member> = Vec::new();
+        let mut own_key = None;
+        for raw in &raw.member {
+            let key = raw.public_key.as_ref().parse::<PublicKey>();
+            if let Err(error) = &key {
+                self.complain(raw.public_key.span(), error.to_string());
+            }
+            let (Some(name), Some(id), Ok(public_key)) = (self.name(&raw.name), self.node_id(&raw.id), key) else {
+                continue;
+            };
+            if name == own_name || id == own_id {
+                if name != own_name || id != own_id {
+                    let message = format!(
+                        "member {name:?} with id {id} and this witness ({own_name:?}, id {own_id}) share one of the two: make both differ, or both agree"
+                    );
+                    self.complain(raw.id.span(), message);
+                }
+                own_key = Some(public_key);
+                continue;
+            }
+            let twin = members.iter().find(|m| m.name == name || m.id == id || m.public_key == public_key);
+            if let Some(twin) = twin {
+                let message =
+                    format!("member {name:?} has a name, id or key that member {:?} has: each is its own", twin.name);
+                self.complain(raw.name.span(), message);
+                continue;
+            }
+            let witness = match raw.witness {
+                None => false,
+                Some(RawWitness::Flag(flag)) => flag,
+                Some(RawWitness::Address(_)) => true,
+            };
+            members.push(Member { name, id, public_key, witness });
+        }
+        (members, own_key)
+    }
+
+    fn timing(&mut self, raw: &RawCluster) -> Option<LeaseTiming> {
+        let lease = self.duration(raw.lease.as_ref(), Duration::from_secs(1));
+        let defaults = LeaseTiming::for_lease(lease);
+        let rate_error_ppm = match raw.rate_error.as_ref().map(|rate| (*rate.as_ref(), rate.span())) {
+            None => defaults.rate_error_ppm,
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 200 000")]
+            Some((rate, _)) if (0.0..=0.2).contains(&rate) => (rate * 1e6).round() as u32,
+            Some((rate, span)) => {
+                self.complain(
+                    span,
+                    format!("rate_error = {rate}: a fraction from 0 to 0.2 is wanted, 0.01 by default"),
+                );
+                return None;
+            }
+        };
+        let timing = LeaseTiming {
+            lease,
+            lease_max: self.duration(raw.lease_max.as_ref(), defaults.lease_max),
+            rate_error_ppm,
+            transmit: self.duration(raw.transmit.as_ref(), defaults.transmit),
+            gate: self.duration(raw.gate.as_ref(), defaults.gate),
+            hidden_freeze: self.duration(raw.hidden_freeze.as_ref(), defaults.hidden_freeze),
+            round_trip: self.duration(raw.round_trip.as_ref(), defaults.round_trip),
+        };
+        if let Err(error) = timing.check() {
+            let span = raw.lease.as_ref().map_or_else(|| raw.name.span(), Spanned::span);
+            self.complain(span, error.to_string());
+        }
+        Some(timing)
+    }
+
+    fn duration(&mut self, raw: Option<&Spanned<RawDuration>>, default: Duration) -> Duration {
+        let Some(raw) = raw else { return default };
+        raw.as_ref().get().unwrap_or_else(|| {
+            self.complain(raw.span(), "no duration: write \"500ms\", \"1s\", \"1m\" or a number of seconds".into());
+            default
+        })
+    }
+
+    fn name(&mut self, raw: &Spanned<String>) -> Option<String> {
+        if is_file_name(raw.as_ref()) {
+            return Some(raw.as_ref().clone());
+        }
+        let message = format!("name {:?}: 1 to 100 letters, digits, '-', '_' and '.' are wanted", raw.as_ref());
+        self.complain(raw.span(), message);
+        None
+    }
+
+    fn node_id(&mut self, raw: &Spanned<u16>) -> Option<NodeId> {
+        let id = NodeId::new(*raw.as_ref());
+        if id.is_none() {
+            self.complain(raw.span(), "id 0: ids are 1 to 65535".into());
+        }
+        id
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

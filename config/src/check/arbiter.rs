@@ -1,0 +1,186 @@
+//! The authority: voters, the lease's lengths, the gate under it.
+
+use std::collections::BTreeSet;
+
+use keepone_proto::id::NodeId;
+use keepone_proto::lease::timing::{LeaseTiming, Millis};
+use keepone_proto::settings::{Authority, HeartbeatSettings, QuorumSettings};
+
+use crate::diagnostic::Severity;
+use crate::model::GateMeans;
+use crate::raw::{ArbiterType, RawArbiter};
+use crate::source::{At, Place};
+
+use super::{Check, Names, or};
+
+impl Check<'_> {
+    pub(super) fn arbiter(&mut self, names: &Names, heartbeat: &HeartbeatSettings) -> Option<Authority> {
+        let raw = self.raw;
+        let Some(arbiter) = &raw.arbiter else {
+            self.unarbitrated();
+            return Some(Authority::None);
+        };
+        let Some(kind) = &arbiter.kind else {
+            if !arbiter.written.has("type") {
+                let help = "write `type quorum`, or `type none` for none";
+                self.report.error(&arbiter.place, "`arbiter` has no type", help);
+            }
+            return None;
+        };
+        match kind.value {
+            ArbiterType::None => {
+                self.unarbitrated();
+                Some(Authority::None)
+            }
+            ArbiterType::Etcd => {
+                let help =
+                    "use `type quorum` with three voters until then: without an arbiter the VIP could have two holders";
+                self.report.error(&kind.place, "`type etcd` is known, but it does nothing yet", help);
+                None
+            }
+            ArbiterType::Quorum => self.quorum(arbiter, &kind.place, names, heartbeat).map(Authority::Quorum),
+        }
+    }
+
+    /// A plain VRRP router never had one; a cluster could.
+    fn unarbitrated(&mut self) {
+        if let Some(cluster) = &self.raw.cluster {
+            let message = format!("cluster `{}` has no arbiter", cluster.value);
+            let help = "add `arbiter { type quorum }` with 3 voters: without one, two holders are possible while all \
+                        paths between the nodes are cut";
+            self.report.push(Severity::Note, &cluster.place, message, String::from(help));
+        }
+    }
+
+    fn quorum(
+        &mut self,
+        arbiter: &RawArbiter,
+        place: &Place,
+        names: &Names,
+        heartbeat: &HeartbeatSettings,
+    ) -> Option<QuorumSettings> {
+        if self.raw.cluster.is_none() {
+            if !self.raw.written.has("cluster") {
+                let help = "add `cluster NAME { ... }` with its members, or write `type none`";
+                self.report.error(place, "`type quorum` without a cluster: nobody could vote", help);
+            }
+            return None;
+        }
+        let voters = self.voters(arbiter, place, names);
+        let timing = self.timing(arbiter, place, heartbeat);
+        self.heartbeats_and_gate(arbiter, place);
+        Some(QuorumSettings { voters: voters?, timing })
+    }
+
+    /// The voter set in ascending order; by default all members.
+    fn voters(&mut self, arbiter: &RawArbiter, place: &Place, names: &Names) -> Option<Vec<NodeId>> {
+        let mut voters = BTreeSet::new();
+        let mut complete = true;
+        if arbiter.voters.is_empty() {
+            complete = names.values().all(Option::is_some);
+            voters.extend(names.values().flatten());
+        }
+        for name in &arbiter.voters {
+            match self.member(names, name) {
+                Some(id) if !voters.insert(id) => {
+                    let message = format!("`{}` is a voter twice", name.value);
+                    self.report.error(&name.place, message, "name each voter once");
+                }
+                Some(_) => {}
+                None => complete = false,
+            }
+        }
+        if !complete {
+            return None;
+        }
+        let place = arbiter.voters.first().map_or(place, |voter| &voter.place);
+        let voters: Vec<NodeId> = voters.into_iter().collect();
+        self.enough_voters(place, &voters);
+        Some(voters)
+    }
+
+    fn enough_voters(&mut self, place: &Place, voters: &[NodeId]) {
+        let count = voters.len();
+        let majority = count / 2 + 1;
+        if count.saturating_sub(majority) >= 1 {
+            return;
+        }
+        let witness = |id: &NodeId| {
+            let member = self.raw.members.iter().find(|m| m.id.as_ref().is_some_and(|at| at.value == *id));
+            member.is_some_and(|member| member.witness.is_some())
+        };
+        if count == 1 && voters.iter().all(witness) {
+            let help = "use two nodes and one witness, or three witnesses, to outlive one voter";
+            let message = "a single witness is the only voter: while it is down nobody can take over or go on";
+            return self.report.warning(place, message, help);
+        }
+        let plural = if count == 1 { "voter" } else { "voters" };
+        let message = format!(
+            "{count} {plural}: a majority is {majority}, so after one failure there is none, and no failover would be possible"
+        );
+        let help = "have at least 3 voters: add a witness as a member and voter, or a third node";
+        self.report.error(place, message, help);
+    }
+
+    fn timing(&mut self, arbiter: &RawArbiter, place: &Place, heartbeat: &HeartbeatSettings) -> LeaseTiming {
+        let lease = or(&arbiter.lease, std::time::Duration::from_secs(1));
+        let default = LeaseTiming::for_lease(lease);
+        let timing = LeaseTiming {
+            lease,
+            lease_max: or(&arbiter.lease_max, lease),
+            rate_error_ppm: or(&arbiter.rate_error_ppm, default.rate_error_ppm),
+            transmit: or(&arbiter.transmit, default.transmit),
+            gate: or(&arbiter.gate_lateness, default.gate),
+            hidden_freeze: or(&arbiter.hidden_freeze, default.hidden_freeze),
+            round_trip: or(&arbiter.round_trip, default.round_trip),
+        };
+        let at = |at: &Option<At<_>>| at.as_ref().map_or(place, |at| &at.place).clone();
+        let place = at(&arbiter.lease);
+        if let Err(error) = timing.check() {
+            let help = "`keepone check --explain-timing` shows every formula with its numbers";
+            self.report.error(&place, error.to_string(), help);
+        }
+        let silence = heartbeat.silence();
+        if silence > lease {
+            let message = format!(
+                "a peer counts as silent after m*h = {} * {} = {}, later than its lease L_a = {} has run out: \
+                 the lease could not speed up any takeover",
+                heartbeat.misses,
+                Millis(heartbeat.period),
+                Millis(silence),
+                Millis(lease)
+            );
+            let help = "lower `period` or `misses` in `heartbeat`, or lengthen the lease, until m*h <= L_a";
+            self.report.error(&place, message, help);
+        }
+        timing
+    }
+
+    fn heartbeats_and_gate(&mut self, arbiter: &RawArbiter, place: &Place) {
+        if self.raw.links.is_empty() && !self.raw.written.has("heartbeat_link") {
+            let help = "add at least one `heartbeat_link`, better two on separate networks";
+            let message = "`type quorum` without heartbeat links: the voters could not be reached";
+            self.report.error(place, message, help);
+        }
+        let gate = self.raw.gate.as_ref();
+        match gate.filter(|gate| gate.value == GateMeans::Lifetime) {
+            Some(gate) if !arbiter.claim_without_gate => {
+                let message =
+                    "`means lifetime` is a weak gate, and under an arbiter a node with a weak gate never claims";
+                let help = "write `means auto`, or `claim_without_gate` in `arbiter` to give up the promise that the VIP \
+                            never has two holders";
+                self.report.error(&gate.place, message, help);
+            }
+            Some(gate) => {
+                let message =
+                    "`means lifetime` is a weak gate: a frozen node may hold the VIP a second or more too long";
+                self.report.warning(&gate.place, message, "write `means auto`");
+            }
+            None if arbiter.claim_without_gate => {
+                let message = "`claim_without_gate`: where the kernel has no strong gate, two holders are possible";
+                self.report.warning(&arbiter.place, message, "remove it unless a node without a gate must serve");
+            }
+            None => {}
+        }
+    }
+}

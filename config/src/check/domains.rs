@@ -1,0 +1,115 @@
+//! Sync groups, and what moves together.
+
+use std::collections::BTreeMap;
+
+use keepone_proto::id::hash_name;
+
+use crate::keyword::nearest;
+use crate::model::SyncGroup;
+use crate::source::{At, Place};
+
+use super::{Check, Duplicate, list, notify};
+
+/// The kernel's gate has room for as many (`agent/src/gate`).
+const MAX_DOMAINS: usize = 64;
+
+impl Check<'_> {
+    pub(super) fn sync_groups(&mut self) -> Option<Vec<SyncGroup>> {
+        let raw = self.raw;
+        let mut groups = Vec::new();
+        let (mut by_name, mut by_member) = (BTreeMap::new(), BTreeMap::new());
+        for group in &raw.groups {
+            let name = &group.name.value;
+            let what = format!("a second sync group named `{name}`");
+            let new = Duplicate { place: &group.name.place, what, help: "give each group a name of its own" };
+            self.duplicate(&mut by_name, name.clone(), new);
+            let mut instances = Vec::new();
+            for member in &group.members {
+                let what = format!("`{}` is in a sync group already", member.value);
+                let help = "an instance moves with one group: remove it from the other";
+                self.duplicate(&mut by_member, member.value.clone(), Duplicate { place: &member.place, what, help });
+                instances.extend(self.instance_named(member));
+            }
+            if group.members.is_empty() {
+                let message = format!("sync group `{name}` has no instances");
+                self.report.error(&group.name.place, message, "list them: `group { VI_1 VI_2 }`");
+            }
+            instances.sort_unstable();
+            groups.push(SyncGroup { name: name.clone(), instances, notify: notify(&group.notify) });
+        }
+        Some(groups)
+    }
+
+    fn instance_named(&mut self, name: &At<String>) -> Option<usize> {
+        let raw = self.raw;
+        let names = || raw.instances.iter().map(|instance| &instance.name.value);
+        let found = names().position(|instance| *instance == name.value);
+        if found.is_none() {
+            let help = match nearest(&name.value, names().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("add a vrrp_instance of this name; there are {}", list(names())),
+            };
+            self.report.error(&name.place, format!("no vrrp_instance is named `{}`", name.value), help);
+        }
+        found
+    }
+
+    /// A domain is a sync group, or an instance that is in none.
+    pub(super) fn domains(&mut self) {
+        let raw = self.raw;
+        let grouped = |name: &str| raw.groups.iter().flat_map(|g| &g.members).any(|member| member.value == name);
+        let groups = raw.groups.iter().map(|group| &group.name);
+        let lone = raw.instances.iter().map(|instance| &instance.name).filter(|name| !grouped(&name.value));
+        let domains: Vec<&At<String>> = groups.chain(lone).collect();
+        if let Some(first) = domains.get(MAX_DOMAINS) {
+            let message = format!(
+                "{} domains (sync groups, and instances that are in none), where the gate has room for {MAX_DOMAINS}",
+                domains.len()
+            );
+            let help = "put instances that move together into sync groups";
+            self.report.error(&first.place, message, help);
+        }
+        for (second, first) in clashes(&domains, hash_name) {
+            let message = if first.value == second.value {
+                format!("a sync group and an instance outside it are both named `{}`", second.value)
+            } else {
+                format!("`{}` and `{}` have the same 64-bit hash, by which nodes name them", first.value, second.value)
+            };
+            self.clash(&second.place, message, &first.place);
+        }
+    }
+
+    fn clash(&mut self, place: &Place, message: String, first: &Place) {
+        let first = self.report.sources.describe(first);
+        self.report.error(place, format!("{message}; the other is at {first}"), "rename one of them, on every node");
+    }
+}
+
+/// Pairs with one hash: the later one and the first. Two instances of one name are said elsewhere.
+fn clashes<'a>(names: &[&'a At<String>], hash: impl Fn(&str) -> u64) -> Vec<(&'a At<String>, &'a At<String>)> {
+    let mut seen: BTreeMap<u64, &At<String>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for name in names {
+        match seen.get(&hash(&name.value)) {
+            Some(first) => found.push((*name, *first)),
+            None => {
+                seen.insert(hash(&name.value), name);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_names_with_one_hash_are_found() {
+        let at = |name: &str| At::new(name.to_owned(), Place::Variable("X".into()));
+        let (a, b, c) = (at("aa"), at("b"), at("cc"));
+        let clashes = clashes(&[&a, &b, &c], |name| name.len() as u64);
+        assert_eq!(clashes.len(), 1);
+        assert_eq!((clashes[0].0.value.as_str(), clashes[0].1.value.as_str()), ("cc", "aa"));
+    }
+}

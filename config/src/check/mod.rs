@@ -1,0 +1,153 @@
+//! From what was said to what it means: defaults, names, and everything that does not fit.
+//!
+//! What must stay true: a configuration that could not keep the promise it makes is refused here, with the
+//! numbers and the remedy, before the agent touches anything.
+
+mod arbiter;
+mod cluster;
+mod domains;
+mod instance;
+mod references;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use keepone_proto::id::NodeId;
+use keepone_proto::settings::{AnnounceSettings, HeartbeatSettings};
+
+use crate::diagnostic::Report;
+use crate::keyword::nearest;
+use crate::model::{Config, GateMeans, Global, Inactive, Notify};
+use crate::raw::{RawConfig, RawNotify};
+use crate::source::At;
+
+/// Makes the model; `None`, and at least one error in the report, if there is none.
+pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive>) -> Option<Config> {
+    let mut check = Check { report, raw };
+    let heartbeat = check.heartbeat();
+    let names = check.names();
+    let cluster = check.cluster(&names);
+    let links = check.links(&names);
+    let arbiter = check.arbiter(&names, &heartbeat);
+    let references = check.references();
+    let instances = check.instances();
+    let sync_groups = check.sync_groups();
+    check.domains();
+    if check.report.has_errors() {
+        return None;
+    }
+    Some(Config {
+        global: check.global(),
+        cluster,
+        heartbeat,
+        links: links?,
+        authority: arbiter?,
+        claim_without_gate: raw.arbiter.as_ref().is_some_and(|arbiter| arbiter.claim_without_gate),
+        gate: raw.gate.as_ref().map_or(GateMeans::Auto, |gate| gate.value),
+        grace: or(&raw.grace, Duration::from_secs(1)),
+        references,
+        instances: instances?,
+        sync_groups: sync_groups?,
+        inactive,
+    })
+}
+
+/// Members by name; an id that could not be read is `None`.
+type Names = BTreeMap<String, Option<NodeId>>;
+
+struct Check<'a> {
+    report: &'a mut Report,
+    raw: &'a RawConfig,
+}
+
+impl Check<'_> {
+    fn heartbeat(&mut self) -> HeartbeatSettings {
+        HeartbeatSettings {
+            period: or(&self.raw.heartbeat_period, Duration::from_millis(100)),
+            misses: or(&self.raw.heartbeat_misses, 3),
+        }
+    }
+
+    fn global(&self) -> Global {
+        let global = &self.raw.global;
+        Global {
+            router_id: value(&global.router_id),
+            vrrp_mcast_group4: or(&global.mcast_group4, Ipv4Addr::new(224, 0, 0, 18)),
+            vrrp_mcast_group6: or(&global.mcast_group6, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12)),
+            announce: announce(&global.garp_repeat, &global.garp_delay, AnnounceSettings::default()),
+            script_user: value(&global.script_user),
+        }
+    }
+
+    /// The id of a member that is named somewhere; a complaint if there is no such member.
+    fn member(&mut self, names: &Names, name: &At<String>) -> Option<NodeId> {
+        match names.get(&name.value) {
+            Some(id) => *id,
+            None => {
+                let help = match nearest(&name.value, names.keys().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("add a member of this name; there are {}", list(names.keys())),
+                };
+                self.report.error(&name.place, format!("no member is named `{}`", name.value), help);
+                None
+            }
+        }
+    }
+
+    /// Complains about the second of two equal things.
+    fn duplicate<K: Ord>(&mut self, seen: &mut BTreeMap<K, crate::source::Place>, key: K, new: Duplicate<'_>) -> bool {
+        if let Some(first) = seen.get(&key) {
+            let first = self.report.sources.describe(first);
+            self.report.error(new.place, format!("{}; the first is at {first}", new.what), new.help);
+            return true;
+        }
+        seen.insert(key, new.place.clone());
+        false
+    }
+}
+
+/// The second of two things that may not be equal.
+struct Duplicate<'a> {
+    place: &'a crate::source::Place,
+    what: String,
+    help: &'a str,
+}
+
+fn or<T: Clone>(at: &Option<At<T>>, default: T) -> T {
+    at.as_ref().map_or(default, |at| at.value.clone())
+}
+
+fn value<T: Clone>(at: &Option<At<T>>) -> Option<T> {
+    at.as_ref().map(|at| at.value.clone())
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    if names.is_empty() { String::from("none") } else { names.join(", ") }
+}
+
+/// A burst's length, and one more round where keepalived's users ask for it.
+fn announce(repeat: &Option<At<u8>>, delay: &Option<At<Duration>>, base: AnnounceSettings) -> AnnounceSettings {
+    let mut announce = base;
+    announce.burst = or(repeat, announce.burst);
+    if let Some(delay) = value(delay).filter(|delay| !delay.is_zero()) {
+        announce.again.push(delay);
+        announce.again.sort();
+        announce.again.dedup();
+    }
+    announce
+}
+
+fn notify(raw: &RawNotify) -> Notify {
+    Notify {
+        any: raw.any.clone(),
+        master: raw.master.clone(),
+        backup: raw.backup.clone(),
+        fault: raw.fault.clone(),
+        stop: raw.stop.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

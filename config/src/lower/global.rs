@@ -1,0 +1,59 @@
+//! `global_defs`.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::keyword::{GLOBAL_DEFS, Tier};
+use crate::raw::RawGlobal;
+use crate::source::At;
+use crate::tree::Item;
+
+use super::{Lower, Wanted, value, vrrp};
+
+const GARP_HELP: &str = "write how many GARP or NA frames a burst has; the default is 5";
+
+impl Lower<'_> {
+    pub(super) fn global_defs(&mut self, global: &mut RawGlobal, block: &Item) {
+        self.each(block.items(), &GLOBAL_DEFS, |lower, item| match item.keyword.text.as_str() {
+            "router_id" => global.router_id = lower.value(item, value::name),
+            "vrrp_version" => global.version = lower.value(item, vrrp::version),
+            "vrrp_mcast_group4" => global.mcast_group4 = lower.value(item, group4),
+            "vrrp_mcast_group6" => global.mcast_group6 = lower.value(item, group6),
+            "vrrp_garp_master_repeat" => global.garp_repeat = lower.value(item, value::number(1..=255, GARP_HELP)),
+            "vrrp_garp_master_delay" => {
+                global.garp_delay = lower.value(item, value::duration(Duration::ZERO..=Duration::from_secs(4294)));
+            }
+            "vrrp_garp_interval" | "vrrp_gna_interval" => lower.garp_interval(item),
+            "script_user" => global.script_user = lower.script_user(item),
+            "default_interface" => global.default_interface = lower.value(item, value::interface),
+            _ => lower.unread(item),
+        });
+    }
+
+    /// Zero is what we do; anything else is known and not yet active.
+    fn garp_interval(&mut self, item: &Item) {
+        let bounds = Duration::ZERO..=Duration::from_secs(4294);
+        let interval = self.value(item, value::duration(bounds));
+        if interval.is_some_and(|interval| !interval.value.is_zero()) {
+            self.inactive(item, Tier::A, &GLOBAL_DEFS);
+        }
+    }
+
+    fn script_user(&mut self, item: &Item) -> Option<At<(String, Option<String>)>> {
+        let user = self.value(item, value::name)?;
+        let group = item.words.get(1).map(|word| word.text.clone());
+        Some(At::new((user.value, group), user.place))
+    }
+}
+
+fn group4(text: &str) -> Result<Ipv4Addr, Wanted> {
+    let parsed: Option<Ipv4Addr> = text.parse().ok();
+    let help = "write an address within 224.0.0.0/4; VRRP's own is 224.0.0.18";
+    parsed.filter(Ipv4Addr::is_multicast).ok_or_else(|| Wanted::new("an IPv4 multicast address", help))
+}
+
+fn group6(text: &str) -> Result<Ipv6Addr, Wanted> {
+    let parsed: Option<Ipv6Addr> = text.parse().ok();
+    let help = "write an address within ff00::/8; VRRP's own is ff02::12";
+    parsed.filter(Ipv6Addr::is_multicast).ok_or_else(|| Wanted::new("an IPv6 multicast address", help))
+}

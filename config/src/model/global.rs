@@ -1,0 +1,20 @@
+//! `global_defs`.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use keepone_proto::settings::AnnounceSettings;
+
+/// Names and defaults of the whole file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Global {
+    /// This node's name in mails and logs; `None`: the host name.
+    pub router_id: Option<String>,
+    /// Where IPv4 Advertisements go; 224.0.0.18 (RFC 9568, 5.1.1.2).
+    pub vrrp_mcast_group4: Ipv4Addr,
+    /// Where IPv6 Advertisements go; ff02::12 (RFC 9568, 5.1.2.2).
+    pub vrrp_mcast_group6: Ipv6Addr,
+    /// Announcements, unless an instance says otherwise.
+    pub announce: AnnounceSettings,
+    /// User and group of scripts that name none; `None`: the agent's default.
+    pub script_user: Option<(String, Option<String>)>,
+}

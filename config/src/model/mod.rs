@@ -1,0 +1,89 @@
+//! What a configuration means: every value in the core's own types, every default filled in.
+//!
+//! Nothing here says how it was written; the same cluster in both languages is the same [`Config`].
+
+mod cluster;
+mod global;
+mod notify;
+mod vrrp;
+
+pub use cluster::{Cluster, GateMeans, HeartbeatLink, Member, PublicKey};
+pub use global::Global;
+pub use notify::{Notify, Script};
+pub use vrrp::{InitialState, Scope, Secret, SyncGroup, TrackInterface, Transport, VirtualAddress, VrrpInstance};
+
+use std::time::Duration;
+
+use keepone_proto::id::{DomainId, hash_name};
+use keepone_proto::settings::{Authority, HeartbeatSettings, ReferenceSettings};
+
+/// A whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Names and VRRP defaults.
+    pub global: Global,
+    /// Who belongs together; `None`: a plain VRRP router, as with keepalived.
+    pub cluster: Option<Cluster>,
+    /// Period and misses.
+    pub heartbeat: HeartbeatSettings,
+    /// Heartbeat links; the place of a link is its `LinkId`.
+    pub links: Vec<HeartbeatLink>,
+    /// Who decides, for every domain of this file.
+    pub authority: Authority,
+    /// Claim under an authority although the gate is weak or missing (R14). Off by default.
+    pub claim_without_gate: bool,
+    /// By what means the gate is kept.
+    pub gate: GateMeans,
+    /// How long addresses stay after a lapse (R5). 1 s by default.
+    pub grace: Duration,
+    /// Reference addresses.
+    pub references: ReferenceSettings,
+    /// Virtual routers, in the order of the file.
+    pub instances: Vec<VrrpInstance>,
+    /// Sync groups, in the order of the file.
+    pub sync_groups: Vec<SyncGroup>,
+    /// What was read and does nothing yet.
+    pub inactive: Vec<Inactive>,
+}
+
+/// A keyword that is known and not yet active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inactive {
+    /// The keyword and its name, for instance `vrrp_script chk_nginx`.
+    pub what: String,
+    /// `file:line:column`.
+    pub place: String,
+}
+
+/// What moves together: a sync group, or an instance that is in none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain {
+    /// Hash of the name.
+    pub id: DomainId,
+    /// The group's or the instance's name.
+    pub name: String,
+    /// Places in [`Config::instances`], ascending.
+    pub instances: Vec<usize>,
+    /// Whether it is a sync group (notify arguments say `GROUP`, not `INSTANCE`).
+    pub is_group: bool,
+}
+
+impl Config {
+    /// All fencing domains: sync groups first, then the instances that are in none.
+    pub fn domains(&self) -> Vec<Domain> {
+        let domain = |name: &str, instances, is_group| Domain {
+            id: DomainId(hash_name(name)),
+            name: name.to_owned(),
+            instances,
+            is_group,
+        };
+        let mut domains: Vec<Domain> =
+            self.sync_groups.iter().map(|group| domain(&group.name, group.instances.clone(), true)).collect();
+        for (place, instance) in self.instances.iter().enumerate() {
+            if !self.sync_groups.iter().any(|group| group.instances.contains(&place)) {
+                domains.push(domain(&instance.name, vec![place], false));
+            }
+        }
+        domains
+    }
+}

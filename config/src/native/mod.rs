@@ -1,0 +1,255 @@
+//! The native language: TOML, overridden by `KEEPONE_` environment variables.
+//!
+//! figment lays the layers over each other; what it forgets, the places in the text, is looked up in the
+//! parsed document by the same path. What comes out are the statements that the other language has too.
+
+mod layers;
+
+use figment::value::{Dict, Num, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostic::Report;
+use crate::keyword::{Entry, Form, ROOT, Table};
+use crate::source::Place;
+use crate::tree::{Item, Word};
+
+use layers::Layers;
+
+/// Reads a text that is in the report's sources as file 0, and the variables over it; `None` if it is not TOML.
+pub(crate) fn parse(report: &mut Report, text: &str, variables: &[(String, String)]) -> Option<Vec<Item>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        let place = Place::Text { file: 0, start: span.start, end: span.end };
+        report.error(&place, format!("not TOML: {}", error.message()), "");
+    }
+    if !errors.is_empty() {
+        // What recovery guessed would only add mistakes that nobody made.
+        return None;
+    }
+    let layers = match Layers::over(document.get_ref(), variables) {
+        Ok(layers) => layers,
+        Err(error) => {
+            let place = Place::Text { file: 0, start: 0, end: 0 };
+            report.error(&place, format!("the layers don't fit each other: {error}"), "");
+            return None;
+        }
+    };
+    let mut native = Native { report, layers: &layers };
+    let mut items = native.table(layers.merged(), Some(document.get_ref()), &ROOT);
+    // Tables are sorted by name; complaints and ids follow the text.
+    items.sort_by_key(|item| position(&item.keyword.place));
+    Some(items)
+}
+
+fn position(place: &Place) -> usize {
+    match place {
+        Place::Text { start, .. } => *start,
+        Place::Variable(_) => usize::MAX,
+    }
+}
+
+type Node<'d> = Option<&'d Spanned<DeValue<'d>>>;
+
+struct Native<'a> {
+    report: &'a mut Report,
+    layers: &'a Layers,
+}
+
+impl Native<'_> {
+    fn table(&mut self, dict: &Dict, document: Option<&DeTable<'_>>, table: &'static Table) -> Vec<Item> {
+        let mut items = Vec::new();
+        for (name, value) in dict {
+            let entry = document.and_then(|d| d.iter().find(|(key, _)| key.get_ref().as_ref() == name.as_str()));
+            let key = entry.map(|(key, _)| Place::Text { file: 0, start: key.span().start, end: key.span().end });
+            let node = entry.map(|(_, node)| node);
+            let place = key.unwrap_or_else(|| self.place(value, node));
+            let keyword = Word { text: name.clone(), place };
+            match table.find(name) {
+                Some(Entry::Active(form) | Entry::Later(_, form)) => {
+                    self.entry(keyword, value, node, form, &mut items);
+                }
+                // The reading that follows says that it is unknown.
+                None => items.push(Item { keyword, words: Vec::new(), block: None }),
+            }
+        }
+        items
+    }
+
+    fn entry(&mut self, keyword: Word, value: &Value, node: Node<'_>, form: Form, items: &mut Vec<Item>) {
+        match form {
+            Form::Flag | Form::Value | Form::Words => {
+                let words = self.words(&keyword.text, value, node);
+                items.extend(words.map(|words| Item { keyword, words, block: None }));
+            }
+            Form::Lines => {
+                let block = Some(self.lines(&keyword.text, value, node));
+                items.push(Item { keyword, words: Vec::new(), block });
+            }
+            Form::Any => items.push(Item { keyword, words: Vec::new(), block: None }),
+            Form::Block(table) => match value {
+                Value::Dict(_, dict) => {
+                    let block = Some(self.table(dict, as_table(node), table));
+                    items.push(Item { keyword, words: Vec::new(), block });
+                }
+                _ => {
+                    let message = format!("`{}` is a table", keyword.text);
+                    self.report.error(
+                        &keyword.place,
+                        message,
+                        format!("write `[{}]` and its keys below", keyword.text),
+                    );
+                }
+            },
+            Form::Named(table) | Form::Section(table) => {
+                let strict = matches!(form, Form::Named(_));
+                self.named(&keyword, value, node, table, strict, items);
+            }
+        }
+    }
+
+    /// One table with a `name`, or an array of them.
+    fn named(
+        &mut self,
+        keyword: &Word,
+        value: &Value,
+        node: Node<'_>,
+        table: &'static Table,
+        strict: bool,
+        items: &mut Vec<Item>,
+    ) {
+        match value {
+            Value::Dict(_, dict) => {
+                let name = dict.get("name");
+                let mut rest = dict.clone();
+                rest.remove("name");
+                let document = as_table(node);
+                let mut words = Vec::new();
+                if let Some(name) = name {
+                    let node = document.and_then(|document| document.get("name"));
+                    words = self.words("name", name, node).unwrap_or_default();
+                } else if strict {
+                    let place = self.place(value, node);
+                    let message = format!("`{}` without a name", keyword.text);
+                    return self.report.error(&place, message, "add `name = \"...\"` to the table");
+                }
+                let block = Some(self.table(&rest, document, table));
+                let place = self.place(value, node);
+                // An element of an array is best shown by its name.
+                let place = if node.is_some() { keyword.place.clone() } else { place };
+                items.push(Item { keyword: Word { text: keyword.text.clone(), place }, words, block });
+            }
+            Value::Array(_, elements) => {
+                for (at, element) in elements.iter().enumerate() {
+                    let node = as_array(node).and_then(|array| array.get(at));
+                    let place = node.map_or_else(|| keyword.place.clone(), text_place);
+                    let keyword = Word { text: keyword.text.clone(), place };
+                    if matches!(element, Value::Dict(..)) {
+                        self.named(&keyword, element, node, table, strict, items);
+                    } else {
+                        let message = format!("`{}` is an array of tables", keyword.text);
+                        let help = format!("write `[[{}]]` and its keys below", keyword.text);
+                        self.report.error(&keyword.place, message, help);
+                    }
+                }
+            }
+            _ => {
+                let help = format!("write `[[{0}]]` or `[{0}]` and its keys below", keyword.text);
+                self.report.error(&keyword.place, format!("`{}` is a table with a name", keyword.text), help);
+            }
+        }
+    }
+
+    /// One word, or an array's; `None` after a complaint.
+    fn words(&mut self, name: &str, value: &Value, node: Node<'_>) -> Option<Vec<Word>> {
+        match value {
+            Value::Array(_, elements) => {
+                let mut words = Vec::new();
+                for (at, element) in elements.iter().enumerate() {
+                    let node = as_array(node).and_then(|array| array.get(at));
+                    words.push(self.scalar(name, element, node)?);
+                }
+                Some(words)
+            }
+            value => self.scalar(name, value, node).map(|word| vec![word]),
+        }
+    }
+
+    fn scalar(&mut self, name: &str, value: &Value, node: Node<'_>) -> Option<Word> {
+        let place = self.place(value, node);
+        let text = match value {
+            Value::String(_, text) => text.clone(),
+            Value::Char(_, c) => c.to_string(),
+            Value::Bool(_, flag) => flag.to_string(),
+            Value::Num(_, number) => number_text(*number),
+            Value::Empty(..) | Value::Dict(..) | Value::Array(..) => {
+                let help = format!("write `{name} = \"...\"`");
+                self.report.error(&place, format!("`{name}` is a single value here"), help);
+                return None;
+            }
+        };
+        Some(Word { text, place })
+    }
+
+    /// Lines of a value block: strings, or `key = value` pairs.
+    fn lines(&mut self, name: &str, value: &Value, node: Node<'_>) -> Vec<Item> {
+        let line = |words: Vec<Word>| {
+            let mut words = words.into_iter();
+            words.next().map(|keyword| Item { keyword, words: words.collect(), block: None })
+        };
+        let mut lines = Vec::new();
+        match value {
+            Value::Dict(_, dict) => {
+                for (key, value) in dict {
+                    let node = as_table(node).and_then(|table| table.get(key.as_str()));
+                    let place = self.place(value, node);
+                    if let Some(value) = self.scalar(key, value, node) {
+                        lines.extend(line(vec![Word { text: key.clone(), place }, value]));
+                    }
+                }
+            }
+            value => {
+                for word in self.words(name, value, node).unwrap_or_default() {
+                    let split = word.text.split_whitespace();
+                    lines.extend(line(split.map(|t| Word { text: t.to_owned(), place: word.place.clone() }).collect()));
+                }
+            }
+        }
+        lines
+    }
+
+    /// Where a value comes from: the variable that set it, or the text.
+    fn place(&self, value: &Value, node: Node<'_>) -> Place {
+        match (self.layers.variable(value), node) {
+            (Some(variable), _) => Place::Variable(variable),
+            (None, Some(node)) => text_place(node),
+            (None, None) => Place::Text { file: 0, start: 0, end: 0 },
+        }
+    }
+}
+
+fn text_place(node: &Spanned<DeValue<'_>>) -> Place {
+    Place::Text { file: 0, start: node.span().start, end: node.span().end }
+}
+
+fn as_table<'d>(node: Node<'d>) -> Option<&'d DeTable<'d>> {
+    node.and_then(|node| node.get_ref().as_table())
+}
+
+fn as_array<'d>(node: Node<'d>) -> Option<&'d [Spanned<DeValue<'d>>]> {
+    node.and_then(|node| node.get_ref().as_array()).map(|array| &array[..])
+}
+
+/// As the operator would write it; a float without an exponent.
+fn number_text(number: Num) -> String {
+    match (number.to_i128(), number.to_u128(), number.to_f64()) {
+        (Some(n), _, _) => n.to_string(),
+        (_, Some(n), _) => n.to_string(),
+        (_, _, Some(n)) => n.to_string(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

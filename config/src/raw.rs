@@ -1,0 +1,176 @@
+//! What the operator said, typed, each value with its place; what was not said is `None`.
+//!
+//! Lowering fills this from statements; `check` makes the model of it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use keepone_proto::id::{NodeId, Priority, Vrid};
+use keepone_proto::settings::VrrpVersion;
+
+use crate::model::{GateMeans, InitialState, PublicKey, Script, Secret, VirtualAddress};
+use crate::source::{At, Place};
+
+/// Which keywords a block has, readable or not: a wrong value is not also a missing one.
+#[derive(Debug, Default)]
+pub(crate) struct Written(Vec<String>);
+
+impl Written {
+    pub(crate) fn add(&mut self, keyword: &str) {
+        self.0.push(keyword.to_owned());
+    }
+
+    pub(crate) fn has(&self, keyword: &str) -> bool {
+        self.0.iter().any(|written| written == keyword)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct RawConfig {
+    pub written: Written,
+    pub global: RawGlobal,
+    pub cluster: Option<At<String>>,
+    pub node: Option<At<String>>,
+    pub key_file: Option<At<PathBuf>>,
+    pub state_dir: Option<At<PathBuf>>,
+    pub run_dir: Option<At<PathBuf>>,
+    pub bpf_dir: Option<At<PathBuf>>,
+    pub grace: Option<At<Duration>>,
+    pub members: Vec<RawMember>,
+    pub heartbeat_period: Option<At<Duration>>,
+    pub heartbeat_misses: Option<At<u32>>,
+    pub links: Vec<RawLink>,
+    pub arbiter: Option<RawArbiter>,
+    pub references: Option<RawReferences>,
+    pub gate: Option<At<GateMeans>>,
+    pub instances: Vec<RawInstance>,
+    pub groups: Vec<RawGroup>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct RawGlobal {
+    pub router_id: Option<At<String>>,
+    pub version: Option<At<VrrpVersion>>,
+    pub mcast_group4: Option<At<Ipv4Addr>>,
+    pub mcast_group6: Option<At<Ipv6Addr>>,
+    pub garp_repeat: Option<At<u8>>,
+    pub garp_delay: Option<At<Duration>>,
+    pub script_user: Option<At<(String, Option<String>)>>,
+    pub default_interface: Option<At<String>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RawMember {
+    pub name: At<String>,
+    pub written: Written,
+    pub id: Option<At<NodeId>>,
+    pub public_key: Option<At<PublicKey>>,
+    pub witness: Option<At<SocketAddr>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RawLink {
+    pub name: At<String>,
+    pub written: Written,
+    pub interface: Option<At<String>>,
+    pub address: Option<At<IpAddr>>,
+    pub port: Option<At<u16>>,
+    pub peers: Vec<(At<String>, At<IpAddr>)>,
+}
+
+/// `arbiter { type … }`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ArbiterType {
+    None,
+    Quorum,
+    Etcd,
+}
+
+#[derive(Debug)]
+pub(crate) struct RawArbiter {
+    pub place: Place,
+    pub written: Written,
+    pub kind: Option<At<ArbiterType>>,
+    pub voters: Vec<At<String>>,
+    pub lease: Option<At<Duration>>,
+    pub lease_max: Option<At<Duration>>,
+    pub rate_error_ppm: Option<At<u32>>,
+    pub transmit: Option<At<Duration>>,
+    pub gate_lateness: Option<At<Duration>>,
+    pub hidden_freeze: Option<At<Duration>>,
+    pub round_trip: Option<At<Duration>>,
+    pub claim_without_gate: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct RawReferences {
+    pub place: Place,
+    pub written: Written,
+    pub targets: Vec<At<IpAddr>>,
+    pub need: Option<At<u16>>,
+    pub interval: Option<At<Duration>>,
+    pub timeout: Option<At<Duration>>,
+    pub rise: Option<At<u8>>,
+    pub fall: Option<At<u8>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RawTrack {
+    pub interface: At<String>,
+    pub weight: i16,
+}
+
+#[derive(Debug)]
+pub(crate) struct RawInstance {
+    pub name: At<String>,
+    pub written: Written,
+    pub state: Option<At<InitialState>>,
+    pub interface: Option<At<String>>,
+    pub vrid: Option<At<Vrid>>,
+    pub version: Option<At<VrrpVersion>>,
+    pub priority: Option<At<Priority>>,
+    pub advert_int: Option<At<Duration>>,
+    pub nopreempt: Option<At<bool>>,
+    pub preempt_delay: Option<At<Duration>>,
+    pub addresses: Vec<At<VirtualAddress>>,
+    pub excluded: Vec<At<VirtualAddress>>,
+    pub no_addresses: bool,
+    pub track: Vec<RawTrack>,
+    pub track_primary: bool,
+    pub mcast_src_ip: Option<At<IpAddr>>,
+    pub unicast_src_ip: Option<At<IpAddr>>,
+    /// `None`: no such block; `Some` and empty: an empty one.
+    pub unicast_peers: Option<At<Vec<At<IpAddr>>>>,
+    pub native_ipv6: bool,
+    pub auth_type: Option<At<AuthType>>,
+    pub auth_pass: Option<At<Secret>>,
+    pub garp_repeat: Option<At<u8>>,
+    pub garp_delay: Option<At<Duration>>,
+    pub notify: RawNotify,
+}
+
+/// `auth_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AuthType {
+    None,
+    Pass,
+    Ah,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct RawNotify {
+    pub any: Option<Script>,
+    pub master: Option<Script>,
+    pub backup: Option<Script>,
+    pub fault: Option<Script>,
+    pub stop: Option<Script>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RawGroup {
+    pub name: At<String>,
+    pub members: Vec<At<String>>,
+    pub track: Vec<RawTrack>,
+    pub notify: RawNotify,
+}

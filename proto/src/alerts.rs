@@ -1,0 +1,41 @@
+//! Conditions that an operator should know of: each is told once when it begins and once when it ends.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::action::{Action, Alert, AlertName};
+use crate::id::DomainId;
+
+/// All alerts of a node.
+#[derive(Debug, Clone, Default)]
+pub struct Alerts {
+    raised: BTreeMap<(AlertName, Option<DomainId>), ()>,
+    news: Vec<Alert>,
+}
+
+impl Alerts {
+    /// Says how one condition stands; `words` is asked only when it begins or ends.
+    pub fn set(&mut self, name: AlertName, domain: Option<DomainId>, raised: bool, words: impl FnOnce() -> String) {
+        let was = self.raised.contains_key(&(name, domain));
+        if was == raised {
+            return;
+        }
+        if raised {
+            self.raised.insert((name, domain), ());
+        } else {
+            self.raised.remove(&(name, domain));
+        }
+        self.news.push(Alert { name, domain, raised, evidence: words() });
+    }
+
+    /// Those that stand.
+    pub fn standing(&self) -> impl Iterator<Item = (AlertName, Option<DomainId>)> + '_ {
+        self.raised.keys().copied()
+    }
+
+    /// What began or ended since the last call.
+    pub fn take(&mut self, out: &mut Vec<Action>) {
+        out.extend(self.news.drain(..).map(Action::Alert));
+    }
+}

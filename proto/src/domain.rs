@@ -1,0 +1,255 @@
+//! One fencing domain on this node: its virtual routers, its lease, what the kernel holds for it, and the
+//! judgement that ties them.
+//!
+//! [`Domain::settle`] is the whole of it: fold the evidence, decide, move towards what was decided. It is
+//! idempotent, and it is run after every event.
+
+mod deeds;
+mod evidence;
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::action::Action;
+use crate::decision::{Reason, Role};
+use crate::effects::Kernel;
+use crate::facts::Facts;
+use crate::id::{DomainId, Epoch, Incarnation, InstanceId, NodeId, Priority};
+use crate::jitter::Jitter;
+use crate::lease::authority::DomainLease;
+use crate::lease::holder::Claimant;
+use crate::lease::timing::LeaseTiming;
+use crate::settings::{Authority, DomainSettings, InstanceSettings, Settings};
+use crate::time::Instant;
+use crate::vrrp::instance::Instance;
+use crate::vrrp::params::Params;
+use crate::wire::heartbeat::DomainBeat;
+
+/// One virtual router of the domain.
+#[derive(Debug, Clone)]
+pub(crate) struct Router {
+    pub(crate) id: InstanceId,
+    pub(crate) settings: InstanceSettings,
+    pub(crate) machine: Instance,
+    /// As Master, it has heard a better one.
+    higher_seen: bool,
+}
+
+/// A domain that is being given up.
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    reason: Reason,
+    to: Role,
+    heir: Option<NodeId>,
+}
+
+/// One domain.
+#[derive(Debug, Clone)]
+pub(crate) struct Domain {
+    pub(crate) id: DomainId,
+    pub(crate) routers: Vec<Router>,
+    pub(crate) lease: DomainLease,
+    pub(crate) kernel: Kernel,
+    pub(crate) role: Role,
+    pub(crate) reason: Reason,
+    /// Its state has changed in a way that peers should hear of before the next period.
+    pub(crate) news: bool,
+    timing: LeaseTiming,
+    /// How long addresses stay after a lapse (R5).
+    grace: Duration,
+    jitter: Jitter,
+    started: bool,
+    /// An epoch that a former life of this node held, until it is released (R16).
+    former: Option<Epoch>,
+    created: Instant,
+    leaving: Option<Leaving>,
+    /// The lease ran out then, and the addresses may still be there (R5).
+    lapsed_at: Option<Instant>,
+    master_since: Option<Instant>,
+    /// Until when a nomination by the former Master holds.
+    nominated_until: Option<Instant>,
+    /// For whom it was given up, without an authority.
+    heir: Option<NodeId>,
+    /// End of the back-off while nobody is Master (R13).
+    stand_at: Option<Instant>,
+    /// Since when a worse Master of our kind is seen (preempt_delay).
+    lower_since: Option<Instant>,
+    /// Since when a rival is seen, and when it was seen last (D7).
+    rival_since: Option<Instant>,
+    rival_seen: Option<Instant>,
+    /// When the addresses are to be announced again (D10).
+    announcements: Vec<Instant>,
+    announced_at: Option<Instant>,
+    /// Given back before the gate was shut: only where that guard is taken out.
+    given_early_at: Option<Instant>,
+    eligible: bool,
+    wants: bool,
+}
+
+impl Domain {
+    pub(crate) fn new(
+        settings: &Settings,
+        domain: &DomainSettings,
+        incarnation: Incarnation,
+        former: Option<Epoch>,
+        now: Instant,
+    ) -> Self {
+        let me = Claimant {
+            cluster: settings.cluster,
+            digest: settings.digest,
+            domain: domain.id,
+            node: settings.node,
+            incarnation,
+        };
+        let timing = match &domain.authority {
+            Authority::None => LeaseTiming::for_lease(settings.heartbeat.silence()),
+            Authority::Quorum(quorum) => quorum.timing,
+        };
+        let routers = domain.instances.iter().filter_map(|id| {
+            let settings = settings.instances.get(usize::from(id.0))?.clone();
+            let machine = Instance::new(Params::from(&settings));
+            Some(Router { id: *id, settings, machine, higher_seen: false })
+        });
+        let nothing = Epoch { counter: 0, incarnation, attempt: 0, node: settings.node };
+        let mut lease =
+            DomainLease::new(me, &domain.authority, settings.heartbeat, settings.guards, settings.seed ^ incarnation.0);
+        if let Some(former) = former {
+            lease.saw_epoch(former);
+        }
+        Domain {
+            id: domain.id,
+            routers: routers.collect(),
+            lease,
+            kernel: Kernel::new(domain.id, nothing),
+            role: Role::Init,
+            reason: Reason::Started,
+            news: false,
+            timing,
+            grace: settings.grace,
+            jitter: Jitter::new(settings.seed ^ incarnation.0.rotate_left(17) ^ domain.id.0),
+            started: false,
+            former,
+            created: now,
+            leaving: None,
+            lapsed_at: None,
+            master_since: None,
+            nominated_until: None,
+            heir: None,
+            stand_at: None,
+            lower_since: None,
+            rival_since: None,
+            rival_seen: None,
+            announcements: Vec::new(),
+            announced_at: None,
+            given_early_at: None,
+            eligible: false,
+            wants: false,
+        }
+    }
+
+    /// The domain's effective priority: that of its least router.
+    pub(crate) fn priority(&self) -> Priority {
+        self.routers.iter().map(|router| router.machine.params().priority).min().unwrap_or(Priority(1))
+    }
+
+    /// Whether its gate is open.
+    pub(crate) fn is_open(&self, now: Instant) -> bool {
+        self.kernel.is_open(now)
+    }
+
+    /// Whether it holds, gives back, or has yet to say so.
+    pub(crate) fn is_busy(&self, now: Instant) -> bool {
+        self.kernel.holds_anything() || self.lease.grant(now).is_some() || self.lease.is_saying_farewell()
+    }
+
+    /// Whether a voter on this node may lend it to another (R10).
+    pub(crate) fn must_not_lend(&self, now: Instant) -> bool {
+        self.lease.epoch().is_some() && self.lease.grant(now).is_some()
+    }
+
+    /// R11: a better Backup asks. Given up for it, if it is better and can hold.
+    pub(crate) fn on_request(&mut self, facts: &Facts<'_>, from: NodeId) {
+        let Some(peer) = facts.peers.get(&from) else { return };
+        let Some(said) = peer.domain(self.id) else { return };
+        let settled = self.master_since.is_some_and(|since| facts.now.since(since) > Duration::from_secs(1));
+        let better = said.wants && said.eligible && said.priority > self.priority();
+        if settled && better && self.leaving.is_none() && !peer.is_deaf(facts.now) {
+            self.leaving = Some(Leaving { reason: Reason::HandedOver, to: Role::Backup, heir: Some(from) });
+        }
+    }
+
+    /// The former Master, without an authority, has given it up for us.
+    pub(crate) fn nominate(&mut self, now: Instant) {
+        if self.eligible && self.master_since.is_none() {
+            self.nominated_until = Some(now + self.timing.lease_max);
+        }
+    }
+
+    /// A voter offers what a Transfer named us for.
+    pub(crate) fn on_offer(&mut self, now: Instant, from: NodeId, epoch: Epoch) {
+        if self.eligible && self.leaving.is_none() && self.lease.accept_offer(now, from, epoch) {
+            self.nominate(now);
+        }
+    }
+
+    /// Somebody else was seen to claim our addresses, or may have: say again whose they are (D10).
+    pub(crate) fn announce_again(&mut self, now: Instant, facts: &Facts<'_>, out: &mut Vec<Action>) {
+        let lately = self.announced_at.is_some_and(|at| now.since(at) < Duration::from_millis(500));
+        if self.master_since.is_some() && self.leaving.is_none() && !lately {
+            self.announce(now, facts, out);
+        }
+    }
+
+    fn announce(&mut self, now: Instant, facts: &Facts<'_>, out: &mut Vec<Action>) {
+        let announce = &facts.settings.announce;
+        self.announced_at = Some(now);
+        self.announcements = announce.again.iter().map(|after| now + *after).collect();
+        out.push(Action::Announce { domain: self.id, count: announce.burst });
+    }
+
+    /// Its part of a beat.
+    pub(crate) fn beat(&self, facts: &Facts<'_>) -> DomainBeat {
+        let now = facts.now;
+        let grant = self.lease.grant(now);
+        let first = self.routers.first();
+        DomainBeat {
+            id: self.id,
+            role: self.role,
+            priority: self.priority(),
+            eligible: self.eligible,
+            wants: self.wants,
+            holding: self.is_open(now),
+            epoch: grant.map(|grant| (grant.epoch().counter, grant.epoch().attempt)),
+            remaining: grant.map_or(Duration::ZERO, |grant| grant.until().since(now)),
+            next: self.lease.next_attempt(),
+            master_for: self.master_since.map_or(Duration::ZERO, |since| now.since(since)),
+            heir: self.heir,
+            source: first.and_then(|router| facts.address(router.settings.interface, router.settings.ipv6)),
+        }
+    }
+
+    /// When something is due without an event.
+    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let drained = self.kernel.shut_at().filter(|_| self.leaving.is_some()).map(|at| at + self.timing.transmit);
+        let due = [
+            self.lease.next_deadline(),
+            self.kernel.next_deadline(now),
+            self.lapsed_at.map(|at| at + self.grace),
+            self.nominated_until,
+            self.stand_at,
+            self.former.map(|_| self.created + self.timing.transmit),
+            drained,
+            self.given_early_at.map(|at| at + self.timing.transmit),
+            self.rival_seen.map(|at| at + Duration::from_secs(1)),
+            self.lower_since.map(|since| since + self.preempt_delay()),
+        ];
+        // What lies behind has been seen to; only what comes is a deadline, but for the lease's own.
+        let ahead = due.into_iter().flatten().filter(|at| *at > now || Some(*at) == self.lease.next_deadline());
+        let routers = self.routers.iter().filter_map(|router| router.machine.next_deadline());
+        ahead.chain(routers).chain(self.announcements.iter().copied()).min()
+    }
+
+    fn preempt_delay(&self) -> Duration {
+        self.routers.iter().map(|router| router.settings.preempt_delay).max().unwrap_or_default()
+    }
+}

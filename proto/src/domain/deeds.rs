@@ -1,0 +1,382 @@
+//! What follows from a verdict: moving towards it, in the orders of R3 and R8.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::net::IpAddr;
+
+use super::{Domain, Leaving};
+use crate::action::{Action, AlertName, Transition};
+use crate::alerts::Alerts;
+use crate::decision::{Health, Peers, Reason, References, Role, Verdict, View, decide};
+use crate::effects::{Hold, LetGo};
+use crate::facts::Facts;
+use crate::guard::Guard;
+use crate::id::{Epoch, NodeId, Priority};
+use crate::lease::grant::Grant;
+use crate::lease::holder::Lease;
+use crate::vrrp::output::Output;
+use crate::wire::vrrp::Advertisement;
+
+impl Domain {
+    /// Folds, decides, moves. Idempotent.
+    pub(crate) fn settle(&mut self, facts: &Facts<'_>, alerts: &mut Alerts, out: &mut Vec<Action>) {
+        if !self.started && !self.start(facts, out) {
+            return;
+        }
+        self.serve_routers(facts, out);
+        self.keep_clocks(facts);
+        let view = self.view(facts);
+        let verdict = decide(&view);
+        self.eligible = view.health == Health::Healthy
+            && view.references != References::LostHere
+            && !matches!(verdict, Verdict::Fenced(_));
+        self.wants = verdict == Verdict::Wait(Reason::AsksForHandover);
+        match verdict {
+            Verdict::Master(grant, reason) => self.hold(facts, grant, reason, &view, out),
+            Verdict::Claim(reason) => {
+                self.sweep(facts, view.peers, out);
+                self.lease.stand(facts.now, self.priority().0);
+                let role = if view.lease == Lease::Vacant { Role::Claiming } else { Role::Backup };
+                self.rest(facts, role, reason, &view, out);
+            }
+            Verdict::Wait(reason) => {
+                self.sweep(facts, view.peers, out);
+                self.lease.sit(facts.now);
+                self.rest(facts, Role::Backup, reason, &view, out);
+            }
+            Verdict::Yield(reason) => {
+                let to = if facts.stopping { Role::Init } else { Role::Backup };
+                self.leave(facts, Leaving { reason, to, heir: None }, &view, out);
+            }
+            Verdict::Fenced(Reason::LeaseLost) => self.lapse(facts, &view, out),
+            Verdict::Fenced(reason) => self.leave(facts, Leaving { reason, to: Role::Fenced, heir: None }, &view, out),
+            Verdict::Fault(reason) => self.leave(facts, Leaving { reason, to: Role::Fault, heir: None }, &view, out),
+        }
+        self.speak_again(facts, out);
+        self.raise(facts, &view, alerts);
+    }
+
+    /// R12: first of all the gate is shut and stale addresses are gone; then what a former life held is
+    /// released; then the evidence must have come in. Whether all that is done.
+    fn start(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) -> bool {
+        let now = facts.now;
+        if !self.kernel.clean(now, out) {
+            return false;
+        }
+        if self.former.is_some()
+            && now >= self.created + self.timing.transmit
+            && let Some(epoch) = self.former.take()
+        {
+            self.lease.release_former(now, epoch);
+        }
+        let interfaces = self.routers.iter().map(|router| router.settings.interface);
+        let known = interfaces.clone().all(|id| facts.interface(id).is_some_and(|interface| interface.known));
+        if self.former.is_some() || !known || facts.gate.is_none() || !facts.references.is_known() {
+            return false;
+        }
+        self.started = true;
+        for router in &mut self.routers {
+            router.machine.startup(now);
+        }
+        true
+    }
+
+    /// VRRP's own machines: timers, and priorities that follow the tracked interfaces.
+    fn serve_routers(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
+        for router in &mut self.routers {
+            let base = i32::from(router.settings.priority.0);
+            let weights =
+                router.settings.track.iter().map(|track| match (track.weight, facts.is_up(track.interface)) {
+                    (weight, true) if weight > 0 => i32::from(weight),
+                    (weight, false) if weight < 0 => i32::from(weight),
+                    (_, true | false) => 0,
+                });
+            // An owner stays one whatever is tracked; others stay candidates (keepalived clamps alike).
+            let effective = if base == 255 { 255 } else { (base + weights.sum::<i32>()).clamp(1, 254) };
+            let effective = Priority(u8::try_from(effective).unwrap_or(1));
+            if effective != router.machine.params().priority {
+                router.machine.set_priority(facts.now, effective);
+                self.news = true;
+            }
+            for output in router.machine.on_timer(facts.now) {
+                if let Output::Advertise(advertisement) = output {
+                    out.push(Action::Advertise { instance: router.id, advertisement });
+                }
+            }
+        }
+    }
+
+    /// The back-off and the preempt delay run while what they wait on lasts.
+    fn keep_clocks(&mut self, facts: &Facts<'_>) {
+        let now = facts.now;
+        if self.nominated_until.is_some_and(|until| now >= until) {
+            self.nominated_until = None;
+        }
+        let period = facts.settings.heartbeat.period;
+        let nobody = self.master_since.is_none() && self.view(facts).peers == Peers::NoMaster;
+        if !nobody {
+            self.stand_at = None;
+        } else if self.stand_at.is_none() {
+            let skew = period.saturating_mul(256 - u32::from(self.priority().0)) / 256;
+            self.stand_at = Some(now + period + skew + self.jitter.up_to(period / 2));
+        }
+        if !self.sees_lower_master(facts) {
+            self.lower_since = None;
+        } else if self.lower_since.is_none() {
+            self.lower_since = Some(now);
+        }
+        if self.heir.is_some() && facts.heard().any(|peer| peer.domain(self.id).is_some_and(|said| said.holding)) {
+            self.heir = None;
+        }
+    }
+
+    /// R3: gate, addresses, announcements, Advertisements, notify.
+    fn hold(&mut self, facts: &Facts<'_>, grant: Grant, reason: Reason, view: &View, out: &mut Vec<Action>) {
+        let now = facts.now;
+        let lifetime =
+            self.timing.holder_lease().as_secs() + u64::from(self.timing.holder_lease().subsec_nanos() > 0) + 2;
+        let held = self.kernel.hold(now, grant, u32::try_from(lifetime).unwrap_or(u32::MAX), out);
+        match (held, self.master_since) {
+            (Hold::Underway, None) => self.set_role(facts, Role::Claiming, reason, view, out),
+            (Hold::Underway | Hold::Up, Some(_)) => {}
+            (Hold::Up, None) => {
+                self.master_since = Some(now);
+                (self.lapsed_at, self.nominated_until, self.stand_at, self.heir) = (None, None, None, None);
+                self.announce(now, facts, out);
+                for router in &mut self.routers {
+                    router.higher_seen = false;
+                    for output in router.machine.become_master(now) {
+                        if let Output::Advertise(advertisement) = output {
+                            out.push(Action::Advertise { instance: router.id, advertisement });
+                        }
+                    }
+                }
+                self.kernel.forget();
+                self.set_role(facts, Role::Master, reason, view, out);
+            }
+        }
+    }
+
+    /// R8, from the first tombstone to the last word. A domain that holds nothing only changes its role.
+    fn leave(&mut self, facts: &Facts<'_>, why: Leaving, view: &View, out: &mut Vec<Action>) {
+        let now = facts.now;
+        self.lease.sit(now);
+        if self.leaving.is_none() {
+            if !self.kernel.holds_anything() {
+                self.lease.give_back(now, None);
+                self.set_role(facts, why.to, why.reason, view, out);
+                return;
+            }
+            let heir = self.choose_heir(facts, why.reason);
+            self.leaving = Some(Leaving { heir, ..why });
+        }
+        let Some(mut leaving) = self.leaving else { return };
+        if facts.stopping {
+            leaving.to = Role::Init;
+        }
+        let heir = leaving.heir.and_then(|heir| self.heir_epoch(facts, heir));
+        if !facts.settings.guards.has(Guard::ShutBeforeRelease) && self.lease.grant(now).is_some() {
+            self.lease.give_back(now, heir);
+            self.given_early_at = Some(now);
+        }
+        if self.given_early_at.is_some_and(|at| now < at + self.timing.transmit) {
+            return;
+        }
+        match self.kernel.let_go(now, None, out) {
+            LetGo::Underway | LetGo::Shut(_) => {}
+            // The last frame behind the gate has to have left the wire before another may begin.
+            LetGo::Gone(at) if now < at + self.timing.transmit => {}
+            LetGo::Gone(_) | LetGo::Nothing => {
+                self.lease.give_back(now, heir);
+                self.heir = leaving.heir.filter(|_| !self.lease.is_arbitrated());
+                self.leaving = None;
+                self.resign(facts, out);
+                self.kernel.forget();
+                self.set_role(facts, leaving.to, leaving.reason, view, out);
+            }
+        }
+    }
+
+    /// R5: at D, FENCED; the addresses go within the grace, or at once when another holder is known.
+    fn lapse(&mut self, facts: &Facts<'_>, view: &View, out: &mut Vec<Action>) {
+        let now = facts.now;
+        let since = *self.lapsed_at.get_or_insert(now);
+        self.set_role(facts, Role::Fenced, Reason::LeaseLost, view, out);
+        let keep = (self.leaving.is_none() && view.peers != Peers::Master).then_some(since + self.grace);
+        match self.kernel.let_go(now, keep, out) {
+            LetGo::Underway => {}
+            LetGo::Shut(_) | LetGo::Gone(_) | LetGo::Nothing => {
+                self.lease.clear_lapse(now);
+                self.resign(facts, out);
+            }
+        }
+    }
+
+    /// Takes out what a lapse has left, once its grace is over.
+    fn sweep(&mut self, facts: &Facts<'_>, peers: Peers, out: &mut Vec<Action>) {
+        if !self.kernel.holds_anything() && !self.kernel.has_addresses() {
+            self.lapsed_at = None;
+            self.kernel.forget();
+            return;
+        }
+        let keep = self.lapsed_at.filter(|_| peers != Peers::Master).map(|at| at + self.grace);
+        self.kernel.let_go(facts.now, keep, out);
+    }
+
+    /// Holds nothing: FENCED until the addresses are gone, then `role`.
+    fn rest(&mut self, facts: &Facts<'_>, role: Role, reason: Reason, view: &View, out: &mut Vec<Action>) {
+        match self.lapsed_at {
+            Some(_) => self.set_role(facts, Role::Fenced, Reason::LeaseLost, view, out),
+            None => self.set_role(facts, role, reason, view, out),
+        }
+    }
+
+    /// A Master of VRRP's resigns, behind its shut gate.
+    fn resign(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
+        self.master_since = None;
+        (self.rival_since, self.rival_seen) = (None, None);
+        self.announcements.clear();
+        for router in &mut self.routers {
+            if router.machine.is_master() {
+                let advertisement = router.machine.resignation();
+                out.push(Action::Advertise { instance: router.id, advertisement });
+                router.machine.resign(facts.now);
+            }
+            router.higher_seen = false;
+        }
+    }
+
+    /// Who is to have it next: the best that could hold it, and hears us.
+    fn choose_heir(&self, facts: &Facts<'_>, reason: Reason) -> Option<NodeId> {
+        let mine = facts.references.report().reachable;
+        let able = facts.heard().filter(|peer| !peer.is_deaf(facts.now)).filter(|peer| match reason {
+            Reason::ReferencesLost => peer.references().reachable > mine,
+            _ => true,
+        });
+        let able = able.filter_map(|peer| {
+            let said = peer.domain(self.id).filter(|said| said.eligible)?;
+            Some((said.priority, Reverse(peer.node)))
+        });
+        able.max().map(|(_, Reverse(node))| node)
+    }
+
+    fn heir_epoch(&self, facts: &Facts<'_>, heir: NodeId) -> Option<Epoch> {
+        let above = self.lease.epoch()?.counter;
+        facts.peers.get(&heir)?.next_epoch(self.id, above)
+    }
+
+    /// Announcements that are due again (D10).
+    fn speak_again(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
+        let due = self.announcements.iter().filter(|at| **at <= facts.now).count();
+        if due > 0 {
+            self.announcements.retain(|at| *at > facts.now);
+            out.push(Action::Announce { domain: self.id, count: 1 });
+        }
+    }
+
+    fn set_role(&mut self, facts: &Facts<'_>, role: Role, reason: Reason, view: &View, out: &mut Vec<Action>) {
+        self.reason = reason;
+        if self.role == role {
+            return;
+        }
+        let from = core::mem::replace(&mut self.role, role);
+        self.news = true;
+        out.push(Action::Transition(Transition {
+            domain: self.id,
+            from,
+            to: role,
+            reason,
+            evidence: self.words(facts, view),
+            epoch: self.lease.epoch(),
+            priority: self.priority(),
+            at: facts.now,
+        }));
+    }
+
+    /// The domain's alerts, as they stand.
+    fn raise(&mut self, facts: &Facts<'_>, view: &View, alerts: &mut Alerts) {
+        let now = facts.now;
+        let words = || self.words(facts, view);
+        let (id, master) = (Some(self.id), self.master_since.is_some());
+        let vrrp_silent = view.peers == Peers::Master && self.vrrp_is_silent(facts);
+        alerts.set(AlertName::VrrpSilent, id, vrrp_silent, words);
+        let isolated = matches!(view.references, References::LostHere | References::LostEverywhere)
+            && matches!(view.peers, Peers::Silent | Peers::Absent);
+        alerts.set(AlertName::Isolated, id, isolated, words);
+        let alone = master && !self.lease.is_arbitrated() && view.peers == Peers::Silent;
+        alerts.set(AlertName::ClaimedUnarbitrated, id, alone, words);
+        let few = self.lease.answering(now).is_some_and(|(answering, needed)| answering < needed);
+        let unreachable = view.lease == Lease::Unanswered || (master && few);
+        alerts.set(AlertName::AuthorityUnreachable, id, unreachable, words);
+        alerts.set(AlertName::LeaseLost, id, self.lapsed_at.is_some(), words);
+        let failure = self.kernel.failure();
+        alerts.set(AlertName::AddressFailed, id, failure.is_some(), || String::from(failure.unwrap_or_default()));
+
+        let rival = facts.heard().find(|peer| master && self.is_rival(peer));
+        let deaf = rival.is_some_and(|peer| peer.is_deaf(now));
+        alerts.set(AlertName::DeafPeer, id, deaf, words);
+        let seen = rival.is_some();
+        // Kept for a second after the last sight, so that a flickering rival is one alert.
+        let dual = seen || self.rival_seen.is_some_and(|at| now.since(at) < core::time::Duration::from_secs(1));
+        alerts.set(AlertName::DualMaster, id, dual, words);
+        if seen {
+            self.rival_since = self.rival_since.or(Some(now));
+            self.rival_seen = Some(now);
+        } else if !dual {
+            (self.rival_since, self.rival_seen) = (None, None);
+        }
+    }
+
+    /// An Advertisement for one of its routers.
+    pub(crate) fn on_advertisement(
+        &mut self,
+        facts: &Facts<'_>,
+        place: usize,
+        from: IpAddr,
+        advertisement: &Advertisement,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(router) = self.routers.get_mut(place) else { return };
+        let own = facts.address(router.settings.interface, router.settings.ipv6);
+        // Without an address of our own nothing can be ours.
+        let own = own.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let (id, outputs) = (router.id, router.machine.on_advertisement(facts.now, from, own, advertisement));
+        for output in outputs {
+            match output {
+                Output::Advertise(advertisement) => out.push(Action::Advertise { instance: id, advertisement }),
+                Output::HigherSeen { from, .. } => self.on_rival_advertisement(facts, place, from, true, out),
+                Output::LowerSeen { from, .. } => self.on_rival_advertisement(facts, place, from, false, out),
+                Output::IntervalMismatch { .. } | Output::AddressListMismatch { .. } | Output::Discarded { .. } => {}
+            }
+        }
+    }
+
+    /// Another router advertises while we are Master (D7).
+    fn on_rival_advertisement(
+        &mut self,
+        facts: &Facts<'_>,
+        place: usize,
+        from: IpAddr,
+        higher: bool,
+        out: &mut Vec<Action>,
+    ) {
+        // A peer of our kind that is heard is judged by its beats.
+        let heard = facts.heard().any(|peer| peer.domain(self.id).is_some_and(|said| said.source == Some(from)));
+        if !heard {
+            self.rival_seen = Some(facts.now);
+            if let Some(router) = self.routers.get_mut(place).filter(|_| higher) {
+                router.higher_seen = true;
+            }
+        }
+        self.announce_again(facts.now, facts, out);
+    }
+
+    /// Somebody else's ARP or NA for one of our addresses (D7).
+    pub(crate) fn on_foreign_claim(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
+        if self.master_since.is_some_and(|since| facts.now > since) {
+            self.rival_seen = Some(facts.now);
+            self.announce_again(facts.now, facts, out);
+        }
+    }
+}

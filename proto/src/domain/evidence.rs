@@ -1,0 +1,235 @@
+//! The folding of evidence: five questions, each answered in a word (house.md, The decision core).
+
+use alloc::format;
+use alloc::string::String;
+use core::cmp::Reverse;
+use core::net::IpAddr;
+
+use super::Domain;
+use crate::decision::{Election, Health, Peers, References, Role, View};
+use crate::event::GateStrength;
+use crate::facts::Facts;
+use crate::heartbeat::peer::Peer;
+use crate::id::Priority;
+use crate::lease::holder::Lease;
+use crate::lease::timing::Millis;
+use crate::vrrp::params::master_down_interval;
+
+impl Domain {
+    /// All evidence of this instant.
+    pub(super) fn view(&self, facts: &Facts<'_>) -> View {
+        let peers = self.peers(facts);
+        View {
+            health: self.health(facts),
+            references: self.references(facts),
+            peers,
+            election: self.election(facts, peers),
+            lease: self.lease.lease(facts.now),
+        }
+    }
+
+    fn health(&self, facts: &Facts<'_>) -> Health {
+        let down = self.routers.iter().any(|router| {
+            let own = !facts.is_up(router.settings.interface);
+            own || router.settings.track.iter().any(|track| track.weight == 0 && !facts.is_up(track.interface))
+        });
+        if self.leaving.is_some() || facts.stopping {
+            Health::Leaving
+        } else if down {
+            Health::InterfaceDown
+        } else if !self.gate_holds(facts) {
+            Health::GateBroken
+        } else {
+            Health::Healthy
+        }
+    }
+
+    /// R14: no mastership while the self-test fails; and none under an authority without a gate that can
+    /// hold it, unless the operator says so.
+    fn gate_holds(&self, facts: &Facts<'_>) -> bool {
+        let Some(gate) = facts.gate else { return false };
+        let strong_enough =
+            gate.strength == GateStrength::Strong || !self.lease.is_arbitrated() || facts.settings.claim_without_gate;
+        gate.fault.is_empty() && strong_enough
+    }
+
+    fn references(&self, facts: &Facts<'_>) -> References {
+        match facts.references.reachable() {
+            None => References::Unconfigured,
+            Some(true) => References::Reachable,
+            Some(false) => {
+                let mine = facts.references.report().reachable;
+                let more = facts.heard().any(|peer| peer.references().reachable > mine);
+                if more { References::LostHere } else { References::LostEverywhere }
+            }
+        }
+    }
+
+    fn peers(&self, facts: &Facts<'_>) -> Peers {
+        let now = facts.now;
+        if facts.peers.is_empty() {
+            return Peers::Absent;
+        }
+        if facts.peers.values().all(|peer| peer.is_silent(now)) {
+            return Peers::Silent;
+        }
+        // Whoever nominated us was Master until then; its word for it may still be under way.
+        if self.nominated_until.is_some_and(|until| now < until) {
+            return Peers::NoMaster;
+        }
+        let mut masters = facts.heard().filter(|peer| self.is_master_of(peer)).peekable();
+        if masters.peek().is_none() {
+            return Peers::NoMaster;
+        }
+        if self.master_since.is_none() && !self.kernel.is_open(now) {
+            return Peers::Master;
+        }
+        let rivals = facts.heard().filter(|peer| self.is_rival(peer));
+        let mut verdict = Peers::NoMaster;
+        for rival in rivals {
+            verdict = if self.loses_to(facts, rival) { return Peers::RivalWins } else { Peers::RivalYields };
+        }
+        verdict
+    }
+
+    fn is_master_of(&self, peer: &Peer) -> bool {
+        peer.domain(self.id).is_some_and(|said| said.role == Role::Master || said.holding)
+    }
+
+    /// It has said, since we became Master, that its gate is open.
+    pub(super) fn is_rival(&self, peer: &Peer) -> bool {
+        let said_since = peer.spoke_at(self.id).zip(self.master_since).is_some_and(|(at, since)| at > since);
+        said_since && peer.domain(self.id).is_some_and(|said| said.holding)
+    }
+
+    /// D7, D8: which of two that hold yields.
+    fn loses_to(&self, facts: &Facts<'_>, rival: &Peer) -> bool {
+        let now = facts.now;
+        if self.lease.is_arbitrated() {
+            // The older epoch yields; who can't name one holds nothing by right.
+            return rival.epoch(self.id) > self.lease.epoch();
+        }
+        if rival.is_deaf(now) {
+            return true;
+        }
+        let period = facts.settings.heartbeat.period;
+        let contested = self.rival_since.map_or(core::time::Duration::ZERO, |since| now.since(since));
+        let mine = self.master_since.map_or(core::time::Duration::ZERO, |since| now.since(since));
+        let theirs = rival.master_for(now, self.id).unwrap_or_default();
+        // Who was Master before the split stays. The two sides see this a message apart, so a near tie is
+        // left to the priority; and where both came to think that they stay, the priority decides too.
+        if mine.abs_diff(theirs) > period * 3 && contested <= period * 5 {
+            return theirs > mine;
+        }
+        let rank = |priority: Priority, node| (priority, Reverse(node));
+        let their_priority = rival.domain(self.id).map_or(Priority(0), |said| said.priority);
+        rank(their_priority, rival.node) > rank(self.priority(), facts.settings.node)
+    }
+
+    fn election(&self, facts: &Facts<'_>, peers: Peers) -> Election {
+        let now = facts.now;
+        if self.master_since.is_some() || self.kernel.is_open(now) || self.lease.grant(now).is_some() {
+            // Advertisements take nothing from who holds a lease (D6).
+            let beaten = !self.lease.is_arbitrated() && self.routers.iter().any(|router| router.higher_seen);
+            return if beaten { Election::Lost } else { Election::Won };
+        }
+        if self.nominated_until.is_some_and(|until| now < until) {
+            return Election::Won;
+        }
+        let timers = self.routers.iter().map(|router| router.machine.election(now)).min().unwrap_or(Election::Lost);
+        match peers {
+            Peers::Absent => timers,
+            Peers::Master | Peers::RivalYields | Peers::RivalWins if self.may_preempt(facts) => Election::Preempts,
+            Peers::Master | Peers::RivalYields | Peers::RivalWins => match timers {
+                Election::Won => Election::Won,
+                Election::Lost | Election::Preempts => Election::Lost,
+            },
+            // The lease decides, so an early claim costs nothing (D0); but a Master that speaks VRRP only
+            // is judged by VRRP's timer.
+            Peers::Silent if self.lease.is_arbitrated() && !self.hears_foreign_master(facts) => Election::Won,
+            Peers::NoMaster if self.lease.is_arbitrated() && !self.hears_foreign_master(facts) => {
+                let patient = self.stand_at.is_none_or(|at| now < at);
+                if patient && !self.is_best(facts) { Election::Lost } else { Election::Won }
+            }
+            Peers::Silent | Peers::NoMaster => timers,
+        }
+    }
+
+    /// No peer that is heard, or may yet be heard, would be the better Master (R13: the best goes first).
+    fn is_best(&self, facts: &Facts<'_>) -> bool {
+        let mine = (self.priority(), Reverse(facts.settings.node));
+        facts.peers.values().filter(|peer| !peer.is_silent(facts.now)).all(|peer| match peer.domain(self.id) {
+            Some(said) => !said.eligible || (said.priority, Reverse(peer.node)) < mine,
+            None => false,
+        })
+    }
+
+    /// A Master of our kind is worse, may be preempted, and has been for as long as the operator wants.
+    fn may_preempt(&self, facts: &Facts<'_>) -> bool {
+        self.sees_lower_master(facts)
+            && self.lower_since.is_some_and(|since| facts.now.since(since) >= self.preempt_delay())
+    }
+
+    /// A Master of our kind is seen whose priority is below ours, and preemption is on.
+    pub(super) fn sees_lower_master(&self, facts: &Facts<'_>) -> bool {
+        let preempt = self.routers.iter().all(|router| router.settings.preempt);
+        let mut masters = facts.heard().filter(|peer| self.is_master_of(peer)).peekable();
+        preempt
+            && masters.peek().is_some()
+            && masters.all(|peer| peer.domain(self.id).is_some_and(|said| said.priority < self.priority()))
+    }
+
+    /// An Advertisement of a router that is none of our peers has not run out yet.
+    fn hears_foreign_master(&self, facts: &Facts<'_>) -> bool {
+        self.routers.iter().any(|router| {
+            let Some(master) = router.machine.master() else { return false };
+            let (version, priority) = (router.settings.version, router.machine.params().priority);
+            let gone_at = master.at + master_down_interval(version, master.advert_int, priority);
+            facts.now < gone_at && !self.is_ours(facts, master.address)
+        })
+    }
+
+    /// Whether a peer of our kind advertises from that address.
+    pub(super) fn is_ours(&self, facts: &Facts<'_>, source: IpAddr) -> bool {
+        facts.peers.values().any(|peer| peer.domain(self.id).is_some_and(|said| said.source == Some(source)))
+    }
+
+    /// VRRP's timers say that the Master is gone (D1).
+    pub(super) fn vrrp_is_silent(&self, facts: &Facts<'_>) -> bool {
+        self.routers.iter().any(|router| router.machine.election(facts.now) == Election::Won)
+    }
+
+    /// The evidence in words, with numbers, for the operator.
+    pub(super) fn words(&self, facts: &Facts<'_>, view: &View) -> String {
+        let now = facts.now;
+        let mut words = format!("health={:?} election={:?} peers={:?}", view.health, view.election, view.peers);
+        for peer in facts.peers.values() {
+            let heard = match peer.heard_at() {
+                Some(at) => format!(" {} heard {} ago", peer.node, Millis(now.since(at))),
+                None => format!(" {} never heard", peer.node),
+            };
+            let role = peer.domain(self.id).map_or("unknown", |said| said.role.as_str());
+            words.push_str(&format!(" ({}, as {role})", heard.trim_start()));
+        }
+        let report = facts.references.report();
+        if report.configured > 0 {
+            words.push_str(&format!(
+                " references={:?} ({} of {})",
+                view.references, report.reachable, report.configured
+            ));
+        }
+        match view.lease {
+            Lease::Held(grant) => {
+                let left = Millis(grant.until().since(now));
+                words.push_str(&format!(" lease=Held (epoch {}, {left} left)", grant.epoch()));
+            }
+            other @ (Lease::Vacant | Lease::Refused | Lease::Unanswered | Lease::Lapsed) => {
+                words.push_str(&format!(" lease={other:?}"));
+            }
+        }
+        if let Some((answering, needed)) = self.lease.answering(now) {
+            words.push_str(&format!(" voters answering={answering} needed={needed}"));
+        }
+        words
+    }
+}

@@ -1,0 +1,269 @@
+//! What the kernel holds of a domain against what it may hold: the difference, as actions in a safe order.
+//!
+//! Becoming Master (R3): gate → addresses → acknowledged → the rest. Ceasing (R8): tombstone → read back →
+//! addresses gone → E_tx waited out → the rest. What must stay true: no address is added but behind an
+//! open gate (I11), and nothing reports "gone" before the tombstone is read back (I7).
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::action::Action;
+use crate::id::{DomainId, Epoch};
+use crate::lease::grant::Grant;
+use crate::time::Instant;
+
+/// How long a failed kernel call waits before it is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// The gate of a domain, as last asked and answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    Shut,
+    Opening { epoch: Epoch, until: Instant },
+    Open { epoch: Epoch, until: Instant },
+    Shutting { epoch: Epoch },
+}
+
+/// The addresses of a domain, as last asked and answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Addresses {
+    /// A former life of this node may have left some (R12).
+    Unknown,
+    Absent,
+    Adding,
+    Present,
+    Removing,
+}
+
+/// What the kernel holds of one domain.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    domain: DomainId,
+    gate: Gate,
+    addresses: Addresses,
+    /// The last epoch under which anything was done.
+    epoch: Epoch,
+    /// When the last tombstone was read back.
+    shut_at: Option<Instant>,
+    /// When the lifetime of the addresses is to be renewed.
+    lifetime_at: Option<Instant>,
+    /// Not before this is a failed call tried again.
+    retry_at: Option<Instant>,
+    /// The last failure, until the same call succeeds.
+    failure: Option<alloc::string::String>,
+}
+
+/// How far a hold has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Some call has not been answered yet.
+    Underway,
+    /// The gate is open and the addresses are there.
+    Up,
+}
+
+/// How far letting go has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LetGo {
+    /// Some call has not been answered yet.
+    Underway,
+    /// The gate is shut, and was read back, at this instant; addresses are still there, by the grace of R5.
+    Shut(Instant),
+    /// The gate is shut since then, and the addresses are gone.
+    Gone(Instant),
+    /// Nothing was ever held.
+    Nothing,
+}
+
+impl Kernel {
+    /// Nothing is known but that the gate starts shut; `nothing` is an epoch that nobody holds.
+    pub fn new(domain: DomainId, nothing: Epoch) -> Self {
+        Kernel {
+            domain,
+            gate: Gate::Shut,
+            addresses: Addresses::Unknown,
+            epoch: nothing,
+            shut_at: None,
+            lifetime_at: None,
+            retry_at: None,
+            failure: None,
+        }
+    }
+
+    /// R12: stale addresses of a former life go first of all. Whether they have.
+    pub fn clean(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
+        if self.addresses == Addresses::Unknown && self.may_try(now) {
+            self.addresses = Addresses::Removing;
+            out.push(Action::RemoveAddresses { domain: self.domain, epoch: self.epoch });
+        }
+        !matches!(self.addresses, Addresses::Unknown | Addresses::Removing)
+    }
+
+    /// Whether frames for the domain may pass right now.
+    pub fn is_open(&self, now: Instant) -> bool {
+        matches!(self.gate, Gate::Open { until, .. } | Gate::Opening { until, .. } if now < until)
+    }
+
+    /// Whether anything is held, or is about to be.
+    pub fn holds_anything(&self) -> bool {
+        self.gate != Gate::Shut || !matches!(self.addresses, Addresses::Absent | Addresses::Unknown)
+    }
+
+    /// Whether the addresses are in the kernel, or may be.
+    pub fn has_addresses(&self) -> bool {
+        !matches!(self.addresses, Addresses::Absent)
+    }
+
+    /// Why the last kernel call failed.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Moves towards holding under `grant`.
+    pub fn hold(&mut self, now: Instant, grant: Grant, lifetime_s: u32, out: &mut Vec<Action>) -> Hold {
+        let (epoch, until) = (grant.epoch(), grant.until());
+        match self.gate {
+            Gate::Shut if self.may_try(now) => {
+                self.epoch = epoch;
+                self.gate = Gate::Opening { epoch, until };
+                out.push(Action::OpenGate { domain: self.domain, epoch, until });
+            }
+            Gate::Open { epoch: held, until: held_until }
+                if held == epoch && held_until < until && self.may_try(now) =>
+            {
+                self.gate = Gate::Open { epoch, until };
+                out.push(Action::OpenGate { domain: self.domain, epoch, until });
+            }
+            // A former epoch is closed before a new one opens.
+            Gate::Open { epoch: held, .. } | Gate::Opening { epoch: held, .. } if held != epoch => self.shut(held, out),
+            Gate::Shut | Gate::Open { .. } | Gate::Opening { .. } | Gate::Shutting { .. } => {}
+        }
+        if !matches!(self.gate, Gate::Open { .. }) {
+            return Hold::Underway;
+        }
+        let renew = self.lifetime_at.is_some_and(|at| now >= at);
+        match self.addresses {
+            Addresses::Absent | Addresses::Unknown if self.may_try(now) => {
+                self.addresses = Addresses::Adding;
+                self.add(now, epoch, lifetime_s, out);
+            }
+            Addresses::Present if renew => self.add(now, epoch, lifetime_s, out),
+            Addresses::Unknown | Addresses::Absent | Addresses::Adding | Addresses::Present | Addresses::Removing => {}
+        }
+        if self.addresses == Addresses::Present { Hold::Up } else { Hold::Underway }
+    }
+
+    fn add(&mut self, now: Instant, epoch: Epoch, lifetime_s: u32, out: &mut Vec<Action>) {
+        self.lifetime_at = Some(now + Duration::from_secs(lifetime_s.into()) / 2);
+        out.push(Action::AddAddresses { domain: self.domain, epoch, lifetime_s });
+    }
+
+    fn shut(&mut self, epoch: Epoch, out: &mut Vec<Action>) {
+        self.gate = Gate::Shutting { epoch };
+        out.push(Action::ShutGate { domain: self.domain, epoch });
+    }
+
+    /// Moves towards holding nothing; the addresses stay until `keep_until`, if given.
+    pub fn let_go(&mut self, now: Instant, keep_until: Option<Instant>, out: &mut Vec<Action>) -> LetGo {
+        match self.gate {
+            Gate::Open { epoch, .. } | Gate::Opening { epoch, .. } => self.shut(epoch, out),
+            Gate::Shutting { epoch } if self.retry_at.is_some_and(|at| now >= at) => {
+                self.retry_at = None;
+                out.push(Action::ShutGate { domain: self.domain, epoch });
+            }
+            Gate::Shut | Gate::Shutting { .. } => {}
+        }
+        if self.gate != Gate::Shut {
+            return LetGo::Underway;
+        }
+        let keep = keep_until.is_some_and(|until| now < until);
+        match (self.addresses, self.shut_at) {
+            (Addresses::Absent, Some(at)) => LetGo::Gone(at),
+            (Addresses::Absent, None) => LetGo::Nothing,
+            (Addresses::Present, Some(at)) if keep => LetGo::Shut(at),
+            (Addresses::Present | Addresses::Unknown, _) if self.may_try(now) => {
+                self.addresses = Addresses::Removing;
+                self.lifetime_at = None;
+                out.push(Action::RemoveAddresses { domain: self.domain, epoch: self.epoch });
+                LetGo::Underway
+            }
+            (Addresses::Present | Addresses::Unknown | Addresses::Adding | Addresses::Removing, _) => LetGo::Underway,
+        }
+    }
+
+    /// When the last tombstone was read back, until it is forgotten.
+    pub fn shut_at(&self) -> Option<Instant> {
+        self.shut_at
+    }
+
+    /// What was let go is told; a later [`LetGo`] begins anew.
+    pub fn forget(&mut self) {
+        self.shut_at = None;
+    }
+
+    /// The gate answered.
+    pub fn on_gate_written(&mut self, now: Instant, epoch: Epoch, open: bool, error: Option<alloc::string::String>) {
+        match (self.gate, open, error) {
+            (Gate::Opening { epoch: asked, until }, true, None) if asked == epoch => {
+                self.gate = Gate::Open { epoch, until };
+                self.failure = None;
+            }
+            (Gate::Opening { epoch: asked, .. } | Gate::Open { epoch: asked, .. }, true, Some(error))
+                if asked == epoch =>
+            {
+                // Refused or unknown: treat it as open and shut it, which is the safe reading.
+                self.gate = Gate::Open { epoch, until: now };
+                self.failed(now, error);
+            }
+            (Gate::Shutting { epoch: asked }, false, None) if asked == epoch => {
+                self.gate = Gate::Shut;
+                self.shut_at = Some(now);
+            }
+            (Gate::Shutting { epoch: asked }, false, Some(error)) if asked == epoch => self.failed(now, error),
+            (Gate::Shut | Gate::Opening { .. } | Gate::Open { .. } | Gate::Shutting { .. }, _, _) => {}
+        }
+    }
+
+    /// The kernel answered on the addresses.
+    pub fn on_addresses_done(&mut self, now: Instant, present: bool, error: Option<alloc::string::String>) {
+        match (self.addresses, present, error) {
+            (Addresses::Adding, true, None) => {
+                self.addresses = Addresses::Present;
+                self.failure = None;
+            }
+            (Addresses::Removing, false, None) => {
+                self.addresses = Addresses::Absent;
+                self.failure = None;
+            }
+            // Whether some were set is unknown; they are taken out or set again, as the verdict wants.
+            (Addresses::Adding | Addresses::Present, true, Some(error)) => {
+                self.addresses = Addresses::Unknown;
+                self.failed(now, error);
+            }
+            (Addresses::Removing, false, Some(error)) => {
+                self.addresses = Addresses::Unknown;
+                self.failed(now, error);
+            }
+            (
+                Addresses::Unknown | Addresses::Absent | Addresses::Adding | Addresses::Present | Addresses::Removing,
+                _,
+                _,
+            ) => {}
+        }
+    }
+
+    fn failed(&mut self, now: Instant, error: alloc::string::String) {
+        self.failure = Some(error);
+        self.retry_at = Some(now + RETRY);
+    }
+
+    fn may_try(&self, now: Instant) -> bool {
+        self.retry_at.is_none_or(|at| now >= at)
+    }
+
+    /// When something is due.
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let retry = self.retry_at.filter(|at| *at > now);
+        self.lifetime_at.into_iter().chain(retry).min()
+    }
+}

@@ -1,0 +1,64 @@
+//! What a domain needs to know of the rest of the node, gathered for one judgement.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::event::GateStrength;
+use crate::heartbeat::peer::Peer;
+use crate::id::{InterfaceId, NodeId};
+use crate::reference::ReferenceMachine;
+use crate::settings::Settings;
+use crate::time::Instant;
+
+/// The facts of one instant.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    pub(crate) now: Instant,
+    pub(crate) settings: &'a Settings,
+    pub(crate) peers: &'a BTreeMap<NodeId, Peer>,
+    pub(crate) references: &'a ReferenceMachine,
+    pub(crate) interfaces: &'a [Interface],
+    /// `None` until the first self-test.
+    pub(crate) gate: Option<&'a GateState>,
+    pub(crate) stopping: bool,
+}
+
+/// An interface as last reported; down until then.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Interface {
+    pub(crate) known: bool,
+    pub(crate) up: bool,
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+/// The gate as last tested.
+#[derive(Debug, Clone)]
+pub(crate) struct GateState {
+    pub(crate) strength: GateStrength,
+    /// Empty: the test passed.
+    pub(crate) fault: String,
+}
+
+impl Facts<'_> {
+    /// An interface by its id.
+    pub(crate) fn interface(&self, id: InterfaceId) -> Option<&Interface> {
+        self.interfaces.get(usize::from(id.0))
+    }
+
+    /// Whether an interface is there and up.
+    pub(crate) fn is_up(&self, id: InterfaceId) -> bool {
+        self.interface(id).is_some_and(|interface| interface.up)
+    }
+
+    /// The primary address of an interface in a family.
+    pub(crate) fn address(&self, id: InterfaceId, ipv6: bool) -> Option<IpAddr> {
+        self.interface(id)?.addresses.iter().copied().find(|address| address.is_ipv6() == ipv6)
+    }
+
+    /// Peers that are heard.
+    pub(crate) fn heard(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.values().filter(|peer| peer.is_heard(self.now))
+    }
+}

@@ -1,0 +1,199 @@
+//! One path to one peer: what was heard on it, and what the peer hears of us.
+//!
+//! What must stay true: a beat counts as life only if it is newer than every beat before it and was made
+//! recently, *judged by its echo of our own beats*, never by the sender's clock (a beat that sat in a
+//! queue for seconds is no life).
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use crate::time::Instant;
+use crate::wire::heartbeat::Echo;
+
+/// How many of our own beats we remember the send times of.
+const REMEMBERED: usize = 64;
+
+/// One path to one peer.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Below the sequences of this life; an echo of it or of less answers a former life of ours.
+    base: u64,
+    /// Sequence of the last beat that we made for this path.
+    seq: u64,
+    /// When recent ones were made, oldest first.
+    sent: VecDeque<(u64, Instant)>,
+    /// The newest of our beats that the peer has echoed, and when we made it.
+    echoed: Option<(u64, Instant)>,
+    /// Newest sequence that came from the peer in its present incarnation.
+    heard_seq: Option<u64>,
+    /// When the newest beat came, stale or not: what our echo tells.
+    received_at: Option<Instant>,
+    /// When it last showed life.
+    heard_at: Option<Instant>,
+    /// When the peer last received a beat of ours, as far as its echoes show.
+    hears_us_at: Option<Instant>,
+}
+
+/// What a received beat was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// New, and made recently.
+    Fresh,
+    /// New, but made longer ago than a silent peer is tolerated.
+    Stale,
+    /// Not newer than one before it: duplicated or overtaken.
+    Old,
+}
+
+impl Link {
+    /// A path on which nothing has been heard yet.
+    ///
+    /// Sequences begin at the milliseconds of the boot clock, so that those of a restarted agent are above
+    /// those of its former life.
+    pub fn new(now: Instant) -> Self {
+        let base = now.as_nanos() / 1_000_000;
+        Link {
+            base,
+            seq: base,
+            sent: VecDeque::new(),
+            echoed: None,
+            heard_seq: None,
+            received_at: None,
+            heard_at: None,
+            hears_us_at: None,
+        }
+    }
+
+    /// The peer has restarted: its sequences begin anew, and it has heard nothing of ours.
+    pub fn peer_restarted(&mut self) {
+        let sent = core::mem::take(&mut self.sent);
+        *self = Link { base: self.base, seq: self.seq, sent, ..Link::new(Instant::BOOT) };
+    }
+
+    /// Takes the next sequence for a beat that is made now, with the echo that it is to carry.
+    pub fn next_beat(&mut self, now: Instant) -> (u64, Option<Echo>) {
+        self.seq += 1;
+        if self.sent.len() == REMEMBERED {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((self.seq, now));
+        let echo = self.heard_seq.zip(self.received_at).map(|(seq, at)| Echo { seq, age: now.since(at) });
+        (self.seq, echo)
+    }
+
+    /// A beat came over this path; `limit` is how old it may be.
+    pub fn on_beat(&mut self, now: Instant, seq: u64, echo: Option<Echo>, limit: Duration) -> Freshness {
+        if self.heard_seq.is_some_and(|heard| seq <= heard) {
+            return Freshness::Old;
+        }
+        self.heard_seq = Some(seq);
+        self.received_at = Some(now);
+        let echo = echo.filter(|echo| echo.seq > self.base && echo.seq <= self.seq);
+        if let Some(echo) = echo {
+            let Some(sent_at) = self.sent_at(echo.seq) else {
+                // An echo of a beat that we don't remember: older than all that we do.
+                return Freshness::Stale;
+            };
+            // We made `echo.seq`, the peer kept it for `age`, then made this beat: it is no older than the rest.
+            if now.since(sent_at).saturating_sub(echo.age) > limit {
+                return Freshness::Stale;
+            }
+            self.hears_us_at = self.hears_us_at.max(Some(now - echo.age));
+        }
+        self.heard_at = Some(now);
+        Freshness::Fresh
+    }
+
+    fn sent_at(&mut self, seq: u64) -> Option<Instant> {
+        if let Some(found) = self.sent.iter().find(|(sent, _)| *sent == seq) {
+            // A deaf peer goes on echoing the last one it heard, so that one is remembered for ever.
+            self.echoed = self.echoed.filter(|(echoed, _)| *echoed > seq).or(Some(*found));
+            return Some(found.1);
+        }
+        self.echoed.filter(|(echoed, _)| *echoed == seq).map(|(_, at)| at)
+    }
+
+    /// When the path last showed life.
+    pub fn heard_at(&self) -> Option<Instant> {
+        self.heard_at
+    }
+
+    /// When the peer last heard us over it, as far as its echoes show.
+    pub fn hears_us_at(&self) -> Option<Instant> {
+        self.hears_us_at
+    }
+
+    /// Whether it shows life: heard within `silence`.
+    pub fn is_up(&self, now: Instant, silence: Duration) -> bool {
+        self.heard_at.is_some_and(|at| now.since(at) <= silence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(300);
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    fn echo(seq: u64, age_ms: u64) -> Option<Echo> {
+        Some(Echo { seq, age: Duration::from_millis(age_ms) })
+    }
+
+    #[test]
+    fn a_duplicate_is_old_and_no_life() {
+        let mut link = Link::new(Instant::BOOT);
+        assert_eq!(link.on_beat(at(0), 5, None, LIMIT), Freshness::Fresh);
+        assert_eq!(link.on_beat(at(250), 5, None, LIMIT), Freshness::Old);
+        assert_eq!(link.on_beat(at(260), 4, None, LIMIT), Freshness::Old);
+        assert!(!link.is_up(at(301), LIMIT));
+    }
+
+    #[test]
+    fn a_beat_that_sat_in_a_queue_for_ten_seconds_is_no_life() {
+        let mut link = Link::new(Instant::BOOT);
+        for ms in (0..=1000).step_by(100) {
+            link.next_beat(at(ms)); // sequence 1 at 0, 11 at 1000
+        }
+        assert_eq!(link.on_beat(at(1010), 1, echo(11, 5), LIMIT), Freshness::Fresh);
+        for ms in (1100..11_000).step_by(100) {
+            link.next_beat(at(ms));
+        }
+        // Made at about 1100, delivered at 11000.
+        assert_eq!(link.on_beat(at(11_000), 2, echo(11, 95), LIMIT), Freshness::Stale);
+        assert!(!link.is_up(at(11_000), LIMIT));
+    }
+
+    #[test]
+    fn a_deaf_peer_is_alive_and_known_to_be_deaf() {
+        let mut link = Link::new(Instant::BOOT);
+        let (seq, none) = link.next_beat(at(0));
+        assert_eq!(none, None);
+        for n in 1..200_u64 {
+            link.next_beat(at(n * 100));
+            let fresh = link.on_beat(at(n * 100 + 1), n, echo(seq, n * 100), LIMIT);
+            assert_eq!(fresh, Freshness::Fresh, "beat {n}");
+        }
+        assert!(link.is_up(at(19_901), LIMIT));
+        assert!(link.hears_us_at().unwrap() <= at(2));
+    }
+
+    #[test]
+    fn an_echo_of_a_former_life_says_nothing() {
+        let mut link = Link::new(at(5000));
+        link.next_beat(at(5000)); // 5001
+        assert_eq!(link.on_beat(at(5010), 1, echo(4000, 10), LIMIT), Freshness::Fresh);
+        assert_eq!(link.on_beat(at(5020), 2, echo(9000, 10), LIMIT), Freshness::Fresh);
+        assert_eq!(link.hears_us_at(), None);
+    }
+
+    #[test]
+    fn an_echo_tells_what_was_heard_and_how_long_ago() {
+        let mut link = Link::new(Instant::BOOT);
+        link.on_beat(at(100), 7, None, LIMIT);
+        assert_eq!(link.next_beat(at(130)).1, echo(7, 30));
+    }
+}

@@ -1,0 +1,7 @@
+//! Liveness of peers, from beats over several links (safety.md, Heartbeats).
+//!
+//! Facts only: who was heard when, on which link, and whether it hears us. What follows from it is
+//! [`crate::decision`]'s.
+
+pub mod link;
+pub mod peer;

@@ -1,0 +1,188 @@
+//! One peer over all its links: what it last said, and when it was last alive.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::link::{Freshness, Link};
+use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId};
+use crate::settings::{HeartbeatSettings, PeerSettings};
+use crate::time::Instant;
+use crate::wire::heartbeat::{Beat, DomainBeat, Echo, References};
+
+/// How many former incarnations of a peer are remembered, so that their late beats are refused.
+const RETIRED: usize = 8;
+
+/// Another agent.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Which node.
+    pub node: NodeId,
+    links: BTreeMap<LinkId, Link>,
+    settings: HeartbeatSettings,
+    /// When this peer is judged silent if it is never heard: it counts as heard at our start.
+    started: Instant,
+    incarnation: Option<Incarnation>,
+    retired: Vec<Incarnation>,
+    /// When the present incarnation was first heard, or was heard again after a silence: what it hears of
+    /// us is judged from then on.
+    heard_since: Option<Instant>,
+    said: Option<Said>,
+}
+
+/// What a peer last said.
+#[derive(Debug, Clone)]
+struct Said {
+    clock: Instant,
+    references: References,
+    domains: BTreeMap<DomainId, (DomainBeat, Instant)>,
+}
+
+/// What a received beat brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// Whether it counted.
+    pub freshness: Freshness,
+    /// It is the first of a new incarnation: the peer has restarted.
+    pub restarted: bool,
+    /// The peer had been silent on all links before it.
+    pub returned: bool,
+}
+
+impl Peer {
+    /// A peer that counts as heard at `now`, so that a start is not taken for its death.
+    pub fn new(settings: &PeerSettings, heartbeat: HeartbeatSettings, now: Instant) -> Self {
+        Peer {
+            node: settings.node,
+            links: settings.links.iter().map(|link| (*link, Link::new(now))).collect(),
+            settings: heartbeat,
+            started: now,
+            incarnation: None,
+            retired: Vec::new(),
+            heard_since: None,
+            said: None,
+        }
+    }
+
+    /// Its links.
+    pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.links.iter().map(|(id, link)| (*id, link))
+    }
+
+    /// Takes the next sequence and echo for a beat over `link`; `None` for a link that it is not on.
+    pub fn next_beat(&mut self, now: Instant, link: LinkId) -> Option<(u64, Option<Echo>)> {
+        self.links.get_mut(&link).map(|link| link.next_beat(now))
+    }
+
+    /// A beat of this peer came over `link`.
+    pub fn on_beat(&mut self, now: Instant, link: LinkId, beat: &Beat) -> Heard {
+        let nothing = Heard { freshness: Freshness::Old, restarted: false, returned: false };
+        if self.retired.contains(&beat.incarnation) || !self.links.contains_key(&link) {
+            return nothing;
+        }
+        let restarted = self.incarnation != Some(beat.incarnation);
+        let returned = self.is_silent(now);
+        if restarted {
+            if let Some(former) = self.incarnation.replace(beat.incarnation) {
+                if self.retired.len() == RETIRED {
+                    self.retired.remove(0);
+                }
+                self.retired.push(former);
+            }
+            self.links.values_mut().for_each(Link::peer_restarted);
+            self.said = None;
+        }
+        let limit = self.settings.silence();
+        let Some(link) = self.links.get_mut(&link) else { return nothing };
+        let freshness = link.on_beat(now, beat.seq, beat.echo, limit);
+        if freshness == Freshness::Fresh {
+            if restarted || returned || self.heard_since.is_none() {
+                self.heard_since = Some(now);
+            }
+            self.take(now, beat);
+        }
+        Heard { freshness, restarted, returned: returned && freshness == Freshness::Fresh }
+    }
+
+    fn take(&mut self, now: Instant, beat: &Beat) {
+        let said = self.said.get_or_insert_with(|| Said {
+            clock: beat.clock,
+            references: beat.references,
+            domains: BTreeMap::new(),
+        });
+        // Two links deliver in any order; the sender's own clock orders its own beats.
+        if beat.clock < said.clock {
+            return;
+        }
+        said.clock = beat.clock;
+        said.references = beat.references;
+        for domain in &beat.domains {
+            said.domains.insert(domain.id, (domain.clone(), now));
+        }
+    }
+
+    /// When it last showed life on any link.
+    pub fn heard_at(&self) -> Option<Instant> {
+        self.links.values().filter_map(Link::heard_at).max()
+    }
+
+    /// From when on it is silent, unless it is heard again.
+    pub fn silent_at(&self) -> Instant {
+        self.heard_at().unwrap_or(self.started) + self.settings.silence()
+    }
+
+    /// Silent on all links for m·h.
+    pub fn is_silent(&self, now: Instant) -> bool {
+        now > self.silent_at()
+    }
+
+    /// Heard at least once, and not silent.
+    pub fn is_heard(&self, now: Instant) -> bool {
+        self.heard_at().is_some() && !self.is_silent(now)
+    }
+
+    /// From when on the peer is known not to hear us (D8): (m+1)·h after the last sign that it does.
+    pub fn deaf_at(&self) -> Option<Instant> {
+        let sign = self.links.values().filter_map(Link::hears_us_at).max();
+        Some(sign.max(self.heard_since)? + self.settings.silence() + self.settings.period)
+    }
+
+    /// It is heard, and its echoes show that it does not hear us (D8).
+    pub fn is_deaf(&self, now: Instant) -> bool {
+        self.is_heard(now) && self.deaf_at().is_some_and(|at| now > at)
+    }
+
+    /// What it last said of a domain.
+    pub fn domain(&self, id: DomainId) -> Option<&DomainBeat> {
+        self.said.as_ref()?.domains.get(&id).map(|(domain, _)| domain)
+    }
+
+    /// When it last spoke of a domain.
+    pub fn spoke_at(&self, id: DomainId) -> Option<Instant> {
+        self.said.as_ref()?.domains.get(&id).map(|(_, at)| *at)
+    }
+
+    /// How long it has been Master of a domain by now, by its own count.
+    pub fn master_for(&self, now: Instant, id: DomainId) -> Option<Duration> {
+        let (domain, at) = self.said.as_ref()?.domains.get(&id)?;
+        Some(domain.master_for.saturating_add(now.since(*at)))
+    }
+
+    /// The epoch that it last said to hold.
+    pub fn epoch(&self, id: DomainId) -> Option<Epoch> {
+        let (counter, attempt) = self.domain(id)?.epoch?;
+        Some(Epoch { counter, incarnation: self.incarnation?, attempt, node: self.node })
+    }
+
+    /// The unused epoch that a Transfer to it may name, with a counter above `above`.
+    pub fn next_epoch(&self, id: DomainId, above: u64) -> Option<Epoch> {
+        let (counter, attempt) = self.domain(id)?.next;
+        let counter = counter.max(above.saturating_add(1));
+        Some(Epoch { counter, incarnation: self.incarnation?, attempt, node: self.node })
+    }
+
+    /// How many references it last said to reach.
+    pub fn references(&self) -> References {
+        self.said.as_ref().map(|said| said.references).unwrap_or_default()
+    }
+}

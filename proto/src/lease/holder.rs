@@ -1,0 +1,509 @@
+//! The holder: asks a quorum of voters, renews, gives back (R1 to R3, R5, R6, R13, R17).
+//!
+//! What must stay true: [`Holder::grant`] is `Some` only before D, the q-th largest of
+//! (time of sending of the newest answered request + L_h) over the voters of the present epoch (I5).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::farewell::Farewell;
+use super::grant::Grant;
+use super::track::Track;
+use crate::guard::{Guard, Guards};
+use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
+use crate::jitter::Jitter;
+use crate::settings::QuorumSettings;
+use crate::time::Instant;
+use crate::wire::lease::{Envelope, Message, RefuseReason};
+
+/// Who asks, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimant {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Digest of the voter set and bounds (V9).
+    pub digest: ConfigDigest,
+    /// The domain.
+    pub domain: DomainId,
+    /// This node.
+    pub node: NodeId,
+    /// Its incarnation (R6).
+    pub incarnation: Incarnation,
+}
+
+/// What the lease says, as evidence for the decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// Not held; not asked for, or asked and not answered yet.
+    Vacant,
+    /// Held.
+    Held(Grant),
+    /// A majority says no: another holds it, or a voter waits out its restart.
+    Refused,
+    /// No majority answers.
+    Unanswered,
+    /// It ran out while held, and the gate has not been shut for it yet (R5).
+    Lapsed,
+}
+
+/// A voter whose answers can't be true (R17).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VoterFault {
+    /// Which voter; it is ignored for L_max.
+    pub voter: NodeId,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    Idle,
+    Asking { since: Instant, first_nonce: u64, resend_at: Instant },
+    Acquiring { epoch: Epoch, since: Instant, resend_at: Instant },
+    Held { epoch: Epoch, renew_at: Instant },
+    Lapsed,
+}
+
+/// The machine, one per domain.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    me: Claimant,
+    quorum: QuorumSettings,
+    guards: Guards,
+    jitter: Jitter,
+    /// VRRP's skew of this node's priority, as a part of h (R13).
+    back_off: Duration,
+    priority: u8,
+    standing: bool,
+    nonce: u64,
+    attempt: u32,
+    max_counter: u64,
+    not_before: Instant,
+    voters: BTreeMap<NodeId, Track>,
+    phase: Phase,
+    farewells: Vec<Farewell>,
+    outbox: Vec<(NodeId, Envelope)>,
+}
+
+impl Holder {
+    /// One that holds nothing and asks nothing. `period` is h, the unit of the back-off (R13).
+    pub fn new(me: Claimant, quorum: QuorumSettings, period: Duration, guards: Guards, seed: u64) -> Self {
+        let voters = quorum.voters.iter().map(|voter| (*voter, Track::default())).collect();
+        Holder {
+            me,
+            quorum,
+            guards,
+            jitter: Jitter::new(seed ^ me.domain.0),
+            back_off: period,
+            priority: 0,
+            standing: false,
+            nonce: 0,
+            attempt: 0,
+            max_counter: 0,
+            not_before: Instant::BOOT,
+            voters,
+            phase: Phase::Idle,
+            farewells: Vec::new(),
+            outbox: Vec::new(),
+        }
+    }
+
+    /// The decision says: claim. Asks until it has the lease or is told to [`Holder::sit`].
+    pub fn stand(&mut self, now: Instant, priority: u8) {
+        self.priority = priority;
+        self.standing = true;
+        self.tick(now);
+    }
+
+    /// The decision says: don't claim. An attempt under way is given up; a lease that is held stays.
+    pub fn sit(&mut self, now: Instant) {
+        self.standing = false;
+        match self.phase {
+            Phase::Asking { .. } => self.phase = Phase::Idle,
+            Phase::Acquiring { .. } => self.abandon(now),
+            Phase::Idle | Phase::Held { .. } | Phase::Lapsed => {}
+        }
+    }
+
+    /// The lease, if it is held and live. The only maker of a [`Grant`] of a quorum.
+    pub fn grant(&self, now: Instant) -> Option<Grant> {
+        let Phase::Held { epoch, .. } = self.phase else { return None };
+        self.deadline().filter(|until| now < *until).map(|until| Grant::new(epoch, until))
+    }
+
+    /// The evidence for the decision.
+    pub fn lease(&self, now: Instant) -> Lease {
+        if let Some(grant) = self.grant(now) {
+            return Lease::Held(grant);
+        }
+        match self.phase {
+            Phase::Held { .. } | Phase::Lapsed => Lease::Lapsed,
+            Phase::Idle if !self.standing => Lease::Vacant,
+            Phase::Idle | Phase::Asking { .. } | Phase::Acquiring { .. } => self.asked(now),
+        }
+    }
+
+    fn asked(&self, now: Instant) -> Lease {
+        let patience = self.patience();
+        let refusals = self.voters.values().filter(|track| track.refused.is_some()).count();
+        let answered = self.voters.values().filter(|track| track.answered_within(now, patience)).count();
+        let asked_long = match self.phase {
+            Phase::Asking { since, .. } | Phase::Acquiring { since, .. } => now.since(since) > patience,
+            Phase::Idle | Phase::Held { .. } | Phase::Lapsed => true,
+        };
+        if refusals > self.quorum.voters.len() - self.quorum.majority() {
+            Lease::Refused
+        } else if asked_long && answered < self.quorum.majority() {
+            Lease::Unanswered
+        } else {
+            Lease::Vacant
+        }
+    }
+
+    /// How long answers may be out before a voter counts as not answering.
+    fn patience(&self) -> Duration {
+        (self.renewal() * 3).max(self.quorum.timing.round_trip * 2)
+    }
+
+    fn renewal(&self) -> Duration {
+        self.quorum.timing.renewal_interval()
+    }
+
+    /// How many voters have answered lately.
+    pub fn answering(&self, now: Instant) -> usize {
+        self.voters.values().filter(|track| track.answered_within(now, self.patience())).count()
+    }
+
+    /// q.
+    pub fn majority(&self) -> usize {
+        self.quorum.majority()
+    }
+
+    /// Whether some voter has yet to hear that an epoch is over.
+    pub fn is_saying_farewell(&self) -> bool {
+        !self.farewells.is_empty()
+    }
+
+    /// The epoch that is held.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match self.phase {
+            Phase::Held { epoch, .. } => Some(epoch),
+            Phase::Idle | Phase::Asking { .. } | Phase::Acquiring { .. } | Phase::Lapsed => None,
+        }
+    }
+
+    /// Counter and attempt that the next attempt would use, for the beat.
+    pub fn next_attempt(&self) -> (u64, u32) {
+        (self.max_counter.saturating_add(1), self.attempt.saturating_add(1))
+    }
+
+    /// Another epoch was seen somewhere: ours will be above it.
+    pub fn saw_epoch(&mut self, epoch: Epoch) {
+        self.max_counter = self.max_counter.max(epoch.counter);
+    }
+
+    /// D: the q-th largest of t_send + L_h.
+    fn deadline(&self) -> Option<Instant> {
+        let mut sent: Vec<Instant> = self.voters.values().filter_map(|track| track.good_from).collect();
+        sent.sort_unstable_by(|a, b| b.cmp(a));
+        let qth = sent.get(self.quorum.majority().checked_sub(1)?)?;
+        Some(*qth + self.quorum.timing.holder_lease())
+    }
+
+    /// The gate has been shut after a lapse: asking may begin anew.
+    pub fn clear_lapse(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Lapsed) {
+            self.phase = Phase::Idle;
+            self.not_before = now;
+        }
+    }
+
+    /// Gives the lease back, or to an heir; only after the gate is shut and E_tx has passed (R8).
+    pub fn give_back(&mut self, now: Instant, heir: Option<Epoch>) {
+        if let Phase::Held { epoch, .. } = self.phase {
+            self.phase = Phase::Idle;
+            self.standing = false;
+            self.bid_farewell(now, epoch, heir);
+        }
+    }
+
+    /// Releases an epoch of a former life of this node, whose gate is shut (R16).
+    pub fn release_former(&mut self, now: Instant, epoch: Epoch) {
+        self.saw_epoch(epoch);
+        self.bid_farewell(now, epoch, None);
+    }
+
+    fn bid_farewell(&mut self, now: Instant, epoch: Epoch, heir: Option<Epoch>) {
+        let pending: BTreeSet<NodeId> = self.voters.keys().copied().collect();
+        self.farewells.push(Farewell::new(epoch, heir, pending, now, now + self.quorum.timing.lease_max));
+        self.tick(now);
+    }
+
+    /// A Transfer named this node: take the epoch if it is the one reserved for the next attempt.
+    /// Returns whether it was, or already is under way.
+    pub fn accept_offer(&mut self, now: Instant, from: NodeId, epoch: Epoch) -> bool {
+        if let Phase::Acquiring { epoch: mine, .. } = self.phase
+            && mine == epoch
+        {
+            self.send_acquire(now, from);
+            return true;
+        }
+        let reserved = self.attempt.saturating_add(1);
+        if epoch.node != self.me.node || epoch.incarnation != self.me.incarnation || epoch.attempt != reserved {
+            return false;
+        }
+        if matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) {
+            return false;
+        }
+        if matches!(self.phase, Phase::Acquiring { .. }) {
+            self.abandon(now);
+        }
+        self.begin_attempt(now, epoch);
+        true
+    }
+
+    /// An answer of a voter, whose name the transport has proven.
+    pub fn on_answer(&mut self, now: Instant, from: NodeId, answer: &Envelope) -> Option<VoterFault> {
+        let lease_max = self.quorum.timing.lease_max;
+        let track = self.voters.get_mut(&from)?;
+        let stamp = match answer.message {
+            Message::Free { stamp, .. }
+            | Message::Grant { stamp, .. }
+            | Message::Refuse { stamp, .. }
+            | Message::Ended { stamp, .. }
+            | Message::Offer { stamp, .. } => stamp,
+            Message::Query { .. } | Message::Acquire { .. } | Message::Release { .. } | Message::Transfer { .. } => {
+                return None;
+            }
+        };
+        if !track.believe(now, answer.nonce, stamp, lease_max) {
+            return track.is_newly_doubted(now).then_some(VoterFault { voter: from });
+        }
+        track.answered_at = Some(now);
+        match answer.message {
+            Message::Free { max_counter, .. } => self.on_free(now, from, answer.nonce, max_counter),
+            Message::Refuse { why, remaining, max_counter, .. } => {
+                self.max_counter = self.max_counter.max(max_counter);
+                self.on_refusal(now, from, answer.nonce, why, remaining);
+            }
+            Message::Grant { epoch, lease, .. } => self.on_grant(now, from, answer.nonce, epoch, lease),
+            Message::Ended { epoch, .. } => {
+                for farewell in &mut self.farewells {
+                    farewell.on_ended(from, epoch);
+                }
+                self.farewells.retain(|farewell| !farewell.is_done(now));
+            }
+            Message::Offer { .. }
+            | Message::Query { .. }
+            | Message::Acquire { .. }
+            | Message::Release { .. }
+            | Message::Transfer { .. } => {}
+        }
+        None
+    }
+
+    fn on_free(&mut self, now: Instant, from: NodeId, nonce: u64, max_counter: u64) {
+        self.max_counter = self.max_counter.max(max_counter);
+        let Phase::Asking { first_nonce, .. } = self.phase else { return };
+        if nonce < first_nonce {
+            return;
+        }
+        if let Some(track) = self.voters.get_mut(&from) {
+            (track.free, track.refused) = (true, None);
+        }
+        let free = self.voters.values().filter(|track| track.free).count();
+        if free >= self.quorum.majority() {
+            let repeat = !self.guards.has(Guard::EpochOnce);
+            let attempt = if repeat { 1 } else { self.attempt.saturating_add(1) };
+            let (counter, node) = (self.max_counter.saturating_add(1), self.me.node);
+            let incarnation = if repeat { Incarnation(0) } else { self.me.incarnation };
+            self.begin_attempt(now, Epoch { counter, incarnation, attempt, node });
+        }
+    }
+
+    fn begin_attempt(&mut self, now: Instant, epoch: Epoch) {
+        self.attempt = epoch.attempt;
+        self.max_counter = self.max_counter.max(epoch.counter);
+        self.voters.values_mut().for_each(Track::new_epoch);
+        self.phase = Phase::Acquiring { epoch, since: now, resend_at: now + self.renewal() / 2 };
+        self.acquire_all(now);
+    }
+
+    fn on_refusal(&mut self, now: Instant, from: NodeId, nonce: u64, why: RefuseReason, remaining: Duration) {
+        let (count, majority) = (self.quorum.voters.len(), self.quorum.majority());
+        let Some(track) = self.voters.get_mut(&from) else { return };
+        let mine = match self.phase {
+            Phase::Asking { first_nonce, .. } => nonce >= first_nonce,
+            Phase::Acquiring { .. } => track.sent_at(nonce).is_some(),
+            // While the lease is held a refusal takes nothing away: D alone decides (R3).
+            Phase::Idle | Phase::Held { .. } | Phase::Lapsed => false,
+        };
+        if !mine {
+            return;
+        }
+        track.free = false;
+        track.refused = Some((why, now + remaining));
+        let refused = self.voters.values().filter(|track| track.refused.is_some()).count();
+        match &mut self.phase {
+            Phase::Acquiring { .. } if refused > count - majority => self.abandon(now),
+            Phase::Asking { resend_at, .. } => {
+                // Ask again the moment it can be free, should the voter's own word be lost (V11).
+                let soon = now + remaining.max(Duration::from_millis(5)) + Duration::from_millis(1);
+                *resend_at = (*resend_at).min(soon);
+            }
+            Phase::Acquiring { .. } | Phase::Idle | Phase::Held { .. } | Phase::Lapsed => {}
+        }
+    }
+
+    fn on_grant(&mut self, now: Instant, from: NodeId, nonce: u64, epoch: Epoch, lease: Duration) {
+        let current = match self.phase {
+            Phase::Acquiring { epoch, .. } | Phase::Held { epoch, .. } => epoch,
+            Phase::Idle | Phase::Asking { .. } | Phase::Lapsed => return,
+        };
+        if epoch != current || lease < self.quorum.timing.lease {
+            return;
+        }
+        let from_request = self.guards.has(Guard::DeadlineFromRequest);
+        let Some(track) = self.voters.get_mut(&from) else { return };
+        let Some(sent_at) = track.sent_at(nonce) else { return };
+        track.refused = None;
+        track.prev_ack = track.prev_ack.max(nonce);
+        track.good_from = track.good_from.max(Some(if from_request { sent_at } else { now }));
+        if let Phase::Acquiring { since, .. } = self.phase
+            && self.deadline().is_some_and(|until| now < until)
+        {
+            self.phase = Phase::Held { epoch, renew_at: since + self.renewal() };
+        }
+    }
+
+    /// Gives up an attempt that can't win, frees what it may have been granted, and backs off (R13).
+    fn abandon(&mut self, now: Instant) {
+        let Phase::Acquiring { epoch, .. } = self.phase else { return };
+        self.phase = Phase::Idle;
+        let skew = self.back_off.saturating_mul(256 - u32::from(self.priority)) / 256;
+        self.not_before = now + self.back_off / 4 + skew + self.jitter.up_to(self.back_off);
+        self.bid_farewell(now, epoch, None);
+    }
+
+    /// When [`Holder::tick`] has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let phase = match self.phase {
+            Phase::Idle => self.standing.then_some(self.not_before),
+            Phase::Asking { resend_at, since, .. } => Some(self.unless_patient(since, resend_at)),
+            Phase::Acquiring { resend_at, .. } => Some(resend_at),
+            Phase::Held { renew_at, .. } => Some(self.deadline().map_or(renew_at, |until| until.min(renew_at))),
+            Phase::Lapsed => None,
+        };
+        phase.into_iter().chain(self.farewells.iter().map(|farewell| farewell.resend_at)).min()
+    }
+
+    /// While asking, the moment at which silence becomes evidence is a deadline too.
+    fn unless_patient(&self, since: Instant, resend_at: Instant) -> Instant {
+        let verdict_at = since + self.patience() + Duration::from_nanos(1);
+        if self.answering(since) >= self.quorum.majority() {
+            resend_at
+        } else {
+            resend_at.min(verdict_at.max(resend_at))
+        }
+    }
+
+    /// Renews, asks again, gives up, lapses: whatever is due.
+    pub fn tick(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Idle if self.standing && now >= self.not_before => {
+                for track in self.voters.values_mut() {
+                    (track.free, track.refused) = (false, None);
+                }
+                self.phase = Phase::Asking { since: now, first_nonce: self.nonce + 1, resend_at: now };
+                self.query_all(now);
+            }
+            Phase::Asking { resend_at, .. } if now >= resend_at => self.query_all(now),
+            Phase::Acquiring { since, .. } if now.since(since) > self.quorum.timing.holder_lease() / 2 => {
+                self.abandon(now);
+            }
+            Phase::Acquiring { resend_at, .. } if now >= resend_at => {
+                if let Phase::Acquiring { resend_at, .. } = &mut self.phase {
+                    *resend_at = now + self.quorum.timing.renewal_interval() / 2;
+                }
+                self.acquire_all(now);
+            }
+            Phase::Held { .. } if self.grant(now).is_none() => self.phase = Phase::Lapsed,
+            Phase::Held { renew_at, .. } if now >= renew_at => {
+                let renewal = self.renewal();
+                if let Phase::Held { renew_at, .. } = &mut self.phase {
+                    // On a grid, unless a whole interval was slept through.
+                    *renew_at = if now.since(*renew_at) < renewal { *renew_at + renewal } else { now + renewal };
+                }
+                self.acquire_all(now);
+            }
+            Phase::Idle | Phase::Asking { .. } | Phase::Acquiring { .. } | Phase::Held { .. } | Phase::Lapsed => {}
+        }
+        self.say_farewells(now);
+    }
+
+    /// What is to be sent, own voter included.
+    pub fn take_outbox(&mut self) -> Vec<(NodeId, Envelope)> {
+        core::mem::take(&mut self.outbox)
+    }
+
+    fn query_all(&mut self, now: Instant) {
+        let resend = now + self.renewal() * 2;
+        if let Phase::Asking { resend_at, .. } = &mut self.phase {
+            *resend_at = resend;
+        }
+        let voters: Vec<NodeId> = self.voters.keys().copied().collect();
+        for voter in voters {
+            self.nonce += 1;
+            if let Some(track) = self.voters.get_mut(&voter) {
+                track.remember(self.nonce, now);
+            }
+            self.send(voter, self.nonce, Message::Query { priority: self.priority });
+        }
+    }
+
+    fn acquire_all(&mut self, now: Instant) {
+        let voters: Vec<NodeId> = self.voters.keys().copied().collect();
+        for voter in voters {
+            self.send_acquire(now, voter);
+        }
+    }
+
+    fn send_acquire(&mut self, now: Instant, voter: NodeId) {
+        let epoch = match self.phase {
+            Phase::Acquiring { epoch, .. } | Phase::Held { epoch, .. } => epoch,
+            Phase::Idle | Phase::Asking { .. } | Phase::Lapsed => return,
+        };
+        self.nonce += 1;
+        let Some(track) = self.voters.get_mut(&voter) else { return };
+        // R1: the time of sending is read before it is sent.
+        track.remember(self.nonce, now);
+        let prev_ack = track.prev_ack;
+        let lease = self.quorum.timing.lease;
+        self.send(voter, self.nonce, Message::Acquire { epoch, lease, prev_ack });
+    }
+
+    fn say_farewells(&mut self, now: Instant) {
+        self.farewells.retain(|farewell| !farewell.is_done(now));
+        let resend = self.renewal().max(self.quorum.timing.round_trip);
+        let mut words = Vec::new();
+        for farewell in &mut self.farewells {
+            if let Some(message) = farewell.due(now, resend) {
+                words.extend(farewell.pending().map(|voter| (voter, message)));
+            }
+        }
+        for (voter, message) in words {
+            self.nonce += 1;
+            if let Some(track) = self.voters.get_mut(&voter) {
+                track.remember(self.nonce, now);
+            }
+            self.send(voter, self.nonce, message);
+        }
+    }
+
+    fn send(&mut self, to: NodeId, nonce: u64, message: Message) {
+        let (cluster, digest, domain) = (self.me.cluster, self.me.digest, self.me.domain);
+        self.outbox.push((to, Envelope { cluster, digest, domain, nonce, message }));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+use super::*;
+use crate::lease::config_digest;
+use crate::lease::timing::LeaseTiming;
+use crate::lease::voter::{Voter, VoterOutput, VoterSettings};
+
+fn node(id: u16) -> NodeId {
+    NodeId::new(id).unwrap()
+}
+
+fn at(ms: u64) -> Instant {
+    Instant::from_nanos(ms * 1_000_000)
+}
+
+fn quorum() -> QuorumSettings {
+    QuorumSettings {
+        voters: alloc::vec![node(1), node(2), node(3)],
+        timing: LeaseTiming::for_lease(Duration::from_millis(1000)),
+    }
+}
+
+fn holder(id: u16) -> Holder {
+    let (cluster, domain) = (ClusterId(1), DomainId(7));
+    let digest = config_digest(cluster, &quorum());
+    let me = Claimant { cluster, digest, domain, node: node(id), incarnation: Incarnation(u64::from(id) * 1000) };
+    Holder::new(me, quorum(), Duration::from_millis(100), Guards::default(), u64::from(id))
+}
+
+/// Three voters past their quiet time, with a disk that writes at once.
+struct Voters(BTreeMap<NodeId, Voter>);
+
+impl Voters {
+    fn new() -> Self {
+        let voter = |id: u16| {
+            let settings = VoterSettings {
+                cluster: ClusterId(1),
+                digest: config_digest(ClusterId(1), &quorum()),
+                candidates: [node(1), node(2)].into(),
+                lease_max: Duration::from_millis(1000),
+                incarnation: Incarnation(u64::from(id)),
+            };
+            (node(id), Voter::new(settings, at(0), None))
+        };
+        Voters([voter(1), voter(2), voter(3)].into())
+    }
+
+    /// Delivers what `holder` wants sent to the voters in `reach`, and their answers back, until it is quiet.
+    fn serve(&mut self, ms: u64, holder: &mut Holder, reach: &[u16]) -> Vec<(NodeId, Envelope)> {
+        let me = holder.me.node;
+        let mut others = Vec::new();
+        loop {
+            let outbox = holder.take_outbox();
+            if outbox.is_empty() {
+                return others;
+            }
+            for (to, envelope) in outbox.into_iter().filter(|(to, _)| reach.contains(&to.get())) {
+                let voter = self.0.get_mut(&to).unwrap();
+                let mut queue = voter.handle(at(ms), me, &envelope);
+                while let Some(output) = queue.pop() {
+                    match output {
+                        VoterOutput::Persist { ticket, .. } => queue.extend(voter.persisted(at(ms), ticket, true)),
+                        VoterOutput::Send { to: back, envelope } if back == me => {
+                            assert_eq!(holder.on_answer(at(ms), to, &envelope), None);
+                        }
+                        VoterOutput::Send { to: other, envelope } => others.push((other, envelope)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_free_majority_grants_and_the_deadline_counts_from_the_sending() {
+    let (mut h, mut voters) = (holder(1), Voters::new());
+    h.stand(at(1000), 100);
+    voters.serve(1000, &mut h, &[1, 3]);
+    let grant = h.grant(at(1000)).expect("two of three are a majority");
+    assert_eq!(grant.until(), at(1000) + quorum().timing.holder_lease());
+    assert_eq!(grant.epoch().counter, 1);
+}
+
+#[test]
+fn one_voter_of_three_is_no_majority() {
+    let (mut h, mut voters) = (holder(1), Voters::new());
+    h.stand(at(1000), 100);
+    voters.serve(1000, &mut h, &[1]);
+    assert_eq!(h.grant(at(1000)), None);
+    h.tick(at(2000));
+    voters.serve(2000, &mut h, &[1]);
+    assert_eq!(h.lease(at(2000)), Lease::Unanswered);
+}
+
+#[test]
+fn the_deadline_is_the_qth_newest_answer_r3_i5() {
+    let (mut h, mut voters) = (holder(1), Voters::new());
+    let lease = quorum().timing.holder_lease();
+    h.stand(at(1000), 100);
+    voters.serve(1000, &mut h, &[1, 2, 3]);
+    h.tick(at(1200));
+    voters.serve(1200, &mut h, &[1]);
+    assert_eq!(h.grant(at(1200)).unwrap().until(), at(1000) + lease, "one renewal of three moves nothing");
+    h.tick(at(1400));
+    voters.serve(1400, &mut h, &[2]);
+    assert_eq!(h.grant(at(1400)).unwrap().until(), at(1200) + lease, "the second newest is 1200");
+}
+
+#[test]
+fn after_the_deadline_it_has_lapsed_and_never_renews_that_epoch_r5() {
+    let (mut h, mut voters) = (holder(1), Voters::new());
+    h.stand(at(1000), 100);
+    voters.serve(1000, &mut h, &[1, 2, 3]);
+    let first = h.epoch().unwrap();
+    let d = at(1000) + quorum().timing.holder_lease();
+    assert!(h.grant(d).is_none() && h.lease(d) == Lease::Lapsed);
+    h.tick(d);
+    assert!(h.take_outbox().is_empty());
+    h.clear_lapse(d);
+    h.tick(at(2500));
+    voters.serve(2500, &mut h, &[1, 2, 3]);
+    let second = h.grant(at(2500)).unwrap().epoch();
+    assert!(second > first && second.attempt != first.attempt);
+}
+
+#[test]
+fn a_late_answer_to_a_former_epoch_moves_nothing_i12() {
+    let (mut h, mut voters) = (holder(1), Voters::new());
+    h.stand(at(1000), 100);
+    voters.serve(1000, &mut h, &[1, 2]);
+    h.tick(at(1200));
+    let late = h.take_outbox();
+    h.tick(at(1999));
+    h.clear_lapse(at(1999));
+    h.tick(at(2500));
+    voters.serve(2500, &mut h, &[1, 2]);
+    let before = h.grant(at(2500));
+    for (to, envelope) in late {
+        let Message::Acquire { epoch, lease, .. } = envelope.message else { panic!() };
+        let stamp = crate::wire::lease::Stamp { incarnation: Incarnation(to.get().into()), clock: at(2501) };
+        h.on_answer(at(2501), to, &Envelope { message: Message::Grant { epoch, lease, stamp }, ..envelope });
+    }
+    assert!(before.is_some() && h.grant(at(2501)) == before);
+}
+
+#[test]
+fn a_refused_candidate_disturbs_nobody_and_is_told_when_it_is_free_r2_v11() {
+    let (mut a, mut b, mut voters) = (holder(1), holder(2), Voters::new());
+    a.stand(at(1000), 200);
+    voters.serve(1000, &mut a, &[1, 2, 3]);
+    b.stand(at(1010), 100);
+    voters.serve(1010, &mut b, &[1, 2, 3]);
+    assert_eq!(b.lease(at(1010)), Lease::Refused);
+    a.tick(at(1200));
+    voters.serve(1200, &mut a, &[1, 2, 3]);
+    assert!(a.grant(at(1200)).unwrap().until() > at(2100));
+    a.give_back(at(1300), None);
+    for (to, envelope) in voters.serve(1300, &mut a, &[1, 2, 3]) {
+        assert!(to == node(2) && matches!(envelope.message, Message::Free { .. }));
+        let from = node(1 + u16::try_from(voters.0.len()).unwrap() - 3);
+        let _ = from;
+        for voter in [1, 2, 3] {
+            b.on_answer(at(1301), node(voter), &envelope_from(voter, envelope.clone()));
+        }
+    }
+    voters.serve(1301, &mut b, &[1, 2, 3]);
+    assert!(b.grant(at(1301)).is_some(), "no polling was needed");
+}
+
+/// The same word from another voter, with that voter's stamp.
+fn envelope_from(voter: u16, mut envelope: Envelope) -> Envelope {
+    if let Message::Free { stamp, .. } = &mut envelope.message {
+        stamp.incarnation = Incarnation(voter.into());
+    }
+    envelope
+}
+
+#[test]
+fn a_transfer_reaches_the_heir_with_its_reserved_epoch_and_once_only() {
+    let (mut a, mut b, mut voters) = (holder(1), holder(2), Voters::new());
+    a.stand(at(1000), 200);
+    voters.serve(1000, &mut a, &[1, 2, 3]);
+    let (_, attempt) = b.next_attempt();
+    let heir = Epoch { counter: 2, incarnation: Incarnation(2000), attempt, node: node(2) };
+    a.give_back(at(1100), Some(heir));
+    let offers = voters.serve(1100, &mut a, &[1, 2, 3]);
+    assert_eq!(offers.len(), 3);
+    assert!(b.accept_offer(at(1101), node(3), heir));
+    voters.serve(1101, &mut b, &[1, 2, 3]);
+    assert_eq!(b.grant(at(1101)).unwrap().epoch(), heir);
+    b.give_back(at(1200), None);
+    voters.serve(1200, &mut b, &[1, 2, 3]);
+    assert!(!b.accept_offer(at(1201), node(3), heir), "a used epoch is never used again");
+}
+
+#[test]
+fn two_candidates_at_once_end_with_one_holder() {
+    let (mut a, mut b, mut voters) = (holder(1), holder(2), Voters::new());
+    a.stand(at(1000), 200);
+    b.stand(at(1000), 100);
+    for ms in (1000..3000).step_by(5) {
+        a.tick(at(ms));
+        voters.serve(ms, &mut a, &[1, 3]);
+        b.tick(at(ms));
+        voters.serve(ms, &mut b, &[2, 3]);
+        assert!(a.grant(at(ms)).is_none() || b.grant(at(ms)).is_none());
+    }
+    assert!(a.grant(at(2999)).is_some() || b.grant(at(2999)).is_some());
+}
+
+#[test]
+fn a_voter_whose_clock_went_backwards_is_ignored_for_l_max_r17() {
+    let (mut h, mut voters) = (holder(1), Voters::new());
+    h.stand(at(1000), 100);
+    voters.serve(1000, &mut h, &[1, 2, 3]);
+    h.tick(at(1200));
+    let (to, request) = h.take_outbox().into_iter().find(|(to, _)| *to == node(3)).unwrap();
+    let Message::Acquire { epoch, lease, .. } = request.message else { panic!() };
+    let stamp = crate::wire::lease::Stamp { incarnation: Incarnation(3), clock: at(400) };
+    let answer = Envelope { message: Message::Grant { epoch, lease, stamp }, ..request };
+    assert_eq!(h.on_answer(at(1201), to, &answer), Some(VoterFault { voter: node(3) }));
+    assert_eq!(h.on_answer(at(1202), to, &answer), None, "said once");
+    assert_eq!(h.grant(at(1202)).unwrap().until(), at(1000) + quorum().timing.holder_lease());
+}

@@ -1,0 +1,54 @@
+//! What a voter must not forget: the highest epoch of each domain, which names its last holder (V6).
+//!
+//! The shell puts it on disk; this is only the format. A record that does not parse is treated as no
+//! record, which costs a wait of L_max and nothing else (V7).
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::id::{DomainId, Epoch};
+use crate::wire::lease::{get_epoch, put_epoch};
+use crate::wire::{Reader, Writer};
+
+/// First octets of a record: a name and the version of the format.
+const MAGIC: [u8; 8] = *b"keepone1";
+
+/// The durable state of a voter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The highest epoch of each domain.
+    pub domains: BTreeMap<DomainId, Epoch>,
+}
+
+/// A record that can't be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a voter's record, or a torn one: it is ignored, and the voter waits for the longest lease")]
+pub struct RecordError;
+
+impl Record {
+    /// The octets: magic, count (4), then domain (8) and epoch (22) each.
+    pub fn emit(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        w.bytes(&MAGIC).u32(u32::try_from(self.domains.len()).unwrap_or(u32::MAX));
+        for (id, epoch) in &self.domains {
+            w.u64(id.0);
+            put_epoch(&mut w, *epoch);
+        }
+        w.finish()
+    }
+
+    /// From the octets that [`Record::emit`] made.
+    pub fn parse(bytes: &[u8]) -> Result<Record, RecordError> {
+        let mut r = Reader::new(bytes);
+        if r.array() != Some(MAGIC) {
+            return Err(RecordError);
+        }
+        let count = r.u32().ok_or(RecordError)?;
+        let mut domains = BTreeMap::new();
+        for _ in 0..count {
+            let id = DomainId(r.u64().ok_or(RecordError)?);
+            domains.insert(id, get_epoch(&mut r).map_err(|_| RecordError)?);
+        }
+        if r.remaining() == 0 { Ok(Record { domains }) } else { Err(RecordError) }
+    }
+}

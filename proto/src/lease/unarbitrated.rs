@@ -1,0 +1,109 @@
+//! No authority: leave to hold is whatever the election says, and lasts only while the agent is alive.
+//!
+//! The gate is kept open m·h ahead by the live agent, less the margins, so that a dead, stopped or hung
+//! agent's VIP has gone silent before a peer that counts m·h of silence may claim (safety.md, P2).
+
+use core::time::Duration;
+
+use super::grant::Grant;
+use super::holder::{Claimant, Lease};
+use super::timing::LeaseTiming;
+use crate::id::Epoch;
+use crate::settings::HeartbeatSettings;
+use crate::time::Instant;
+
+/// The machine, one per domain.
+#[derive(Debug, Clone)]
+pub struct Unarbitrated {
+    me: Claimant,
+    hold: Duration,
+    period: Duration,
+    attempt: u32,
+    max_counter: u64,
+    held: Option<Held>,
+    lapsed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    epoch: Epoch,
+    until: Instant,
+    renew_at: Instant,
+}
+
+impl Unarbitrated {
+    /// One that holds nothing.
+    pub fn new(me: Claimant, heartbeat: HeartbeatSettings) -> Self {
+        // The same formula as a lease of m·h, with the default margins.
+        let hold = LeaseTiming::for_lease(heartbeat.silence()).holder_lease().max(heartbeat.period);
+        Unarbitrated { me, hold, period: heartbeat.period, attempt: 0, max_counter: 0, held: None, lapsed: false }
+    }
+
+    /// The decision says: claim.
+    pub fn stand(&mut self, now: Instant) {
+        if self.held.is_none() && !self.lapsed {
+            self.attempt = self.attempt.saturating_add(1);
+            self.max_counter = self.max_counter.saturating_add(1);
+            let (counter, attempt) = (self.max_counter, self.attempt);
+            let epoch = Epoch { counter, incarnation: self.me.incarnation, attempt, node: self.me.node };
+            self.held = Some(Held { epoch, until: now + self.hold, renew_at: now + self.period / 2 });
+        }
+    }
+
+    /// Leave to hold, while it lasts.
+    pub fn grant(&self, now: Instant) -> Option<Grant> {
+        self.held.filter(|held| now < held.until).map(|held| Grant::new(held.epoch, held.until))
+    }
+
+    /// The evidence for the decision.
+    pub fn lease(&self, now: Instant) -> Lease {
+        match self.grant(now) {
+            Some(grant) => Lease::Held(grant),
+            None if self.lapsed || self.held.is_some() => Lease::Lapsed,
+            None => Lease::Vacant,
+        }
+    }
+
+    /// The epoch that is held.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.held.map(|held| held.epoch)
+    }
+
+    /// Counter and attempt that the next claim would use.
+    pub fn next_attempt(&self) -> (u64, u32) {
+        (self.max_counter.saturating_add(1), self.attempt.saturating_add(1))
+    }
+
+    /// Another epoch was seen: ours will be above it.
+    pub fn saw_epoch(&mut self, epoch: Epoch) {
+        self.max_counter = self.max_counter.max(epoch.counter);
+    }
+
+    /// Moves the deadline on, or notices that the agent slept through it.
+    pub fn tick(&mut self, now: Instant) {
+        if let Some(held) = &mut self.held {
+            if now >= held.until {
+                self.held = None;
+                self.lapsed = true;
+            } else if now >= held.renew_at {
+                held.until = now + self.hold;
+                held.renew_at = now + self.period / 2;
+            }
+        }
+    }
+
+    /// When [`Unarbitrated::tick`] has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.held.map(|held| held.renew_at.min(held.until))
+    }
+
+    /// The gate has been shut after a lapse.
+    pub fn clear_lapse(&mut self) {
+        self.lapsed = false;
+    }
+
+    /// Holds no more.
+    pub fn give_back(&mut self) {
+        self.held = None;
+    }
+}

@@ -1,0 +1,292 @@
+use super::*;
+use core::time::Duration;
+
+const L: Duration = Duration::from_millis(1000);
+
+fn node(id: u16) -> NodeId {
+    NodeId::new(id).unwrap()
+}
+
+fn at(ms: u64) -> Instant {
+    Instant::from_nanos(ms * 1_000_000)
+}
+
+fn epoch(counter: u64, by: u16) -> Epoch {
+    Epoch { counter, incarnation: Incarnation(u64::from(by) * 100), attempt: 1, node: node(by) }
+}
+
+fn settings() -> VoterSettings {
+    VoterSettings {
+        cluster: ClusterId(1),
+        digest: ConfigDigest(2),
+        candidates: [node(1), node(2)].into(),
+        lease_max: L,
+        incarnation: Incarnation(9),
+    }
+}
+
+fn ask(nonce: u64, message: Message) -> Envelope {
+    Envelope { cluster: ClusterId(1), digest: ConfigDigest(2), domain: DomainId(7), nonce, message }
+}
+
+fn acquire(epoch: Epoch, prev_ack: u64) -> Message {
+    Message::Acquire { epoch, lease: L, prev_ack }
+}
+
+/// Past its quiet time at 1000 ms.
+fn voter() -> Voter {
+    Voter::new(settings(), at(0), None)
+}
+
+/// Hands a request in and writes whatever it wants written at once.
+fn run(voter: &mut Voter, ms: u64, from: u16, envelope: &Envelope) -> Vec<(NodeId, Message)> {
+    let outputs = voter.handle(at(ms), node(from), envelope);
+    settle(voter, ms, outputs)
+}
+
+fn settle(voter: &mut Voter, ms: u64, outputs: Vec<VoterOutput>) -> Vec<(NodeId, Message)> {
+    let mut sent = Vec::new();
+    for output in outputs {
+        match output {
+            VoterOutput::Send { to, envelope } => sent.push((to, envelope.message)),
+            VoterOutput::Persist { ticket, .. } => {
+                let more = voter.persisted(at(ms), ticket, true);
+                sent.extend(settle(voter, ms, more));
+            }
+        }
+    }
+    sent
+}
+
+fn granted(answers: &[(NodeId, Message)]) -> bool {
+    matches!(answers, [(_, Message::Grant { .. }), ..])
+}
+
+fn refused(answers: &[(NodeId, Message)]) -> Option<RefuseReason> {
+    answers.iter().find_map(|(_, message)| match message {
+        Message::Refuse { why, .. } => Some(*why),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_second_candidate_is_refused_until_the_grant_has_run_out() {
+    let mut v = voter();
+    assert!(granted(&run(&mut v, 1000, 1, &ask(1, acquire(epoch(1, 1), 0)))));
+    assert_eq!(refused(&run(&mut v, 1999, 2, &ask(1, acquire(epoch(2, 2), 0)))), Some(RefuseReason::Held));
+    assert!(granted(&run(&mut v, 2000, 2, &ask(2, acquire(epoch(2, 2), 0)))));
+}
+
+#[test]
+fn the_own_node_is_refused_like_any_other_v3() {
+    let mut v = voter();
+    assert!(granted(&run(&mut v, 1000, 1, &ask(1, acquire(epoch(1, 1), 0)))));
+    // The voter may live on node 2; nothing in it knows or cares.
+    assert_eq!(refused(&run(&mut v, 1001, 2, &ask(1, acquire(epoch(5, 2), 0)))), Some(RefuseReason::Held));
+}
+
+#[test]
+fn an_epoch_below_the_highest_seen_is_stale_v4() {
+    let mut v = voter();
+    assert!(granted(&run(&mut v, 1000, 1, &ask(1, acquire(epoch(5, 1), 0)))));
+    assert_eq!(refused(&run(&mut v, 3000, 2, &ask(1, acquire(epoch(4, 2), 0)))), Some(RefuseReason::Stale));
+    assert!(granted(&run(&mut v, 3000, 1, &ask(2, acquire(epoch(5, 1), 1)))), "exactly the recorded one renews");
+}
+
+#[test]
+fn release_frees_only_that_exact_epoch_v5() {
+    let mut v = voter();
+    assert!(granted(&run(&mut v, 1000, 1, &ask(1, acquire(epoch(5, 1), 0)))));
+    let mut other_life = epoch(5, 1);
+    other_life.incarnation = Incarnation(77);
+    run(&mut v, 1001, 1, &ask(2, Message::Release { epoch: other_life }));
+    assert!(v.granted(at(1001), DomainId(7)).is_some());
+    run(&mut v, 1002, 1, &ask(3, Message::Release { epoch: epoch(5, 1) }));
+    assert!(v.granted(at(1002), DomainId(7)).is_none());
+    assert_eq!(
+        refused(&run(&mut v, 1003, 1, &ask(4, acquire(epoch(5, 1), 0)))),
+        Some(RefuseReason::Stale),
+        "a released epoch is over"
+    );
+}
+
+#[test]
+fn no_answer_leaves_before_the_record_is_written_v6() {
+    let mut v = voter();
+    let outputs = v.handle(at(1000), node(1), &ask(1, acquire(epoch(1, 1), 0)));
+    let [VoterOutput::Persist { ticket, bytes }] = outputs.as_slice() else { panic!("{outputs:?}") };
+    assert_eq!(Record::parse(bytes).unwrap().domains[&DomainId(7)], epoch(1, 1));
+    assert!(v.handle(at(1001), node(1), &ask(2, acquire(epoch(1, 1), 0))).is_empty(), "nor for a retransmission");
+    let answers = v.persisted(at(1002), *ticket, true);
+    assert_eq!(answers.len(), 2);
+    assert!(
+        matches!(&v.handle(at(1003), node(1), &ask(3, acquire(epoch(1, 1), 2)))[..], [VoterOutput::Send { .. }]),
+        "a renewal touches no disk"
+    );
+}
+
+#[test]
+fn a_full_disk_refuses_and_the_epoch_stays_used_up() {
+    let mut v = voter();
+    let outputs = v.handle(at(1000), node(1), &ask(1, acquire(epoch(3, 1), 0)));
+    let [VoterOutput::Persist { ticket, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
+    let ticket = *ticket;
+    let outputs = v.persisted(at(1001), ticket, false);
+    assert_eq!(refused(&settle(&mut v, 1001, outputs)), Some(RefuseReason::Disk));
+    assert!(v.granted(at(1001), DomainId(7)).is_none());
+    assert_eq!(refused(&run(&mut v, 1002, 1, &ask(2, acquire(epoch(3, 1), 0)))), Some(RefuseReason::Stale));
+}
+
+#[test]
+fn a_restarted_voter_grants_nobody_but_its_persisted_holder_for_l_max_v7_i8() {
+    let record = Record { domains: [(DomainId(7), epoch(5, 1))].into() };
+    let mut v = Voter::new(settings(), at(0), Some(&record));
+    assert_eq!(refused(&run(&mut v, 10, 2, &ask(1, acquire(epoch(9, 2), 0)))), Some(RefuseReason::Quiet));
+    assert!(granted(&run(&mut v, 20, 1, &ask(1, acquire(epoch(5, 1), 0)))));
+    let mut v = Voter::new(settings(), at(0), None);
+    assert_eq!(refused(&run(&mut v, 999, 1, &ask(1, acquire(epoch(5, 1), 0)))), Some(RefuseReason::Quiet));
+    assert!(granted(&run(&mut v, 1000, 1, &ask(2, acquire(epoch(5, 1), 0)))));
+}
+
+#[test]
+fn a_holder_that_does_not_hear_is_not_extended_for_ever_v8() {
+    let mut v = voter();
+    assert!(granted(&run(&mut v, 1000, 1, &ask(1, acquire(epoch(1, 1), 0)))));
+    let mut last = 1000;
+    for ms in (1200..4000).step_by(200) {
+        if granted(&run(&mut v, ms, 1, &ask(ms, acquire(epoch(1, 1), 0)))) {
+            last = ms;
+        }
+    }
+    assert!(last <= 2000, "extended until {last}");
+    for ms in (4000..8000).step_by(200) {
+        let heard = acquire(epoch(1, 1), ms - 200);
+        assert!(granted(&run(&mut v, ms, 1, &ask(ms, heard))), "who hears is extended");
+    }
+}
+
+#[test]
+fn another_digest_another_name_and_a_stranger_are_refused_v9_v10() {
+    let mut v = voter();
+    let mut other = ask(1, acquire(epoch(1, 1), 0));
+    other.digest = ConfigDigest(3);
+    assert_eq!(refused(&run(&mut v, 1000, 1, &other)), Some(RefuseReason::Digest));
+    assert_eq!(refused(&run(&mut v, 1000, 2, &ask(1, acquire(epoch(1, 1), 0)))), Some(RefuseReason::NotYou));
+    assert_eq!(refused(&run(&mut v, 1000, 3, &ask(1, acquire(epoch(1, 3), 0)))), Some(RefuseReason::NotYou));
+    run(&mut v, 1000, 1, &ask(2, acquire(epoch(1, 1), 0)));
+    let theft = ask(1, Message::Transfer { epoch: epoch(1, 1), heir: epoch(2, 2) });
+    assert_eq!(refused(&run(&mut v, 1000, 2, &theft)), Some(RefuseReason::NotYou));
+}
+
+#[test]
+fn the_best_waiting_candidate_is_told_the_moment_a_grant_ends_v11() {
+    let mut s = settings();
+    s.candidates.insert(node(3));
+    let mut v = Voter::new(s, at(0), None);
+    run(&mut v, 1000, 1, &ask(1, acquire(epoch(1, 1), 0)));
+    for (who, priority) in [(2, 100), (3, 150)] {
+        let query = ask(u64::from(who), Message::Query { priority });
+        assert_eq!(refused(&run(&mut v, 1100, who, &query)), Some(RefuseReason::Held));
+    }
+    assert_eq!(v.next_deadline(), Some(at(2000)));
+    let outputs = v.tick(at(2000));
+    let told = settle(&mut v, 2000, outputs);
+    assert!(matches!(told[..], [(to, Message::Free { max_counter: 1, .. })] if to == node(3)), "{told:?}");
+    run(&mut v, 2001, 1, &ask(9, acquire(epoch(2, 1), 0)));
+    run(&mut v, 2002, 2, &ask(10, Message::Query { priority: 100 }));
+    let told = run(&mut v, 2003, 1, &ask(11, Message::Release { epoch: epoch(2, 1) }));
+    assert!(matches!(told[..], [(_, Message::Ended { .. }), (to, Message::Free { .. })] if to == node(2)), "{told:?}");
+}
+
+#[test]
+fn a_transfer_bars_all_but_the_heir_and_is_idempotent() {
+    let mut v = voter();
+    run(&mut v, 1000, 1, &ask(1, acquire(epoch(1, 1), 0)));
+    let transfer = ask(2, Message::Transfer { epoch: epoch(1, 1), heir: epoch(2, 2) });
+    for ms in [1100, 1101] {
+        let told = run(&mut v, ms, 1, &transfer);
+        assert!(
+            matches!(told[..], [(a, Message::Ended { .. }), (b, Message::Offer { epoch: e, .. })]
+                if a == node(1) && b == node(2) && e == epoch(2, 2)),
+            "{told:?}"
+        );
+    }
+    assert_eq!(refused(&run(&mut v, 1102, 1, &ask(3, acquire(epoch(1, 1), 1)))), Some(RefuseReason::Held));
+    assert!(granted(&run(&mut v, 1103, 2, &ask(4, acquire(epoch(2, 2), 0)))));
+    let late = ask(5, Message::Transfer { epoch: epoch(1, 1), heir: epoch(3, 1) });
+    assert_eq!(refused(&run(&mut v, 1104, 1, &late)), Some(RefuseReason::Stale));
+}
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Acquire { by: u16, counter: u64 },
+        Release { by: u16, counter: u64 },
+        Transfer { by: u16, counter: u64 },
+        Restart { remembers: bool },
+        Wait(u64),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            4 => (1..3u16, 1..6u64).prop_map(|(by, counter)| Op::Acquire { by, counter }),
+            1 => (1..3u16, 1..6u64).prop_map(|(by, counter)| Op::Release { by, counter }),
+            1 => (1..3u16, 1..6u64).prop_map(|(by, counter)| Op::Transfer { by, counter }),
+            1 => any::<bool>().prop_map(|remembers| Op::Restart { remembers }),
+            3 => (1..1500u64).prop_map(Op::Wait),
+        ]
+    }
+
+    proptest! {
+        /// I3: whoever was told "granted" stays the only one until L_a after it was told, or gave up.
+        #[test]
+        fn grants_of_two_holders_never_overlap(ops in proptest::collection::vec(op(), 1..60)) {
+            let mut v = voter();
+            let mut ms = 1000;
+            let mut holding: Option<(Epoch, u64)> = None;
+            for (nonce, op) in (1u64..).zip(ops) {
+                match op {
+                    Op::Wait(by) => ms += by,
+                    Op::Restart { remembers } => {
+                        let record = v.record();
+                        v = Voter::new(settings(), at(ms), remembers.then_some(&record));
+                    }
+                    Op::Acquire { by, counter } => {
+                        let answers = run(&mut v, ms, by, &ask(nonce, acquire(epoch(counter, by), nonce)));
+                        if granted(&answers) {
+                            if let Some((holder, until)) = holding {
+                                prop_assert!(holder == epoch(counter, by) || ms >= until, "{holder:?} until {until}, at {ms}");
+                            }
+                            holding = Some((epoch(counter, by), ms + 1000));
+                        }
+                    }
+                    Op::Release { by, counter } => {
+                        run(&mut v, ms, by, &ask(nonce, Message::Release { epoch: epoch(counter, by) }));
+                        holding = holding.filter(|(holder, _)| *holder != epoch(counter, by));
+                    }
+                    Op::Transfer { by, counter } => {
+                        let heir = epoch(counter + 1, 3 - by);
+                        run(&mut v, ms, by, &ask(nonce, Message::Transfer { epoch: epoch(counter, by), heir }));
+                        holding = holding.filter(|(holder, _)| *holder != epoch(counter, by));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn a_record_survives_the_disk_and_a_torn_one_is_refused(
+            domains in proptest::collection::btree_map(any::<u64>(), (any::<u64>(), 1..9u16), 0..20),
+        ) {
+            let domains = domains.into_iter().map(|(id, (counter, by))| (DomainId(id), epoch(counter, by)));
+            let record = Record { domains: domains.collect() };
+            let bytes = record.emit();
+            prop_assert_eq!(Record::parse(&bytes), Ok(record));
+            for cut in 0..bytes.len() {
+                prop_assert!(Record::parse(&bytes[..cut]).is_err());
+            }
+        }
+    }
+}

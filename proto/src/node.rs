@@ -1,0 +1,524 @@
+//! One node: facts, judgement, deeds. [`Node::handle`] takes one event and the time, and returns what is to
+//! be done.
+//!
+//! What must stay true: the same settings, seed and events give the same actions, to the byte (I25), and
+//! every handler is idempotent (I24).
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::action::{Action, AlertName};
+use crate::alerts::Alerts;
+use crate::decision::{Reason, Role};
+use crate::domain::Domain;
+use crate::event::Event;
+use crate::facts::{Facts, GateState, Interface};
+use crate::heartbeat::link::Freshness;
+use crate::heartbeat::peer::Peer;
+use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId, Priority};
+use crate::lease::record::Record;
+use crate::lease::timing::Millis;
+use crate::lease::voter::{Voter, VoterOutput, VoterSettings};
+use crate::reference::ReferenceMachine;
+use crate::settings::{Authority, Settings};
+use crate::time::Instant;
+use crate::wire::heartbeat::{Beat, MAX_DOMAINS};
+use crate::wire::lease::{Envelope, Message, RefuseReason};
+use crate::wire::vrrp;
+
+/// How often the gate tests itself (R14).
+const GATE_TEST: Duration = Duration::from_secs(1);
+/// A loop that has not run for this long has slept: whatever happened meanwhile is announced again (D10).
+const SLEPT: Duration = Duration::from_millis(300);
+/// How many rounds of messages to itself, and of judgement, one event may set off; a backstop, never reached.
+const ROUNDS: usize = 32;
+
+/// What a former life of this node left behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// The record of this node's own voter, if it votes and the record could be read (V6, V7).
+    pub record: Option<Record>,
+    /// The epochs under which its gate was last open, to be released (R16).
+    pub held: Vec<(DomainId, Epoch)>,
+}
+
+/// Counters of what came from outside and was of no use, for metrics and tests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// VRRP packets that did not parse, or belong to no instance.
+    pub bad_advertisements: u64,
+    /// Beats that did not parse, or were not newer, or not fresh.
+    pub bad_beats: u64,
+    /// Lease messages that did not parse, or name no domain of ours.
+    pub bad_lease_messages: u64,
+}
+
+/// The machine.
+#[derive(Debug, Clone)]
+pub struct Node {
+    settings: Settings,
+    incarnation: Incarnation,
+    peers: BTreeMap<NodeId, Peer>,
+    references: ReferenceMachine,
+    interfaces: Vec<Interface>,
+    domains: BTreeMap<DomainId, Domain>,
+    voter: Option<Voter>,
+    gate: Option<GateState>,
+    alerts: Alerts,
+    counters: Counters,
+    started_at: Instant,
+    beat_at: Instant,
+    test_at: Instant,
+    handled_at: Instant,
+    /// Which domain the next beat begins with, where one beat can't carry all.
+    first_domain: usize,
+    stopping_since: Option<Instant>,
+    stopped: bool,
+}
+
+impl Node {
+    /// A node that starts now. Feed it [`Event::Tick`] at once: its first deed is to clean up (I10).
+    pub fn new(settings: Settings, incarnation: Incarnation, restored: Restored, now: Instant) -> Self {
+        let peers = settings.peers.iter().map(|peer| (peer.node, Peer::new(peer, settings.heartbeat, now)));
+        let domains = settings.domains.iter().map(|domain| {
+            let former = restored.held.iter().find(|(id, _)| *id == domain.id).map(|(_, epoch)| *epoch);
+            (domain.id, Domain::new(&settings, domain, incarnation, former, now))
+        });
+        Node {
+            peers: peers.collect(),
+            references: ReferenceMachine::new(settings.references.clone(), now),
+            interfaces: settings.interfaces.iter().map(|_| Interface::default()).collect(),
+            domains: domains.collect(),
+            voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
+            gate: None,
+            alerts: Alerts::default(),
+            counters: Counters::default(),
+            started_at: now,
+            beat_at: now,
+            test_at: now,
+            handled_at: now,
+            first_domain: 0,
+            stopping_since: None,
+            stopped: false,
+            incarnation,
+            settings,
+        }
+    }
+
+    /// Takes one event and returns what is to be done, in order.
+    pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        let mut out = Vec::new();
+        let slept = now.since(self.handled_at) >= SLEPT.max(self.settings.heartbeat.period * 3);
+        self.handled_at = now;
+        self.absorb(now, event, &mut out); // facts
+        self.judge(now, &mut out); // judgement, and the deeds that follow
+        if slept {
+            self.announce_all(now, &mut out);
+        }
+        self.keep_time(now, &mut out);
+        self.raise(now);
+        self.alerts.take(&mut out);
+        out
+    }
+
+    /// When [`Event::Tick`] is due, unless another event comes before.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let now = self.handled_at;
+        let peers = self.peers.values().flat_map(|peer| {
+            let silent = peer.silent_at() + Duration::from_nanos(1);
+            let deaf = peer.deaf_at().map(|at| at + Duration::from_nanos(1));
+            [Some(silent), deaf].into_iter().flatten().filter(|at| *at > now)
+        });
+        let domains = self.domains.values().filter_map(|domain| domain.next_deadline(now));
+        let voter = self.voter.as_ref().and_then(Voter::next_deadline);
+        let fixed = [Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
+        fixed.into_iter().flatten().chain(peers).chain(domains).min()
+    }
+
+    /// What a domain is here, why, and its priority.
+    pub fn role(&self, domain: DomainId) -> Option<(Role, Reason, Priority)> {
+        self.domains.get(&domain).map(|domain| (domain.role, domain.reason, domain.priority()))
+    }
+
+    /// Whether a domain's gate is meant to be open at `now`.
+    pub fn is_open(&self, now: Instant, domain: DomainId) -> bool {
+        self.domains.get(&domain).is_some_and(|domain| domain.is_open(now))
+    }
+
+    /// The epoch under which a domain is held.
+    pub fn epoch(&self, domain: DomainId) -> Option<Epoch> {
+        self.domains.get(&domain)?.lease.epoch()
+    }
+
+    /// This node's own voter.
+    pub fn voter(&self) -> Option<&Voter> {
+        self.voter.as_ref()
+    }
+
+    /// What came from outside and was of no use.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The alerts that stand.
+    pub fn alerts(&self) -> impl Iterator<Item = (AlertName, Option<DomainId>)> + '_ {
+        self.alerts.standing()
+    }
+
+    fn absorb(&mut self, now: Instant, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::Tick => {}
+            Event::VrrpReceived { interface, source, destination, hop_limit, bytes } => {
+                let packet = Packet { interface, source, destination, hop_limit, bytes: &bytes };
+                self.on_vrrp(now, &packet, out);
+            }
+            Event::BeatReceived { link, from, bytes } => self.on_beat(now, link, from, &bytes, out),
+            Event::LeaseReceived { from, bytes } => match Envelope::parse(&bytes) {
+                Ok(envelope) if envelope.cluster == self.settings.cluster => self.on_lease(now, from, &envelope, out),
+                Ok(_) | Err(_) => self.counters.bad_lease_messages += 1,
+            },
+            Event::Interface { interface, up, addresses } => {
+                if let Some(known) = self.interfaces.get_mut(usize::from(interface.0)) {
+                    let rose = up && !known.up;
+                    *known = Interface { known: true, up, addresses };
+                    if rose {
+                        self.announce_all(now, out);
+                    }
+                }
+            }
+            Event::GateWritten { domain, epoch, open, error } => {
+                if let Some(domain) = self.domains.get_mut(&domain) {
+                    domain.kernel.on_gate_written(now, epoch, open, error);
+                }
+            }
+            Event::AddressesDone { domain, epoch: _, present, error } => {
+                if let Some(domain) = self.domains.get_mut(&domain) {
+                    domain.kernel.on_addresses_done(now, present, error);
+                }
+            }
+            Event::GateTest { strength, fault } => self.gate = Some(GateState { strength, fault }),
+            Event::Pinged { reference, rtt } => self.references.on_ping(reference, rtt.is_some()),
+            Event::Persisted { ticket, error } => {
+                let words = || error.clone().unwrap_or_else(|| String::from("the record is written again"));
+                self.alerts.set(AlertName::VoterDisk, None, error.is_some(), words);
+                if let Some(voter) = &mut self.voter {
+                    let outputs = voter.persisted(now, ticket, error.is_none());
+                    self.carry_out(now, outputs, out);
+                }
+            }
+            Event::ForeignClaim { domain, mac: _ } => {
+                self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, out));
+            }
+            Event::Stop => {
+                self.stopping_since.get_or_insert(now);
+            }
+        }
+    }
+
+    fn on_vrrp(&mut self, now: Instant, packet: &Packet<'_>, out: &mut Vec<Action>) {
+        let unicast = !packet.destination.is_multicast();
+        let (source, destination) = (packet.source, packet.destination);
+        let parsed = vrrp::parse(packet.bytes, source, destination, packet.hop_limit, unicast);
+        let Ok(advertisement) = parsed else {
+            self.counters.bad_advertisements += 1;
+            return;
+        };
+        let mut place = None;
+        for (id, domain) in &self.domains {
+            let fits = |router: &crate::domain::Router| {
+                let settings = &router.settings;
+                let of_mode = match &settings.unicast_peers {
+                    Some(peers) => unicast && peers.contains(&source),
+                    None => !unicast,
+                };
+                let here = settings.interface == packet.interface && settings.vrid == advertisement.vrid;
+                here && settings.ipv6 == source.is_ipv6() && of_mode
+            };
+            if let Some(at) = domain.routers.iter().position(fits) {
+                place = Some((*id, at));
+            }
+        }
+        match place {
+            Some((id, at)) => self.with_domain(now, id, |domain, facts| {
+                domain.on_advertisement(facts, at, source, &advertisement, out);
+            }),
+            None => self.counters.bad_advertisements += 1,
+        }
+    }
+
+    fn on_beat(&mut self, now: Instant, link: LinkId, from: NodeId, bytes: &[u8], out: &mut Vec<Action>) {
+        let beat = match Beat::parse(bytes) {
+            Ok(beat) if beat.cluster == self.settings.cluster => beat,
+            Ok(_) | Err(_) => {
+                self.counters.bad_beats += 1;
+                return;
+            }
+        };
+        let differs = beat.digest != self.settings.digest;
+        self.alerts.set(AlertName::ConfigMismatch, None, differs, || {
+            format!("node {from} has another voter set or other lease lengths: compare its arbiter section with ours")
+        });
+        let Some(peer) = self.peers.get_mut(&from) else {
+            self.counters.bad_beats += 1;
+            return;
+        };
+        let heard = peer.on_beat(now, link, &beat);
+        if heard.freshness != Freshness::Fresh {
+            self.counters.bad_beats += 1;
+            return;
+        }
+        for said in &beat.domains {
+            let epoch = beat.epoch(from, said);
+            let me = self.settings.node;
+            self.with_domain(now, said.id, |domain, facts| {
+                if let Some(epoch) = epoch {
+                    domain.lease.saw_epoch(epoch);
+                }
+                if said.wants {
+                    domain.on_request(facts, from);
+                }
+                if said.heir == Some(me) && !domain.lease.is_arbitrated() && said.role != Role::Master {
+                    domain.nominate(now);
+                }
+            });
+        }
+        if heard.returned || heard.restarted {
+            self.announce_all(now, out);
+        }
+    }
+
+    fn on_lease(&mut self, now: Instant, from: NodeId, envelope: &Envelope, out: &mut Vec<Action>) {
+        if envelope.message.is_request() {
+            // R10: while this node's own grant is unexpired its voter lends to nobody else.
+            let holds = self.domains.get(&envelope.domain).is_some_and(|domain| domain.must_not_lend(now));
+            if holds
+                && from != self.settings.node
+                && let Message::Acquire { .. } = envelope.message
+            {
+                return;
+            }
+            if let Some(voter) = &mut self.voter {
+                let outputs = voter.handle(now, from, envelope);
+                self.carry_out(now, outputs, out);
+            }
+            return;
+        }
+        self.on_answer(now, from, envelope);
+    }
+
+    fn on_answer(&mut self, now: Instant, from: NodeId, envelope: &Envelope) {
+        if let Message::Refuse { why, .. } = envelope.message {
+            let differs = why == RefuseReason::Digest;
+            if differs {
+                self.alerts.set(AlertName::ConfigMismatch, None, true, || {
+                    format!(
+                        "voter {from} has another voter set or other lease lengths: compare its configuration with ours"
+                    )
+                });
+            }
+        }
+        let mut fault = None;
+        self.with_domain(now, envelope.domain, |domain, _| {
+            fault = domain.lease.on_answer(now, from, envelope);
+            if let Message::Offer { epoch, .. } = envelope.message {
+                domain.on_offer(now, from, epoch);
+            }
+        });
+        if let Some(fault) = fault {
+            self.alerts.set(AlertName::VoterAmnesia, None, true, || {
+                format!(
+                    "voter {}'s clock went backwards, or an older life of it came back (snapshot, clone): it is ignored \
+                     for the longest lease",
+                    fault.voter
+                )
+            });
+        }
+    }
+
+    /// The voter's outputs: answers to this node itself are taken at once.
+    fn carry_out(&mut self, now: Instant, outputs: Vec<VoterOutput>, out: &mut Vec<Action>) {
+        for output in outputs {
+            match output {
+                VoterOutput::Send { to, envelope } if to == self.settings.node => self.on_answer(now, to, &envelope),
+                VoterOutput::Send { to, envelope } => out.push(Action::SendLease { to, bytes: envelope.emit() }),
+                VoterOutput::Persist { ticket, bytes } => out.push(Action::Persist { ticket, bytes }),
+            }
+        }
+    }
+
+    /// Serves the leases and judges every domain, until nothing more follows from this event.
+    fn judge(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if let Some(voter) = &mut self.voter {
+            let outputs = voter.tick(now);
+            self.carry_out(now, outputs, out);
+        }
+        for _ in 0..ROUNDS {
+            let ids: Vec<DomainId> = self.domains.keys().copied().collect();
+            let mut moved = false;
+            for id in ids {
+                let mut outbox = Vec::new();
+                let mut alerts = core::mem::take(&mut self.alerts);
+                self.with_domain(now, id, |domain, facts| {
+                    domain.lease.tick(now);
+                    domain.settle(facts, &mut alerts, out);
+                    outbox = domain.lease.take_outbox();
+                });
+                self.alerts = alerts;
+                moved |= !outbox.is_empty();
+                for (to, envelope) in outbox {
+                    if to == self.settings.node {
+                        self.on_lease(now, to, &envelope, out);
+                    } else {
+                        out.push(Action::SendLease { to, bytes: envelope.emit() });
+                    }
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+    }
+
+    /// What is due by the clock: pings, the gate's test, beats, the end of a stop.
+    fn keep_time(&mut self, now: Instant, out: &mut Vec<Action>) {
+        out.extend(self.references.due(now).into_iter().map(|reference| Action::Ping { reference }));
+        if now >= self.test_at {
+            self.test_at = now + GATE_TEST;
+            out.push(Action::TestGate);
+        }
+        let news = self.domains.values_mut().fold(false, |news, domain| core::mem::take(&mut domain.news) | news);
+        if now >= self.beat_at || news {
+            self.send_beats(now, out);
+        }
+        if now >= self.beat_at {
+            let period = self.settings.heartbeat.period;
+            // On a grid, unless whole periods were slept through.
+            self.beat_at = if now.since(self.beat_at) < period { self.beat_at + period } else { now + period };
+        }
+        if let Some(since) = self.stopping_since {
+            let busy = self.domains.values().any(|domain| domain.is_busy(now));
+            // A voter that can't be reached is not waited for: its grant runs out by itself.
+            let patience = now.since(since) > Duration::from_secs(2);
+            if !self.stopped && (!busy || patience) {
+                self.stopped = true;
+                out.push(Action::Stopped);
+            }
+        }
+    }
+
+    fn send_beats(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let references = self.references.report();
+        let facts = self.facts(now);
+        let domains = self.domains.values().map(|domain| domain.beat(&facts));
+        let count = self.domains.len();
+        let domains: Vec<_> = domains.cycle().skip(self.first_domain).take(count.min(MAX_DOMAINS)).collect();
+        if count > MAX_DOMAINS {
+            self.first_domain = (self.first_domain + MAX_DOMAINS) % count;
+        }
+        for peer in self.peers.values_mut() {
+            let links: Vec<LinkId> = peer.links().map(|(id, _)| id).collect();
+            for link in links {
+                let Some((seq, echo)) = peer.next_beat(now, link) else { continue };
+                let beat = Beat {
+                    cluster: self.settings.cluster,
+                    digest: self.settings.digest,
+                    incarnation: self.incarnation,
+                    seq,
+                    clock: now,
+                    echo,
+                    references,
+                    domains: domains.clone(),
+                };
+                out.push(Action::SendBeat { link, to: peer.node, bytes: beat.emit() });
+            }
+        }
+    }
+
+    fn announce_all(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let ids: Vec<DomainId> = self.domains.keys().copied().collect();
+        for id in ids {
+            self.with_domain(now, id, |domain, facts| domain.announce_again(now, facts, out));
+        }
+    }
+
+    /// The node's own alerts, as they stand.
+    fn raise(&mut self, now: Instant) {
+        let silence = self.settings.heartbeat.silence();
+        let silent = self.peers.values().filter(|peer| peer.is_silent(now));
+        let silent: Vec<String> = silent.map(|peer| format!("node {}", peer.node)).collect();
+        self.alerts.set(AlertName::PeerSilent, None, !silent.is_empty(), || {
+            format!("silent for {} on every link: {}", Millis(silence), silent.join(", "))
+        });
+        let mut down = Vec::new();
+        for peer in self.peers.values().filter(|peer| peer.is_heard(now)) {
+            for (id, link) in peer.links().filter(|(_, link)| !link.is_up(now, silence)) {
+                let since = link
+                    .heard_at()
+                    .map_or(String::from("never heard"), |at| format!("last heard {} ago", Millis(now.since(at))));
+                down.push(format!("{id:?} to node {} ({since})", peer.node));
+            }
+        }
+        // A start is no fault: the links need a moment to come up.
+        let started = now.since(self.started_at) > silence * 3;
+        self.alerts.set(AlertName::LinkDown, None, started && !down.is_empty(), || down.join(", "));
+        let lost = self.references.is_known() && self.references.reachable() == Some(false);
+        let report = self.references.report();
+        self.alerts.set(AlertName::ReferencesLost, None, lost, || {
+            format!("{} of {} references answer", report.reachable, report.configured)
+        });
+        let fault = self.gate.as_ref().map(|gate| gate.fault.clone()).unwrap_or_default();
+        self.alerts.set(AlertName::GateBroken, None, !fault.is_empty(), || fault.clone());
+    }
+
+    fn facts(&self, now: Instant) -> Facts<'_> {
+        Facts {
+            now,
+            settings: &self.settings,
+            peers: &self.peers,
+            references: &self.references,
+            interfaces: &self.interfaces,
+            gate: self.gate.as_ref(),
+            stopping: self.stopping_since.is_some(),
+        }
+    }
+
+    /// Runs `deed` on a domain with the facts of the rest of the node.
+    fn with_domain(&mut self, now: Instant, id: DomainId, deed: impl FnOnce(&mut Domain, &Facts<'_>)) {
+        let Some(mut domain) = self.domains.remove(&id) else {
+            self.counters.bad_lease_messages += 1;
+            return;
+        };
+        deed(&mut domain, &self.facts(now));
+        self.domains.insert(id, domain);
+    }
+}
+
+struct Packet<'a> {
+    interface: crate::id::InterfaceId,
+    source: core::net::IpAddr,
+    destination: core::net::IpAddr,
+    hop_limit: u8,
+    bytes: &'a [u8],
+}
+
+fn own_voter(settings: &Settings, incarnation: Incarnation, now: Instant, record: Option<&Record>) -> Option<Voter> {
+    let quorum = settings.domains.iter().find_map(|domain| match &domain.authority {
+        Authority::Quorum(quorum) if quorum.voters.contains(&settings.node) => Some(quorum),
+        Authority::Quorum(_) | Authority::None => None,
+    })?;
+    let candidates = settings.peers.iter().map(|peer| peer.node).chain([settings.node]).collect();
+    let voter = VoterSettings {
+        cluster: settings.cluster,
+        digest: settings.digest,
+        candidates,
+        lease_max: quorum.timing.lease_max,
+        incarnation,
+    };
+    Some(Voter::new(voter, now, record))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,419 @@
+//! One virtual router: Initialize, Backup, Master, each with its own timers.
+//!
+//! What must stay true: only [`Instance::become_master`] makes a Master and only [`Instance::resign`] and
+//! [`Instance::shutdown`] unmake one; a packet that is discarded touches no timer.
+//!
+//! | RFC 9568 | RFC 3768 | here |
+//! |---|---|---|
+//! | 6.1 Active_Adver_Interval, Skew_Time | 6.1.2 | [`super::params`] |
+//! | 6.4.1 Initialize | 6.4.1 | [`Instance::startup`] |
+//! | 6.4.2 Backup | 6.4.2 | [`Instance::on_timer`], [`Instance::on_advertisement`] |
+//! | 6.4.2, transition to Active | 6.4.2 | [`Election`], then [`Instance::become_master`] |
+//! | 6.4.3 Active | 6.4.3 | [`Instance::on_timer`], [`Instance::on_advertisement`] |
+//! | 6.4.3, transition to Backup | 6.4.3 | [`Output::HigherSeen`], then [`Instance::resign`] |
+//! | 6.4.2, 6.4.3 Shutdown | same | [`Instance::shutdown`] |
+//! | 7.1 receiving | 7.1 | [`crate::wire::vrrp::parse`], then [`Discard`] |
+//!
+//! Where we depart from the RFCs, and why:
+//! - The transitions to and from Master are asked of the caller: a lease or another line may know better.
+//! - v2: a packet with another interval counts as life, where RFC 3768, 7.1, drops it. Dropped, it leaves
+//!   two Masters that can hear each other. For the same reason its interval counts where it is longer.
+//! - A packet with other addresses counts as life, where RFC 3768, 7.1, drops it unless its sender is the
+//!   owner. The same reason; RFC 9568, 7.1, leaves it open.
+//! - The owner (priority 255) reads Advertisements, where 7.1 of both discards them: a rival holder is
+//!   what we exist to notice.
+//! - A Backup whose timer ran out, but who was not made Master, and who then hears a lower Master waits one
+//!   Master_Down_Interval more: that one shall have its time to hand over, too.
+//! - v2: a Master answers a lower Advertisement as RFC 9568 does, where RFC 3768, 6.4.3, keeps silent:
+//!   the answer moves learning bridges back and ends the rival's mastership sooner.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+pub use super::output::{Discard, Election, MasterSeen, Output};
+use super::params::{Params, master_down_interval, skew_time};
+use crate::id::Priority;
+use crate::settings::VrrpVersion;
+use crate::time::Instant;
+use crate::wire::vrrp::Advertisement;
+
+/// The least time between two answers to Advertisements that a Master should not hear.
+const ANSWER_GAP: Duration = Duration::from_millis(10);
+
+/// One virtual router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    params: Params,
+    /// Active_Adver_Interval: our own until a Master has said another.
+    master_adver_interval: Duration,
+    master: Option<MasterSeen>,
+    state: State,
+}
+
+/// The states of RFC 9568, 6.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Not started, or shut down.
+    Initialize,
+    /// Waits for the Master to fall silent.
+    Backup {
+        /// Active_Down_Timer: when the Master counts as gone. In the past when `standing`.
+        master_down_at: Instant,
+        /// The timer ran out, and nobody has made us Master yet.
+        standing: bool,
+        /// A lower Master that may be preempted.
+        lower: Option<LowerMaster>,
+    },
+    /// Advertises.
+    Master {
+        /// Adver_Timer: when the next Advertisement is due.
+        advert_at: Instant,
+        /// The last Advertisement that answered another, for the amplification guard.
+        answered_at: Option<Instant>,
+    },
+}
+
+/// A Master of lower priority, heard by a Backup that may preempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LowerMaster {
+    /// The last time.
+    heard_at: Instant,
+    /// End of preempt_delay; `None` once it has passed.
+    delay_until: Option<Instant>,
+}
+
+impl Instance {
+    /// In Initialize, until [`Instance::startup`].
+    pub fn new(mut params: Params) -> Self {
+        params.priority = electable(params.priority);
+        Instance { master_adver_interval: params.advert_int, params, master: None, state: State::Initialize }
+    }
+
+    /// The parameters, with the effective priority.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Where the machine is.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Does it advertise?
+    pub fn is_master(&self) -> bool {
+        matches!(self.state, State::Master { .. })
+    }
+
+    /// The last Master heard since we were Master ourselves; `None` also once it has resigned.
+    ///
+    /// It is not forgotten when it falls silent: look at [`MasterSeen::at`].
+    pub fn master(&self) -> Option<MasterSeen> {
+        self.master
+    }
+
+    /// What we advertise.
+    pub fn advertisement(&self) -> Advertisement {
+        Advertisement {
+            version: self.params.version,
+            vrid: self.params.vrid,
+            priority: self.params.priority,
+            advert_int: self.params.advert_int,
+            addresses: self.params.addresses.clone(),
+            auth_pass: self.password(),
+        }
+    }
+
+    /// What a Master advertises that gives up, after it has let go of the addresses (safety.md R8).
+    pub fn resignation(&self) -> Advertisement {
+        Advertisement { priority: Priority::RESIGN, ..self.advertisement() }
+    }
+
+    /// Initialize → Backup; nothing in another state. RFC 9568, 6.4.1.
+    ///
+    /// The owner of the addresses (priority 255) stands for election at once.
+    pub fn startup(&mut self, now: Instant) {
+        if self.state != State::Initialize {
+            return;
+        }
+        self.master_adver_interval = self.params.advert_int;
+        self.state = if self.params.priority == Priority::OWNER {
+            State::Backup { master_down_at: now, standing: true, lower: None }
+        } else {
+            self.fresh_backup(now)
+        };
+    }
+
+    /// → Initialize. A Master says that it resigns: send the output last (safety.md R8). RFC 9568, 6.4.3.
+    pub fn shutdown(&mut self) -> Vec<Output> {
+        let outputs = if self.is_master() { vec![Output::Advertise(self.resignation())] } else { Vec::new() };
+        self.state = State::Initialize;
+        self.master = None;
+        outputs
+    }
+
+    /// Backup → Master: advertises at once. Nothing in another state. RFC 9568, 6.4.2.
+    ///
+    /// A Backup need not stand to be made Master: one to whom the Master hands over does not.
+    pub fn become_master(&mut self, now: Instant) -> Vec<Output> {
+        if !matches!(self.state, State::Backup { .. }) {
+            return Vec::new();
+        }
+        self.state = State::Master { advert_at: now + self.params.advert_int, answered_at: None };
+        self.master_adver_interval = self.params.advert_int;
+        self.master = None;
+        vec![Output::Advertise(self.advertisement())]
+    }
+
+    /// Master → Backup with the full timer; nothing in another state. RFC 9568, 6.4.3.
+    ///
+    /// After [`Output::HigherSeen`] the timer is that of the better one's interval. Who gives up for
+    /// another reason sends [`Instance::resignation`] when the addresses are gone.
+    pub fn resign(&mut self, now: Instant) {
+        if self.is_master() {
+            self.state = self.fresh_backup(now);
+        }
+    }
+
+    /// When [`Instance::on_timer`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Initialize => None,
+            State::Backup { master_down_at, standing, lower } => {
+                let down = (!standing).then_some(master_down_at);
+                let delay = lower.and_then(|lower| lower.delay_until);
+                down.into_iter().chain(delay).min()
+            }
+            State::Master { advert_at, .. } => Some(advert_at),
+        }
+    }
+
+    /// Carries out what is due at `now`; nothing if nothing is.
+    pub fn on_timer(&mut self, now: Instant) -> Vec<Output> {
+        match &mut self.state {
+            State::Initialize => Vec::new(),
+            State::Backup { master_down_at, standing, lower } => {
+                *standing |= now >= *master_down_at;
+                if let Some(lower) = lower {
+                    lower.delay_until = lower.delay_until.filter(|until| now < *until);
+                }
+                Vec::new()
+            }
+            State::Master { advert_at, .. } if now < *advert_at => Vec::new(),
+            State::Master { advert_at, .. } => {
+                // From the due time, so that a driver's lateness does not add up; but who has slept
+                // over whole intervals does not send them all at once.
+                let on_grid = *advert_at + self.params.advert_int;
+                *advert_at = if on_grid > now { on_grid } else { now + self.params.advert_int };
+                vec![Output::Advertise(self.advertisement())]
+            }
+        }
+    }
+
+    /// What the timers say at `now`.
+    pub fn election(&self, now: Instant) -> Election {
+        match self.state {
+            State::Initialize | State::Master { .. } => Election::Lost,
+            State::Backup { master_down_at, standing, .. } if standing || now >= master_down_at => Election::Won,
+            State::Backup { lower: Some(lower), .. } if !lower.is_tolerated(now) => Election::Preempts,
+            State::Backup { .. } => Election::Lost,
+        }
+    }
+
+    /// Changes the effective priority, 1..=255 (0 counts as 1, since 0 would resign).
+    ///
+    /// A running down timer moves by the difference that the new priority makes, which neither RFC
+    /// defines. A Backup that no longer is above the Master it would have preempted follows it again.
+    pub fn set_priority(&mut self, now: Instant, priority: Priority) {
+        let (old, new) = (self.params.priority, electable(priority));
+        self.params.priority = new;
+        let (version, interval) = (self.params.version, self.master_adver_interval);
+        let State::Backup { master_down_at, standing, lower } = &mut self.state else { return };
+        if let (Some(_), Some(master)) = (*lower, self.master)
+            && master.priority >= new
+        {
+            self.follow(master.at, master.advert_int);
+            self.on_timer(now);
+        } else if !*standing {
+            *master_down_at = *master_down_at + skew_time(version, interval, new) - skew_time(version, interval, old);
+            *standing = now >= *master_down_at;
+        }
+    }
+
+    /// An Advertisement that [`crate::wire::vrrp::parse`] let through, from primary address `from`; `own`
+    /// is our primary address on the interface.
+    pub fn on_advertisement(&mut self, now: Instant, from: IpAddr, own: IpAddr, advert: &Advertisement) -> Vec<Output> {
+        if self.state == State::Initialize {
+            return Vec::new();
+        }
+        if let Some(why) = self.discard(from, own, advert) {
+            return vec![Output::Discarded { from, why }];
+        }
+        let mut outputs = match self.state {
+            State::Initialize => Vec::new(),
+            State::Backup { .. } => {
+                self.backup_hears(now, from, advert);
+                Vec::new()
+            }
+            State::Master { .. } => self.master_hears(now, from, own, advert),
+        };
+        self.compare(from, advert, &mut outputs);
+        outputs
+    }
+
+    fn discard(&self, from: IpAddr, own: IpAddr, advert: &Advertisement) -> Option<Discard> {
+        if advert.vrid != self.params.vrid {
+            return Some(Discard::Vrid { found: advert.vrid.get(), wanted: self.params.vrid.get() });
+        }
+        if from.is_ipv6() != self.params.ipv6 {
+            return Some(Discard::Family);
+        }
+        if advert.version != self.params.version {
+            return Some(Discard::Version { found: advert.version, wanted: self.params.version });
+        }
+        if advert.auth_pass != self.password() {
+            return Some(Discard::Authentication);
+        }
+        (from == own).then_some(Discard::OwnAddress)
+    }
+
+    /// RFC 9568, 6.4.2.
+    fn backup_hears(&mut self, now: Instant, from: IpAddr, advert: &Advertisement) {
+        if advert.priority == Priority::RESIGN {
+            self.backup_hears_resignation(now, from);
+            return;
+        }
+        let (priority, advert_int) = (advert.priority, advert.advert_int);
+        self.master = Some(MasterSeen { address: from, priority, at: now, advert_int });
+        let preempts = self.params.preempt || self.params.priority == Priority::OWNER;
+        if !preempts || priority >= self.params.priority {
+            self.follow(now, advert_int);
+        } else {
+            self.backup_hears_lower(now, advert_int);
+        }
+    }
+
+    fn backup_hears_resignation(&mut self, now: Instant, from: IpAddr) {
+        let skew = skew_time(self.params.version, self.master_adver_interval, self.params.priority);
+        self.master = self.master.filter(|master| master.address != from);
+        if let State::Backup { master_down_at, standing, lower } = &mut self.state {
+            *lower = None;
+            // Who stands already has nothing left to wait for.
+            if !*standing {
+                *master_down_at = now + skew;
+            }
+        }
+    }
+
+    /// RFC 9568, 6.4.2, discards it and lets the timer run out. Before that, preempt_delay; and a
+    /// Backup that stood before this Master appeared waits once more, so that it can be handed over to.
+    fn backup_hears_lower(&mut self, now: Instant, advert_int: Duration) {
+        let gone_after = master_down_interval(self.params.version, advert_int, self.params.priority);
+        let State::Backup { standing, lower, .. } = &mut self.state else { return };
+        let known = lower.filter(|lower| now.since(lower.heard_at) < gone_after);
+        let appeared = known.is_none();
+        let delay_until = match known {
+            Some(known) => known.delay_until,
+            None => Some(now + self.params.preempt_delay),
+        };
+        let heard = LowerMaster { heard_at: now, delay_until: delay_until.filter(|until| now < *until) };
+        let restart = heard.is_tolerated(now) || (appeared && *standing);
+        *lower = Some(heard);
+        if restart {
+            self.follow(now, advert_int);
+            if let State::Backup { lower, .. } = &mut self.state {
+                *lower = Some(heard);
+            }
+        }
+    }
+
+    /// RFC 9568, 6.4.3.
+    fn master_hears(&mut self, now: Instant, from: IpAddr, own: IpAddr, advert: &Advertisement) -> Vec<Output> {
+        let priority = advert.priority;
+        if priority == Priority::RESIGN {
+            self.master = self.master.filter(|master| master.address != from);
+            return self.answer(now, true).into_iter().collect();
+        }
+        self.master = Some(MasterSeen { address: from, priority, at: now, advert_int: advert.advert_int });
+        // Addresses of one family compare as unsigned integers in network byte order.
+        if (priority, from) > (self.params.priority, own) {
+            self.learn(advert.advert_int);
+            return vec![Output::HigherSeen { from, priority }];
+        }
+        self.answer(now, false).into_iter().chain([Output::LowerSeen { from, priority }]).collect()
+    }
+
+    /// One Advertisement at once, unless the last such was just sent: nobody shall be able to make us
+    /// flood the network with ten times what we would send.
+    fn answer(&mut self, now: Instant, restart_timer: bool) -> Option<Output> {
+        let gap = (self.params.advert_int / 10).max(ANSWER_GAP);
+        let State::Master { advert_at, answered_at } = &mut self.state else { return None };
+        if answered_at.is_some_and(|at| now.since(at) < gap) {
+            return None;
+        }
+        *answered_at = Some(now);
+        if restart_timer {
+            *advert_at = now + self.params.advert_int;
+        }
+        Some(Output::Advertise(self.advertisement()))
+    }
+
+    fn compare(&self, from: IpAddr, advert: &Advertisement, outputs: &mut Vec<Output>) {
+        let (found, wanted) = (advert.advert_int, self.params.advert_int);
+        if self.params.version == VrrpVersion::V2 && found != wanted {
+            outputs.push(Output::IntervalMismatch { from, found, wanted });
+        }
+        let sorted = |addresses: &[IpAddr]| {
+            let mut addresses = Vec::from(addresses);
+            addresses.sort_unstable();
+            addresses
+        };
+        if sorted(&advert.addresses) != sorted(&self.params.addresses) {
+            outputs.push(Output::AddressListMismatch { from, found: advert.addresses.clone() });
+        }
+    }
+
+    /// The Master lives, as of `heard_at`: the full timer, with its interval.
+    fn follow(&mut self, heard_at: Instant, advert_int: Duration) {
+        self.learn(advert_int);
+        self.state = self.fresh_backup(heard_at);
+    }
+
+    fn learn(&mut self, advert_int: Duration) {
+        self.master_adver_interval = match self.params.version {
+            // v2 has one interval for all; a longer one that is advertised all the same must not
+            // look like silence.
+            VrrpVersion::V2 => advert_int.max(self.params.advert_int),
+            VrrpVersion::V3 => advert_int,
+        };
+    }
+
+    fn fresh_backup(&self, from: Instant) -> State {
+        let down = master_down_interval(self.params.version, self.master_adver_interval, self.params.priority);
+        State::Backup { master_down_at: from + down, standing: false, lower: None }
+    }
+
+    fn password(&self) -> Option<[u8; 8]> {
+        match self.params.version {
+            VrrpVersion::V2 => self.params.auth_pass,
+            VrrpVersion::V3 => None,
+        }
+    }
+}
+
+impl LowerMaster {
+    /// Does preempt_delay still run?
+    fn is_tolerated(&self, now: Instant) -> bool {
+        self.delay_until.is_some_and(|until| now < until)
+    }
+}
+
+fn electable(priority: Priority) -> Priority {
+    priority.max(Priority(1))
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! What the machine of [`super::instance`] answers: values only.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::id::Priority;
+use crate::settings::VrrpVersion;
+use crate::time::Instant;
+use crate::wire::vrrp::Advertisement;
+
+/// The last Master heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MasterSeen {
+    /// Its primary address.
+    pub address: IpAddr,
+    /// Its priority, 1..=255.
+    pub priority: Priority,
+    /// When its last Advertisement came.
+    pub at: Instant,
+    /// The interval that it advertised.
+    pub advert_int: Duration,
+}
+
+/// What a Backup's timers say about the mastership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Election {
+    /// A Master is there, or may still be; also the answer of one who is no Backup.
+    Lost,
+    /// A lower Master is there, and may be asked to hand over. One who never does becomes `Won` when
+    /// the timer has run out, which nothing that it says restarts.
+    Preempts,
+    /// The timer ran out: by RFC 9568, 6.4.2, we would be Master now.
+    Won,
+}
+
+/// What a machine tells its caller, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send this now.
+    Advertise(Advertisement),
+    /// We are Master, and this Advertisement says that its sender should be: by RFC 9568, 6.4.3, we
+    /// would be Backup now. Call [`super::instance::Instance::resign`] to follow it.
+    HigherSeen {
+        /// The better one.
+        from: IpAddr,
+        /// Its priority.
+        priority: Priority,
+    },
+    /// We are Master, and one who should not be believes to be, too: announce the addresses again, since
+    /// the network may have learnt them from it.
+    LowerSeen {
+        /// The rival.
+        from: IpAddr,
+        /// Its priority.
+        priority: Priority,
+    },
+    /// v2: the sender's interval is not ours. Its packet counted all the same.
+    IntervalMismatch {
+        /// The sender.
+        from: IpAddr,
+        /// Its interval.
+        found: Duration,
+        /// Ours.
+        wanted: Duration,
+    },
+    /// The sender's virtual addresses are not ours (their order does not matter). Its packet counted all
+    /// the same.
+    AddressListMismatch {
+        /// The sender.
+        from: IpAddr,
+        /// Its addresses.
+        found: Vec<IpAddr>,
+    },
+    /// The packet is not for this instance, and was discarded.
+    Discarded {
+        /// The sender.
+        from: IpAddr,
+        /// Why.
+        why: Discard,
+    },
+}
+
+/// Why an Advertisement was discarded. RFC 9568, 7.1; RFC 3768, 7.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Discard {
+    /// Another virtual router.
+    #[error("virtual router id {found}, not {wanted}: another virtual router on this network")]
+    Vrid {
+        /// As received.
+        found: u8,
+        /// Ours.
+        wanted: u8,
+    },
+    /// The other version.
+    #[error("VRRP {found:?}, not {wanted:?}: set one version on all routers")]
+    Version {
+        /// As received.
+        found: VrrpVersion,
+        /// Ours.
+        wanted: VrrpVersion,
+    },
+    /// The other family's virtual router of the same VRID.
+    #[error("an advertisement of the other address family: it belongs to another virtual router")]
+    Family,
+    /// v2: another password, one where we have none, or none where we have one.
+    #[error("authentication differs from ours: set the same auth_type and auth_pass on all routers")]
+    Authentication,
+    /// Our own, looped back; or somebody has taken our primary address.
+    #[error("sent from our own address: looped back, or another host uses the address")]
+    OwnAddress,
+}

@@ -1,0 +1,106 @@
+//! What one virtual router is configured with, and the timers that follow from it.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::id::{Priority, Vrid};
+use crate::settings::{InstanceSettings, VrrpVersion};
+
+/// The parameters of one virtual router. RFC 9568, 6.1; RFC 3768, 6.1.2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Params {
+    /// Version that we speak; packets of the other are discarded.
+    pub version: VrrpVersion,
+    /// Virtual Router Identifier.
+    pub vrid: Vrid,
+    /// Is it the IPv6 virtual router of this VRID? The two families are independent (RFC 9568, 1).
+    pub ipv6: bool,
+    /// Effective priority, 1..=255.
+    pub priority: Priority,
+    /// Advertisement_Interval.
+    pub advert_int: Duration,
+    /// Preempt_Mode. The address owner preempts whatever this says (RFC 9568, 6.1).
+    pub preempt: bool,
+    /// How long a lower Master is tolerated before it is preempted.
+    pub preempt_delay: Duration,
+    /// The virtual addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Simple password of v2; without meaning in v3.
+    pub auth_pass: Option<[u8; 8]>,
+}
+
+impl From<&InstanceSettings> for Params {
+    fn from(settings: &InstanceSettings) -> Self {
+        Params {
+            version: settings.version,
+            vrid: settings.vrid,
+            ipv6: settings.ipv6,
+            priority: settings.priority,
+            advert_int: settings.advert_int,
+            preempt: settings.preempt,
+            preempt_delay: settings.preempt_delay,
+            addresses: settings.addresses.clone(),
+            auth_pass: settings.auth_pass,
+        }
+    }
+}
+
+/// By how much a Backup of this priority waits longer than the best one could.
+///
+/// v3: `(256 - priority) / 256 × master_adver_interval`. RFC 9568, 6.1.
+/// v2: `(256 - priority) / 256` seconds, whatever the interval. RFC 3768, 6.1.2.
+pub fn skew_time(version: VrrpVersion, master_adver_interval: Duration, priority: Priority) -> Duration {
+    let of = match version {
+        VrrpVersion::V2 => Duration::from_secs(1),
+        VrrpVersion::V3 => master_adver_interval,
+    };
+    of.saturating_mul(256 - u32::from(priority.0)) / 256
+}
+
+/// How long a Backup waits without an Advertisement before it stands for election.
+///
+/// `3 × master_adver_interval + skew_time`. RFC 9568, 6.1 (Active_Down_Interval), with the interval that
+/// the Master advertised; RFC 3768, 6.1.2.
+pub fn master_down_interval(version: VrrpVersion, master_adver_interval: Duration, priority: Priority) -> Duration {
+    master_adver_interval.saturating_mul(3).saturating_add(skew_time(version, master_adver_interval, priority))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use VrrpVersion::{V2, V3};
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn the_skew_of_v3_is_a_share_of_the_interval_and_that_of_v2_a_share_of_a_second() {
+        assert_eq!(skew_time(V3, ms(1000), Priority(192)), ms(250));
+        assert_eq!(skew_time(V3, ms(100), Priority(192)), ms(25));
+        assert_eq!(skew_time(V2, ms(1000), Priority(192)), ms(250));
+        assert_eq!(skew_time(V2, ms(10_000), Priority(192)), ms(250));
+    }
+
+    #[test]
+    fn a_backup_waits_three_intervals_and_the_skew() {
+        assert_eq!(master_down_interval(V3, ms(1000), Priority(100)), Duration::from_nanos(3_609_375_000));
+        assert_eq!(master_down_interval(V3, ms(10), Priority(100)), Duration::from_nanos(36_093_750));
+        assert_eq!(master_down_interval(V2, ms(2000), Priority(100)), Duration::from_nanos(6_609_375_000));
+    }
+
+    #[test]
+    fn the_higher_the_priority_the_sooner() {
+        for (better, worse) in (1..=255u8).rev().zip((0..255u8).rev()) {
+            for version in [V2, V3] {
+                assert!(skew_time(version, ms(10), Priority(better)) < skew_time(version, ms(10), Priority(worse)));
+            }
+        }
+    }
+
+    #[test]
+    fn no_interval_overflows() {
+        assert_eq!(master_down_interval(V3, Duration::MAX, Priority(0)), Duration::MAX);
+    }
+}

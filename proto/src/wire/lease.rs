@@ -1,0 +1,426 @@
+//! The lease protocol between a candidate and a voter (safety.md, Messages).
+//!
+//! Every message is idempotent and fits one datagram. The sender's name is not in it: the transport
+//! proves it (V10).
+//!
+//! ```text
+//!  0      1      2      3
+//! +------+------+------+------+
+//! | 'L'  | ver  | kind | 0    |
+//! +------+------+------+------+
+//! | cluster (8), digest (8), domain (8), nonce (8), body by kind
+//! ```
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Reader, Writer};
+use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
+use crate::time::Instant;
+
+/// First octet of every lease message: how the transport tells it from a beat.
+pub const TAG: u8 = b'L';
+/// Version of this format.
+pub const VERSION: u8 = 1;
+
+/// A message with what all of them bear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Sender's digest of the voter set and the lease's bounds (V9).
+    pub digest: ConfigDigest,
+    /// The domain that is asked for.
+    pub domain: DomainId,
+    /// Of the request; an answer repeats it. Never used twice by one incarnation.
+    pub nonce: u64,
+    /// What is asked or answered.
+    pub message: Message,
+}
+
+/// A voter's incarnation and clock, in each of its answers (R17).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// New at each start of the voter.
+    pub incarnation: Incarnation,
+    /// The voter's boot clock when it answered.
+    pub clock: Instant,
+}
+
+/// The messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// Pre-vote (R2): is the domain free? Also enters the asker among the waiting (V11).
+    Query {
+        /// The asker's priority: the best waiting candidate is told first.
+        priority: u8,
+    },
+    /// Grant me this epoch, or renew it.
+    Acquire {
+        /// The attempt; names node and incarnation.
+        epoch: Epoch,
+        /// L_a that is asked for.
+        lease: Duration,
+        /// Nonce of the newest grant of this epoch that the asker has received from this voter, 0 for none (V8).
+        prev_ack: u64,
+    },
+    /// I hold nothing under this epoch any more.
+    Release {
+        /// What ends.
+        epoch: Epoch,
+    },
+    /// Hand my grant to another (R8).
+    Transfer {
+        /// What ends.
+        epoch: Epoch,
+        /// What begins: an unused epoch of the heir, from its beats.
+        heir: Epoch,
+    },
+    /// Answer to `Query`: nobody holds the domain. Sent again unasked, with the nonce of the newest
+    /// query, when a grant ends while the asker waits (V11).
+    Free {
+        /// Counter of the highest epoch that the voter has seen.
+        max_counter: u64,
+        /// The voter.
+        stamp: Stamp,
+    },
+    /// Answer to `Acquire`.
+    Grant {
+        /// As asked.
+        epoch: Epoch,
+        /// L_a as granted.
+        lease: Duration,
+        /// The voter.
+        stamp: Stamp,
+    },
+    /// Answer to `Query`, `Acquire` or `Transfer`.
+    Refuse {
+        /// Why not.
+        why: RefuseReason,
+        /// Who holds it, as far as the asker may care.
+        holder: Option<Epoch>,
+        /// How long until it can be free.
+        remaining: Duration,
+        /// Counter of the highest epoch that the voter has seen.
+        max_counter: u64,
+        /// The voter.
+        stamp: Stamp,
+    },
+    /// Answer to `Release` and `Transfer`: it is done.
+    Ended {
+        /// What ended.
+        epoch: Epoch,
+        /// The voter.
+        stamp: Stamp,
+    },
+    /// Unasked, to the heir of a `Transfer`: the grant is yours to acquire.
+    Offer {
+        /// The heir's epoch.
+        epoch: Epoch,
+        /// The voter.
+        stamp: Stamp,
+    },
+}
+
+/// Why a voter refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum RefuseReason {
+    /// Another (holder, epoch) is unexpired (V3).
+    Held = 1,
+    /// The voter has restarted and waits (V7).
+    Quiet = 2,
+    /// The epoch is below one that the voter has seen (V4).
+    Stale = 3,
+    /// The holder shows no sign of hearing the voter (V8).
+    Deaf = 4,
+    /// Another configuration digest (V9).
+    Digest = 5,
+    /// The asker speaks in another's name, or is no candidate of this cluster (V10).
+    NotYou = 6,
+    /// L_a above the voter's L_max.
+    TooLong = 7,
+    /// The voter can't write its record (V6).
+    Disk = 8,
+    /// This voter does not serve that cluster.
+    Cluster = 9,
+}
+
+impl RefuseReason {
+    const ALL: [RefuseReason; 9] = [
+        RefuseReason::Held,
+        RefuseReason::Quiet,
+        RefuseReason::Stale,
+        RefuseReason::Deaf,
+        RefuseReason::Digest,
+        RefuseReason::NotYou,
+        RefuseReason::TooLong,
+        RefuseReason::Disk,
+        RefuseReason::Cluster,
+    ];
+
+    fn from_u8(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == byte)
+    }
+}
+
+/// Bytes that are no lease message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// It ends too early.
+    #[error("lease message ends too early")]
+    Truncated,
+    /// It goes on after its end.
+    #[error("lease message has {0} octets too many")]
+    Trailing(usize),
+    /// Not a lease message.
+    #[error("first octet {0:#04x} where a lease message has 0x4c")]
+    Tag(u8),
+    /// Made by another version.
+    #[error("lease protocol version {0}, this is version 1: run the same release on all members")]
+    Version(u8),
+    /// No such message.
+    #[error("lease message of unknown kind {0}")]
+    Kind(u8),
+    /// A field out of its range.
+    #[error("lease message with {0} out of range")]
+    Field(&'static str),
+}
+
+const QUERY: u8 = 1;
+const ACQUIRE: u8 = 2;
+const RELEASE: u8 = 3;
+const TRANSFER: u8 = 4;
+const FREE: u8 = 5;
+const GRANT: u8 = 6;
+const REFUSE: u8 = 7;
+const ENDED: u8 = 8;
+const OFFER: u8 = 9;
+
+impl Message {
+    /// Whether a voter answers it (the rest are answers).
+    pub fn is_request(&self) -> bool {
+        matches!(
+            self,
+            Message::Query { .. } | Message::Acquire { .. } | Message::Release { .. } | Message::Transfer { .. }
+        )
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Message::Query { .. } => QUERY,
+            Message::Acquire { .. } => ACQUIRE,
+            Message::Release { .. } => RELEASE,
+            Message::Transfer { .. } => TRANSFER,
+            Message::Free { .. } => FREE,
+            Message::Grant { .. } => GRANT,
+            Message::Refuse { .. } => REFUSE,
+            Message::Ended { .. } => ENDED,
+            Message::Offer { .. } => OFFER,
+        }
+    }
+}
+
+impl Envelope {
+    /// The octets.
+    pub fn emit(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        w.u8(TAG).u8(VERSION).u8(self.message.kind()).u8(0);
+        w.u64(self.cluster.0).u64(self.digest.0).u64(self.domain.0).u64(self.nonce);
+        match self.message {
+            Message::Query { priority } => {
+                w.u8(priority);
+            }
+            Message::Acquire { epoch, lease, prev_ack } => {
+                put_epoch(&mut w, epoch);
+                put_duration(&mut w, lease);
+                w.u64(prev_ack);
+            }
+            Message::Release { epoch } => put_epoch(&mut w, epoch),
+            Message::Transfer { epoch, heir } => {
+                put_epoch(&mut w, epoch);
+                put_epoch(&mut w, heir);
+            }
+            Message::Free { max_counter, stamp } => {
+                w.u64(max_counter);
+                put_stamp(&mut w, stamp);
+            }
+            Message::Grant { epoch, lease, stamp } => {
+                put_epoch(&mut w, epoch);
+                put_duration(&mut w, lease);
+                put_stamp(&mut w, stamp);
+            }
+            Message::Refuse { why, holder, remaining, max_counter, stamp } => {
+                w.u8(why as u8).u8(u8::from(holder.is_some()));
+                if let Some(epoch) = holder {
+                    put_epoch(&mut w, epoch);
+                }
+                put_duration(&mut w, remaining);
+                w.u64(max_counter);
+                put_stamp(&mut w, stamp);
+            }
+            Message::Ended { epoch, stamp } | Message::Offer { epoch, stamp } => {
+                put_epoch(&mut w, epoch);
+                put_stamp(&mut w, stamp);
+            }
+        }
+        w.finish()
+    }
+
+    /// From the octets of one datagram.
+    pub fn parse(bytes: &[u8]) -> Result<Envelope, DecodeError> {
+        let mut r = Reader::new(bytes);
+        let [tag, version, kind, _] = r.array().ok_or(DecodeError::Truncated)?;
+        if tag != TAG {
+            return Err(DecodeError::Tag(tag));
+        }
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        let mut u64 = || r.u64().ok_or(DecodeError::Truncated);
+        let (cluster, digest, domain, nonce) = (u64()?, u64()?, u64()?, u64()?);
+        let message = message(kind, &mut r)?;
+        match r.remaining() {
+            0 => Ok(Envelope {
+                cluster: ClusterId(cluster),
+                digest: ConfigDigest(digest),
+                domain: DomainId(domain),
+                nonce,
+                message,
+            }),
+            extra => Err(DecodeError::Trailing(extra)),
+        }
+    }
+}
+
+fn message(kind: u8, r: &mut Reader<'_>) -> Result<Message, DecodeError> {
+    const SHORT: DecodeError = DecodeError::Truncated;
+    Ok(match kind {
+        QUERY => Message::Query { priority: r.u8().ok_or(SHORT)? },
+        ACQUIRE => Message::Acquire { epoch: get_epoch(r)?, lease: get_duration(r)?, prev_ack: r.u64().ok_or(SHORT)? },
+        RELEASE => Message::Release { epoch: get_epoch(r)? },
+        TRANSFER => Message::Transfer { epoch: get_epoch(r)?, heir: get_epoch(r)? },
+        FREE => Message::Free { max_counter: r.u64().ok_or(SHORT)?, stamp: get_stamp(r)? },
+        GRANT => Message::Grant { epoch: get_epoch(r)?, lease: get_duration(r)?, stamp: get_stamp(r)? },
+        REFUSE => Message::Refuse {
+            why: RefuseReason::from_u8(r.u8().ok_or(SHORT)?).ok_or(DecodeError::Field("reason"))?,
+            holder: match r.u8().ok_or(SHORT)? {
+                0 => None,
+                1 => Some(get_epoch(r)?),
+                _ => return Err(DecodeError::Field("holder flag")),
+            },
+            remaining: get_duration(r)?,
+            max_counter: r.u64().ok_or(SHORT)?,
+            stamp: get_stamp(r)?,
+        },
+        ENDED => Message::Ended { epoch: get_epoch(r)?, stamp: get_stamp(r)? },
+        OFFER => Message::Offer { epoch: get_epoch(r)?, stamp: get_stamp(r)? },
+        other => return Err(DecodeError::Kind(other)),
+    })
+}
+
+/// 22 octets: counter, incarnation, attempt, node.
+pub(crate) fn put_epoch(w: &mut Writer, epoch: Epoch) {
+    w.u64(epoch.counter).u64(epoch.incarnation.0).u32(epoch.attempt).u16(epoch.node.get());
+}
+
+/// Reads what [`put_epoch`] wrote.
+pub(crate) fn get_epoch(r: &mut Reader<'_>) -> Result<Epoch, DecodeError> {
+    let short = DecodeError::Truncated;
+    Ok(Epoch {
+        counter: r.u64().ok_or(short)?,
+        incarnation: Incarnation(r.u64().ok_or(short)?),
+        attempt: r.u32().ok_or(short)?,
+        node: NodeId::new(r.u16().ok_or(short)?).ok_or(DecodeError::Field("node"))?,
+    })
+}
+
+/// Whole microseconds in four octets, so up to 71 minutes; longer ones are cut to that.
+fn put_duration(w: &mut Writer, duration: Duration) {
+    w.u32(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX));
+}
+
+fn get_duration(r: &mut Reader<'_>) -> Result<Duration, DecodeError> {
+    r.u32().map(|micros| Duration::from_micros(micros.into())).ok_or(DecodeError::Truncated)
+}
+
+fn put_stamp(w: &mut Writer, stamp: Stamp) {
+    w.u64(stamp.incarnation.0).u64(stamp.clock.as_nanos());
+}
+
+fn get_stamp(r: &mut Reader<'_>) -> Result<Stamp, DecodeError> {
+    let short = DecodeError::Truncated;
+    Ok(Stamp { incarnation: Incarnation(r.u64().ok_or(short)?), clock: Instant::from_nanos(r.u64().ok_or(short)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn epoch() -> impl Strategy<Value = Epoch> {
+        (any::<u64>(), any::<u64>(), any::<u32>(), 1..=u16::MAX).prop_map(|(counter, incarnation, attempt, node)| {
+            Epoch { counter, incarnation: Incarnation(incarnation), attempt, node: NodeId::new(node).unwrap() }
+        })
+    }
+
+    fn duration() -> impl Strategy<Value = Duration> {
+        any::<u32>().prop_map(|micros| Duration::from_micros(micros.into()))
+    }
+
+    fn stamp() -> impl Strategy<Value = Stamp> {
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(i, c)| Stamp { incarnation: Incarnation(i), clock: Instant::from_nanos(c) })
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        prop_oneof![
+            any::<u8>().prop_map(|priority| Message::Query { priority }),
+            (epoch(), duration(), any::<u64>()).prop_map(|(epoch, lease, prev_ack)| Message::Acquire {
+                epoch,
+                lease,
+                prev_ack
+            }),
+            epoch().prop_map(|epoch| Message::Release { epoch }),
+            (epoch(), epoch()).prop_map(|(epoch, heir)| Message::Transfer { epoch, heir }),
+            (any::<u64>(), stamp()).prop_map(|(max_counter, stamp)| Message::Free { max_counter, stamp }),
+            (epoch(), duration(), stamp()).prop_map(|(epoch, lease, stamp)| Message::Grant { epoch, lease, stamp }),
+            (0..9usize, proptest::option::of(epoch()), duration(), any::<u64>(), stamp()).prop_map(
+                |(why, holder, remaining, max_counter, stamp)| Message::Refuse {
+                    why: RefuseReason::ALL[why],
+                    holder,
+                    remaining,
+                    max_counter,
+                    stamp
+                }
+            ),
+            (epoch(), stamp()).prop_map(|(epoch, stamp)| Message::Ended { epoch, stamp }),
+            (epoch(), stamp()).prop_map(|(epoch, stamp)| Message::Offer { epoch, stamp }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_emitted_parses_to_the_same(ids in any::<[u64; 4]>(), message in message()) {
+            let envelope = Envelope {
+                cluster: ClusterId(ids[0]), digest: ConfigDigest(ids[1]), domain: DomainId(ids[2]), nonce: ids[3], message,
+            };
+            let bytes = envelope.emit();
+            prop_assert!(bytes.len() <= 128);
+            prop_assert_eq!(Envelope::parse(&bytes), Ok(envelope));
+            for cut in 0..bytes.len() {
+                prop_assert!(Envelope::parse(&bytes[..cut]).is_err());
+            }
+        }
+
+        #[test]
+        fn any_octets_parse_or_are_refused(mut bytes in proptest::collection::vec(any::<u8>(), 0..160), real in any::<bool>()) {
+            if real && bytes.len() > 3 {
+                bytes[0] = TAG;
+                bytes[1] = VERSION;
+                bytes[2] %= 10;
+            }
+            let _ = Envelope::parse(&bytes);
+        }
+    }
+}
