@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::error::Error;
-use super::observe::Live;
+use super::observe::{FRESH, Live};
 use super::process::Processes;
 use super::record::{Deed, NodeRecord, Observers, Record};
 use super::world::{Cast, Plan, World};
@@ -20,8 +20,6 @@ const STEADY: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(25);
 /// Between two looks of those who look on.
 const TICK: Duration = Duration::from_millis(50);
-/// Who named the VIP within this holds it, as far as the live view is concerned.
-pub const FRESH: u64 = 60_000_000;
 
 /// The phase that a seed gives a run: 0 for seed 0, else up to a second, so that repeated runs meet timers
 /// of the cluster at different moments. In nanoseconds.
@@ -133,13 +131,11 @@ fn wait_until(until: u64, world: &World, live: &Live, spectator: &mut dyn Specta
 }
 
 /// The node that alone named the VIP just now and answered the first client just now.
-fn sole_holder(world: &World, live: &Live) -> Option<usize> {
+fn sole_holder(live: &Live) -> Option<usize> {
     let now = clock::now();
-    let fresh = |at: u64| now.saturating_sub(at) < FRESH;
-    let mut speaking = (0..world.plan.nodes).filter(|&node| fresh(live.spoke_at(node)));
-    let holder = speaking.next()?;
-    let answered = live.last_answer(0).is_some_and(|(at, node)| fresh(at) && node == holder);
-    (speaking.next().is_none() && answered).then_some(holder)
+    let [holder] = live.holders(now)[..] else { return None };
+    let answered = live.last_answer(0).is_some_and(|(at, node)| now.saturating_sub(at) < FRESH && node == holder);
+    answered.then_some(holder)
 }
 
 fn wait_until_steady(world: &World, live: &Live, spectator: &mut dyn Spectator) -> Result<usize, Error> {
@@ -147,7 +143,7 @@ fn wait_until_steady(world: &World, live: &Live, spectator: &mut dyn Spectator) 
     let mut held: Option<(usize, u64)> = None;
     loop {
         let now = clock::now();
-        held = match (sole_holder(world, live), held) {
+        held = match (sole_holder(live), held) {
             (Some(holder), Some((same, since))) if holder == same => Some((same, since)),
             (Some(holder), _) => Some((holder, now)),
             (None, _) => None,
@@ -172,10 +168,10 @@ fn nanos(duration: Duration) -> u64 {
 
 /// What is to be seen of a cluster that does not settle.
 fn describe(world: &World, live: &Live) -> String {
-    let now = clock::now();
+    let speaking = live.holders(clock::now());
     let mut lines = Vec::new();
     for (node, agent) in world.agents.iter().enumerate() {
-        let speaks = now.saturating_sub(live.spoke_at(node)) < FRESH;
+        let speaks = speaking.contains(&node);
         let log = super::process::tail(&agent.log());
         let (gate, address) = (live.gate(node), live.address(node));
         lines.push(format!("node {}: gate open {gate}, address {address}, speaks {speaks}; log:\n{log}", node + 1));
