@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Puts a keepone cluster into trouble and proves that its VIP has one holder.
 #[derive(Debug, Parser)]
 #[command(name = "keepone-chaos", version)]
+#[command(after_help = "Exit codes: 0 everything held, 1 something did not, 2 usage, 70 the world itself failed.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -47,12 +48,12 @@ pub enum PeerKind {
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The scenario's name; see `list`.
+    /// The scenario's name, see `list`; `all`: one after the other.
     pub scenario: String,
     /// Where it runs.
     #[arg(long, value_enum, default_value = "netns")]
     pub world: WorldKind,
-    /// Seed of the simulated world; the netns world only repeats it.
+    /// Seed of the simulated world; in the netns world it moves the faults by up to a second.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Only one line of JSON on the standard output.
@@ -67,7 +68,7 @@ pub struct Run {
     /// Keep configurations, logs and events in this directory.
     #[arg(long)]
     pub keep_logs: Option<PathBuf>,
-    /// Also write the timeline as a self-contained HTML page to this file.
+    /// Also write each run's timeline as a self-contained HTML page into this directory.
     #[arg(long)]
     pub report: Option<PathBuf>,
 }

@@ -13,13 +13,15 @@ use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
 use keepone_chaos::netns::process::Processes;
 use keepone_chaos::netns::runner::{self, Nobody};
-use keepone_chaos::netns::world::Plan;
+use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario};
 use keepone_chaos::{demo, report, sim};
 
 /// Something did not hold.
 const VIOLATED: u8 = 1;
+/// The command line asks for something that is not there.
+const USAGE: u8 = 2;
 /// The world could not be made or driven: nothing is said about the cluster.
 const BROKEN: u8 = 70;
 
@@ -30,8 +32,8 @@ fn main() -> ExitCode {
             list();
             Ok(ExitCode::SUCCESS)
         }
-        Command::Run(run) => run_scenario(&run),
-        Command::Sim(_) => Err(anyhow!("the simulator is not built in")),
+        Command::Run(run) => run_scenarios(&run),
+        Command::Sim(asked) => sim::sweep(asked.seeds, asked.json).map(ExitCode::from).map_err(|why| anyhow!(why)),
         Command::Demo(demo) => run_demo(&demo),
     };
     done.unwrap_or_else(|error| {
@@ -56,50 +58,78 @@ fn bin_dir(asked: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
     }
 }
 
-fn run_scenario(run: &cli::Run) -> anyhow::Result<ExitCode> {
-    let scenario = scenario::find(&run.scenario)
-        .with_context(|| format!("no scenario is called {:?}: see `keepone-chaos list`", run.scenario))?;
-    let outcome = match run.world {
-        WorldKind::Sim => sim::run(scenario, run.seed).map_err(|why| anyhow!(why))?,
+fn run_scenarios(run: &cli::Run) -> anyhow::Result<ExitCode> {
+    let scenarios: Vec<&Scenario> = match run.scenario.as_str() {
+        "all" => scenario::ALL.iter().collect(),
+        name => {
+            let Some(found) = scenario::find(name) else {
+                eprintln!("keepone-chaos: no scenario is called {name:?}: see `keepone-chaos list`");
+                return Ok(ExitCode::from(USAGE));
+            };
+            vec![found]
+        }
+    };
+    let held = match run.world {
+        WorldKind::Sim => simulate(&scenarios, run)?,
         WorldKind::Netns => match enclosure::enter()? {
             Side::Outside(code) => return Ok(code),
-            Side::Inside => run_for_real(scenario, run)?,
+            Side::Inside => run_for_real(&scenarios, run)?,
         },
     };
-    if !run.json {
-        print_outcome(&outcome);
-    }
-    println!("{}", serde_json::to_string(&outcome)?);
-    Ok(if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
 }
 
-fn run_for_real(scenario: &Scenario, run: &cli::Run) -> anyhow::Result<Outcome> {
+fn simulate(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool> {
+    let mut held = true;
+    for scenario in scenarios {
+        let outcome = sim::run(scenario, run.seed).map_err(|why| anyhow!(why))?;
+        held &= say(&outcome, run.json)?;
+    }
+    Ok(held)
+}
+
+/// Says what was seen; whether everything held.
+fn say(outcome: &Outcome, json: bool) -> anyhow::Result<bool> {
+    if !json {
+        print_outcome(outcome);
+    }
+    println!("{}", serde_json::to_string(outcome)?);
+    Ok(outcome.violations.is_empty())
+}
+
+fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool> {
     let peer = match run.peer {
         PeerKind::Keepone => Peer::Keepone,
         PeerKind::Keepalived => Peer::Keepalived,
     };
-    let plan = Plan {
-        peer,
-        nodes: 2,
-        clients: if scenario.second_client { 2 } else { 1 },
-        heartbeats: 2,
-        bin_dir: bin_dir(run.bin_dir.as_ref())?,
-        room: Path::new(enclosure::ROOM).join(peer.as_str()),
-    };
-    let keep = |world: &keepone_chaos::netns::world::World| match &run.keep_logs {
-        Some(directory) => world.keep_logs(directory),
-        None => Ok(()),
-    };
     let title = demo::title(peer);
-    let record = runner::run(scenario, plan, &Processes::new(), &mut Nobody, keep)?;
-    let mut judged = demo::judge(scenario, peer, title, record);
-    judged.outcome.seed = run.seed;
-    let judged = [judged];
-    if let Some(file) = &run.report {
-        std::fs::write(file, report::page(scenario, &judged)).with_context(|| format!("write {}", file.display()))?;
+    let processes = Processes::new();
+    let mut held = true;
+    for scenario in scenarios {
+        let plan = Plan {
+            peer,
+            nodes: 2,
+            clients: if scenario.second_client { 2 } else { 1 },
+            heartbeats: 2,
+            bin_dir: bin_dir(run.bin_dir.as_ref())?,
+            shift: runner::phase(run.seed),
+            room: Path::new(enclosure::ROOM).join(scenario.name),
+        };
+        let keep = |world: &World| match &run.keep_logs {
+            Some(directory) => world.keep_logs(&directory.join(scenario.name)),
+            None => Ok(()),
+        };
+        let record = runner::run(scenario, plan, &processes, &mut Nobody, keep)
+            .with_context(|| format!("run {} with {}", scenario.name, peer.as_str()))?;
+        let mut judged = demo::judge(scenario, peer, title.clone(), record);
+        judged.outcome.seed = run.seed;
+        held &= say(&judged.outcome, run.json)?;
+        if let Some(directory) = &run.report {
+            let file = format!("{}-{}.html", scenario.name, peer.as_str());
+            demo::write_report(directory, &file, &report::page(scenario, &[judged]))?;
+        }
     }
-    let [judged] = judged;
-    Ok(judged.outcome)
+    Ok(held)
 }
 
 fn run_demo(asked: &cli::Demo) -> anyhow::Result<ExitCode> {
@@ -127,7 +157,8 @@ fn print_outcome(outcome: &Outcome) {
     println!("                {:>9.1} ms by gates", outcome.dual_holder_gate_ms);
     println!("                {:>9.1} ms by clients", outcome.dual_holder_client_ms);
     println!("  no holder     {:>9.1} ms", outcome.no_holder_ms);
-    println!("  client outage {:>9.1} ms", outcome.client_outage_ms);
+    let (outage, stall) = (outcome.client_outage_ms, outcome.probe_stall_ms);
+    println!("  client outage {outage:>9.1} ms (the machine kept the prober waiting {stall:.1} ms)");
     println!("  final holder  {}", outcome.final_holder);
     for violation in &outcome.violations {
         println!("  VIOLATED      {violation}");

@@ -27,7 +27,9 @@ pub struct Outcome {
     pub no_holder_ms: f64,
     /// The longest silence that the first client saw.
     pub client_outage_ms: f64,
-    /// From each heal, resume and restart to the next answer at each client.
+    /// The longest time that the machine itself kept the first client from probing: what an outage may owe to it.
+    pub probe_stall_ms: f64,
+    /// From each heal, resume and restart to where each client is served for good again.
     pub return_ms: Vec<f64>,
     /// Who held the VIP in the end; `none`, or several names when there are several.
     pub final_holder: String,

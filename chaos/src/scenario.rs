@@ -24,8 +24,6 @@ pub struct Demands {
     pub final_holder: Option<Who>,
     /// Alerts that must have been raised by some node.
     pub alerts: &'static [&'static str],
-    /// The second client may be without service while the fault lasts.
-    pub master_side_may_starve: bool,
 }
 
 /// A named course of faults.
@@ -54,20 +52,8 @@ const LAPSE_MS: u64 = LEASE_MS + 100;
 /// A client may lose this much to the machine's own stalls where nothing of the cluster moves.
 const NOISE_MS: u64 = 50;
 
-const CALM: Demands = Demands {
-    outage_ms: NOISE_MS,
-    keeps_holder: true,
-    final_holder: Some(Who::Master),
-    alerts: &[],
-    master_side_may_starve: false,
-};
-const MOVES: Demands = Demands {
-    outage_ms: LAPSE_MS,
-    keeps_holder: false,
-    final_holder: None,
-    alerts: &[],
-    master_side_may_starve: false,
-};
+const CALM: Demands = Demands { outage_ms: NOISE_MS, keeps_holder: true, final_holder: Some(Who::Master), alerts: &[] };
+const MOVES: Demands = Demands { outage_ms: LAPSE_MS, keeps_holder: false, final_holder: None, alerts: &[] };
 
 const fn step(at_ms: u64, label: &'static str, fault: Fault) -> Step {
     Step { at_ms, fault, label }
@@ -142,7 +128,7 @@ pub const ALL: &[Scenario] = &[
             step(9000, "healed", Fault::Heal),
         ],
         lasts_ms: 13_000,
-        demands: Demands { master_side_may_starve: true, ..MOVES },
+        demands: MOVES,
         second_client: true,
     },
     Scenario {

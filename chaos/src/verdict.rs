@@ -61,6 +61,7 @@ pub fn measure(scenario: &Scenario, record: &Record) -> Outcome {
         dual_address_ms: shared(record.nodes.iter().map(|node| node.address.clone()).collect()),
         no_holder_ms: millis(everyone.gaps(begin, end).total()),
         client_outage_ms: millis(silences(record, 0).longest()),
+        probe_stall_ms: millis(record.stalls.first().map_or(0, |stalls| stalls.within(begin, end).longest())),
         return_ms: returns(record),
         final_holder: final_holder(record),
         demotions: demotions(record),
@@ -69,12 +70,20 @@ pub fn measure(scenario: &Scenario, record: &Record) -> Outcome {
     }
 }
 
+/// From each repair to where service has come back for good, by client: to the next answer, or to the end of
+/// the last silence of more than [`RETURN_MS`] before anything else is done.
+///
+/// The second part is for those who lose their service *because* of a repair, as when a stopped rival wakes
+/// up, takes the address and lets go of it again without a word.
 fn returns(record: &Record) -> Vec<f64> {
     let mut returns = Vec::new();
-    for repair in record.deeds.iter().filter(|deed| deed.repair) {
-        for answers in &record.answers {
+    for (place, repair) in record.deeds.iter().enumerate().filter(|(_, deed)| deed.repair) {
+        let until = record.deeds.get(place + 1).map_or(record.end, |next| next.at);
+        for (client, answers) in record.answers.iter().enumerate() {
             let next = answers.iter().map(|answer| answer.at).find(|&at| at >= repair.at).unwrap_or(record.end);
-            returns.push(millis(next.saturating_sub(repair.at)));
+            let long = silences(record, client).within(repair.at, until);
+            let last = long.iter().filter(|(from, to)| to - from > RETURN_MS * 1_000_000).map(|(_, to)| to).max();
+            returns.push(millis(last.unwrap_or(next).saturating_sub(repair.at)));
         }
     }
     returns
@@ -203,13 +212,7 @@ mod tests {
         what: "",
         steps: &[],
         lasts_ms: 1000,
-        demands: Demands {
-            outage_ms: 50,
-            keeps_holder: false,
-            final_holder: Some(Who::Backup),
-            alerts: &[],
-            master_side_may_starve: false,
-        },
+        demands: Demands { outage_ms: 50, keeps_holder: false, final_holder: Some(Who::Backup), alerts: &[] },
         second_client: false,
     };
 
@@ -266,6 +269,15 @@ mod tests {
         let outcome = measure(&SCENARIO, &record);
         assert_eq!(outcome.return_ms, [200.0]);
         assert_eq!(breaches(&SCENARIO, &record, &outcome).len(), 2);
+    }
+
+    #[test]
+    fn a_service_that_a_repair_costs_again_has_not_returned() {
+        let mut record = record((0, 500), (800, 1000));
+        record.deeds.push(Deed { at: 300 * MS, label: "healed", repair: true });
+        assert_eq!(measure(&SCENARIO, &record).return_ms, [500.0]);
+        record.deeds.push(Deed { at: 400 * MS, label: "killed", repair: false });
+        assert_eq!(measure(&SCENARIO, &record).return_ms, [0.0], "what comes after the next deed is its own");
     }
 
     #[test]

@@ -7,10 +7,10 @@ use std::io::{IsTerminal, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::netns::clock;
-use crate::netns::observe::Live;
 use crate::netns::observe::events::{self, AgentEvent, Said};
+use crate::netns::observe::{FRESH, Live};
 use crate::netns::record::Deed;
-use crate::netns::runner::{FRESH, Spectator};
+use crate::netns::runner::Spectator;
 use crate::netns::world::World;
 
 /// Looks between two readings of the agents' event logs.
@@ -102,10 +102,11 @@ fn tell(view: &mut View, at: u64, text: &str) {
     view.news.push(line);
 }
 
+/// An event in a line; the evidence is in the report.
 fn describe(event: &AgentEvent, name: &str) -> String {
     match &event.said {
-        Said::Transition { from, to, reason, evidence } => format!("{name}: {from} → {to} ({reason}) {evidence}"),
-        Said::Alert { name: alert, raised: true, evidence } => format!("{name}: alert {alert}: {evidence}"),
+        Said::Transition { from, to, reason, .. } => format!("{name}: {from} → {to} ({reason})"),
+        Said::Alert { name: alert, raised: true, .. } => format!("{name}: alert {alert}"),
         Said::Alert { name: alert, .. } => format!("{name}: alert {alert} ended"),
     }
 }
@@ -123,12 +124,13 @@ impl Spectator for Reporter {
         let names: Vec<String> = world.topology.node_hosts().map(|host| host.name.clone()).collect();
         let told = self.told;
         self.told = self.told.max(said.len());
+        let speaking = live.holders(now);
         self.edit(|view| {
             let before = holders(view);
             view.nodes.resize(names.len(), NodeView::default());
             for (number, (node, name)) in view.nodes.iter_mut().zip(&names).enumerate() {
                 node.name.clone_from(name);
-                node.holds = now.saturating_sub(live.spoke_at(number)) < FRESH;
+                node.holds = speaking.contains(&number);
                 node.gate = live.gate(number);
                 node.address = live.address(number);
                 let last = said.iter().rev().find_map(|event| match &event.said {

@@ -106,7 +106,7 @@ pub fn run(options: &Options) -> Result<bool, Error> {
     });
     let runs = results.into_iter().collect::<Result<Vec<Run>, Error>>()?;
     print!("{}", table(&runs));
-    let page = write_report(&options.out, &report::page(&DEMO, &runs))?;
+    let page = write_report(&options.out, "report.html", &report::page(&DEMO, &runs))?;
     println!("\nreport: {}", page.display());
     let keepone = runs.iter().filter(|run| run.outcome.peer == Peer::Keepone.as_str());
     Ok(keepone.flat_map(|run| &run.outcome.violations).next().is_none())
@@ -123,6 +123,7 @@ fn one(
         nodes: 2,
         clients: 1,
         heartbeats: 2,
+        shift: 0,
         bin_dir: options.bin_dir.clone(),
         room: Path::new(ROOM).join(peer.as_str()),
     };
@@ -132,13 +133,13 @@ fn one(
     })
 }
 
-/// Writes the page; returns where.
+/// Writes a page into a directory, which is made if need be; returns where.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn write_report(directory: &Path, page: &str) -> Result<PathBuf, Error> {
+pub fn write_report(directory: &Path, name: &str, page: &str) -> Result<PathBuf, Error> {
     std::fs::create_dir_all(directory).map_err(io_error(format!("create {}", directory.display())))?;
-    let file = directory.join("report.html");
+    let file = directory.join(name);
     std::fs::write(&file, page).map_err(io_error(format!("write {}", file.display())))?;
     Ok(file)
 }

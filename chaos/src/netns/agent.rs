@@ -66,7 +66,8 @@ impl Agent {
     /// the other.
     pub fn signal(&mut self, part: Part, signal: Signal) {
         let Some(guardian) = self.pid else { return };
-        if matches!(signal, Signal::SIGKILL | Signal::SIGTERM) && part != Part::Worker {
+        // A guardian whose worker is killed may well end, too.
+        if matches!(signal, Signal::SIGKILL | Signal::SIGTERM) {
             self.ended_on_purpose = true;
         }
         process::signal(&process::members(guardian, part), signal);

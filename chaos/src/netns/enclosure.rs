@@ -48,6 +48,8 @@ pub fn enter() -> Result<Side, Error> {
 }
 
 fn furnish() -> Result<(), Error> {
+    // What the outer process blocks, to wait for it, would otherwise stay blocked in every agent.
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(io_error("unblock signals"))?;
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(io_error("ask for the parent-death signal"))?;
     unshare(CloneFlags::CLONE_NEWNS).map_err(io_error("make a mount namespace"))?;
     let none: Option<&str> = None;

@@ -9,6 +9,7 @@ pub mod enclosure;
 pub mod error;
 pub mod namespace;
 pub mod observe;
+pub mod priority;
 pub mod process;
 pub mod record;
 pub mod runner;

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use super::configuration::INSTANCE;
 use super::error::{Error, io_error};
-use super::observe::client::Answer;
+use super::observe::client::{Answer, Diary};
 use super::observe::events::{self, AgentEvent};
 use super::observe::sniffer::Sighting;
 use super::observe::{Live, Stop, address, client, gate, oracle, responder, sniffer};
@@ -48,6 +48,8 @@ pub struct Record {
     pub nodes: Vec<NodeRecord>,
     /// Answers by client.
     pub answers: Vec<Vec<Answer>>,
+    /// When the machine kept a client from probing, by client.
+    pub stalls: Vec<Spans>,
     /// What was done.
     pub deeds: Vec<Deed>,
     /// What the agents say.
@@ -56,6 +58,8 @@ pub struct Record {
     pub first_holder: usize,
     /// When the cluster had been found steady.
     pub begin: u64,
+    /// How much later than the scenario says every deed was done, in nanoseconds: the seed's phase.
+    pub shift: u64,
     /// The last look.
     pub end: u64,
     /// Programs that ended by themselves.
@@ -67,7 +71,7 @@ pub struct Observers {
     /// The latest of everything.
     pub live: Arc<Live>,
     stop: Stop,
-    clients: Vec<JoinHandle<Vec<Answer>>>,
+    clients: Vec<JoinHandle<Diary>>,
     taps: Vec<JoinHandle<Vec<Sighting>>>,
     addresses: Vec<JoinHandle<Spans>>,
     gates: JoinHandle<Vec<Spans>>,
@@ -123,7 +127,9 @@ impl Observers {
         self.stop.set();
         let gates = self.gates.join().map_err(|_| Error::Thread("the gates"))?;
         for probes in self.clients {
-            record.answers.push(probes.join().map_err(|_| Error::Thread("a client"))?);
+            let diary = probes.join().map_err(|_| Error::Thread("a client"))?;
+            record.answers.push(diary.answers);
+            record.stalls.push(diary.stalls);
         }
         for (tap, node) in self.taps.into_iter().zip(&mut record.nodes) {
             node.sightings = tap.join().map_err(|_| Error::Thread("a tap"))?;

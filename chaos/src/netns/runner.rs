@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::error::Error;
-use super::observe::Live;
+use super::observe::{FRESH, Live};
 use super::process::Processes;
 use super::record::{Deed, NodeRecord, Observers, Record};
 use super::world::{Cast, Plan, World};
@@ -20,8 +20,13 @@ const STEADY: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(25);
 /// Between two looks of those who look on.
 const TICK: Duration = Duration::from_millis(50);
-/// Who named the VIP within this holds it, as far as the live view is concerned.
-pub const FRESH: u64 = 60_000_000;
+
+/// The phase that a seed gives a run: 0 for seed 0, else up to a second, so that repeated runs meet timers
+/// of the cluster at different moments. In nanoseconds.
+pub fn phase(seed: u64) -> u64 {
+    // Multiplication by an odd constant spreads neighbouring seeds; the high bits are the mixed ones.
+    (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 1000 * 1_000_000
+}
 
 /// Looks on while a scenario runs.
 pub trait Spectator {
@@ -77,12 +82,18 @@ fn play(
     let cast = Cast::new(holder);
     spectator.ready(holder);
     let names = world.topology.node_hosts().map(|host| NodeRecord { name: host.name.clone(), ..NodeRecord::default() });
-    let mut record = Record { nodes: names.collect(), first_holder: holder, begin: clock::now(), ..Record::default() };
+    let mut record = Record {
+        nodes: names.collect(),
+        first_holder: holder,
+        shift: world.plan.shift,
+        begin: clock::now(),
+        ..Record::default()
+    };
     spectator.begun(record.begin);
 
     let mut pauses = Pauses::default();
     for step in scenario.steps {
-        wait_until(record.begin + step.at_ms * 1_000_000, world, &observers.live, spectator);
+        wait_until(record.begin + record.shift + step.at_ms * 1_000_000, world, &observers.live, spectator);
         let before = clock::now();
         world.apply(step.fault, cast)?;
         // A fault counts from when it may have begun to bite, a repair from when it was complete.
@@ -95,7 +106,7 @@ fn play(
             record.deeds.push(deed);
         }
     }
-    wait_until(record.begin + scenario.lasts_ms * 1_000_000, world, &observers.live, spectator);
+    wait_until(record.begin + record.shift + scenario.lasts_ms * 1_000_000, world, &observers.live, spectator);
     record.end = clock::now();
     // What is on its way arrives before the observers end.
     thread::sleep(Duration::from_millis(100));
@@ -120,13 +131,11 @@ fn wait_until(until: u64, world: &World, live: &Live, spectator: &mut dyn Specta
 }
 
 /// The node that alone named the VIP just now and answered the first client just now.
-fn sole_holder(world: &World, live: &Live) -> Option<usize> {
+fn sole_holder(live: &Live) -> Option<usize> {
     let now = clock::now();
-    let fresh = |at: u64| now.saturating_sub(at) < FRESH;
-    let mut speaking = (0..world.plan.nodes).filter(|&node| fresh(live.spoke_at(node)));
-    let holder = speaking.next()?;
-    let answered = live.last_answer(0).is_some_and(|(at, node)| fresh(at) && node == holder);
-    (speaking.next().is_none() && answered).then_some(holder)
+    let [holder] = live.holders(now)[..] else { return None };
+    let answered = live.last_answer(0).is_some_and(|(at, node)| now.saturating_sub(at) < FRESH && node == holder);
+    answered.then_some(holder)
 }
 
 fn wait_until_steady(world: &World, live: &Live, spectator: &mut dyn Spectator) -> Result<usize, Error> {
@@ -134,7 +143,7 @@ fn wait_until_steady(world: &World, live: &Live, spectator: &mut dyn Spectator) 
     let mut held: Option<(usize, u64)> = None;
     loop {
         let now = clock::now();
-        held = match (sole_holder(world, live), held) {
+        held = match (sole_holder(live), held) {
             (Some(holder), Some((same, since))) if holder == same => Some((same, since)),
             (Some(holder), _) => Some((holder, now)),
             (None, _) => None,
@@ -159,10 +168,10 @@ fn nanos(duration: Duration) -> u64 {
 
 /// What is to be seen of a cluster that does not settle.
 fn describe(world: &World, live: &Live) -> String {
-    let now = clock::now();
+    let speaking = live.holders(clock::now());
     let mut lines = Vec::new();
     for (node, agent) in world.agents.iter().enumerate() {
-        let speaks = now.saturating_sub(live.spoke_at(node)) < FRESH;
+        let speaks = speaking.contains(&node);
         let log = super::process::tail(&agent.log());
         let (gate, address) = (live.gate(node), live.address(node));
         lines.push(format!("node {}: gate open {gate}, address {address}, speaks {speaks}; log:\n{log}", node + 1));

@@ -24,6 +24,8 @@ pub struct Plan {
     pub heartbeats: u8,
     /// Where `keepone` and `keepone-witness` are.
     pub bin_dir: PathBuf,
+    /// How much later than the scenario says every deed is done, in nanoseconds.
+    pub shift: u64,
     /// Where the world may keep its files; made anew.
     pub room: PathBuf,
 }

@@ -70,7 +70,7 @@ pub fn of(scenario: &Scenario, record: &Record, heartbeats: u8, witness: bool) -
     let paths = kinds(record, heartbeats, witness).into_iter().map(|kind| {
         let (mut pairs, mut dropped, mut still): (Vec<(u64, u64)>, Option<u64>, Option<u64>) = (Vec::new(), None, None);
         for step in scenario.steps {
-            let at = record.begin + step.at_ms * 1_000_000;
+            let at = record.begin + record.shift + step.at_ms * 1_000_000;
             match kind.stands_still(&step.fault) {
                 Some(true) => still = still.or(Some(at)),
                 Some(false) => pairs.extend(still.take().map(|since| (since, at))),

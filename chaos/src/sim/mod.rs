@@ -1,5 +1,13 @@
 //! The simulated world.
 
+/// Runs seeds 0 to `seeds`; returns the exit code, 1 if an invariant broke.
+///
+/// # Errors
+/// Always, until the simulator is here.
+pub fn sweep(_seeds: u64, _json: bool) -> Result<u8, String> {
+    Err("the simulator is not built in: use `run SCENARIO --world netns`".to_owned())
+}
+
 /// Runs a scenario in the simulated world.
 ///
 /// # Errors

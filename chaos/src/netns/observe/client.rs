@@ -17,6 +17,8 @@ use super::{Live, Stop};
 use crate::netns::clock;
 use crate::netns::error::{Error, io_error};
 use crate::netns::namespace::Namespace;
+use crate::netns::priority;
+use crate::spans::Spans;
 
 /// Between two probes.
 pub const INTERVAL: Duration = Duration::from_millis(1);
@@ -30,7 +32,19 @@ pub struct Answer {
     pub node: usize,
 }
 
-/// Probes `vip` until the run stops; returns every answer.
+/// What a client saw.
+#[derive(Debug, Clone, Default)]
+pub struct Diary {
+    /// Every answer, in the order of arrival.
+    pub answers: Vec<Answer>,
+    /// When it could not probe, because the machine kept it from running for more than [`STALL`].
+    pub stalls: Spans,
+}
+
+/// A client that sends nothing for this long did not measure the cluster meanwhile.
+const STALL: Duration = Duration::from_millis(5);
+
+/// Probes `vip` until the run stops; returns what it saw.
 ///
 /// # Errors
 /// [`Error::Io`] when the socket can't be made.
@@ -40,7 +54,7 @@ pub fn start(
     vip: Ipv4Addr,
     live: Arc<Live>,
     stop: Stop,
-) -> Result<JoinHandle<Vec<Answer>>, Error> {
+) -> Result<JoinHandle<Diary>, Error> {
     let socket = namespace.run(|| {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(io_error("bind a client"))?;
         setsockopt(&socket, ReceiveTimestampns, &true).map_err(io_error("ask for timestamps"))?;
@@ -49,7 +63,7 @@ pub fn start(
     })?;
     let sender = socket.try_clone().map_err(io_error("copy a descriptor"))?;
     let sender_stop = stop.clone();
-    thread::spawn(move || send(&sender, vip, &sender_stop));
+    let sending = thread::spawn(move || send(&sender, vip, &sender_stop));
     Ok(thread::spawn(move || {
         let mut answers = Vec::new();
         while !stop.is_set() {
@@ -58,17 +72,27 @@ pub fn start(
                 answers.push(answer);
             }
         }
-        answers
+        // A sender that died would have left silence, which speaks for itself.
+        Diary { answers, stalls: sending.join().unwrap_or_default() }
     }))
 }
 
-fn send(socket: &UdpSocket, vip: Ipv4Addr, stop: &Stop) {
+fn send(socket: &UdpSocket, vip: Ipv4Addr, stop: &Stop) -> Spans {
+    priority::raise();
+    let stall = u64::try_from(STALL.as_nanos()).unwrap_or(u64::MAX);
     let begin = Instant::now();
     let mut number = 0_u64;
+    let mut last = clock::now();
+    let mut stalls = Vec::new();
     while !stop.is_set() {
         // A full queue or an unresolved neighbor is the outage itself: the probe is simply not answered.
         let _ = socket.send_to(&number.to_be_bytes(), (vip, PORT));
         number += 1;
+        let now = clock::now();
+        if now.saturating_sub(last) > stall {
+            stalls.push((last, now));
+        }
+        last = now;
         // On a grid, so that a stall is followed by no burst of more than it missed.
         let due = begin + INTERVAL.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
         match due.checked_duration_since(Instant::now()) {
@@ -76,6 +100,7 @@ fn send(socket: &UdpSocket, vip: Ipv4Addr, stop: &Stop) {
             None => number = u64::try_from(begin.elapsed().as_millis()).unwrap_or(number),
         }
     }
+    Spans::from_pairs(stalls)
 }
 
 fn receive(socket: &UdpSocket) -> Option<Answer> {

@@ -11,6 +11,7 @@ use keepone_proto::id::hash_name;
 
 use super::{Live, Stop};
 use crate::netns::clock;
+use crate::netns::priority;
 use crate::spans::Spans;
 
 /// Between two looks.
@@ -108,6 +109,7 @@ pub fn start(directories: Vec<PathBuf>, domain: &str, live: Arc<Live>, stop: Sto
         .map(|directory| Gate { directory, domain, maps: Vec::new(), last: None, open: Vec::new() })
         .collect();
     thread::spawn(move || {
+        priority::raise();
         let mut looks = 0_u32;
         while !stop.is_set() {
             for (node, gate) in gates.iter_mut().enumerate() {

@@ -13,6 +13,9 @@ pub mod sniffer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// Who named the VIP, or answered, within this still does, as far as the live view is concerned.
+pub const FRESH: u64 = 60_000_000;
+
 /// Ends every observer.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
@@ -34,6 +37,8 @@ struct LiveNode {
     gate: AtomicBool,
     address: AtomicBool,
     spoke_at: AtomicU64,
+    /// The first frame of those that follow each other without a long silence.
+    spoke_since: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +77,10 @@ impl Live {
 
     fn spoke(&self, node: usize, at: u64) {
         if let Some(node) = self.nodes.get(node) {
-            node.spoke_at.store(at, Ordering::Relaxed);
+            let last = node.spoke_at.swap(at, Ordering::Relaxed);
+            if at.saturating_sub(last) > FRESH {
+                node.spoke_since.store(at, Ordering::Relaxed);
+            }
         }
     }
 
@@ -92,14 +100,41 @@ impl Live {
         self.nodes.get(node).is_some_and(|node| node.address.load(Ordering::Relaxed))
     }
 
-    /// When the node last named the VIP on the wire; 0: never.
-    pub fn spoke_at(&self, node: usize) -> u64 {
-        self.nodes.get(node).map_or(0, |node| node.spoke_at.load(Ordering::Relaxed))
+    /// Who names the VIP on the wire, as of `now`.
+    ///
+    /// A node that fell silent before another one began has handed over, however recent that was.
+    pub fn holders(&self, now: u64) -> Vec<usize> {
+        let spoke = |node: &LiveNode| (node.spoke_since.load(Ordering::Relaxed), node.spoke_at.load(Ordering::Relaxed));
+        let speaking: Vec<(usize, (u64, u64))> = self.nodes.iter().map(spoke).enumerate().collect();
+        let fresh = speaking.iter().filter(|(_, (_, last))| *last != 0 && now.saturating_sub(*last) < FRESH);
+        let holds = fresh.filter(|(_, (_, last))| !speaking.iter().any(|(_, (since, _))| since > last));
+        holds.map(|(node, _)| *node).collect()
     }
 
     /// The client's last answer: the instant and the node.
     pub fn last_answer(&self, client: usize) -> Option<(u64, usize)> {
         let packed = self.clients.get(client)?.answered.load(Ordering::Relaxed);
         (packed != 0).then(|| (packed & !0xff, usize::try_from(packed & 0xff).unwrap_or(usize::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn a_handover_is_never_shown_as_two_holders_and_two_holders_are() {
+        let live = Live::new(2, 0);
+        for at in 1000..1100 {
+            live.spoke(0, at * MS);
+        }
+        assert_eq!(live.holders(1101 * MS), [0]);
+        live.spoke(1, 1120 * MS);
+        assert_eq!(live.holders(1121 * MS), [1], "the first one fell silent before the second one spoke");
+        live.spoke(0, 1125 * MS);
+        assert_eq!(live.holders(1126 * MS), [0, 1], "and now it speaks again");
+        assert_eq!(live.holders(1300 * MS), Vec::<usize>::new());
     }
 }

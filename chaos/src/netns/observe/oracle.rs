@@ -12,6 +12,7 @@ use super::responder::{PORT, PROBE};
 use super::{Stop, packet};
 use crate::fault::Network;
 use crate::netns::error::{Error, io_error};
+use crate::netns::priority;
 use crate::netns::topology::{Kind, Topology};
 
 /// Between two questions to one node.
@@ -78,6 +79,7 @@ pub fn start(topology: &Topology, vip: Ipv4Addr, stop: Stop) -> Result<(), Error
     // The sender hears the whole LAN, which nobody reads: keep that small.
     sender.set_recv_buffer_size(1).map_err(io_error("shrink the oracle's buffer"))?;
     thread::spawn(move || {
+        priority::raise();
         while !stop.is_set() {
             for question in &questions {
                 let _ = sender.send(question);

@@ -13,6 +13,7 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn
 use super::Stop;
 use crate::netns::error::{Error, io_error};
 use crate::netns::namespace::Namespace;
+use crate::netns::priority;
 
 /// The service's UDP port.
 pub const PORT: u16 = 9000;
@@ -31,6 +32,7 @@ pub fn start(namespace: &Namespace, node: u8, stop: Stop) -> Result<(), Error> {
         Ok(socket)
     })?;
     thread::spawn(move || {
+        priority::raise();
         while !stop.is_set() {
             answer(&socket, node);
         }

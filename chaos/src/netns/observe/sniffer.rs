@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use super::{Live, Stop, packet};
-use crate::netns::clock;
 use crate::netns::error::{Error, io_error};
 use crate::netns::topology::{Port, Topology};
 
@@ -103,7 +102,7 @@ pub fn start(
             if let (false, Some(naming)) = (frame.outgoing, classify(octets, vip)) {
                 seen.push(Sighting { at: frame.at, naming });
                 if naming != Naming::Advertisement {
-                    live.spoke(node, clock::now());
+                    live.spoke(node, frame.at);
                 }
             }
         }
