@@ -46,13 +46,7 @@ impl World {
         self.at(now + 2 * US, What::Deliver { host: number, life: Some(life), event });
     }
 
-    pub(super) fn ask_netlink(
-        &mut self,
-        number: usize,
-        what: (DomainId, Epoch),
-        lifetime_s: Option<u32>,
-        at: u64,
-    ) {
+    pub(super) fn ask_netlink(&mut self, number: usize, what: (DomainId, Epoch), lifetime_s: Option<u32>, at: u64) {
         let trouble = self.hosts.get(number).is_some_and(|host| host.troubles.netlink);
         let failed = trouble && self.rng.chance(400_000);
         let slowest = if trouble { 600 * MS } else { MS };
@@ -112,7 +106,10 @@ impl World {
             host.record = Some(write.bytes);
         }
         let error = failed.then(|| "input/output error".to_owned());
-        self.at(now + 5 * US, What::Deliver { host: number, life: Some(life), event: Event::Persisted { ticket, error } });
+        self.at(
+            now + 5 * US,
+            What::Deliver { host: number, life: Some(life), event: Event::Persisted { ticket, error } },
+        );
     }
 
     /// The guardian has seen its worker die (R16).

@@ -253,7 +253,10 @@ impl Oracle {
     }
 
     /// Looks at a voter after it has done something: I3, I8, and I7 from the voter's side.
-    pub fn watch_voter(&mut self, now: u64, host: usize, hosts: &[Host]) {
+    ///
+    /// `transfer`: what it has just handled was a `Transfer`, by which even a waiting voter may pass on what
+    /// it remembers.
+    pub fn watch_voter(&mut self, now: u64, host: usize, hosts: &[Host], transfer: bool) {
         if !self.is_strict() {
             return;
         }
@@ -262,7 +265,11 @@ impl Oracle {
         for place in 0..self.domains.len() {
             let granted = voter.granted(local, Plan::domain(place));
             let Some(life) = self.voters.get_mut(&host) else { return };
-            let (started, recorded) = (life.started, life.recorded.get(place).copied().flatten());
+            let started = life.started;
+            if transfer && let Some(recorded) = life.recorded.get_mut(place) {
+                *recorded = granted.map(|granted| granted.epoch).or(*recorded);
+            }
+            let recorded = life.recorded.get(place).copied().flatten();
             let Some(loan) = life.loans.get_mut(place) else { return };
             let former = core::mem::replace(
                 loan,
@@ -278,7 +285,10 @@ impl Oracle {
             let quiet = nanos(local.since(started)) < self.lease_max_told;
             if let Some(granted) = granted.filter(|granted| quiet && Some(granted.epoch) != recorded) {
                 self.violated("I8", now, || {
-                    format!("voter {host} granted {} before the longest lease had passed since its start", granted.epoch)
+                    format!(
+                        "voter {host} granted {} before the longest lease had passed since its start",
+                        granted.epoch
+                    )
                 });
             }
         }
@@ -367,7 +377,10 @@ impl Oracle {
         let gone = kernel.open_until.saturating_add(self.transmit);
         if !kernel.is_over(epoch) || gone > now + SLACK {
             self.violated("I7", now, || {
-                format!("host {number} gives back {epoch} {} us before its last frame is gone", gone.saturating_sub(now) / 1000)
+                format!(
+                    "host {number} gives back {epoch} {} us before its last frame is gone",
+                    gone.saturating_sub(now) / 1000
+                )
             });
         }
     }
@@ -509,4 +522,3 @@ impl DomainWatch {
         spans
     }
 }
-

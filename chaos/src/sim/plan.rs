@@ -197,8 +197,7 @@ impl Plan {
     pub fn settings(&self, host: usize, seed: u64) -> Settings {
         let links: Vec<LinkId> = (0..self.links).map(LinkId).collect();
         let peers = (0..self.agents).filter(|peer| *peer != host);
-        let authority =
-            if self.is_arbitrated() { Authority::Quorum(self.quorum()) } else { Authority::None };
+        let authority = if self.is_arbitrated() { Authority::Quorum(self.quorum()) } else { Authority::None };
         let domain = |place: usize| DomainSettings {
             id: Self::domain(place),
             name: format!("d{place}"),

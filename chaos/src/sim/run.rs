@@ -133,9 +133,7 @@ impl World {
         let limit = u64::try_from(self.plan.timing.transmit.as_nanos()).unwrap_or(0) + (4 + 20) * MS + self.slowness();
         let gap = self.oracle.domains.first().map_or(0, |watch| watch.longest_none);
         if gap > limit {
-            self.oracle.violated("I21", end, || {
-                format!("handover took {} ms, limit {} ms", gap / MS, limit / MS)
-            });
+            self.oracle.violated("I21", end, || format!("handover took {} ms, limit {} ms", gap / MS, limit / MS));
         }
     }
 

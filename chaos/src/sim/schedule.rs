@@ -43,8 +43,7 @@ impl Schedule {
             _ => Kind::Storm,
         };
         let steady = 5 * S + plan.preempt_delay_ms * MS;
-        let mut schedule =
-            Schedule { kind, deeds: Vec::new(), healed_at: steady, end: steady + 3 * S, pauses: 0 };
+        let mut schedule = Schedule { kind, deeds: Vec::new(), healed_at: steady, end: steady + 3 * S, pauses: 0 };
         match kind {
             Kind::Calm => {}
             // The host is found when it is done: whoever holds then.
@@ -90,12 +89,7 @@ impl Schedule {
 
     fn cut(&mut self, at: u64, until: u64, ends: (usize, usize), path: Option<Path>) {
         let (from, to) = ends;
-        self.both(
-            at,
-            until,
-            Fault::Cut { from, to, path, cut: true },
-            Fault::Cut { from, to, path, cut: false },
-        );
+        self.both(at, until, Fault::Cut { from, to, path, cut: true }, Fault::Cut { from, to, path, cut: false });
     }
 
     fn trouble(&mut self, rng: &mut Rng, plan: &Plan, at: u64, until: u64) {
@@ -121,7 +115,12 @@ impl Schedule {
                 let weather = bad_weather(rng);
                 let fair = Weather::FAIR;
                 for (from, to) in [(host, other), (other, host)] {
-                    self.both(at, until, Fault::Weather { from, to, weather }, Fault::Weather { from, to, weather: fair });
+                    self.both(
+                        at,
+                        until,
+                        Fault::Weather { from, to, weather },
+                        Fault::Weather { from, to, weather: fair },
+                    );
                 }
             }
             6..=9 => self.both(at, until, Fault::Stop(host), Fault::Continue(host)),
@@ -136,11 +135,26 @@ impl Schedule {
             13 => self.both(at, until, Fault::PowerOff(host), Fault::Start(host)),
             14 => self.both(at, until, Fault::Terminate(agent), Fault::Start(agent)),
             15 if plan.references => self.references(rng, plan, agent, (at, until)),
-            15 | 16 => self.both(at, until, Fault::Carrier { host: agent, up: false }, Fault::Carrier { host: agent, up: true }),
+            15 | 16 => self.both(
+                at,
+                until,
+                Fault::Carrier { host: agent, up: false },
+                Fault::Carrier { host: agent, up: true },
+            ),
             17 => self.both(at, until, Fault::Disk { host, on: true }, Fault::Disk { host, on: false }),
-            18 => self.both(at, until, Fault::Netlink { host: agent, on: true }, Fault::Netlink { host: agent, on: false }),
+            18 => self.both(
+                at,
+                until,
+                Fault::Netlink { host: agent, on: true },
+                Fault::Netlink { host: agent, on: false },
+            ),
             _ if rng.chance(500_000) => self.push(at, Fault::ForeignClaim(agent)),
-            _ => self.both(at, until, Fault::GateTest { host: agent, on: true }, Fault::GateTest { host: agent, on: false }),
+            _ => self.both(
+                at,
+                until,
+                Fault::GateTest { host: agent, on: true },
+                Fault::GateTest { host: agent, on: false },
+            ),
         }
     }
 

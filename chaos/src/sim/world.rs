@@ -354,6 +354,7 @@ impl World {
             *clean = true;
         }
         let unwritten = matches!(&event, Event::Persisted { error: Some(_), .. });
+        let transfer = matches!(&event, Event::LeaseReceived { bytes, .. } if bytes.get(2) == Some(&4));
         self.history.event(now, number, &event);
         let actions = match &mut host.machine {
             None => return,
@@ -380,7 +381,7 @@ impl World {
             self.oracle.on_actions(now, number, host, &actions);
         }
         host.pending.extend(actions.into_iter().map(|action| Pending { action, decided: local }));
-        self.oracle.watch_voter(now, number, &self.hosts);
+        self.oracle.watch_voter(now, number, &self.hosts, transfer);
         self.carry_out(number);
     }
 
