@@ -308,10 +308,15 @@ impl Oracle {
 
     /// What an agent wants done: I6, I7, I10, I11, I22.
     pub fn on_actions(&mut self, now: u64, number: usize, host: &mut Host, actions: &[Action]) {
+        // What one batch opens is open for the rest of it: actions are carried out in order.
+        let mut opened = [None; 2];
         for action in actions {
             match action {
                 Action::OpenGate { domain, epoch, .. } => {
                     let place = Plan::place(*domain);
+                    if let Some(opened) = opened.get_mut(place) {
+                        *opened = Some(*epoch);
+                    }
                     let Some(kernel) = host.kernels.get(place) else { continue };
                     if kernel.is_over(*epoch) {
                         self.violated("I6", now, || format!("host {number} opens under {epoch} after its tombstone"));
@@ -322,10 +327,15 @@ impl Oracle {
                 }
                 Action::AddAddresses { domain, epoch, .. } => {
                     let place = Plan::place(*domain);
-                    self.check_inside(now, number, host, place, Some(*epoch), "addresses");
+                    if opened.get(place) != Some(&Some(*epoch)) {
+                        self.check_inside(now, number, host, place, Some(*epoch), "addresses");
+                    }
                 }
                 Action::Announce { domain, .. } => {
-                    self.check_inside(now, number, host, Plan::place(*domain), None, "an announcement");
+                    let place = Plan::place(*domain);
+                    if opened.get(place) == Some(&None) {
+                        self.check_inside(now, number, host, place, None, "an announcement");
+                    }
                 }
                 Action::SendLease { bytes, .. } => self.check_farewell(now, number, host, bytes),
                 Action::Transition(transition) => self.check_transition(now, number, host, transition),
