@@ -16,6 +16,8 @@ use crate::decision::{Reason, Role};
 use crate::domain::Domain;
 use crate::event::Event;
 use crate::facts::{Facts, GateState, Interface};
+#[cfg(feature = "ablation")]
+use crate::guard::Guard;
 use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId, Priority};
@@ -302,6 +304,10 @@ impl Node {
                 return;
             }
             if let Some(voter) = &mut self.voter {
+                #[cfg(feature = "ablation")]
+                if from == self.settings.node && !self.settings.guards.has(Guard::OwnVoterRefuses) {
+                    voter.forget_rivals(envelope.domain, from);
+                }
                 let outputs = voter.handle(now, from, envelope);
                 self.carry_out(now, outputs, out);
             }
@@ -518,7 +524,7 @@ fn own_voter(settings: &Settings, incarnation: Incarnation, now: Instant, record
         lease_max: quorum.timing.lease_max,
         incarnation,
     };
-    Some(Voter::new(voter, now, record))
+    Some(Voter::new(voter, now, record).with_guards(settings.guards))
 }
 
 #[cfg(test)]
