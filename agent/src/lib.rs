@@ -12,6 +12,7 @@ pub mod guardian;
 pub mod heartbeat;
 mod kernel;
 pub mod keys;
+mod lock;
 pub mod logging;
 pub mod net;
 pub mod netlink;

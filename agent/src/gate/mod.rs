@@ -10,13 +10,21 @@
 //! IPVS with masquerading) counts as transit, as it can't be told from a holder's own frames on their
 //! way through; an ex-holder must drop such rules with its addresses.
 //!
-//! One writer, one gate for each fencing domain. What must stay true: a gate opens only under an epoch
-//! that has no tombstone, and shuts at its deadline without anybody's help.
+//! The incarnation in the names is that of the run that made the pins: a later run with the same layout
+//! adopts them, since to attach them anew would take longer than everything else of its start.
+//!
+//! One writer, one gate for each fencing domain; the writer holds the lock of the directory (flock) for its
+//! life. What must stay true: a gate opens only under an epoch of this run that has no tombstone, and shuts
+//! at its deadline without anybody's help.
 
+mod adopt;
 mod bpf;
+mod former;
 mod guardian_shut;
 mod interfaces;
+mod layout;
 mod ledger;
+mod names;
 mod probe;
 mod program;
 mod slot;
@@ -25,6 +33,7 @@ mod slot;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -33,10 +42,12 @@ use keepone_bpf::BpfError;
 use keepone_proto::event::GateStrength;
 use keepone_proto::id::{DomainId, Epoch, Incarnation, Vrid};
 use keepone_proto::time::Instant;
+use nix::fcntl::Flock;
 
 pub use guardian_shut::shut_all;
 
-use bpf::{BpfGate, Former, Opened};
+use bpf::{BpfGate, Opened};
+use former::Former;
 use ledger::Ledger;
 
 /// How frames are stopped.
@@ -100,6 +111,19 @@ pub enum GateError {
         /// The error number.
         source: io::Error,
     },
+    /// Another process has the gate, and may still write to it.
+    #[error(
+        "the gate in {dir:?} belongs to {}, which still runs or is stopped: end it ({}), or give each keepone \
+         a bpf_dir of its own",
+        .pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")),
+        .pid.map_or_else(|| "`lslocks` may find it".to_owned(), |pid| format!("kill -9 {pid}"))
+    )]
+    Taken {
+        /// Which.
+        dir: PathBuf,
+        /// Of its owner, if known.
+        pid: Option<u32>,
+    },
     /// More domains than slots.
     #[error("{have} fencing domains, where the gate has room for {max}: join instances in sync groups")]
     TooManyDomains {
@@ -114,6 +138,16 @@ pub enum GateError {
     /// A domain that is not in [`GateConfig::domains`].
     #[error("domain {0:?} has no gate: it was not configured when the agent started")]
     UnknownDomain(DomainId),
+    /// R9: of another run, whose tombstones this one does not know.
+    #[error("the gate of domain {domain:?} stays shut: epoch {epoch} is not of this run, {incarnation:?}")]
+    Foreign {
+        /// Whose gate.
+        domain: DomainId,
+        /// Named by the write.
+        epoch: Epoch,
+        /// Of this run.
+        incarnation: Incarnation,
+    },
     /// R9.
     #[error("the gate of domain {domain:?} stays shut: epoch {epoch} ended with the tombstone of {tombstone}")]
     Tombstoned {
@@ -156,41 +190,53 @@ pub struct Gate {
     ledger: Ledger,
     former: Former,
     warnings: Vec<String>,
+    adopted: bool,
+    /// Of the directory of pins, as long as anything here can write to the maps: the last to be dropped.
+    _lock: Option<Flock<File>>,
 }
 
 impl Gate {
-    /// A new gate, shut for every domain; whatever a former run left is shut and taken away once the
-    /// new one stands (R12).
+    /// The gate of this run, shut for every domain (R12).
+    ///
+    /// A dead run's gate of the same layout is adopted as it stands, which takes a millisecond; otherwise a
+    /// new one is made, and whatever former runs left is shut and taken away once the new one stands.
     ///
     /// # Errors
-    /// No rights, a kernel without the means, a configuration that does not fit. Then nothing of the
-    /// new gate stays, and a former run's stays as it was.
+    /// [`GateError::Taken`] if the former run is not dead; no rights, a kernel without the means, a
+    /// configuration that does not fit. Then nothing of a new gate stays, and a former run's stays, at most
+    /// shut.
     pub fn open_new(config: &GateConfig) -> Result<Self, GateError> {
-        let ledger = Ledger::new(config.domains.iter().map(|domain| domain.id));
+        let ledger = Ledger::new(config.incarnation, config.domains.iter().map(|domain| domain.id));
         match config.means {
             Means::Bpf => {
-                let Opened { gate, former, warnings } = BpfGate::open_new(config)?;
-                Ok(Gate { inner: Inner::Bpf(Box::new(gate)), ledger, former, warnings })
+                let Opened { gate, former, warnings, adopted, lock } = BpfGate::open_new(config)?;
+                let inner = Inner::Bpf(Box::new(gate));
+                Ok(Gate { inner, ledger, former, warnings, adopted, _lock: Some(lock) })
             }
             Means::Lifetime => {
                 // A gate that a former run pinned would stay shut for ever.
-                let former = bpf::end_former(&config.bpf_dir, None)?;
+                let former = former::end_former(&config.bpf_dir, None)?;
                 let warnings = vec![
                     "the gate is weak: only the lifetime of the addresses, in whole seconds, ends a lapsed lease"
                         .into(),
                 ];
                 let shut = config.domains.iter().map(|domain| (domain.id, 0)).collect();
-                Ok(Gate { inner: Inner::Lifetime(shut), ledger, former, warnings })
+                Ok(Gate { inner: Inner::Lifetime(shut), ledger, former, warnings, adopted: false, _lock: None })
             }
         }
+    }
+
+    /// Whether it is the gate of a former run, taken over.
+    pub fn is_adopted(&self) -> bool {
+        self.adopted
     }
 
     /// Lets the domain's frames pass until `until` on the boot clock, under `epoch`; also moves the
     /// deadline of an open gate, either way. No system call.
     ///
     /// # Errors
-    /// An epoch that has ended (R9) or is older than the present one; an unknown domain; a read-back
-    /// that differs.
+    /// An epoch that has ended (R9), is older than the present one or of another run; an unknown domain; a
+    /// read-back that differs.
     pub fn open(&mut self, domain: DomainId, epoch: Epoch, until: Instant) -> Result<(), GateError> {
         self.ledger.open(domain, epoch)?;
         match &mut self.inner {

@@ -205,7 +205,7 @@ fn the_guardian_shuts_a_dead_workers_gate_at_once_and_its_successor_learns_what_
         std::thread::sleep(Duration::from_millis(5));
     }
     let dir = host.bpf_dir.clone();
-    let pins = host.run(move || bpf::pins(&dir).unwrap());
+    let pins = host.run(move || former::pins(&dir).unwrap());
     assert!(pins.iter().all(|pin| slot::parse_pin(pin).unwrap().0 == Incarnation(2)), "{pins:?}");
 }
 
@@ -396,7 +396,7 @@ fn a_gate_that_is_taken_down_leaves_nothing_behind() {
     let dir = host.bpf_dir.clone();
     host.run(move || {
         gate.take_down();
-        assert_eq!(bpf::pins(&dir).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(former::pins(&dir).unwrap(), Vec::<PathBuf>::new());
     });
     assert!(passes_soon(&Raw::new(&host, "v0")));
 }
