@@ -25,16 +25,18 @@ pub enum ExitCode {
     NotPermitted = 15,
     /// The kernel can't make the gate that was asked for.
     NoGate = 16,
-    /// Another keepone runs with the same run directory.
+    /// Another keepone runs with the same run directory, or the worker of a former run still does.
     Running = 17,
     /// The state or run directory can't be used.
     Directory = 18,
 }
 
 impl ExitCode {
-    /// Whether trying again soon can help: what the operator must mend is not tried again.
+    /// Whether a worker that ended so is not tried again, since the operator must mend something first. A
+    /// former worker that is still there ends by itself, mostly.
     pub fn is_for_the_operator(code: i32) -> bool {
-        (10..=18).contains(&code) || code == ExitCode::Usage as i32
+        let operator = (10..=18).contains(&code) || code == ExitCode::Usage as i32;
+        operator && code != ExitCode::Running as i32
     }
 }
 

@@ -100,6 +100,13 @@ pub(super) struct Opened {
     pub(super) lock: Flock<File>,
 }
 
+/// A former run's gate, shut.
+struct Adopted {
+    gate: BpfGate,
+    /// What that run held.
+    held: Vec<(DomainId, Epoch)>,
+}
+
 /// Where links come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
@@ -124,19 +131,16 @@ impl BpfGate {
         let warnings = layout.warnings.clone();
         ensure_bpffs(&config.bpf_dir)?;
         let lock = own(&config.bpf_dir)?;
-        let (gate, adopted) = match Self::adopt_any(config, &layout)? {
-            Some((gate, held)) => (gate, Some(held)),
-            None => (Self::create(config, layout)?, None),
+        let (gate, adopted, held) = match Self::adopt_any(config, &layout)? {
+            Some(Adopted { gate, held }) => (gate, true, held),
+            None => (Self::create(config, layout)?, false, Vec::new()),
         };
-        let former = end_former(&config.bpf_dir, Some(gate.incarnation))?;
-        let is_adopted = adopted.is_some();
-        let former = former.with(adopted.unwrap_or_default());
-        Ok(Opened { gate, former, warnings, adopted: is_adopted, lock })
+        let former = end_former(&config.bpf_dir, Some(gate.incarnation))?.with(held);
+        Ok(Opened { gate, former, warnings, adopted, lock })
     }
 
-    /// The first former gate that fits in every point, and what it held.
-    #[allow(clippy::type_complexity, reason = "one caller")]
-    fn adopt_any(config: &GateConfig, layout: &Layout) -> Result<Option<(Self, Vec<(DomainId, Epoch)>)>, GateError> {
+    /// The first former gate that fits in every point.
+    fn adopt_any(config: &GateConfig, layout: &Layout) -> Result<Option<Adopted>, GateError> {
         for incarnation in adopt::candidates(&config.bpf_dir)? {
             match Self::adopt(config, incarnation, layout) {
                 Ok(adopted) => return Ok(Some(adopted)),
@@ -146,11 +150,7 @@ impl BpfGate {
         Ok(None)
     }
 
-    fn adopt(
-        config: &GateConfig,
-        incarnation: Incarnation,
-        layout: &Layout,
-    ) -> Result<(Self, Vec<(DomainId, Epoch)>), Unfit> {
+    fn adopt(config: &GateConfig, incarnation: Incarnation, layout: &Layout) -> Result<Adopted, Unfit> {
         let Found { deadlines, names, mapping, held } = adopt::maps(&config.bpf_dir, incarnation, layout)?;
         let mut gate = BpfGate {
             dir: config.bpf_dir.clone(),
@@ -168,7 +168,7 @@ impl BpfGate {
         for gated in gate.gated.values() {
             gated.test(&gate.prober).map_err(Unfit::SelfTest)?;
         }
-        Ok((gate, held))
+        Ok(Adopted { gate, held })
     }
 
     fn create(config: &GateConfig, layout: Layout) -> Result<Self, GateError> {
