@@ -120,7 +120,7 @@ pub(super) fn all_held(mapping: &Mapping) -> Vec<(DomainId, Epoch)> {
 /// Shuts every slot; whether all of them read back so.
 pub(super) fn shut_all_slots(mapping: &Mapping) -> bool {
     // Every one is written, also after one that would not be.
-    (0..mapping.elements()).fold(true, |shut, slot| write_deadline(mapping, slot, 0) && shut)
+    (0..mapping.elements()).filter(|slot| !write_deadline(mapping, *slot, 0)).count() == 0
 }
 
 /// Says for which layout the gate was made, and so that it is complete.

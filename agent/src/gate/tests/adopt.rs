@@ -236,9 +236,10 @@ fn a_gate_of_another_network_namespace_is_not_adopted() {
     let _raw = Raw::new(&host, "v0");
     die(&host, Holder::start(&host, 60_000));
     host.run(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap());
-    host.ip("link set lo up");
+    // Down, so that no probe frame can tell.
     let gate = gate(&host, 2);
     assert!(!gate.is_adopted());
+    host.ip("link set lo up");
     assert!(!Raw::new(&host, "lo").passes(&garp()));
 }
 
