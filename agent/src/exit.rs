@@ -80,3 +80,17 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     }
     message
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_former_worker_that_is_still_there_is_waited_for_and_a_wrong_configuration_is_not() {
+        assert!(!ExitCode::is_for_the_operator(ExitCode::Running as i32));
+        assert!(!ExitCode::is_for_the_operator(ExitCode::Unexpected as i32));
+        for code in [ExitCode::Usage, ExitCode::Invalid, ExitCode::NoGate, ExitCode::Directory] {
+            assert!(ExitCode::is_for_the_operator(code as i32), "{code:?}");
+        }
+    }
+}

@@ -346,3 +346,27 @@ fn stop_on_signals(events: &mpsc::Sender<Event>) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_does_not_start_beside_another_and_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let run_dir = directory.path().join("run");
+        let first = alone(&run_dir).unwrap();
+        let denied = alone(&run_dir).unwrap_err();
+        assert_eq!(denied.code, ExitCode::Running);
+        assert!(denied.message.contains("kill -9") && denied.message.contains("run_dir"), "{denied}");
+        drop(first);
+        alone(&run_dir).unwrap();
+    }
+
+    #[test]
+    fn a_run_directory_that_can_not_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let denied = alone(&file.path().join("run")).unwrap_err();
+        assert_eq!(denied.code, ExitCode::Directory);
+    }
+}
