@@ -10,8 +10,8 @@ use keepone_agent::assemble::Plan;
 use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_agent::guardian::{Guardian, PULSE_FD};
 use keepone_agent::{keys, logging, worker};
-use keepone_config::{Severity, render_all, to_json};
 use keepone_config::{Config, explain_timing};
+use keepone_config::{Severity, render_all, to_json};
 use nix::fcntl::{Flock, FlockArg};
 
 const EXIT_CODES: &str = "Exit codes: 0 stopped in good order · 2 wrong command line · 10 configuration unreadable · \

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use keepone_proto::event::Event;
 use keepone_proto::id::ReferenceId;
-use surge_ping::{Client, Config, ICMP, PingIdentifier, PingSequence};
+use surge_ping::{Client, Config, ICMP, IcmpPacket, PingIdentifier, PingSequence};
 use tokio::sync::mpsc;
 
 /// How many pings may be waiting for the task; more are counted as unanswered at once.
@@ -35,13 +35,21 @@ pub struct PingError {
 pub struct Pinger {
     interface: Option<String>,
     clients: BTreeMap<bool, Client>,
+    /// Tells this pinger's pings from those of others, where the kernel does not: on raw sockets.
+    identifier: PingIdentifier,
     sequence: AtomicU16,
 }
+
+/// How many pingers this process has made.
+static PINGERS: AtomicU16 = AtomicU16::new(0);
 
 impl Pinger {
     /// Pings leave by `interface`, or as the routes say.
     pub fn new(interface: Option<String>) -> Self {
-        Pinger { interface, clients: BTreeMap::new(), sequence: AtomicU16::new(0) }
+        let [.., hi, lo] = std::process::id().to_be_bytes();
+        let number = PINGERS.fetch_add(1, Ordering::Relaxed);
+        let identifier = PingIdentifier(u16::from_be_bytes([hi, lo]).wrapping_add(number));
+        Pinger { interface, clients: BTreeMap::new(), identifier, sequence: AtomicU16::new(0) }
     }
 
     /// Makes one ping: ready to be awaited, or spawned. It ends with the round trip, or with `None`
@@ -55,17 +63,19 @@ impl Pinger {
         timeout: Duration,
     ) -> Result<impl Future<Output = Option<Duration>> + Send + 'static, PingError> {
         let client = self.client(target)?;
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let (identifier, sequence) = (self.identifier, self.sequence.fetch_add(1, Ordering::Relaxed));
         Ok(async move {
             let answered = async {
-                // Datagram sockets get their identifier from the kernel; this one is for raw sockets.
-                let identifier = PingIdentifier(u16::try_from(std::process::id() & 0xffff).unwrap_or(0));
                 let mut pinger = client.pinger(target, identifier).await;
                 pinger.timeout(timeout);
                 pinger.ping(PingSequence(sequence), &PAYLOAD).await
             };
             match tokio::time::timeout(timeout.saturating_add(MARGIN), answered).await {
-                Ok(Ok((_packet, rtt))) => Some(rtt),
+                Ok(Ok((packet, rtt))) if is_echo_reply(&packet) => Some(rtt),
+                Ok(Ok(_)) => {
+                    tracing::debug!(%target, "a ping was answered by somebody who could not deliver it");
+                    None
+                }
                 Ok(Err(error)) => {
                     tracing::debug!(%target, %error, "no answer to a ping");
                     None
@@ -87,6 +97,16 @@ impl Pinger {
         let client = Client::new(&config.build()).map_err(|source| PingError { family, source })?;
         self.clients.insert(target.is_ipv6(), client.clone());
         Ok(client)
+    }
+}
+
+/// surge-ping also gives back errors about the ping: Destination Unreachable from a router, or from
+/// this node's own kernel when nobody answers ARP. They say that the reference is *not* reachable.
+fn is_echo_reply(packet: &IcmpPacket) -> bool {
+    // RFC 792 type 0, RFC 4443 type 129.
+    match packet {
+        IcmpPacket::V4(packet) => packet.get_icmp_type().0 == 0,
+        IcmpPacket::V6(packet) => packet.get_icmpv6_type().0 == 129,
     }
 }
 

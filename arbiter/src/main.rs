@@ -3,12 +3,14 @@
 //! Exit codes: 0 stopped in good order, 1 other failures, 2 usage or configuration, 3 key or permission,
 //! 4 address, 5 state directory.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use keepone_arbiter::log::Lines;
+use keepone_arbiter::quic::Identity;
 use keepone_arbiter::witness::config::{self, WitnessConfig};
 use keepone_arbiter::witness::server::Witness;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,8 +43,15 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("KEEPONE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    let ansi = io::stderr().is_terminal();
+    let (lines, _flush) = match Lines::to(io::stderr()) {
+        Ok(lines) => lines,
+        Err(error) => {
+            eprintln!("keepone-witness: can't start the log thread: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_ansi(ansi).init();
     let (Command::Run { config: path } | Command::Check { config: path }) = &cli.command;
     let config = match config::load(path) {
         Ok(config) => config,
@@ -54,7 +63,16 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Check { .. } => {
             explain(&config);
-            ExitCode::SUCCESS
+            match Identity::load(&config.key_file) {
+                Ok(identity) => {
+                    println!("own key {}", identity.public_key());
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::from(3)
+                }
+            }
         }
         Command::Run { .. } => run(&config).unwrap_or_else(|error| {
             eprintln!("keepone-witness: {error:#}");
@@ -95,16 +113,24 @@ fn run(config: &WitnessConfig) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("can't catch SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("can't catch SIGINT")?;
-        let witness = match Witness::start(config) {
+        let mut reload = signal(SignalKind::hangup()).context("can't catch SIGHUP")?;
+        let mut witness = match Witness::start(config) {
             Ok(witness) => witness,
             Err(error) => {
                 eprintln!("keepone-witness: {error}");
                 return Ok(ExitCode::from(error.exit_code()));
             }
         };
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break tracing::info!("SIGTERM: stopping"),
+                _ = interrupt.recv() => break tracing::info!("SIGINT: stopping"),
+                _ = reload.recv() => tracing::warn!("SIGHUP: the configuration is read at start only; restart instead"),
+                () = witness.failed() => {
+                    eprintln!("keepone-witness: the voter or its endpoint ended; this is a defect, see the log above");
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
         }
         witness.stop().await;
         Ok(ExitCode::SUCCESS)

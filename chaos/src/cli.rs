@@ -76,9 +76,18 @@ pub struct Run {
 /// Options of `sim`.
 #[derive(Debug, Args)]
 pub struct Sim {
-    /// How many seeds, from 0.
+    /// How many seeds.
     #[arg(long)]
     pub seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
+    /// Take each guard out in turn: each must be missed in at least one seed.
+    #[arg(long)]
+    pub ablate: bool,
+    /// Print the history of the first seed in words.
+    #[arg(long)]
+    pub trace: bool,
     /// Only one line of JSON on the standard output.
     #[arg(long)]
     pub json: bool,

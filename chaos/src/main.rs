@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => run_scenarios(&run),
-        Command::Sim(asked) => sim::sweep(asked.seeds, asked.json).map(ExitCode::from).map_err(|why| anyhow!(why)),
+        Command::Sim(asked) => simulate_seeds(&asked),
         Command::Demo(demo) => run_demo(&demo),
     };
     done.unwrap_or_else(|error| {
@@ -86,6 +86,42 @@ fn simulate(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool> {
         held &= say(&outcome, run.json)?;
     }
     Ok(held)
+}
+
+/// Sweeps over seeds, or over the guards taken out one at a time.
+fn simulate_seeds(asked: &cli::Sim) -> anyhow::Result<ExitCode> {
+    if asked.trace {
+        let options = sim::Options { trace: true, ..sim::Options::default() };
+        sim::run_seed(asked.first, &options).trace.iter().for_each(|line| println!("{line}"));
+    }
+    if asked.ablate {
+        let rows = sim::ablations(asked.first, asked.seeds);
+        if asked.json {
+            println!("{}", serde_json::to_string(&rows)?);
+        } else {
+            println!("{:34} {:>9} {:>10} {:>8}", "taken out", "seeds", "violating", "dual");
+            for row in &rows {
+                println!("{:34} {:>9} {:>10} {:>8}", row.ablation, row.seeds, row.violating, row.dual);
+            }
+        }
+        let blind = rows.iter().any(|row| row.violating == 0);
+        return Ok(if blind { ExitCode::from(VIOLATED) } else { ExitCode::SUCCESS });
+    }
+    let report = sim::sweep(asked.first, asked.seeds, &sim::Options::default());
+    if !asked.json {
+        println!(
+            "{} seeds from {}: {} simulated hours, {} events, {} violating, {} with two holders",
+            report.seeds,
+            report.first_seed,
+            report.simulated_s / 3600,
+            report.events,
+            report.violating,
+            report.dual
+        );
+        report.examples.iter().for_each(|example| println!("  {example}"));
+    }
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(if report.violating == 0 { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
 }
 
 /// Says what was seen; whether everything held.

@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
@@ -58,17 +57,15 @@ pub struct Diagnostic {
     /// What to write instead.
     pub help: Option<String>,
     #[serde(skip)]
-    source: Option<Text>,
+    excerpt: Option<Text>,
 }
 
-/// The text around the offending bytes, passwords masked; too long for a debug print.
-#[derive(Clone, PartialEq, Eq)]
-struct Text(Arc<str>);
-
-impl fmt::Debug for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
+/// The whole lines that hold the offending bytes, passwords masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Text {
+    text: String,
+    /// Which byte of the file its first is.
+    start: usize,
 }
 
 impl Diagnostic {
@@ -84,7 +81,7 @@ impl Diagnostic {
             variable: None,
             message,
             help,
-            source: None,
+            excerpt: None,
         }
     }
 
@@ -102,8 +99,8 @@ impl Diagnostic {
                 diagnostic.line = Some(line);
                 diagnostic.column = Some(column);
                 diagnostic.span = Some(start..end);
-                diagnostic.text = source.line(line).map(str::to_owned);
-                diagnostic.source = Some(Text(source.shown.clone()));
+                diagnostic.text = source.line(line);
+                diagnostic.excerpt = source.excerpt(start..end).map(|(text, start)| Text { text, start });
             }
         }
         diagnostic
@@ -122,14 +119,20 @@ impl Diagnostic {
             None => self.message.clone(),
         };
         let mut group = level.primary_title(title.as_str()).elements(Vec::<annotate_snippets::Message<'_>>::new());
-        if let (Some(source), Some(span)) = (&self.source, &self.span) {
+        if let (Some(excerpt), Some(span)) = (&self.excerpt, &self.span) {
+            let inside = span.start.saturating_sub(excerpt.start)..span.end.saturating_sub(excerpt.start);
             group = group.element(
-                Snippet::source(&*source.0)
+                Snippet::source(excerpt.text.as_str())
+                    .line_start(self.line.unwrap_or(1))
                     .path(self.file.as_deref())
-                    .annotation(AnnotationKind::Primary.span(span.clone())),
+                    .annotation(AnnotationKind::Primary.span(inside)),
             );
         } else if let Some(file) = &self.file {
-            group = group.element(annotate_snippets::Origin::path(file.as_str()));
+            let origin = annotate_snippets::Origin::path(file.as_str());
+            group = group.element(match (self.line, self.column) {
+                (Some(line), Some(column)) => origin.line(line).char_column(column),
+                _ => origin,
+            });
         }
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
@@ -214,6 +217,11 @@ impl Report {
     /// Whether a further complaint would only be counted: what is costly to say need not be made.
     pub(crate) fn is_full(&self) -> bool {
         self.diagnostics.len() >= MAX_DIAGNOSTICS
+    }
+
+    /// Where a place is, for a message that points at a second one.
+    pub(crate) fn describe(&self, place: &Place) -> String {
+        if self.is_full() { String::new() } else { self.sources.describe(place) }
     }
 
     pub(crate) fn has_errors(&self) -> bool {

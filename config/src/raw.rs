@@ -93,6 +93,7 @@ pub(crate) struct RawArbiter {
     pub written: Written,
     pub kind: Option<At<ArbiterType>>,
     pub voters: Vec<At<String>>,
+    pub witnesses: Vec<At<String>>,
     pub lease: Option<At<Duration>>,
     pub lease_max: Option<At<Duration>>,
     pub rate_error_ppm: Option<At<u32>>,

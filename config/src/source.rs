@@ -4,6 +4,9 @@
 
 use std::sync::Arc;
 
+/// Bytes of a file's lines that a complaint shows.
+const MAX_SHOWN: usize = 2048;
+
 /// All texts of one load: the main file and what it includes.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
@@ -32,10 +35,22 @@ impl Source {
         (line.max(1), self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1)
     }
 
-    /// The line of this number, from 1, as it may be shown.
-    pub(crate) fn line(&self, line: usize) -> Option<&str> {
+    /// The line of this number, from 1, as it may be shown; a long one is cut.
+    pub(crate) fn line(&self, line: usize) -> Option<String> {
         let start = *self.lines.get(line.checked_sub(1)?)?;
-        self.shown.get(start..)?.lines().next()
+        let end = self.lines.get(line).copied().unwrap_or(self.shown.len());
+        let end = floor_boundary(&self.shown, end.min(start + MAX_SHOWN));
+        Some(self.shown.get(start..end)?.trim_end_matches(['\n', '\r']).to_owned())
+    }
+
+    /// The whole lines that hold a range, as they may be shown, and where they begin; `None` if they are too
+    /// long to be of use.
+    pub(crate) fn excerpt(&self, range: std::ops::Range<usize>) -> Option<(String, usize)> {
+        let first = self.lines.partition_point(|start| *start <= range.start).checked_sub(1)?;
+        let after = self.lines.partition_point(|start| *start < range.end).max(first + 1);
+        let start = *self.lines.get(first)?;
+        let end = self.lines.get(after).copied().unwrap_or(self.shown.len());
+        (end - start <= MAX_SHOWN).then(|| self.shown.get(start..end).map(|text| (text.to_owned(), start)))?
     }
 }
 

@@ -195,7 +195,7 @@ impl Domain {
     /// Somebody else was seen to claim our addresses, or may have: say again whose they are (D10).
     pub(crate) fn announce_again(&mut self, now: Instant, facts: &Facts<'_>, out: &mut Vec<Action>) {
         let lately = self.announced_at.is_some_and(|at| now.since(at) < Duration::from_millis(500));
-        if self.master_since.is_some() && self.leaving.is_none() && !lately {
+        if self.master_since.is_some() && self.kernel.is_open(now) && self.leaving.is_none() && !lately {
             self.announce(now, facts, out);
         }
     }
@@ -229,17 +229,18 @@ impl Domain {
     }
 
     /// When something is due without an event.
-    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let drained = self.kernel.shut_at().filter(|_| self.leaving.is_some()).map(|at| at + self.timing.transmit);
+    pub(crate) fn next_deadline(&self, now: Instant, settle_in: Duration) -> Option<Instant> {
+        let drained = self.kernel.shut_at().filter(|_| self.leaving.is_some()).map(|at| at + self.timing.drain());
         let due = [
             self.lease.next_deadline(),
             self.kernel.next_deadline(now),
             self.lapsed_at.map(|at| at + self.grace),
             self.nominated_until,
             self.stand_at,
-            self.former.map(|_| self.created + self.timing.transmit),
+            Some(self.created + settle_in),
+            self.former.map(|_| self.created + self.timing.drain()),
             drained,
-            self.given_early_at.map(|at| at + self.timing.transmit),
+            self.given_early_at.map(|at| at + self.timing.drain()),
             self.rival_seen.map(|at| at + Duration::from_secs(1)),
             self.lower_since.map(|since| since + self.preempt_delay()),
         ];

@@ -16,6 +16,8 @@ use crate::decision::{Reason, Role};
 use crate::domain::Domain;
 use crate::event::Event;
 use crate::facts::{Facts, GateState, Interface};
+#[cfg(feature = "ablation")]
+use crate::guard::Guard;
 use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId, Priority};
@@ -132,7 +134,8 @@ impl Node {
             let deaf = peer.deaf_at().map(|at| at + Duration::from_nanos(1));
             [Some(silent), deaf].into_iter().flatten().filter(|at| *at > now)
         });
-        let domains = self.domains.values().filter_map(|domain| domain.next_deadline(now));
+        let domains =
+            self.domains.values().filter_map(|domain| domain.next_deadline(now, self.settings.heartbeat.silence()));
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let fixed = [Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
         fixed.into_iter().flatten().chain(peers).chain(domains).min()
@@ -301,6 +304,10 @@ impl Node {
                 return;
             }
             if let Some(voter) = &mut self.voter {
+                #[cfg(feature = "ablation")]
+                if from == self.settings.node && !self.settings.guards.has(Guard::OwnVoterRefuses) {
+                    voter.forget_rivals(envelope.domain, from);
+                }
                 let outputs = voter.handle(now, from, envelope);
                 self.carry_out(now, outputs, out);
             }
@@ -517,7 +524,7 @@ fn own_voter(settings: &Settings, incarnation: Incarnation, now: Instant, record
         lease_max: quorum.timing.lease_max,
         incarnation,
     };
-    Some(Voter::new(voter, now, record))
+    Some(Voter::new(voter, now, record).with_guards(settings.guards))
 }
 
 #[cfg(test)]

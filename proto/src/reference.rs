@@ -78,9 +78,12 @@ impl ReferenceMachine {
         self.targets.iter().all(|target| target.known)
     }
 
-    /// How many answer, of how many.
+    /// How many answer, of how many: for peers to compare.
+    ///
+    /// Without the hysteresis of the verdict: who has just missed a first ping says so at once. Else a peer whose
+    /// pings run a little ahead would take us for better off, and hand over for a loss that all share (I16).
     pub fn report(&self) -> References {
-        let reachable = self.targets.iter().filter(|target| target.up).count();
+        let reachable = self.targets.iter().filter(|target| target.up && target.streak == 0).count();
         let cut = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
         References { reachable: cut(reachable), configured: cut(self.targets.len()) }
     }
@@ -147,6 +150,16 @@ mod tests {
         assert_eq!(m.report(), References { reachable: 2, configured: 3 });
         m.on_ping(ReferenceId(9), true);
         assert_eq!(machine(0, 1).reachable(), None);
+    }
+
+    #[test]
+    fn the_first_loss_is_reported_at_once_though_the_verdict_waits_i16() {
+        let mut m = machine(1, 1);
+        m.on_ping(ReferenceId(0), true);
+        m.on_ping(ReferenceId(0), false);
+        assert_eq!((m.reachable(), m.report().reachable), (Some(true), 0));
+        m.on_ping(ReferenceId(0), true);
+        assert_eq!((m.reachable(), m.report().reachable), (Some(true), 1));
     }
 
     #[test]

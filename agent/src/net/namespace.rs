@@ -76,7 +76,7 @@ pub(crate) fn ip(arguments: &str) -> String {
 
 /// What a future gives before a time that no sane machine needs.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(std::time::Duration::from_secs(10), future).await.expect("nothing came within 10 s")
+    tokio::time::timeout(std::time::Duration::from_secs(60), future).await.expect("nothing came within a minute")
 }
 
 /// Whether a future is still waiting after a while.

@@ -7,6 +7,7 @@
 //! the peer's endpoint turns up under a new instance name, and when packets go out and nothing comes
 //! back.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,13 +20,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::jitter::Jitter;
 use super::transport::Endpoint;
-use super::{MAX_DATAGRAM, Sink, receive};
+use super::{LEASE_TAG, MAX_DATAGRAM, Sink, receive};
 use crate::quic::ratelimit::RateLimit;
 
 /// How often a connection is looked at for signs of silence.
 const WATCH: Duration = Duration::from_millis(50);
-/// A connection that ends sooner was refused rather than lost: the next attempt waits.
+/// A connection that is closed sooner was refused rather than lost: the next attempt waits.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// A reset says that the peer has forgotten us, not that it refuses us; only a row of them is waited out.
+const SHORT_LIFE_RESET: Duration = Duration::from_millis(100);
 /// One line in the log for each cause and this long.
 const LOG_EVERY: Duration = Duration::from_secs(30);
 
@@ -57,7 +60,22 @@ struct State {
     dials: u64,
     /// Datagrams handed over.
     sent: u64,
+    /// What was to be said while there was no connection, oldest first.
+    unsaid: VecDeque<(Instant, Vec<u8>)>,
 }
+
+/// How long a message waits for a connection that is being made; a new process speaks as soon as it can.
+/// A beat must not be old when it leaves, since it counts as life; a lease message may be, since the
+/// asker counts from when it asked.
+fn waits(bytes: &[u8]) -> Duration {
+    match bytes.first() {
+        Some(&LEASE_TAG) => Duration::from_millis(300),
+        Some(_) | None => Duration::from_millis(50),
+    }
+}
+
+/// Messages that wait at most.
+const MAX_UNSAID: usize = 16;
 
 impl Outlet {
     /// To this member; unconnected until a [`Dialer`] serves it.
@@ -81,7 +99,14 @@ impl Outlet {
             state.sent += 1;
             state.connection.clone()
         };
-        let connection = connection.ok_or(SendError::NotConnected(self.node))?;
+        let Some(connection) = connection else {
+            let mut state = self.lock();
+            if state.unsaid.len() == MAX_UNSAID {
+                state.unsaid.pop_front();
+            }
+            state.unsaid.push_back((Instant::now(), bytes));
+            return Err(SendError::NotConnected(self.node));
+        };
         connection.send_datagram(bytes.into()).map_err(|_| SendError::NotConnected(self.node))
     }
 
@@ -125,6 +150,11 @@ impl Outlet {
         let old = {
             let mut state = self.lock();
             state.dials += 1;
+            for (at, bytes) in std::mem::take(&mut state.unsaid) {
+                if at.elapsed() <= waits(&bytes) {
+                    let _ = connection.send_datagram(bytes.into());
+                }
+            }
             state.connection.replace(connection)
         };
         if let Some(old) = old {
@@ -206,7 +236,8 @@ impl Dialing {
             tracing::debug!("connected to member {} at {}", self.outlet.node, self.address);
             let Some(why) = self.watch(&connection).await else { continue };
             tracing::debug!("connection to member {} at {} ended: {why}", self.outlet.node, self.address);
-            if since.elapsed() < SHORT_LIFE {
+            let short = if why == quinn::ConnectionError::Reset { SHORT_LIFE_RESET } else { SHORT_LIFE };
+            if since.elapsed() < short {
                 self.complain(&format!("{why}; if it refuses our key, compare both sides' member lists"));
                 self.pause().await;
             }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,11 @@ use super::{Sink, receive};
 
 /// A handshake takes one round trip and a lost packet or two.
 const HANDSHAKE: Duration = Duration::from_secs(2);
+/// With more handshakes than this under way, a newcomer must first show that its address is its own
+/// (Retry: RFC 9000, 8.1.2).
+const RETRY_ABOVE: usize = 16;
+/// With more than this, it is not answered at all.
+const MOST_HANDSHAKES: usize = 48;
 /// Accepted connections kept of one peer: the newest, and those it may still be leaving.
 const PER_PEER: usize = 4;
 /// One log line on strangers each.
@@ -35,6 +41,7 @@ pub struct Listener {
     on_accept: OnAccept,
     kept: Mutex<BTreeMap<Peer, VecDeque<quinn::Connection>>>,
     log: Mutex<RateLimit>,
+    handshakes: AtomicUsize,
 }
 
 impl std::fmt::Debug for Listener {
@@ -46,7 +53,14 @@ impl std::fmt::Debug for Listener {
 impl Listener {
     /// On this endpoint; datagrams go to the sink.
     pub fn new(endpoint: Endpoint, sink: Sink, on_accept: OnAccept) -> Self {
-        Listener { endpoint, sink, on_accept, kept: Mutex::default(), log: Mutex::new(RateLimit::new(LOG_EVERY)) }
+        Listener {
+            endpoint,
+            sink,
+            on_accept,
+            kept: Mutex::default(),
+            log: Mutex::new(RateLimit::new(LOG_EVERY)),
+            handshakes: AtomicUsize::new(0),
+        }
     }
 
     /// Accepts until the endpoint is closed or its driver is lost. Dropped, it leaves all connections.
@@ -55,14 +69,27 @@ impl Listener {
         let mut tasks = JoinSet::new();
         while let Some(incoming) = listener.endpoint.accept().await {
             while tasks.try_join_next().is_some() {}
+            let busy = listener.handshakes.load(Ordering::Relaxed);
+            if busy > MOST_HANDSHAKES {
+                incoming.ignore();
+                continue;
+            }
+            if busy > RETRY_ABOVE && incoming.may_retry() && !incoming.remote_address_validated() {
+                // It fails only where it may not be used.
+                let _ = incoming.retry();
+                continue;
+            }
             let listener = listener.clone();
+            listener.handshakes.fetch_add(1, Ordering::Relaxed);
             tasks.spawn(async move { listener.serve(incoming).await });
         }
     }
 
     async fn serve(&self, incoming: quinn::Incoming) {
         let remote = incoming.remote_address();
-        let connection = match timeout(HANDSHAKE, async { incoming.accept()?.await }).await {
+        let handshake = timeout(HANDSHAKE, async { incoming.accept()?.await }).await;
+        self.handshakes.fetch_sub(1, Ordering::Relaxed);
+        let connection = match handshake {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return self.refused(remote, &error.to_string()),
             Err(_) => return self.refused(remote, "the handshake did not end in time"),

@@ -39,6 +39,10 @@ pub struct TransportSettings {
     /// before a lost first packet is sent again.
     pub initial_rtt: Duration,
     /// A connection that hears nothing for so long is tidied away; it says nothing about the peer.
+    ///
+    /// Long, because a node that hears nobody is still heard: its beats are what tells the others to
+    /// yield (safety.md D8), and no new connection can be made in that state. Bounded, because each
+    /// packet that was not acknowledged is remembered.
     pub idle_timeout: Duration,
     /// How long one attempt to connect may take before the next begins.
     pub connect_deadline: Duration,
@@ -53,7 +57,7 @@ impl Default for TransportSettings {
     fn default() -> Self {
         TransportSettings {
             initial_rtt: Duration::from_millis(20),
-            idle_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_secs(3600),
             connect_deadline: Duration::from_millis(300),
             retry: (Duration::from_millis(100), Duration::from_millis(300)),
             silence: Duration::from_millis(300),

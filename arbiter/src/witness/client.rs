@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use keepone_proto::event::Event;
@@ -60,8 +61,16 @@ pub struct WitnessStatus {
 struct Line {
     address: SocketAddr,
     outlet: Arc<Outlet>,
-    rebind: Arc<Notify>,
+    rebind: Arc<Rebind>,
     task: JoinHandle<()>,
+}
+
+/// Asks for a new socket.
+#[derive(Debug, Default)]
+struct Rebind {
+    asked: Notify,
+    /// Index of the interface that the present socket is bound to, 0 for none.
+    ifindex: AtomicU32,
 }
 
 /// The connections. Dropped, they end.
@@ -89,7 +98,7 @@ impl WitnessClient {
         });
         let mut lines = BTreeMap::new();
         for (node, address) in &settings.witnesses {
-            let (outlet, rebind) = (Outlet::new(*node), Arc::new(Notify::new()));
+            let (outlet, rebind) = (Outlet::new(*node), Arc::new(Rebind::default()));
             let task = tokio::spawn(serve(
                 endpoint_settings(settings, *address),
                 *address,
@@ -115,12 +124,15 @@ impl WitnessClient {
         self.lines.get(&to).ok_or(SendError::NotConnected(to))?.outlet.send(bytes)
     }
 
-    /// The interface of that name has another index now (it was made again): sockets bound to the old
-    /// one are deaf, so new ones are made.
-    pub fn interface_changed(&self, name: &str) {
-        if self.interface.as_deref() == Some(name) {
-            for line in self.lines.values() {
-                line.rebind.notify_one();
+    /// The interface of that name has this index now: sockets bound to another are deaf for ever, so new
+    /// ones are made.
+    pub fn interface_changed(&self, name: &str, ifindex: u32) {
+        if self.interface.as_deref() != Some(name) {
+            return;
+        }
+        for line in self.lines.values() {
+            if line.rebind.ifindex.load(Ordering::Relaxed) != ifindex {
+                line.rebind.asked.notify_one();
             }
         }
     }
@@ -163,19 +175,20 @@ fn endpoint_settings(settings: &ClientSettings, witness: SocketAddr) -> Endpoint
 }
 
 /// Keeps a socket and a dialer on it for as long as the task lives.
-async fn serve(settings: EndpointSettings, address: SocketAddr, outlet: Arc<Outlet>, sink: Sink, rebind: Arc<Notify>) {
+async fn serve(settings: EndpointSettings, address: SocketAddr, outlet: Arc<Outlet>, sink: Sink, rebind: Arc<Rebind>) {
     let mut log = RateLimit::new(LOG_EVERY);
     loop {
         match Endpoint::bind(&settings) {
             Ok(endpoint) => {
+                rebind.ifindex.store(endpoint.ifindex().unwrap_or(0), Ordering::Relaxed);
                 let _endpoint = CloseOnDrop(endpoint.clone());
                 let _dialer = Dialer::spawn(endpoint, address, outlet.clone(), sink.clone());
-                rebind.notified().await;
+                rebind.asked.notified().await;
             }
             Err(error) => {
                 complain(&mut log, outlet.node(), &error);
                 tokio::select! {
-                    () = rebind.notified() => {}
+                    () = rebind.asked.notified() => {}
                     () = tokio::time::sleep(REBIND) => {}
                 }
             }

@@ -130,6 +130,19 @@ impl Witness {
         self.local
     }
 
+    /// Waits for what should never come: the voter or its endpoint ended. The process must then end too,
+    /// so that its supervisor starts a new one, which waits as V7 demands.
+    pub async fn failed(&mut self) {
+        use std::future::poll_fn;
+        use std::pin::Pin;
+        use std::task::Poll;
+        poll_fn(|cx| {
+            let ended = self.tasks.iter_mut().any(|task| Future::poll(Pin::new(task), cx).is_ready());
+            if ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     /// Stops: the members are told at once that nobody is here. The records are on disk already.
     pub async fn stop(self) {
         self.endpoint.close("the witness stops");

@@ -72,15 +72,20 @@ impl Check<'_> {
         Some(QuorumSettings { voters: voters?, timing })
     }
 
-    /// The voter set in ascending order; by default all members.
+    /// The voter set in ascending order: those named; or all nodes and the witnesses named; or all members.
     fn voters(&mut self, arbiter: &RawArbiter, place: &Place, names: &Names) -> Option<Vec<NodeId>> {
+        let raw = self.raw;
         let mut voters = BTreeSet::new();
         let mut complete = true;
         if arbiter.voters.is_empty() {
-            complete = names.values().all(Option::is_some);
-            voters.extend(names.values().flatten());
+            let all = arbiter.witnesses.is_empty();
+            let implied = raw.members.iter().filter(|member| all || member.witness.is_none());
+            for member in implied {
+                complete &= member.id.is_some();
+                voters.extend(member.id.as_ref().map(|id| id.value));
+            }
         }
-        for name in &arbiter.voters {
+        for name in arbiter.voters.iter().chain(&arbiter.witnesses) {
             match self.member(names, name) {
                 Some(id) if !voters.insert(id) => {
                     let message = format!("`{}` is a voter twice", name.value);
@@ -90,10 +95,21 @@ impl Check<'_> {
                 None => complete = false,
             }
         }
+        for name in &arbiter.witnesses {
+            let node = raw.members.iter().any(|m| m.name.value == name.value && !m.written.has("witness"));
+            if node {
+                let message = format!("`{}` is a node, not a witness", name.value);
+                self.report.error(
+                    &name.place,
+                    message,
+                    "name it in `voters`, or add `witness ADDRESS:PORT` to the member",
+                );
+            }
+        }
         if !complete {
             return None;
         }
-        let place = arbiter.voters.first().map_or(place, |voter| &voter.place);
+        let place = arbiter.voters.iter().chain(&arbiter.witnesses).next().map_or(place, |voter| &voter.place);
         let voters: Vec<NodeId> = voters.into_iter().collect();
         self.enough_voters(place, &voters);
         Some(voters)

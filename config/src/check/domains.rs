@@ -80,7 +80,7 @@ impl Check<'_> {
     }
 
     fn clash(&mut self, place: &Place, message: String, first: &Place) {
-        let first = self.report.sources.describe(first);
+        let first = self.report.describe(first);
         self.report.error(place, format!("{message}; the other is at {first}"), "rename one of them, on every node");
     }
 }

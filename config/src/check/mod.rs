@@ -98,7 +98,7 @@ impl Check<'_> {
     /// Complains about the second of two equal things.
     fn duplicate<K: Ord>(&mut self, seen: &mut BTreeMap<K, crate::source::Place>, key: K, new: Duplicate<'_>) -> bool {
         if let Some(first) = seen.get(&key) {
-            let first = self.report.sources.describe(first);
+            let first = self.report.describe(first);
             self.report.error(new.place, format!("{}; the first is at {first}", new.what), new.help);
             return true;
         }

@@ -18,9 +18,11 @@ const MAX_INCLUDES: usize = 16;
 /// Files of one configuration.
 const MAX_FILES: usize = 512;
 /// Bytes of one file.
-const MAX_BYTES: u64 = 4 << 20;
-/// Words that one word can become by its variables, and how deep variables may nest.
+const MAX_BYTES: u64 = 1 << 20;
+/// Bytes that one word can become by its variables.
 const MAX_EXPANSION: usize = 16 << 10;
+/// Bytes that all words together can become by their variables.
+const MAX_EXPANDED: usize = 4 << 20;
 
 /// Blocks that stand at the top of a file only: one of them inside another means that a brace is missing.
 const TOP: [&str; 10] = [
@@ -52,6 +54,7 @@ pub(crate) fn parse(report: &mut Report, file: usize, path: &Path, parsing: &Par
         frames: vec![Frame::root()],
         statement: None,
         including: Vec::new(),
+        expanded: 0,
         last_dropped: false,
     };
     parser.file(file, path);
@@ -65,6 +68,8 @@ struct Parser<'a> {
     frames: Vec<Frame>,
     statement: Option<Statement>,
     including: Vec<PathBuf>,
+    /// Bytes that variables have been filled in for.
+    expanded: usize,
     /// Whether the last line was dropped by a condition: a brace that follows belongs to it.
     last_dropped: bool,
 }
@@ -110,7 +115,7 @@ impl Parser<'_> {
                         conditional = Some(!self.condition(&text));
                         continue;
                     }
-                    let texts = if expand { self.expand(&text, quoted) } else { vec![text] };
+                    let texts = if expand { self.expand(text, quoted, &place(span.clone())) } else { vec![text] };
                     for text in texts {
                         self.word(Word { text, place: place(span.clone()) }, conditional.unwrap_or(false));
                     }
@@ -216,13 +221,13 @@ impl Parser<'_> {
             return;
         }
         while self.frames.len() > 1 && self.frames.last().is_some_and(|frame| frame.head.is_some()) {
-            let outer = self.frames.last().and_then(|frame| frame.head.clone());
+            let outer = self.frames.last().filter(|_| !self.report.is_full()).and_then(|frame| frame.head.clone());
             if let Some(outer) = outer {
                 let message = format!(
                     "`{}` begins here, but `{}` ({}) is still open",
                     item.keyword.text,
                     title(&outer),
-                    self.report.sources.describe(&outer.keyword.place)
+                    self.report.describe(&outer.keyword.place)
                 );
                 self.report.error(&item.keyword.place, message, "close the block before it with a `}`");
             }
@@ -267,11 +272,10 @@ impl Parser<'_> {
     }
 
     /// Fills in `$NAME` and `${NAME}`; an undefined one stays as it is.
-    fn expand(&self, text: &str, quoted: bool) -> Vec<String> {
-        if !text.contains('$') {
-            return vec![text.to_owned()];
+    fn expand(&mut self, mut text: String, quoted: bool, place: &Place) -> Vec<String> {
+        if !text.contains('$') || self.definitions.is_empty() || self.expanded > MAX_EXPANDED {
+            return vec![text];
         }
-        let mut text = text.to_owned();
         // Values may hold variables themselves; a definition that holds itself ends at the bounds.
         for _ in 0..8 {
             let next = self.substitute(&text);
@@ -279,6 +283,11 @@ impl Parser<'_> {
                 break;
             }
             text = next;
+        }
+        self.expanded += text.len();
+        if self.expanded > MAX_EXPANDED {
+            let help = "look for a variable whose value holds itself";
+            self.report.error(place, format!("variables become more than {} MiB of text", MAX_EXPANDED >> 20), help);
         }
         if quoted {
             return vec![text];
@@ -398,7 +407,7 @@ pub(crate) enum ReadError {
     #[error("it is not a plain file")]
     NotAFile,
     /// Beyond the bound.
-    #[error("{bytes} bytes, more than the 4 MiB that a configuration may have")]
+    #[error("{bytes} bytes, more than the 1 MiB that a configuration may have")]
     TooLong { bytes: u64 },
     /// Not UTF-8.
     #[error("byte {at} is not UTF-8 text")]

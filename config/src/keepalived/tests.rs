@@ -112,3 +112,16 @@ fn includes_are_relative_and_missing_ones_are_warned_of() {
     assert!(complaints[2].starts_with("main.conf:5:10: error: can't read"), "{complaints:#?}");
     assert!(complaints[3].contains("a.conf:4:9: error:") && complaints[3].contains("without end"), "{complaints:#?}");
 }
+
+#[test]
+fn an_endless_chain_of_includes_under_new_names_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("x")).unwrap();
+    let path = dir.path().join("a.conf");
+    std::fs::write(&path, "k\ninclude x/../a.conf\n").unwrap();
+    let mut report = Report::default();
+    let file = report.sources.add(String::from("a.conf"), &std::fs::read_to_string(&path).unwrap());
+    let items = parse(&mut report, file, &path, &Parsing::default());
+    assert!((2..40).contains(&items.len()), "{}", items.len());
+    assert!(report.finish().iter().any(|d| d.message.contains("without end")));
+}

@@ -168,4 +168,18 @@ mod tests {
         }
         check(&ROOT);
     }
+
+    #[test]
+    fn the_manual_names_every_active_keyword() {
+        fn check(table: &'static Table, words: &std::collections::BTreeSet<&str>) {
+            for keyword in table.active {
+                assert!(words.contains(keyword.name), "{} of {}", keyword.name, table.name);
+                if let Form::Block(inner) | Form::Named(inner) = keyword.form {
+                    check(inner, words);
+                }
+            }
+        }
+        let manual = std::fs::read_to_string("../docs/configuration.md").unwrap();
+        check(&ROOT, &manual.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect());
+    }
 }

@@ -20,7 +20,7 @@ impl Lower<'_> {
     pub(super) fn cluster(&mut self, raw: &mut RawConfig, block: &Item) {
         let name = self.value(block, value::name);
         if let (Some(first), Some(_)) = (&raw.cluster, &name) {
-            let message = format!("a second cluster; the first is at {}", self.report.sources.describe(&first.place));
+            let message = format!("a second cluster; the first is at {}", self.report.describe(&first.place));
             self.report.error(&block.place(), message, "keep one `cluster` block: an agent belongs to one cluster");
             return;
         }
@@ -121,6 +121,7 @@ impl Lower<'_> {
             written: self.written(block),
             kind: None,
             voters: Vec::new(),
+            witnesses: Vec::new(),
             lease: None,
             lease_max: None,
             rate_error_ppm: None,
@@ -134,10 +135,8 @@ impl Lower<'_> {
             let span = |lower: &mut Self, from| lower.value(item, value::duration(from..=MINUTE * 10));
             match item.keyword.text.as_str() {
                 "type" => arbiter.kind = lower.value(item, arbiter_type),
-                "voters" | "witness" => {
-                    let names = item.words.iter().filter_map(|word| lower.word("voters", word, value::name));
-                    arbiter.voters.extend(names.collect::<Vec<_>>());
-                }
+                "voters" => arbiter.voters.extend(lower.names(item)),
+                "witness" => arbiter.witnesses.extend(lower.names(item)),
                 "lease" | "ttl" => arbiter.lease = span(lower, MILLI),
                 "lease_max" => arbiter.lease_max = span(lower, MILLI),
                 "rate_error" => arbiter.rate_error_ppm = lower.value(item, value::parts_per_million),
@@ -152,6 +151,10 @@ impl Lower<'_> {
             }
         });
         raw.arbiter = Some(arbiter);
+    }
+
+    fn names(&mut self, item: &Item) -> Vec<At<String>> {
+        item.words.iter().filter_map(|word| self.word(&item.keyword.text, word, value::name)).collect()
     }
 
     pub(super) fn reference_ip(&mut self, raw: &mut RawConfig, block: &Item) {

@@ -119,7 +119,7 @@ impl Lower<'_> {
         let severity = if tier == Tier::C { Severity::Note } else { Severity::Warning };
         let message = format!("`{what}` is read, but it does nothing yet");
         self.report.push(severity, &item.keyword.place, message, String::new());
-        let place = self.report.sources.describe(&item.keyword.place);
+        let place = self.report.describe(&item.keyword.place);
         self.inactive.push(Inactive { what, place });
     }
 
@@ -171,11 +171,8 @@ impl Lower<'_> {
             replaces || (table.name == ROOT.name && ["arbiter", "reference_ip"].contains(&&*item.keyword.text));
         let first = before.iter().find(|other| other.keyword.text == item.keyword.text);
         if let Some(first) = first.filter(|_| repeats) {
-            let message = format!(
-                "`{}` was given before, at {}",
-                item.keyword.text,
-                self.report.sources.describe(&first.keyword.place)
-            );
+            let message =
+                format!("`{}` was given before, at {}", item.keyword.text, self.report.describe(&first.keyword.place));
             self.report.warning(&item.keyword.place, message, "the last one counts: remove the other");
         }
     }

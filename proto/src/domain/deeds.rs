@@ -28,7 +28,11 @@ impl Domain {
         self.keep_clocks(facts);
         let view = self.view(facts);
         let verdict = decide(&view);
-        self.eligible = view.health == Health::Healthy
+        // A node that has just started leaves the first word to those who were there: it has heard nothing
+        // yet, and if it was Master before, its peers are the ones who can be so at once.
+        let settled_in = facts.now >= self.created + facts.settings.heartbeat.silence();
+        self.eligible = settled_in
+            && view.health == Health::Healthy
             && view.references != References::LostHere
             && !matches!(verdict, Verdict::Fenced(_));
         self.wants = verdict == Verdict::Wait(Reason::AsksForHandover);
@@ -65,7 +69,7 @@ impl Domain {
             return false;
         }
         if self.former.is_some()
-            && now >= self.created + self.timing.transmit
+            && now >= self.created + self.timing.drain()
             && let Some(epoch) = self.former.take()
         {
             self.lease.release_former(now, epoch);
@@ -100,7 +104,10 @@ impl Domain {
                 self.news = true;
             }
             for output in router.machine.on_timer(facts.now) {
-                if let Output::Advertise(advertisement) = output {
+                // Who overslept its deadline has nothing to advertise any more.
+                if let Output::Advertise(advertisement) = output
+                    && self.kernel.is_open(facts.now)
+                {
                     out.push(Action::Advertise { instance: router.id, advertisement });
                 }
             }
@@ -180,13 +187,13 @@ impl Domain {
             self.lease.give_back(now, heir);
             self.given_early_at = Some(now);
         }
-        if self.given_early_at.is_some_and(|at| now < at + self.timing.transmit) {
+        if self.given_early_at.is_some_and(|at| now < at + self.timing.drain()) {
             return;
         }
         match self.kernel.let_go(now, None, out) {
             LetGo::Underway | LetGo::Shut(_) => {}
             // The last frame behind the gate has to have left the wire before another may begin.
-            LetGo::Gone(at) if now < at + self.timing.transmit => {}
+            LetGo::Gone(at) if now < at + self.timing.drain() => {}
             LetGo::Gone(_) | LetGo::Nothing => {
                 self.lease.give_back(now, heir);
                 self.heir = leaving.heir.filter(|_| !self.lease.is_arbitrated());
@@ -271,6 +278,8 @@ impl Domain {
         let due = self.announcements.iter().filter(|at| **at <= facts.now).count();
         if due > 0 {
             self.announcements.retain(|at| *at > facts.now);
+        }
+        if due > 0 && self.kernel.is_open(facts.now) {
             out.push(Action::Announce { domain: self.id, count: 1 });
         }
     }

@@ -157,6 +157,9 @@ impl Domain {
 
     /// No peer that is heard, or may yet be heard, would be the better Master (R13: the best goes first).
     fn is_best(&self, facts: &Facts<'_>) -> bool {
+        if !self.eligible {
+            return false;
+        }
         let mine = (self.priority(), Reverse(facts.settings.node));
         facts.peers.values().filter(|peer| !peer.is_silent(facts.now)).all(|peer| match peer.domain(self.id) {
             Some(said) => !said.eligible || (said.priority, Reverse(peer.node)) < mine,

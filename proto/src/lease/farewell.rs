@@ -7,6 +7,9 @@ use crate::id::{Epoch, NodeId};
 use crate::time::Instant;
 use crate::wire::lease::Message;
 
+/// Half of the time until the first repetition.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
 /// One epoch that is being given back.
 #[derive(Debug, Clone)]
 pub(super) struct Farewell {
@@ -16,6 +19,8 @@ pub(super) struct Farewell {
     /// When the words are due again.
     pub(super) resend_at: Instant,
     until: Instant,
+    /// Until the next repetition.
+    pause: Duration,
 }
 
 impl Farewell {
@@ -27,15 +32,17 @@ impl Farewell {
         now: Instant,
         until: Instant,
     ) -> Self {
-        Farewell { epoch, heir, pending, resend_at: now, until }
+        Farewell { epoch, heir, pending, resend_at: now, until, pause: FIRST_PAUSE }
     }
 
-    /// The words, if they are due.
-    pub(super) fn due(&mut self, now: Instant, resend: Duration) -> Option<Message> {
+    /// The words, if they are due. They are repeated soon at first, since others wait for them, and each
+    /// time later, up to `longest`.
+    pub(super) fn due(&mut self, now: Instant, longest: Duration) -> Option<Message> {
         if now < self.resend_at {
             return None;
         }
-        self.resend_at = now + resend;
+        self.pause = (self.pause * 2).min(longest);
+        self.resend_at = now + self.pause;
         Some(match self.heir {
             Some(heir) => Message::Transfer { epoch: self.epoch, heir },
             None => Message::Release { epoch: self.epoch },

@@ -76,6 +76,8 @@ pub struct Holder {
     standing: bool,
     nonce: u64,
     attempt: u32,
+    /// The epoch of the last attempt.
+    former: Option<Epoch>,
     max_counter: u64,
     not_before: Instant,
     voters: BTreeMap<NodeId, Track>,
@@ -98,6 +100,7 @@ impl Holder {
             standing: false,
             nonce: 0,
             attempt: 0,
+            former: None,
             max_counter: 0,
             not_before: Instant::BOOT,
             voters,
@@ -312,16 +315,19 @@ impl Holder {
         }
         let free = self.voters.values().filter(|track| track.free).count();
         if free >= self.quorum.majority() {
-            let repeat = !self.guards.has(Guard::EpochOnce);
-            let attempt = if repeat { 1 } else { self.attempt.saturating_add(1) };
+            let attempt = self.attempt.saturating_add(1);
             let (counter, node) = (self.max_counter.saturating_add(1), self.me.node);
-            let incarnation = if repeat { Incarnation(0) } else { self.me.incarnation };
-            self.begin_attempt(now, Epoch { counter, incarnation, attempt, node });
+            let epoch = Epoch { counter, incarnation: self.me.incarnation, attempt, node };
+            // With the guard taken out an attempt goes on under its former epoch while nobody was above it.
+            let former = self.former.filter(|former| former.counter == self.max_counter);
+            let repeated = former.filter(|_| !self.guards.has(Guard::EpochOnce));
+            self.begin_attempt(now, repeated.unwrap_or(epoch));
         }
     }
 
     fn begin_attempt(&mut self, now: Instant, epoch: Epoch) {
-        self.attempt = epoch.attempt;
+        self.attempt = self.attempt.max(epoch.attempt);
+        self.former = Some(epoch);
         self.max_counter = self.max_counter.max(epoch.counter);
         self.voters.values_mut().for_each(Track::new_epoch);
         self.phase = Phase::Acquiring { epoch, since: now, resend_at: now + self.renewal() / 2 };

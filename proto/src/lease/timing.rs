@@ -53,6 +53,18 @@ impl LeaseTiming {
         scaled.saturating_sub(self.transmit).saturating_sub(self.gate).saturating_sub(self.hidden_freeze)
     }
 
+    /// How long this node's clock has to show, after the gate has been shut, until the last frame is gone in
+    /// real time (R8): E_tx·(1+ρ), since the clock may run fast.
+    pub fn drain(&self) -> Duration {
+        let rho = u64::from(self.rate_error_ppm).min(PPM);
+        Duration::from_nanos(
+            (u128::from(nanos(self.transmit)) * u128::from(PPM + rho))
+                .div_ceil(u128::from(PPM))
+                .try_into()
+                .unwrap_or(u64::MAX),
+        )
+    }
+
     /// R = L_a/5, how often the holder renews.
     pub fn renewal_interval(&self) -> Duration {
         self.lease / 5
@@ -154,6 +166,12 @@ mod tests {
         assert_eq!(LeaseTiming::for_lease(Duration::from_millis(300)).check(), Ok(()));
         let error = LeaseTiming::for_lease(Duration::from_millis(100)).check().unwrap_err().to_string();
         assert!(error.contains("R = L_a/5 = 20 ms") && error.contains("100 ms*(1-0.010000)"), "{error}");
+    }
+
+    #[test]
+    fn the_last_frame_of_who_shut_by_hand_is_gone_even_by_a_fast_clock() {
+        let timing = LeaseTiming::for_lease(Duration::from_secs(1));
+        assert_eq!(timing.drain(), Duration::from_micros(20_200));
     }
 
     #[test]

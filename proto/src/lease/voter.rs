@@ -9,6 +9,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::guard::{Guard, Guards};
 use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
 use crate::lease::record::Record;
 use crate::time::Instant;
@@ -124,6 +125,24 @@ impl Voter {
         }
         let quiet_until = now + settings.lease_max;
         Voter { settings, quiet_until, tickets: 0, domains }
+    }
+
+    /// The same, with only the guards that are on; for the simulator, which takes one out at a time.
+    pub fn with_guards(mut self, guards: Guards) -> Self {
+        if !guards.has(Guard::RestartWait) {
+            self.quiet_until = Instant::BOOT;
+        }
+        self
+    }
+
+    /// Takes back a loan to anybody but `node`; only where the guard against that is taken out.
+    #[cfg(feature = "ablation")]
+    pub(crate) fn forget_rivals(&mut self, domain: DomainId, node: NodeId) {
+        if let Some(domain) = self.domains.get_mut(&domain)
+            && domain.loan.is_some_and(|loan| loan.epoch.node != node)
+        {
+            domain.loan = None;
+        }
     }
 
     /// Until when it grants nobody but the holder of its former life.

@@ -1,0 +1,318 @@
+//! What answers the process: gate, netlink, disk, guardian; and the faults that are done to it all.
+
+use keepone_proto::decision::Role;
+use keepone_proto::event::Event;
+use keepone_proto::id::{DomainId, Epoch};
+use keepone_proto::time::Instant;
+
+use super::fault::Fault;
+use super::host::{Host, Machine, Write};
+use super::network::{MS, Path, US};
+use super::plan::{Mode, Plan};
+use super::world::{What, World, draw_clock};
+
+/// P2: two gates with a path that works both ways, and one way, between their nodes.
+const X_SYM: u64 = 150 * MS;
+const X_ASYM: u64 = 480 * MS;
+
+impl World {
+    pub(super) fn write_gate(
+        &mut self,
+        number: usize,
+        domain: DomainId,
+        epoch: Epoch,
+        until: Option<Instant>,
+        decided: Instant,
+    ) {
+        let (now, place, kind) = (self.now, Plan::place(domain), self.plan.gate_kind());
+        let Some(host) = self.hosts.get_mut(number) else { return };
+        let (clock, life) = (host.clock, host.life);
+        let Some(kernel) = host.kernels.get_mut(place) else { return };
+        let error = match until {
+            Some(until) => kernel.open(now, &clock, kind, (epoch, until, decided)).err(),
+            None => {
+                kernel.shut(now, epoch);
+                None
+            }
+        };
+        self.check_p2();
+        match until {
+            Some(_) if error.is_none() => self.oracle.on_open(now, number, place, &self.hosts),
+            Some(_) => {}
+            None => self.oracle.on_shut(now, number, place),
+        }
+        let error = error.map(|_| "the epoch has a tombstone".to_owned());
+        let event = Event::GateWritten { domain, epoch, open: until.is_some(), error };
+        self.at(now + 2 * US, What::Deliver { host: number, life: Some(life), event });
+    }
+
+    pub(super) fn ask_netlink(&mut self, number: usize, what: (DomainId, Epoch), lifetime_s: Option<u32>, at: u64) {
+        let trouble = self.hosts.get(number).is_some_and(|host| host.troubles.netlink);
+        let failed = trouble && self.rng.chance(400_000);
+        let slowest = if trouble { 600 * MS } else { MS };
+        let takes = self.rng.log_range(30 * US, slowest);
+        let Some(host) = self.hosts.get_mut(number) else { return };
+        let done_at = at.max(host.netlink_free_at) + takes;
+        host.netlink_free_at = done_at;
+        let life = host.life;
+        let (domain, epoch) = what;
+        self.at(done_at, What::Addresses { host: number, life, domain, epoch, lifetime_s, failed });
+    }
+
+    pub(super) fn set_addresses(
+        &mut self,
+        number: usize,
+        life: u32,
+        what: (DomainId, Epoch),
+        lifetime_s: Option<u32>,
+        failed: bool,
+    ) {
+        let (domain, epoch) = what;
+        let now = self.now;
+        let Some(host) = self.hosts.get_mut(number) else { return };
+        let clock = host.clock;
+        let Some(kernel) = host.kernels.get_mut(Plan::place(domain)) else { return };
+        if !failed {
+            match lifetime_s {
+                Some(lifetime_s) => kernel.add_addresses(now, &clock, lifetime_s),
+                None => kernel.addresses_until = 0,
+            }
+        }
+        let error = failed.then(|| "no buffer space available".to_owned());
+        let event = Event::AddressesDone { domain, epoch, present: lifetime_s.is_some(), error };
+        let after = self.rng.range(10 * US, 200 * US);
+        self.at(now + after, What::Deliver { host: number, life: Some(life), event });
+    }
+
+    pub(super) fn persist(&mut self, number: usize, ticket: u64, bytes: Vec<u8>, at: u64) {
+        let trouble = self.hosts.get(number).is_some_and(|host| host.troubles.disk);
+        let failed = trouble && self.rng.chance(500_000);
+        let slowest = if trouble { 800 * MS } else { 5 * MS };
+        let takes = self.rng.log_range(50 * US, slowest);
+        let Some(host) = self.hosts.get_mut(number) else { return };
+        let done_at = at.max(host.disk_free_at) + takes;
+        host.disk_free_at = done_at;
+        host.writes.push_back(Write { ticket, bytes });
+        let life = host.life;
+        self.at(done_at, What::Written { host: number, life, ticket, failed });
+    }
+
+    pub(super) fn written(&mut self, number: usize, life: u32, ticket: u64, failed: bool) {
+        let now = self.now;
+        let Some(host) = self.hosts.get_mut(number).filter(|host| host.life == life) else { return };
+        if let Some(write) = host.writes.pop_front()
+            && !failed
+        {
+            host.record = Some(write.bytes);
+        }
+        let error = failed.then(|| "input/output error".to_owned());
+        self.at(
+            now + 5 * US,
+            What::Deliver { host: number, life: Some(life), event: Event::Persisted { ticket, error } },
+        );
+    }
+
+    /// The guardian has seen its worker die (R16).
+    pub(super) fn guardian_shuts(&mut self, number: usize, life: u32) {
+        let (now, transmit) = (self.now, self.plan.timing.transmit);
+        let Some(host) = self.hosts.get_mut(number).filter(|host| host.life == life && host.machine.is_none()) else {
+            return;
+        };
+        for kernel in &mut host.kernels {
+            kernel.shut_any(now);
+            kernel.addresses_until = 0;
+        }
+        let waits = host.clock.real_for(transmit.mul_f64(1.03)) + MS;
+        for place in 0..self.plan.domains {
+            self.oracle.on_shut(now, number, place);
+        }
+        if self.plan.is_arbitrated() {
+            self.at(now + waits, What::GuardianReleases { host: number, life, again: 3 });
+        }
+    }
+
+    pub(super) fn guardian_releases(&mut self, number: usize, life: u32, again: u8) {
+        let now = self.now;
+        let Some(host) = self.hosts.get(number).filter(|host| host.life == life && host.machine.is_none()) else {
+            return;
+        };
+        let epochs: Vec<(usize, Epoch)> = (host.kernels.iter().enumerate())
+            .filter_map(|(place, kernel)| kernel.epoch.map(|epoch| (place, epoch)))
+            .collect();
+        for (place, epoch) in epochs {
+            for voter in (0..self.plan.hosts).filter(|voter| *voter != number) {
+                let bytes = self.plan.release(place, epoch, u64::from(again));
+                self.send_lease(number, voter, now, bytes);
+            }
+        }
+        if again > 0 {
+            self.at(now + 50 * MS, What::GuardianReleases { host: number, life, again: again - 1 });
+        }
+    }
+
+    /// Something is done to the world.
+    pub(super) fn apply(&mut self, fault: Fault) {
+        let now = self.now;
+        self.check_p2();
+        self.oracle.disturbed_at = now;
+        self.history.fault(now, &fault);
+        match fault {
+            Fault::Cut { from, to, path, cut } => match path {
+                Some(path) => self.network.set_cut(from, to, path, cut),
+                None => {
+                    for path in self.network.paths() {
+                        self.network.set_cut(from, to, path, cut);
+                    }
+                }
+            },
+            Fault::Weather { from, to, weather } => {
+                for path in self.network.paths() {
+                    self.network.set_weather(from, to, path, weather);
+                }
+            }
+            Fault::Reference { host, reaches } => self.network.set_reference(host, reaches),
+            Fault::Carrier { host, up } => self.set_carrier(host, up),
+            Fault::Stop(host) => self.stop(host, false),
+            Fault::Pause(host) => self.stop(host, true),
+            Fault::Continue(host) => self.resume(host),
+            Fault::Kill { host, guardian } => self.kill(host, guardian),
+            Fault::PowerOff(host) => self.power_off(host),
+            Fault::Start(host) => self.start(host),
+            Fault::Terminate(host) => {
+                let host = if host == usize::MAX { self.oracle.holder(now, 0).unwrap_or(0) } else { host };
+                if host < self.plan.agents {
+                    self.deliver(host, Event::Stop);
+                }
+            }
+            Fault::LoseRecord(host) => {
+                if let Some(host) = self.hosts.get_mut(host) {
+                    host.record = None;
+                    self.oracle.amnesia = true;
+                }
+            }
+            Fault::Disk { host, on } => self.trouble(host, |host| host.troubles.disk = on),
+            Fault::Netlink { host, on } => self.trouble(host, |host| host.troubles.netlink = on),
+            Fault::GateTest { host, on } => self.trouble(host, |host| host.troubles.gate_test = on),
+            Fault::ForeignClaim(host) => {
+                self.oracle.dual_alarm = self.oracle.dual_alarm.or(Some(now));
+                self.deliver(host, Event::ForeignClaim { domain: Plan::domain(0), mac: [2, 0, 0, 0, 0, 9] });
+            }
+            Fault::Client { client, host, cut } => self.network.set_client(client, host, cut),
+            Fault::Mend => self.network.heal(),
+            Fault::Heal => self.heal(),
+        }
+    }
+
+    fn trouble(&mut self, host: usize, change: impl FnOnce(&mut Host)) {
+        if let Some(host) = self.hosts.get_mut(host) {
+            change(host);
+        }
+    }
+
+    fn set_carrier(&mut self, number: usize, up: bool) {
+        let Some(host) = self.hosts.get_mut(number) else { return };
+        host.carrier = up;
+        let life = host.life;
+        self.tell_carrier(number, life);
+    }
+
+    fn stop(&mut self, number: usize, machine: bool) {
+        if let Some(host) = self.hosts.get_mut(number).filter(|host| host.machine.is_some()) {
+            host.stopped = true;
+            host.silent |= machine;
+        }
+    }
+
+    fn resume(&mut self, number: usize) {
+        let now = self.now;
+        let first = self.rng.chance(500_000);
+        let Some(host) = self.hosts.get_mut(number).filter(|host| host.stopped) else { return };
+        (host.stopped, host.silent) = (false, false);
+        host.tick_at = None;
+        // Timers and sockets are ready at once: which is served first is anybody's guess.
+        if first {
+            host.inbox.push_front(Event::Tick);
+        } else {
+            host.inbox.push_back(Event::Tick);
+        }
+        if now >= host.busy_until {
+            self.go_on(number);
+        } else {
+            let (at, life) = (host.busy_until, host.life);
+            self.at(at, What::Wake { host: number, life });
+        }
+    }
+
+    fn kill(&mut self, number: usize, guardian: bool) {
+        let (now, some) = (self.now, self.rng.below(4));
+        let Some(host) = self.hosts.get_mut(number).filter(|host| host.machine.is_some()) else { return };
+        host.end_process();
+        (host.stopped, host.silent) = (false, false);
+        // Of the writes under way, some had reached the disk.
+        for _ in 0..some {
+            if let Some(write) = host.writes.pop_front() {
+                host.record = Some(write.bytes);
+            }
+        }
+        host.writes.clear();
+        let life = host.life;
+        if guardian {
+            let after = self.rng.range(MS, 10 * MS);
+            self.at(now + after, What::GuardianShuts { host: number, life });
+        }
+    }
+
+    fn power_off(&mut self, number: usize) {
+        self.kill(number, false);
+        let now = self.now;
+        let clock = draw_clock(&mut self.rng, &self.plan, now).rebooted(now);
+        let Some(host) = self.hosts.get_mut(number) else { return };
+        host.clock = clock;
+        host.kernels.fill(super::kernel::Kernel::default());
+        host.roles.fill(Role::Init);
+        if number < self.plan.agents {
+            for place in 0..self.plan.domains {
+                self.oracle.on_shut(now, number, place);
+            }
+        }
+    }
+
+    fn heal(&mut self) {
+        self.network.heal();
+        self.healed = true;
+        self.pauses = 0;
+        for number in 0..self.plan.hosts {
+            self.trouble(number, |host| host.troubles = Default::default());
+            if self.hosts.get(number).is_some_and(|host| !host.carrier) {
+                self.set_carrier(number, true);
+            }
+            self.resume(number);
+            // One that is in the middle of an orderly stop is started again when it has ended.
+            self.start(number);
+        }
+        self.oracle.mark(self.now);
+    }
+
+    /// P2's bounds, with the world as it stands.
+    pub(super) fn check_p2(&mut self) {
+        if self.plan.mode != Mode::Unarbitrated {
+            return;
+        }
+        let running = self.hosts.iter().all(Host::is_running);
+        let works = |from: usize, to: usize| {
+            self.network.paths().any(|path| matches!(path, Path::Link(_)) && !self.network.is_cut(from, to, path))
+        };
+        let (there, back) = (works(0, 1), works(1, 0));
+        let limit = match (running, there, back) {
+            (true, true, true) => Some(X_SYM),
+            (true, true, false) | (true, false, true) => Some(X_ASYM),
+            (true, false, false) | (false, _, _) => None,
+        };
+        self.oracle.check_overlap(self.now, || limit);
+    }
+
+    /// Whether a host's agent could hold now.
+    pub(super) fn is_able(&self, number: usize) -> bool {
+        matches!(self.hosts.get(number).and_then(|host| host.machine.as_ref()), Some(Machine::Agent(_)))
+    }
+}

@@ -1,0 +1,193 @@
+//! What happened, folded into a hash (I25), and in words for who wants to read it.
+
+use keepone_proto::action::Action;
+use keepone_proto::event::Event;
+
+use super::fault::Fault;
+use super::host::Host;
+use super::network::{MS, Network};
+
+/// What the named scenarios look at each millisecond.
+#[derive(Debug, Clone, Default)]
+pub struct Samples {
+    /// By host: when it would answer a client on its side of the LAN.
+    pub serving: Vec<Vec<u64>>,
+    /// By host: when it had the addresses.
+    pub addresses: Vec<Vec<u64>>,
+    /// When which client was answered by which host.
+    pub answers: Vec<(u64, usize, usize)>,
+}
+
+/// A transition or an alert, as an agent told it.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// When.
+    pub at: u64,
+    /// By whom.
+    pub host: usize,
+    /// The action itself.
+    pub action: Action,
+}
+
+/// The history.
+#[derive(Debug, Clone)]
+pub struct History {
+    hash: u64,
+    /// How many events the machines took.
+    pub events: u64,
+    /// In words, if asked for.
+    pub trace: Option<Vec<String>>,
+    /// Transitions and alerts.
+    pub told: Vec<Told>,
+    /// See [`Samples`].
+    pub samples: Samples,
+}
+
+impl History {
+    /// Nothing yet.
+    pub fn new(trace: bool) -> Self {
+        History {
+            hash: 0xcbf2_9ce4_8422_2325,
+            events: 0,
+            trace: trace.then(Vec::new),
+            told: Vec::new(),
+            samples: Samples::default(),
+        }
+    }
+
+    /// The hash of all that happened so far.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    fn mix(&mut self, word: u64) {
+        self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+    }
+
+    fn mix_bytes(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            for (to, from) in word.iter_mut().zip(chunk) {
+                *to = *from;
+            }
+            self.mix(u64::from_le_bytes(word));
+        }
+    }
+
+    fn say(&mut self, at: u64, words: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>6}.{:03} {}", at / MS, at % MS / 1000, words()));
+        }
+    }
+
+    /// Something about a host.
+    pub fn note(&mut self, at: u64, host: usize, what: &'static str, word: u64) {
+        self.mix(at);
+        self.mix(word ^ u64::try_from(host).unwrap_or(0));
+        self.say(at, || format!("h{host} {what}"));
+    }
+
+    /// A fault.
+    pub fn fault(&mut self, at: u64, fault: &Fault) {
+        self.mix(at);
+        self.say(at, || format!("** {fault:?}"));
+    }
+
+    /// An event that a process takes.
+    pub fn event(&mut self, at: u64, host: usize, event: &Event) {
+        self.events += 1;
+        self.mix(at ^ u64::try_from(host).unwrap_or(0) << 56);
+        match event {
+            Event::BeatReceived { bytes, .. } | Event::VrrpReceived { bytes, .. } => self.mix_bytes(bytes),
+            Event::LeaseReceived { from, bytes } => {
+                self.mix_bytes(bytes);
+                let from = *from;
+                self.say(at, || {
+                    let words = keepone_proto::wire::lease::Envelope::parse(bytes)
+                        .map_or_else(|_| "?".to_owned(), |e| format!("nonce {} {:?}", e.nonce, e.message));
+                    format!("h{host} <- n{from} {words}")
+                });
+            }
+            Event::Tick => self.mix(1),
+            Event::Pinged { rtt, .. } => self.mix(2 + u64::from(rtt.is_some())),
+            Event::GateTest { .. } => self.mix(4),
+            Event::Interface { .. }
+            | Event::GateWritten { .. }
+            | Event::AddressesDone { .. }
+            | Event::Persisted { .. }
+            | Event::ForeignClaim { .. }
+            | Event::Stop => {
+                self.mix(5);
+                self.say(at, || format!("h{host} <- {event:?}"));
+            }
+        }
+    }
+
+    /// An action that a process carries out.
+    pub fn action(&mut self, at: u64, host: usize, action: &Action) {
+        self.mix(at ^ u64::try_from(host).unwrap_or(0) << 56);
+        match action {
+            Action::SendBeat { bytes, .. } => self.mix_bytes(bytes),
+            Action::SendLease { to, bytes } => {
+                self.mix_bytes(bytes);
+                let to = *to;
+                self.say(at, || {
+                    let words = keepone_proto::wire::lease::Envelope::parse(bytes)
+                        .map_or_else(|_| "?".to_owned(), |e| format!("nonce {} {:?}", e.nonce, e.message));
+                    format!("h{host} -> n{to} {words}")
+                });
+            }
+            Action::Persist { bytes, .. } => self.mix_bytes(bytes),
+            Action::OpenGate { epoch, until, .. } => {
+                self.mix(epoch.counter);
+                self.mix(until.as_nanos());
+                self.say(at, || format!("h{host} {action:?}"));
+            }
+            Action::Transition(transition) => {
+                self.mix_bytes(transition.evidence.as_bytes());
+                self.say(at, || {
+                    let (from, to, reason) = (transition.from, transition.to, transition.reason);
+                    format!("h{host} == {} → {} ({reason}) {}", from.as_str(), to.as_str(), transition.evidence)
+                });
+                self.told.push(Told { at, host, action: action.clone() });
+            }
+            Action::Alert(alert) => {
+                self.mix_bytes(alert.evidence.as_bytes());
+                self.say(at, || {
+                    let raised = if alert.raised { "raised" } else { "over" };
+                    format!("h{host} !! {} {raised}: {}", alert.name.as_str(), alert.evidence)
+                });
+                self.told.push(Told { at, host, action: action.clone() });
+            }
+            Action::TestGate | Action::Ping { .. } => self.mix(6),
+            Action::Advertise { .. }
+            | Action::Announce { .. }
+            | Action::ShutGate { .. }
+            | Action::AddAddresses { .. }
+            | Action::RemoveAddresses { .. }
+            | Action::Stopped => {
+                self.mix(7);
+                self.say(at, || format!("h{host} {action:?}"));
+            }
+        }
+    }
+
+    /// Who would answer now.
+    pub fn sample(&mut self, now: u64, hosts: &[Host], network: &Network) {
+        let samples = &mut self.samples;
+        samples.serving.resize(hosts.len(), Vec::new());
+        samples.addresses.resize(hosts.len(), Vec::new());
+        let lists = samples.serving.iter_mut().zip(&mut samples.addresses);
+        for (number, (host, (serving, addresses))) in hosts.iter().zip(lists).enumerate() {
+            let Some(kernel) = host.kernels.first() else { continue };
+            if kernel.has_addresses(now) {
+                addresses.push(now);
+                if kernel.is_open(now) && host.carrier && !host.silent {
+                    serving.push(now);
+                    let reached = (0..2).filter(|client| network.reaches_client(*client, number));
+                    samples.answers.extend(reached.map(|client| (now, client, number)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! One host: its clock, its process, its kernel, its disk.
+
+use std::collections::VecDeque;
+
+use keepone_proto::action::Action;
+use keepone_proto::decision::Role;
+use keepone_proto::event::Event;
+use keepone_proto::id::Incarnation;
+use keepone_proto::node::Node;
+use keepone_proto::time::Instant;
+
+use super::clock::Clock;
+use super::kernel::Kernel;
+use keepone_proto::lease::voter::Voter;
+
+/// What queues of a stopped process keep; the rest is lost, as in a full socket.
+pub const INBOX: usize = 256;
+
+/// The process.
+#[derive(Debug, Clone)]
+pub enum Machine {
+    /// An agent.
+    Agent(Box<Node>),
+    /// A witness.
+    Witness(Box<Voter>),
+}
+
+/// An action that waits for its turn, and the clock when it was decided.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// What is to be done.
+    pub action: Action,
+    /// What the host's clock showed.
+    pub decided: Instant,
+}
+
+/// A record on its way to the disk.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// Of the action.
+    pub ticket: u64,
+    /// The record.
+    pub bytes: Vec<u8>,
+}
+
+/// What goes wrong on a host for a while.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Troubles {
+    /// Records can't be written, or only slowly.
+    pub disk: bool,
+    /// Netlink is slow and fails.
+    pub netlink: bool,
+    /// The gate's self-test fails.
+    pub gate_test: bool,
+}
+
+/// One host.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Its boot clock.
+    pub clock: Clock,
+    /// Its process, if it runs.
+    pub machine: Option<Machine>,
+    /// Counts the lives of the process; what was meant for a former one is lost.
+    pub life: u32,
+    /// Of the present life.
+    pub incarnation: Incarnation,
+    /// The process stands still.
+    pub stopped: bool,
+    /// The whole machine stands still: no frame goes in or out.
+    pub silent: bool,
+    /// Events that wait for the process.
+    pub inbox: VecDeque<Event>,
+    /// Actions that wait for their turn.
+    pub pending: VecDeque<Pending>,
+    /// The process is at work until then, or pauses.
+    pub busy_until: u64,
+    /// When the next tick is due, if one is scheduled.
+    pub tick_at: Option<u64>,
+    /// A wake-up is scheduled for then.
+    pub wake_at: Option<u64>,
+    /// What the kernel holds, by domain.
+    pub kernels: Vec<Kernel>,
+    /// The voter's record.
+    pub record: Option<Vec<u8>>,
+    /// Records under way.
+    pub writes: VecDeque<Write>,
+    /// When the disk has done what was asked of it.
+    pub disk_free_at: u64,
+    /// When netlink has.
+    pub netlink_free_at: u64,
+    /// The carrier of its LAN interface.
+    pub carrier: bool,
+    /// What goes wrong.
+    pub troubles: Troubles,
+    /// The life has begun with clean kernels (I10).
+    pub clean: Vec<bool>,
+    /// The role that each domain last told (I22).
+    pub roles: Vec<Role>,
+    /// `Stopped` was said.
+    pub ended: bool,
+}
+
+impl Host {
+    /// A host that has booted, with no process yet.
+    pub fn new(clock: Clock, domains: usize) -> Self {
+        Host {
+            clock,
+            machine: None,
+            life: 0,
+            incarnation: Incarnation(0),
+            stopped: false,
+            silent: false,
+            inbox: VecDeque::new(),
+            pending: VecDeque::new(),
+            busy_until: 0,
+            tick_at: None,
+            wake_at: None,
+            kernels: vec![Kernel::default(); domains],
+            record: None,
+            writes: VecDeque::new(),
+            disk_free_at: 0,
+            netlink_free_at: 0,
+            carrier: true,
+            troubles: Troubles::default(),
+            clean: vec![false; domains],
+            roles: vec![Role::Init; domains],
+            ended: false,
+        }
+    }
+
+    /// The voter that runs here, if one does.
+    pub fn voter(&self) -> Option<&Voter> {
+        match self.machine.as_ref()? {
+            Machine::Agent(node) => node.voter(),
+            Machine::Witness(voter) => Some(voter),
+        }
+    }
+
+    /// Whether the process runs and does not stand still.
+    pub fn is_running(&self) -> bool {
+        self.machine.is_some() && !self.stopped
+    }
+
+    /// The process ends here and now.
+    pub fn end_process(&mut self) {
+        self.machine = None;
+        self.life += 1;
+        self.inbox.clear();
+        self.pending.clear();
+        (self.tick_at, self.wake_at) = (None, None);
+        self.busy_until = 0;
+    }
+}

@@ -1,0 +1,198 @@
+//! Members, links, arbiter, gate, references.
+
+use super::*;
+
+#[test]
+fn a_lease_that_does_not_fit_is_refused_with_the_formula() {
+    let error =
+        refused(&changed("lease 500ms", "lease 100ms"), "k.conf:34:11: error: lease too short", "--explain-timing");
+    assert!(error.message.contains("L_h = L_a*(1-rho)/(1+rho) - E_tx - E_g - H = 100 ms"), "{}", error.message);
+    refused(
+        &changed("lease 500ms", "lease 2s\n    lease_max 1s"),
+        "k.conf:34:11: error: lease L_a = 2000 ms is longer",
+        "",
+    );
+}
+
+#[test]
+fn a_silence_longer_than_the_lease_is_refused_with_the_numbers() {
+    let error = refused(
+        &changed("period 100ms", "period 200ms"),
+        "k.conf:34:11: error: a peer counts as silent",
+        "lower `period`",
+    );
+    assert!(error.message.contains("3 * 200 ms = 600 ms"), "{}", error.message);
+}
+
+#[test]
+fn two_voters_are_refused_and_one_witness_is_warned_of() {
+    let error =
+        refused(&changed("voters n1 n2 w", "voters n1 n2"), "k.conf:33:12: error: 2 voters", "at least 3 voters");
+    assert!(error.message.contains("no failover would be possible"), "{}", error.message);
+    refused(&changed("voters n1 n2 w", "voters n1"), "k.conf:33:12: error: 1 voter:", "");
+    warned(&changed("voters n1 n2 w", "voters w"), "k.conf:33:12: warning: a single witness", "three witnesses");
+}
+
+#[test]
+fn two_nodes_without_a_witness_are_refused_when_voters_are_the_default() {
+    let text = changed("    voters n1 n2 w\n", "");
+    assert!(load(&text).is_ok());
+    let witness = format!(
+        "    member w {{\n        id 3\n        public_key {}\n        witness 10.9.0.3:7947\n    }}\n",
+        KEYS[2]
+    );
+    refused(&text.replace(&witness, ""), "k.conf:27:10: error: 2 voters", "add a witness");
+}
+
+#[test]
+fn members_that_do_not_exist_are_named_with_a_guess() {
+    refused(
+        &changed("voters n1 n2 w", "voters n1 n22 w"),
+        "k.conf:33:15: error: no member is named `n22`",
+        "did you mean `n2`?",
+    );
+    refused(&changed("node n1", "node nowhere"), "k.conf:2:10: error: no member is named `nowhere`", "n1, n2, w");
+    refused(&changed("peer n2 10.1", "peer n3 10.1"), "k.conf:24:10: error: no member is named `n3`", "");
+    refused(&changed("voters n1 n2 w", "voters n1 n2 w n1"), "k.conf:33:20: error: `n1` is a voter twice", "once");
+}
+
+#[test]
+fn a_witness_named_alone_votes_with_all_nodes() {
+    let (all, _) = load(&sound()).unwrap();
+    let (witness, _) = load(&changed("voters n1 n2 w", "witness w")).unwrap();
+    assert_eq!(all.authority, witness.authority);
+    refused(&changed("voters n1 n2 w", "voters w n1\n    witness n2"), "k.conf:34:13: error: `n2` is a node", "voters");
+}
+
+#[test]
+fn ids_keys_and_names_are_given_once() {
+    refused(
+        &changed("id 2", "id 1"),
+        "k.conf:9:12: error: `n2` has the id 1, which another member has; the first is at k.conf:5:12",
+        "of its own",
+    );
+    refused(&changed(KEYS[1], KEYS[0]), "k.conf:10:20: error: `n2` has the public key", "keepone keys");
+    refused(&changed("member w", "member n2"), "k.conf:12:12: error: a second member named `n2`", "");
+    refused(&changed("heartbeat_link hb1", "heartbeat_link hb0"), "k.conf:26:16: error: a second heartbeat link", "");
+    refused(
+        &changed("address 10.2.0.1", "address 10.1.0.1"),
+        "k.conf:28:13: error: link `hb1` uses 10.1.0.1 port 7946",
+        "",
+    );
+    refused(
+        &changed("vrrp_instance B", "vrrp_instance A"),
+        "k.conf:53:15: error: a second vrrp_instance named `A`",
+        "",
+    );
+}
+
+#[test]
+fn what_a_member_or_link_lacks_is_named() {
+    refused(&changed("        id 2\n", ""), "k.conf:8:12: error: member `n2` has no id", "keepone keys");
+    refused(&changed("    key_file n1.key\n", ""), "k.conf:1:9: error: cluster `demo` has no key_file", "");
+    refused(&changed("    interface hb0\n", ""), "k.conf:21:16: error: heartbeat link `hb0` has no interface", "");
+    refused(
+        &changed("    peer n2 10.1.0.2\n", ""),
+        "k.conf:21:16: error: heartbeat link `hb0` has no peer",
+        "peer NAME ADDRESS",
+    );
+    refused(
+        &changed("node n1", "node w"),
+        "k.conf:2:10: error: this node is `w`, which is a witness",
+        "keepone-witness",
+    );
+    refused(
+        &sound()
+            .replace("cluster demo {", "")
+            .replacen("    }\n}\n", "    }\n", 1)
+            .replace("    node n1\n    key_file n1.key\n", ""),
+        "k.conf:2:12: error: a member without a cluster",
+        "cluster NAME",
+    );
+}
+
+#[test]
+fn a_peer_is_another_node_with_another_address_of_the_same_family() {
+    refused(
+        &changed("peer n2 10.1.0.2", "peer n2 10.1.0.1"),
+        "k.conf:24:13: error: peer `n2` has this node's own address",
+        "",
+    );
+    refused(
+        &changed("peer n2 10.1.0.2", "peer n2 2001:db8::2"),
+        "k.conf:24:13: error: peer `n2` at 2001:db8::2",
+        "one family",
+    );
+    refused(&changed("peer n2 10.1.0.2", "peer n1 10.1.0.2"), "k.conf:24:13: error: peer `n1` is this node itself", "");
+    refused(&changed("peer n2 10.1.0.2", "peer w 10.1.0.2"), "k.conf:24:12: error: peer `w` is a witness", "");
+}
+
+#[test]
+fn a_node_that_no_link_reaches_is_named() {
+    let third = format!("    member n3 {{\n        id 4\n        public_key {}\n    }}\n}}\nheartbeat {{", KEYS[3]);
+    refused(
+        &changed("}\nheartbeat {", &third),
+        "k.conf:17:12: error: no heartbeat link leads to `n3`",
+        "peer n3 ADDRESS",
+    );
+}
+
+#[test]
+fn one_heartbeat_link_is_warned_of_and_none_is_refused() {
+    let first = "heartbeat_link hb0 {\n    interface hb0\n    address 10.1.0.1\n    peer n2 10.1.0.2\n}\n";
+    let second = "heartbeat_link hb1 {\n    interface hb1\n    address 10.2.0.1\n    peer n2 10.2.0.2\n}\n";
+    let one = changed(second, "");
+    warned(&one, "k.conf:21:16: warning: `hb0` is the only heartbeat link", "second link");
+    refused(&one.replace(first, ""), "k.conf:22:10: error: `type quorum` without heartbeat links", "heartbeat_link");
+}
+
+#[test]
+fn a_weak_gate_under_an_arbiter_must_be_asked_for() {
+    let weak = changed("means auto", "means lifetime");
+    refused(&weak, "k.conf:37:11: error: `means lifetime` is a weak gate", "claim_without_gate");
+    warned(
+        &weak.replace("    type quorum", "    type quorum\n    claim_without_gate"),
+        "k.conf:38:11: warning: `means lifetime`",
+        "means auto",
+    );
+    warned(
+        &changed("    type quorum", "    type quorum\n    claim_without_gate on"),
+        "k.conf:31:1: warning: `claim_without_gate`",
+        "remove it",
+    );
+}
+
+#[test]
+fn an_arbiter_wants_a_cluster_and_a_type_that_works() {
+    refused("arbiter {\n type quorum\n}\n", "k.conf:2:7: error: `type quorum` without a cluster", "cluster NAME");
+    refused(
+        &changed("type quorum", "type etcd"),
+        "k.conf:32:10: error: `type etcd` is known, but it does nothing yet",
+        "type quorum",
+    );
+    refused(&changed("    type quorum\n", ""), "k.conf:31:1: error: `arbiter` has no type", "type quorum");
+    let (_, notes) = load(&changed("type quorum", "type none")).unwrap();
+    found(&notes, Severity::Note, "k.conf:1:9: note: cluster `demo` has no arbiter", "two holders");
+}
+
+#[test]
+fn references_must_be_reachable_at_all() {
+    refused(&changed("need 1", "need 2"), "k.conf:41:10: error: need 2 of 1 reference addresses", "from 1 to 1");
+    refused(&changed("    198.51.100.1\n", ""), "k.conf:39:1: error: `reference_ip` without an address", "gateway");
+    refused(
+        &changed("need 1", "interval 100ms\n    timeout 200ms"),
+        "k.conf:42:13: error: timeout 200 ms is longer than the interval 100 ms",
+        "",
+    );
+    refused(
+        &changed("198.51.100.1", "192.0.2.101"),
+        "k.conf:40:5: error: reference address 192.0.2.101 is a virtual address",
+        "outside the cluster",
+    );
+    refused(&changed("need 1", "198.51.100.1"), "k.conf:41:5: error: reference address 198.51.100.1 twice", "");
+    refused(
+        &changed("198.51.100.1", "198.51.100.1 need 1"),
+        "k.conf:40:18: error: a reference address stands alone",
+        "line of its own",
+    );
+}
