@@ -114,6 +114,9 @@ impl Node {
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         let mut out = Vec::new();
         let slept = now.since(self.handled_at) >= SLEPT.max(self.settings.heartbeat.period * 3);
+        if slept {
+            self.wake(now);
+        }
         self.handled_at = now;
         self.absorb(now, event, &mut out); // facts
         self.judge(now, &mut out); // judgement, and the deeds that follow
@@ -124,6 +127,14 @@ impl Node {
         self.raise(now);
         self.alerts.take(&mut out);
         out
+    }
+
+    /// This node has slept: what it did not hear meanwhile is no sign of anybody's death.
+    fn wake(&mut self, now: Instant) {
+        let before = self.handled_at;
+        self.peers.values_mut().for_each(|peer| peer.slept(before, now));
+        let routers = self.domains.values_mut().flat_map(|domain| &mut domain.routers);
+        routers.for_each(|router| router.machine.slept(before, now));
     }
 
     /// When [`Event::Tick`] is due, unless another event comes before.

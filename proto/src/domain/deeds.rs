@@ -318,7 +318,7 @@ impl Domain {
         let failure = self.kernel.failure();
         alerts.set(AlertName::AddressFailed, id, failure.is_some(), || String::from(failure.unwrap_or_default()));
 
-        let rival = facts.heard().find(|peer| master && self.is_rival(peer));
+        let rival = facts.heard().find(|peer| self.is_rival(peer));
         let deaf = rival.is_some_and(|peer| peer.is_deaf(now));
         alerts.set(AlertName::DeafPeer, id, deaf, words);
         let seen = rival.is_some();

@@ -96,9 +96,9 @@ impl Domain {
         peer.domain(self.id).is_some_and(|said| said.role == Role::Master || said.holding)
     }
 
-    /// It has said, since we became Master, that its gate is open.
+    /// It has said, since our gate opened, that its own is open.
     pub(super) fn is_rival(&self, peer: &Peer) -> bool {
-        let said_since = peer.spoke_at(self.id).zip(self.master_since).is_some_and(|(at, since)| at > since);
+        let said_since = peer.spoke_at(self.id).zip(self.kernel.opened_at()).is_some_and(|(at, since)| at > since);
         said_since && peer.domain(self.id).is_some_and(|said| said.holding)
     }
 
