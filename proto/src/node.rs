@@ -313,6 +313,13 @@ impl Node {
             {
                 return;
             }
+            // Told of an end, this node need not wait for the holder's silence.
+            if let Message::Release { epoch } = envelope.message
+                && epoch.node == from
+                && from != self.settings.node
+            {
+                self.with_domain(now, envelope.domain, |domain, _| domain.on_released(epoch));
+            }
             if let Some(voter) = &mut self.voter {
                 #[cfg(feature = "ablation")]
                 if from == self.settings.node && !self.settings.guards.has(Guard::OwnVoterRefuses) {
@@ -380,7 +387,7 @@ impl Node {
                 let mut alerts = core::mem::take(&mut self.alerts);
                 self.with_domain(now, id, |domain, facts| {
                     domain.lease.tick(now);
-                    domain.settle(facts, &mut alerts, out);
+                    moved |= domain.settle(facts, &mut alerts, out);
                     outbox = domain.lease.take_outbox();
                 });
                 self.alerts = alerts;

@@ -19,10 +19,10 @@ use crate::vrrp::output::Output;
 use crate::wire::vrrp::Advertisement;
 
 impl Domain {
-    /// Folds, decides, moves. Idempotent.
-    pub(crate) fn settle(&mut self, facts: &Facts<'_>, alerts: &mut Alerts, out: &mut Vec<Action>) {
+    /// Folds, decides, moves. Idempotent. Whether the deed has itself changed the evidence: then once more.
+    pub(crate) fn settle(&mut self, facts: &Facts<'_>, alerts: &mut Alerts, out: &mut Vec<Action>) -> bool {
         if !self.started && !self.start(facts, out) {
-            return;
+            return false;
         }
         self.serve_routers(facts, out);
         self.keep_clocks(facts);
@@ -55,6 +55,8 @@ impl Domain {
         }
         self.speak_again(facts, out);
         self.raise(facts, &view, alerts);
+        // Without an authority a claim is granted on the spot.
+        matches!(verdict, Verdict::Claim(_)) && self.lease.grant(facts.now).is_some()
     }
 
     /// R12: first of all the gate is shut and stale addresses are gone; then what a former life held is
