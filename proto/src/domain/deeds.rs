@@ -211,7 +211,11 @@ impl Domain {
         let keep = (self.leaving.is_none() && view.peers != Peers::Master).then_some(since + self.grace);
         match self.kernel.let_go(now, keep, out) {
             LetGo::Underway => {}
-            LetGo::Shut(_) | LetGo::Gone(_) | LetGo::Nothing => {
+            LetGo::Shut(at) | LetGo::Gone(at) => {
+                self.lease.clear_lapse(at);
+                self.resign(facts, out);
+            }
+            LetGo::Nothing => {
                 self.lease.clear_lapse(now);
                 self.resign(facts, out);
             }
