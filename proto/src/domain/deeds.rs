@@ -324,10 +324,10 @@ impl Domain {
         let failure = self.kernel.failure();
         alerts.set(AlertName::AddressFailed, id, failure.is_some(), || String::from(failure.unwrap_or_default()));
 
-        let rival = facts.heard().find(|peer| self.is_rival(peer));
-        let deaf = rival.is_some_and(|peer| peer.is_deaf(now));
+        // By the evidence from before the deed: who yields has shut its gate by now, and tells all the same (I23).
+        let seen = matches!(view.peers, Peers::RivalYields | Peers::RivalWins);
+        let deaf = seen && facts.heard().any(|peer| self.is_master_of(peer) && peer.is_deaf(now));
         alerts.set(AlertName::DeafPeer, id, deaf, words);
-        let seen = rival.is_some();
         // Kept for a second after the last sight, so that a flickering rival is one alert.
         let dual = seen || self.rival_seen.is_some_and(|at| now.since(at) < core::time::Duration::from_secs(1));
         alerts.set(AlertName::DualMaster, id, dual, words);

@@ -99,12 +99,12 @@ impl Domain {
         peer.domain(self.id).filter(|_| !over)
     }
 
-    fn is_master_of(&self, peer: &Peer) -> bool {
+    pub(super) fn is_master_of(&self, peer: &Peer) -> bool {
         self.said(peer).is_some_and(|said| said.role == Role::Master || said.holding)
     }
 
     /// It has said, since our gate opened, that its own is open.
-    pub(super) fn is_rival(&self, peer: &Peer) -> bool {
+    fn is_rival(&self, peer: &Peer) -> bool {
         let said_since = peer.spoke_at(self.id).zip(self.kernel.opened_at()).is_some_and(|(at, since)| at > since);
         said_since && self.said(peer).is_some_and(|said| said.holding)
     }
