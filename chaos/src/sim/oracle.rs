@@ -426,6 +426,12 @@ impl Oracle {
                 worst = worst.max(Some(until.saturating_sub(since.max(disturbed))));
             }
         }
+        if let Some(lasted) = worst.filter(|_| self.dual_alarm.is_none())
+            && limit().is_some()
+            && lasted > 1000 * MS
+        {
+            self.violated("I23", now, || format!("two gates open for {} ms with a path, and no alarm", lasted / MS));
+        }
         if let Some(lasted) = worst
             && let Some(limit) = limit()
             && lasted > limit
