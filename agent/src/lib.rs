@@ -8,6 +8,7 @@ pub mod clock;
 pub mod driver;
 pub mod exit;
 pub mod gate;
+mod gate_keeper;
 pub mod guardian;
 pub mod heartbeat;
 mod kernel;

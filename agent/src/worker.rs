@@ -26,6 +26,7 @@ use crate::assemble::Plan;
 use crate::driver::{Driver, Shells, Sources};
 use crate::exit::{ExitCode, Failure};
 use crate::gate::{Gate, GateConfig, GateError, Means};
+use crate::gate_keeper::GateKeeper;
 use crate::heartbeat::{HeartbeatConfig, Heartbeats, LinkConfig, StartError};
 use crate::kernel::Kernel;
 use crate::lock::Denied;
@@ -145,15 +146,14 @@ impl Start<'_> {
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
             notifier: Notifier::start(&plan.domain_names),
             interfaces,
+            keeper: GateKeeper::start(self.gate.as_ref().and_then(Gate::keeper), events.clone()),
             gate: self.gate,
             gate_fault: self.gate_fault,
-            test_again: false,
             kernel,
             heartbeats,
             witnesses,
             voter_disk,
             record: event_log,
-            events,
             lifetime_s: 1,
             pulse: self.pulse,
             pulsed_at: clock::now(),

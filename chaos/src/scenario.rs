@@ -71,13 +71,8 @@ const CALM: Demands = Demands {
     final_holder: Some(Who::Master),
     alerts: &[],
 };
-const MOVES: Demands = Demands {
-    outage_ms: LAPSE_MS,
-    return_ms: RETURN_MS,
-    keeps_holder: false,
-    final_holder: None,
-    alerts: &[],
-};
+const MOVES: Demands =
+    Demands { outage_ms: LAPSE_MS, return_ms: RETURN_MS, keeps_holder: false, final_holder: None, alerts: &[] };
 
 const fn step(at_ms: u64, label: &'static str, fault: Fault) -> Step {
     Step { at_ms, fault, label }

@@ -226,7 +226,13 @@ mod tests {
         what: "",
         steps: &[],
         lasts_ms: 1000,
-        demands: Demands { outage_ms: 50, return_ms: 100, keeps_holder: false, final_holder: Some(Who::Backup), alerts: &[] },
+        demands: Demands {
+            outage_ms: 50,
+            return_ms: 100,
+            keeps_holder: false,
+            final_holder: Some(Who::Backup),
+            alerts: &[],
+        },
         second_client: false,
     };
 

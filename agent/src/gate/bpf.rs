@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keepone_bpf::{Attach, BpfError, Link, Map, MapKind, Mapping, Place, Program, ensure_bpffs};
@@ -20,6 +21,7 @@ use super::layout::Layout;
 use super::names::Names;
 use super::probe::{DUMMY, Fate, Prober};
 use super::program::{self, Header, Maps};
+use super::writer::Writer;
 use super::{GateConfig, GateError, slot};
 use crate::lock::{self, Denied};
 
@@ -81,9 +83,9 @@ pub(super) struct BpfGate {
     /// Of the run that made the pins.
     incarnation: Incarnation,
     layout: Layout,
-    deadlines: Map,
+    deadlines: Arc<Map>,
     names: Names,
-    mapping: Mapping,
+    mapping: Arc<Mapping>,
     programs: Programs,
     gated: BTreeMap<u32, Gated>,
     prober: Prober,
@@ -156,9 +158,9 @@ impl BpfGate {
             dir: config.bpf_dir.clone(),
             incarnation,
             layout: layout.clone(),
-            deadlines,
+            deadlines: Arc::new(deadlines),
             names,
-            mapping,
+            mapping: Arc::new(mapping),
             programs: Programs::default(),
             gated: BTreeMap::new(),
             prober: prober()?,
@@ -185,9 +187,9 @@ impl BpfGate {
             dir: config.bpf_dir.clone(),
             incarnation: config.incarnation,
             layout,
-            deadlines,
+            deadlines: Arc::new(deadlines),
             names,
-            mapping,
+            mapping: Arc::new(mapping),
             programs: Programs::default(),
             gated: BTreeMap::new(),
             prober: prober()?,
@@ -326,30 +328,13 @@ impl BpfGate {
         Ok(())
     }
 
-    fn slot(&self, domain: DomainId) -> Result<usize, GateError> {
-        self.layout.slots.get(&domain).map(|slot| *slot as usize).ok_or(GateError::UnknownDomain(domain))
-    }
-
-    /// Two to five stores and a load.
-    pub(super) fn open(&self, domain: DomainId, epoch: Epoch, until: u64) -> Result<(), GateError> {
-        let slot = self.slot(domain)?;
-        if slot::write_epoch(&self.mapping, slot, epoch) && slot::write_deadline(&self.mapping, slot, until) {
-            return Ok(());
+    /// What writes its deadlines, from any thread.
+    pub(super) fn writer(&self) -> Writer {
+        Writer {
+            deadlines: Arc::clone(&self.deadlines),
+            mapping: Arc::clone(&self.mapping),
+            slots: self.layout.slots.clone(),
         }
-        Err(GateError::ReadBack { domain })
-    }
-
-    /// Shuts, and asks the kernel itself whether it is.
-    pub(super) fn shut(&self, domain: DomainId, epoch: Epoch) -> Result<(), GateError> {
-        let slot = self.slot(domain)?;
-        let written = slot::write_deadline(&self.mapping, slot, 0) && slot::write_epoch(&self.mapping, slot, epoch);
-        let key = u32::try_from(slot).unwrap_or(u32::MAX).to_ne_bytes();
-        let seen = self.deadlines.lookup(&key)?.and_then(|value| value.first_chunk::<8>().copied());
-        if written && seen == Some([0; 8]) { Ok(()) } else { Err(GateError::ReadBack { domain }) }
-    }
-
-    pub(super) fn deadline(&self, domain: DomainId) -> Option<u64> {
-        slot::deadline(&self.mapping, self.slot(domain).ok()?)
     }
 
     /// R14: what is wrong, if anything. Gates interfaces that came meanwhile.

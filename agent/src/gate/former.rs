@@ -53,15 +53,21 @@ pub(super) fn pins(dir: &Path) -> Result<Vec<PathBuf>, GateError> {
 pub(super) struct Former {
     /// What they held.
     pub(super) held: Vec<(DomainId, Epoch)>,
-    gone: Arc<AtomicBool>,
+    pub(super) gone: FormerGone,
+}
+
+/// Whether the gates of former runs have been taken away: until then they bar the addresses, too.
+#[derive(Debug, Clone)]
+pub struct FormerGone(Arc<AtomicBool>);
+
+impl FormerGone {
+    /// Whether they have.
+    pub fn is_gone(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 impl Former {
-    /// Whether they have been taken away: until then they bar the addresses, too.
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire)
-    }
-
     /// Adds what an adopted gate had held.
     pub(super) fn with(mut self, held: Vec<(DomainId, Epoch)>) -> Self {
         self.held.extend(held);
@@ -75,7 +81,7 @@ impl Former {
 pub(super) fn end_former(dir: &Path, keep: Option<Incarnation>) -> Result<Former, GateError> {
     let gone = Arc::new(AtomicBool::new(true));
     if !dir.exists() || !is_bpffs(dir)? {
-        return Ok(Former { held: Vec::new(), gone });
+        return Ok(Former { held: Vec::new(), gone: FormerGone(gone) });
     }
     let is_former = |path: &PathBuf| slot::parse_pin(path).is_some_and(|(incarnation, _)| Some(incarnation) != keep);
     let former: Vec<PathBuf> = pins(dir)?.into_iter().filter(is_former).collect();
@@ -100,5 +106,5 @@ pub(super) fn end_former(dir: &Path, keep: Option<Incarnation>) -> Result<Former
             gone.store(true, Ordering::Release);
         }
     }
-    Ok(Former { held: held.into_iter().collect(), gone })
+    Ok(Former { held: held.into_iter().collect(), gone: FormerGone(gone) })
 }

@@ -28,6 +28,7 @@ mod names;
 mod probe;
 mod program;
 mod slot;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keepone_bpf::BpfError;
 use keepone_proto::event::GateStrength;
@@ -48,7 +50,9 @@ pub use guardian_shut::shut_all;
 
 use bpf::{BpfGate, Opened};
 use former::Former;
+pub use former::FormerGone;
 use ledger::Ledger;
+use writer::Writer;
 
 /// How frames are stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,8 +182,36 @@ pub enum GateError {
 
 #[derive(Debug)]
 enum Inner {
-    Bpf(Box<BpfGate>),
+    Bpf { writer: Writer, keeper: Keeper },
     Lifetime(BTreeMap<DomainId, u64>),
+}
+
+/// What examines a gate and follows the interfaces. The kernel answers it under the rtnl lock, which others
+/// may hold for long: it is for a thread that may wait (R15).
+#[derive(Debug, Clone)]
+pub struct Keeper(Arc<Mutex<BpfGate>>);
+
+impl Keeper {
+    /// See [`Gate::self_test`].
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn self_test(&self) -> Result<(), String> {
+        self.lock().self_test()
+    }
+
+    /// See [`Gate::attach_new`].
+    ///
+    /// # Errors
+    /// From the kernel.
+    pub fn attach_new(&self) -> Result<usize, GateError> {
+        self.lock().attach_new()
+    }
+
+    // A panic of another holder leaves the maps and links as they are in the kernel.
+    fn lock(&self) -> MutexGuard<'_, BpfGate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The gate of this run of the agent. Dropping it leaves the kernel's part in place, which then shuts
@@ -210,7 +242,7 @@ impl Gate {
         match config.means {
             Means::Bpf => {
                 let Opened { gate, former, warnings, adopted, lock } = BpfGate::open_new(config)?;
-                let inner = Inner::Bpf(Box::new(gate));
+                let inner = Inner::Bpf { writer: gate.writer(), keeper: Keeper(Arc::new(Mutex::new(gate))) };
                 Ok(Gate { inner, ledger, former, warnings, adopted, _lock: Some(lock) })
             }
             Means::Lifetime => {
@@ -240,7 +272,7 @@ impl Gate {
     pub fn open(&mut self, domain: DomainId, epoch: Epoch, until: Instant) -> Result<(), GateError> {
         self.ledger.open(domain, epoch)?;
         match &mut self.inner {
-            Inner::Bpf(gate) => gate.open(domain, epoch, until.as_nanos()),
+            Inner::Bpf { writer, .. } => writer.open(domain, epoch, until.as_nanos()),
             Inner::Lifetime(deadlines) => {
                 deadlines.insert(domain, until.as_nanos());
                 Ok(())
@@ -256,7 +288,7 @@ impl Gate {
     pub fn shut(&mut self, domain: DomainId, epoch: Epoch) -> Result<(), GateError> {
         self.ledger.shut(domain, epoch)?;
         match &mut self.inner {
-            Inner::Bpf(gate) => gate.shut(domain, epoch),
+            Inner::Bpf { writer, .. } => writer.shut(domain, epoch),
             Inner::Lifetime(deadlines) => {
                 deadlines.insert(domain, 0);
                 Ok(())
@@ -268,7 +300,7 @@ impl Gate {
     /// or is unknown.
     pub fn deadline(&self, domain: DomainId) -> Option<Instant> {
         let nanos = match &self.inner {
-            Inner::Bpf(gate) => gate.deadline(domain),
+            Inner::Bpf { writer, .. } => writer.deadline(domain),
             Inner::Lifetime(deadlines) => deadlines.get(&domain).copied(),
         };
         nanos.filter(|nanos| *nanos != 0).map(Instant::from_nanos)
@@ -281,7 +313,7 @@ impl Gate {
     /// What is wrong, in words, for [`keepone_proto::event::Event::GateTest`].
     pub fn self_test(&mut self) -> Result<(), String> {
         match &mut self.inner {
-            Inner::Bpf(gate) => gate.self_test(),
+            Inner::Bpf { keeper, .. } => keeper.self_test(),
             Inner::Lifetime(_) => Ok(()),
         }
     }
@@ -293,15 +325,24 @@ impl Gate {
     /// From the kernel.
     pub fn attach_new(&mut self) -> Result<usize, GateError> {
         match &mut self.inner {
-            Inner::Bpf(gate) => gate.attach_new(),
+            Inner::Bpf { keeper, .. } => keeper.attach_new(),
             Inner::Lifetime(_) => Ok(0),
+        }
+    }
+
+    /// What examines it and follows the interfaces, for a thread of its own; `None` where there is nothing
+    /// to examine.
+    pub fn keeper(&self) -> Option<Keeper> {
+        match &self.inner {
+            Inner::Bpf { keeper, .. } => Some(keeper.clone()),
+            Inner::Lifetime(_) => None,
         }
     }
 
     /// How well it holds.
     pub fn strength(&self) -> GateStrength {
         match &self.inner {
-            Inner::Bpf(_) => GateStrength::Strong,
+            Inner::Bpf { .. } => GateStrength::Strong,
             Inner::Lifetime(_) => GateStrength::Weak,
         }
     }
@@ -309,7 +350,7 @@ impl Gate {
     /// By which means.
     pub fn means(&self) -> Means {
         match &self.inner {
-            Inner::Bpf(_) => Means::Bpf,
+            Inner::Bpf { .. } => Means::Bpf,
             Inner::Lifetime(_) => Means::Lifetime,
         }
     }
@@ -323,7 +364,12 @@ impl Gate {
     /// Whether the gates of former runs have been taken away. Until then they bar the addresses as well,
     /// so nothing should be held yet.
     pub fn is_alone(&self) -> bool {
-        self.former.is_gone()
+        self.former.gone.is_gone()
+    }
+
+    /// [`Gate::is_alone`], for a thread that waits for it.
+    pub fn former_gone(&self) -> FormerGone {
+        self.former.gone.clone()
     }
 
     /// What an operator should know of this gate, one sentence each.
@@ -334,8 +380,8 @@ impl Gate {
     /// Takes the gate off the interfaces, pins and all: for an orderly stop, once nothing is held and
     /// the addresses are gone. Otherwise it stays and bars the addresses from whoever sets them by hand.
     pub fn take_down(self) {
-        if let Inner::Bpf(mut gate) = self.inner {
-            gate.take_down();
+        if let Inner::Bpf { keeper, .. } = self.inner {
+            keeper.lock().take_down();
         }
     }
 }
