@@ -29,6 +29,8 @@ use crate::netlink::address::remove_now;
 
 /// A worker that needs longer to start is as good as hung.
 const START: Duration = Duration::from_secs(10);
+/// A guardian that wakes so much later than it asked for runs on a starved host.
+const STARVED: Duration = Duration::from_millis(20);
 /// How long an orderly stop may take.
 const STOP: Duration = Duration::from_secs(10);
 /// A life shorter than this counts as a failed start, and the next one waits.
@@ -169,15 +171,17 @@ impl Guardian {
             let due = worker.heard_at + patience;
             let wait = due.since(clock::now()).min(Duration::from_millis(100)) + Duration::from_millis(1);
             self.wait(worker, wait);
+            let woke_at = clock::now();
             worker.listen();
             self.take_signals(worker, &mut stop_by);
             if let Ok(Some(status)) = worker.child.try_wait() {
                 return End::Exited(status);
             }
             let now = clock::now();
-            // Who was stopped together with the worker, or starved like it, can't blame it for that.
-            if now.since(looked_at) > self.patience {
-                worker.heard_at = now;
+            // Who was stopped together with the worker, or starved like it, can't blame it for that time.
+            let overslept = woke_at.since(looked_at).saturating_sub(wait);
+            if overslept > STARVED {
+                worker.heard_at += overslept;
             }
             looked_at = now;
             let hung = now.since(worker.heard_at) > patience;

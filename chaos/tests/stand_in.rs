@@ -36,7 +36,7 @@ fn an_agent_that_ends_is_reported_with_its_log_and_had_no_signal_blocked() {
     fs::remove_dir_all(&directory).unwrap();
     let said = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(ran.status.code(), Some(70), "{said}");
-    assert!(said.contains("n1: its program ended: exit code 3"), "{said}");
+    assert!(said.contains(": its program ended: exit code 3"), "{said}");
     let mask = said.split("SigBlk:").nth(1).unwrap().split_whitespace().next().unwrap().trim_end_matches(';');
     assert_eq!(mask, "0000000000000000", "{said}");
 }

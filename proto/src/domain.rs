@@ -71,6 +71,9 @@ pub(crate) struct Domain {
     master_since: Option<Instant>,
     /// Until when a nomination by the former Master holds.
     nominated_until: Option<Instant>,
+    /// The epoch that its holder has given back, as our own voter was told: what the holder's last beat says of
+    /// it is no longer so.
+    over: Option<Epoch>,
     /// For whom it was given up, without an authority.
     heir: Option<NodeId>,
     /// End of the back-off while nobody is Master (R13).
@@ -137,6 +140,7 @@ impl Domain {
             lapsed_at: None,
             master_since: None,
             nominated_until: None,
+            over: None,
             heir: None,
             stand_at: None,
             lower_since: None,
@@ -186,6 +190,11 @@ impl Domain {
         if self.eligible && self.master_since.is_none() {
             self.nominated_until = Some(now + self.timing.lease_max);
         }
+    }
+
+    /// Our own voter was told that an epoch is over: its holder (or its guardian, R16) has let go.
+    pub(crate) fn on_released(&mut self, epoch: Epoch) {
+        self.over = Some(epoch);
     }
 
     /// A voter offers what a Transfer named us for.

@@ -43,6 +43,8 @@ pub struct Kernel {
     addresses: Addresses,
     /// The last epoch under which anything was done.
     epoch: Epoch,
+    /// Since when the gate has been open under the present epoch.
+    opened_at: Option<Instant>,
     /// When the last tombstone was read back.
     shut_at: Option<Instant>,
     /// When the lifetime of the addresses is to be renewed.
@@ -83,6 +85,7 @@ impl Kernel {
             gate: Gate::Shut,
             addresses: Addresses::Unknown,
             epoch: nothing,
+            opened_at: None,
             shut_at: None,
             lifetime_at: None,
             retry_at: None,
@@ -102,6 +105,11 @@ impl Kernel {
     /// Whether frames for the domain may pass right now.
     pub fn is_open(&self, now: Instant) -> bool {
         matches!(self.gate, Gate::Open { until, .. } | Gate::Opening { until, .. } if now < until)
+    }
+
+    /// Since when the gate has been open, or been asked to open, under the present epoch.
+    pub fn opened_at(&self) -> Option<Instant> {
+        self.opened_at
     }
 
     /// Whether anything is held, or is about to be.
@@ -125,6 +133,7 @@ impl Kernel {
         match self.gate {
             Gate::Shut if self.may_try(now) => {
                 self.epoch = epoch;
+                self.opened_at = Some(now);
                 self.gate = Gate::Opening { epoch, until };
                 out.push(Action::OpenGate { domain: self.domain, epoch, until });
             }
@@ -160,6 +169,7 @@ impl Kernel {
 
     fn shut(&mut self, epoch: Epoch, out: &mut Vec<Action>) {
         self.gate = Gate::Shutting { epoch };
+        self.opened_at = None;
         out.push(Action::ShutGate { domain: self.domain, epoch });
     }
 

@@ -152,6 +152,13 @@ pub struct Epoch {
     pub node: NodeId,
 }
 
+impl Epoch {
+    /// Whether `later` is above it and of the same life of the same node.
+    pub fn is_before(&self, later: &Epoch) -> bool {
+        self.node == later.node && self.incarnation == later.incarnation && self < later
+    }
+}
+
 impl fmt::Debug for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "e{}@{:?}.{}", self.counter, self.node, self.attempt)

@@ -114,6 +114,9 @@ impl Node {
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         let mut out = Vec::new();
         let slept = now.since(self.handled_at) >= SLEPT.max(self.settings.heartbeat.period * 3);
+        if slept {
+            self.wake(now);
+        }
         self.handled_at = now;
         self.absorb(now, event, &mut out); // facts
         self.judge(now, &mut out); // judgement, and the deeds that follow
@@ -124,6 +127,14 @@ impl Node {
         self.raise(now);
         self.alerts.take(&mut out);
         out
+    }
+
+    /// This node has slept: what it did not hear meanwhile is no sign of anybody's death.
+    fn wake(&mut self, now: Instant) {
+        let before = self.handled_at;
+        self.peers.values_mut().for_each(|peer| peer.slept(before, now));
+        let routers = self.domains.values_mut().flat_map(|domain| &mut domain.routers);
+        routers.for_each(|router| router.machine.slept(before, now));
     }
 
     /// When [`Event::Tick`] is due, unless another event comes before.
@@ -303,6 +314,13 @@ impl Node {
             {
                 return;
             }
+            // Told of an end, this node need not wait for the holder's silence.
+            if let Message::Release { epoch } = envelope.message
+                && epoch.node == from
+                && from != self.settings.node
+            {
+                self.with_domain(now, envelope.domain, |domain, _| domain.on_released(epoch));
+            }
             if let Some(voter) = &mut self.voter {
                 #[cfg(feature = "ablation")]
                 if from == self.settings.node && !self.settings.guards.has(Guard::OwnVoterRefuses) {
@@ -370,7 +388,7 @@ impl Node {
                 let mut alerts = core::mem::take(&mut self.alerts);
                 self.with_domain(now, id, |domain, facts| {
                     domain.lease.tick(now);
-                    domain.settle(facts, &mut alerts, out);
+                    moved |= domain.settle(facts, &mut alerts, out);
                     outbox = domain.lease.take_outbox();
                 });
                 self.alerts = alerts;

@@ -164,14 +164,13 @@ impl Shells {
 
     fn tell(&self, transition: &Transition) {
         let domain = self.plan.domain_name(transition.domain);
+        let epoch = transition.epoch.map_or_else(|| String::from("none"), |epoch| epoch.to_string());
         tracing::info!(
-            domain,
-            from = transition.from.as_str(),
-            to = transition.to.as_str(),
-            reason = transition.reason.as_str(),
-            epoch = transition.epoch.map(tracing::field::display),
-            priority = transition.priority.0,
-            "{}",
+            "{domain}: {} -> {}, {} (priority {}, epoch {epoch}): {}",
+            transition.from.as_str(),
+            transition.to.as_str(),
+            transition.reason,
+            transition.priority.0,
             transition.evidence
         );
         if let Some(record) = &self.record {
@@ -182,10 +181,11 @@ impl Shells {
 
     fn alert(&self, alert: &Alert) {
         let domain = alert.domain.map(|domain| self.plan.domain_name(domain));
+        let (name, of) = (alert.name.as_str(), domain.map(|domain| format!(" of {domain}")).unwrap_or_default());
         if alert.raised {
-            tracing::warn!(alert = alert.name.as_str(), domain, "{}", alert.evidence);
+            tracing::warn!("alert {name}{of}: {}", alert.evidence);
         } else {
-            tracing::info!(alert = alert.name.as_str(), domain, "over: {}", alert.evidence);
+            tracing::info!("alert {name}{of} is over: {}", alert.evidence);
         }
         if let Some(record) = &self.record {
             record.alert(domain, alert, clock::now().as_nanos());

@@ -279,11 +279,15 @@ impl Oracle {
             if !changed {
                 continue;
             }
-            if let Some(epoch) = former.epoch.filter(|_| local < former.until) {
+            // A node is no rival of itself.
+            let same = |epoch: &Epoch| granted.is_some_and(|granted| granted.epoch.node == epoch.node);
+            if let Some(epoch) = former.epoch.filter(|epoch| local < former.until && !same(epoch)) {
                 self.check_ended(now, host, place, epoch, hosts);
             }
             let quiet = nanos(local.since(started)) < self.lease_max_told;
-            if let Some(granted) = granted.filter(|granted| quiet && Some(granted.epoch) != recorded) {
+            // From one loan of this life to the next is I3's business.
+            let first = quiet && former.epoch.is_none();
+            if let Some(granted) = granted.filter(|granted| first && Some(granted.epoch) != recorded) {
                 self.violated("I8", now, || {
                     format!(
                         "voter {host} granted {} before the longest lease had passed since its start",

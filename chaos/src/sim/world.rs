@@ -42,6 +42,8 @@ pub(super) enum What {
     GuardianShuts { host: usize, life: u32 },
     /// ... and, E_tx later, releases.
     GuardianReleases { host: usize, life: u32, again: u8 },
+    /// The watch of links has something to tell.
+    Carrier { host: usize, life: u32 },
     /// The process is started, unless it runs.
     Start { host: usize },
     /// Something is done to the world.
@@ -185,6 +187,11 @@ impl World {
             What::Written { host, life, ticket, failed } => self.written(host, life, ticket, failed),
             What::GuardianShuts { host, life } => self.guardian_shuts(host, life),
             What::GuardianReleases { host, life, again } => self.guardian_releases(host, life, again),
+            What::Carrier { host, life } => {
+                if self.is_life(host, life) {
+                    self.carrier_told(host);
+                }
+            }
             What::Start { host } => self.start(host),
             What::Fault(number) => {
                 if let Some(deed) = self.deeds.get(number).copied() {
@@ -240,11 +247,15 @@ impl World {
     }
 
     pub(super) fn tell_carrier(&mut self, number: usize, life: u32) {
-        let Some(host) = self.hosts.get(number) else { return };
-        let event =
-            Event::Interface { interface: InterfaceId(0), up: host.carrier, addresses: vec![Plan::address(number)] };
         let after = self.rng.range(100 * US, 2 * MS);
-        self.at(self.now + after, What::Deliver { host: number, life: Some(life), event });
+        self.at(self.now + after, What::Carrier { host: number, life });
+    }
+
+    /// The watch of links tells how it stands, never how it stood.
+    fn carrier_told(&mut self, number: usize) {
+        let Some(host) = self.hosts.get(number) else { return };
+        let (interface, up) = (InterfaceId(0), host.carrier);
+        self.deliver(number, Event::Interface { interface, up, addresses: vec![Plan::address(number)] });
     }
 
     fn tick(&mut self, number: usize, life: u32) {

@@ -19,10 +19,10 @@ use crate::vrrp::output::Output;
 use crate::wire::vrrp::Advertisement;
 
 impl Domain {
-    /// Folds, decides, moves. Idempotent.
-    pub(crate) fn settle(&mut self, facts: &Facts<'_>, alerts: &mut Alerts, out: &mut Vec<Action>) {
+    /// Folds, decides, moves. Idempotent. Whether the deed has itself changed the evidence: then once more.
+    pub(crate) fn settle(&mut self, facts: &Facts<'_>, alerts: &mut Alerts, out: &mut Vec<Action>) -> bool {
         if !self.started && !self.start(facts, out) {
-            return;
+            return false;
         }
         self.serve_routers(facts, out);
         self.keep_clocks(facts);
@@ -59,6 +59,8 @@ impl Domain {
         }
         self.speak_again(facts, out);
         self.raise(facts, &view, alerts);
+        // Without an authority a claim is granted on the spot.
+        matches!(verdict, Verdict::Claim(_)) && self.lease.grant(facts.now).is_some()
     }
 
     /// R12: first of all the gate is shut and stale addresses are gone; then what a former life held is
@@ -213,7 +215,11 @@ impl Domain {
         let keep = (self.leaving.is_none() && view.peers != Peers::Master).then_some(since + self.grace);
         match self.kernel.let_go(now, keep, out) {
             LetGo::Underway => {}
-            LetGo::Shut(_) | LetGo::Gone(_) | LetGo::Nothing => {
+            LetGo::Shut(at) | LetGo::Gone(at) => {
+                self.lease.clear_lapse(at);
+                self.resign(facts, out);
+            }
+            LetGo::Nothing => {
                 self.lease.clear_lapse(now);
                 self.resign(facts, out);
             }
@@ -322,10 +328,10 @@ impl Domain {
         let failure = self.kernel.failure();
         alerts.set(AlertName::AddressFailed, id, failure.is_some(), || String::from(failure.unwrap_or_default()));
 
-        let rival = facts.heard().find(|peer| master && self.is_rival(peer));
-        let deaf = rival.is_some_and(|peer| peer.is_deaf(now));
+        // By the evidence from before the deed: who yields has shut its gate by now, and tells all the same (I23).
+        let seen = matches!(view.peers, Peers::RivalYields | Peers::RivalWins);
+        let deaf = seen && facts.heard().any(|peer| self.is_master_of(peer) && peer.is_deaf(now));
         alerts.set(AlertName::DeafPeer, id, deaf, words);
-        let seen = rival.is_some();
         // Kept for a second after the last sight, so that a flickering rival is one alert.
         let dual = seen || self.rival_seen.is_some_and(|at| now.since(at) < core::time::Duration::from_secs(1));
         alerts.set(AlertName::DualMaster, id, dual, words);

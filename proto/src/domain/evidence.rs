@@ -14,6 +14,7 @@ use crate::id::Priority;
 use crate::lease::holder::Lease;
 use crate::lease::timing::Millis;
 use crate::vrrp::params::master_down_interval;
+use crate::wire::heartbeat::DomainBeat;
 
 impl Domain {
     /// All evidence of this instant.
@@ -92,14 +93,20 @@ impl Domain {
         verdict
     }
 
-    fn is_master_of(&self, peer: &Peer) -> bool {
-        peer.domain(self.id).is_some_and(|said| said.role == Role::Master || said.holding)
+    /// What a peer last said, unless that is known to be over.
+    fn said<'a>(&self, peer: &'a Peer) -> Option<&'a DomainBeat> {
+        let over = self.over.is_some() && peer.epoch(self.id) == self.over;
+        peer.domain(self.id).filter(|_| !over)
     }
 
-    /// It has said, since we became Master, that its gate is open.
-    pub(super) fn is_rival(&self, peer: &Peer) -> bool {
-        let said_since = peer.spoke_at(self.id).zip(self.master_since).is_some_and(|(at, since)| at > since);
-        said_since && peer.domain(self.id).is_some_and(|said| said.holding)
+    pub(super) fn is_master_of(&self, peer: &Peer) -> bool {
+        self.said(peer).is_some_and(|said| said.role == Role::Master || said.holding)
+    }
+
+    /// It has said, since our gate opened, that its own is open.
+    fn is_rival(&self, peer: &Peer) -> bool {
+        let said_since = peer.spoke_at(self.id).zip(self.kernel.opened_at()).is_some_and(|(at, since)| at > since);
+        said_since && self.said(peer).is_some_and(|said| said.holding)
     }
 
     /// D7, D8: which of two that hold yields.
@@ -161,9 +168,10 @@ impl Domain {
             return false;
         }
         let mine = (self.priority(), Reverse(facts.settings.node));
-        facts.peers.values().filter(|peer| !peer.is_silent(facts.now)).all(|peer| match peer.domain(self.id) {
+        facts.peers.values().filter(|peer| !peer.is_silent(facts.now)).all(|peer| match self.said(peer) {
             Some(said) => !said.eligible || (said.priority, Reverse(peer.node)) < mine,
-            None => false,
+            // Never heard yet, it may be better; but who has just let go will not stand at once.
+            None => peer.domain(self.id).is_some(),
         })
     }
 

@@ -28,6 +28,8 @@ pub struct Peer {
     /// us is judged from then on.
     heard_since: Option<Instant>,
     said: Option<Said>,
+    /// We have slept: its silence counts from our waking.
+    excused_until: Option<Instant>,
 }
 
 /// What a peer last said.
@@ -61,6 +63,15 @@ impl Peer {
             retired: Vec::new(),
             heard_since: None,
             said: None,
+            excused_until: None,
+        }
+    }
+
+    /// This node did not look between `before` and `now`: a peer that was not silent then shall have the time
+    /// of a silence to be heard again. Its words are still in our queues.
+    pub fn slept(&mut self, before: Instant, now: Instant) {
+        if !self.is_silent(before) {
+            self.excused_until = Some(now + self.settings.silence());
         }
     }
 
@@ -128,7 +139,8 @@ impl Peer {
 
     /// From when on it is silent, unless it is heard again.
     pub fn silent_at(&self) -> Instant {
-        self.heard_at().unwrap_or(self.started) + self.settings.silence()
+        let silent_at = self.heard_at().unwrap_or(self.started) + self.settings.silence();
+        self.excused_until.map_or(silent_at, |until| until.max(silent_at))
     }
 
     /// Silent on all links for m·h.
@@ -184,5 +196,33 @@ impl Peer {
     /// How many references it last said to reach.
     pub fn references(&self) -> References {
         self.said.as_ref().map(|said| said.references).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    fn peer() -> Peer {
+        let settings = PeerSettings { node: NodeId::new(2).unwrap(), links: alloc::vec![LinkId(0)] };
+        Peer::new(&settings, HeartbeatSettings { period: Duration::from_millis(100), misses: 3 }, at(0))
+    }
+
+    #[test]
+    fn who_has_slept_gives_a_peer_the_time_of_a_silence_to_be_heard_again() {
+        let mut peer = peer();
+        peer.slept(at(200), at(10_000));
+        assert!(!peer.is_silent(at(10_300)) && peer.is_silent(at(10_301)));
+    }
+
+    #[test]
+    fn a_peer_that_was_silent_before_we_slept_is_silent() {
+        let mut peer = peer();
+        peer.slept(at(400), at(10_000));
+        assert!(peer.is_silent(at(10_000)));
     }
 }

@@ -93,11 +93,11 @@ impl DomainLease {
         }
     }
 
-    /// The gate was shut after a lapse.
-    pub fn clear_lapse(&mut self, now: Instant) {
+    /// The gate was shut after a lapse, at `shut_at`.
+    pub fn clear_lapse(&mut self, shut_at: Instant) {
         match self {
             DomainLease::Unarbitrated(lease) => lease.clear_lapse(),
-            DomainLease::Quorum(holder) => holder.clear_lapse(now),
+            DomainLease::Quorum(holder) => holder.clear_lapse(shut_at),
         }
     }
 

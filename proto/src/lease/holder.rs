@@ -80,6 +80,8 @@ pub struct Holder {
     former: Option<Epoch>,
     max_counter: u64,
     not_before: Instant,
+    /// When the last frame of a lapsed epoch is gone.
+    drained_at: Instant,
     voters: BTreeMap<NodeId, Track>,
     phase: Phase,
     farewells: Vec<Farewell>,
@@ -103,6 +105,7 @@ impl Holder {
             former: None,
             max_counter: 0,
             not_before: Instant::BOOT,
+            drained_at: Instant::BOOT,
             voters,
             phase: Phase::Idle,
             farewells: Vec::new(),
@@ -212,11 +215,15 @@ impl Holder {
         Some(*qth + self.quorum.timing.holder_lease())
     }
 
-    /// The gate has been shut after a lapse: asking may begin anew.
-    pub fn clear_lapse(&mut self, now: Instant) {
+    /// The gate was shut after a lapse, at `shut_at`: asking may begin anew once the last frame is gone.
+    ///
+    /// Not sooner, since a voter lets a later attempt of the same life succeed to the lapsed loan; were that
+    /// attempt given up, its release would let another in before the end of the lapsed one.
+    pub fn clear_lapse(&mut self, shut_at: Instant) {
         if matches!(self.phase, Phase::Lapsed) {
             self.phase = Phase::Idle;
-            self.not_before = now;
+            self.drained_at = shut_at + self.quorum.timing.drain();
+            self.not_before = self.drained_at;
         }
     }
 
@@ -254,7 +261,7 @@ impl Holder {
         if epoch.node != self.me.node || epoch.incarnation != self.me.incarnation || epoch.attempt != reserved {
             return false;
         }
-        if matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) {
+        if matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) || now < self.drained_at {
             return false;
         }
         if matches!(self.phase, Phase::Acquiring { .. }) {

@@ -302,13 +302,16 @@ impl Voter {
         let domain = self.domains.entry(request.domain).or_default();
         let recorded = domain.loan.map(|loan| loan.epoch).or(domain.restored);
         let renews = recorded == Some(ask.epoch);
+        // A node that asks under a later attempt of the same life holds nothing under the earlier one, and
+        // is no rival of itself: what a Transfer reserved for it, or what it let lapse, does not bar it.
+        let succeeds = domain.loan.is_some_and(|loan| now < loan.until && loan.epoch.is_before(&ask.epoch));
         let refusal = if ask.epoch.node != from {
             Some(RefuseReason::NotYou)
         } else if ask.lease > self.settings.lease_max {
             Some(RefuseReason::TooLong)
-        } else if domain.loan.is_some_and(|loan| now < loan.until && loan.epoch != ask.epoch) {
+        } else if domain.loan.is_some_and(|loan| now < loan.until && loan.epoch != ask.epoch) && !succeeds {
             Some(RefuseReason::Held)
-        } else if quiet && !renews {
+        } else if quiet && !renews && !succeeds {
             Some(RefuseReason::Quiet)
         } else if !renews && domain.max_epoch.is_some_and(|max| ask.epoch <= max) {
             Some(RefuseReason::Stale)
@@ -355,7 +358,13 @@ impl Voter {
         self.tickets += 1;
         let ticket = self.tickets;
         if let Some(domain) = self.domains.get_mut(&domain) {
-            domain.pending = Some(Pending { ticket, answers: alloc::vec![answer] });
+            // What waited for an earlier record may go when this one is written, which includes it.
+            let mut answers = domain.pending.take().map(|pending| pending.answers).unwrap_or_default();
+            if answers.len() >= MAX_PENDING_ANSWERS {
+                answers.remove(0);
+            }
+            answers.push(answer);
+            domain.pending = Some(Pending { ticket, answers });
         }
         out.push(VoterOutput::Persist { ticket, bytes: self.record().emit() });
     }
@@ -401,7 +410,8 @@ impl Voter {
             return;
         }
         if recorded != Some(epoch) || domain.max_epoch.is_some_and(|max| heir <= max) {
-            out.push(self.refuse(now, from, request, RefuseReason::Stale));
+            // Over already, or its heir has moved on: all that is left to do is to end it.
+            self.release(now, from, request, epoch, out);
             return;
         }
         let until = now + self.settings.lease_max;

@@ -1,1 +1,464 @@
+//! Whole nodes under a made-up clock: two agents and a witness, whose kernels, disks and lines do at once
+//! what they are asked, unless they are cut.
 
+use super::*;
+use crate::decision::Role;
+use crate::event::GateStrength;
+use crate::guard::Guards;
+use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, ReferenceId, Vrid};
+use crate::lease::config_digest;
+use crate::lease::timing::LeaseTiming;
+use crate::settings::{
+    AnnounceSettings, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, PeerSettings,
+    QuorumSettings, ReferenceSettings, VrrpVersion,
+};
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec;
+use core::net::IpAddr;
+
+const VIP: DomainId = DomainId(7);
+const WITNESS: u16 = 3;
+
+fn id(number: u16) -> NodeId {
+    NodeId::new(number).unwrap()
+}
+
+fn at(ms: u64) -> Instant {
+    Instant::from_nanos(ms * 1_000_000)
+}
+
+fn quorum() -> QuorumSettings {
+    let timing = LeaseTiming::for_lease(Duration::from_millis(500));
+    QuorumSettings { voters: vec![id(1), id(2), id(WITNESS)], timing }
+}
+
+fn digest() -> ConfigDigest {
+    config_digest(ClusterId(1), &quorum())
+}
+
+fn address(node: u16) -> IpAddr {
+    IpAddr::from([192, 0, 2, u8::try_from(node).unwrap()])
+}
+
+/// Node 1 is the better one.
+fn settings(node: u16, authority: Authority) -> Settings {
+    let instance = InstanceSettings {
+        name: "vip".into(),
+        interface: InterfaceId(0),
+        vrid: Vrid::new(51).unwrap(),
+        version: VrrpVersion::V3,
+        ipv6: false,
+        priority: Priority(if node == 1 { 200 } else { 100 }),
+        advert_int: Duration::from_millis(200),
+        preempt: true,
+        preempt_delay: Duration::ZERO,
+        addresses: vec![IpAddr::from([192, 0, 2, 100])],
+        auth_pass: None,
+        unicast_peers: None,
+        track: Vec::new(),
+    };
+    Settings {
+        cluster: ClusterId(1),
+        node: id(node),
+        digest: digest(),
+        seed: node.into(),
+        heartbeat: HeartbeatSettings { period: Duration::from_millis(100), misses: 3 },
+        peers: vec![PeerSettings { node: id(3 - node), links: vec![LinkId(0)] }],
+        interfaces: vec![InterfaceSettings { name: "lan".into() }],
+        instances: vec![instance],
+        domains: vec![DomainSettings { id: VIP, name: "vip".into(), instances: vec![InstanceId(0)], authority }],
+        references: ReferenceSettings {
+            targets: vec![IpAddr::from([192, 0, 2, 254])],
+            need: 1,
+            interval: Duration::from_millis(300),
+            timeout: Duration::from_millis(250),
+            rise: 2,
+            fall: 3,
+        },
+        announce: AnnounceSettings::default(),
+        grace: Duration::from_secs(1),
+        claim_without_gate: false,
+        guards: Guards::default(),
+    }
+}
+
+/// Two agents and a witness.
+struct Cluster {
+    now: Instant,
+    authority: Authority,
+    nodes: BTreeMap<u16, Node>,
+    witness: Voter,
+    queue: VecDeque<(u16, Event)>,
+    /// What goes from the first to the second is lost.
+    cut: BTreeSet<(u16, u16)>,
+    /// Advertisements are lost.
+    vrrp_cut: bool,
+    references_lost: BTreeSet<u16>,
+    log: Vec<(Instant, u16, Action)>,
+}
+
+impl Cluster {
+    fn new(authority: Authority) -> Self {
+        let voter = VoterSettings {
+            cluster: ClusterId(1),
+            digest: digest(),
+            candidates: [id(1), id(2)].into(),
+            lease_max: quorum().timing.lease_max,
+            incarnation: Incarnation(33),
+        };
+        Cluster {
+            now: at(1000),
+            authority,
+            nodes: BTreeMap::new(),
+            witness: Voter::new(voter, at(0), None),
+            queue: VecDeque::new(),
+            cut: BTreeSet::new(),
+            vrrp_cut: false,
+            references_lost: BTreeSet::new(),
+            log: Vec::new(),
+        }
+    }
+
+    fn arbitrated() -> Self {
+        Cluster::new(Authority::Quorum(quorum()))
+    }
+
+    fn start(&mut self, node: u16) {
+        let incarnation = Incarnation(u64::from(node) * 100);
+        let settings = settings(node, self.authority.clone());
+        self.nodes.insert(node, Node::new(settings, incarnation, Restored::default(), self.now));
+        self.give(node, Event::Tick);
+        let (interface, addresses) = (InterfaceId(0), vec![address(node)]);
+        self.give(node, Event::Interface { interface, up: true, addresses });
+    }
+
+    fn give(&mut self, node: u16, event: Event) {
+        self.queue.push_back((node, event));
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some((to, event)) = self.queue.pop_front() {
+            if to == WITNESS {
+                self.ask_witness(&event);
+            } else if let Some(node) = self.nodes.get_mut(&to) {
+                for action in node.handle(self.now, event) {
+                    self.carry_out(to, action);
+                }
+            }
+        }
+    }
+
+    fn ask_witness(&mut self, event: &Event) {
+        let mut outputs = match event {
+            Event::LeaseReceived { from, bytes } => {
+                self.witness.handle(self.now, *from, &Envelope::parse(bytes).unwrap())
+            }
+            _ => self.witness.tick(self.now),
+        };
+        while let Some(output) = outputs.pop() {
+            match output {
+                VoterOutput::Persist { ticket, .. } => outputs.extend(self.witness.persisted(self.now, ticket, true)),
+                VoterOutput::Send { to, envelope } => self.send_lease(WITNESS, to.get(), envelope.emit()),
+            }
+        }
+    }
+
+    fn send_lease(&mut self, from: u16, to: u16, bytes: Vec<u8>) {
+        if !self.cut.contains(&(from, to)) {
+            self.queue.push_back((to, Event::LeaseReceived { from: id(from), bytes }));
+        }
+    }
+
+    fn carry_out(&mut self, node: u16, action: Action) {
+        self.log.push((self.now, node, action.clone()));
+        let other = 3 - node;
+        let reply = match action {
+            Action::OpenGate { domain, epoch, .. } => Event::GateWritten { domain, epoch, open: true, error: None },
+            Action::ShutGate { domain, epoch } => Event::GateWritten { domain, epoch, open: false, error: None },
+            Action::AddAddresses { domain, epoch, .. } => {
+                Event::AddressesDone { domain, epoch, present: true, error: None }
+            }
+            Action::RemoveAddresses { domain, epoch } => {
+                Event::AddressesDone { domain, epoch, present: false, error: None }
+            }
+            Action::TestGate => Event::GateTest { strength: GateStrength::Strong, fault: String::new() },
+            Action::Ping { reference } => self.ping(node, reference),
+            Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
+            Action::SendBeat { link, to, bytes } => {
+                if !self.cut.contains(&(node, to.get())) {
+                    self.queue.push_back((to.get(), Event::BeatReceived { link, from: id(node), bytes }));
+                }
+                return;
+            }
+            Action::SendLease { to, bytes } => return self.send_lease(node, to.get(), bytes),
+            Action::Advertise { advertisement, .. } => {
+                if !self.vrrp_cut && !self.cut.contains(&(node, other)) {
+                    let (source, destination) = (address(node), IpAddr::from([224, 0, 0, 18]));
+                    let bytes = advertisement.emit(source, destination, vrrp::Checksum::PseudoHeader).unwrap();
+                    let (interface, hop_limit) = (InterfaceId(0), 255);
+                    let event = Event::VrrpReceived { interface, source, destination, hop_limit, bytes };
+                    self.queue.push_back((other, event));
+                }
+                return;
+            }
+            Action::Announce { .. } | Action::Transition(_) | Action::Alert(_) | Action::Stopped => return,
+        };
+        self.queue.push_back((node, reply));
+    }
+
+    fn ping(&self, node: u16, reference: ReferenceId) -> Event {
+        let answered = !self.references_lost.contains(&node);
+        Event::Pinged { reference, rtt: answered.then_some(Duration::from_millis(1)) }
+    }
+
+    /// Ticks whoever is due, up to then.
+    fn run_to(&mut self, ms: u64) {
+        loop {
+            let due = self.nodes.iter().filter_map(|(number, node)| Some((node.next_deadline()?, *number)));
+            let witness = self.witness.next_deadline().map(|at| (at, WITNESS));
+            match due.chain(witness).min().filter(|(due, _)| *due <= at(ms)) {
+                Some((due, who)) => {
+                    self.now = self.now.max(due);
+                    self.give(who, Event::Tick);
+                }
+                None => break,
+            }
+        }
+        self.now = at(ms);
+    }
+
+    fn role(&self, node: u16) -> (Role, Reason) {
+        let (role, reason, _) = self.nodes[&node].role(VIP).unwrap();
+        (role, reason)
+    }
+
+    fn open(&self) -> Vec<u16> {
+        self.nodes.iter().filter(|(_, node)| node.is_open(self.now, VIP)).map(|(number, _)| *number).collect()
+    }
+
+    /// When a node first did a thing, from `ms` on.
+    fn when(&self, node: u16, ms: u64, deed: impl Fn(&Action) -> bool) -> Option<Instant> {
+        let mut all = self.log.iter().filter(|(when, who, action)| *when >= at(ms) && *who == node && deed(action));
+        all.next().map(|(when, _, _)| *when)
+    }
+
+    /// The first of each kind of deed of a node from `ms` on, in their order.
+    fn order(&self, node: u16, ms: u64) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for (_, _, action) in self.log.iter().filter(|(when, who, _)| *when >= at(ms) && *who == node) {
+            let name = match action {
+                Action::OpenGate { .. } => "open",
+                Action::ShutGate { .. } => "shut",
+                Action::AddAddresses { .. } => "add",
+                Action::RemoveAddresses { .. } => "remove",
+                Action::Announce { .. } => "announce",
+                Action::Advertise { advertisement, .. } if advertisement.priority.0 == 0 => "resign",
+                Action::Advertise { .. } => "advertise",
+                Action::Transition(transition) if transition.to == Role::Master => "master",
+                Action::Transition(transition) if transition.from == Role::Master => "no master",
+                Action::SendLease { bytes, .. } => match Envelope::parse(bytes).unwrap().message {
+                    Message::Transfer { .. } => "transfer",
+                    Message::Release { .. } => "release",
+                    _ => continue,
+                },
+                Action::Stopped => "stopped",
+                _ => continue,
+            };
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn alerts(&self, node: u16) -> Vec<&'static str> {
+        self.nodes[&node].alerts().map(|(name, _)| name.as_str()).collect()
+    }
+
+    fn cut_between(&mut self, a: u16, b: u16) {
+        self.cut.extend([(a, b), (b, a)]);
+    }
+}
+
+/// Node 1 is Master, node 2 its Backup, since long.
+fn steady(authority: Authority) -> Cluster {
+    let mut cluster = Cluster::new(authority);
+    cluster.start(1);
+    cluster.start(2);
+    cluster.run_to(5000);
+    assert_eq!(cluster.role(1), (Role::Master, Reason::Elected));
+    assert_eq!(cluster.role(2), (Role::Backup, Reason::PeerIsMaster));
+    assert_eq!(cluster.open(), [1]);
+    cluster.log.clear();
+    cluster
+}
+
+#[test]
+fn the_first_deed_after_a_start_is_to_remove_what_a_former_life_left_i10() {
+    let mut node = Node::new(settings(1, Authority::None), Incarnation(1), Restored::default(), at(1000));
+    let deeds = node.handle(at(1000), Event::Tick);
+    assert!(matches!(deeds[0], Action::RemoveAddresses { domain: VIP, .. }), "{deeds:?}");
+    let claims = |deed: &Action| matches!(deed, Action::OpenGate { .. } | Action::SendLease { .. });
+    assert!(!deeds.iter().any(claims));
+}
+
+#[test]
+fn two_voters_of_three_make_a_master_in_the_order_of_r3() {
+    let mut cluster = Cluster::arbitrated();
+    cluster.start(1);
+    cluster.run_to(4000);
+    assert_eq!(cluster.role(1), (Role::Master, Reason::Elected));
+    assert_eq!(cluster.order(1, 0), ["remove", "open", "add", "announce", "advertise", "master"]);
+}
+
+#[test]
+fn one_voter_of_three_makes_none_and_says_so() {
+    let mut cluster = Cluster::arbitrated();
+    cluster.cut_between(1, WITNESS);
+    cluster.start(1);
+    cluster.run_to(6000);
+    assert_eq!(cluster.role(1), (Role::Backup, Reason::AuthorityUnreachable));
+    assert!(cluster.open().is_empty());
+    assert!(cluster.alerts(1).contains(&"authority-unreachable"));
+}
+
+#[test]
+fn a_stop_gives_up_in_the_order_of_r8_and_the_heir_holds_within_milliseconds() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    cluster.give(1, Event::Stop);
+    let shut_at = cluster.now;
+    cluster.run_to(5100);
+    assert_eq!(cluster.order(1, 5000), ["shut", "remove", "resign", "no master", "transfer", "stopped"]);
+    let transferred = cluster.when(1, 5000, |deed| matches!(deed, Action::SendLease { .. })).unwrap();
+    assert!(transferred.since(shut_at) >= quorum().timing.drain(), "E_tx is waited out (I7)");
+    assert_eq!((cluster.role(2).0, cluster.open()), (Role::Master, vec![2]));
+    let opened = cluster.when(2, 5000, |deed| matches!(deed, Action::OpenGate { .. })).unwrap();
+    assert!(opened.since(shut_at) < Duration::from_millis(25), "{:?}", opened.since(shut_at));
+}
+
+#[test]
+fn a_better_backup_asks_and_is_handed_the_domain_r11() {
+    let mut cluster = Cluster::arbitrated();
+    cluster.start(2);
+    cluster.run_to(4000);
+    assert_eq!(cluster.open(), [2]);
+    cluster.start(1);
+    cluster.run_to(8000);
+    assert_eq!((cluster.role(1).0, cluster.role(2).0), (Role::Master, Role::Backup));
+    assert_eq!(cluster.open(), [1]);
+    assert!(cluster.order(2, 4000).contains(&"transfer"));
+}
+
+#[test]
+fn who_reaches_no_majority_is_fenced_at_its_deadline_r5() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    cluster.cut_between(1, 2);
+    cluster.cut_between(1, WITNESS);
+    cluster.run_to(5500);
+    assert_eq!(cluster.role(1), (Role::Fenced, Reason::LeaseLost));
+    let fenced = |deed: &Action| matches!(deed, Action::Transition(told) if told.to == Role::Fenced);
+    let at_deadline = cluster.when(1, 5000, fenced).unwrap();
+    assert!(at_deadline <= at(5000) + quorum().timing.holder_lease(), "{at_deadline:?}");
+    cluster.run_to(6000);
+    assert_eq!((cluster.role(2).0, cluster.open()), (Role::Master, vec![2]));
+}
+
+#[test]
+fn silence_of_vrrp_alone_moves_nothing_and_is_told_d1() {
+    for authority in [Authority::None, Authority::Quorum(quorum())] {
+        let mut cluster = steady(authority);
+        cluster.vrrp_cut = true;
+        cluster.run_to(9000);
+        assert_eq!(cluster.role(2), (Role::Backup, Reason::PeerIsMaster));
+        assert_eq!(cluster.open(), [1]);
+        assert!(cluster.alerts(2).contains(&"vrrp-silent"));
+    }
+}
+
+#[test]
+fn who_reaches_neither_peer_nor_reference_shuts_its_gate_d2() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    // Its lease would be renewed on: the witness is reached.
+    cluster.cut_between(1, 2);
+    cluster.references_lost.insert(1);
+    cluster.run_to(7000);
+    assert_eq!(cluster.role(1), (Role::Fenced, Reason::Isolated));
+    assert_eq!(cluster.open(), [2]);
+    assert!(cluster.alerts(1).contains(&"isolated"));
+}
+
+#[test]
+fn references_lost_by_all_move_nothing_i16() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    cluster.references_lost.extend([1, 2]);
+    cluster.run_to(9000);
+    assert_eq!((cluster.role(1).0, cluster.open()), (Role::Master, vec![1]));
+    assert!(!cluster.order(1, 5000).contains(&"shut"));
+}
+
+#[test]
+fn references_lost_here_alone_hand_over_d2() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    cluster.references_lost.insert(1);
+    cluster.run_to(7000);
+    assert_eq!(cluster.role(2).0, Role::Master);
+    assert_eq!(cluster.open(), [2]);
+}
+
+#[test]
+fn a_master_that_the_rival_does_not_hear_yields_without_an_authority_d8() {
+    let mut cluster = steady(Authority::None);
+    // Node 2 no longer hears node 1 on any path, claims, and node 1 hears it claim.
+    cluster.cut.insert((1, 2));
+    cluster.run_to(7500);
+    assert_eq!(cluster.open(), [2]);
+    assert!(cluster.log.iter().any(|(_, who, deed)| {
+        *who == 1 && matches!(deed, Action::Alert(alert) if alert.raised && alert.name == AlertName::DualMaster)
+    }));
+    let claimed = cluster.when(2, 5000, |deed| matches!(deed, Action::OpenGate { .. })).unwrap();
+    let yielded = cluster.when(1, 5000, |deed| matches!(deed, Action::ShutGate { .. })).unwrap();
+    assert!(yielded.since(claimed) <= Duration::from_millis(480), "P2: {:?}", yielded.since(claimed));
+}
+
+#[test]
+fn who_overslept_its_deadline_says_nothing_more_for_the_vip_i11() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    cluster.now = at(8000);
+    let deeds = cluster.nodes.get_mut(&1).unwrap().handle(at(8000), Event::Tick);
+    let speaks = |deed: &Action| match deed {
+        Action::Announce { .. } | Action::OpenGate { .. } | Action::AddAddresses { .. } => true,
+        Action::Advertise { advertisement, .. } => advertisement.priority.0 > 0,
+        _ => false,
+    };
+    assert!(!deeds.iter().any(speaks), "{deeds:?}");
+    assert!(deeds.iter().any(|deed| matches!(deed, Action::ShutGate { .. })));
+}
+
+#[test]
+fn a_release_that_the_own_voter_hears_is_not_waited_for_r16() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    let epoch = cluster.nodes[&1].epoch(VIP).unwrap();
+    // The worker of node 1 dies; its guardian has shut the gate and releases.
+    cluster.nodes.remove(&1);
+    for voter in [2, WITNESS] {
+        let (cluster_id, message) = (ClusterId(1), Message::Release { epoch });
+        let envelope = Envelope { cluster: cluster_id, digest: digest(), domain: VIP, nonce: 1, message };
+        cluster.send_lease(1, voter, envelope.emit());
+    }
+    cluster.drain();
+    cluster.run_to(5001);
+    assert_eq!(cluster.role(2).0, Role::Master);
+}
+
+#[test]
+fn the_same_settings_seed_and_events_give_the_same_actions_i25() {
+    let run = || {
+        let mut cluster = steady(Authority::Quorum(quorum()));
+        cluster.cut_between(1, WITNESS);
+        cluster.cut_between(1, 2);
+        cluster.run_to(7000);
+        cluster.log
+    };
+    assert_eq!(run(), run());
+}

@@ -176,6 +176,17 @@ impl Instance {
         }
     }
 
+    /// This node did not look between `before` and `now`: a Backup whose timer ran out meanwhile listens for the
+    /// full interval before it stands, since the Master's Advertisements may still be in its queues.
+    pub fn slept(&mut self, before: Instant, now: Instant) {
+        if let State::Backup { master_down_at, standing: false, .. } = &mut self.state
+            && before < *master_down_at
+        {
+            let down = master_down_interval(self.params.version, self.master_adver_interval, self.params.priority);
+            *master_down_at = (*master_down_at).max(now + down);
+        }
+    }
+
     /// When [`Instance::on_timer`] has something to do next.
     pub fn next_deadline(&self) -> Option<Instant> {
         match self.state {

@@ -122,6 +122,23 @@ fn after_the_deadline_it_has_lapsed_and_never_renews_that_epoch_r5() {
 }
 
 #[test]
+fn after_a_lapse_nothing_is_asked_until_the_last_frame_is_gone() {
+    let (mut h, mut voters) = (holder(1), Voters::new());
+    h.stand(at(1000), 100);
+    voters.serve(1000, &mut h, &[1, 2, 3]);
+    let d = h.grant(at(1000)).unwrap().until();
+    h.tick(d);
+    h.clear_lapse(d);
+    let drained = d + quorum().timing.drain();
+    h.tick(drained - Duration::from_nanos(1));
+    let reserved = Epoch { counter: 9, incarnation: h.me.incarnation, attempt: 2, node: node(1) };
+    assert!(!h.accept_offer(drained - Duration::from_nanos(1), node(3), reserved));
+    assert!(h.take_outbox().is_empty());
+    h.tick(drained);
+    assert_eq!(h.take_outbox().len(), 3);
+}
+
+#[test]
 fn a_late_answer_to_a_former_epoch_moves_nothing_i12() {
     let (mut h, mut voters) = (holder(1), Voters::new());
     h.stand(at(1000), 100);

@@ -130,6 +130,17 @@ mod backup {
     }
 
     #[test]
+    fn a_backup_that_slept_listens_for_the_full_interval_before_it_stands() {
+        let mut slept = backup(params());
+        slept.slept(at(1000), at(11_000));
+        assert_eq!(slept.election(at(11_000)), Election::Lost);
+        assert_eq!(slept.election(at(14_250)), Election::Won);
+        let mut stood = backup(params());
+        stood.slept(at(4000), at(11_000));
+        assert_eq!(stood.election(at(11_000)), Election::Won, "its timer had run out before it slept");
+    }
+
+    #[test]
     fn the_election_does_not_wait_for_the_driver_to_call_the_timer() {
         assert_eq!(backup(params()).election(at(3250)), Election::Won);
     }
