@@ -68,9 +68,6 @@ impl Driver {
                     None => break,
                 }
             }
-            if let Some(event) = self.shells.test_again() {
-                self.take(event);
-            }
             if self.node.next_deadline().is_some_and(|at| at <= clock::now()) {
                 self.take(Event::Tick);
             }

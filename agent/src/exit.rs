@@ -25,16 +25,18 @@ pub enum ExitCode {
     NotPermitted = 15,
     /// The kernel can't make the gate that was asked for.
     NoGate = 16,
-    /// Another keepone runs with the same run directory.
+    /// Another keepone runs with the same run directory, or the worker of a former run still does.
     Running = 17,
     /// The state or run directory can't be used.
     Directory = 18,
 }
 
 impl ExitCode {
-    /// Whether trying again soon can help: what the operator must mend is not tried again.
+    /// Whether a worker that ended so is not tried again, since the operator must mend something first. A
+    /// former worker that is still there ends by itself, mostly.
     pub fn is_for_the_operator(code: i32) -> bool {
-        (10..=18).contains(&code) || code == ExitCode::Usage as i32
+        let operator = (10..=18).contains(&code) || code == ExitCode::Usage as i32;
+        operator && code != ExitCode::Running as i32
     }
 }
 
@@ -77,4 +79,18 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_former_worker_that_is_still_there_is_waited_for_and_a_wrong_configuration_is_not() {
+        assert!(!ExitCode::is_for_the_operator(ExitCode::Running as i32));
+        assert!(!ExitCode::is_for_the_operator(ExitCode::Unexpected as i32));
+        for code in [ExitCode::Usage, ExitCode::Invalid, ExitCode::NoGate, ExitCode::Directory] {
+            assert!(ExitCode::is_for_the_operator(code as i32), "{code:?}");
+        }
+    }
 }

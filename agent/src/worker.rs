@@ -1,9 +1,10 @@
 //! The worker: the process that does everything; its parent, the guardian, only watches it.
 //!
-//! Order of a start (R12): the gate stands shut before anything else is opened; the core's first deed is to
-//! take stale addresses out.
+//! Order of a start (R12): the lock that shows that no former worker lives; then the gate stands shut before
+//! anything else is opened; the core's first deed is to take stale addresses out.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use keepone_proto::id::Incarnation;
 use keepone_proto::lease::record::Record as VoterRecord;
 use keepone_proto::node::{Node, Restored};
 use keepone_proto::settings::Authority;
+use nix::fcntl::Flock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -24,15 +26,20 @@ use crate::assemble::Plan;
 use crate::driver::{Driver, Shells, Sources};
 use crate::exit::{ExitCode, Failure};
 use crate::gate::{Gate, GateConfig, GateError, Means};
+use crate::gate_keeper::GateKeeper;
 use crate::heartbeat::{HeartbeatConfig, Heartbeats, LinkConfig, StartError};
 use crate::kernel::Kernel;
+use crate::lock::Denied;
 use crate::net::Interfaces;
 use crate::net::neighbor::Neighbors;
 use crate::net::vrrp::VrrpSockets;
 use crate::notify::Notifier;
 use crate::record::Record;
 use crate::references::References;
-use crate::{clock, realtime};
+use crate::{clock, lock, realtime};
+
+/// How long a former worker may take to end: one whose guardian died hands over first.
+const FORMER_ENDS: Duration = Duration::from_secs(3);
 
 /// Events that may wait for the loop, beats apart.
 const QUEUE: usize = 4096;
@@ -42,8 +49,13 @@ const QUEUE: usize = 4096;
 /// # Errors
 /// What the operator, or a new start, has to mend.
 pub fn run(config: &Config, pulse: Option<File>) -> Result<(), Failure> {
+    // First: a worker that waits for its turn must not outlive its guardian either.
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
+        .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
     let plan = Plan::new(config);
     check_interfaces(&plan)?;
+    // Held to the end of the process, whatever ends it.
+    let _alone = alone(&plan.run_dir)?;
     let incarnation = incarnation()?;
     let (gate, gate_fault) = make_gate(&plan, incarnation)?;
     let keys = config.cluster.as_ref().map(load_keys).transpose()?;
@@ -61,6 +73,32 @@ pub fn run(config: &Config, pulse: Option<File>) -> Result<(), Failure> {
             gate.take_down();
         }
         Ok(())
+    })
+}
+
+/// The lock of the one worker of this run directory. A worker that is stopped keeps it: its successor must
+/// not write to the same gate, answer for the same voter or release the same lease while it may wake up.
+fn alone(run_dir: &Path) -> Result<Flock<File>, Failure> {
+    let unusable = |error: std::io::Error| {
+        let words = format!("run_dir {} can't be used: {error}; make it writable, or name another", run_dir.display());
+        Failure::say(ExitCode::Directory, words)
+    };
+    std::fs::create_dir_all(run_dir).map_err(unusable)?;
+    let file = File::create(run_dir.join("worker.lock")).map_err(unusable)?;
+    lock::take(file, FORMER_ENDS).map_err(|denied| match denied {
+        Denied::Held { pid } => {
+            let (who, remedy) = match pid {
+                Some(pid) => (format!("process {pid}"), format!("`kill -9 {pid}`")),
+                None => ("another process".to_owned(), "find it with `lslocks`, then `kill -9`".to_owned()),
+            };
+            let words = format!(
+                "the worker of a former run, {who}, still runs or is stopped with run_dir {}: a new one starts \
+                 once it has ended; end it by {remedy} if it does not do so by itself",
+                run_dir.display()
+            );
+            Failure::say(ExitCode::Running, words)
+        }
+        Denied::System(error) => unusable(error),
     })
 }
 
@@ -108,15 +146,14 @@ impl Start<'_> {
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
             notifier: Notifier::start(&plan.domain_names),
             interfaces,
+            keeper: GateKeeper::start(self.gate.as_ref().and_then(Gate::keeper), events.clone()),
             gate: self.gate,
             gate_fault: self.gate_fault,
-            test_again: false,
             kernel,
             heartbeats,
             witnesses,
             voter_disk,
             record: event_log,
-            events,
             lifetime_s: 1,
             pulse: self.pulse,
             pulsed_at: clock::now(),
@@ -163,6 +200,7 @@ fn make_gate(plan: &Plan, incarnation: Incarnation) -> Result<(Option<Gate>, Str
     };
     let gate = match (opened, plan.gate) {
         (Ok(gate), _) => gate,
+        (Err(error @ GateError::Taken { .. }), _) => return Err(Failure::new(ExitCode::Running, &error)),
         (Err(error), GateMeans::Auto) if !is_rights(&error) => {
             tracing::error!(error = %crate::exit::chain(&error), "no gate in the kernel; only address lifetimes remain");
             match Gate::open_new(&config(Means::Lifetime)) {
@@ -175,6 +213,9 @@ fn make_gate(plan: &Plan, incarnation: Incarnation) -> Result<(Option<Gate>, Str
             return Err(Failure::new(code, &error));
         }
     };
+    if gate.is_adopted() {
+        tracing::debug!("the gate of the former run is taken over");
+    }
     for warning in gate.warnings() {
         tracing::warn!("{warning}");
     }
@@ -289,8 +330,6 @@ fn open_voter(
 
 /// SIGTERM and SIGINT hand over; the guardian's death is told as SIGTERM, too.
 fn stop_on_signals(events: &mpsc::Sender<Event>) -> Result<(), Failure> {
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
-        .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut signals =
             signal(kind).map_err(|error| Failure::say(ExitCode::Unexpected, format!("no signal handler: {error}")))?;
@@ -306,4 +345,28 @@ fn stop_on_signals(events: &mpsc::Sender<Event>) -> Result<(), Failure> {
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_does_not_start_beside_another_and_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let run_dir = directory.path().join("run");
+        let first = alone(&run_dir).unwrap();
+        let denied = alone(&run_dir).unwrap_err();
+        assert_eq!(denied.code, ExitCode::Running);
+        assert!(denied.message.contains("kill -9") && denied.message.contains("run_dir"), "{denied}");
+        drop(first);
+        alone(&run_dir).unwrap();
+    }
+
+    #[test]
+    fn a_run_directory_that_can_not_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let denied = alone(&file.path().join("run")).unwrap_err();
+        assert_eq!(denied.code, ExitCode::Directory);
+    }
 }

@@ -56,6 +56,9 @@ pub struct Run {
     /// Seed of the simulated world; in the netns world it moves the faults by up to a second.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Time limits are so many times as long; what must never happen stays as it is.
+    #[arg(long, default_value_t = 1)]
+    pub slack: u64,
     /// Only one line of JSON on the standard output.
     #[arg(long)]
     pub json: bool,

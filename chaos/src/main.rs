@@ -157,7 +157,7 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
         };
         let record = runner::run(scenario, plan, &processes, &mut Nobody, keep)
             .with_context(|| format!("run {} with {}", scenario.name, peer.as_str()))?;
-        let mut judged = demo::judge(scenario, peer, title.clone(), record);
+        let mut judged = demo::judge(&scenario.with_slack(run.slack), peer, title.clone(), record);
         judged.outcome.seed = run.seed;
         held &= say(&judged.outcome, run.json)?;
         if let Some(directory) = &run.report {

@@ -154,7 +154,7 @@ pub fn breaches(scenario: &Scenario, record: &Record, outcome: &Outcome) -> Vec<
         }
     }
     #[allow(clippy::cast_precision_loss, reason = "limits are small")]
-    let (outage_limit, return_limit) = (demands.outage_ms as f64, RETURN_MS as f64);
+    let (outage_limit, return_limit) = (demands.outage_ms as f64, demands.return_ms as f64);
     let (silence, stalled) = worst_silence(record, 0);
     if millis(silence - stalled) > outage_limit {
         let (silence, stalled) = (millis(silence), millis(stalled));
@@ -226,7 +226,13 @@ mod tests {
         what: "",
         steps: &[],
         lasts_ms: 1000,
-        demands: Demands { outage_ms: 50, keeps_holder: false, final_holder: Some(Who::Backup), alerts: &[] },
+        demands: Demands {
+            outage_ms: 50,
+            return_ms: 100,
+            keeps_holder: false,
+            final_holder: Some(Who::Backup),
+            alerts: &[],
+        },
         second_client: false,
     };
 

@@ -35,6 +35,8 @@ use crate::wire::vrrp;
 const GATE_TEST: Duration = Duration::from_secs(1);
 /// A loop that has not run for this long has slept: whatever happened meanwhile is announced again (D10).
 const SLEPT: Duration = Duration::from_millis(300);
+/// Calls to a silent peer in one period.
+const CALLS: u32 = 4;
 /// How many rounds of messages to itself, and of judgement, one event may set off; a backstop, never reached.
 const ROUNDS: usize = 32;
 
@@ -73,6 +75,8 @@ pub struct Node {
     counters: Counters,
     started_at: Instant,
     beat_at: Instant,
+    /// When silent peers are called, between two beats.
+    call_at: Instant,
     test_at: Instant,
     handled_at: Instant,
     /// Which domain the next beat begins with, where one beat can't carry all.
@@ -100,6 +104,7 @@ impl Node {
             counters: Counters::default(),
             started_at: now,
             beat_at: now,
+            call_at: now,
             test_at: now,
             handled_at: now,
             first_domain: 0,
@@ -148,7 +153,8 @@ impl Node {
         let domains =
             self.domains.values().filter_map(|domain| domain.next_deadline(now, self.settings.heartbeat.silence()));
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
-        let fixed = [Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
+        let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
+        let fixed = [call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
         fixed.into_iter().flatten().chain(peers).chain(domains).min()
     }
 
@@ -415,8 +421,9 @@ impl Node {
             out.push(Action::TestGate);
         }
         let news = self.domains.values_mut().fold(false, |news, domain| core::mem::take(&mut domain.news) | news);
-        if now >= self.beat_at || news {
-            self.send_beats(now, out);
+        let all = now >= self.beat_at || news;
+        if all || now >= self.call_at {
+            self.send_beats(now, all, out);
         }
         if now >= self.beat_at {
             let period = self.settings.heartbeat.period;
@@ -434,7 +441,10 @@ impl Node {
         }
     }
 
-    fn send_beats(&mut self, now: Instant, out: &mut Vec<Action>) {
+    /// A beat to every peer, or only a call to those that are silent: they are called more often, so that
+    /// a heal is noticed, and the addresses announced again, well within a period (D10).
+    fn send_beats(&mut self, now: Instant, all: bool, out: &mut Vec<Action>) {
+        self.call_at = now + self.settings.heartbeat.period / CALLS;
         let references = self.references.report();
         let facts = self.facts(now);
         let domains = self.domains.values().map(|domain| domain.beat(&facts));
@@ -443,7 +453,7 @@ impl Node {
         if count > MAX_DOMAINS {
             self.first_domain = (self.first_domain + MAX_DOMAINS) % count;
         }
-        for peer in self.peers.values_mut() {
+        for peer in self.peers.values_mut().filter(|peer| all || peer.is_silent(now)) {
             let links: Vec<LinkId> = peer.links().map(|(id, _)| id).collect();
             for link in links {
                 let Some((seq, echo)) = peer.next_beat(now, link) else { continue };

@@ -112,6 +112,20 @@ pub struct Insn {
     pub(crate) imm: i32,
 }
 
+impl Insn {
+    /// As the kernel reads it: code, registers, offset and immediate, native byte order.
+    pub fn bytes(self) -> [u8; 8] {
+        let ([a, b], [c, d, e, f]) = (self.off.to_ne_bytes(), self.imm.to_ne_bytes());
+        [self.code, self.regs, a, b, c, d, e, f]
+    }
+
+    /// The descriptor of the map that it loads, which differs between processes for the same program.
+    pub fn map_fd(self) -> Option<i32> {
+        let source = if cfg!(target_endian = "little") { self.regs >> 4 } else { self.regs & 0x0f };
+        (self.code == LD_IMM64 && source == PSEUDO_MAP_FD).then_some(self.imm)
+    }
+}
+
 /// A place to jump to, of the [`Asm`] that made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label(usize);

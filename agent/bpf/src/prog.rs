@@ -150,6 +150,8 @@ pub struct Link {
 /// What the kernel says of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkInfo {
+    /// The kernel's number of the link, the same for as long as it lives.
+    pub id: u32,
     /// The interface; `None` if the link is no longer attached (detached by somebody, or the interface is gone).
     pub ifindex: Option<u32>,
     /// The kernel's number of the program.
@@ -207,7 +209,12 @@ impl Link {
             return Err(BpfError::new(format!("a link of kind {}, where tcx (11) is wanted", info.kind), source, ""));
         }
         let attach = [Attach::TcxIngress, Attach::TcxEgress].into_iter().find(|at| at.number() == info.attach_type);
-        Ok(LinkInfo { ifindex: (info.ifindex != 0).then_some(info.ifindex), program: info.prog_id, attach })
+        Ok(LinkInfo {
+            id: info.id,
+            ifindex: (info.ifindex != 0).then_some(info.ifindex),
+            program: info.prog_id,
+            attach,
+        })
     }
 
     /// Detaches the program now, whoever else holds the link open or pinned.

@@ -1,7 +1,6 @@
 //! Actions of the core, carried out.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use keepone_proto::action::{Action, Alert, Transition};
 use keepone_proto::event::{Event, GateStrength};
@@ -14,9 +13,6 @@ use crate::clock;
 use crate::gate::GateError;
 use crate::kernel::Ask;
 use crate::net::{SendError, Sent};
-
-/// How soon the gate is asked again while former gates are still being taken away.
-const ALONE: Duration = Duration::from_millis(5);
 
 impl Shells {
     /// Carries one out; what it answers at once is returned.
@@ -133,27 +129,16 @@ impl Shells {
     }
 
     fn test_gate(&mut self) -> Option<Event> {
-        let Some(gate) = &mut self.gate else {
+        let Some(gate) = &self.gate else {
             return Some(Event::GateTest { strength: GateStrength::None, fault: self.gate_fault.clone() });
         };
-        if !gate.is_alone() {
+        let strength = gate.strength();
+        if self.keeper.is_there() {
             // Former gates bar the addresses too: nothing is to be held before they are gone.
-            let events = self.events.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(ALONE).await;
-                let _ = events.send(Event::Tick).await;
-            });
-            self.test_again = true;
+            self.keeper.test(strength, gate.former_gone());
             return None;
         }
-        self.test_again = false;
-        let fault = gate.self_test().err().unwrap_or_default();
-        Some(Event::GateTest { strength: gate.strength(), fault })
-    }
-
-    /// A test that had to wait for former gates is made up for.
-    pub(crate) fn test_again(&mut self) -> Option<Event> {
-        if self.test_again { self.test_gate() } else { None }
+        Some(Event::GateTest { strength, fault: String::new() })
     }
 
     fn persist(&self, ticket: u64, bytes: Vec<u8>) -> Option<Event> {

@@ -11,11 +11,11 @@ use keepone_arbiter::witness::state::Writer;
 use keepone_proto::event::Event;
 use keepone_proto::id::InterfaceId;
 use keepone_proto::time::Instant;
-use tokio::sync::mpsc;
 
 use crate::assemble::Plan;
 use crate::clock;
 use crate::gate::Gate;
+use crate::gate_keeper::GateKeeper;
 use crate::heartbeat::Heartbeats;
 use crate::kernel::{Ask, Kernel};
 use crate::net::Interfaces;
@@ -35,10 +35,9 @@ pub(crate) struct Shells {
     pub(crate) virtual_addresses: BTreeSet<IpAddr>,
     pub(crate) interfaces: Interfaces,
     pub(crate) gate: Option<Gate>,
+    pub(crate) keeper: GateKeeper,
     /// Why there is no gate.
     pub(crate) gate_fault: String,
-    /// A test is owed: former gates were still there.
-    pub(crate) test_again: bool,
     pub(crate) vrrp: VrrpSockets,
     pub(crate) neighbors: Neighbors,
     pub(crate) kernel: Kernel,
@@ -48,8 +47,6 @@ pub(crate) struct Shells {
     pub(crate) voter_disk: Option<Writer>,
     pub(crate) notifier: Notifier,
     pub(crate) record: Option<Record>,
-    /// For events that shells make later.
-    pub(crate) events: mpsc::Sender<Event>,
     /// The lifetime last given to addresses, whole seconds.
     pub(crate) lifetime_s: u32,
     /// The guardian's end of the pipe.
@@ -99,11 +96,7 @@ impl Shells {
         for (_, error) in self.neighbors.refresh() {
             tracing::warn!(interface = seen.name, error = %crate::exit::chain(&error), "no packet socket");
         }
-        if let Some(gate) = &mut self.gate {
-            if let Err(error) = gate.attach_new() {
-                tracing::error!(%error, "an interface has no gate");
-            }
-        }
+        self.keeper.follow_interfaces();
         if let (Some(heartbeats), Some(ifindex)) = (&self.heartbeats, seen.ifindex) {
             heartbeats.interface_changed(&seen.name, ifindex);
         }

@@ -1,26 +1,34 @@
 //! Means 1: tcx programs on every interface, which compare the boot clock with a deadline in a pinned map.
 //!
 //! What must stay true: maps, programs and links are pinned, so that the gate outlives the agent and
-//! shuts by itself; the gate of a former run goes only when the new one, shut, stands on every
-//! interface (R12); moving a deadline is a store, not a system call.
+//! shuts by itself; the gate of a former run is adopted, or goes only when the new one, shut, stands on
+//! every interface (R12); who writes has the lock of the directory; moving a deadline is a store, not a system call.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use keepone_bpf::{Attach, BpfError, Link, Map, MapKind, Mapping, Place, Program, ensure_bpffs, is_bpffs};
+use keepone_bpf::{Attach, BpfError, Link, Map, MapKind, Mapping, Place, Program, ensure_bpffs};
 use keepone_proto::id::{DomainId, Epoch, Incarnation};
+use nix::fcntl::Flock;
 
+use super::adopt::{self, Found, Unfit};
+use super::former::{Former, end_former, pins, remove};
 use super::interfaces::{self, Interface};
+use super::layout::Layout;
+use super::names::Names;
 use super::probe::{DUMMY, Fate, Prober};
 use super::program::{self, Header, Maps};
-use super::{GateConfig, GateDomain, GateError, slot};
+use super::writer::Writer;
+use super::{GateConfig, GateError, slot};
+use crate::lock::{self, Denied};
 
 /// The programs use a helper that the kernel gives only to GPL-compatible code; MIT is.
 const LICENSE: &str = "Dual MIT/GPL";
-const MAX_NAMES: u32 = 4096;
+/// A dead process's last descriptors close a little after it seems gone; longer waits are the caller's.
+const OWNER_ENDS: Duration = Duration::from_millis(300);
 
 /// The two programs for one kind of interface.
 #[derive(Debug)]
@@ -38,6 +46,27 @@ impl Pair {
     }
 }
 
+/// Loaded when first needed: links that are adopted have theirs in the kernel already, and to have them
+/// verified once more takes longer than everything else of an adoption.
+#[derive(Debug, Default)]
+struct Programs {
+    ethernet: Option<Pair>,
+    other: Option<Pair>,
+}
+
+impl Programs {
+    fn of(&mut self, maps: Maps<'_>, header: Header) -> Result<&Pair, BpfError> {
+        let place = match header {
+            Header::Ethernet => &mut self.ethernet,
+            Header::Other => &mut self.other,
+        };
+        match place {
+            Some(pair) => Ok(pair),
+            None => Ok(place.insert(Pair::load(maps, header)?)),
+        }
+    }
+}
+
 /// The links on one interface.
 #[derive(Debug)]
 struct Gated {
@@ -51,88 +80,15 @@ struct Gated {
 #[derive(Debug)]
 pub(super) struct BpfGate {
     dir: PathBuf,
+    /// Of the run that made the pins.
     incarnation: Incarnation,
-    exempt: BTreeSet<String>,
-    slots: BTreeMap<DomainId, u32>,
-    addresses: BTreeMap<IpAddr, u32>,
-    deadlines: Map,
+    layout: Layout,
+    deadlines: Arc<Map>,
     names: Names,
-    mapping: Mapping,
-    ethernet: Pair,
-    other: Pair,
+    mapping: Arc<Mapping>,
+    programs: Programs,
     gated: BTreeMap<u32, Gated>,
     prober: Prober,
-}
-
-/// The maps from what a frame names to its slot.
-#[derive(Debug)]
-struct Names {
-    vip4: Map,
-    vip6: Map,
-    vrid: Map,
-}
-
-impl Names {
-    fn create() -> Result<Self, BpfError> {
-        Ok(Names {
-            vip4: Map::create(MapKind::Hash, "keepone_vip4", 4, 4, MAX_NAMES)?,
-            vip6: Map::create(MapKind::Hash, "keepone_vip6", 16, 4, MAX_NAMES)?,
-            vrid: Map::create(MapKind::Hash, "keepone_vrid", 4, 4, 512)?,
-        })
-    }
-
-    fn all(&self) -> [&Map; 3] {
-        [&self.vip4, &self.vip6, &self.vrid]
-    }
-
-    fn slot_of(&self, address: IpAddr) -> Result<Option<u32>, BpfError> {
-        let value = match address {
-            IpAddr::V4(address) => self.vip4.lookup(&address.octets()),
-            IpAddr::V6(address) => self.vip6.lookup(&address.octets()),
-        }?;
-        Ok(value.and_then(|value| value.first_chunk::<4>().copied()).map(u32::from_ne_bytes))
-    }
-
-    fn set_address(&self, address: IpAddr, slot: u32) -> Result<(), BpfError> {
-        match address.to_canonical() {
-            IpAddr::V4(address) => self.vip4.update(&address.octets(), &slot.to_ne_bytes()),
-            IpAddr::V6(address) => self.vip6.update(&address.octets(), &slot.to_ne_bytes()),
-        }
-    }
-
-    /// Fills the maps; the addresses with their slots, and warnings. A VRID that two domains use (on two networks, as it may be) is left out: its
-    /// Advertisements are then held back by the agent alone, and the answer names it.
-    fn fill(&self, domains: &[&GateDomain]) -> Result<(BTreeMap<IpAddr, u32>, Vec<String>), GateError> {
-        let mut addresses = BTreeMap::new();
-        let mut routers: BTreeMap<(bool, u8), Option<u32>> = BTreeMap::new();
-        for (slot, domain) in (0_u32..).zip(domains) {
-            for address in &domain.addresses {
-                if addresses.insert(address.to_canonical(), slot).is_some_and(|other| other != slot) {
-                    return Err(GateError::SharedAddress(*address));
-                }
-                self.set_address(*address, slot)?;
-            }
-            for (vrid, ipv6) in &domain.routers {
-                routers
-                    .entry((*ipv6, vrid.get()))
-                    .and_modify(|owner| *owner = owner.filter(|owner| *owner == slot))
-                    .or_insert(Some(slot));
-            }
-        }
-        self.set_address(DUMMY.into(), slot::SHUT_SLOT)?;
-        let mut warnings = Vec::new();
-        for ((ipv6, vrid), owner) in routers {
-            match owner {
-                Some(slot) => self.vrid.update(&program::vrid_key(ipv6, vrid), &slot.to_ne_bytes())?,
-                None => warnings.push(format!(
-                    "virtual_router_id {vrid} (IPv{}) is used by two domains: the kernel's gate leaves its \
-                     Advertisements alone; give each its own id to have them gated",
-                    if ipv6 { 6 } else { 4 }
-                )),
-            }
-        }
-        Ok((addresses, warnings))
-    }
 }
 
 /// What a start found and did.
@@ -141,56 +97,133 @@ pub(super) struct Opened {
     pub(super) gate: BpfGate,
     pub(super) former: Former,
     pub(super) warnings: Vec<String>,
+    pub(super) adopted: bool,
+    /// Of the directory; whoever writes to the gate's maps has it.
+    pub(super) lock: Flock<File>,
+}
+
+/// A former run's gate, shut.
+struct Adopted {
+    gate: BpfGate,
+    /// What that run held.
+    held: Vec<(DomainId, Epoch)>,
+}
+
+/// Where links come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// Each is attached.
+    Kernel,
+    /// One that is pinned and stands is good.
+    Pins,
+}
+
+fn own(dir: &Path) -> Result<Flock<File>, GateError> {
+    let failed = |source| GateError::Directory { dir: dir.into(), source };
+    lock::take(File::open(dir).map_err(failed)?, OWNER_ENDS).map_err(|denied| match denied {
+        Denied::Held { pid } => GateError::Taken { dir: dir.into(), pid },
+        Denied::System(source) => failed(source),
+    })
 }
 
 impl BpfGate {
-    /// A new gate, shut, on every interface; then the end of former ones.
+    /// A former run's gate or a new one, shut, on every interface; then the end of the others.
     pub(super) fn open_new(config: &GateConfig) -> Result<Opened, GateError> {
-        let mut domains: Vec<&GateDomain> = config.domains.iter().collect();
-        domains.sort_by_key(|domain| domain.id);
-        if domains.len() >= slot::SLOTS as usize {
-            return Err(GateError::TooManyDomains { have: domains.len(), max: slot::SLOTS as usize - 1 });
-        }
+        let layout = Layout::new(config)?;
+        let warnings = layout.warnings.clone();
         ensure_bpffs(&config.bpf_dir)?;
+        let lock = own(&config.bpf_dir)?;
+        let (gate, adopted, held) = match Self::adopt_any(config, &layout)? {
+            Some(Adopted { gate, held }) => (gate, true, held),
+            None => (Self::create(config, layout)?, false, Vec::new()),
+        };
+        let former = end_former(&config.bpf_dir, Some(gate.incarnation))?.with(held);
+        Ok(Opened { gate, former, warnings, adopted, lock })
+    }
+
+    /// The first former gate that fits in every point.
+    fn adopt_any(config: &GateConfig, layout: &Layout) -> Result<Option<Adopted>, GateError> {
+        for incarnation in adopt::candidates(&config.bpf_dir)? {
+            match Self::adopt(config, incarnation, layout) {
+                Ok(adopted) => return Ok(Some(adopted)),
+                Err(why) => tracing::debug!(?incarnation, %why, "a former run's gate is replaced"),
+            }
+        }
+        Ok(None)
+    }
+
+    fn adopt(config: &GateConfig, incarnation: Incarnation, layout: &Layout) -> Result<Adopted, Unfit> {
+        let Found { deadlines, names, mapping, held } = adopt::maps(&config.bpf_dir, incarnation, layout)?;
+        let mut gate = BpfGate {
+            dir: config.bpf_dir.clone(),
+            incarnation,
+            layout: layout.clone(),
+            deadlines: Arc::new(deadlines),
+            names,
+            mapping: Arc::new(mapping),
+            programs: Programs::default(),
+            gated: BTreeMap::new(),
+            prober: prober()?,
+        };
+        gate.attach(Source::Pins)?;
+        gate.remove_stale_links()?;
+        for gated in gate.gated.values() {
+            gated.test(&gate.prober).map_err(Unfit::SelfTest)?;
+        }
+        Ok(Adopted { gate, held })
+    }
+
+    fn create(config: &GateConfig, layout: Layout) -> Result<Self, GateError> {
         let deadlines = Map::create(MapKind::MmapArray, "keepone_until", 4, slot::SLOT_BYTES, slot::SLOTS)?;
         let names = Names::create()?;
         let mapping = deadlines.mmap(true)?;
-        let (addresses, warnings) = names.fill(&domains)?;
-        let slots: BTreeMap<DomainId, u32> = domains.iter().map(|domain| domain.id).zip(0..).collect();
-        for (domain, slot) in &slots {
+        names.fill(&layout)?;
+        for (domain, slot) in &layout.slots {
             if !slot::write_domain(&mapping, *slot as usize, *domain) {
                 return Err(GateError::ReadBack { domain: *domain });
             }
         }
-        let maps = Maps { deadlines: &deadlines, vip4: &names.vip4, vip6: &names.vip6, vrid: &names.vrid };
-        let (ethernet, other) = (Pair::load(maps, Header::Ethernet)?, Pair::load(maps, Header::Other)?);
-        let prober = Prober::new()
-            .map_err(|source| BpfError::System { what: "opening a packet socket (CAP_NET_RAW)".into(), source })?;
         let mut gate = BpfGate {
             dir: config.bpf_dir.clone(),
             incarnation: config.incarnation,
-            exempt: config.exempt.clone(),
-            slots,
-            addresses,
-            deadlines,
+            layout,
+            deadlines: Arc::new(deadlines),
             names,
-            mapping,
-            ethernet,
-            other,
+            mapping: Arc::new(mapping),
+            programs: Programs::default(),
             gated: BTreeMap::new(),
-            prober,
+            prober: prober()?,
         };
-        if let Err(error) = gate.pin_maps().and_then(|()| gate.attach_new()) {
-            // Half a gate is none: the former one, if any, stays as it is.
+        if let Err(error) = gate.build() {
+            // Half a gate is none: the former one, if any, stays.
             gate.take_down();
             return Err(error);
         }
-        let former = end_former(&config.bpf_dir, Some(config.incarnation))?;
-        Ok(Opened { gate, former, warnings })
+        Ok(gate)
+    }
+
+    fn build(&mut self) -> Result<(), GateError> {
+        let maps = maps(&self.deadlines, &self.names);
+        // Both kinds, whatever interfaces there are now: a kernel that refuses one shall do so at the start.
+        for header in [Header::Ethernet, Header::Other] {
+            self.programs.of(maps, header)?;
+        }
+        let digest = self.layout.digest(maps).map_err(BpfError::from)?;
+        self.pin_maps()?;
+        self.attach(Source::Kernel)?;
+        // Last: what bears a digest is complete. Without one it is as good, but the next run makes its own.
+        if let Some(digest) = digest {
+            let _ = slot::write_layout(&self.mapping, digest);
+        }
+        Ok(())
     }
 
     fn pin(&self, suffix: &str) -> PathBuf {
         slot::pin(&self.dir, self.incarnation, suffix)
+    }
+
+    fn link_pin(&self, at: Attach, index: u32) -> PathBuf {
+        self.pin(&slot::link_suffix(at, index))
     }
 
     fn pin_maps(&self) -> Result<(), GateError> {
@@ -203,6 +236,10 @@ impl BpfGate {
 
     /// Brings the links in line with the interfaces there are; how many were newly gated.
     pub(super) fn attach_new(&mut self) -> Result<usize, GateError> {
+        self.attach(Source::Kernel)
+    }
+
+    fn attach(&mut self, source: Source) -> Result<usize, GateError> {
         let present = interfaces::list()?;
         let indices: BTreeSet<u32> = present.iter().map(|interface| interface.index).collect();
         // What is only missing from the list, or was moved to another namespace, stays gated.
@@ -211,89 +248,99 @@ impl BpfGate {
         let gone: Vec<u32> = missing.filter(|(_, gated)| is_gone(gated)).map(|(index, _)| *index).collect();
         for index in gone {
             self.gated.remove(&index);
-            remove(&self.pin(&format!("-in-{index}")));
-            remove(&self.pin(&format!("-out-{index}")));
+            remove(&self.link_pin(Attach::TcxIngress, index));
+            remove(&self.link_pin(Attach::TcxEgress, index));
         }
         let mut attached = 0;
         for interface in present {
-            if self.exempt.contains(&interface.name) {
+            if self.layout.exempt.contains(&interface.name) {
                 continue;
             }
-            attached += usize::from(self.reconcile(interface)?);
+            attached += usize::from(self.reconcile(interface, source)?);
         }
         Ok(attached)
     }
 
     /// Whether the interface is newly gated.
-    fn reconcile(&mut self, interface: Interface) -> Result<bool, GateError> {
+    fn reconcile(&mut self, interface: Interface, source: Source) -> Result<bool, GateError> {
         let index = interface.index;
-        let (in_pin, out_pin) = (self.pin(&format!("-in-{index}")), self.pin(&format!("-out-{index}")));
-        let pair = match interface.header {
-            Header::Ethernet => &self.ethernet,
-            Header::Other => &self.other,
-        };
-        match self.gated.get_mut(&index) {
+        let known = self.gated.get(&index).map(|gated| gated.ingress.is_some());
+        let (ingress, is_new) = match (known, interface.port) {
             // It became a port: the master is where its frames are judged.
-            Some(gated) if interface.port && gated.ingress.is_some() => {
-                gated.ingress = None;
-                gated.interface = interface;
-                remove(&in_pin);
-                Ok(false)
+            (Some(true), true) => {
+                remove(&self.link_pin(Attach::TcxIngress, index));
+                (Some(None), false)
             }
             // It left its master.
-            Some(gated) if !interface.port && gated.ingress.is_none() => {
-                gated.ingress = attach(&pair.ingress, index, Attach::TcxIngress, &in_pin)?;
-                gated.interface = interface;
-                Ok(true)
-            }
-            Some(gated) => {
-                gated.interface = interface;
-                Ok(false)
-            }
-            None => {
-                let Some(egress) = attach(&pair.egress, index, Attach::TcxEgress, &out_pin)? else {
+            (Some(false), false) => (Some(self.link(&interface, Attach::TcxIngress, source)?), true),
+            (Some(_), _) => (None, false),
+            (None, port) => {
+                let Some(egress) = self.link(&interface, Attach::TcxEgress, source)? else {
                     return Ok(false);
                 };
-                let ingress = match interface.port {
+                let ingress = match port {
                     true => None,
-                    false => attach(&pair.ingress, index, Attach::TcxIngress, &in_pin)?,
+                    false => self.link(&interface, Attach::TcxIngress, source)?,
                 };
                 self.gated.insert(index, Gated { interface, egress, ingress });
-                Ok(true)
+                return Ok(true);
+            }
+        };
+        if let Some(gated) = self.gated.get_mut(&index) {
+            gated.interface = interface;
+            if let Some(ingress) = ingress {
+                gated.ingress = ingress;
             }
         }
+        Ok(is_new)
     }
 
-    fn slot(&self, domain: DomainId) -> Result<usize, GateError> {
-        self.slots.get(&domain).map(|slot| *slot as usize).ok_or(GateError::UnknownDomain(domain))
-    }
-
-    /// Two to five stores and a load.
-    pub(super) fn open(&self, domain: DomainId, epoch: Epoch, until: u64) -> Result<(), GateError> {
-        let slot = self.slot(domain)?;
-        if slot::write_epoch(&self.mapping, slot, epoch) && slot::write_deadline(&self.mapping, slot, until) {
-            return Ok(());
+    /// A link on the interface; `None` if it has gone meanwhile.
+    fn link(&mut self, interface: &Interface, at: Attach, source: Source) -> Result<Option<Link>, GateError> {
+        let pin = self.link_pin(at, interface.index);
+        if source == Source::Pins
+            && let Some(link) = adopt::link(&pin, interface.index, at)
+        {
+            return Ok(Some(link));
         }
-        Err(GateError::ReadBack { domain })
+        let pair = self.programs.of(maps(&self.deadlines, &self.names), interface.header)?;
+        let program = match at {
+            Attach::TcxIngress => &pair.ingress,
+            Attach::TcxEgress => &pair.egress,
+        };
+        attach(program, interface.index, at, &pin)
     }
 
-    /// Shuts, and asks the kernel itself whether it is.
-    pub(super) fn shut(&self, domain: DomainId, epoch: Epoch) -> Result<(), GateError> {
-        let slot = self.slot(domain)?;
-        let written = slot::write_deadline(&self.mapping, slot, 0) && slot::write_epoch(&self.mapping, slot, epoch);
-        let key = u32::try_from(slot).unwrap_or(u32::MAX).to_ne_bytes();
-        let seen = self.deadlines.lookup(&key)?.and_then(|value| value.first_chunk::<8>().copied());
-        if written && seen == Some([0; 8]) { Ok(()) } else { Err(GateError::ReadBack { domain }) }
+    /// Takes away the pinned links that the adopted gate has no use for: of interfaces that have gone, and
+    /// the incoming ones of interfaces that have become ports.
+    fn remove_stale_links(&self) -> Result<(), GateError> {
+        for path in pins(&self.dir)? {
+            let Some((incarnation, suffix)) = slot::parse_pin(&path) else { continue };
+            let Some((at, index)) = slot::parse_link(suffix) else { continue };
+            let in_use = self.gated.get(&index).is_some_and(|gated| match at {
+                Attach::TcxIngress => gated.ingress.is_some(),
+                Attach::TcxEgress => true,
+            });
+            if incarnation == self.incarnation && !in_use {
+                remove(&path);
+            }
+        }
+        Ok(())
     }
 
-    pub(super) fn deadline(&self, domain: DomainId) -> Option<u64> {
-        slot::deadline(&self.mapping, self.slot(domain).ok()?)
+    /// What writes its deadlines, from any thread.
+    pub(super) fn writer(&self) -> Writer {
+        Writer {
+            deadlines: Arc::clone(&self.deadlines),
+            mapping: Arc::clone(&self.mapping),
+            slots: self.layout.slots.clone(),
+        }
     }
 
     /// R14: what is wrong, if anything. Gates interfaces that came meanwhile.
     pub(super) fn self_test(&mut self) -> Result<(), String> {
         self.attach_new().map_err(|error| error.to_string())?;
-        for (address, slot) in &self.addresses {
+        for (address, slot) in &self.layout.addresses {
             match self.names.slot_of(*address) {
                 Ok(found) if found == Some(*slot) => {}
                 Ok(Some(slot::SHUT_SLOT)) => {
@@ -322,8 +369,17 @@ impl BpfGate {
     /// For tests and measurements: the programs of an Ethernet interface, (ingress, egress).
     #[cfg(test)]
     pub(super) fn programs(&self) -> (&Program, &Program) {
-        (&self.ethernet.ingress, &self.ethernet.egress)
+        let pair = self.programs.ethernet.as_ref().unwrap();
+        (&pair.ingress, &pair.egress)
     }
+}
+
+fn maps<'a>(deadlines: &'a Map, names: &'a Names) -> Maps<'a> {
+    Maps { deadlines, vip4: &names.vip4, vip6: &names.vip6, vrid: &names.vrid }
+}
+
+fn prober() -> Result<Prober, BpfError> {
+    Prober::new().map_err(|source| BpfError::System { what: "opening a packet socket (CAP_NET_RAW)".into(), source })
 }
 
 impl Gated {
@@ -362,70 +418,4 @@ fn attach(program: &Program, index: u32, at: Attach, pin: &Path) -> Result<Optio
     remove(pin);
     link.pin(pin)?;
     Ok(Some(link))
-}
-
-fn remove(path: &Path) {
-    // What can't be removed stays shut, which is the safe side; it is tried again at the next start.
-    let _ = std::fs::remove_file(path);
-}
-
-/// Everything in the directory that is ours; the kernel and others may have things there too.
-pub(super) fn pins(dir: &Path) -> Result<Vec<PathBuf>, GateError> {
-    let failed = |source| GateError::Directory { dir: dir.into(), source };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if slot::parse_pin(&path).is_some() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-/// The former runs' gates: shut at once, taken away by a thread of its own, for the kernel waits tens of
-/// milliseconds for each of their links, and a failover must not.
-#[derive(Debug)]
-pub(super) struct Former {
-    /// What they held.
-    pub(super) held: Vec<(DomainId, Epoch)>,
-    gone: Arc<AtomicBool>,
-}
-
-impl Former {
-    /// Whether they have been taken away: until then they bar the addresses, too.
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire)
-    }
-}
-
-/// Shuts the gates of all runs but `keep`, reads what they held, and begins to take them away.
-pub(super) fn end_former(dir: &Path, keep: Option<Incarnation>) -> Result<Former, GateError> {
-    let gone = Arc::new(AtomicBool::new(true));
-    if !dir.exists() || !is_bpffs(dir)? {
-        return Ok(Former { held: Vec::new(), gone });
-    }
-    let is_former = |path: &PathBuf| slot::parse_pin(path).is_some_and(|(incarnation, _)| Some(incarnation) != keep);
-    let former: Vec<PathBuf> = pins(dir)?.into_iter().filter(is_former).collect();
-    let mut held = BTreeSet::new();
-    for path in &former {
-        if slot::parse_pin(path).is_some_and(|(_, suffix)| suffix == slot::DEADLINES)
-            && let Ok((epochs, _)) = slot::shut_pinned(path)
-        {
-            held.extend(epochs);
-        }
-    }
-    if !former.is_empty() {
-        gone.store(false, Ordering::Release);
-        let (done, paths) = (Arc::clone(&gone), former.clone());
-        let remove_all = move || {
-            paths.iter().for_each(|path| remove(path));
-            done.store(true, Ordering::Release);
-        };
-        if std::thread::Builder::new().name("former-gate".into()).spawn(remove_all).is_err() {
-            former.iter().for_each(|path| remove(path));
-            gone.store(true, Ordering::Release);
-        }
-    }
-    Ok(Former { held: held.into_iter().collect(), gone })
 }

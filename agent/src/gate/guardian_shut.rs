@@ -3,13 +3,14 @@
 //! Few system calls, no allocation beyond the list of pins, no runtime. What must stay true: when
 //! [`shut_all`] has answered with success, no former or present worker can open a gate in that
 //! directory again, not even one that only seemed dead: every address has been led to the slot that
-//! nobody opens. A new worker makes new maps and is not hindered.
+//! nobody opens. A new worker makes new maps, or adopts these and leads the addresses back, which it can
+//! only when the former worker is dead and its lock is free.
 
 use std::path::Path;
 
 use keepone_bpf::{Map, is_bpffs};
 
-use super::bpf::pins;
+use super::former::pins;
 use super::{GateError, slot};
 
 /// Shuts and seals every gate that is pinned in `bpf_dir`; how many deadlines were not zero before.

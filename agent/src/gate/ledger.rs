@@ -1,10 +1,11 @@
 //! Which epoch a domain's gate is open under, and which have ended (R9, I6): pure, shared by all means.
 //!
-//! What must stay true: once an epoch has a tombstone, neither it nor any below it opens the gate again.
+//! What must stay true: once an epoch has a tombstone, neither it nor any below it opens the gate again; no
+//! epoch of another run opens it at all, so that the tombstones of former runs need not be known.
 
 use std::collections::BTreeMap;
 
-use keepone_proto::id::{DomainId, Epoch};
+use keepone_proto::id::{DomainId, Epoch, Incarnation};
 
 use super::GateError;
 
@@ -16,19 +17,25 @@ struct Entry {
 
 /// One entry a domain.
 #[derive(Debug, Clone)]
-pub(super) struct Ledger(BTreeMap<DomainId, Entry>);
+pub(super) struct Ledger {
+    incarnation: Incarnation,
+    entries: BTreeMap<DomainId, Entry>,
+}
 
 impl Ledger {
-    pub(super) fn new(domains: impl IntoIterator<Item = DomainId>) -> Self {
-        Ledger(domains.into_iter().map(|domain| (domain, Entry::default())).collect())
+    pub(super) fn new(incarnation: Incarnation, domains: impl IntoIterator<Item = DomainId>) -> Self {
+        Ledger { incarnation, entries: domains.into_iter().map(|domain| (domain, Entry::default())).collect() }
     }
 
     fn entry(&mut self, domain: DomainId) -> Result<&mut Entry, GateError> {
-        self.0.get_mut(&domain).ok_or(GateError::UnknownDomain(domain))
+        self.entries.get_mut(&domain).ok_or(GateError::UnknownDomain(domain))
     }
 
     /// Notes that the gate is about to open under `epoch`, if it may.
     pub(super) fn open(&mut self, domain: DomainId, epoch: Epoch) -> Result<(), GateError> {
+        if epoch.incarnation != self.incarnation {
+            return Err(GateError::Foreign { domain, epoch, incarnation: self.incarnation });
+        }
         let entry = self.entry(domain)?;
         match (entry.tombstone, entry.open) {
             (Some(tombstone), _) if epoch <= tombstone => Err(GateError::Tombstoned { domain, epoch, tombstone }),
@@ -56,7 +63,7 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use keepone_proto::id::{Incarnation, NodeId};
+    use keepone_proto::id::NodeId;
 
     use super::*;
 
@@ -68,7 +75,7 @@ mod tests {
 
     #[test]
     fn after_a_tombstone_nothing_opens_under_that_epoch_or_one_below() {
-        let mut ledger = Ledger::new([D]);
+        let mut ledger = Ledger::new(Incarnation(9), [D]);
         ledger.open(D, epoch(5, 1)).unwrap();
         ledger.shut(D, epoch(5, 1)).unwrap();
         for dead in [epoch(5, 1), epoch(5, 0), epoch(4, 9)] {
@@ -79,14 +86,14 @@ mod tests {
 
     #[test]
     fn a_tombstone_may_come_before_the_first_opening() {
-        let mut ledger = Ledger::new([D]);
+        let mut ledger = Ledger::new(Incarnation(9), [D]);
         ledger.shut(D, epoch(5, 1)).unwrap();
         assert!(ledger.open(D, epoch(5, 1)).is_err());
     }
 
     #[test]
     fn a_late_tombstone_of_an_older_epoch_leaves_the_newer_one_open_and_says_so() {
-        let mut ledger = Ledger::new([D]);
+        let mut ledger = Ledger::new(Incarnation(9), [D]);
         ledger.open(D, epoch(7, 1)).unwrap();
         assert!(matches!(ledger.shut(D, epoch(6, 1)), Err(GateError::Stale { .. })));
         ledger.open(D, epoch(7, 1)).unwrap();
@@ -94,8 +101,16 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_of_another_run_opens_nothing_however_high_but_may_be_ended() {
+        let mut ledger = Ledger::new(Incarnation(8), [D]);
+        assert!(matches!(ledger.open(D, epoch(99, 1)), Err(GateError::Foreign { .. })));
+        ledger.shut(D, epoch(5, 1)).unwrap();
+        ledger.open(D, Epoch { incarnation: Incarnation(8), ..epoch(6, 1) }).unwrap();
+    }
+
+    #[test]
     fn a_domain_that_nobody_configured_is_refused() {
-        let mut ledger = Ledger::new([D]);
+        let mut ledger = Ledger::new(Incarnation(9), [D]);
         assert!(matches!(ledger.open(DomainId(2), epoch(1, 1)), Err(GateError::UnknownDomain(DomainId(2)))));
     }
 }

@@ -10,34 +10,49 @@
 //! IPVS with masquerading) counts as transit, as it can't be told from a holder's own frames on their
 //! way through; an ex-holder must drop such rules with its addresses.
 //!
-//! One writer, one gate for each fencing domain. What must stay true: a gate opens only under an epoch
-//! that has no tombstone, and shuts at its deadline without anybody's help.
+//! The incarnation in the names is that of the run that made the pins: a later run with the same layout
+//! adopts them, since to attach them anew would take longer than everything else of its start.
+//!
+//! One writer, one gate for each fencing domain; the writer holds the lock of the directory (flock) for its
+//! life. What must stay true: a gate opens only under an epoch of this run that has no tombstone, and shuts
+//! at its deadline without anybody's help.
 
+mod adopt;
 mod bpf;
+mod former;
 mod guardian_shut;
 mod interfaces;
+mod layout;
 mod ledger;
+mod names;
 mod probe;
 mod program;
 mod slot;
+mod writer;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keepone_bpf::BpfError;
 use keepone_proto::event::GateStrength;
 use keepone_proto::id::{DomainId, Epoch, Incarnation, Vrid};
 use keepone_proto::time::Instant;
+use nix::fcntl::Flock;
 
 pub use guardian_shut::shut_all;
 
-use bpf::{BpfGate, Former, Opened};
+use bpf::{BpfGate, Opened};
+use former::Former;
+pub use former::FormerGone;
 use ledger::Ledger;
+use writer::Writer;
 
 /// How frames are stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +115,19 @@ pub enum GateError {
         /// The error number.
         source: io::Error,
     },
+    /// Another process has the gate, and may still write to it.
+    #[error(
+        "the gate in {dir:?} belongs to {}, which still runs or is stopped: end it ({}), or give each keepone \
+         a bpf_dir of its own",
+        .pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")),
+        .pid.map_or_else(|| "`lslocks` may find it".to_owned(), |pid| format!("kill -9 {pid}"))
+    )]
+    Taken {
+        /// Which.
+        dir: PathBuf,
+        /// Of its owner, if known.
+        pid: Option<u32>,
+    },
     /// More domains than slots.
     #[error("{have} fencing domains, where the gate has room for {max}: join instances in sync groups")]
     TooManyDomains {
@@ -114,6 +142,16 @@ pub enum GateError {
     /// A domain that is not in [`GateConfig::domains`].
     #[error("domain {0:?} has no gate: it was not configured when the agent started")]
     UnknownDomain(DomainId),
+    /// R9: of another run, whose tombstones this one does not know.
+    #[error("the gate of domain {domain:?} stays shut: epoch {epoch} is not of this run, {incarnation:?}")]
+    Foreign {
+        /// Whose gate.
+        domain: DomainId,
+        /// Named by the write.
+        epoch: Epoch,
+        /// Of this run.
+        incarnation: Incarnation,
+    },
     /// R9.
     #[error("the gate of domain {domain:?} stays shut: epoch {epoch} ended with the tombstone of {tombstone}")]
     Tombstoned {
@@ -144,8 +182,36 @@ pub enum GateError {
 
 #[derive(Debug)]
 enum Inner {
-    Bpf(Box<BpfGate>),
+    Bpf { writer: Writer, keeper: Keeper },
     Lifetime(BTreeMap<DomainId, u64>),
+}
+
+/// What examines a gate and follows the interfaces. The kernel answers it under the rtnl lock, which others
+/// may hold for long: it is for a thread that may wait (R15).
+#[derive(Debug, Clone)]
+pub struct Keeper(Arc<Mutex<BpfGate>>);
+
+impl Keeper {
+    /// See [`Gate::self_test`].
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn self_test(&self) -> Result<(), String> {
+        self.lock().self_test()
+    }
+
+    /// See [`Gate::attach_new`].
+    ///
+    /// # Errors
+    /// From the kernel.
+    pub fn attach_new(&self) -> Result<usize, GateError> {
+        self.lock().attach_new()
+    }
+
+    // A panic of another holder leaves the maps and links as they are in the kernel.
+    fn lock(&self) -> MutexGuard<'_, BpfGate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The gate of this run of the agent. Dropping it leaves the kernel's part in place, which then shuts
@@ -156,45 +222,57 @@ pub struct Gate {
     ledger: Ledger,
     former: Former,
     warnings: Vec<String>,
+    adopted: bool,
+    /// Of the directory of pins, as long as anything here can write to the maps: the last to be dropped.
+    _lock: Option<Flock<File>>,
 }
 
 impl Gate {
-    /// A new gate, shut for every domain; whatever a former run left is shut and taken away once the
-    /// new one stands (R12).
+    /// The gate of this run, shut for every domain (R12).
+    ///
+    /// A dead run's gate of the same layout is adopted as it stands, which takes a millisecond; otherwise a
+    /// new one is made, and whatever former runs left is shut and taken away once the new one stands.
     ///
     /// # Errors
-    /// No rights, a kernel without the means, a configuration that does not fit. Then nothing of the
-    /// new gate stays, and a former run's stays as it was.
+    /// [`GateError::Taken`] if the former run is not dead; no rights, a kernel without the means, a
+    /// configuration that does not fit. Then nothing of a new gate stays, and a former run's stays, at most
+    /// shut.
     pub fn open_new(config: &GateConfig) -> Result<Self, GateError> {
-        let ledger = Ledger::new(config.domains.iter().map(|domain| domain.id));
+        let ledger = Ledger::new(config.incarnation, config.domains.iter().map(|domain| domain.id));
         match config.means {
             Means::Bpf => {
-                let Opened { gate, former, warnings } = BpfGate::open_new(config)?;
-                Ok(Gate { inner: Inner::Bpf(Box::new(gate)), ledger, former, warnings })
+                let Opened { gate, former, warnings, adopted, lock } = BpfGate::open_new(config)?;
+                let inner = Inner::Bpf { writer: gate.writer(), keeper: Keeper(Arc::new(Mutex::new(gate))) };
+                Ok(Gate { inner, ledger, former, warnings, adopted, _lock: Some(lock) })
             }
             Means::Lifetime => {
                 // A gate that a former run pinned would stay shut for ever.
-                let former = bpf::end_former(&config.bpf_dir, None)?;
+                let former = former::end_former(&config.bpf_dir, None)?;
                 let warnings = vec![
                     "the gate is weak: only the lifetime of the addresses, in whole seconds, ends a lapsed lease"
                         .into(),
                 ];
                 let shut = config.domains.iter().map(|domain| (domain.id, 0)).collect();
-                Ok(Gate { inner: Inner::Lifetime(shut), ledger, former, warnings })
+                Ok(Gate { inner: Inner::Lifetime(shut), ledger, former, warnings, adopted: false, _lock: None })
             }
         }
+    }
+
+    /// Whether it is the gate of a former run, taken over.
+    pub fn is_adopted(&self) -> bool {
+        self.adopted
     }
 
     /// Lets the domain's frames pass until `until` on the boot clock, under `epoch`; also moves the
     /// deadline of an open gate, either way. No system call.
     ///
     /// # Errors
-    /// An epoch that has ended (R9) or is older than the present one; an unknown domain; a read-back
-    /// that differs.
+    /// An epoch that has ended (R9), is older than the present one or of another run; an unknown domain; a
+    /// read-back that differs.
     pub fn open(&mut self, domain: DomainId, epoch: Epoch, until: Instant) -> Result<(), GateError> {
         self.ledger.open(domain, epoch)?;
         match &mut self.inner {
-            Inner::Bpf(gate) => gate.open(domain, epoch, until.as_nanos()),
+            Inner::Bpf { writer, .. } => writer.open(domain, epoch, until.as_nanos()),
             Inner::Lifetime(deadlines) => {
                 deadlines.insert(domain, until.as_nanos());
                 Ok(())
@@ -210,7 +288,7 @@ impl Gate {
     pub fn shut(&mut self, domain: DomainId, epoch: Epoch) -> Result<(), GateError> {
         self.ledger.shut(domain, epoch)?;
         match &mut self.inner {
-            Inner::Bpf(gate) => gate.shut(domain, epoch),
+            Inner::Bpf { writer, .. } => writer.shut(domain, epoch),
             Inner::Lifetime(deadlines) => {
                 deadlines.insert(domain, 0);
                 Ok(())
@@ -222,7 +300,7 @@ impl Gate {
     /// or is unknown.
     pub fn deadline(&self, domain: DomainId) -> Option<Instant> {
         let nanos = match &self.inner {
-            Inner::Bpf(gate) => gate.deadline(domain),
+            Inner::Bpf { writer, .. } => writer.deadline(domain),
             Inner::Lifetime(deadlines) => deadlines.get(&domain).copied(),
         };
         nanos.filter(|nanos| *nanos != 0).map(Instant::from_nanos)
@@ -235,7 +313,7 @@ impl Gate {
     /// What is wrong, in words, for [`keepone_proto::event::Event::GateTest`].
     pub fn self_test(&mut self) -> Result<(), String> {
         match &mut self.inner {
-            Inner::Bpf(gate) => gate.self_test(),
+            Inner::Bpf { keeper, .. } => keeper.self_test(),
             Inner::Lifetime(_) => Ok(()),
         }
     }
@@ -247,15 +325,24 @@ impl Gate {
     /// From the kernel.
     pub fn attach_new(&mut self) -> Result<usize, GateError> {
         match &mut self.inner {
-            Inner::Bpf(gate) => gate.attach_new(),
+            Inner::Bpf { keeper, .. } => keeper.attach_new(),
             Inner::Lifetime(_) => Ok(0),
+        }
+    }
+
+    /// What examines it and follows the interfaces, for a thread of its own; `None` where there is nothing
+    /// to examine.
+    pub fn keeper(&self) -> Option<Keeper> {
+        match &self.inner {
+            Inner::Bpf { keeper, .. } => Some(keeper.clone()),
+            Inner::Lifetime(_) => None,
         }
     }
 
     /// How well it holds.
     pub fn strength(&self) -> GateStrength {
         match &self.inner {
-            Inner::Bpf(_) => GateStrength::Strong,
+            Inner::Bpf { .. } => GateStrength::Strong,
             Inner::Lifetime(_) => GateStrength::Weak,
         }
     }
@@ -263,7 +350,7 @@ impl Gate {
     /// By which means.
     pub fn means(&self) -> Means {
         match &self.inner {
-            Inner::Bpf(_) => Means::Bpf,
+            Inner::Bpf { .. } => Means::Bpf,
             Inner::Lifetime(_) => Means::Lifetime,
         }
     }
@@ -277,7 +364,12 @@ impl Gate {
     /// Whether the gates of former runs have been taken away. Until then they bar the addresses as well,
     /// so nothing should be held yet.
     pub fn is_alone(&self) -> bool {
-        self.former.is_gone()
+        self.former.gone.is_gone()
+    }
+
+    /// [`Gate::is_alone`], for a thread that waits for it.
+    pub fn former_gone(&self) -> FormerGone {
+        self.former.gone.clone()
     }
 
     /// What an operator should know of this gate, one sentence each.
@@ -288,8 +380,8 @@ impl Gate {
     /// Takes the gate off the interfaces, pins and all: for an orderly stop, once nothing is held and
     /// the addresses are gone. Otherwise it stays and bars the addresses from whoever sets them by hand.
     pub fn take_down(self) {
-        if let Inner::Bpf(mut gate) = self.inner {
-            gate.take_down();
+        if let Inner::Bpf { keeper, .. } = self.inner {
+            keeper.lock().take_down();
         }
     }
 }

@@ -8,15 +8,18 @@
 //!         32   u32  epoch: attempt
 //!         36   u16  epoch: node
 //!         38   u16  zero
-//!         40        zeros
+//!         40        zeros; in the last slot: the digest of the layout that the gate was made for, 24 bytes,
+//!                   written when the gate stands on every interface
 //! ```
 //! All in native byte order. What must stay true: the deadline is one aligned word, so a reader never
 //! sees half of it; the last slot belongs to no domain and its deadline is always 0.
 
 use std::path::{Path, PathBuf};
 
-use keepone_bpf::{BpfError, Map, Mapping};
+use keepone_bpf::{Attach, BpfError, Map, Mapping};
 use keepone_proto::id::{DomainId, Epoch, Incarnation, NodeId};
+
+use super::layout::{DIGEST_WORDS, Digest};
 
 /// Slots, the reserved one included.
 pub(super) const SLOTS: u32 = 64;
@@ -31,6 +34,24 @@ const DOMAIN: usize = 1;
 const COUNTER: usize = 2;
 const INCARNATION: usize = 3;
 const ATTEMPT_NODE: usize = 4;
+const LAYOUT: usize = 5;
+
+/// The suffix of the pin of a link.
+pub(super) fn link_suffix(at: Attach, ifindex: u32) -> String {
+    match at {
+        Attach::TcxIngress => format!("-in-{ifindex}"),
+        Attach::TcxEgress => format!("-out-{ifindex}"),
+    }
+}
+
+/// Reads [`link_suffix`]; `None` for a map's.
+pub(super) fn parse_link(suffix: &str) -> Option<(Attach, u32)> {
+    let (at, index) = match suffix.strip_prefix("-in-") {
+        Some(index) => (Attach::TcxIngress, index),
+        None => (Attach::TcxEgress, suffix.strip_prefix("-out-")?),
+    };
+    Some((at, index.parse().ok()?))
+}
 
 /// The suffix of the pin of the array.
 pub(super) const DEADLINES: &str = "-deadlines";
@@ -91,24 +112,54 @@ fn held(mapping: &Mapping, slot: usize) -> Option<(DomainId, Epoch)> {
     Some((domain, Epoch { counter, incarnation, attempt: u32::from_ne_bytes([a, b, c, d]), node }))
 }
 
+/// What the slots had held.
+pub(super) fn all_held(mapping: &Mapping) -> Vec<(DomainId, Epoch)> {
+    (0..mapping.elements()).filter_map(|slot| held(mapping, slot)).collect()
+}
+
+/// Shuts every slot; whether all of them read back so.
+pub(super) fn shut_all_slots(mapping: &Mapping) -> bool {
+    // Every one is written, also after one that would not be.
+    (0..mapping.elements()).filter(|slot| !write_deadline(mapping, *slot, 0)).count() == 0
+}
+
+/// Says for which layout the gate was made, and so that it is complete.
+pub(super) fn write_layout(mapping: &Mapping, digest: Digest) -> bool {
+    digest.into_iter().enumerate().all(|(word, value)| mapping.store(SHUT_SLOT as usize, LAYOUT + word, value))
+}
+
+/// What [`write_layout`] wrote; zeros in a gate that was never finished.
+pub(super) fn layout(mapping: &Mapping) -> Option<Digest> {
+    let mut digest = [0; DIGEST_WORDS];
+    for (word, value) in digest.iter_mut().enumerate() {
+        *value = mapping.load(SHUT_SLOT as usize, LAYOUT + word)?;
+    }
+    Some(digest)
+}
+
 /// Shuts every slot of a pinned array; what it had held, and how many slots were not shut before.
 pub(super) fn shut_pinned(path: &Path) -> Result<(Vec<(DomainId, Epoch)>, usize), BpfError> {
     let map = Map::open_pinned(path)?;
     let mapping = map.mmap(true)?;
-    let mut open = 0;
-    for slot in 0..mapping.elements() {
-        open += usize::from(deadline(&mapping, slot) != Some(0));
-        if !write_deadline(&mapping, slot, 0) {
-            let source = std::io::Error::other("a deadline reads back other than written: somebody else writes it");
-            return Err(BpfError::System { what: format!("shutting {}", path.display()), source });
-        }
+    let open = (0..mapping.elements()).filter(|slot| deadline(&mapping, *slot) != Some(0)).count();
+    if !shut_all_slots(&mapping) {
+        let source = std::io::Error::other("a deadline reads back other than written: somebody else writes it");
+        return Err(BpfError::System { what: format!("shutting {}", path.display()), source });
     }
-    Ok(((0..mapping.elements()).filter_map(|slot| held(&mapping, slot)).collect(), open))
+    Ok((all_held(&mapping), open))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_links_pin_says_where_it_stands() {
+        for at in [Attach::TcxIngress, Attach::TcxEgress] {
+            assert_eq!(parse_link(&link_suffix(at, 7)), Some((at, 7)));
+        }
+        assert_eq!(parse_link(DEADLINES).or(parse_link("-in-x")).or(parse_link("-out--1")), None);
+    }
 
     #[test]
     fn a_pins_name_says_whose_it_is() {

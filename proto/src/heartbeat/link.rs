@@ -110,7 +110,9 @@ impl Link {
             self.echoed = self.echoed.filter(|(echoed, _)| *echoed > seq).or(Some(*found));
             return Some(found.1);
         }
-        self.echoed.filter(|(echoed, _)| *echoed == seq).map(|(_, at)| at)
+        // Older than what we remember, as after a long cut: made no sooner than the last one that the peer
+        // is known to have heard before it, which bounds the age all the same.
+        self.echoed.filter(|(echoed, _)| *echoed <= seq).map(|(_, at)| at)
     }
 
     /// When the path last showed life.
@@ -165,6 +167,18 @@ mod tests {
         // Made at about 1100, delivered at 11000.
         assert_eq!(link.on_beat(at(11_000), 2, echo(11, 95), LIMIT), Freshness::Stale);
         assert!(!link.is_up(at(11_000), LIMIT));
+    }
+
+    #[test]
+    fn the_first_beat_after_a_long_cut_is_life_at_once() {
+        let mut link = Link::new(Instant::BOOT);
+        link.next_beat(at(0)); // 1
+        assert_eq!(link.on_beat(at(50), 1, echo(1, 49), LIMIT), Freshness::Fresh);
+        for ms in (100..60_000).step_by(100) {
+            link.next_beat(at(ms)); // 2 at 100: heard by the peer, and never echoed before the cut
+        }
+        assert_eq!(link.on_beat(at(60_000), 600, echo(2, 59_899), LIMIT), Freshness::Fresh);
+        assert!(link.is_up(at(60_000), LIMIT));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The gate on the running kernel, in namespaces of its own. These tests need root.
 
+mod adopt;
 mod egress;
 mod ingress;
 mod life;
@@ -19,8 +20,13 @@ const VIP4: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 100);
 const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 0x100);
 const VRID: u8 = 51;
 
+/// Of the run that most tests have only one of.
 fn epoch(counter: u64) -> Epoch {
-    Epoch { counter, incarnation: Incarnation(1), attempt: 1, node: NodeId::new(1).unwrap() }
+    epoch_of(1, counter)
+}
+
+fn epoch_of(incarnation: u64, counter: u64) -> Epoch {
+    Epoch { counter, incarnation: Incarnation(incarnation), attempt: 1, node: NodeId::new(1).unwrap() }
 }
 
 fn now() -> Instant {
@@ -33,9 +39,13 @@ fn in_future(millis: u64) -> Instant {
 }
 
 fn config(host: &Host, incarnation: u64) -> GateConfig {
+    config_in(&host.bpf_dir, incarnation)
+}
+
+fn config_in(dir: &std::path::Path, incarnation: u64) -> GateConfig {
     let vrid = Vrid::new(VRID).unwrap();
     GateConfig {
-        bpf_dir: host.bpf_dir.clone(),
+        bpf_dir: dir.into(),
         domains: vec![
             GateDomain { id: OTHER, addresses: vec!["10.9.0.101".parse().unwrap()], routers: vec![] },
             GateDomain {
@@ -50,8 +60,18 @@ fn config(host: &Host, incarnation: u64) -> GateConfig {
     }
 }
 
+/// The same with one address more, which makes another layout.
+fn changed_config(host: &Host, incarnation: u64) -> GateConfig {
+    let mut config = config(host, incarnation);
+    config.domains[0].addresses.push("10.9.0.102".parse().unwrap());
+    config
+}
+
 /// A gate in the host's namespaces.
 fn gate(host: &Host, incarnation: u64) -> Gate {
-    let config = config(host, incarnation);
+    gate_of(host, config(host, incarnation))
+}
+
+fn gate_of(host: &Host, config: GateConfig) -> Gate {
     host.run(move || Gate::open_new(&config).unwrap())
 }

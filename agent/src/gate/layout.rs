@@ -1,0 +1,149 @@
+//! What a configuration makes of the gate's maps: which domain has which slot, and which name leads there.
+//!
+//! What must stay true: two layouts with the same digest make gates that judge every frame alike, so
+//! that the one may be put into the other's place.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
+
+use keepone_bpf::{AsmError, Insn};
+use keepone_proto::id::DomainId;
+
+use super::program::{self, Header, Maps};
+use super::{GateConfig, GateDomain, GateError, slot};
+
+/// Words of a digest.
+pub(super) const DIGEST_WORDS: usize = 3;
+/// The first 192 bits of a SHA-256.
+pub(super) type Digest = [u64; DIGEST_WORDS];
+
+/// To be counted up when the meaning of a slot or of a pin changes, which the digest would not see.
+const VERSION: u64 = 1;
+
+/// The slots and the names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) slots: BTreeMap<DomainId, u32>,
+    /// In canonical form: no IPv4 address inside an IPv6 one.
+    pub(super) addresses: BTreeMap<IpAddr, u32>,
+    /// By family (`true`: IPv6) and VRID.
+    pub(super) routers: BTreeMap<(bool, u8), u32>,
+    pub(super) exempt: BTreeSet<String>,
+    /// For the operator, one sentence each.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Layout {
+    /// A VRID that two domains use (on two networks, as it may be) is left out: its Advertisements are
+    /// then held back by the agent alone, and a warning names it.
+    pub(super) fn new(config: &GateConfig) -> Result<Self, GateError> {
+        let mut domains: Vec<&GateDomain> = config.domains.iter().collect();
+        domains.sort_by_key(|domain| domain.id);
+        if domains.len() >= slot::SLOTS as usize {
+            return Err(GateError::TooManyDomains { have: domains.len(), max: slot::SLOTS as usize - 1 });
+        }
+        let mut layout = Layout {
+            slots: domains.iter().map(|domain| domain.id).zip(0..).collect(),
+            addresses: BTreeMap::new(),
+            routers: BTreeMap::new(),
+            exempt: config.exempt.clone(),
+            warnings: Vec::new(),
+        };
+        let mut routers: BTreeMap<(bool, u8), Option<u32>> = BTreeMap::new();
+        for (slot, domain) in (0_u32..).zip(domains) {
+            for address in &domain.addresses {
+                if layout.addresses.insert(address.to_canonical(), slot).is_some_and(|other| other != slot) {
+                    return Err(GateError::SharedAddress(*address));
+                }
+            }
+            for (vrid, ipv6) in &domain.routers {
+                routers
+                    .entry((*ipv6, vrid.get()))
+                    .and_modify(|owner| *owner = owner.filter(|owner| *owner == slot))
+                    .or_insert(Some(slot));
+            }
+        }
+        for ((ipv6, vrid), owner) in routers {
+            match owner {
+                Some(slot) => {
+                    layout.routers.insert((ipv6, vrid), slot);
+                }
+                None => layout.warnings.push(format!(
+                    "virtual_router_id {vrid} (IPv{}) is used by two domains: the kernel's gate leaves its \
+                     Advertisements alone; give each its own id to have them gated",
+                    if ipv6 { 6 } else { 4 }
+                )),
+            }
+        }
+        Ok(layout)
+    }
+
+    /// Of everything that decides over a frame: programs, slots, names, exempt interfaces, and the network
+    /// namespace, whose interface numbers mean nothing in another. `None` without a /proc that names it.
+    pub(super) fn digest(&self, maps: Maps<'_>) -> Result<Option<Digest>, AsmError> {
+        let Ok(namespace) = std::fs::metadata("/proc/thread-self/ns/net") else { return Ok(None) };
+        let mut sum = Sum::new();
+        sum.numbers([VERSION, u64::from(slot::SLOTS), u64::from(slot::SLOT_BYTES), namespace.dev(), namespace.ino()]);
+        for header in [Header::Ethernet, Header::Other] {
+            sum.program(maps, &program::ingress(maps, header)?);
+            sum.program(maps, &program::egress(maps, header)?);
+        }
+        sum.numbers(self.slots.iter().flat_map(|(domain, slot)| [domain.0, u64::from(*slot)]));
+        sum.texts(self.addresses.iter().map(|(address, slot)| format!("{address} {slot}")));
+        sum.texts(self.routers.iter().map(|(router, slot)| format!("{router:?} {slot}")));
+        sum.texts(self.exempt.iter().cloned());
+        Ok(Some(sum.finish()))
+    }
+}
+
+/// A hash over parts, each with its length before it, so that no part can pass for a piece of another.
+struct Sum(ring::digest::Context);
+
+impl Sum {
+    fn new() -> Self {
+        Sum(ring::digest::Context::new(&ring::digest::SHA256))
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.0.update(&(bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    fn numbers(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        let bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
+        self.part(&bytes);
+    }
+
+    fn texts(&mut self, texts: impl Iterator<Item = String>) {
+        let texts: Vec<String> = texts.collect();
+        self.numbers([texts.len() as u64]);
+        texts.iter().for_each(|text| self.part(text.as_bytes()));
+    }
+
+    /// The instructions, with the maps by their role instead of by this process's descriptors.
+    fn program(&mut self, maps: Maps<'_>, insns: &[Insn]) {
+        let roles = [maps.deadlines, maps.vip4, maps.vip6, maps.vrid].map(|map| map.as_fd().as_raw_fd());
+        let mut bytes = Vec::with_capacity(insns.len() * 8);
+        for insn in insns {
+            let mut insn_bytes = insn.bytes();
+            if let Some(fd) = insn.map_fd() {
+                let role = roles.iter().position(|role| *role == fd).and_then(|role| u8::try_from(role).ok());
+                let [_, _, _, _, rest @ ..] = &mut insn_bytes;
+                *rest = [role.unwrap_or(u8::MAX), 0, 0, 0];
+            }
+            bytes.extend(insn_bytes);
+        }
+        self.part(&bytes);
+    }
+
+    fn finish(self) -> Digest {
+        let digest = self.0.finish();
+        let mut words = [0; DIGEST_WORDS];
+        for (word, bytes) in words.iter_mut().zip(digest.as_ref().chunks_exact(8)) {
+            *word = bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        }
+        words
+    }
+}

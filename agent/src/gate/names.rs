@@ -1,0 +1,90 @@
+//! The maps from what a frame names to its slot.
+//!
+//! What must stay true: a name leads to its domain's slot or to the slot that is always shut, never to
+//! another domain's.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::Path;
+
+use keepone_bpf::{BpfError, Map, MapKind};
+use keepone_proto::id::Incarnation;
+
+use super::layout::Layout;
+use super::probe::DUMMY;
+use super::{program, slot};
+
+const MAX_NAMES: u32 = 4096;
+
+/// One map for each kind of name.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub(super) vip4: Map,
+    pub(super) vip6: Map,
+    pub(super) vrid: Map,
+}
+
+impl Names {
+    pub(super) fn create() -> Result<Self, BpfError> {
+        Ok(Names {
+            vip4: Map::create(MapKind::Hash, "keepone_vip4", 4, 4, MAX_NAMES)?,
+            vip6: Map::create(MapKind::Hash, "keepone_vip6", 16, 4, MAX_NAMES)?,
+            vrid: Map::create(MapKind::Hash, "keepone_vrid", 4, 4, 512)?,
+        })
+    }
+
+    /// Those that a former run pinned.
+    pub(super) fn open_pinned(dir: &Path, incarnation: Incarnation) -> Result<Self, BpfError> {
+        let [vip4, vip6, vrid] = slot::NAMES.map(|suffix| Map::open_pinned(&slot::pin(dir, incarnation, suffix)));
+        Ok(Names { vip4: vip4?, vip6: vip6?, vrid: vrid? })
+    }
+
+    pub(super) fn all(&self) -> [&Map; 3] {
+        [&self.vip4, &self.vip6, &self.vrid]
+    }
+
+    pub(super) fn slot_of(&self, address: IpAddr) -> Result<Option<u32>, BpfError> {
+        let value = match address {
+            IpAddr::V4(address) => self.vip4.lookup(&address.octets()),
+            IpAddr::V6(address) => self.vip6.lookup(&address.octets()),
+        }?;
+        Ok(value.and_then(|value| value.first_chunk::<4>().copied()).map(u32::from_ne_bytes))
+    }
+
+    fn set_address(&self, address: IpAddr, slot: u32) -> Result<(), BpfError> {
+        match address {
+            IpAddr::V4(address) => self.vip4.update(&address.octets(), &slot.to_ne_bytes()),
+            IpAddr::V6(address) => self.vip6.update(&address.octets(), &slot.to_ne_bytes()),
+        }
+    }
+
+    /// Leads every name of the layout to its slot; also undoes the guardian's seal.
+    pub(super) fn fill(&self, layout: &Layout) -> Result<(), BpfError> {
+        for (address, slot) in &layout.addresses {
+            self.set_address(*address, *slot)?;
+        }
+        for ((ipv6, vrid), slot) in &layout.routers {
+            self.vrid.update(&program::vrid_key(*ipv6, *vrid), &slot.to_ne_bytes())?;
+        }
+        self.set_address(DUMMY.into(), slot::SHUT_SLOT)
+    }
+
+    /// Whether exactly the names of the layout are there, wherever they lead.
+    pub(super) fn are_of(&self, layout: &Layout) -> Result<bool, BpfError> {
+        let mut wanted = [BTreeSet::from([DUMMY.octets().to_vec()]), BTreeSet::new(), BTreeSet::new()];
+        let [vip4, vip6, vrid] = &mut wanted;
+        for address in layout.addresses.keys() {
+            match address {
+                IpAddr::V4(address) => vip4.insert(address.octets().to_vec()),
+                IpAddr::V6(address) => vip6.insert(address.octets().to_vec()),
+            };
+        }
+        vrid.extend(layout.routers.keys().map(|(ipv6, vrid)| program::vrid_key(*ipv6, *vrid).to_vec()));
+        for (map, wanted) in self.all().into_iter().zip(&wanted) {
+            if map.keys()?.into_iter().collect::<BTreeSet<_>>() != *wanted {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,306 @@
+//! A later run and the pinned gate of the former one.
+
+use std::collections::BTreeMap;
+
+use keepone_bpf::Link;
+
+use super::life::{Holder, garp, passes_soon};
+use super::world::Raw;
+use super::*;
+
+/// The kernel's numbers of the pinned links, by the rest of their pins' names.
+fn links(host: &Host) -> BTreeMap<String, u32> {
+    let dir = host.bpf_dir.clone();
+    host.run(move || {
+        let of = |path: &PathBuf| {
+            let suffix = slot::parse_pin(path)?.1.to_owned();
+            slot::parse_link(&suffix)?;
+            Some((suffix, Link::open_pinned(path).unwrap().info().unwrap().id))
+        };
+        former::pins(&dir).unwrap().iter().filter_map(of).collect()
+    })
+}
+
+/// Kills the holder, and does what a guardian does then.
+fn die(host: &Host, mut holder: Holder) {
+    holder.kill();
+    let dir = host.bpf_dir.clone();
+    host.run(move || shut_all(&dir)).unwrap();
+}
+
+fn self_test(host: &Host, mut gate: Gate) -> (Gate, Result<(), String>) {
+    host.run(move || {
+        let fault = gate.self_test();
+        (gate, fault)
+    })
+}
+
+#[test]
+fn a_dead_workers_gate_is_adopted_with_its_links_shut_and_opens_under_a_new_epoch() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let raw = Raw::new(&host, "v0");
+    let holder = Holder::start(&host, 60_000);
+    let before = links(&host);
+    assert_eq!(before.len(), 4, "in and out of lo and v0: {before:?}");
+    die(&host, holder);
+
+    let mut gate = gate(&host, 2);
+    assert!(gate.is_adopted() && gate.is_alone());
+    assert_eq!(links(&host), before, "nothing was attached anew");
+    assert_eq!(gate.leftovers(), [(D, epoch_of(0xc0, 7))]);
+    assert_eq!(gate.deadline(D), None);
+    assert!(!raw.passes(&garp()));
+    let foreign = gate.open(D, epoch_of(0xc0, 8), in_future(60_000));
+    assert!(matches!(foreign, Err(GateError::Foreign { .. })), "{foreign:?}");
+    assert!(!raw.passes(&garp()));
+    gate.open(D, epoch_of(2, 8), in_future(60_000)).unwrap();
+    assert!(raw.passes(&garp()), "the guardian's seal is undone");
+    let (mut gate, fault) = self_test(&host, gate);
+    assert_eq!(fault, Ok(()));
+    gate.shut(D, epoch_of(2, 8)).unwrap();
+    assert!(!raw.passes(&garp()));
+}
+
+#[test]
+fn a_gate_that_nobody_shut_is_shut_by_being_adopted() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let raw = Raw::new(&host, "v0");
+    Holder::start(&host, 60_000).kill();
+    assert!(raw.passes(&garp()), "guardian and worker are dead, the deadline lies ahead");
+    let gate = gate(&host, 2);
+    assert!(gate.is_adopted());
+    assert!(!raw.passes(&garp()));
+}
+
+#[test]
+fn what_an_heir_that_died_early_should_have_released_its_own_heir_learns_too() {
+    let host = Host::new();
+    die(&host, Holder::start(&host, 60_000));
+    drop(gate(&host, 2));
+    let gate = gate(&host, 3);
+    assert!(gate.is_adopted());
+    assert_eq!(gate.leftovers(), [(D, epoch_of(0xc0, 7))]);
+}
+
+#[test]
+fn an_adopted_gate_still_sees_the_guardians_seal_and_a_foreign_hand() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    die(&host, Holder::start(&host, 60_000));
+    let dir = host.bpf_dir.clone();
+    let gate = gate(&host, 2);
+    assert!(gate.is_adopted());
+    host.run(move || shut_all(&dir)).unwrap();
+    let (gate, fault) = self_test(&host, gate);
+    assert!(fault.unwrap_err().contains("guardian"));
+    drop(gate);
+
+    let gate = super::gate(&host, 3);
+    assert!(gate.is_adopted());
+    let pin = slot::pin(&host.bpf_dir, Incarnation(0xc0), &format!("-out-{}", host.index("v0")));
+    host.run(move || Link::open_pinned(&pin).unwrap().detach().unwrap());
+    let (_, fault) = self_test(&host, gate);
+    assert!(fault.unwrap_err().contains("detached"));
+}
+
+#[test]
+fn links_that_were_lost_meanwhile_are_attached_again_and_the_rest_stays() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    host.cable("w0", &peer, "w1", 8);
+    let holder = Holder::start(&host, 60_000);
+    let mut before = links(&host);
+    let lost = [format!("-out-{}", host.index("v0")), format!("-in-{}", host.index("w0"))];
+    let (detached, unpinned) =
+        (slot::pin(&host.bpf_dir, Incarnation(0xc0), &lost[0]), slot::pin(&host.bpf_dir, Incarnation(0xc0), &lost[1]));
+    host.run(move || {
+        Link::open_pinned(&detached).unwrap().detach().unwrap();
+        std::fs::remove_file(unpinned).unwrap();
+    });
+    die(&host, holder);
+
+    let gate = gate(&host, 2);
+    assert!(gate.is_adopted());
+    let mut after = links(&host);
+    for lost in &lost {
+        assert_ne!(after.remove(lost).unwrap(), before.remove(lost).unwrap(), "{lost}");
+    }
+    assert_eq!(after, before);
+    assert!(!Raw::new(&host, "v0").passes(&garp()));
+    assert_eq!(self_test(&host, gate).1, Ok(()));
+}
+
+#[test]
+fn interfaces_that_came_went_or_joined_a_bridge_meanwhile_are_made_up_for() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    host.cable("w0", &peer, "w1", 8);
+    let holder = Holder::start(&host, 60_000);
+    let (gone, port) = (host.index("w0"), host.index("v0"));
+    die(&host, holder);
+    host.ip("link del w0");
+    host.ip("link add br0 type bridge");
+    host.ip("link set br0 up");
+    host.ip("link set v0 master br0");
+
+    let gate = gate(&host, 2);
+    assert!(gate.is_adopted());
+    let after = links(&host);
+    assert!(!after.keys().any(|pin| pin.ends_with(&format!("-{gone}"))), "{after:?}");
+    assert!(!after.contains_key(&format!("-in-{port}")), "its master judges: {after:?}");
+    assert!(after.contains_key(&format!("-in-{}", host.index("br0"))), "{after:?}");
+    assert!(!Raw::new(&host, "br0").passes(&garp()));
+    assert_eq!(self_test(&host, gate).1, Ok(()));
+}
+
+/// What makes a new gate necessary.
+fn is_replaced(what: &str, change: impl FnOnce(&Host) -> GateConfig) {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let raw = Raw::new(&host, "v0");
+    die(&host, Holder::start(&host, 60_000));
+    let config = change(&host);
+    let mut gate = gate_of(&host, config);
+    assert!(!gate.is_adopted(), "{what}");
+    assert_eq!(gate.leftovers(), [(D, epoch_of(0xc0, 7))], "{what}");
+    assert!(!raw.passes(&garp()), "{what}");
+    gate.open(D, epoch_of(2, 1), in_future(60_000)).unwrap();
+    assert!(passes_soon(&raw), "{what}: the former gate ends");
+    assert!(gate.is_alone(), "{what}");
+    assert_eq!(self_test(&host, gate).1, Ok(()), "{what}");
+    let dir = host.bpf_dir.clone();
+    let pins = host.run(move || former::pins(&dir).unwrap());
+    assert!(pins.iter().all(|pin| slot::parse_pin(pin).unwrap().0 == Incarnation(2)), "{what}: {pins:?}");
+}
+
+#[test]
+fn a_gate_of_other_addresses_is_replaced() {
+    is_replaced("one address more", |host| changed_config(host, 2));
+}
+
+#[test]
+fn a_gate_of_other_virtual_routers_is_replaced() {
+    is_replaced("one VRID less", |host| {
+        let mut config = config(host, 2);
+        config.domains[1].routers.pop();
+        config
+    });
+}
+
+#[test]
+fn a_gate_with_other_exempt_interfaces_is_replaced() {
+    is_replaced("lo is exempt", |host| {
+        let mut config = config(host, 2);
+        config.exempt.insert("lo".into());
+        config
+    });
+}
+
+#[test]
+fn a_gate_whose_maps_were_tampered_with_is_replaced() {
+    is_replaced("a name more", |host| {
+        let map = slot::pin(&host.bpf_dir, Incarnation(0xc0), "-vip4");
+        host.run(move || keepone_bpf::Map::open_pinned(&map).unwrap().update(&[10, 9, 0, 7], &[0; 4]).unwrap());
+        config(host, 2)
+    });
+}
+
+#[test]
+fn a_gate_with_a_map_missing_is_replaced() {
+    is_replaced("no map of VRIDs", |host| {
+        let map = slot::pin(&host.bpf_dir, Incarnation(0xc0), "-vrid");
+        host.run(move || std::fs::remove_file(map).unwrap());
+        config(host, 2)
+    });
+}
+
+#[test]
+fn a_gate_that_was_never_finished_is_replaced() {
+    is_replaced("no digest", |host| {
+        let map = slot::pin(&host.bpf_dir, Incarnation(0xc0), slot::DEADLINES);
+        host.run(move || {
+            let mapping = keepone_bpf::Map::open_pinned(&map).unwrap().mmap(true).unwrap();
+            assert!(slot::write_layout(&mapping, [0; 3]));
+        });
+        config(host, 2)
+    });
+}
+
+#[test]
+fn a_gate_of_another_network_namespace_is_not_adopted() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    // Its socket keeps the old namespace alive, and in it an interface 1 with links on it.
+    let _raw = Raw::new(&host, "v0");
+    die(&host, Holder::start(&host, 60_000));
+    host.run(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap());
+    // Down, so that no probe frame can tell.
+    let gate = gate(&host, 2);
+    assert!(!gate.is_adopted());
+    host.ip("link set lo up");
+    assert!(!Raw::new(&host, "lo").passes(&garp()));
+}
+
+#[test]
+fn a_run_that_is_stopped_but_not_dead_keeps_its_gate_and_is_named() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let mut holder = Holder::start(&host, 60_000);
+    holder.signal(nix::sys::signal::Signal::SIGSTOP);
+    let before = links(&host);
+    let config = config(&host, 2);
+    let (again, pid) = (config.clone(), holder.pid());
+    let error = host.run(move || Gate::open_new(&again).unwrap_err());
+    match &error {
+        GateError::Taken { pid: told, .. } => assert!(told.is_none_or(|told| told == pid), "{told:?}, not {pid}"),
+        other => panic!("{other}"),
+    }
+    assert!(error.to_string().contains("end it"), "{error}");
+    assert_eq!(links(&host), before);
+    assert!(Raw::new(&host, "v0").passes(&garp()), "nobody but its guardian shuts it");
+    holder.kill();
+    assert!(gate_of(&host, config).is_adopted());
+}
+
+/// The longest and the shortest of a few starts.
+fn times(host: &Host, config: impl Fn(u64) -> GateConfig) -> (Duration, Duration, bool) {
+    let mut times = Vec::new();
+    let mut adopted = false;
+    for incarnation in 10..15 {
+        let config = config(incarnation);
+        let (took, gate) = host.run(move || {
+            let began = now();
+            let gate = Gate::open_new(&config).unwrap();
+            (now().since(began), gate)
+        });
+        adopted = gate.is_adopted();
+        times.push(took);
+        while !gate.is_alone() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    (*times.iter().min().unwrap(), *times.iter().max().unwrap(), adopted)
+}
+
+#[test]
+fn an_adoption_is_quicker_than_a_new_gate() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    host.cable("w0", &peer, "w1", 8);
+    let changing = |incarnation| {
+        let mut config = config(&host, incarnation);
+        config.exempt.insert(format!("none{incarnation}"));
+        config
+    };
+    let (new, slowest_new, adopted) = times(&host, changing);
+    assert!(!adopted);
+    drop(gate(&host, 1));
+    let (adoption, slowest, adopted) = times(&host, |incarnation| config(&host, incarnation));
+    assert!(adopted);
+    println!(
+        "open_new on 3 interfaces: a new gate {new:?} to {slowest_new:?}, an adopted one {adoption:?} to {slowest:?}"
+    );
+    assert!(adoption < new);
+}
