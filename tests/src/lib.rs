@@ -4,6 +4,8 @@
 //! program that is itself killed takes its children along.
 
 pub mod binary;
+pub mod cluster;
+mod kernel;
 pub mod lan;
 pub mod observe;
 pub mod program;

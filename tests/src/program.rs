@@ -14,7 +14,7 @@ use keepone_chaos::netns::namespace::Namespace;
 use keepone_chaos::netns::process::{members, signal};
 use nix::sys::signal::Signal;
 
-use crate::Error;
+use crate::{Error, kernel};
 
 /// What a container's runtime would do; `exec` keeps the PID, so that signals reach the program itself.
 const FURNISH: &str = "mount -t tmpfs tmpfs /run && mount -t bpf bpf /sys/fs/bpf && exec \"$@\"";
@@ -39,17 +39,33 @@ pub struct Ended {
 impl Program {
     /// Starts `command` (program and arguments) in `namespace`, its output in the file `log`.
     ///
+    /// # Errors
+    /// As [`Program::start_on`].
+    pub fn start(namespace: &Namespace, command: &[&str], log: &Path) -> Result<Self, Error> {
+        Program::start_on(&mut Command::new("nsenter"), namespace, command, log)
+    }
+
+    /// The same on a kernel that answers as one without BPF.
+    ///
+    /// # Errors
+    /// As [`Program::start_on`].
+    pub fn start_without_bpf(namespace: &Namespace, command: &[&str], log: &Path) -> Result<Self, Error> {
+        Program::start_on(kernel::without_bpf(&mut Command::new("nsenter")), namespace, command, log)
+    }
+
+    /// The same with an `nsenter` prepared by the caller.
+    ///
     /// It is killed when the calling *thread* ends (PR_SET_PDEATHSIG), so the thread of the test itself
     /// must be the one that calls.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn start(namespace: &Namespace, command: &[&str], log: &Path) -> Result<Self, Error> {
+    fn start_on(nsenter: &mut Command, namespace: &Namespace, command: &[&str], log: &Path) -> Result<Self, Error> {
         let output =
             File::options().create(true).append(true).open(log).map_err(io_error(format!("open {}", log.display())))?;
         let copy = output.try_clone().map_err(io_error("copy a descriptor"))?;
         let net = format!("--net=/proc/{}/fd/{}", std::process::id(), namespace.file().as_raw_fd());
-        let child = Command::new("nsenter")
+        let child = nsenter
             .args([&net, "--", "unshare", "--mount", "--propagation", "private", "--"])
             .args(["setpriv", "--pdeathsig", "KILL", "sh", "-c", FURNISH, "sh"])
             .args(command)
