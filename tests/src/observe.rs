@@ -114,6 +114,12 @@ impl Watch {
         (nodes, within.len())
     }
 
+    /// When `node` answered within `[from, to)`, in order.
+    pub fn answers_of(&self, node: usize, from: u64, to: u64) -> Vec<u64> {
+        let answers = lock(&self.answers);
+        answers.iter().filter(|(at, n)| *n == node && (from..to).contains(at)).map(|(at, _)| *at).collect()
+    }
+
     /// How long, in all, both nodes had the address within `[from, to)`.
     pub fn overlap(&self, from: u64, to: u64) -> Duration {
         let [one, other] = self.spans();
