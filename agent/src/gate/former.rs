@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use keepone_bpf::is_bpffs;
+use keepone_bpf::{Link, is_bpffs};
 use keepone_proto::id::{DomainId, Epoch, Incarnation};
 
 use super::{GateError, slot};
@@ -19,6 +19,18 @@ const GRACE: Duration = Duration::from_millis(250);
 pub(super) fn remove(path: &Path) {
     // What can't be removed stays shut, which is the safe side; it is tried again at the next start.
     let _ = std::fs::remove_file(path);
+}
+
+/// Takes a former run's pin away, and off its interface at once if it is a link's: a link whose last
+/// reference goes is detached by the kernel whenever it gets round to it, and bars the addresses till then.
+fn end(path: &Path) {
+    if slot::parse_pin(path).is_some_and(|(_, suffix)| slot::parse_link(suffix).is_some())
+        && let Ok(link) = Link::open_pinned(path)
+    {
+        // Refused if the interface has gone, and the link with it.
+        let _ = link.detach();
+    }
+    remove(path);
 }
 
 /// Everything in the directory that is ours; the kernel and others may have things there too.
@@ -86,11 +98,11 @@ pub(super) fn end_former(dir: &Path, keep: Option<Incarnation>) -> Result<Former
         let (done, paths) = (Arc::clone(&gone), former.clone());
         let remove_all = move || {
             std::thread::sleep(GRACE);
-            paths.iter().for_each(|path| remove(path));
+            paths.iter().for_each(|path| end(path));
             done.store(true, Ordering::Release);
         };
         if std::thread::Builder::new().name("former-gate".into()).spawn(remove_all).is_err() {
-            former.iter().for_each(|path| remove(path));
+            former.iter().for_each(|path| end(path));
             gone.store(true, Ordering::Release);
         }
     }

@@ -24,7 +24,7 @@ pub(super) fn garp() -> Vec<u8> {
 }
 
 /// The kernel takes a program off a little after its last reference has gone.
-pub(super) fn passes_soon(raw: &Raw) -> bool {
+fn passes_soon(raw: &Raw) -> bool {
     (0..200).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
         raw.passes(&garp())
