@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use keepone_agent::assemble::Plan;
 use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_agent::guardian::{Guardian, PULSE_FD};
-use keepone_agent::{keys, logging, worker};
+use keepone_agent::{keys, logging, rights, worker};
 use keepone_config::{Config, explain_timing};
 use keepone_config::{Severity, render_all, to_json};
 use nix::fcntl::{Flock, FlockArg};
@@ -86,6 +86,7 @@ pub(crate) fn main() -> ExitCode {
 /// The guardian's process.
 fn run(file: &Path) -> Result<u8, Failure> {
     let config = load(file, true)?;
+    rights::check()?;
     let plan = Plan::new(&config);
     let _lock = lock(&plan.run_dir)?;
     let guardian = Guardian::new(file, &plan).map_err(|error| {
@@ -118,6 +119,16 @@ fn pulse() -> Option<File> {
     Some(file)
 }
 
+/// Whether there is anything to complain about but the file itself.
+fn is_readable(file: &Path) -> bool {
+    // A directory can be opened, and not read.
+    File::open(file).and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.is_file())
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// Reads the configuration; the complaints go to standard error, each once for both processes.
 fn load(file: &Path, speak: bool) -> Result<Config, Failure> {
     match keepone_config::load(file) {
@@ -129,10 +140,11 @@ fn load(file: &Path, speak: bool) -> Result<Config, Failure> {
         }
         Err(complaints) => {
             eprint!("{}", render_all(&complaints, false));
-            let readable = File::open(file).is_ok();
+            let readable = is_readable(file);
             let errors = complaints.iter().filter(|complaint| complaint.severity == Severity::Error).count();
             let (code, what) = if readable { (Code::Invalid, "is wrong") } else { (Code::Unreadable, "can't be read") };
-            Err(Failure::say(code, format!("the configuration {} {what} ({errors} errors above)", file.display())))
+            let errors = count(errors, "error");
+            Err(Failure::say(code, format!("the configuration {} {what} ({errors} above)", file.display())))
         }
     }
 }
@@ -164,13 +176,13 @@ fn check(file: &Path, json: bool, timing: bool) -> ExitCode {
         eprint!("{}", render_all(&diagnostics, false));
     }
     let Some(config) = config else {
-        let code = if File::open(file).is_ok() { Code::Invalid } else { Code::Unreadable };
+        let code = if is_readable(file) { Code::Invalid } else { Code::Unreadable };
         return ExitCode::from(code as u8);
     };
     if timing {
         println!("{}", explain_timing(&config));
     } else if !json {
-        println!("{} is good: {} virtual routers", file.display(), config.instances.len());
+        println!("{} is good: {}", file.display(), count(config.instances.len(), "virtual router"));
     }
     ExitCode::SUCCESS
 }

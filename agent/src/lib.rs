@@ -22,4 +22,5 @@ mod readiness;
 mod realtime;
 pub mod record;
 pub mod references;
+pub mod rights;
 pub mod worker;

@@ -25,6 +25,9 @@ use crate::vrrp::instance::Instance;
 use crate::vrrp::params::Params;
 use crate::wire::heartbeat::DomainBeat;
 
+/// Without an authority Advertisements say whose the addresses are; a rival's ARP may overtake its own.
+const ADVERTISEMENT_FIRST: Duration = Duration::from_millis(50);
+
 /// One virtual router of the domain.
 #[derive(Debug, Clone)]
 pub(crate) struct Router {
@@ -206,6 +209,14 @@ impl Domain {
         let lately = self.announced_at.is_some_and(|at| now.since(at) < Duration::from_millis(500));
         if self.master_since.is_some() && self.kernel.is_open(now) && self.leaving.is_none() && !lately {
             self.announce(now, facts, out);
+        }
+    }
+
+    /// The same once it is clear that it is not for us to yield; who yields forgets it.
+    pub(crate) fn announce_soon(&mut self, now: Instant) {
+        let soon = now + ADVERTISEMENT_FIRST;
+        if self.leaving.is_none() && !self.announcements.iter().any(|at| *at <= soon) {
+            self.announcements.push(soon);
         }
     }
 

@@ -1,1 +1,13 @@
-//! Skeleton.
+//! Fixtures of the tests that cross crates: a LAN of namespaces, the real programs in it, and observers.
+//!
+//! Everything made here ends with the value that made it, on success, failure and panic alike; a test
+//! program that is itself killed takes its children along.
+
+pub mod binary;
+pub mod cluster;
+mod kernel;
+pub mod lan;
+pub mod observe;
+pub mod program;
+
+pub use keepone_chaos::netns::error::Error;

@@ -400,14 +400,23 @@ impl Domain {
                 router.higher_seen = true;
             }
         }
-        self.announce_again(facts.now, facts, out);
+        // Who is about to yield must not have the last word: it would take the clients along.
+        let yields = higher && !heard && !self.lease.is_arbitrated();
+        if !yields {
+            self.announce_again(facts.now, facts, out);
+        }
     }
 
     /// Somebody else's ARP or NA for one of our addresses (D7).
     pub(crate) fn on_foreign_claim(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
         if self.master_since.is_some_and(|since| facts.now > since) {
             self.rival_seen = Some(facts.now);
-            self.announce_again(facts.now, facts, out);
+            if self.lease.is_arbitrated() {
+                self.announce_again(facts.now, facts, out);
+            } else {
+                // Its Advertisement, which may be the better one, comes at about the same time.
+                self.announce_soon(facts.now);
+            }
         }
     }
 }

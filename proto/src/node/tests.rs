@@ -12,6 +12,7 @@ use crate::settings::{
     AnnounceSettings, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, PeerSettings,
     QuorumSettings, ReferenceSettings, VrrpVersion,
 };
+use crate::wire::vrrp::Advertisement;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use core::net::IpAddr;
@@ -461,4 +462,57 @@ fn the_same_settings_seed_and_events_give_the_same_actions_i25() {
         cluster.log
     };
     assert_eq!(run(), run());
+}
+
+/// A router that speaks VRRP only, of this priority, announces itself to node 1, claims the addresses
+/// before its Advertisement arrives, and falls silent.
+fn foreign_master(priority: u8) -> Cluster {
+    let mut cluster = Cluster::new(Authority::None);
+    cluster.start(1);
+    cluster.run_to(5000);
+    assert_eq!(cluster.open(), [1]);
+    cluster.run_to(9500);
+    cluster.log.clear();
+    let (source, destination) = (address(9), IpAddr::from([224, 0, 0, 18]));
+    let advertisement = Advertisement {
+        version: VrrpVersion::V3,
+        vrid: Vrid::new(51).unwrap(),
+        priority: Priority(priority),
+        advert_int: Duration::from_millis(200),
+        addresses: vec![IpAddr::from([192, 0, 2, 100])],
+        auth_pass: None,
+    };
+    let bytes = advertisement.emit(source, destination, vrrp::Checksum::PseudoHeader).unwrap();
+    cluster.give(1, Event::ForeignClaim { domain: VIP, mac: [2; 6] });
+    cluster.run_to(9510);
+    let (interface, hop_limit) = (InterfaceId(0), 255);
+    cluster.give(1, Event::VrrpReceived { interface, source, destination, hop_limit, bytes });
+    cluster.run_to(9700);
+    cluster
+}
+
+#[test]
+fn who_yields_to_a_better_master_announces_nothing_that_would_take_the_clients_back() {
+    let cluster = foreign_master(250);
+    assert_eq!(cluster.role(1).0, Role::Backup);
+    assert_eq!(cluster.when(1, 9500, |deed| matches!(deed, Action::Announce { .. })), None);
+}
+
+#[test]
+fn who_stays_beside_a_worse_master_announces_at_once_d10() {
+    let cluster = foreign_master(50);
+    assert_eq!(cluster.role(1).0, Role::Master);
+    let announced = cluster.when(1, 9500, |deed| matches!(deed, Action::Announce { count: 5, .. }));
+    assert_eq!(announced, Some(at(9510)));
+}
+
+#[test]
+fn who_only_sees_a_claim_of_its_address_announces_once_an_advertisement_could_have_come_d10() {
+    let mut cluster = foreign_master(50);
+    cluster.run_to(20_000);
+    cluster.log.clear();
+    cluster.give(1, Event::ForeignClaim { domain: VIP, mac: [2; 6] });
+    cluster.run_to(20_400);
+    let announced = cluster.when(1, 20_000, |deed| matches!(deed, Action::Announce { .. }));
+    assert_eq!(announced, Some(at(20_050)));
 }

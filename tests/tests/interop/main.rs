@@ -1,0 +1,105 @@
+//! keepone and the installed keepalived as one virtual router's two nodes, on real packets.
+//!
+//! Both read the same plain `keepalived.conf`; there is no cluster and no authority, so what holds here is
+//! what VRRP alone can give. Needs root, and keepalived.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod speech;
+mod story;
+
+use std::thread;
+use std::time::Duration;
+
+use keepone_chaos::fault::{Class, Network};
+use keepone_chaos::netns::clock;
+use speech::Program::{self, Keepalived, Keepone};
+use speech::{Speech, V2, V3};
+use story::{A, B, Story, nanos};
+
+/// A whole life: follow, take over from a resigned Master, give way to it, take over from a dead one.
+fn live(speech: Speech, better: Program, worse: Program) {
+    let mut story = Story::new(speech, [better, worse]);
+    story.begin();
+    story.terminate_a();
+    story.stays(B, speech.advert_int * 4);
+    story.preempt();
+    story.kill_a();
+    thread::sleep(speech.advert_int * 2);
+    story.must(story.watch().holders().contains(&B), "the new MASTER lost the address again");
+    story.ends_with([2, 2]);
+}
+
+/// The cable of the better node comes out, and is put back.
+fn pull_cable(better: Program, worse: Program) {
+    let mut story = Story::new(V3, [better, worse]);
+    story.begin();
+    let at = clock::now();
+    story.lan.set_cable(A, false).unwrap();
+    story.takes_over(B, at, V3.takes_over_from_silent());
+    story.must(story.watch().alone(B, Duration::from_secs(2)).is_some(), "a node without carrier keeps the address");
+    story.stays(B, Duration::from_secs(1));
+    story.lan.set_cable(A, true).unwrap();
+    story.must(story.watch().alone(A, V3.preempts()).is_some(), "the better node does not come back");
+    story.stays(A, Duration::from_secs(1));
+    story.ends_with([2, 1]);
+}
+
+/// VRRP between the nodes is dropped silently: both hold, as RFC 9568, 8.3.1, has it, until it is heard again.
+fn drop_vrrp(better: Program, worse: Program) {
+    let mut story = Story::new(V3, [better, worse]);
+    story.begin();
+    let at = clock::now();
+    story.lan.cut_nodes(Network::Lan, Class::Vrrp).unwrap();
+    story.takes_over(B, at, V3.takes_over_from_silent());
+    thread::sleep(Duration::from_secs(1));
+    story.must(story.watch().holders() == [A, B], "without an authority, each of two deaf nodes is MASTER");
+    let healed = clock::now();
+    story.lan.heal().unwrap();
+    story.must(story.watch().alone(A, Duration::from_secs(3)).is_some(), "the worse node does not give way");
+    let overlap = story.watch().overlap(healed, healed + nanos(Duration::from_secs(3)));
+    story.must(overlap <= V3.heals(), &format!("both held the address for {overlap:?} after the repair"));
+    story.stays(A, Duration::from_secs(2));
+    story.ends_with([1, 1]);
+}
+
+macro_rules! lives {
+    ($($name:ident: $speech:expr, $better:expr, $worse:expr;)*) => {
+        $(#[test] fn $name() { live($speech, $better, $worse); })*
+    };
+}
+
+lives! {
+    keepone_follows_keepalived_v2_multicast: V2, Keepalived, Keepone;
+    keepalived_follows_keepone_v2_multicast: V2, Keepone, Keepalived;
+    keepone_follows_keepalived_v2_unicast: Speech { unicast: true, ..V2 }, Keepalived, Keepone;
+    keepalived_follows_keepone_v2_unicast: Speech { unicast: true, ..V2 }, Keepone, Keepalived;
+    keepone_follows_keepalived_v2_with_a_password: Speech { password: true, ..V2 }, Keepalived, Keepone;
+    keepalived_follows_keepone_v2_with_a_password: Speech { password: true, ..V2 }, Keepone, Keepalived;
+    keepone_follows_keepalived_v3_multicast: V3, Keepalived, Keepone;
+    keepalived_follows_keepone_v3_multicast: V3, Keepone, Keepalived;
+    keepone_follows_keepalived_v3_unicast: Speech { unicast: true, ..V3 }, Keepalived, Keepone;
+    keepalived_follows_keepone_v3_unicast: Speech { unicast: true, ..V3 }, Keepone, Keepalived;
+    keepone_follows_keepalived_v3_ipv6: Speech { ipv6: true, ..V3 }, Keepalived, Keepone;
+    keepalived_follows_keepone_v3_ipv6: Speech { ipv6: true, ..V3 }, Keepone, Keepalived;
+    keepone_follows_keepone_v3_multicast: V3, Keepone, Keepone;
+}
+
+#[test]
+fn keepone_takes_over_when_keepalived_loses_its_cable() {
+    pull_cable(Keepalived, Keepone);
+}
+
+#[test]
+fn keepalived_takes_over_when_keepone_loses_its_cable() {
+    pull_cable(Keepone, Keepalived);
+}
+
+#[test]
+fn keepone_gives_way_when_it_hears_keepalived_again() {
+    drop_vrrp(Keepalived, Keepone);
+}
+
+#[test]
+fn keepalived_gives_way_when_it_hears_keepone_again() {
+    drop_vrrp(Keepone, Keepalived);
+}

@@ -1,0 +1,167 @@
+//! Two routers, what happens to them, and what is seen of it.
+
+use std::panic::Location;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use keepone_chaos::fault::Part;
+use keepone_chaos::netns::clock;
+use keepone_tests::lan::Lan;
+use keepone_tests::observe::Watch;
+use keepone_tests::program;
+use nix::sys::signal::Signal;
+
+use crate::speech::{Program, Speech};
+
+/// The better node, and the worse one.
+pub const A: usize = 0;
+pub const B: usize = 1;
+/// The client's probes go out each 5 ms; an answer within this is neither luck nor a leftover.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// A pair of routers under observation. The programs end before the network does.
+pub struct Story {
+    programs: [Option<program::Program>; 2],
+    watch: Watch,
+    pub lan: Lan,
+    pub speech: Speech,
+    kinds: [Program; 2],
+    files: [PathBuf; 2],
+}
+
+impl Story {
+    /// The network and the configurations; nothing runs yet.
+    pub fn new(speech: Speech, kinds: [Program; 2]) -> Self {
+        let lan = Lan::build(0).unwrap();
+        if speech.ipv6 {
+            lan.add_ipv6().unwrap();
+        }
+        let files = [A, B].map(|node| {
+            let text = speech.configuration(node, lan.address(node), lan.address(1 - node));
+            lan.write(&format!("{node}.conf"), &text).unwrap()
+        });
+        let watch = Watch::start(&lan, speech.vip()).unwrap();
+        Story { programs: [None, None], watch, lan, speech, kinds, files }
+    }
+
+    pub fn start(&mut self, node: usize) {
+        let command = self.kinds[node].command(&self.files[node]);
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        self.programs[node] = Some(self.lan.start(node, &command).unwrap());
+    }
+
+    /// Fails with all that is known unless `good`.
+    #[track_caller]
+    pub fn must(&self, good: bool, what: &str) {
+        if good {
+            return;
+        }
+        let spans: Vec<Vec<(u64, u64)>> = self.watch.spans().iter().map(|spans| spans.iter().collect()).collect();
+        let logs: Vec<String> = ["n1", "n2"]
+            .iter()
+            .map(|name| std::fs::read_to_string(self.lan.room().join(format!("{name}.log"))).unwrap_or_default())
+            .collect();
+        panic!(
+            "{what}\n  {}, {:?}, {:?}\n  held, in ns, by n1: {:?}\n  by n2: {:?}\n  now {}\nn1 said:\n{}\nn2 said:\n{}",
+            Location::caller(),
+            self.speech,
+            self.kinds,
+            spans[A],
+            spans[B],
+            clock::now(),
+            logs[A],
+            logs[B]
+        );
+    }
+
+    /// Starts the better node, then the other one, and sees that it follows.
+    pub fn begin(&mut self) {
+        self.start(A);
+        let alone = self.watch.alone(A, self.speech.preempts() + Duration::from_secs(2));
+        self.must(alone.is_some(), "the first node does not become MASTER");
+        self.start(B);
+        // Long enough for a node that does not hear its Master to have taken over.
+        self.stays(A, self.speech.down_interval(B) + Duration::from_secs(1));
+    }
+
+    /// Nothing changes for `time`, and the client hears from `node` alone.
+    #[track_caller]
+    pub fn stays(&self, node: usize, time: Duration) {
+        self.must(self.watch.answered_by(node, ANSWER).is_some(), "the holder does not answer the client");
+        let begin = clock::now();
+        while clock::now() < begin + nanos(time) {
+            self.must(self.watch.holders() == [node], "somebody else, nobody or both hold the address");
+            thread::sleep(Duration::from_millis(10));
+        }
+        let (nodes, count) = self.watch.answers(begin, clock::now());
+        self.must(nodes == [node], "the client was answered by another node, too");
+        // A probe each 5 ms, by a thread that may starve on a busy machine.
+        self.must(count > usize::try_from(time.as_millis() / 50).unwrap(), "the client was answered rarely");
+    }
+
+    /// The better node is told to end: it resigns, and the other one takes over after its Skew_Time.
+    pub fn terminate_a(&mut self) {
+        let at = clock::now();
+        self.programs[A].as_ref().unwrap().signal(Part::Guardian, Signal::SIGTERM);
+        self.takes_over(B, at, self.speech.takes_over_from_resigned());
+        self.must(self.watch.alone(B, ANSWER).is_some(), "the stopped node keeps the address");
+        let overlap = self.watch.overlap(at, clock::now());
+        self.must(overlap == Duration::ZERO, &format!("both held the address for {overlap:?} of an orderly handover"));
+        let ended = self.programs[A].as_mut().unwrap().wait(Duration::from_secs(5));
+        self.must(ended.and_then(|status| status.code()) == Some(0), "it did not end in good order");
+        self.must(self.watch.answered_by(B, ANSWER).is_some(), "the new MASTER does not answer the client");
+    }
+
+    /// Every process of the better node dies at once: the other one waits for its timer.
+    pub fn kill_a(&mut self) {
+        let at = clock::now();
+        self.programs[A].as_mut().unwrap().kill();
+        self.takes_over(B, at, self.speech.takes_over_from_silent());
+        self.must(self.watch.answered_by(B, ANSWER).is_some(), "the new MASTER does not answer the client");
+        match self.kinds[A] {
+            // The lifetime of its addresses ends with it: 2 s at most, which the kernel looks at each second.
+            Program::Keepone => {
+                self.must(self.watch.alone(B, Duration::from_secs(4)).is_some(), "a dead agent's address stays");
+            }
+            // It leaves its address behind, and nobody is there to take it away.
+            Program::Keepalived => {}
+        }
+    }
+
+    /// The better node comes (back) and takes over from a working Master, which gives way.
+    pub fn preempt(&mut self) {
+        let at = clock::now();
+        self.start(A);
+        self.must(self.watch.has(A, self.speech.preempts()).is_some(), "the better node does not preempt");
+        self.must(self.watch.alone(A, ANSWER).is_some(), "the worse node does not give way");
+        let overlap = self.watch.overlap(at, clock::now());
+        self.must(overlap <= self.speech.overlap(), &format!("both held the address for {overlap:?}"));
+        self.stays(A, self.speech.advert_int * 4);
+    }
+
+    /// `node` has the address so long after `at`.
+    #[track_caller]
+    pub fn takes_over(&self, node: usize, at: u64, (least, most): (Duration, Duration)) {
+        let taken = self.watch.has(node, most + Duration::from_secs(3));
+        let begun = self.watch.spans()[node].iter().map(|(from, _)| from).find(|from| *from > at);
+        self.must(taken.is_some() && begun.is_some(), "no takeover");
+        let after = Duration::from_nanos(begun.unwrap_or(0).saturating_sub(at));
+        self.must((least..=most).contains(&after), &format!("takeover after {after:?}, not {least:?} to {most:?}"));
+    }
+
+    /// The observers.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Each node has held the address so many times, and nobody flapped.
+    pub fn ends_with(&self, times: [usize; 2]) {
+        let seen = self.watch.spans().map(|spans| spans.iter().count());
+        self.must(seen == times, &format!("the nodes held the address {seen:?} times, not {times:?}"));
+    }
+}
+
+pub fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap()
+}

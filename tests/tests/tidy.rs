@@ -1,0 +1,180 @@
+//! The directions of the crates' dependencies, and rules of the house that no compiler holds.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn manifest(directory: &str) -> toml::Table {
+    let path = root().join(directory).join("Cargo.toml");
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).parse().unwrap()
+}
+
+/// The workspace's crates, by their directories.
+fn crates() -> Vec<String> {
+    let members = manifest("")["workspace"]["members"].clone();
+    members.as_array().unwrap().iter().map(|member| member.as_str().unwrap().to_owned()).collect()
+}
+
+/// What a crate is built from, its tests apart, for every target.
+fn dependencies(directory: &str) -> BTreeSet<String> {
+    let manifest = manifest(directory);
+    let mut tables = vec![manifest.clone()];
+    if let Some(targets) = manifest.get("target") {
+        tables.extend(targets.as_table().unwrap().values().map(|target| target.as_table().unwrap().clone()));
+    }
+    let kinds = ["dependencies", "build-dependencies"];
+    let of =
+        |table: &toml::Table| kinds.iter().filter_map(|kind| table.get(*kind)?.as_table()).cloned().collect::<Vec<_>>();
+    tables.iter().flat_map(of).flat_map(|table| table.into_iter().map(|(name, _)| name)).collect()
+}
+
+/// Every Rust file below a directory.
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no Rust below {}", directory.display());
+    found.sort();
+    found
+}
+
+/// Whether a file is compiled for tests only.
+fn is_test(path: &Path) -> bool {
+    let below = path.strip_prefix(root()).unwrap();
+    let name = |part: &std::ffi::OsStr| {
+        let part = part.to_str().unwrap();
+        part == "tests" || part == "tests.rs" || part.ends_with("_tests.rs") || part == "properties.rs"
+    };
+    below.iter().any(name)
+}
+
+/// A file's lines of code with their numbers: no comments, and nothing from the test module on, which
+/// stands last.
+fn code(path: &Path) -> Vec<(usize, String)> {
+    let text = fs::read_to_string(path).unwrap();
+    let before_tests = text.lines().zip(1..).scan(false, |seen, (line, number)| {
+        let ends = *seen && line.starts_with("mod ") && line.ends_with('{');
+        *seen = line.trim() == "#[cfg(test)]";
+        (!ends).then(|| (number, line.split("//").next().unwrap_or("").to_owned()))
+    });
+    before_tests.collect()
+}
+
+/// The lines of a crate's own code with any of `words`.
+fn with(directory: &str, words: &[&str]) -> Vec<String> {
+    let files = sources(&root().join(directory).join("src"));
+    let lines = files.iter().filter(|path| !is_test(path)).flat_map(|path| {
+        let shown = path.strip_prefix(root()).unwrap().display().to_string();
+        code(path).into_iter().map(move |(number, line)| (format!("{shown}:{number}: {}", line.trim()), line))
+    });
+    let hits = lines.filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+    hits.map(|(shown, _)| shown).collect()
+}
+
+/// Of a crate, what it may never be built from.
+const NEVER: [(&str, &[&str]); 6] = [
+    ("proto", &["tokio", "nix", "libc", "socket2", "getrandom", "rand", "keepone-config", "keepone-arbiter"]),
+    ("config", &["tokio", "nix", "libc", "socket2", "quinn", "keepone-arbiter", "keepone-agent", "keepone-chaos"]),
+    ("arbiter", &["keepone-config", "keepone-agent", "keepone-chaos"]),
+    ("agent", &["keepone-chaos"]),
+    ("agent/bpf", &["keepone-proto", "keepone-config", "keepone-arbiter", "keepone-agent", "keepone-chaos"]),
+    ("chaos", &["keepone-agent", "keepone-config"]),
+];
+
+#[test]
+fn dependencies_go_in_one_direction() {
+    for (directory, never) in NEVER {
+        let found = dependencies(directory);
+        let wrong: Vec<&&str> = never.iter().filter(|name| found.contains(**name)).collect();
+        assert!(wrong.is_empty(), "{directory} must not depend on {wrong:?}: see ARCHITECTURE.md");
+    }
+}
+
+#[test]
+fn every_crate_has_its_row_and_the_tests_are_imported_by_none() {
+    let known: BTreeSet<&str> = NEVER.iter().map(|(directory, _)| *directory).chain(["tests"]).collect();
+    for directory in crates() {
+        assert!(known.contains(directory.as_str()), "{directory}: say what it may never depend on");
+        assert!(!dependencies(&directory).contains("keepone-tests"), "{directory} depends on the tests");
+    }
+}
+
+#[test]
+fn the_core_is_pure() {
+    let allowed = BTreeSet::from(["thiserror".to_owned(), "serde".to_owned()]);
+    let found = dependencies("proto");
+    assert!(found.is_subset(&allowed), "proto is built from {found:?}, where it may be from {allowed:?}");
+    let features = manifest("")["workspace"]["dependencies"]["thiserror"].clone();
+    assert_eq!(features.get("default-features"), Some(&toml::Value::Boolean(false)), "thiserror with std");
+
+    let lib = fs::read_to_string(root().join("proto/src/lib.rs")).unwrap();
+    assert!(lib.lines().any(|line| line == "#![no_std]"), "proto/src/lib.rs lacks #![no_std]");
+    let after = lib.split_once("extern crate std");
+    assert!(after.is_none_or(|(before, _)| before.trim_end().ends_with("#[cfg(test)]")), "std outside of tests");
+    let impure = with("proto", &["std::", "HashMap", "HashSet"]);
+    assert!(impure.is_empty(), "not in the core: {impure:#?}");
+}
+
+#[test]
+fn the_agent_reads_its_clock_in_one_place() {
+    let clocks = ["Instant::now", "SystemTime::now", "clock_gettime", "elapsed()"];
+    let mut found = with("agent", &clocks);
+    found.retain(|line| !line.starts_with("agent/src/clock.rs"));
+    assert!(found.is_empty(), "call crate::clock::now instead: {found:#?}");
+}
+
+#[test]
+fn the_simulator_reads_no_wall_clock() {
+    let found = with("chaos", &["Instant::now", "SystemTime::now", "clock_gettime"]);
+    // A sweep says how long it took on this machine; no verdict depends on that.
+    let simulator = found.iter().filter(|line| line.starts_with("chaos/src/sim/"));
+    let found: Vec<&String> = simulator.filter(|line| !line.starts_with("chaos/src/sim/sweep.rs")).collect();
+    assert!(found.is_empty(), "the simulated world has its own time: {found:#?}");
+}
+
+#[test]
+fn every_crate_says_its_licence() {
+    let workspace = manifest("")["workspace"]["package"].clone();
+    assert_eq!(workspace["license"].as_str(), Some("MIT OR Apache-2.0"));
+    for directory in crates() {
+        let package = manifest(&directory)["package"].clone();
+        let inherited = package.get("license").and_then(|license| license.get("workspace"));
+        assert_eq!(inherited, Some(&toml::Value::Boolean(true)), "{directory}: license.workspace = true");
+        assert!(package.get("description").is_some(), "{directory} has no description");
+    }
+    for file in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        assert!(root().join(file).is_file(), "no {file}");
+    }
+}
+
+#[test]
+fn the_map_names_every_crate() {
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    for directory in crates() {
+        assert!(map.contains(&format!("`{directory}")), "ARCHITECTURE.md does not name `{directory}`");
+    }
+}
+
+#[test]
+fn no_file_outgrows_a_reader() {
+    let files = crates().into_iter().flat_map(|directory| sources(&root().join(directory).join("src")));
+    let long: BTreeSet<(PathBuf, usize)> = files
+        .map(|path| (path.clone(), fs::read_to_string(&path).unwrap().lines().count()))
+        .filter(|(path, lines)| *lines > 600 && !is_test(path))
+        .collect();
+    assert!(long.is_empty(), "split these at their joints: {long:#?}");
+}
