@@ -53,10 +53,10 @@ impl Notifier {
 
     /// Tells the scripts, without waiting.
     pub fn tell(&self, transition: &Transition) {
-        if let Some(queue) = self.queues.get(&transition.domain) {
-            if queue.try_send(transition.clone()).is_err() {
-                tracing::warn!("the notify scripts are {QUEUE} transitions behind: this one is not told");
-            }
+        if let Some(queue) = self.queues.get(&transition.domain)
+            && queue.try_send(transition.clone()).is_err()
+        {
+            tracing::warn!("the notify scripts are {QUEUE} transitions behind: this one is not told");
         }
     }
 }

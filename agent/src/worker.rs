@@ -228,18 +228,18 @@ fn is_rights(error: &GateError) -> bool {
 
 fn load_keys(cluster: &Cluster) -> Result<(Identity, Arc<Roster>), Failure> {
     let identity = Identity::load(&cluster.key_file).map_err(|error| Failure::new(ExitCode::Key, &error))?;
-    if let Some(me) = cluster.me() {
-        if me.public_key.0 != identity.public_key().0 {
-            let words = format!(
-                "key file {} holds the key {}, but member {} is configured with {}: peers would refuse this node; \
+    if let Some(me) = cluster.me()
+        && me.public_key.0 != identity.public_key().0
+    {
+        let words = format!(
+            "key file {} holds the key {}, but member {} is configured with {}: peers would refuse this node; \
                  correct public_key, or use the member's own key file",
-                cluster.key_file.display(),
-                identity.public_key(),
-                me.name,
-                me.public_key
-            );
-            return Err(Failure::say(ExitCode::Key, words));
-        }
+            cluster.key_file.display(),
+            identity.public_key(),
+            me.name,
+            me.public_key
+        );
+        return Err(Failure::say(ExitCode::Key, words));
     }
     let others = cluster.members.iter().filter(|member| member.id != cluster.node);
     let roster = others.map(|member| (keepone_arbiter::quic::PublicKey(member.public_key.0), member.id));

@@ -522,12 +522,20 @@ impl Node {
 
     /// Runs `deed` on a domain with the facts of the rest of the node.
     fn with_domain(&mut self, now: Instant, id: DomainId, deed: impl FnOnce(&mut Domain, &Facts<'_>)) {
-        let Some(mut domain) = self.domains.remove(&id) else {
-            self.counters.bad_lease_messages += 1;
-            return;
+        // Not by `self.facts`, so that the domain may change while the rest is looked at.
+        let facts = Facts {
+            now,
+            settings: &self.settings,
+            peers: &self.peers,
+            references: &self.references,
+            interfaces: &self.interfaces,
+            gate: self.gate.as_ref(),
+            stopping: self.stopping_since.is_some(),
         };
-        deed(&mut domain, &self.facts(now));
-        self.domains.insert(id, domain);
+        match self.domains.get_mut(&id) {
+            Some(domain) => deed(domain, &facts),
+            None => self.counters.bad_lease_messages += 1,
+        }
     }
 }
 

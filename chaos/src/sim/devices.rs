@@ -8,7 +8,7 @@ use keepone_proto::time::Instant;
 use super::fault::Fault;
 use super::host::{Host, Machine, Write};
 use super::network::{MS, Path, US};
-use super::plan::{Mode, Plan};
+use super::plan::{Mode, PING_FALL, PING_MS, PING_TIMEOUT_MS, Plan};
 use super::world::{What, World, draw_clock};
 
 /// P2: two gates with a path that works both ways, and one way, between their nodes.
@@ -36,6 +36,7 @@ impl World {
             }
         };
         self.check_p2();
+        self.check_isolation();
         match until {
             Some(_) if error.is_none() => self.oracle.on_open(now, number, place, &self.hosts),
             Some(_) => {}
@@ -166,6 +167,7 @@ impl World {
                 }
             },
             Fault::Weather { from, to, weather } => {
+                self.fair = false;
                 for path in self.network.paths() {
                     self.network.set_weather(from, to, path, weather);
                 }
@@ -200,6 +202,42 @@ impl World {
             Fault::Client { client, host, cut } => self.network.set_client(client, host, cut),
             Fault::Mend => self.network.heal(),
             Fault::Heal => self.heal(),
+        }
+        self.note_isolation();
+    }
+
+    /// I17: since when each agent has neither heard a peer nor reached a reference, undisturbed itself.
+    fn note_isolation(&mut self) {
+        self.check_isolation();
+        for number in 0..self.plan.agents {
+            let able = self.hosts.get(number).is_some_and(|host| host.is_running());
+            let heard = (0..self.plan.agents).filter(|peer| *peer != number).any(|peer| {
+                let links = self.network.paths().filter(|path| matches!(path, Path::Link(_)));
+                links.into_iter().any(|link| !self.network.is_cut(peer, number, link))
+            });
+            let alone = able && !heard && self.plan.references && !self.network.reaches_reference(number);
+            if let Some(since) = self.isolated.get_mut(number) {
+                *since = if alone { since.or(Some(self.now)) } else { None };
+            }
+        }
+    }
+
+    /// I17: T_ref + m·h after that, and what timers add, the gate is shut.
+    pub(super) fn check_isolation(&mut self) {
+        // Beats under way, and pauses between two steps, would need a limit of their own.
+        if self.pauses > 0 || !self.fair {
+            return;
+        }
+        let limit = (u64::from(PING_FALL) * PING_MS + PING_TIMEOUT_MS + 300 + 50) * MS;
+        for number in 0..self.plan.agents {
+            let Some(since) = self.isolated.get(number).copied().flatten() else { continue };
+            let Some(host) = self.hosts.get(number) else { continue };
+            if self.now > since + limit && host.kernels.iter().any(|kernel| kernel.is_open(self.now)) {
+                let lasted = (self.now - since) / MS;
+                self.oracle.violated("I17", self.now, || {
+                    format!("host {number} has reached no peer and no reference for {lasted} ms, and its gate is open")
+                });
+            }
         }
     }
 

@@ -177,9 +177,9 @@ impl Oracle {
         let (strict, rising) = (self.is_strict(), self.is_strict() && !self.amnesia);
         let Some(watch) = self.domains.get_mut(place) else { return };
         let was_open = watch.until.get(host).is_some_and(|until| *until > now);
-        let rival = (0..watch.until.len())
-            .filter(|other| *other != host)
-            .find(|other| watch.until.get(*other).is_some_and(|until| *until > 0 && until + transmit > now + SLACK));
+        let rival = (0..watch.until.len()).filter(|other| *other != host).find(|other| {
+            watch.until.get(*other).is_some_and(|until| *until > 0 && until.saturating_add(transmit) > now + SLACK)
+        });
         let rival_until = rival.and_then(|rival| watch.until.get(rival).copied()).unwrap_or(0);
         let (used, fresh) = match watch.used.get(&epoch) {
             Some(user) => (*user != (host, life), false),
@@ -193,7 +193,7 @@ impl Oracle {
             self.violated("I1", now, || {
                 format!(
                     "gate of host {host} opened under {epoch} while host {rival}'s frames may pass until {} ms",
-                    (rival_until + transmit) / MS
+                    rival_until.saturating_add(transmit) / MS
                 )
             });
         }
@@ -425,6 +425,12 @@ impl Oracle {
             for (since, until) in ended {
                 worst = worst.max(Some(until.saturating_sub(since.max(disturbed))));
             }
+        }
+        if let Some(lasted) = worst.filter(|_| self.dual_alarm.is_none())
+            && limit().is_some()
+            && lasted > 1000 * MS
+        {
+            self.violated("I23", now, || format!("two gates open for {} ms with a path, and no alarm", lasted / MS));
         }
         if let Some(lasted) = worst
             && let Some(limit) = limit()

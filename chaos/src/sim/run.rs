@@ -6,7 +6,7 @@ use super::ablation::Ablation;
 use super::host::Machine;
 use super::network::{MS, S};
 use super::oracle::Violation;
-use super::plan::{Mode, PING_FALL, PING_MS, PING_TIMEOUT_MS, Plan};
+use super::plan::{Mode, Plan};
 use super::rng::Rng;
 use super::schedule::{Kind, Schedule};
 use super::world::World;
@@ -113,7 +113,6 @@ impl World {
         {
             self.oracle.violated("D7", at, || "dual-master was raised, and there never were two".to_owned());
         }
-        self.judge_alarm(end);
     }
 
     /// I20, I16: nothing moves.
@@ -165,25 +164,24 @@ impl World {
                 format!("domain {place}: host {holder} holds at the end, {best:?} is better and may preempt")
             });
         }
-        // What the holder says of itself.
-        let role = self.hosts.get(holder).and_then(|host| match &host.machine {
-            Some(Machine::Agent(node)) => node.role(Plan::domain(place)),
-            _ => None,
-        });
-        if role.is_some_and(|(role, _, _)| role != Role::Master) && self.is_settled(end) {
-            self.oracle.violated("I19", end, || format!("host {holder} holds at the end and says {role:?}"));
+        self.judge_words(place, holder, end);
+    }
+
+    /// What the agents say at the end is what is: the holder MASTER, with its addresses, the others not.
+    fn judge_words(&mut self, place: usize, holder: usize, end: u64) {
+        for number in 0..self.plan.agents {
+            let Some(host) = self.hosts.get(number) else { continue };
+            let Some(Machine::Agent(node)) = &host.machine else { continue };
+            let Some((role, reason, _)) = node.role(Plan::domain(place)) else { continue };
+            let addresses = host.kernels.get(place).is_some_and(|kernel| kernel.has_addresses(end));
+            let mine = number == holder;
+            if (role == Role::Master) != mine || addresses != mine {
+                self.oracle.violated("I19", end, || {
+                    format!(
+                        "domain {place}: host {holder} holds at the end; host {number} says {role:?} ({reason}), addresses {addresses}"
+                    )
+                });
+            }
         }
-    }
-
-    fn is_settled(&self, _end: u64) -> bool {
-        true
-    }
-
-    /// I23: whoever could see two holders for a second has said so.
-    fn judge_alarm(&mut self, _end: u64) {}
-
-    /// I17: the longest that an isolated node's gate may stay open.
-    pub(super) fn isolation_limit() -> u64 {
-        (u64::from(PING_FALL) * PING_MS + PING_TIMEOUT_MS + 300 + 100) * MS
     }
 }

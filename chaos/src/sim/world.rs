@@ -93,6 +93,10 @@ pub struct World {
     pub(super) twice: u32,
     /// Lateness of timers.
     jitter: u64,
+    /// No line has been slow or lossy yet.
+    pub(super) fair: bool,
+    /// Since when each agent has been alone: no peer, no reference (I17).
+    pub(super) isolated: Vec<Option<u64>>,
     /// Everything has been repaired: what ends is started again.
     pub(super) healed: bool,
     seed: u64,
@@ -120,6 +124,8 @@ impl World {
             pauses: 0,
             twice: 5_000,
             jitter,
+            fair: true,
+            isolated: vec![None; plan.agents],
             healed: false,
             seed,
             rng,

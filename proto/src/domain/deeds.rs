@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use super::{Domain, Leaving};
 use crate::action::{Action, AlertName, Transition};
@@ -17,6 +18,10 @@ use crate::lease::grant::Grant;
 use crate::lease::holder::Lease;
 use crate::vrrp::output::Output;
 use crate::wire::vrrp::Advertisement;
+
+/// How long a Master alone announces often, and how seldom then.
+const ANNOUNCE_OFTEN_FOR: Duration = Duration::from_secs(60);
+const ANNOUNCE_SELDOM: Duration = Duration::from_secs(1);
 
 impl Domain {
     /// Folds, decides, moves. Idempotent. Whether the deed has itself changed the evidence: then once more.
@@ -57,7 +62,7 @@ impl Domain {
             Verdict::Fenced(reason) => self.leave(facts, Leaving { reason, to: Role::Fenced, heir: None }, &view, out),
             Verdict::Fault(reason) => self.leave(facts, Leaving { reason, to: Role::Fault, heir: None }, &view, out),
         }
-        self.speak_again(facts, out);
+        self.speak_again(facts, view.peers, out);
         self.raise(facts, &view, alerts);
         // Without an authority a claim is granted on the spot.
         matches!(verdict, Verdict::Claim(_)) && self.lease.grant(facts.now).is_some()
@@ -280,12 +285,23 @@ impl Domain {
     }
 
     /// Announcements that are due again (D10).
-    fn speak_again(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
-        let due = self.announcements.iter().filter(|at| **at <= facts.now).count();
-        if due > 0 {
-            self.announcements.retain(|at| *at > facts.now);
+    ///
+    /// A Master whose peers are all silent can't know when a segment comes back whose hosts learnt the
+    /// addresses from a peer: it goes on announcing, often for a minute and then now and then.
+    fn speak_again(&mut self, facts: &Facts<'_>, peers: Peers, out: &mut Vec<Action>) {
+        let now = facts.now;
+        if let Some(since) = self.master_since.filter(|_| peers == Peers::Silent) {
+            let often = now.since(since) < ANNOUNCE_OFTEN_FOR;
+            let next = now + if often { facts.settings.heartbeat.period / 2 } else { ANNOUNCE_SELDOM };
+            if self.announcements.iter().all(|at| *at > next) {
+                self.announcements.push(next);
+            }
         }
-        if due > 0 && self.kernel.is_open(facts.now) {
+        let due = self.announcements.iter().filter(|at| **at <= now).count();
+        if due > 0 {
+            self.announcements.retain(|at| *at > now);
+        }
+        if due > 0 && self.kernel.is_open(now) {
             out.push(Action::Announce { domain: self.id, count: 1 });
         }
     }

@@ -231,8 +231,8 @@ fn names_the_vip(frame: &[u8]) -> bool {
 fn the_program_judges_mangled_frames_as_the_rules_say() {
     let host = Host::new();
     let gate = gate(&host, 1);
-    let bpf = gate.keeper().expect("means 1 was asked for");
-    let bpf = bpf.lock();
+    let keeper = gate.keeper().expect("means 1 was asked for");
+    let bpf = keeper.lock();
     let egress = bpf.programs().1;
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move |below: usize| {
@@ -268,8 +268,8 @@ fn the_cost_of_a_packet_is_small() {
     let host = Host::new();
     let mut gate = gate(&host, 1);
     gate.open(D, epoch(1), in_future(60_000)).unwrap();
-    let bpf = gate.keeper().expect("means 1 was asked for");
-    let bpf = bpf.lock();
+    let keeper = gate.keeper().expect("means 1 was asked for");
+    let bpf = keeper.lock();
     let (ingress, egress) = bpf.programs();
     let mut to_vip = ether(0x0800, &ipv4(17, OWN4, 0, &[0; 8]));
     to_vip[30..34].copy_from_slice(&VIP4.octets());
