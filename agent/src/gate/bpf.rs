@@ -89,6 +89,8 @@ pub(super) struct BpfGate {
     programs: Programs,
     gated: BTreeMap<u32, Gated>,
     prober: Prober,
+    /// Of the directory, as long as anything here can touch the gate: the last to be dropped.
+    lock: Option<Flock<File>>,
 }
 
 /// What a start found and did.
@@ -98,8 +100,6 @@ pub(super) struct Opened {
     pub(super) former: Former,
     pub(super) warnings: Vec<String>,
     pub(super) adopted: bool,
-    /// Of the directory; whoever writes to the gate's maps has it.
-    pub(super) lock: Flock<File>,
 }
 
 /// A former run's gate, shut.
@@ -133,12 +133,13 @@ impl BpfGate {
         let warnings = layout.warnings.clone();
         ensure_bpffs(&config.bpf_dir)?;
         let lock = own(&config.bpf_dir)?;
-        let (gate, adopted, held) = match Self::adopt_any(config, &layout)? {
+        let (mut gate, adopted, held) = match Self::adopt_any(config, &layout)? {
             Some(Adopted { gate, held }) => (gate, true, held),
             None => (Self::create(config, layout)?, false, Vec::new()),
         };
         let former = end_former(&config.bpf_dir, Some(gate.incarnation))?.with(held);
-        Ok(Opened { gate, former, warnings, adopted, lock })
+        gate.lock = Some(lock);
+        Ok(Opened { gate, former, warnings, adopted })
     }
 
     /// The first former gate that fits in every point.
@@ -164,6 +165,7 @@ impl BpfGate {
             programs: Programs::default(),
             gated: BTreeMap::new(),
             prober: prober()?,
+            lock: None,
         };
         gate.attach(Source::Pins)?;
         gate.remove_stale_links()?;
@@ -193,6 +195,7 @@ impl BpfGate {
             programs: Programs::default(),
             gated: BTreeMap::new(),
             prober: prober()?,
+            lock: None,
         };
         if let Err(error) = gate.build() {
             // Half a gate is none: the former one, if any, stays.

@@ -34,7 +34,6 @@ mod writer;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -44,7 +43,6 @@ use keepone_bpf::BpfError;
 use keepone_proto::event::GateStrength;
 use keepone_proto::id::{DomainId, Epoch, Incarnation, Vrid};
 use keepone_proto::time::Instant;
-use nix::fcntl::Flock;
 
 pub use guardian_shut::shut_all;
 
@@ -223,8 +221,6 @@ pub struct Gate {
     former: Former,
     warnings: Vec<String>,
     adopted: bool,
-    /// Of the directory of pins, as long as anything here can write to the maps: the last to be dropped.
-    _lock: Option<Flock<File>>,
 }
 
 impl Gate {
@@ -241,9 +237,9 @@ impl Gate {
         let ledger = Ledger::new(config.incarnation, config.domains.iter().map(|domain| domain.id));
         match config.means {
             Means::Bpf => {
-                let Opened { gate, former, warnings, adopted, lock } = BpfGate::open_new(config)?;
+                let Opened { gate, former, warnings, adopted } = BpfGate::open_new(config)?;
                 let inner = Inner::Bpf { writer: gate.writer(), keeper: Keeper(Arc::new(Mutex::new(gate))) };
-                Ok(Gate { inner, ledger, former, warnings, adopted, _lock: Some(lock) })
+                Ok(Gate { inner, ledger, former, warnings, adopted })
             }
             Means::Lifetime => {
                 // A gate that a former run pinned would stay shut for ever.
@@ -253,7 +249,7 @@ impl Gate {
                         .into(),
                 ];
                 let shut = config.domains.iter().map(|domain| (domain.id, 0)).collect();
-                Ok(Gate { inner: Inner::Lifetime(shut), ledger, former, warnings, adopted: false, _lock: None })
+                Ok(Gate { inner: Inner::Lifetime(shut), ledger, former, warnings, adopted: false })
             }
         }
     }
