@@ -28,6 +28,10 @@ use crate::wire::heartbeat::DomainBeat;
 /// Without an authority Advertisements say whose the addresses are; a rival's ARP may overtake its own.
 const ADVERTISEMENT_FIRST: Duration = Duration::from_millis(50);
 
+/// A burst is over in a millisecond, and a segment that is just coming back may lose all of it: it is
+/// repeated soon, besides the seconds that the operator has chosen (D10).
+const QUICKLY_AGAIN_MS: [u64; 4] = [50, 100, 200, 500];
+
 /// One virtual router of the domain.
 #[derive(Debug, Clone)]
 pub(crate) struct Router {
@@ -223,7 +227,8 @@ impl Domain {
     fn announce(&mut self, now: Instant, facts: &Facts<'_>, out: &mut Vec<Action>) {
         let announce = &facts.settings.announce;
         self.announced_at = Some(now);
-        self.announcements = announce.again.iter().map(|after| now + *after).collect();
+        let soon = QUICKLY_AGAIN_MS.into_iter().map(Duration::from_millis);
+        self.announcements = soon.chain(announce.again.iter().copied()).map(|after| now + after).collect();
         out.push(Action::Announce { domain: self.id, count: announce.burst });
     }
 
