@@ -88,8 +88,15 @@ impl Peer {
     /// A beat of this peer came over `link`.
     pub fn on_beat(&mut self, now: Instant, link: LinkId, beat: &Beat) -> Heard {
         let nothing = Heard { freshness: Freshness::Old, restarted: false, returned: false };
-        if self.retired.contains(&beat.incarnation) || !self.links.contains_key(&link) {
-            return nothing;
+        let limit = self.settings.silence();
+        let Some(path) = self.links.get_mut(&link) else { return nothing };
+        if self.retired.contains(&beat.incarnation) {
+            // A late beat of a dead life can be the first that we hear of it, and retire the living one. Who
+            // answers a recent beat of ours lives.
+            if !path.is_recent(now, beat.echo, limit) {
+                return nothing;
+            }
+            self.retired.retain(|retired| *retired != beat.incarnation);
         }
         let restarted = self.incarnation != Some(beat.incarnation);
         let returned = self.is_silent(now);
@@ -103,7 +110,6 @@ impl Peer {
             self.links.values_mut().for_each(Link::peer_restarted);
             self.said = None;
         }
-        let limit = self.settings.silence();
         let Some(link) = self.links.get_mut(&link) else { return nothing };
         let freshness = link.on_beat(now, beat.seq, beat.echo, limit);
         if freshness == Freshness::Fresh {
@@ -217,6 +223,32 @@ mod tests {
         let mut peer = peer();
         peer.slept(at(200), at(10_000));
         assert!(!peer.is_silent(at(10_300)) && peer.is_silent(at(10_301)));
+    }
+
+    fn beat(incarnation: u64, seq: u64, echo: Option<Echo>) -> Beat {
+        Beat {
+            cluster: crate::id::ClusterId(1),
+            digest: crate::id::ConfigDigest(1),
+            incarnation: Incarnation(incarnation),
+            seq,
+            clock: at(seq),
+            echo,
+            references: References::default(),
+            domains: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_late_beat_of_a_dead_life_does_not_retire_the_living_one_for_good() {
+        let mut peer = peer();
+        assert!(peer.on_beat(at(100), LinkId(0), &beat(2, 100, None)).restarted);
+        assert!(peer.on_beat(at(110), LinkId(0), &beat(1, 9000, None)).restarted, "the dead one, first heard now");
+        let (seq, _) = peer.next_beat(at(200), LinkId(0)).unwrap();
+        let nothing = peer.on_beat(at(201), LinkId(0), &beat(2, 200, None));
+        assert_eq!(nothing.freshness, Freshness::Old, "without an echo it could be the dead one");
+        let echo = Some(Echo { seq, age: Duration::from_millis(1) });
+        assert_eq!(peer.on_beat(at(300), LinkId(0), &beat(2, 300, echo)).freshness, Freshness::Fresh);
+        assert_eq!(peer.on_beat(at(310), LinkId(0), &beat(1, 9001, None)).freshness, Freshness::Old);
     }
 
     #[test]
