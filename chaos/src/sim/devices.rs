@@ -13,7 +13,8 @@ use super::world::{What, World, draw_clock};
 
 /// P2: two gates with a path that works both ways, and one way, between their nodes.
 const X_SYM: u64 = 150 * MS;
-const X_ASYM: u64 = 480 * MS;
+// (m+1)·h until deafness is known, a beat to hear the claim by, and the lateness of timers.
+const X_ASYM: u64 = 515 * MS;
 
 impl World {
     pub(super) fn write_gate(

@@ -104,6 +104,11 @@ impl Link {
         Freshness::Fresh
     }
 
+    /// The newest beat may have come as early as that.
+    pub fn came_before(&mut self, earliest: Instant) {
+        self.received_at = self.received_at.map(|at| at.min(earliest));
+    }
+
     /// Whether an echo shows that its beat was made within `limit`: it answers a recent one of ours.
     pub fn is_recent(&mut self, now: Instant, echo: Option<Echo>, limit: Duration) -> bool {
         let echo = echo.filter(|echo| echo.seq > self.base && echo.seq <= self.seq);

@@ -30,6 +30,8 @@ pub struct Peer {
     said: Option<Said>,
     /// We have slept: its silence counts from our waking.
     excused_until: Option<Instant>,
+    /// When we last slept: from, to.
+    slept: Option<(Instant, Instant)>,
 }
 
 /// What a peer last said.
@@ -64,12 +66,14 @@ impl Peer {
             heard_since: None,
             said: None,
             excused_until: None,
+            slept: None,
         }
     }
 
     /// This node did not look between `before` and `now`: a peer that was not silent then shall have the time
     /// of a silence to be heard again. Its words are still in our queues.
     pub fn slept(&mut self, before: Instant, now: Instant) {
+        self.slept = Some((before, now));
         if !self.is_silent(before) {
             self.excused_until = Some(now + self.settings.silence());
         }
@@ -112,6 +116,11 @@ impl Peer {
         }
         let Some(link) = self.links.get_mut(&link) else { return nothing };
         let freshness = link.on_beat(now, beat.seq, beat.echo, limit);
+        // What was queued while we slept came at some time of that; the echo must not make it younger than it may
+        // be, or the peer would take our answers for old ones as long as it is that beat that we answer.
+        if let Some((from, to)) = self.slept.filter(|(_, to)| now.since(*to) < self.settings.period) {
+            link.came_before(from.min(to));
+        }
         if freshness == Freshness::Fresh {
             if restarted || returned || self.heard_since.is_none() {
                 self.heard_since = Some(now);
@@ -236,6 +245,18 @@ mod tests {
             references: References::default(),
             domains: Vec::new(),
         }
+    }
+
+    #[test]
+    fn what_was_queued_while_we_slept_is_echoed_as_old_as_it_may_be() {
+        let mut peer = peer();
+        peer.slept(at(200), at(1200));
+        peer.on_beat(at(1201), LinkId(0), &beat(1, 7, None));
+        let (_, echo) = peer.next_beat(at(1210), LinkId(0)).unwrap();
+        assert_eq!(echo, Some(Echo { seq: 7, age: Duration::from_millis(1010) }));
+        peer.on_beat(at(1301), LinkId(0), &beat(1, 8, None));
+        let (_, echo) = peer.next_beat(at(1310), LinkId(0)).unwrap();
+        assert_eq!(echo, Some(Echo { seq: 8, age: Duration::from_millis(9) }));
     }
 
     #[test]
