@@ -319,6 +319,8 @@ impl World {
     fn heal(&mut self) {
         self.network.heal();
         self.healed = true;
+        let busy = self.hosts.iter().map(|host| host.netlink_free_at.max(host.disk_free_at));
+        self.backlog = busy.max().unwrap_or(0);
         self.pauses = 0;
         for number in 0..self.plan.hosts {
             self.trouble(number, |host| host.troubles = Default::default());
