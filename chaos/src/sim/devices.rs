@@ -327,6 +327,11 @@ impl World {
             if self.hosts.get(number).is_some_and(|host| !host.carrier) {
                 self.set_carrier(number, true);
             }
+            // A pause between two steps ends too.
+            if self.hosts.get(number).is_some_and(|host| host.busy_until > self.now) {
+                self.trouble(number, |host| host.busy_until = 0);
+                self.wake_later(number, self.now);
+            }
             self.resume(number);
             // One that is in the middle of an orderly stop is started again when it has ended.
             self.start(number);

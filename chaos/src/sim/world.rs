@@ -306,7 +306,7 @@ impl World {
         self.at(at, What::Tick { host: number, life });
     }
 
-    fn wake_later(&mut self, number: usize, at: u64) {
+    pub(super) fn wake_later(&mut self, number: usize, at: u64) {
         let Some(host) = self.hosts.get_mut(number) else { return };
         if host.wake_at.is_some_and(|scheduled| scheduled <= at) {
             return;
