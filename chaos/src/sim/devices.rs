@@ -13,7 +13,8 @@ use super::world::{What, World, draw_clock};
 
 /// P2: two gates with a path that works both ways, and one way, between their nodes.
 const X_SYM: u64 = 150 * MS;
-const X_ASYM: u64 = 480 * MS;
+// (m+1)·h until deafness is known, a beat to hear the claim by, and the lateness of timers.
+const X_ASYM: u64 = 515 * MS;
 
 impl World {
     pub(super) fn write_gate(
@@ -318,11 +319,18 @@ impl World {
     fn heal(&mut self) {
         self.network.heal();
         self.healed = true;
+        let busy = self.hosts.iter().map(|host| host.netlink_free_at.max(host.disk_free_at));
+        self.backlog = busy.max().unwrap_or(0);
         self.pauses = 0;
         for number in 0..self.plan.hosts {
             self.trouble(number, |host| host.troubles = Default::default());
             if self.hosts.get(number).is_some_and(|host| !host.carrier) {
                 self.set_carrier(number, true);
+            }
+            // A pause between two steps ends too.
+            if self.hosts.get(number).is_some_and(|host| host.busy_until > self.now) {
+                self.trouble(number, |host| host.busy_until = 0);
+                self.wake_later(number, self.now);
             }
             self.resume(number);
             // One that is in the middle of an orderly stop is started again when it has ended.

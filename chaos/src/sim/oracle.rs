@@ -43,6 +43,8 @@ struct VoterLife {
     started: Instant,
     loans: Vec<Loan>,
     recorded: Vec<Option<Epoch>>,
+    /// What it does next is to take back what it could not write.
+    unwritten: bool,
 }
 
 /// One domain over the whole cluster.
@@ -242,13 +244,13 @@ impl Oracle {
     /// A voter has started.
     pub fn on_voter_start(&mut self, host: usize, local: Instant, recorded: Vec<Option<Epoch>>) {
         let loans = vec![Loan::default(); recorded.len()];
-        self.voters.insert(host, VoterLife { started: local, loans, recorded });
+        self.voters.insert(host, VoterLife { started: local, loans, recorded, unwritten: false });
     }
 
     /// A voter could not write what it was about to grant: it never did.
     pub fn on_voter_unwritten(&mut self, host: usize) {
         if let Some(life) = self.voters.get_mut(&host) {
-            life.loans.fill(Loan::default());
+            life.unwritten = true;
         }
     }
 
@@ -262,6 +264,7 @@ impl Oracle {
         }
         let Some((at, voter)) = hosts.get(host).and_then(|host| Some((host, host.voter()?))) else { return };
         let local = at.clock.local(now);
+        let unwritten = self.voters.get_mut(&host).is_some_and(|life| core::mem::take(&mut life.unwritten));
         for place in 0..self.domains.len() {
             let granted = voter.granted(local, Plan::domain(place));
             let Some(life) = self.voters.get_mut(&host) else { return };
@@ -276,7 +279,7 @@ impl Oracle {
                 granted.map_or(Loan::default(), |granted| Loan { epoch: Some(granted.epoch), until: granted.until }),
             );
             let changed = granted.map(|granted| granted.epoch) != former.epoch;
-            if !changed {
+            if !changed || unwritten {
                 continue;
             }
             // A node is no rival of itself.

@@ -140,7 +140,7 @@ impl World {
     fn judge_liveness(&mut self, place: usize, schedule: &Schedule, end: u64, handed: bool) {
         let lease_max = u64::try_from(self.plan.timing.lease_max.as_nanos()).unwrap_or(0);
         let vrrp = if self.plan.mode == Mode::Unarbitrated { S } else { 0 };
-        let limit = schedule.healed_at + lease_max + lease_max / 50 + 2 * S + vrrp;
+        let limit = schedule.healed_at.max(self.backlog) + lease_max + lease_max / 50 + 2 * S + vrrp;
         let first = self.oracle.domains.get(place).and_then(|watch| watch.first_open);
         if first.is_none_or(|first| first > limit) {
             let words = match first {

@@ -93,6 +93,8 @@ pub struct World {
     pub(super) twice: u32,
     /// Lateness of timers.
     jitter: u64,
+    /// When the kernels and disks have done what had piled up before the heal.
+    pub(super) backlog: u64,
     /// No line has been slow or lossy yet.
     pub(super) fair: bool,
     /// Since when each agent has been alone: no peer, no reference (I17).
@@ -124,6 +126,7 @@ impl World {
             pauses: 0,
             twice: 5_000,
             jitter,
+            backlog: 0,
             fair: true,
             isolated: vec![None; plan.agents],
             healed: false,
@@ -303,7 +306,7 @@ impl World {
         self.at(at, What::Tick { host: number, life });
     }
 
-    fn wake_later(&mut self, number: usize, at: u64) {
+    pub(super) fn wake_later(&mut self, number: usize, at: u64) {
         let Some(host) = self.hosts.get_mut(number) else { return };
         if host.wake_at.is_some_and(|scheduled| scheduled <= at) {
             return;

@@ -104,6 +104,18 @@ impl Link {
         Freshness::Fresh
     }
 
+    /// The newest beat may have come as early as that.
+    pub fn came_before(&mut self, earliest: Instant) {
+        self.received_at = self.received_at.map(|at| at.min(earliest));
+    }
+
+    /// Whether an echo shows that its beat was made within `limit`: it answers a recent one of ours.
+    pub fn is_recent(&mut self, now: Instant, echo: Option<Echo>, limit: Duration) -> bool {
+        let echo = echo.filter(|echo| echo.seq > self.base && echo.seq <= self.seq);
+        let made = echo.and_then(|echo| Some((self.sent_at(echo.seq)?, echo.age)));
+        made.is_some_and(|(sent_at, age)| now.since(sent_at).saturating_sub(age) <= limit)
+    }
+
     fn sent_at(&mut self, seq: u64) -> Option<Instant> {
         if let Some(found) = self.sent.iter().find(|(sent, _)| *sent == seq) {
             // A deaf peer goes on echoing the last one it heard, so that one is remembered for ever.

@@ -30,6 +30,8 @@ pub struct Peer {
     said: Option<Said>,
     /// We have slept: its silence counts from our waking.
     excused_until: Option<Instant>,
+    /// When we last slept: from, to.
+    slept: Option<(Instant, Instant)>,
 }
 
 /// What a peer last said.
@@ -64,12 +66,14 @@ impl Peer {
             heard_since: None,
             said: None,
             excused_until: None,
+            slept: None,
         }
     }
 
     /// This node did not look between `before` and `now`: a peer that was not silent then shall have the time
     /// of a silence to be heard again. Its words are still in our queues.
     pub fn slept(&mut self, before: Instant, now: Instant) {
+        self.slept = Some((before, now));
         if !self.is_silent(before) {
             self.excused_until = Some(now + self.settings.silence());
         }
@@ -88,8 +92,15 @@ impl Peer {
     /// A beat of this peer came over `link`.
     pub fn on_beat(&mut self, now: Instant, link: LinkId, beat: &Beat) -> Heard {
         let nothing = Heard { freshness: Freshness::Old, restarted: false, returned: false };
-        if self.retired.contains(&beat.incarnation) || !self.links.contains_key(&link) {
-            return nothing;
+        let limit = self.settings.silence();
+        let Some(path) = self.links.get_mut(&link) else { return nothing };
+        if self.retired.contains(&beat.incarnation) {
+            // A late beat of a dead life can be the first that we hear of it, and retire the living one. Who
+            // answers a recent beat of ours lives.
+            if !path.is_recent(now, beat.echo, limit) {
+                return nothing;
+            }
+            self.retired.retain(|retired| *retired != beat.incarnation);
         }
         let restarted = self.incarnation != Some(beat.incarnation);
         let returned = self.is_silent(now);
@@ -103,9 +114,13 @@ impl Peer {
             self.links.values_mut().for_each(Link::peer_restarted);
             self.said = None;
         }
-        let limit = self.settings.silence();
         let Some(link) = self.links.get_mut(&link) else { return nothing };
         let freshness = link.on_beat(now, beat.seq, beat.echo, limit);
+        // What was queued while we slept came at some time of that; the echo must not make it younger than it may
+        // be, or the peer would take our answers for old ones as long as it is that beat that we answer.
+        if let Some((from, to)) = self.slept.filter(|(_, to)| now.since(*to) < self.settings.period) {
+            link.came_before(from.min(to));
+        }
         if freshness == Freshness::Fresh {
             if restarted || returned || self.heard_since.is_none() {
                 self.heard_since = Some(now);
@@ -217,6 +232,44 @@ mod tests {
         let mut peer = peer();
         peer.slept(at(200), at(10_000));
         assert!(!peer.is_silent(at(10_300)) && peer.is_silent(at(10_301)));
+    }
+
+    fn beat(incarnation: u64, seq: u64, echo: Option<Echo>) -> Beat {
+        Beat {
+            cluster: crate::id::ClusterId(1),
+            digest: crate::id::ConfigDigest(1),
+            incarnation: Incarnation(incarnation),
+            seq,
+            clock: at(seq),
+            echo,
+            references: References::default(),
+            domains: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_queued_while_we_slept_is_echoed_as_old_as_it_may_be() {
+        let mut peer = peer();
+        peer.slept(at(200), at(1200));
+        peer.on_beat(at(1201), LinkId(0), &beat(1, 7, None));
+        let (_, echo) = peer.next_beat(at(1210), LinkId(0)).unwrap();
+        assert_eq!(echo, Some(Echo { seq: 7, age: Duration::from_millis(1010) }));
+        peer.on_beat(at(1301), LinkId(0), &beat(1, 8, None));
+        let (_, echo) = peer.next_beat(at(1310), LinkId(0)).unwrap();
+        assert_eq!(echo, Some(Echo { seq: 8, age: Duration::from_millis(9) }));
+    }
+
+    #[test]
+    fn a_late_beat_of_a_dead_life_does_not_retire_the_living_one_for_good() {
+        let mut peer = peer();
+        assert!(peer.on_beat(at(100), LinkId(0), &beat(2, 100, None)).restarted);
+        assert!(peer.on_beat(at(110), LinkId(0), &beat(1, 9000, None)).restarted, "the dead one, first heard now");
+        let (seq, _) = peer.next_beat(at(200), LinkId(0)).unwrap();
+        let nothing = peer.on_beat(at(201), LinkId(0), &beat(2, 200, None));
+        assert_eq!(nothing.freshness, Freshness::Old, "without an echo it could be the dead one");
+        let echo = Some(Echo { seq, age: Duration::from_millis(1) });
+        assert_eq!(peer.on_beat(at(300), LinkId(0), &beat(2, 300, echo)).freshness, Freshness::Fresh);
+        assert_eq!(peer.on_beat(at(310), LinkId(0), &beat(1, 9001, None)).freshness, Freshness::Old);
     }
 
     #[test]

@@ -258,7 +258,13 @@ impl Holder {
             return true;
         }
         let reserved = self.attempt.saturating_add(1);
-        if epoch.node != self.me.node || epoch.incarnation != self.me.incarnation || epoch.attempt != reserved {
+        if epoch.node != self.me.node || epoch.incarnation != self.me.incarnation || epoch.attempt > reserved {
+            return false;
+        }
+        if epoch.attempt < reserved {
+            // Our own attempt was quicker, and used its number up. The voters bar all but us: no need to back off.
+            self.not_before = self.drained_at.max(now);
+            self.tick(now);
             return false;
         }
         if matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) || now < self.drained_at {

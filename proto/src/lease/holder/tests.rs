@@ -139,6 +139,21 @@ fn after_a_lapse_nothing_is_asked_until_the_last_frame_is_gone() {
 }
 
 #[test]
+fn an_offer_that_our_own_attempt_has_overtaken_ends_the_back_off() {
+    let (mut h, mut voters) = (holder(1), Voters::new());
+    h.stand(at(1000), 100);
+    voters.serve(1000, &mut h, &[1]);
+    let reserved = Epoch { counter: 5, incarnation: h.me.incarnation, attempt: 1, node: node(1) };
+    h.attempt = 1;
+    h.sit(at(1001));
+    h.not_before = at(3000);
+    h.stand(at(1002), 100);
+    h.take_outbox();
+    assert!(!h.accept_offer(at(1003), node(3), reserved));
+    assert_eq!(h.take_outbox().len(), 3, "it asks at once");
+}
+
+#[test]
 fn a_late_answer_to_a_former_epoch_moves_nothing_i12() {
     let (mut h, mut voters) = (holder(1), Voters::new());
     h.stand(at(1000), 100);
