@@ -513,7 +513,9 @@ fn who_only_sees_a_claim_of_its_address_announces_once_an_advertisement_could_ha
     cluster.log.clear();
     cluster.give(1, Event::ForeignClaim { domain: VIP, mac: [2; 6] });
     cluster.run_to(20_400);
-    // The whole burst; single announcements go out all the time while the peers are silent.
-    let announced = cluster.when(1, 20_000, |deed| matches!(deed, Action::Announce { count: 5, .. }));
-    assert_eq!(announced, Some(at(20_050)));
+    // A Master alone announces every half period anyway, so that is when it comes at the latest; the burst,
+    // which an Advertisement might make wrong, does not come.
+    let announced = cluster.when(1, 20_000, |deed| matches!(deed, Action::Announce { count: 1, .. }));
+    assert!(announced.is_some_and(|announced| announced <= at(20_050)), "{announced:?}");
+    assert_eq!(cluster.when(1, 20_000, |deed| matches!(deed, Action::Announce { count: 5, .. })), None);
 }
