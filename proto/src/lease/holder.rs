@@ -54,6 +54,9 @@ pub struct VoterFault {
     pub voter: NodeId,
 }
 
+/// When an heir asks a voter again that has not heard of the Transfer yet.
+const EARLY: Duration = Duration::from_millis(5);
+
 #[derive(Debug, Clone)]
 enum Phase {
     Idle,
@@ -84,6 +87,8 @@ pub struct Holder {
     drained_at: Instant,
     voters: BTreeMap<NodeId, Track>,
     phase: Phase,
+    /// The epoch of a Transfer that named this node.
+    offered: Option<Epoch>,
     farewells: Vec<Farewell>,
     outbox: Vec<(NodeId, Envelope)>,
 }
@@ -108,6 +113,7 @@ impl Holder {
             drained_at: Instant::BOOT,
             voters,
             phase: Phase::Idle,
+            offered: None,
             farewells: Vec::new(),
             outbox: Vec::new(),
         }
@@ -273,6 +279,7 @@ impl Holder {
         if matches!(self.phase, Phase::Acquiring { .. }) {
             self.abandon(now);
         }
+        self.offered = Some(epoch);
         self.begin_attempt(now, epoch);
         true
     }
@@ -357,6 +364,14 @@ impl Holder {
             Phase::Idle | Phase::Held { .. } | Phase::Lapsed => false,
         };
         if !mine {
+            return;
+        }
+        if let Phase::Acquiring { epoch, resend_at, .. } = &mut self.phase
+            && self.offered == Some(*epoch)
+            && why == RefuseReason::Held
+        {
+            // Ours has overtaken the Transfer that makes this voter's loan ours: it is only early.
+            *resend_at = (*resend_at).min(now + EARLY);
             return;
         }
         track.free = false;

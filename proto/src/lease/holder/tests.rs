@@ -252,3 +252,31 @@ fn a_voter_whose_clock_went_backwards_is_ignored_for_l_max_r17() {
     assert_eq!(h.on_answer(at(1202), to, &answer), None, "said once");
     assert_eq!(h.grant(at(1202)).unwrap().until(), at(1000) + quorum().timing.holder_lease());
 }
+
+#[test]
+fn an_heir_that_overtakes_the_transfer_asks_again_and_gives_nothing_up() {
+    let (mut a, mut b, mut voters) = (holder(1), holder(2), Voters::new());
+    a.stand(at(1000), 200);
+    voters.serve(1000, &mut a, &[1, 2, 3]);
+    let (_, attempt) = b.next_attempt();
+    let heir = Epoch { counter: 2, incarnation: Incarnation(2000), attempt, node: node(2) };
+    a.give_back(at(1100), Some(heir));
+    let words = a.take_outbox();
+    // Only voter 1 has heard of it when the heir asks all three.
+    let (to, first) = words.iter().find(|(to, _)| *to == node(1)).unwrap();
+    let outputs = voters.0.get_mut(to).unwrap().handle(at(1100), node(1), first);
+    let [VoterOutput::Persist { ticket, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
+    voters.0.get_mut(to).unwrap().persisted(at(1100), *ticket, true);
+    assert!(b.accept_offer(at(1101), node(1), heir));
+    voters.serve(1101, &mut b, &[1, 2, 3]);
+    assert_eq!(b.grant(at(1101)), None);
+    for (to, envelope) in words.iter().filter(|(to, _)| *to != node(1)) {
+        let voter = voters.0.get_mut(to).unwrap();
+        if let [VoterOutput::Persist { ticket, .. }] = voter.handle(at(1102), node(1), envelope).as_slice() {
+            voter.persisted(at(1102), *ticket, true);
+        }
+    }
+    b.tick(b.next_deadline().unwrap());
+    voters.serve(1107, &mut b, &[1, 2, 3]);
+    assert_eq!(b.grant(at(1107)).map(|grant| grant.epoch()), Some(heir), "without waiting for an offer");
+}
