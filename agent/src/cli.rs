@@ -99,7 +99,7 @@ fn run(file: &Path) -> Result<u8, Failure> {
 fn work(file: &Path) -> Result<u8, Failure> {
     // The guardian blocked its own signals; the worker wants them.
     let _ = nix::sys::signal::SigSet::all().thread_unblock();
-    logging::start();
+    let _flush = logging::start();
     let config = load(file, false)?;
     worker::run(&config, pulse()).map(|()| 0)
 }

@@ -274,15 +274,14 @@ fn start_heartbeats(
     })
 }
 
-fn start_witnesses(plan: &Plan, keys: Option<&(Identity, Arc<Roster>)>, events: &mpsc::Sender<Event>) -> WitnessClient {
-    let (identity, roster, witnesses) = match keys {
-        Some((identity, roster)) => (identity.clone(), roster.clone(), plan.witnesses.clone()),
-        // Nobody to talk to; the key is never used.
-        None => match Identity::generate() {
-            Ok(identity) => (identity, Arc::new(Roster::new([])), Vec::new()),
-            Err(_) => unreachable!("the incarnation had its random number"),
-        },
-    };
+/// The connections to the witnesses, if there are any.
+fn start_witnesses(
+    plan: &Plan,
+    keys: Option<&(Identity, Arc<Roster>)>,
+    events: &mpsc::Sender<Event>,
+) -> Option<WitnessClient> {
+    let (identity, roster) = keys.cloned()?;
+    let witnesses = plan.witnesses.clone();
     let settings = ClientSettings {
         identity,
         roster,
@@ -292,10 +291,10 @@ fn start_witnesses(plan: &Plan, keys: Option<&(Identity, Arc<Roster>)>, events: 
         transport: TransportSettings::default(),
     };
     let events = events.clone();
-    WitnessClient::start(&settings, move |event| {
+    Some(WitnessClient::start(&settings, move |event| {
         // A full queue loses an answer as a network would.
         let _ = events.try_send(event);
-    })
+    }))
 }
 
 /// The node's own voter, if it votes: its record of a former life, and the thread that writes it (V6).

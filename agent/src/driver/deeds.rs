@@ -101,8 +101,8 @@ impl Shells {
 
     fn send_lease(&self, to: NodeId, bytes: Vec<u8>) {
         // What does not leave is sent again by the core's own timers, or made up for by another voter.
-        if self.witnesses.knows(to) {
-            let _ = self.witnesses.send_lease(to, bytes);
+        if let Some(witnesses) = self.witnesses.as_ref().filter(|witnesses| witnesses.knows(to)) {
+            let _ = witnesses.send_lease(to, bytes);
         } else if let Some(heartbeats) = &self.heartbeats {
             heartbeats.send_lease(to, &bytes);
         }

@@ -42,7 +42,7 @@ pub(crate) struct Shells {
     pub(crate) neighbors: Neighbors,
     pub(crate) kernel: Kernel,
     pub(crate) heartbeats: Option<Heartbeats>,
-    pub(crate) witnesses: WitnessClient,
+    pub(crate) witnesses: Option<WitnessClient>,
     pub(crate) references: References,
     pub(crate) voter_disk: Option<Writer>,
     pub(crate) notifier: Notifier,
