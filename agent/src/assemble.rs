@@ -9,7 +9,7 @@ use keepone_config::model::{GateMeans, Notify, Transport, VrrpInstance};
 use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, hash_name};
 use keepone_proto::lease::config_digest;
 use keepone_proto::settings::{
-    Authority, DomainSettings, InstanceSettings, InterfaceSettings, PeerSettings, Settings, TrackInterface,
+    Authority, DomainSettings, InstanceSettings, InterfaceSettings, Names, PeerSettings, Settings, TrackInterface,
 };
 
 use crate::gate::GateDomain;
@@ -107,6 +107,7 @@ impl Plan {
             settings: Settings {
                 cluster: cluster.map_or(ClusterId(0), |cluster| cluster.id),
                 node: me(config),
+                names: names(config, &links),
                 digest: digest(config),
                 seed: u64::from(me(config).get()),
                 heartbeat: config.heartbeat,
@@ -221,6 +222,14 @@ fn peer_settings(links: &[LinkPlan]) -> Vec<PeerSettings> {
         }
     }
     peers.into_iter().map(|(node, links)| PeerSettings { node, links }).collect()
+}
+
+fn names(config: &Config, links: &[LinkPlan]) -> Names {
+    let members = config.cluster.iter().flat_map(|cluster| &cluster.members);
+    Names {
+        nodes: members.map(|member| (member.id, member.name.clone())).collect(),
+        links: links.iter().map(|link| (link.id, link.name.clone())).collect(),
+    }
 }
 
 fn witnesses(config: &Config) -> Vec<(NodeId, SocketAddr)> {

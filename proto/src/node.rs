@@ -279,7 +279,10 @@ impl Node {
         };
         let differs = beat.digest != self.settings.digest;
         self.alerts.set(AlertName::ConfigMismatch, None, differs, || {
-            format!("node {from} has another voter set or other lease lengths: compare its arbiter section with ours")
+            format!(
+                "{} has another voter set or other lease lengths: compare its arbiter section with ours",
+                self.settings.names.node(from)
+            )
         });
         let Some(peer) = self.peers.get_mut(&from) else {
             self.counters.bad_beats += 1;
@@ -346,7 +349,8 @@ impl Node {
             if differs {
                 self.alerts.set(AlertName::ConfigMismatch, None, true, || {
                     format!(
-                        "voter {from} has another voter set or other lease lengths: compare its configuration with ours"
+                        "voter {} has another voter set or other lease lengths: compare its configuration with ours",
+                        self.settings.names.node(from)
                     )
                 });
             }
@@ -363,7 +367,7 @@ impl Node {
                 format!(
                     "voter {}'s clock went backwards, or an older life of it came back (snapshot, clone): it is ignored \
                      for the longest lease",
-                    fault.voter
+                    self.settings.names.node(fault.voter)
                 )
             });
         }
@@ -481,9 +485,9 @@ impl Node {
 
     /// The node's own alerts, as they stand.
     fn raise(&mut self, now: Instant) {
-        let silence = self.settings.heartbeat.silence();
+        let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
-        let silent: Vec<String> = silent.map(|peer| format!("node {}", peer.node)).collect();
+        let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
         self.alerts.set(AlertName::PeerSilent, None, !silent.is_empty(), || {
             format!("silent for {} on every link: {}", Millis(silence), silent.join(", "))
         });
@@ -493,7 +497,7 @@ impl Node {
                 let since = link
                     .heard_at()
                     .map_or(String::from("never heard"), |at| format!("last heard {} ago", Millis(now.since(at))));
-                down.push(format!("{id:?} to node {} ({since})", peer.node));
+                down.push(format!("{} to {} ({since})", names.link(id), names.node(peer.node)));
             }
         }
         // A start is no fault: the links need a moment to come up.
