@@ -351,3 +351,18 @@ fn domain_names(config: &Config) -> BTreeMap<DomainId, DomainName> {
     debug_assert!(config.domains().iter().all(|domain| domain.id.0 == hash_name(&domain.name)));
     config.domains().into_iter().map(name).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_and_links_go_by_their_configured_names() {
+        let path = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../config/tests/fixtures/cluster.conf"));
+        let (config, _) = keepone_config::load_with(path, &keepone_config::Environment::default()).unwrap();
+        let names = Plan::new(&config).settings.names;
+        let node = |id| names.node(NodeId::new(id).unwrap()).into_owned();
+        assert_eq!([node(1), node(2), node(3)], ["n1", "n2", "w"]);
+        assert_eq!([names.link(LinkId(0)), names.link(LinkId(1))], ["hb0", "hb1"]);
+    }
+}
