@@ -66,6 +66,28 @@ fn a_voter_of_another_configuration_is_told_by_its_name() {
 }
 
 #[test]
+fn an_alert_that_ends_tells_what_is_well_again() {
+    let mut cluster = named();
+    cluster.links_cut.insert(LinkId(1));
+    cluster.run_to(6000);
+    cluster.links_cut.clear();
+    cluster.run_to(7000);
+    assert_eq!(said(&cluster, 1, AlertName::LinkDown, false), "every link to a peer that is heard is up");
+
+    cluster.cut_between(1, 2);
+    cluster.run_to(8000);
+    cluster.cut.clear();
+    cluster.run_to(9000);
+    assert_eq!(said(&cluster, 1, AlertName::PeerSilent, false), "every peer is heard again");
+
+    let test = |fault: &str| Event::GateTest { strength: GateStrength::Strong, fault: fault.to_string() };
+    cluster.give(1, test("the program is gone"));
+    assert_eq!(said(&cluster, 1, AlertName::GateBroken, true), "the program is gone");
+    cluster.give(1, test(""));
+    assert_eq!(said(&cluster, 1, AlertName::GateBroken, false), "the gate passes its test again");
+}
+
+#[test]
 fn who_has_no_name_goes_by_the_number() {
     let names = Names::default();
     assert_eq!((names.node(id(2)).as_ref(), names.link(LinkId(0)).as_ref()), ("node 2", "link0"));
