@@ -9,7 +9,7 @@ use keepone_config::model::{GateMeans, Notify, Transport, VrrpInstance};
 use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, hash_name};
 use keepone_proto::lease::config_digest;
 use keepone_proto::settings::{
-    Authority, DomainSettings, InstanceSettings, InterfaceSettings, PeerSettings, Settings, TrackInterface,
+    Authority, DomainSettings, InstanceSettings, InterfaceSettings, Names, PeerSettings, Settings, TrackInterface,
 };
 
 use crate::gate::GateDomain;
@@ -107,6 +107,7 @@ impl Plan {
             settings: Settings {
                 cluster: cluster.map_or(ClusterId(0), |cluster| cluster.id),
                 node: me(config),
+                names: names(config, &links),
                 digest: digest(config),
                 seed: u64::from(me(config).get()),
                 heartbeat: config.heartbeat,
@@ -221,6 +222,14 @@ fn peer_settings(links: &[LinkPlan]) -> Vec<PeerSettings> {
         }
     }
     peers.into_iter().map(|(node, links)| PeerSettings { node, links }).collect()
+}
+
+fn names(config: &Config, links: &[LinkPlan]) -> Names {
+    let members = config.cluster.iter().flat_map(|cluster| &cluster.members);
+    Names {
+        nodes: members.map(|member| (member.id, member.name.clone())).collect(),
+        links: links.iter().map(|link| (link.id, link.name.clone())).collect(),
+    }
 }
 
 fn witnesses(config: &Config) -> Vec<(NodeId, SocketAddr)> {
@@ -341,4 +350,19 @@ fn domain_names(config: &Config) -> BTreeMap<DomainId, DomainName> {
     };
     debug_assert!(config.domains().iter().all(|domain| domain.id.0 == hash_name(&domain.name)));
     config.domains().into_iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_and_links_go_by_their_configured_names() {
+        let path = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../config/tests/fixtures/cluster.conf"));
+        let (config, _) = keepone_config::load_with(path, &keepone_config::Environment::default()).unwrap();
+        let names = Plan::new(&config).settings.names;
+        let node = |id| names.node(NodeId::new(id).unwrap()).into_owned();
+        assert_eq!([node(1), node(2), node(3)], ["n1", "n2", "w"]);
+        assert_eq!([names.link(LinkId(0)), names.link(LinkId(1))], ["hb0", "hb1"]);
+    }
 }

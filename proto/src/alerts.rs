@@ -15,7 +15,8 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Says how one condition stands; `words` is asked only when it begins or ends.
+    /// Says how one condition stands; `words` is asked only when it begins or ends,
+    /// and tells what is seen then: at the end what is well again, not what was wrong.
     pub fn set(&mut self, name: AlertName, domain: Option<DomainId>, raised: bool, words: impl FnOnce() -> String) {
         let was = self.raised.contains_key(&(name, domain));
         if was == raised {
@@ -27,6 +28,18 @@ impl Alerts {
             self.raised.remove(&(name, domain));
         }
         self.news.push(Alert { name, domain, raised, evidence: words() });
+    }
+
+    /// [`Alerts::set`] with words that fit only while it stands, and what is well again once it has ended.
+    pub fn set_with_end(
+        &mut self,
+        name: AlertName,
+        domain: Option<DomainId>,
+        raised: bool,
+        words: impl FnOnce() -> String,
+        end: &str,
+    ) {
+        self.set(name, domain, raised, || if raised { words() } else { String::from(end) });
     }
 
     /// Those that stand.

@@ -279,7 +279,12 @@ impl Node {
         };
         let differs = beat.digest != self.settings.digest;
         self.alerts.set(AlertName::ConfigMismatch, None, differs, || {
-            format!("node {from} has another voter set or other lease lengths: compare its arbiter section with ours")
+            let name = self.settings.names.node(from);
+            if differs {
+                format!("{name} has another voter set or other lease lengths: compare its arbiter section with ours")
+            } else {
+                format!("{name} has our voter set and lease lengths")
+            }
         });
         let Some(peer) = self.peers.get_mut(&from) else {
             self.counters.bad_beats += 1;
@@ -346,7 +351,8 @@ impl Node {
             if differs {
                 self.alerts.set(AlertName::ConfigMismatch, None, true, || {
                     format!(
-                        "voter {from} has another voter set or other lease lengths: compare its configuration with ours"
+                        "voter {} has another voter set or other lease lengths: compare its configuration with ours",
+                        self.settings.names.node(from)
                     )
                 });
             }
@@ -363,7 +369,7 @@ impl Node {
                 format!(
                     "voter {}'s clock went backwards, or an older life of it came back (snapshot, clone): it is ignored \
                      for the longest lease",
-                    fault.voter
+                    self.settings.names.node(fault.voter)
                 )
             });
         }
@@ -481,31 +487,32 @@ impl Node {
 
     /// The node's own alerts, as they stand.
     fn raise(&mut self, now: Instant) {
-        let silence = self.settings.heartbeat.silence();
+        let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
-        let silent: Vec<String> = silent.map(|peer| format!("node {}", peer.node)).collect();
-        self.alerts.set(AlertName::PeerSilent, None, !silent.is_empty(), || {
-            format!("silent for {} on every link: {}", Millis(silence), silent.join(", "))
-        });
+        let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
+        let words = || format!("silent for {} on every link: {}", Millis(silence), silent.join(", "));
+        self.alerts.set_with_end(AlertName::PeerSilent, None, !silent.is_empty(), words, "every peer is heard again");
         let mut down = Vec::new();
         for peer in self.peers.values().filter(|peer| peer.is_heard(now)) {
             for (id, link) in peer.links().filter(|(_, link)| !link.is_up(now, silence)) {
                 let since = link
                     .heard_at()
                     .map_or(String::from("never heard"), |at| format!("last heard {} ago", Millis(now.since(at))));
-                down.push(format!("{id:?} to node {} ({since})", peer.node));
+                down.push(format!("{} to {} ({since})", names.link(id), names.node(peer.node)));
             }
         }
         // A start is no fault: the links need a moment to come up.
         let started = now.since(self.started_at) > silence * 3;
-        self.alerts.set(AlertName::LinkDown, None, started && !down.is_empty(), || down.join(", "));
+        let (is_down, end) = (started && !down.is_empty(), "every link to a peer that is heard is up");
+        self.alerts.set_with_end(AlertName::LinkDown, None, is_down, || down.join(", "), end);
         let lost = self.references.is_known() && self.references.reachable() == Some(false);
         let report = self.references.report();
         self.alerts.set(AlertName::ReferencesLost, None, lost, || {
             format!("{} of {} references answer", report.reachable, report.configured)
         });
         let fault = self.gate.as_ref().map(|gate| gate.fault.clone()).unwrap_or_default();
-        self.alerts.set(AlertName::GateBroken, None, !fault.is_empty(), || fault.clone());
+        let (is_broken, end) = (!fault.is_empty(), "the gate passes its test again");
+        self.alerts.set_with_end(AlertName::GateBroken, None, is_broken, || fault, end);
     }
 
     fn facts(&self, now: Instant) -> Facts<'_> {

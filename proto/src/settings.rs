@@ -1,5 +1,8 @@
 //! What a node is told at its start: value types only, made by the agent from the configuration.
 
+use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -16,6 +19,8 @@ pub struct Settings {
     pub cluster: ClusterId,
     /// This node.
     pub node: NodeId,
+    /// What the operator calls the members and links, for texts only: nothing is decided by a name.
+    pub names: Names,
     /// What all voters must agree on (V9).
     pub digest: ConfigDigest,
     /// Seed of the back-off jitter (R13); any number, different on each node.
@@ -41,6 +46,27 @@ pub struct Settings {
     pub claim_without_gate: bool,
     /// Which guards are on; all of them but in the simulator's ablations.
     pub guards: Guards,
+}
+
+/// What the operator calls the members and the links. One without a name goes by its number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Of the members, witnesses included.
+    pub nodes: BTreeMap<NodeId, String>,
+    /// Of the heartbeat links.
+    pub links: BTreeMap<LinkId, String>,
+}
+
+impl Names {
+    /// A member's name, or `node 2`.
+    pub fn node(&self, id: NodeId) -> Cow<'_, str> {
+        self.nodes.get(&id).map_or_else(|| Cow::Owned(format!("node {id}")), |name| Cow::Borrowed(name.as_str()))
+    }
+
+    /// A link's name, or `link0`.
+    pub fn link(&self, id: LinkId) -> Cow<'_, str> {
+        self.links.get(&id).map_or_else(|| Cow::Owned(format!("{id:?}")), |name| Cow::Borrowed(name.as_str()))
+    }
 }
 
 /// Period and misses (safety.md T: h, m).

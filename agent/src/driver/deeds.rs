@@ -167,10 +167,11 @@ impl Shells {
     fn alert(&self, alert: &Alert) {
         let domain = alert.domain.map(|domain| self.plan.domain_name(domain));
         let (name, of) = (alert.name.as_str(), domain.map(|domain| format!(" of {domain}")).unwrap_or_default());
+        let evidence = if alert.evidence.is_empty() { String::new() } else { format!(": {}", alert.evidence) };
         if alert.raised {
-            tracing::warn!("alert {name}{of}: {}", alert.evidence);
+            tracing::warn!("alert {name}{of}{evidence}");
         } else {
-            tracing::info!("alert {name}{of} is over: {}", alert.evidence);
+            tracing::info!("alert {name}{of} is over{evidence}");
         }
         if let Some(record) = &self.record {
             record.alert(domain, alert, clock::now().as_nanos());

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::VarInt;
 use quinn::crypto::rustls::HandshakeData;
+use quinn::{ConnectionError, TransportErrorCode, VarInt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -91,6 +91,9 @@ impl Listener {
         self.handshakes.fetch_sub(1, Ordering::Relaxed);
         let connection = match handshake {
             Ok(Ok(connection)) => connection,
+            Ok(Err(error)) if is_given_up(&error) => {
+                return tracing::debug!("{remote} gave up its attempt to connect: {error}");
+            }
             Ok(Err(error)) => return self.refused(remote, &error.to_string()),
             Err(_) => return self.refused(remote, "the handshake did not end in time"),
         };
@@ -135,3 +138,25 @@ impl Listener {
         }
     }
 }
+
+/// Whether the dialing side left its own attempt, as a [`super::Dialer`] does that turns to a newer one.
+///
+/// Within a handshake its close has no code of its own but APPLICATION_ERROR (RFC 9000, 10.2.3). A side
+/// that refuses the other's key closes with a TLS alert instead, and is worth a warning.
+fn is_given_up(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::ConnectionClosed(close) => {
+            [TransportErrorCode::APPLICATION_ERROR, TransportErrorCode::NO_ERROR].contains(&close.error_code)
+        }
+        ConnectionError::ApplicationClosed(close) => close.error_code == VarInt::from_u32(0),
+        ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::Reset
+        | ConnectionError::TimedOut
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -211,8 +211,9 @@ async fn after_a_kill_the_holder_renews_at_once_and_the_others_wait_out_the_long
     assert!(gap < Duration::from_millis(1000), "{gap:?}");
     let refused = two.why_refused(acquire(epoch(2, 2), 0)).await;
     assert!(matches!(refused, RefuseReason::Held | RefuseReason::Quiet), "{refused:?}");
-    // Another epoch of the same node is another holder.
-    let refused = one.why_refused(acquire(epoch(3, 1), 0)).await;
+    // Another life of the same node is another holder.
+    let other_life = Epoch { incarnation: Incarnation(77), ..epoch(3, 1) };
+    let refused = one.why_refused(acquire(other_life, 0)).await;
     assert!(matches!(refused, RefuseReason::Held | RefuseReason::Quiet), "{refused:?}");
     two.granted_in_the_end(epoch(4, 2)).await;
     let quiet = start.elapsed();

@@ -12,8 +12,8 @@ use keepone_proto::lease::config_digest;
 use keepone_proto::lease::timing::LeaseTiming;
 use keepone_proto::lease::voter::VoterSettings;
 use keepone_proto::settings::{
-    AnnounceSettings, Authority, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, PeerSettings,
-    QuorumSettings, ReferenceSettings, Settings, VrrpVersion,
+    AnnounceSettings, Authority, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names,
+    PeerSettings, QuorumSettings, ReferenceSettings, Settings, VrrpVersion,
 };
 
 use super::ablation::Ablation;
@@ -208,6 +208,7 @@ impl Plan {
         Settings {
             cluster: Self::cluster(),
             node: Self::node(host),
+            names: Names::default(),
             digest: self.digest(),
             seed,
             heartbeat: HeartbeatSettings { period: Duration::from_millis(100), misses: 3 },

@@ -342,7 +342,8 @@ impl Domain {
         alerts.set(AlertName::AuthorityUnreachable, id, unreachable, words);
         alerts.set(AlertName::LeaseLost, id, self.lapsed_at.is_some(), words);
         let failure = self.kernel.failure();
-        alerts.set(AlertName::AddressFailed, id, failure.is_some(), || String::from(failure.unwrap_or_default()));
+        let (failed, end) = (failure.is_some(), "the kernel has taken the last change");
+        alerts.set_with_end(AlertName::AddressFailed, id, failed, || String::from(failure.unwrap_or_default()), end);
 
         // By the evidence from before the deed: who yields has shut its gate by now, and tells all the same (I23).
         let seen = matches!(view.peers, Peers::RivalYields | Peers::RivalWins);

@@ -216,11 +216,12 @@ impl Domain {
         let mut words = format!("health={:?} election={:?} peers={:?}", view.health, view.election, view.peers);
         for peer in facts.peers.values() {
             let heard = match peer.heard_at() {
-                Some(at) => format!(" {} heard {} ago", peer.node, Millis(now.since(at))),
-                None => format!(" {} never heard", peer.node),
+                Some(at) => format!("heard {} ago", Millis(now.since(at))),
+                None => String::from("never heard"),
             };
+            let name = facts.settings.names.node(peer.node);
             let role = peer.domain(self.id).map_or("unknown", |said| said.role.as_str());
-            words.push_str(&format!(" ({}, as {role})", heard.trim_start()));
+            words.push_str(&format!(" ({name} {heard}, as {role})"));
         }
         let report = facts.references.report();
         if report.configured > 0 {

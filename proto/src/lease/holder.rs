@@ -39,7 +39,7 @@ pub enum Lease {
     Vacant,
     /// Held.
     Held(Grant),
-    /// A majority says no: another holds it, or a voter waits out its restart.
+    /// A majority said no, and has granted nothing since: another holds it, or a voter waits out its restart.
     Refused,
     /// No majority answers.
     Unanswered,
@@ -77,6 +77,9 @@ pub struct Holder {
     back_off: Duration,
     priority: u8,
     standing: bool,
+    /// A majority has refused this claim. That stays the evidence while it is asked again, whatever single
+    /// voters say, or the role would flap with each round of answers; nothing is decided by it.
+    refused: bool,
     nonce: u64,
     attempt: u32,
     /// The epoch of the last attempt.
@@ -105,6 +108,7 @@ impl Holder {
             back_off: period,
             priority: 0,
             standing: false,
+            refused: false,
             nonce: 0,
             attempt: 0,
             former: None,
@@ -122,6 +126,8 @@ impl Holder {
     /// The decision says: claim. Asks until it has the lease or is told to [`Holder::sit`].
     pub fn stand(&mut self, now: Instant, priority: u8) {
         self.priority = priority;
+        // A former claim's refusal says nothing of this one.
+        self.refused &= self.standing;
         self.standing = true;
         self.tick(now);
     }
@@ -166,6 +172,8 @@ impl Holder {
             Lease::Refused
         } else if asked_long && answered < self.quorum.majority() {
             Lease::Unanswered
+        } else if self.refused {
+            Lease::Refused
         } else {
             Lease::Vacant
         }
@@ -280,6 +288,7 @@ impl Holder {
             self.abandon(now);
         }
         self.offered = Some(epoch);
+        self.refused = false;
         self.begin_attempt(now, epoch);
         true
     }
@@ -376,9 +385,10 @@ impl Holder {
         }
         track.free = false;
         track.refused = Some((why, now + remaining));
-        let refused = self.voters.values().filter(|track| track.refused.is_some()).count();
+        let refused = self.voters.values().filter(|track| track.refused.is_some()).count() > count - majority;
+        self.refused |= refused;
         match &mut self.phase {
-            Phase::Acquiring { .. } if refused > count - majority => self.abandon(now),
+            Phase::Acquiring { .. } if refused => self.abandon(now),
             Phase::Asking { resend_at, .. } => {
                 // Ask again the moment it can be free, should the voter's own word be lost (V11).
                 let soon = now + remaining.max(Duration::from_millis(5)) + Duration::from_millis(1);
@@ -406,6 +416,7 @@ impl Holder {
             && self.deadline().is_some_and(|until| now < until)
         {
             self.phase = Phase::Held { epoch, renew_at: since + self.renewal() };
+            self.refused = false;
         }
     }
 

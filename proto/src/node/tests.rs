@@ -9,13 +9,15 @@ use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, ReferenceId, V
 use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
 use crate::settings::{
-    AnnounceSettings, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, PeerSettings,
+    AnnounceSettings, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names, PeerSettings,
     QuorumSettings, ReferenceSettings, VrrpVersion,
 };
 use crate::wire::vrrp::Advertisement;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use core::net::IpAddr;
+
+mod words;
 
 const VIP: DomainId = DomainId(7);
 const WITNESS: u16 = 3;
@@ -61,6 +63,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
     Settings {
         cluster: ClusterId(1),
         node: id(node),
+        names: Names::default(),
         digest: digest(),
         seed: node.into(),
         heartbeat: HeartbeatSettings { period: Duration::from_millis(100), misses: 3 },
@@ -92,6 +95,8 @@ struct Cluster {
     queue: VecDeque<(u16, Event)>,
     /// What goes from the first to the second is lost.
     cut: BTreeSet<(u16, u16)>,
+    /// Beats on these are lost.
+    links_cut: BTreeSet<LinkId>,
     /// Advertisements are lost.
     vrrp_cut: bool,
     references_lost: BTreeSet<u16>,
@@ -114,6 +119,7 @@ impl Cluster {
             witness: Voter::new(voter, at(0), None),
             queue: VecDeque::new(),
             cut: BTreeSet::new(),
+            links_cut: BTreeSet::new(),
             vrrp_cut: false,
             references_lost: BTreeSet::new(),
             log: Vec::new(),
@@ -125,8 +131,11 @@ impl Cluster {
     }
 
     fn start(&mut self, node: u16) {
+        self.start_with(node, settings(node, self.authority.clone()));
+    }
+
+    fn start_with(&mut self, node: u16, settings: Settings) {
         let incarnation = Incarnation(u64::from(node) * 100);
-        let settings = settings(node, self.authority.clone());
         self.nodes.insert(node, Node::new(settings, incarnation, Restored::default(), self.now));
         self.give(node, Event::Tick);
         let (interface, addresses) = (InterfaceId(0), vec![address(node)]);
@@ -187,7 +196,7 @@ impl Cluster {
             Action::Ping { reference } => self.ping(node, reference),
             Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
             Action::SendBeat { link, to, bytes } => {
-                if !self.cut.contains(&(node, to.get())) {
+                if !self.cut.contains(&(node, to.get())) && !self.links_cut.contains(&link) {
                     self.queue.push_back((to.get(), Event::BeatReceived { link, from: id(node), bytes }));
                 }
                 return;

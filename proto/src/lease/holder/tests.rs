@@ -280,3 +280,79 @@ fn an_heir_that_overtakes_the_transfer_asks_again_and_gives_nothing_up() {
     voters.serve(1107, &mut b, &[1, 2, 3]);
     assert_eq!(b.grant(at(1107)).map(|grant| grant.epoch()), Some(heir), "without waiting for an offer");
 }
+
+#[test]
+fn a_refusal_stays_the_evidence_while_single_voters_change_their_word_and_a_free_majority_ends_it_at_once() {
+    let (mut a, mut b, mut voters) = (holder(1), holder(2), Voters::new());
+    a.stand(at(1000), 200);
+    voters.serve(1000, &mut a, &[1, 2, 3]);
+    b.stand(at(1010), 100);
+    assert_eq!(b.lease(at(1010)), Lease::Vacant, "asked and not answered yet");
+    voters.serve(1010, &mut b, &[2, 3]);
+    // From here on the holder reaches all but the second voter, whose loan runs out at 2000.
+    for ms in (1020..3000).step_by(10) {
+        a.tick(at(ms));
+        voters.serve(ms, &mut a, &[1, 3]);
+        b.tick(at(ms));
+        assert_eq!(b.lease(at(ms)), Lease::Refused, "at {ms}");
+        voters.serve(ms, &mut b, &[2, 3]);
+        assert_eq!(b.lease(at(ms)), Lease::Refused, "at {ms}");
+    }
+    // The voter that refused says itself when it is free, which makes a majority with the second.
+    let third = voters.0.get_mut(&node(3)).unwrap();
+    let free_at = third.granted(at(3000), DomainId(7)).unwrap().until;
+    for output in third.tick(free_at) {
+        let VoterOutput::Send { envelope, .. } = output else { panic!("{output:?}") };
+        b.on_answer(free_at, node(3), &envelope);
+    }
+    let ms = u64::try_from(free_at.since(at(0)).as_millis()).unwrap();
+    voters.serve(ms, &mut b, &[2, 3]);
+    assert!(matches!(b.lease(at(ms)), Lease::Held(_)), "{:?}", b.lease(at(ms)));
+}
+
+/// A candidate whose attempt was overtaken between the voters' word and its own `Acquire`.
+fn overtaken() -> (Holder, Voters) {
+    let (mut a, mut b, mut voters) = (holder(1), holder(2), Voters::new());
+    b.stand(at(1000), 100);
+    let queries = b.take_outbox();
+    for (to, query) in queries.into_iter().filter(|(to, _)| to.get() != 1) {
+        for output in voters.0.get_mut(&to).unwrap().handle(at(1000), node(2), &query) {
+            let VoterOutput::Send { envelope, .. } = output else { panic!("{output:?}") };
+            b.on_answer(at(1000), to, &envelope);
+        }
+    }
+    assert!(matches!(b.phase, Phase::Acquiring { .. }));
+    a.stand(at(1000), 200);
+    voters.serve(1000, &mut a, &[1, 2, 3]);
+    voters.serve(1001, &mut b, &[1, 2, 3]);
+    assert_eq!(b.lease(at(1001)), Lease::Refused);
+    (b, voters)
+}
+
+#[test]
+fn after_the_back_off_a_refusal_stays_the_evidence_until_the_new_round_is_answered() {
+    let (mut b, _voters) = overtaken();
+    let asks_at = b.not_before;
+    b.tick(asks_at);
+    assert!(matches!(b.phase, Phase::Asking { .. }));
+    assert_eq!(b.lease(asks_at), Lease::Refused);
+}
+
+#[test]
+fn nobody_answering_is_told_even_after_a_refusal() {
+    let (mut b, _voters) = overtaken();
+    for ms in (1010..3000).step_by(10) {
+        b.tick(at(ms));
+        b.take_outbox();
+    }
+    assert_eq!(b.lease(at(3000)), Lease::Unanswered);
+}
+
+#[test]
+fn a_new_claim_begins_without_the_former_ones_refusal() {
+    let (mut b, _voters) = overtaken();
+    b.sit(at(1002));
+    assert_eq!(b.lease(at(1002)), Lease::Vacant);
+    b.stand(at(3000), 100);
+    assert_eq!(b.lease(at(3000)), Lease::Vacant);
+}
