@@ -167,7 +167,12 @@ impl Guardian {
         let mut looked_at = clock::now();
         let mut stop_by = None;
         loop {
-            let patience = if worker.alive { self.patience } else { START };
+            let patience = match (self.stopping, worker.alive) {
+                // Its loop has ended and it tidies up, which the kernel makes slow.
+                (true, _) => STOP,
+                (false, true) => self.patience,
+                (false, false) => START,
+            };
             let due = worker.heard_at + patience;
             let wait = due.since(clock::now()).min(Duration::from_millis(100)) + Duration::from_millis(1);
             self.wait(worker, wait);
