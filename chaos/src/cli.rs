@@ -56,6 +56,10 @@ pub struct Run {
     /// Seed of the simulated world; in the netns world it moves the faults by up to a second.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// How many nodes the real cluster has, besides the witness. With more than two, cuts between the master
+    /// and the backup leave the others where they are.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=9))]
+    pub nodes: u8,
     /// Time limits are so many times as long; what must never happen stays as it is.
     #[arg(long, default_value_t = 1)]
     pub slack: u64,

@@ -144,7 +144,7 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
     for scenario in scenarios {
         let plan = Plan {
             peer,
-            nodes: 2,
+            nodes: usize::from(run.nodes),
             clients: if scenario.second_client { 2 } else { 1 },
             heartbeats: 2,
             bin_dir: bin_dir(run.bin_dir.as_ref())?,
