@@ -311,6 +311,11 @@ impl Domain {
         if self.role == role {
             return;
         }
+        if role == Role::Claiming {
+            // R14: a claim has the gate tested afresh. It does not wait for the answer, which the kernel may
+            // hold up; a gate that turns out to be broken is let go of at once.
+            out.push(Action::TestGate);
+        }
         let from = core::mem::replace(&mut self.role, role);
         self.news = true;
         out.push(Action::Transition(Transition {

@@ -375,6 +375,18 @@ fn who_reaches_no_majority_is_fenced_at_its_deadline_r5() {
 }
 
 #[test]
+fn a_claim_has_the_gate_tested_afresh_r14() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    cluster.cut_between(1, 2);
+    cluster.cut_between(1, WITNESS);
+    cluster.run_to(6000);
+    let claims = |deed: &Action| matches!(deed, Action::Transition(told) if told.to == Role::Claiming);
+    let claimed = cluster.when(2, 5000, claims).unwrap();
+    let deeds = cluster.log.iter().filter(|(when, who, _)| (*when, *who) == (claimed, 2));
+    assert!(deeds.into_iter().any(|(_, _, deed)| *deed == Action::TestGate));
+}
+
+#[test]
 fn silence_of_vrrp_alone_moves_nothing_and_is_told_d1() {
     for authority in [Authority::None, Authority::Quorum(quorum())] {
         let mut cluster = steady(authority);
