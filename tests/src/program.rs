@@ -89,6 +89,9 @@ impl Program {
 
     /// Kills it and all its descendants, and waits for its end.
     pub fn kill(&mut self) {
+        // Stopped first: a child that outlives its parent by a moment must not use it to resign in good
+        // order, as keepalived's does when its parent dies.
+        self.signal(Part::Both, Signal::SIGSTOP);
         self.signal(Part::Both, Signal::SIGKILL);
         let _ = self.child.wait();
     }
