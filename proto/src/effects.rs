@@ -51,6 +51,8 @@ pub struct Kernel {
     lifetime_at: Option<Instant>,
     /// Not before this is a failed call tried again.
     retry_at: Option<Instant>,
+    /// The last write of an open gate could not be read back.
+    gate_failed: bool,
     /// The last failure, until the same call succeeds.
     failure: Option<alloc::string::String>,
 }
@@ -89,6 +91,7 @@ impl Kernel {
             shut_at: None,
             lifetime_at: None,
             retry_at: None,
+            gate_failed: false,
             failure: None,
         }
     }
@@ -147,7 +150,7 @@ impl Kernel {
             Gate::Open { epoch: held, .. } | Gate::Opening { epoch: held, .. } if held != epoch => self.shut(held, out),
             Gate::Shut | Gate::Open { .. } | Gate::Opening { .. } | Gate::Shutting { .. } => {}
         }
-        if !matches!(self.gate, Gate::Open { .. }) {
+        if self.gate_failed || !matches!(self.gate, Gate::Open { .. }) {
             return Hold::Underway;
         }
         let renew = self.lifetime_at.is_some_and(|at| now >= at);
@@ -216,17 +219,20 @@ impl Kernel {
         match (self.gate, open, error) {
             (Gate::Opening { epoch: asked, until }, true, None) if asked == epoch => {
                 self.gate = Gate::Open { epoch, until };
-                self.failure = None;
+                (self.failure, self.gate_failed) = (None, false);
             }
+            (Gate::Open { epoch: asked, .. }, true, None) if asked == epoch => self.gate_failed = false,
             (Gate::Opening { epoch: asked, .. } | Gate::Open { epoch: asked, .. }, true, Some(error))
                 if asked == epoch =>
             {
-                // Refused or unknown: treat it as open and shut it, which is the safe reading.
+                // Refused or unknown: whoever gives up must still shut it, so it counts as open; and nothing is
+                // put behind it (I11) before a write has been read back.
                 self.gate = Gate::Open { epoch, until: now };
+                self.gate_failed = true;
                 self.failed(now, error);
             }
             (Gate::Shutting { epoch: asked }, false, None) if asked == epoch => {
-                self.gate = Gate::Shut;
+                (self.gate, self.gate_failed) = (Gate::Shut, false);
                 self.shut_at = Some(now);
             }
             (Gate::Shutting { epoch: asked }, false, Some(error)) if asked == epoch => self.failed(now, error),
@@ -275,5 +281,33 @@ impl Kernel {
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let retry = self.retry_at.filter(|at| *at > now);
         self.lifetime_at.into_iter().chain(retry).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Incarnation, NodeId};
+    use alloc::string::String;
+
+    #[test]
+    fn no_address_is_added_behind_a_gate_whose_opening_failed_i11() {
+        let epoch = Epoch { counter: 1, incarnation: Incarnation(1), attempt: 1, node: NodeId::new(1).unwrap() };
+        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+        let mut kernel = Kernel::new(DomainId(1), epoch);
+        let mut out = Vec::new();
+        kernel.clean(at(0), &mut out);
+        kernel.on_addresses_done(at(0), false, None);
+        let added = |out: &[Action]| out.iter().any(|action| matches!(action, Action::AddAddresses { .. }));
+        for ms in [0, 300, 600] {
+            kernel.hold(at(ms), Grant::forged(epoch, at(ms + 500)), 3, &mut out);
+            kernel.on_gate_written(at(ms), epoch, true, Some(String::from("reads back other than written")));
+            assert_eq!(kernel.hold(at(ms + 100), Grant::forged(epoch, at(ms + 500)), 3, &mut out), Hold::Underway);
+            assert!(!added(&out), "at {ms} ms");
+        }
+        kernel.hold(at(900), Grant::forged(epoch, at(1400)), 3, &mut out);
+        kernel.on_gate_written(at(900), epoch, true, None);
+        kernel.hold(at(901), Grant::forged(epoch, at(1400)), 3, &mut out);
+        assert!(added(&out), "once it is read back");
     }
 }
