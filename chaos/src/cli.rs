@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use keepone_chaos::netns::world::Burden;
+use keepone_chaos::scenario::Shape;
 
 /// Puts a keepone cluster into trouble and proves that its VIP has one holder.
 #[derive(Debug, Parser)]
@@ -56,10 +58,15 @@ pub struct Run {
     /// Seed of the simulated world; in the netns world it moves the faults by up to a second.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// How many nodes the real cluster has, besides the witness. With more than two, cuts between the master
-    /// and the backup leave the others where they are.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=9))]
-    pub nodes: u8,
+    /// The real cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// Several clusters instead of one: each scenario in each that it is for.
+    #[arg(long, value_enum)]
+    pub matrix: Option<Matrix>,
+    /// With `all`: every scenario, or those that a build server has time for.
+    #[arg(long, value_enum, default_value = "whole")]
+    pub set: Set,
     /// Time limits are so many times as long; what must never happen stays as it is.
     #[arg(long, default_value_t = 1)]
     pub slack: u64,
@@ -78,6 +85,115 @@ pub struct Run {
     /// Also write each run's timeline as a self-contained HTML page into this directory.
     #[arg(long)]
     pub report: Option<PathBuf>,
+    /// Also write each run's history of holds as JSON into this directory.
+    #[arg(long)]
+    pub history: Option<PathBuf>,
+}
+
+/// Who votes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Voters {
+    /// Nodes and witnesses.
+    All,
+    /// The witnesses alone.
+    Witnesses,
+}
+
+/// Which scenarios `run all` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Set {
+    /// Every one.
+    Whole,
+    /// About ten minutes of them.
+    Ci,
+}
+
+/// Which clusters a matrix has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Matrix {
+    /// A pair with a witness, a pair without an authority, three nodes.
+    Small,
+    /// Those with all leases, more witnesses, and voters that are witnesses only.
+    Full,
+}
+
+/// What the real cluster is made of, and what burdens it.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Cluster {
+    /// Nodes. With more than two, cuts between the master and the backup leave the others where they are.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=9))]
+    pub nodes: u8,
+    /// Witnesses. Two nodes without one have no authority.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=5))]
+    pub witnesses: u8,
+    /// Who votes.
+    #[arg(long, value_enum, default_value = "all")]
+    pub voters: Voters,
+    /// Length of the lease, as in `300ms` or `1s`.
+    #[arg(long, default_value = "500ms", value_parser = milliseconds)]
+    pub lease: u64,
+    /// So many ordinary programs that want a whole CPU each, all the time.
+    #[arg(long, default_value_t = 0)]
+    pub hogs: u8,
+    /// So many real-time programs, at most a minute; the kernel leaves others a twentieth of each CPU.
+    #[arg(long, default_value_t = 0)]
+    pub rt_hogs: u8,
+}
+
+/// `300ms` or `3s` in milliseconds.
+fn milliseconds(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no length such as 300ms or 3s");
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').ok_or_else(wrong)?, 1000),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    if (100..=60_000).contains(&(number.saturating_mul(unit))) { Ok(number * unit) } else { Err(wrong()) }
+}
+
+impl Cluster {
+    /// Its shape.
+    pub fn shape(&self) -> Shape {
+        let nodes_vote = self.voters == Voters::All;
+        Shape { nodes: self.nodes, witnesses: self.witnesses, nodes_vote, lease_ms: self.lease }
+    }
+
+    /// What burdens the machine.
+    pub fn burden(&self) -> Burden {
+        Burden { hogs: self.hogs, rt_hogs: self.rt_hogs }
+    }
+}
+
+impl Run {
+    /// The clusters to run in.
+    pub fn shapes(&self) -> Vec<Shape> {
+        let own = self.cluster.shape();
+        let alone = Shape { witnesses: 0, ..own };
+        let three = Shape { nodes: 3, witnesses: 0, nodes_vote: true, ..own };
+        let pair = Shape { nodes: 2, witnesses: 1, nodes_vote: true, ..own };
+        match self.matrix {
+            None => vec![own],
+            Some(Matrix::Small) => vec![pair, alone, three],
+            Some(Matrix::Full) => {
+                let leases = [300, 500, 1000, 3000].map(|lease_ms| Shape { lease_ms, ..pair });
+                let more = [
+                    alone,
+                    three,
+                    Shape { witnesses: 1, ..three },
+                    Shape { witnesses: 3, ..pair },
+                    Shape { witnesses: 1, nodes_vote: false, ..pair },
+                    Shape { witnesses: 3, nodes_vote: false, ..pair },
+                    Shape { witnesses: 5, nodes_vote: false, ..three },
+                ];
+                leases.into_iter().chain(more).collect()
+            }
+        }
+    }
+
+    /// What burdens the machine.
+    pub fn burden(&self) -> Burden {
+        self.cluster.burden()
+    }
 }
 
 /// Options of `sim`.

@@ -4,8 +4,10 @@
 //! packets in network namespaces and never links the agent; the simulator drives the pure core.
 //! [`verdict`] turns what was seen into an [`outcome`].
 
+pub mod deed;
 pub mod demo;
 pub mod fault;
+pub mod history;
 pub mod netns;
 pub mod outcome;
 pub mod report;

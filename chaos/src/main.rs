@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 
-use cli::{Cli, Command, PeerKind, WorldKind};
+use cli::{Cli, Command, PeerKind, Set, WorldKind};
+use keepone_chaos::history::History;
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
 use keepone_chaos::netns::process::Processes;
@@ -60,7 +61,14 @@ fn bin_dir(asked: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
 
 fn run_scenarios(run: &cli::Run) -> anyhow::Result<ExitCode> {
     let scenarios: Vec<&Scenario> = match run.scenario.as_str() {
-        "all" => scenario::ALL.iter().collect(),
+        "all" => {
+            let wanted = |scenario: &&Scenario| match (run.set, run.world) {
+                (Set::Ci, _) if !scenario.ci => false,
+                (_, WorldKind::Sim) => !scenario.is_real_only(),
+                _ => true,
+            };
+            scenario::ALL.iter().filter(wanted).collect()
+        }
         name => {
             let Some(found) = scenario::find(name) else {
                 eprintln!("keepone-chaos: no scenario is called {name:?}: see `keepone-chaos list`");
@@ -141,28 +149,42 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
     let title = demo::title(peer);
     let processes = Processes::new();
     let mut held = true;
-    for scenario in scenarios {
-        let plan = Plan {
-            peer,
-            nodes: usize::from(run.nodes),
-            clients: if scenario.second_client { 2 } else { 1 },
-            heartbeats: 2,
-            bin_dir: bin_dir(run.bin_dir.as_ref())?,
-            shift: runner::phase(run.seed),
-            room: Path::new(enclosure::ROOM).join(scenario.name),
-        };
-        let keep = |world: &World| match &run.keep_logs {
-            Some(directory) => world.keep_logs(&directory.join(scenario.name)),
-            None => Ok(()),
-        };
-        let record = runner::run(scenario, plan, &processes, &mut Nobody, keep)
-            .with_context(|| format!("run {} with {}", scenario.name, peer.as_str()))?;
-        let mut judged = demo::judge(&scenario.with_slack(run.slack), peer, title.clone(), record);
-        judged.outcome.seed = run.seed;
-        held &= say(&judged.outcome, run.json)?;
-        if let Some(directory) = &run.report {
-            let file = format!("{}-{}.html", scenario.name, peer.as_str());
-            demo::write_report(directory, &file, &report::page(scenario, &[judged]))?;
+    for shape in run.shapes() {
+        for scenario in scenarios {
+            if let Some(why) = scenario.needs.missing(&shape) {
+                // Of all scenarios, those that mean nothing here are left out; one that is asked for is not.
+                if scenarios.len() == 1 && run.matrix.is_none() {
+                    eprintln!("keepone-chaos: {} is not for {}: {why}", scenario.name, shape.name());
+                    return Ok(false);
+                }
+                continue;
+            }
+            let scenario = scenario.with_lease(shape.lease_ms).with_slack(run.slack);
+            let place = format!("{}-{}", scenario.name, shape.slug());
+            let room = Path::new(enclosure::ROOM).join(&place);
+            let mut plan = Plan::new(&scenario, peer, shape, bin_dir(run.bin_dir.as_ref())?, room);
+            plan.shift = runner::phase(run.seed);
+            plan.burden = run.burden();
+            let keep = |world: &World| match &run.keep_logs {
+                Some(directory) => world.keep_logs(&directory.join(&place)),
+                None => Ok(()),
+            };
+            let record = runner::run(&scenario, plan, &processes, &mut Nobody, keep)
+                .with_context(|| format!("run {} with {}", scenario.name, peer.as_str()))?;
+            let mut judged = demo::judge(&scenario, peer, title.clone(), record);
+            judged.outcome.seed = run.seed;
+            judged.outcome.shape = shape.name();
+            held &= say(&judged.outcome, run.json)?;
+            if let Some(directory) = &run.history {
+                let history = serde_json::to_string(&History::of(&judged.record))?;
+                std::fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+                let file = directory.join(format!("{place}.json"));
+                std::fs::write(&file, history).with_context(|| format!("write {}", file.display()))?;
+            }
+            if let Some(directory) = &run.report {
+                let file = format!("{}-{}.html", scenario.name, peer.as_str());
+                demo::write_report(directory, &file, &report::page(&scenario, &[judged]))?;
+            }
         }
     }
     Ok(held)
