@@ -4,6 +4,8 @@
 //! What must stay true: the same settings, seed and events give the same actions, to the byte (I25), and
 //! every handler is idempotent (I24).
 
+mod clock;
+
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -12,6 +14,7 @@ use core::time::Duration;
 
 use crate::action::{Action, AlertName};
 use crate::alerts::Alerts;
+use crate::clocks::Clocks;
 use crate::decision::{Reason, Role};
 use crate::domain::Domain;
 use crate::event::Event;
@@ -25,7 +28,7 @@ use crate::lease::record::Record;
 use crate::lease::timing::Millis;
 use crate::lease::voter::{Voter, VoterOutput, VoterSettings};
 use crate::reference::ReferenceMachine;
-use crate::settings::{Authority, Settings};
+use crate::settings::Settings;
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
@@ -71,6 +74,8 @@ pub struct Node {
     domains: BTreeMap<DomainId, Domain>,
     voter: Option<Voter>,
     gate: Option<GateState>,
+    /// `None` without an authority.
+    clocks: Option<Clocks>,
     alerts: Alerts,
     counters: Counters,
     started_at: Instant,
@@ -78,6 +83,8 @@ pub struct Node {
     /// When silent peers are called, between two beats.
     call_at: Instant,
     test_at: Instant,
+    /// When the rate of the own clock is to be read again.
+    clock_at: Instant,
     handled_at: Instant,
     /// Which domain the next beat begins with, where one beat can't carry all.
     first_domain: usize,
@@ -100,12 +107,14 @@ impl Node {
             domains: domains.collect(),
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
             gate: None,
+            clocks: settings.quorum().map(|quorum| Clocks::new(&quorum.timing)),
             alerts: Alerts::default(),
             counters: Counters::default(),
             started_at: now,
             beat_at: now,
             call_at: now,
             test_at: now,
+            clock_at: now,
             handled_at: now,
             first_domain: 0,
             stopping_since: None,
@@ -124,6 +133,7 @@ impl Node {
         }
         self.handled_at = now;
         self.absorb(now, event, &mut out); // facts
+        self.settle_clocks(now);
         self.judge(now, &mut out); // judgement, and the deeds that follow
         if slept {
             self.announce_all(now, &mut out);
@@ -155,7 +165,8 @@ impl Node {
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
         let fixed = [call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
-        fixed.into_iter().flatten().chain(peers).chain(domains).min()
+        let clocks = self.clocks.iter().flat_map(|clocks| [Some(self.clock_at), clocks.next_deadline()]);
+        fixed.into_iter().chain(clocks).flatten().chain(peers).chain(domains).min()
     }
 
     /// What a domain is here, why, and its priority.
@@ -232,6 +243,11 @@ impl Node {
             Event::ForeignClaim { domain, mac: _ } => {
                 self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, out));
             }
+            Event::ClockState(state) => {
+                if let Some(clocks) = &mut self.clocks {
+                    clocks.on_kernel(state);
+                }
+            }
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
             }
@@ -295,6 +311,9 @@ impl Node {
             self.counters.bad_beats += 1;
             return;
         }
+        if let Some(reading) = peer.reading(now, link, &beat) {
+            self.read_clock(now, from, beat.incarnation, reading);
+        }
         for said in &beat.domains {
             let epoch = beat.epoch(from, said);
             let me = self.settings.node;
@@ -346,6 +365,9 @@ impl Node {
     }
 
     fn on_answer(&mut self, now: Instant, from: NodeId, envelope: &Envelope) {
+        if !self.is_believed(now, from, envelope) {
+            return;
+        }
         if let Message::Refuse { why, .. } = envelope.message {
             let differs = why == RefuseReason::Digest;
             if differs {
@@ -426,6 +448,7 @@ impl Node {
             self.test_at = now + GATE_TEST;
             out.push(Action::TestGate);
         }
+        self.ask_for_the_rate(now, out);
         let news = self.domains.values_mut().fold(false, |news, domain| core::mem::take(&mut domain.news) | news);
         let all = now >= self.beat_at || news;
         if all || now >= self.call_at {
@@ -487,6 +510,7 @@ impl Node {
 
     /// The node's own alerts, as they stand.
     fn raise(&mut self, now: Instant) {
+        self.raise_clocks(now);
         let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
         let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
@@ -523,6 +547,7 @@ impl Node {
             references: &self.references,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
+            clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
         }
     }
@@ -537,6 +562,7 @@ impl Node {
             references: &self.references,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
+            clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
         };
         match self.domains.get_mut(&id) {
@@ -555,10 +581,7 @@ struct Packet<'a> {
 }
 
 fn own_voter(settings: &Settings, incarnation: Incarnation, now: Instant, record: Option<&Record>) -> Option<Voter> {
-    let quorum = settings.domains.iter().find_map(|domain| match &domain.authority {
-        Authority::Quorum(quorum) if quorum.voters.contains(&settings.node) => Some(quorum),
-        Authority::Quorum(_) | Authority::None => None,
-    })?;
+    let quorum = settings.quorum().filter(|quorum| quorum.voters.contains(&settings.node))?;
     let candidates = settings.peers.iter().map(|peer| peer.node).chain([settings.node]).collect();
     let voter = VoterSettings {
         cluster: settings.cluster,

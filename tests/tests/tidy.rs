@@ -93,6 +93,7 @@ const NEVER: [(&str, &[&str]); 6] = [
     ("agent", &["keepone-chaos"]),
     ("agent/bpf", &["keepone-proto", "keepone-config", "keepone-arbiter", "keepone-agent", "keepone-chaos"]),
     ("chaos", &["keepone-agent", "keepone-config"]),
+    ("model", &["keepone-config", "keepone-arbiter", "keepone-agent", "keepone-chaos", "tokio"]),
 ];
 
 #[test]
