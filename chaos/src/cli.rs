@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use keepone_chaos::netns::agent::Peer;
 use keepone_chaos::netns::world::Burden;
 use keepone_chaos::scenario::Shape;
 
@@ -25,8 +26,22 @@ pub enum Command {
     Run(Run),
     /// Runs the simulator over many seeds.
     Sim(Sim),
+    /// Plays rounds of faults drawn by a seed, several at a time, and judges each.
+    Soak(Soak),
+    /// Measures failovers, or the calm of a cluster to which nothing is done.
+    Bench(Bench),
     /// Shows a cluster keep one holder while its lines are cut, and writes a report.
     Demo(Demo),
+}
+
+impl PeerKind {
+    /// The same for the world.
+    pub fn peer(self) -> Peer {
+        match self {
+            PeerKind::Keepone => Peer::Keepone,
+            PeerKind::Keepalived => Peer::Keepalived,
+        }
+    }
 }
 
 /// Which world.
@@ -50,7 +65,7 @@ pub enum PeerKind {
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The scenario's name, see `list`; `all`: one after the other.
+    /// The scenario's name, see `list`, or several with commas between; `all`: one after the other.
     pub scenario: String,
     /// Where it runs.
     #[arg(long, value_enum, default_value = "netns")]
@@ -214,6 +229,89 @@ pub struct Sim {
     /// Only one line of JSON on the standard output.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `soak`.
+#[derive(Debug, Args)]
+pub struct Soak {
+    /// For so many minutes; a round that has begun is finished.
+    #[arg(long, default_value_t = 10)]
+    pub minutes: u64,
+    /// At most so many rounds.
+    #[arg(long, default_value_t = u64::MAX)]
+    pub rounds: u64,
+    /// The seed of all courses.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The number of the first round: to play one again.
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
+    /// The real cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// Time limits are so many times as long; what must never happen stays as it is.
+    #[arg(long, default_value_t = 1)]
+    pub slack: u64,
+    /// Only one line of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` and `keepone-witness` are; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+    /// Keep logs and histories of rounds that failed in this directory.
+    #[arg(long)]
+    pub keep_logs: Option<PathBuf>,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// What is measured.
+    #[command(subcommand)]
+    pub what: Measured,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub enum Measured {
+    /// The holder's machine falls silent, over and over: how long the client waits.
+    Failover {
+        /// How many times.
+        #[arg(long, default_value_t = 50)]
+        runs: u64,
+        /// Also measure the installed keepalived, a tenth as often, and give the ratio.
+        #[arg(long)]
+        compare: bool,
+        /// What both have.
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Nothing happens: how often the holder changes.
+    Calm {
+        /// For so many minutes.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// What both have.
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Options of every measurement.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The real cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// What is driven.
+    #[arg(long, value_enum, default_value = "keepone")]
+    pub peer: PeerKind,
+    /// Only lines of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` and `keepone-witness` are; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
 }
 
 /// Options of `demo`.

@@ -102,7 +102,7 @@ pub enum Deed {
         /// Whose.
         who: Who,
     },
-    /// A signal of a crash (SIGSEGV) to the worker.
+    /// SIGABRT to the worker: what a panic in any of its threads ends in.
     Crash {
         /// Whose.
         who: Who,

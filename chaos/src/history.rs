@@ -75,6 +75,11 @@ impl History {
         breaches
     }
 
+    /// How often another node than before came to hold.
+    pub fn changes(&self) -> usize {
+        self.gates.iter().zip(self.gates.iter().skip(1)).filter(|(before, after)| before.node != after.node).count()
+    }
+
     /// The time in which each node's gate was open.
     pub fn spans(&self, node: usize) -> Spans {
         let holds = self.gates.iter().filter(|hold| hold.node == node);

@@ -1,6 +1,7 @@
 //! The `keepone-chaos` program: see `cli.rs` for its commands.
 
 mod cli;
+mod long;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 
-use cli::{Cli, Command, PeerKind, Set, WorldKind};
+use cli::{Cli, Command, Set, WorldKind};
 use keepone_chaos::history::History;
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
@@ -18,6 +19,7 @@ use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario};
 use keepone_chaos::{demo, report, sim};
+use long::{measure, soak};
 
 /// Something did not hold.
 const VIOLATED: u8 = 1;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         }
         Command::Run(run) => run_scenarios(&run),
         Command::Sim(asked) => simulate_seeds(&asked),
+        Command::Soak(asked) => soak(&asked),
+        Command::Bench(asked) => measure(&asked.what),
         Command::Demo(demo) => run_demo(&demo),
     };
     done.unwrap_or_else(|error| {
@@ -69,12 +73,16 @@ fn run_scenarios(run: &cli::Run) -> anyhow::Result<ExitCode> {
             };
             scenario::ALL.iter().filter(wanted).collect()
         }
-        name => {
-            let Some(found) = scenario::find(name) else {
-                eprintln!("keepone-chaos: no scenario is called {name:?}: see `keepone-chaos list`");
-                return Ok(ExitCode::from(USAGE));
-            };
-            vec![found]
+        names => {
+            let mut found = Vec::new();
+            for name in names.split(',') {
+                let Some(scenario) = scenario::find(name) else {
+                    eprintln!("keepone-chaos: no scenario is called {name:?}: see `keepone-chaos list`");
+                    return Ok(ExitCode::from(USAGE));
+                };
+                found.push(scenario);
+            }
+            found
         }
     };
     let held = match run.world {
@@ -142,10 +150,7 @@ fn say(outcome: &Outcome, json: bool) -> anyhow::Result<bool> {
 }
 
 fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool> {
-    let peer = match run.peer {
-        PeerKind::Keepone => Peer::Keepone,
-        PeerKind::Keepalived => Peer::Keepalived,
-    };
+    let peer = run.peer.peer();
     let title = demo::title(peer);
     let processes = Processes::new();
     let mut held = true;

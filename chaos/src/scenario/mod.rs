@@ -170,7 +170,8 @@ const LAPSE: Limit = Limit::of(1, 100);
 /// A client may lose this much to the machine's own stalls where nothing of the cluster moves.
 const NOISE: Limit = Limit::ms(50);
 
-const CALM: Demands = Demands {
+/// Nothing moves and nobody notices.
+pub const CALM: Demands = Demands {
     two: Two::Never,
     outage: NOISE,
     back: Limit::ms(RETURN_MS),
@@ -180,7 +181,7 @@ const CALM: Demands = Demands {
 };
 const MOVES: Demands = Demands { outage: LAPSE, keeps_holder: false, final_holder: None, ..CALM };
 /// Only one holder at a time, and somebody in the end.
-const ONE: Demands = Demands { outage: Limit::ms(600_000), back: Limit::ms(600_000), ..MOVES };
+pub const ONE: Demands = Demands { outage: Limit::ms(600_000), back: Limit::ms(600_000), ..MOVES };
 
 /// Any cluster with an authority.
 const ARBITRATED: Needs =

@@ -107,7 +107,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "crash-master",
-        what: "the master's worker crashes (SIGSEGV); its guardian lives",
+        what: "the master's worker aborts, as after a panic in any of its threads; its guardian lives",
         steps: &[step(1000, "worker crashes", Fault::Real(Deed::Crash { who: Who::Master }))],
         lasts_ms: 7_000,
         demands: Demands { outage: Limit::ms(150), ..MOVES },

@@ -34,7 +34,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(8000, "healed", Fault::Heal),
         ],
         lasts_ms: 12_000,
-        demands: Demands { outage: Limit::of(4, 1000), ..MOVES },
+        demands: Demands { outage: Limit::of(4, 1000), back: Limit::of(4, 1000), ..MOVES },
         needs: WITNESSED,
         ci: true,
         ..PLAIN
@@ -53,7 +53,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(10_000, "agent up", Fault::Start { who: Who::Master }),
         ],
         lasts_ms: 15_000,
-        demands: Demands { outage: Limit::of(4, 1000), ..MOVES },
+        demands: Demands { outage: Limit::of(4, 1000), back: Limit::of(4, 1000), ..MOVES },
         needs: WITNESSED,
         ..PLAIN
     },
@@ -67,7 +67,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(7000, "agent up again", Fault::Start { who: Who::Master }),
         ],
         lasts_ms: 12_000,
-        demands: Demands { outage: Limit::of(4, 1000), ..MOVES },
+        demands: Demands { outage: Limit::of(4, 1000), back: Limit::of(4, 1000), ..MOVES },
         needs: SPARE,
         ci: true,
         ..PLAIN

@@ -120,7 +120,12 @@ impl World {
     pub(super) fn free_disk(&mut self, kind: Kind) -> Result<(), Error> {
         let Some(directory) = self.state_dir(kind) else { return Ok(()) };
         let path = directory.join(FILLER);
-        fs::remove_file(&path).map_err(io_error(format!("remove {}", path.display())))
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(io_error(format!("remove {}", path.display()))(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn aside(&self, kind: Kind) -> PathBuf {
@@ -147,7 +152,10 @@ impl World {
     fn pins(&mut self, kind: Kind) -> Vec<PathBuf> {
         let Some(directory) = self.program(kind).map(|agent| agent.bpf_dir()) else { return Vec::new() };
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())).map(|entry| entry.path()).collect()
+        // The file system's own files, `maps.debug` and `progs.debug`, are nobody's pins.
+        let is_pin = |path: &PathBuf| path.extension().is_none_or(|extension| extension != "debug");
+        let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+        files.map(|entry| entry.path()).filter(is_pin).collect()
     }
 
     /// Detaches the gate's programs from the LAN interface, as another program with the right may.

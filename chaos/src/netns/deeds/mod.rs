@@ -69,7 +69,7 @@ impl World {
             Deed::OutOfMemory { who } => self.each(cast, who, World::exhaust_memory),
             Deed::Crash { who } => self.each(cast, who, |world, kind| {
                 let pids = world.pids(kind, Part::Worker);
-                processes::signal(&pids, Signal::SIGSEGV);
+                processes::signal(&pids, Signal::SIGABRT);
                 Ok(())
             }),
             Deed::CrashWhenMaster { who, times, for_ms } => {

@@ -119,6 +119,9 @@ impl World {
     /// Stops one thread by ptrace, which alone can; the tracer lets go of it by itself.
     pub(super) fn stop_thread(&mut self, kind: Kind, wanted: Thread, for_ms: u64) -> Result<(), Error> {
         let workers = self.pids(kind, Part::Worker);
+        if workers.is_empty() {
+            return Ok(());
+        }
         let found = workers.iter().find_map(|&pid| find_thread(pid, wanted));
         let tid = Pid::from_raw(found.ok_or_else(|| missing(format!("find the thread {wanted:?} of an agent")))?);
         let (tell, told) = std::sync::mpsc::channel();
@@ -250,9 +253,15 @@ impl World {
     pub(super) fn limit_descriptors(&mut self, kind: Kind, lift: bool) -> Result<(), Error> {
         for pid in self.pids(kind, Part::Both) {
             let open = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-            let limit = if lift { "65536".to_owned() } else { format!("{open}:65536") };
+            let hard = || {
+                let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+                let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+                Some(line.split_ascii_whitespace().nth(4)?.to_owned())
+            };
+            let soft = if lift { hard().unwrap_or_else(|| "1024".to_owned()) } else { open.to_string() };
             let mut command = Command::new("prlimit");
-            command.args([format!("--pid={pid}"), format!("--nofile={limit}")]);
+            // The hard limit stays, which alone says how far the soft one may be lifted again.
+            command.args([format!("--pid={pid}"), format!("--nofile={soft}:")]);
             let log = self.plan.room.join("prlimit.log");
             self.processes.complete(&self.topology.switch, command, &log, Duration::from_secs(5))?;
         }
