@@ -7,6 +7,7 @@ pub mod assemble;
 pub mod clock;
 pub mod driver;
 pub mod exit;
+pub mod fencing;
 pub mod gate;
 mod gate_keeper;
 pub mod guardian;

@@ -101,6 +101,15 @@ pub enum Event {
         /// The sender's hardware address.
         mac: [u8; 6],
     },
+    /// The fence command of [`crate::action::Action::Fence`] has ended.
+    Fenced {
+        /// Of the action.
+        domain: DomainId,
+        /// Of the action.
+        victim: NodeId,
+        /// Why it failed; `None`: the victim is harmless.
+        error: Option<String>,
+    },
     /// Give everything up in good order, then stop (SIGTERM; R8).
     Stop,
 }

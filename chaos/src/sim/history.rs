@@ -116,6 +116,7 @@ impl History {
             | Event::AddressesDone { .. }
             | Event::Persisted { .. }
             | Event::ForeignClaim { .. }
+            | Event::Fenced { .. }
             | Event::Stop => {
                 self.mix(5);
                 self.say(at, || format!("h{host} <- {event:?}"));
@@ -165,6 +166,9 @@ impl History {
             | Action::ShutGate { .. }
             | Action::AddAddresses { .. }
             | Action::RemoveAddresses { .. }
+            | Action::Fence { .. }
+            | Action::FeedWatchdog
+            | Action::Reboot { .. }
             | Action::Stopped => {
                 self.mix(7);
                 self.say(at, || format!("h{host} {action:?}"));

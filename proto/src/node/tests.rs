@@ -9,14 +9,15 @@ use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, ReferenceId, V
 use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
 use crate::settings::{
-    AnnounceSettings, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names, PeerSettings,
-    QuorumSettings, ReferenceSettings, VrrpVersion,
+    AnnounceSettings, DomainSettings, FencingSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names,
+    PeerSettings, QuorumSettings, ReferenceSettings, VrrpVersion,
 };
 use crate::wire::vrrp::Advertisement;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use core::net::IpAddr;
 
+mod fencing;
 mod words;
 
 const VIP: DomainId = DomainId(7);
@@ -70,7 +71,13 @@ fn settings(node: u16, authority: Authority) -> Settings {
         peers: vec![PeerSettings { node: id(3 - node), links: vec![LinkId(0)] }],
         interfaces: vec![InterfaceSettings { name: "lan".into() }],
         instances: vec![instance],
-        domains: vec![DomainSettings { id: VIP, name: "vip".into(), instances: vec![InstanceId(0)], authority }],
+        domains: vec![DomainSettings {
+            id: VIP,
+            name: "vip".into(),
+            instances: vec![InstanceId(0)],
+            authority,
+            fencing: FencingSettings::default(),
+        }],
         references: ReferenceSettings {
             targets: vec![IpAddr::from([192, 0, 2, 254])],
             need: 1,
@@ -82,6 +89,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
         announce: AnnounceSettings::default(),
         grace: Duration::from_secs(1),
         claim_without_gate: false,
+        watchdog: false,
         guards: Guards::default(),
     }
 }
@@ -100,6 +108,8 @@ struct Cluster {
     /// Advertisements are lost.
     vrrp_cut: bool,
     references_lost: BTreeSet<u16>,
+    /// Their gates can't be shut.
+    gates_stuck: BTreeSet<u16>,
     log: Vec<(Instant, u16, Action)>,
 }
 
@@ -122,6 +132,7 @@ impl Cluster {
             links_cut: BTreeSet::new(),
             vrrp_cut: false,
             references_lost: BTreeSet::new(),
+            gates_stuck: BTreeSet::new(),
             log: Vec::new(),
         }
     }
@@ -185,7 +196,10 @@ impl Cluster {
         let other = 3 - node;
         let reply = match action {
             Action::OpenGate { domain, epoch, .. } => Event::GateWritten { domain, epoch, open: true, error: None },
-            Action::ShutGate { domain, epoch } => Event::GateWritten { domain, epoch, open: false, error: None },
+            Action::ShutGate { domain, epoch } => {
+                let error = self.gates_stuck.contains(&node).then(|| String::from("the tombstone reads back open"));
+                Event::GateWritten { domain, epoch, open: false, error }
+            }
             Action::AddAddresses { domain, epoch, .. } => {
                 Event::AddressesDone { domain, epoch, present: true, error: None }
             }
@@ -212,6 +226,8 @@ impl Cluster {
                 }
                 return;
             }
+            // The test answers when it likes.
+            Action::Fence { .. } | Action::FeedWatchdog | Action::Reboot { .. } => return,
             Action::Announce { .. } | Action::Transition(_) | Action::Alert(_) | Action::Stopped => return,
         };
         self.queue.push_back((node, reply));
