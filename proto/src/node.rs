@@ -38,6 +38,8 @@ use crate::wire::vrrp;
 const GATE_TEST: Duration = Duration::from_secs(1);
 /// A loop that has not run for this long has slept: whatever happened meanwhile is announced again (D10).
 const SLEPT: Duration = Duration::from_millis(300);
+/// Between two meals of the watchdog: far below its shortest timeout, which is a second.
+const FEED: Duration = Duration::from_millis(200);
 /// Calls to a silent peer in one period.
 const CALLS: u32 = 4;
 /// How many rounds of messages to itself, and of judgement, one event may set off; a backstop, never reached.
@@ -88,6 +90,9 @@ pub struct Node {
     handled_at: Instant,
     /// Which domain the next beat begins with, where one beat can't carry all.
     first_domain: usize,
+    /// When the watchdog is fed next.
+    feed_at: Instant,
+    rebooting: bool,
     stopping_since: Option<Instant>,
     stopped: bool,
 }
@@ -117,6 +122,8 @@ impl Node {
             clock_at: now,
             handled_at: now,
             first_domain: 0,
+            feed_at: now,
+            rebooting: false,
             stopping_since: None,
             stopped: false,
             incarnation,
@@ -164,8 +171,9 @@ impl Node {
             self.domains.values().filter_map(|domain| domain.next_deadline(now, self.settings.heartbeat.silence()));
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
-        let fixed = [call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
         let clocks = self.clocks.iter().flat_map(|clocks| [Some(self.clock_at), clocks.next_deadline()]);
+        let feed = self.settings.watchdog.then_some(self.feed_at);
+        let fixed = [feed, call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
         fixed.into_iter().chain(clocks).flatten().chain(peers).chain(domains).min()
     }
 
@@ -239,6 +247,9 @@ impl Node {
                     let outputs = voter.persisted(now, ticket, error.is_none());
                     self.carry_out(now, outputs, out);
                 }
+            }
+            Event::Fenced { domain, victim, error } => {
+                self.with_domain(now, domain, |domain, _| domain.fence.on_fenced(now, victim, error));
             }
             Event::ForeignClaim { domain, mac: _ } => {
                 self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, out));
@@ -321,6 +332,7 @@ impl Node {
                 if let Some(epoch) = epoch {
                     domain.lease.saw_epoch(epoch);
                 }
+                domain.fence.heard(from, said.holding || said.role == Role::Master, epoch);
                 if said.wants {
                     domain.on_request(facts, from);
                 }
@@ -381,6 +393,9 @@ impl Node {
         }
         let mut fault = None;
         self.with_domain(now, envelope.domain, |domain, _| {
+            if let Message::Refuse { why: RefuseReason::Held, holder: Some(holder), .. } = envelope.message {
+                domain.fence.saw_holder(holder);
+            }
             fault = domain.lease.on_answer(now, from, envelope);
             if let Message::Offer { epoch, .. } = envelope.message {
                 domain.on_offer(now, from, epoch);
@@ -449,6 +464,7 @@ impl Node {
             out.push(Action::TestGate);
         }
         self.ask_for_the_rate(now, out);
+        self.climb(now, out);
         let news = self.domains.values_mut().fold(false, |news, domain| core::mem::take(&mut domain.news) | news);
         let all = now >= self.beat_at || news;
         if all || now >= self.call_at {
@@ -467,6 +483,26 @@ impl Node {
                 self.stopped = true;
                 out.push(Action::Stopped);
             }
+        }
+    }
+
+    /// The rings outside the gate: the watchdog is fed while no domain is doubtful, and a machine that can't
+    /// let go is restarted.
+    fn climb(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let fault = self.gate.as_ref().map_or("", |gate| gate.fault.as_str());
+        if self.settings.watchdog && now >= self.feed_at {
+            self.feed_at = now + FEED;
+            if self.domains.values().all(|domain| domain.is_harmless(now, fault)) {
+                out.push(Action::FeedWatchdog);
+            }
+        }
+        let stuck = self.domains.values_mut().find_map(|domain| domain.keep_stuck(now, fault));
+        if let Some((domain, why)) = stuck.filter(|_| !self.rebooting) {
+            self.rebooting = true;
+            // The alert first: it is the last that anybody hears.
+            self.alerts.set(AlertName::SelfReboot, Some(domain), true, || why.clone());
+            self.alerts.take(out);
+            out.push(Action::Reboot { why });
         }
     }
 

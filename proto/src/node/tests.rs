@@ -9,8 +9,8 @@ use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, ReferenceId, V
 use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
 use crate::settings::{
-    AnnounceSettings, Authority, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names,
-    PeerSettings, QuorumSettings, ReferenceSettings, VrrpVersion,
+    AnnounceSettings, Authority, DomainSettings, FencingSettings, HeartbeatSettings, InstanceSettings,
+    InterfaceSettings, Names, PeerSettings, QuorumSettings, ReferenceSettings, VrrpVersion,
 };
 use crate::wire::vrrp::Advertisement;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -18,6 +18,7 @@ use alloc::vec;
 use core::net::IpAddr;
 
 mod clocks;
+mod fencing;
 mod words;
 
 const VIP: DomainId = DomainId(7);
@@ -71,7 +72,13 @@ fn settings(node: u16, authority: Authority) -> Settings {
         peers: vec![PeerSettings { node: id(3 - node), links: vec![LinkId(0)] }],
         interfaces: vec![InterfaceSettings { name: "lan".into() }],
         instances: vec![instance],
-        domains: vec![DomainSettings { id: VIP, name: "vip".into(), instances: vec![InstanceId(0)], authority }],
+        domains: vec![DomainSettings {
+            id: VIP,
+            name: "vip".into(),
+            instances: vec![InstanceId(0)],
+            authority,
+            fencing: FencingSettings::default(),
+        }],
         references: ReferenceSettings {
             targets: vec![IpAddr::from([192, 0, 2, 254])],
             need: 1,
@@ -83,6 +90,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
         announce: AnnounceSettings::default(),
         grace: Duration::from_secs(1),
         claim_without_gate: false,
+        watchdog: false,
         guards: Guards::default(),
     }
 }
@@ -105,6 +113,8 @@ struct Cluster {
     skew: BTreeMap<u16, i64>,
     /// Members that stand still; what comes for them waits.
     frozen: BTreeMap<u16, Vec<Event>>,
+    /// Their gates can't be shut.
+    gates_stuck: BTreeSet<u16>,
     log: Vec<(Instant, u16, Action)>,
 }
 
@@ -129,6 +139,7 @@ impl Cluster {
             references_lost: BTreeSet::new(),
             skew: BTreeMap::new(),
             frozen: BTreeMap::new(),
+            gates_stuck: BTreeSet::new(),
             log: Vec::new(),
         }
     }
@@ -194,7 +205,10 @@ impl Cluster {
         let other = 3 - node;
         let reply = match action {
             Action::OpenGate { domain, epoch, .. } => Event::GateWritten { domain, epoch, open: true, error: None },
-            Action::ShutGate { domain, epoch } => Event::GateWritten { domain, epoch, open: false, error: None },
+            Action::ShutGate { domain, epoch } => {
+                let error = self.gates_stuck.contains(&node).then(|| String::from("the tombstone reads back open"));
+                Event::GateWritten { domain, epoch, open: false, error }
+            }
             Action::AddAddresses { domain, epoch, .. } => {
                 Event::AddressesDone { domain, epoch, present: true, error: None }
             }
@@ -226,6 +240,8 @@ impl Cluster {
             | Action::Transition(_)
             | Action::Alert(_)
             | Action::Stopped => return,
+            // The test answers when it likes.
+            Action::Fence { .. } | Action::FeedWatchdog | Action::Reboot { .. } => return,
         };
         self.queue.push_back((node, reply));
     }
