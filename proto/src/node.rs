@@ -549,22 +549,31 @@ impl Node {
         self.raise_clocks(now);
         let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
-        let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
-        let words = || format!("silent for {} on every link: {}", Millis(silence), silent.join(", "));
-        self.alerts.set_with_end(AlertName::PeerSilent, None, !silent.is_empty(), words, "every peer is heard again");
-        let mut down = Vec::new();
-        for peer in self.peers.values().filter(|peer| peer.is_heard(now)) {
-            for (id, link) in peer.links().filter(|(_, link)| !link.is_up(now, silence)) {
+        let is_silent = silent.clone().next().is_some();
+        // Words are made only when they are asked for: this is run after each event.
+        let words = || {
+            let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
+            format!("silent for {} on every link: {}", Millis(silence), silent.join(", "))
+        };
+        self.alerts.set_with_end(AlertName::PeerSilent, None, is_silent, words, "every peer is heard again");
+        let heard = self.peers.values().filter(|peer| peer.is_heard(now));
+        let down = heard.flat_map(|peer| {
+            peer.links().filter(|(_, link)| !link.is_up(now, silence)).map(move |(id, link)| (peer.node, id, link))
+        });
+        let some_down = down.clone().next().is_some();
+        let words = || {
+            let words = down.map(|(peer, id, link)| {
                 let since = link
                     .heard_at()
                     .map_or(String::from("never heard"), |at| format!("last heard {} ago", Millis(now.since(at))));
-                down.push(format!("{} to {} ({since})", names.link(id), names.node(peer.node)));
-            }
-        }
+                format!("{} to {} ({since})", names.link(id), names.node(peer))
+            });
+            words.collect::<Vec<_>>().join(", ")
+        };
         // A start is no fault: the links need a moment to come up.
         let started = now.since(self.started_at) > silence * 3;
-        let (is_down, end) = (started && !down.is_empty(), "every link to a peer that is heard is up");
-        self.alerts.set_with_end(AlertName::LinkDown, None, is_down, || down.join(", "), end);
+        let (is_down, end) = (started && some_down, "every link to a peer that is heard is up");
+        self.alerts.set_with_end(AlertName::LinkDown, None, is_down, words, end);
         let lost = self.references.is_known() && self.references.reachable() == Some(false);
         let report = self.references.report();
         self.alerts.set(AlertName::ReferencesLost, None, lost, || {
