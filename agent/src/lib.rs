@@ -5,6 +5,7 @@
 
 pub mod assemble;
 pub mod clock;
+mod discipline;
 pub mod driver;
 pub mod exit;
 pub mod fencing;

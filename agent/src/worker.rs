@@ -23,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::assemble::Plan;
+use crate::discipline::Discipline;
 use crate::driver::{Driver, Shells, Sources};
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::Fencing;
@@ -146,6 +147,7 @@ impl Start<'_> {
             vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),
             neighbors: Neighbors::new(plan.watched(), interfaces.clone(), events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
+            discipline: Discipline::default(),
             notifier: Notifier::start(&plan.domain_names),
             interfaces,
             keeper: GateKeeper::start(self.gate.as_ref().and_then(Gate::keeper), events.clone()),

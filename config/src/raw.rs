@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use keepone_proto::id::{NodeId, Priority, Vrid};
+use keepone_proto::lease::timing::Profile;
 use keepone_proto::settings::VrrpVersion;
 
 use crate::model::{GateMeans, InitialState, PublicKey, Script, Secret, VirtualAddress};
@@ -95,12 +96,14 @@ pub(crate) struct RawArbiter {
     pub kind: Option<At<ArbiterType>>,
     pub voters: Vec<At<String>>,
     pub witnesses: Vec<At<String>>,
+    pub profile: Option<At<Profile>>,
     pub lease: Option<At<Duration>>,
     pub lease_max: Option<At<Duration>>,
     pub rate_error_ppm: Option<At<u32>>,
     pub transmit: Option<At<Duration>>,
     pub gate_lateness: Option<At<Duration>>,
     pub hidden_freeze: Option<At<Duration>>,
+    pub gate_horizon: Option<At<Duration>>,
     pub round_trip: Option<At<Duration>>,
     pub claim_without_gate: bool,
 }

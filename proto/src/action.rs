@@ -79,6 +79,9 @@ pub enum Action {
     },
     /// Run the gate's self-test; answer with [`crate::event::Event::GateTest`].
     TestGate,
+    /// Read the rate at which the kernel runs this node's boot clock; answer with
+    /// [`crate::event::Event::ClockState`], or not at all while it is as last told.
+    ReadClock,
     /// Ping a reference once; answer with [`crate::event::Event::Pinged`].
     Ping {
         /// Which one.
@@ -185,6 +188,8 @@ pub enum AlertName {
     AddressFailed,
     /// A voter's answers can't be true: its clock went backwards, or an older life of it came back (R17).
     VoterAmnesia,
+    /// A clock is beyond what the lease assumes: a wrong rate, a hidden freeze, a restored snapshot (T1, rho, H).
+    ClockAssumptionViolated,
     /// The fence command failed: nothing is taken over until it succeeds, or the victim is heard again.
     FenceFailed,
     /// This node can't let go of a domain and restarts itself.
@@ -210,6 +215,7 @@ impl AlertName {
             AlertName::VoterDisk => "voter-disk",
             AlertName::AddressFailed => "address-failed",
             AlertName::VoterAmnesia => "voter-amnesia",
+            AlertName::ClockAssumptionViolated => "clock-assumption-violated",
             AlertName::FenceFailed => "fence-failed",
             AlertName::SelfReboot => "self-reboot",
         }

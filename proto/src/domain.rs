@@ -65,6 +65,8 @@ pub(crate) struct Domain {
     /// Its state has changed in a way that peers should hear of before the next period.
     pub(crate) news: bool,
     timing: LeaseTiming,
+    /// What the addresses live at most, in whole seconds: ⌈L_h⌉ + 2.
+    lifetime_s: u32,
     /// How long addresses stay after a lapse (R5).
     grace: Duration,
     jitter: Jitter,
@@ -129,6 +131,8 @@ impl Domain {
             let machine = Instance::new(Params::from(&settings));
             Some(Router { id: *id, settings, machine, higher_seen: false })
         });
+        let length = timing.holder_lease();
+        let lifetime_s = length.as_secs() + u64::from(length.subsec_nanos() > 0) + 2;
         let nothing = Epoch { counter: 0, incarnation, attempt: 0, node: settings.node };
         let mut lease =
             DomainLease::new(me, &domain.authority, settings.heartbeat, settings.guards, settings.seed ^ incarnation.0);
@@ -148,6 +152,7 @@ impl Domain {
             reason: Reason::Started,
             news: false,
             timing,
+            lifetime_s: u32::try_from(lifetime_s).unwrap_or(u32::MAX),
             grace: settings.grace,
             jitter: Jitter::new(settings.seed ^ incarnation.0.rotate_left(17) ^ domain.id.0),
             started: false,
@@ -274,7 +279,6 @@ impl Domain {
     pub(crate) fn next_deadline(&self, now: Instant, settle_in: Duration) -> Option<Instant> {
         let drained = self.kernel.shut_at().filter(|_| self.leaving.is_some()).map(|at| at + self.timing.drain());
         let due = [
-            self.lease.next_deadline(),
             self.kernel.next_deadline(now),
             self.lapsed_at.map(|at| at + self.grace),
             self.nominated_until,
@@ -289,9 +293,9 @@ impl Domain {
             self.stuck_since.zip(self.reboot_after).map(|(since, after)| since + after),
         ];
         // What lies behind has been seen to; only what comes is a deadline, but for the lease's own.
-        let ahead = due.into_iter().flatten().filter(|at| *at > now || Some(*at) == self.lease.next_deadline());
+        let ahead = due.into_iter().flatten().filter(|at| *at > now);
         let routers = self.routers.iter().filter_map(|router| router.machine.next_deadline());
-        ahead.chain(routers).chain(self.announcements.iter().copied()).min()
+        ahead.chain(self.lease.next_deadline()).chain(routers).chain(self.announcements.iter().copied()).min()
     }
 
     fn preempt_delay(&self) -> Duration {

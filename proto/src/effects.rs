@@ -142,7 +142,7 @@ impl Kernel {
 
     /// Moves towards holding under `grant`.
     pub fn hold(&mut self, now: Instant, grant: Grant, lifetime_s: u32, out: &mut Vec<Action>) -> Hold {
-        let (epoch, until) = (grant.epoch(), grant.until());
+        let (epoch, until) = (grant.epoch(), grant.gate_until());
         match self.gate {
             Gate::Shut if self.may_try(now) => {
                 self.epoch = epoch;
@@ -151,7 +151,7 @@ impl Kernel {
                 out.push(Action::OpenGate { domain: self.domain, epoch, until });
             }
             Gate::Open { epoch: held, until: held_until }
-                if held == epoch && held_until < until && self.may_try(now) =>
+                if held == epoch && held_until != until && self.may_try(now) =>
             {
                 self.gate = Gate::Open { epoch, until };
                 out.push(Action::OpenGate { domain: self.domain, epoch, until });

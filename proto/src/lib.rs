@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod action;
 pub mod alerts;
+mod clocks;
 pub mod decision;
 mod domain;
 pub mod effects;

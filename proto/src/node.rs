@@ -4,6 +4,8 @@
 //! What must stay true: the same settings, seed and events give the same actions, to the byte (I25), and
 //! every handler is idempotent (I24).
 
+mod clock;
+
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -12,6 +14,7 @@ use core::time::Duration;
 
 use crate::action::{Action, AlertName};
 use crate::alerts::Alerts;
+use crate::clocks::Clocks;
 use crate::decision::{Reason, Role};
 use crate::domain::Domain;
 use crate::event::Event;
@@ -25,7 +28,7 @@ use crate::lease::record::Record;
 use crate::lease::timing::Millis;
 use crate::lease::voter::{Voter, VoterOutput, VoterSettings};
 use crate::reference::ReferenceMachine;
-use crate::settings::{Authority, Settings};
+use crate::settings::Settings;
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
@@ -73,6 +76,8 @@ pub struct Node {
     domains: BTreeMap<DomainId, Domain>,
     voter: Option<Voter>,
     gate: Option<GateState>,
+    /// `None` without an authority.
+    clocks: Option<Clocks>,
     alerts: Alerts,
     counters: Counters,
     started_at: Instant,
@@ -80,6 +85,8 @@ pub struct Node {
     /// When silent peers are called, between two beats.
     call_at: Instant,
     test_at: Instant,
+    /// When the rate of the own clock is to be read again.
+    clock_at: Instant,
     handled_at: Instant,
     /// Which domain the next beat begins with, where one beat can't carry all.
     first_domain: usize,
@@ -105,12 +112,14 @@ impl Node {
             domains: domains.collect(),
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
             gate: None,
+            clocks: settings.quorum().map(|quorum| Clocks::new(&quorum.timing)),
             alerts: Alerts::default(),
             counters: Counters::default(),
             started_at: now,
             beat_at: now,
             call_at: now,
             test_at: now,
+            clock_at: now,
             handled_at: now,
             first_domain: 0,
             feed_at: now,
@@ -131,6 +140,7 @@ impl Node {
         }
         self.handled_at = now;
         self.absorb(now, event, &mut out); // facts
+        self.settle_clocks(now);
         self.judge(now, &mut out); // judgement, and the deeds that follow
         if slept {
             self.announce_all(now, &mut out);
@@ -161,9 +171,10 @@ impl Node {
             self.domains.values().filter_map(|domain| domain.next_deadline(now, self.settings.heartbeat.silence()));
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
+        let clocks = self.clocks.iter().flat_map(|clocks| [Some(self.clock_at), clocks.next_deadline()]);
         let feed = self.settings.watchdog.then_some(self.feed_at);
         let fixed = [feed, call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
-        fixed.into_iter().flatten().chain(peers).chain(domains).min()
+        fixed.into_iter().chain(clocks).flatten().chain(peers).chain(domains).min()
     }
 
     /// What a domain is here, why, and its priority.
@@ -243,6 +254,11 @@ impl Node {
             Event::ForeignClaim { domain, mac: _ } => {
                 self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, out));
             }
+            Event::ClockState(state) => {
+                if let Some(clocks) = &mut self.clocks {
+                    clocks.on_kernel(state);
+                }
+            }
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
             }
@@ -306,6 +322,9 @@ impl Node {
             self.counters.bad_beats += 1;
             return;
         }
+        if let Some(reading) = peer.reading(now, link, &beat) {
+            self.read_clock(now, from, beat.incarnation, reading);
+        }
         for said in &beat.domains {
             let epoch = beat.epoch(from, said);
             let me = self.settings.node;
@@ -358,6 +377,9 @@ impl Node {
     }
 
     fn on_answer(&mut self, now: Instant, from: NodeId, envelope: &Envelope) {
+        if !self.is_believed(now, from, envelope) {
+            return;
+        }
         if let Message::Refuse { why, .. } = envelope.message {
             let differs = why == RefuseReason::Digest;
             if differs {
@@ -441,6 +463,7 @@ impl Node {
             self.test_at = now + GATE_TEST;
             out.push(Action::TestGate);
         }
+        self.ask_for_the_rate(now, out);
         self.climb(now, out);
         let news = self.domains.values_mut().fold(false, |news, domain| core::mem::take(&mut domain.news) | news);
         let all = now >= self.beat_at || news;
@@ -523,24 +546,34 @@ impl Node {
 
     /// The node's own alerts, as they stand.
     fn raise(&mut self, now: Instant) {
+        self.raise_clocks(now);
         let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
-        let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
-        let words = || format!("silent for {} on every link: {}", Millis(silence), silent.join(", "));
-        self.alerts.set_with_end(AlertName::PeerSilent, None, !silent.is_empty(), words, "every peer is heard again");
-        let mut down = Vec::new();
-        for peer in self.peers.values().filter(|peer| peer.is_heard(now)) {
-            for (id, link) in peer.links().filter(|(_, link)| !link.is_up(now, silence)) {
+        let is_silent = silent.clone().next().is_some();
+        // Words are made only when they are asked for: this is run after each event.
+        let words = || {
+            let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
+            format!("silent for {} on every link: {}", Millis(silence), silent.join(", "))
+        };
+        self.alerts.set_with_end(AlertName::PeerSilent, None, is_silent, words, "every peer is heard again");
+        let heard = self.peers.values().filter(|peer| peer.is_heard(now));
+        let down = heard.flat_map(|peer| {
+            peer.links().filter(|(_, link)| !link.is_up(now, silence)).map(move |(id, link)| (peer.node, id, link))
+        });
+        let some_down = down.clone().next().is_some();
+        let words = || {
+            let words = down.map(|(peer, id, link)| {
                 let since = link
                     .heard_at()
                     .map_or(String::from("never heard"), |at| format!("last heard {} ago", Millis(now.since(at))));
-                down.push(format!("{} to {} ({since})", names.link(id), names.node(peer.node)));
-            }
-        }
+                format!("{} to {} ({since})", names.link(id), names.node(peer))
+            });
+            words.collect::<Vec<_>>().join(", ")
+        };
         // A start is no fault: the links need a moment to come up.
         let started = now.since(self.started_at) > silence * 3;
-        let (is_down, end) = (started && !down.is_empty(), "every link to a peer that is heard is up");
-        self.alerts.set_with_end(AlertName::LinkDown, None, is_down, || down.join(", "), end);
+        let (is_down, end) = (started && some_down, "every link to a peer that is heard is up");
+        self.alerts.set_with_end(AlertName::LinkDown, None, is_down, words, end);
         let lost = self.references.is_known() && self.references.reachable() == Some(false);
         let report = self.references.report();
         self.alerts.set(AlertName::ReferencesLost, None, lost, || {
@@ -559,6 +592,7 @@ impl Node {
             references: &self.references,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
+            clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
         }
     }
@@ -573,6 +607,7 @@ impl Node {
             references: &self.references,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
+            clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
         };
         match self.domains.get_mut(&id) {
@@ -591,10 +626,7 @@ struct Packet<'a> {
 }
 
 fn own_voter(settings: &Settings, incarnation: Incarnation, now: Instant, record: Option<&Record>) -> Option<Voter> {
-    let quorum = settings.domains.iter().find_map(|domain| match &domain.authority {
-        Authority::Quorum(quorum) if quorum.voters.contains(&settings.node) => Some(quorum),
-        Authority::Quorum(_) | Authority::None => None,
-    })?;
+    let quorum = settings.quorum().filter(|quorum| quorum.voters.contains(&settings.node))?;
     let candidates = settings.peers.iter().map(|peer| peer.node).chain([settings.node]).collect();
     let voter = VoterSettings {
         cluster: settings.cluster,

@@ -50,6 +50,16 @@ pub struct Settings {
     pub guards: Guards,
 }
 
+impl Settings {
+    /// The authority of the domains that have one: the same for all of them.
+    pub fn quorum(&self) -> Option<&QuorumSettings> {
+        self.domains.iter().find_map(|domain| match &domain.authority {
+            Authority::Quorum(quorum) => Some(quorum),
+            Authority::None => None,
+        })
+    }
+}
+
 /// What the operator calls the members and the links. One without a name goes by its number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {

@@ -47,6 +47,7 @@ impl Shells {
                 None
             }
             Action::TestGate => self.test_gate(),
+            Action::ReadClock => self.discipline.read(),
             Action::Ping { reference } => {
                 self.references.ping(reference);
                 None

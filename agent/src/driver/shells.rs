@@ -14,6 +14,7 @@ use keepone_proto::time::Instant;
 
 use crate::assemble::Plan;
 use crate::clock;
+use crate::discipline::Discipline;
 use crate::fencing::Fencing;
 use crate::gate::Gate;
 use crate::gate_keeper::GateKeeper;
@@ -46,6 +47,7 @@ pub(crate) struct Shells {
     pub(crate) heartbeats: Option<Heartbeats>,
     pub(crate) witnesses: Option<WitnessClient>,
     pub(crate) references: References,
+    pub(crate) discipline: Discipline,
     pub(crate) voter_disk: Option<Writer>,
     pub(crate) notifier: Notifier,
     pub(crate) record: Option<Record>,

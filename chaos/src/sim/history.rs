@@ -116,6 +116,7 @@ impl History {
             | Event::AddressesDone { .. }
             | Event::Persisted { .. }
             | Event::ForeignClaim { .. }
+            | Event::ClockState(_)
             | Event::Fenced { .. }
             | Event::Stop => {
                 self.mix(5);
@@ -160,7 +161,7 @@ impl History {
                 });
                 self.told.push(Told { at, host, action: action.clone() });
             }
-            Action::TestGate | Action::Ping { .. } => self.mix(6),
+            Action::TestGate | Action::ReadClock | Action::Ping { .. } => self.mix(6),
             Action::Advertise { .. }
             | Action::Announce { .. }
             | Action::ShutGate { .. }

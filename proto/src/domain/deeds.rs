@@ -135,7 +135,7 @@ impl Domain {
             self.nominated_until = None;
         }
         let period = facts.settings.heartbeat.period;
-        let nobody = self.master_since.is_none() && self.view(facts).peers == Peers::NoMaster;
+        let nobody = self.master_since.is_none() && self.peers(facts) == Peers::NoMaster;
         if !nobody {
             self.stand_at = None;
         } else if self.stand_at.is_none() {
@@ -166,9 +166,7 @@ impl Domain {
             }
         }
         self.has_held = true;
-        let lifetime =
-            self.timing.holder_lease().as_secs() + u64::from(self.timing.holder_lease().subsec_nanos() > 0) + 2;
-        let held = self.kernel.hold(now, grant, u32::try_from(lifetime).unwrap_or(u32::MAX), out);
+        let held = self.kernel.hold(now, grant, self.lifetime_s, out);
         match (held, self.master_since) {
             (Hold::Underway, None) => self.set_role(facts, Role::Claiming, reason, view, out),
             (Hold::Underway | Hold::Up, Some(_)) => {}
@@ -360,8 +358,8 @@ impl Domain {
         alerts.set(AlertName::Isolated, id, isolated, words);
         let alone = master && !self.lease.is_arbitrated() && view.peers == Peers::Silent;
         alerts.set(AlertName::ClaimedUnarbitrated, id, alone, words);
-        let few = self.lease.answering(now).is_some_and(|(answering, needed)| answering < needed);
-        let unreachable = view.lease == Lease::Unanswered || (master && few);
+        let few = || self.lease.answering(now).is_some_and(|(answering, needed)| answering < needed);
+        let unreachable = view.lease == Lease::Unanswered || (master && few());
         alerts.set(AlertName::AuthorityUnreachable, id, unreachable, words);
         alerts.set(AlertName::LeaseLost, id, self.lapsed_at.is_some(), words);
         let failure = self.kernel.failure();
