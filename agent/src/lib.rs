@@ -9,6 +9,7 @@ pub mod driver;
 pub mod exit;
 pub mod gate;
 mod gate_keeper;
+mod gate_writer;
 pub mod guardian;
 pub mod heartbeat;
 mod kernel;
