@@ -171,6 +171,8 @@ pub enum AlertName {
     VoterAmnesia,
     /// A clock is beyond what the lease assumes: a wrong rate, a hidden freeze, a restored snapshot (T1, rho, H).
     ClockAssumptionViolated,
+    /// Two agents speak with one identity: a cloned node, or a copied key (F62).
+    DuplicateNode,
 }
 
 impl AlertName {
@@ -193,6 +195,7 @@ impl AlertName {
             AlertName::AddressFailed => "address-failed",
             AlertName::VoterAmnesia => "voter-amnesia",
             AlertName::ClockAssumptionViolated => "clock-assumption-violated",
+            AlertName::DuplicateNode => "duplicate-node",
         }
     }
 }

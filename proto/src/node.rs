@@ -5,6 +5,8 @@
 //! every handler is idempotent (I24).
 
 mod clock;
+mod restored;
+mod sightings;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -24,15 +26,18 @@ use crate::guard::Guard;
 use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId, Priority};
-use crate::lease::record::Record;
+use crate::lease::lives::Lives;
 use crate::lease::timing::Millis;
-use crate::lease::voter::{Voter, VoterOutput, VoterSettings};
+use crate::lease::voter::{Voter, VoterOutput};
 use crate::reference::ReferenceMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
 use crate::wire::vrrp;
+pub use restored::Restored;
+use restored::own_voter;
+use sightings::Sightings;
 
 /// How often the gate tests itself (R14).
 const GATE_TEST: Duration = Duration::from_secs(1);
@@ -42,15 +47,6 @@ const SLEPT: Duration = Duration::from_millis(300);
 const CALLS: u32 = 4;
 /// How many rounds of messages to itself, and of judgement, one event may set off; a backstop, never reached.
 const ROUNDS: usize = 32;
-
-/// What a former life of this node left behind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Restored {
-    /// The record of this node's own voter, if it votes and the record could be read (V6, V7).
-    pub record: Option<Record>,
-    /// The epochs under which its gate was last open, to be released (R16).
-    pub held: Vec<(DomainId, Epoch)>,
-}
 
 /// Counters of what came from outside and was of no use, for metrics and tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,6 +72,10 @@ pub struct Node {
     gate: Option<GateState>,
     /// `None` without an authority.
     clocks: Option<Clocks>,
+    /// Voters that forgot (R17), and nodes of which there are two (F62).
+    amnesia: Sightings,
+    duplicates: Sightings,
+    lives: Lives,
     alerts: Alerts,
     counters: Counters,
     started_at: Instant,
@@ -108,6 +108,9 @@ impl Node {
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
             gate: None,
             clocks: settings.quorum().map(|quorum| Clocks::new(&quorum.timing)),
+            amnesia: Sightings::default(),
+            duplicates: Sightings::default(),
+            lives: Lives::default(),
             alerts: Alerts::default(),
             counters: Counters::default(),
             started_at: now,
@@ -166,7 +169,8 @@ impl Node {
         let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
         let fixed = [call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
         let clocks = self.clocks.iter().flat_map(|clocks| [Some(self.clock_at), clocks.next_deadline()]);
-        fixed.into_iter().chain(clocks).flatten().chain(peers).chain(domains).min()
+        let sights = [self.amnesia.next_deadline(), self.duplicates.next_deadline()];
+        fixed.into_iter().chain(clocks).chain(sights).flatten().chain(peers).chain(domains).min()
     }
 
     /// What a domain is here, why, and its priority.
@@ -308,6 +312,9 @@ impl Node {
         };
         let heard = peer.on_beat(now, link, &beat);
         if heard.freshness != Freshness::Fresh {
+            if let Some(older) = heard.duplicate {
+                self.note_duplicate(now, from, older);
+            }
             self.counters.bad_beats += 1;
             return;
         }
@@ -351,6 +358,9 @@ impl Node {
             {
                 self.with_domain(now, envelope.domain, |domain, _| domain.on_released(epoch));
             }
+            if self.is_second_agent(now, from, envelope) {
+                return;
+            }
             if let Some(voter) = &mut self.voter {
                 #[cfg(feature = "ablation")]
                 if from == self.settings.node && !self.settings.guards.has(Guard::OwnVoterRefuses) {
@@ -387,13 +397,7 @@ impl Node {
             }
         });
         if let Some(fault) = fault {
-            self.alerts.set(AlertName::VoterAmnesia, None, true, || {
-                format!(
-                    "voter {}'s clock went backwards, or an older life of it came back (snapshot, clone): it is ignored \
-                     for the longest lease",
-                    self.settings.names.node(fault.voter)
-                )
-            });
+            self.note_amnesia(now, fault);
         }
     }
 
@@ -511,6 +515,7 @@ impl Node {
     /// The node's own alerts, as they stand.
     fn raise(&mut self, now: Instant) {
         self.raise_clocks(now);
+        self.raise_sights(now);
         let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
         let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
@@ -578,19 +583,6 @@ struct Packet<'a> {
     destination: core::net::IpAddr,
     hop_limit: u8,
     bytes: &'a [u8],
-}
-
-fn own_voter(settings: &Settings, incarnation: Incarnation, now: Instant, record: Option<&Record>) -> Option<Voter> {
-    let quorum = settings.quorum().filter(|quorum| quorum.voters.contains(&settings.node))?;
-    let candidates = settings.peers.iter().map(|peer| peer.node).chain([settings.node]).collect();
-    let voter = VoterSettings {
-        cluster: settings.cluster,
-        digest: settings.digest,
-        candidates,
-        lease_max: quorum.timing.lease_max,
-        incarnation,
-    };
-    Some(Voter::new(voter, now, record).with_guards(settings.guards))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::guard::Guards;
 use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, ReferenceId, Vrid};
 use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
+use crate::lease::voter::VoterSettings;
 use crate::settings::{
     AnnounceSettings, Authority, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names,
     PeerSettings, QuorumSettings, ReferenceSettings, VrrpVersion,

@@ -212,3 +212,73 @@ fn the_own_clocks_rate_is_read_each_r() {
     let read = cluster.log.iter().filter(|(_, who, deed)| *who == 1 && *deed == Action::ReadClock).count();
     assert!((9..=11).contains(&read), "{read} times in a second, where R is 100 ms");
 }
+
+#[test]
+fn a_witness_put_back_while_the_master_holds_is_ignored_for_l_max_and_told_f38() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    let snapshot = cluster.witness.clone();
+    cluster.run_to(9000);
+    cluster.witness = snapshot;
+    cluster.skew.insert(WITNESS, -4000 * MS);
+    cluster.run_to(9150);
+    assert_eq!(cluster.open(), [1]);
+    let (_, words) = cluster.raised(1, 9000, AlertName::VoterAmnesia).unwrap();
+    assert!(words.starts_with("voter node 3's clock went back by 3") && words.contains("Restart it"), "{words}");
+    // For L_max its grants count for nothing, so that with the other voter cut off the lease runs out.
+    cluster.cut_between(1, 2);
+    cluster.run_to(9640);
+    assert_eq!(cluster.fenced(1, 9000).map(|(_, reason)| reason), Some(Reason::LeaseLost));
+    cluster.cut.clear();
+    cluster.run_to(14_000);
+    assert!(!cluster.alerts(1).contains(&"voter-amnesia"), "and then it is a voter again");
+    assert!(cluster.nodes[&1].role(VIP).is_some() && cluster.open().len() == 1);
+}
+
+#[test]
+fn two_witnesses_with_one_identity_are_not_believed_f39() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    let settings = VoterSettings {
+        cluster: ClusterId(1),
+        digest: digest(),
+        candidates: [id(1), id(2)].into(),
+        lease_max: quorum().timing.lease_max,
+        incarnation: Incarnation(34),
+    };
+    let mut other = Voter::new(settings, at(0), None);
+    for ms in (5100..9000).step_by(100) {
+        core::mem::swap(&mut cluster.witness, &mut other);
+        cluster.run_to(ms);
+    }
+    assert_eq!(cluster.open(), [1], "the two nodes are a majority without it");
+    assert!(cluster.alerts(1).contains(&"voter-amnesia"));
+    let raised = cluster.log.iter().filter(|(_, who, deed)| {
+        *who == 1 && matches!(deed, Action::Alert(alert) if alert.name == AlertName::VoterAmnesia)
+    });
+    assert_eq!(raised.count(), 1, "one alert, not one for each answer");
+    let (_, words) = cluster.raised(1, 5000, AlertName::VoterAmnesia).unwrap();
+    assert!(words.contains("two voters run with one key"), "{words}");
+    cluster.cut_between(1, 2);
+    cluster.run_to(9520);
+    assert!(!cluster.open().contains(&1), "its word is worth nothing");
+}
+
+#[test]
+fn a_cloned_node_is_told_of_and_nobody_else_gets_the_domain_by_it_f62() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    // A second agent with the key of node 2 boots; both reach node 1 and the witness, in turns.
+    let mut clone =
+        Node::new(settings(2, Authority::Quorum(quorum())), Incarnation(999), Restored::default(), at(5000));
+    for ms in (5070..10_000).step_by(70) {
+        core::mem::swap(cluster.nodes.get_mut(&2).unwrap(), &mut clone);
+        cluster.give(2, Event::Interface { interface: InterfaceId(0), up: true, addresses: vec![address(2)] });
+        cluster.run_to(ms);
+    }
+    assert_eq!(cluster.open(), [1]);
+    assert!(cluster.alerts(1).contains(&"duplicate-node"));
+    let (when, words) = cluster.raised(1, 5000, AlertName::DuplicateNode).unwrap();
+    assert!(when < at(7000) && words.starts_with("two agents speak as node 2"), "{when:?} {words}");
+    assert!(words.contains(&format!("{:016x}", 200)), "the older one: {words}");
+    assert!(cluster.when(1, 5000, |deed| matches!(deed, Action::ShutGate { .. })).is_none());
+    cluster.run_to(13_000);
+    assert!(!cluster.alerts(1).contains(&"duplicate-node"), "once only one is left");
+}
