@@ -8,6 +8,7 @@ pub mod clock;
 mod discipline;
 pub mod driver;
 pub mod exit;
+pub mod fencing;
 pub mod gate;
 mod gate_keeper;
 pub mod guardian;

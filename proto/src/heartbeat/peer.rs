@@ -21,6 +21,8 @@ pub struct Peer {
     pub node: NodeId,
     links: BTreeMap<LinkId, Link>,
     settings: HeartbeatSettings,
+    /// The newest of the links' own: asked for at each step.
+    heard_at: Option<Instant>,
     /// When this peer is judged silent if it is never heard: it counts as heard at our start.
     started: Instant,
     incarnation: Option<Incarnation>,
@@ -75,6 +77,7 @@ impl Peer {
             node: settings.node,
             links: settings.links.iter().map(|link| (*link, Link::new(now))).collect(),
             settings: heartbeat,
+            heard_at: None,
             started: now,
             incarnation: None,
             retired: Vec::new(),
@@ -96,7 +99,7 @@ impl Peer {
     }
 
     /// Its links.
-    pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+    pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> + Clone {
         self.links.iter().map(|(id, link)| (*id, link))
     }
 
@@ -132,7 +135,7 @@ impl Peer {
                 self.retired.push(former);
             }
             self.links.values_mut().for_each(Link::peer_restarted);
-            self.said = None;
+            (self.said, self.heard_at) = (None, None);
         }
         let Some(link) = self.links.get_mut(&link) else { return nothing };
         let freshness = link.on_beat(now, beat.seq, beat.echo, limit);
@@ -142,6 +145,7 @@ impl Peer {
             link.came_before(from.min(to));
         }
         if freshness == Freshness::Fresh {
+            self.heard_at = Some(now);
             if restarted || returned || self.heard_since.is_none() {
                 self.heard_since = Some(now);
             }
@@ -202,7 +206,7 @@ impl Peer {
 
     /// When it last showed life on any link.
     pub fn heard_at(&self) -> Option<Instant> {
-        self.links.values().filter_map(Link::heard_at).max()
+        self.heard_at
     }
 
     /// From when on it is silent, unless it is heard again.
