@@ -11,6 +11,7 @@ pub mod fault;
 pub mod history;
 pub mod netns;
 pub mod outcome;
+pub mod qemu;
 pub mod report;
 pub mod scenario;
 pub mod sim;

@@ -45,6 +45,7 @@ pub(crate) struct RawConfig {
     pub arbiter: Option<RawArbiter>,
     pub references: Option<RawReferences>,
     pub gate: Option<At<GateMeans>>,
+    pub fencing: Option<RawFencing>,
     pub instances: Vec<RawInstance>,
     pub groups: Vec<RawGroup>,
 }
@@ -117,6 +118,18 @@ pub(crate) struct RawReferences {
     pub timeout: Option<At<Duration>>,
     pub rise: Option<At<u8>>,
     pub fall: Option<At<u8>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RawFencing {
+    pub place: Place,
+    pub watchdog: Option<At<PathBuf>>,
+    pub watchdog_timeout: Option<At<u32>>,
+    pub command: Option<(Place, Script)>,
+    pub timeout: Option<At<Duration>>,
+    pub retry: Option<At<Duration>>,
+    pub reboot_after: Option<At<Duration>>,
+    pub domains: Vec<At<String>>,
 }
 
 #[derive(Debug)]

@@ -94,6 +94,25 @@ pub enum Action {
         /// The whole of the voter's durable state; replaces the last.
         bytes: Vec<u8>,
     },
+    /// Run the fence command against a former holder, beside the decision (R15); answer with
+    /// [`crate::event::Event::Fenced`].
+    Fence {
+        /// What is to be taken over.
+        domain: DomainId,
+        /// Who is to be made harmless.
+        victim: NodeId,
+        /// The epoch of the grant under which this node shoots.
+        epoch: Epoch,
+        /// The epoch under which the victim held, if it is known.
+        held: Option<Epoch>,
+    },
+    /// The node is harmless right now: feed the hardware watchdog once.
+    FeedWatchdog,
+    /// The node can't let go: restart the machine at once, without a sync.
+    Reboot {
+        /// What can't be done, for the last line of the log.
+        why: String,
+    },
     /// A domain changed its role: log, notify scripts, mail, metrics.
     Transition(Transition),
     /// A condition that an operator should know of began or ended.
@@ -171,6 +190,12 @@ pub enum AlertName {
     VoterAmnesia,
     /// A clock is beyond what the lease assumes: a wrong rate, a hidden freeze, a restored snapshot (T1, rho, H).
     ClockAssumptionViolated,
+    /// Two agents speak with one identity: a cloned node, or a copied key (F62).
+    DuplicateNode,
+    /// The fence command failed: nothing is taken over until it succeeds, or the victim is heard again.
+    FenceFailed,
+    /// This node can't let go of a domain and restarts itself.
+    SelfReboot,
 }
 
 impl AlertName {
@@ -193,6 +218,9 @@ impl AlertName {
             AlertName::AddressFailed => "address-failed",
             AlertName::VoterAmnesia => "voter-amnesia",
             AlertName::ClockAssumptionViolated => "clock-assumption-violated",
+            AlertName::DuplicateNode => "duplicate-node",
+            AlertName::FenceFailed => "fence-failed",
+            AlertName::SelfReboot => "self-reboot",
         }
     }
 }

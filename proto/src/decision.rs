@@ -161,6 +161,8 @@ pub enum Reason {
     LeaseHeldByAnother,
     /// No majority of the authority answers (D4).
     AuthorityUnreachable,
+    /// The fence command against the holder before us failed.
+    FenceFailed,
 }
 
 impl Reason {
@@ -187,6 +189,7 @@ impl Reason {
             Reason::PeersSilent => "peers-silent",
             Reason::LeaseHeldByAnother => "lease-held-by-another",
             Reason::AuthorityUnreachable => "authority-unreachable",
+            Reason::FenceFailed => "fence-failed",
         }
     }
 }

@@ -120,6 +120,16 @@ impl Kernel {
         self.gate != Gate::Shut || !matches!(self.addresses, Addresses::Absent | Addresses::Unknown)
     }
 
+    /// Whether the gate can let something through at `now`, or can't be known not to: it is open under no live
+    /// deadline, a tombstone is not read back yet, or a write could not be.
+    pub fn is_doubtful(&self, now: Instant) -> bool {
+        match self.gate {
+            Gate::Shut => false,
+            Gate::Opening { until, .. } | Gate::Open { until, .. } => self.gate_failed || now >= until,
+            Gate::Shutting { .. } => true,
+        }
+    }
+
     /// Whether the addresses are in the kernel, or may be.
     pub fn has_addresses(&self) -> bool {
         !matches!(self.addresses, Addresses::Absent)

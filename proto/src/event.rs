@@ -103,6 +103,15 @@ pub enum Event {
     },
     /// What the kernel does to the rate of the boot clock: the answer to [`crate::action::Action::ReadClock`].
     ClockState(ClockState),
+    /// The fence command of [`crate::action::Action::Fence`] has ended.
+    Fenced {
+        /// Of the action.
+        domain: DomainId,
+        /// Of the action.
+        victim: NodeId,
+        /// Why it failed; `None`: the victim is harmless.
+        error: Option<String>,
+    },
     /// Give everything up in good order, then stop (SIGTERM; R8).
     Stop,
 }

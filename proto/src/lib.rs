@@ -16,6 +16,7 @@ mod domain;
 pub mod effects;
 pub mod event;
 mod facts;
+mod fencing;
 pub mod guard;
 pub mod heartbeat;
 pub mod id;

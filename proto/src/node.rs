@@ -5,6 +5,9 @@
 //! every handler is idempotent (I24).
 
 mod clock;
+mod restored;
+mod sightings;
+mod vrrp;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -24,33 +27,29 @@ use crate::guard::Guard;
 use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId, Priority};
-use crate::lease::record::Record;
+use crate::lease::lives::Lives;
 use crate::lease::timing::Millis;
-use crate::lease::voter::{Voter, VoterOutput, VoterSettings};
+use crate::lease::voter::{Voter, VoterOutput};
 use crate::reference::ReferenceMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
-use crate::wire::vrrp;
+pub use restored::Restored;
+use restored::own_voter;
+use sightings::Sightings;
+use vrrp::Packet;
 
 /// How often the gate tests itself (R14).
 const GATE_TEST: Duration = Duration::from_secs(1);
 /// A loop that has not run for this long has slept: whatever happened meanwhile is announced again (D10).
 const SLEPT: Duration = Duration::from_millis(300);
+/// Between two meals of the watchdog: far below its shortest timeout, which is a second.
+const FEED: Duration = Duration::from_millis(200);
 /// Calls to a silent peer in one period.
 const CALLS: u32 = 4;
 /// How many rounds of messages to itself, and of judgement, one event may set off; a backstop, never reached.
 const ROUNDS: usize = 32;
-
-/// What a former life of this node left behind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Restored {
-    /// The record of this node's own voter, if it votes and the record could be read (V6, V7).
-    pub record: Option<Record>,
-    /// The epochs under which its gate was last open, to be released (R16).
-    pub held: Vec<(DomainId, Epoch)>,
-}
 
 /// Counters of what came from outside and was of no use, for metrics and tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,6 +75,10 @@ pub struct Node {
     gate: Option<GateState>,
     /// `None` without an authority.
     clocks: Option<Clocks>,
+    /// Voters that forgot (R17), and nodes of which there are two (F62).
+    amnesia: Sightings,
+    duplicates: Sightings,
+    lives: Lives,
     alerts: Alerts,
     counters: Counters,
     started_at: Instant,
@@ -88,6 +91,9 @@ pub struct Node {
     handled_at: Instant,
     /// Which domain the next beat begins with, where one beat can't carry all.
     first_domain: usize,
+    /// When the watchdog is fed next.
+    feed_at: Instant,
+    rebooting: bool,
     stopping_since: Option<Instant>,
     stopped: bool,
 }
@@ -108,6 +114,9 @@ impl Node {
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
             gate: None,
             clocks: settings.quorum().map(|quorum| Clocks::new(&quorum.timing)),
+            amnesia: Sightings::default(),
+            duplicates: Sightings::default(),
+            lives: Lives::default(),
             alerts: Alerts::default(),
             counters: Counters::default(),
             started_at: now,
@@ -117,6 +126,8 @@ impl Node {
             clock_at: now,
             handled_at: now,
             first_domain: 0,
+            feed_at: now,
+            rebooting: false,
             stopping_since: None,
             stopped: false,
             incarnation,
@@ -164,9 +175,11 @@ impl Node {
             self.domains.values().filter_map(|domain| domain.next_deadline(now, self.settings.heartbeat.silence()));
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
-        let fixed = [call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
         let clocks = self.clocks.iter().flat_map(|clocks| [Some(self.clock_at), clocks.next_deadline()]);
-        fixed.into_iter().chain(clocks).flatten().chain(peers).chain(domains).min()
+        let sights = [self.amnesia.next_deadline(), self.duplicates.next_deadline()];
+        let feed = self.settings.watchdog.then_some(self.feed_at);
+        let fixed = [feed, call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
+        fixed.into_iter().chain(clocks).chain(sights).flatten().chain(peers).chain(domains).min()
     }
 
     /// What a domain is here, why, and its priority.
@@ -240,6 +253,9 @@ impl Node {
                     self.carry_out(now, outputs, out);
                 }
             }
+            Event::Fenced { domain, victim, error } => {
+                self.with_domain(now, domain, |domain, _| domain.fence.on_fenced(now, victim, error));
+            }
             Event::ForeignClaim { domain, mac: _ } => {
                 self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, out));
             }
@@ -251,37 +267,6 @@ impl Node {
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
             }
-        }
-    }
-
-    fn on_vrrp(&mut self, now: Instant, packet: &Packet<'_>, out: &mut Vec<Action>) {
-        let unicast = !packet.destination.is_multicast();
-        let (source, destination) = (packet.source, packet.destination);
-        let parsed = vrrp::parse(packet.bytes, source, destination, packet.hop_limit, unicast);
-        let Ok(advertisement) = parsed else {
-            self.counters.bad_advertisements += 1;
-            return;
-        };
-        let mut place = None;
-        for (id, domain) in &self.domains {
-            let fits = |router: &crate::domain::Router| {
-                let settings = &router.settings;
-                let of_mode = match &settings.unicast_peers {
-                    Some(peers) => unicast && peers.contains(&source),
-                    None => !unicast,
-                };
-                let here = settings.interface == packet.interface && settings.vrid == advertisement.vrid;
-                here && settings.ipv6 == source.is_ipv6() && of_mode
-            };
-            if let Some(at) = domain.routers.iter().position(fits) {
-                place = Some((*id, at));
-            }
-        }
-        match place {
-            Some((id, at)) => self.with_domain(now, id, |domain, facts| {
-                domain.on_advertisement(facts, at, source, &advertisement, out);
-            }),
-            None => self.counters.bad_advertisements += 1,
         }
     }
 
@@ -308,6 +293,9 @@ impl Node {
         };
         let heard = peer.on_beat(now, link, &beat);
         if heard.freshness != Freshness::Fresh {
+            if let Some(older) = heard.duplicate {
+                self.note_duplicate(now, from, older);
+            }
             self.counters.bad_beats += 1;
             return;
         }
@@ -321,6 +309,7 @@ impl Node {
                 if let Some(epoch) = epoch {
                     domain.lease.saw_epoch(epoch);
                 }
+                domain.fence.heard(from, said.holding || said.role == Role::Master, epoch);
                 if said.wants {
                     domain.on_request(facts, from);
                 }
@@ -350,6 +339,9 @@ impl Node {
                 && from != self.settings.node
             {
                 self.with_domain(now, envelope.domain, |domain, _| domain.on_released(epoch));
+            }
+            if self.is_second_agent(now, from, envelope) {
+                return;
             }
             if let Some(voter) = &mut self.voter {
                 #[cfg(feature = "ablation")]
@@ -381,19 +373,16 @@ impl Node {
         }
         let mut fault = None;
         self.with_domain(now, envelope.domain, |domain, _| {
+            if let Message::Refuse { why: RefuseReason::Held, holder: Some(holder), .. } = envelope.message {
+                domain.fence.saw_holder(holder);
+            }
             fault = domain.lease.on_answer(now, from, envelope);
             if let Message::Offer { epoch, .. } = envelope.message {
                 domain.on_offer(now, from, epoch);
             }
         });
         if let Some(fault) = fault {
-            self.alerts.set(AlertName::VoterAmnesia, None, true, || {
-                format!(
-                    "voter {}'s clock went backwards, or an older life of it came back (snapshot, clone): it is ignored \
-                     for the longest lease",
-                    self.settings.names.node(fault.voter)
-                )
-            });
+            self.note_amnesia(now, fault);
         }
     }
 
@@ -449,6 +438,7 @@ impl Node {
             out.push(Action::TestGate);
         }
         self.ask_for_the_rate(now, out);
+        self.climb(now, out);
         let news = self.domains.values_mut().fold(false, |news, domain| core::mem::take(&mut domain.news) | news);
         let all = now >= self.beat_at || news;
         if all || now >= self.call_at {
@@ -467,6 +457,26 @@ impl Node {
                 self.stopped = true;
                 out.push(Action::Stopped);
             }
+        }
+    }
+
+    /// The rings outside the gate: the watchdog is fed while no domain is doubtful, and a machine that can't
+    /// let go is restarted.
+    fn climb(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let fault = self.gate.as_ref().map_or("", |gate| gate.fault.as_str());
+        if self.settings.watchdog && now >= self.feed_at {
+            self.feed_at = now + FEED;
+            if self.domains.values().all(|domain| domain.is_harmless(now, fault)) {
+                out.push(Action::FeedWatchdog);
+            }
+        }
+        let stuck = self.domains.values_mut().find_map(|domain| domain.keep_stuck(now, fault));
+        if let Some((domain, why)) = stuck.filter(|_| !self.rebooting) {
+            self.rebooting = true;
+            // The alert first: it is the last that anybody hears.
+            self.alerts.set(AlertName::SelfReboot, Some(domain), true, || why.clone());
+            self.alerts.take(out);
+            out.push(Action::Reboot { why });
         }
     }
 
@@ -511,24 +521,34 @@ impl Node {
     /// The node's own alerts, as they stand.
     fn raise(&mut self, now: Instant) {
         self.raise_clocks(now);
+        self.raise_sights(now);
         let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
-        let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
-        let words = || format!("silent for {} on every link: {}", Millis(silence), silent.join(", "));
-        self.alerts.set_with_end(AlertName::PeerSilent, None, !silent.is_empty(), words, "every peer is heard again");
-        let mut down = Vec::new();
-        for peer in self.peers.values().filter(|peer| peer.is_heard(now)) {
-            for (id, link) in peer.links().filter(|(_, link)| !link.is_up(now, silence)) {
+        let is_silent = silent.clone().next().is_some();
+        // Words are made only when they are asked for: this is run after each event.
+        let words = || {
+            let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
+            format!("silent for {} on every link: {}", Millis(silence), silent.join(", "))
+        };
+        self.alerts.set_with_end(AlertName::PeerSilent, None, is_silent, words, "every peer is heard again");
+        let heard = self.peers.values().filter(|peer| peer.is_heard(now));
+        let down = heard.flat_map(|peer| {
+            peer.links().filter(|(_, link)| !link.is_up(now, silence)).map(move |(id, link)| (peer.node, id, link))
+        });
+        let some_down = down.clone().next().is_some();
+        let words = || {
+            let words = down.map(|(peer, id, link)| {
                 let since = link
                     .heard_at()
                     .map_or(String::from("never heard"), |at| format!("last heard {} ago", Millis(now.since(at))));
-                down.push(format!("{} to {} ({since})", names.link(id), names.node(peer.node)));
-            }
-        }
+                format!("{} to {} ({since})", names.link(id), names.node(peer))
+            });
+            words.collect::<Vec<_>>().join(", ")
+        };
         // A start is no fault: the links need a moment to come up.
         let started = now.since(self.started_at) > silence * 3;
-        let (is_down, end) = (started && !down.is_empty(), "every link to a peer that is heard is up");
-        self.alerts.set_with_end(AlertName::LinkDown, None, is_down, || down.join(", "), end);
+        let (is_down, end) = (started && some_down, "every link to a peer that is heard is up");
+        self.alerts.set_with_end(AlertName::LinkDown, None, is_down, words, end);
         let lost = self.references.is_known() && self.references.reachable() == Some(false);
         let report = self.references.report();
         self.alerts.set(AlertName::ReferencesLost, None, lost, || {
@@ -570,27 +590,6 @@ impl Node {
             None => self.counters.bad_lease_messages += 1,
         }
     }
-}
-
-struct Packet<'a> {
-    interface: crate::id::InterfaceId,
-    source: core::net::IpAddr,
-    destination: core::net::IpAddr,
-    hop_limit: u8,
-    bytes: &'a [u8],
-}
-
-fn own_voter(settings: &Settings, incarnation: Incarnation, now: Instant, record: Option<&Record>) -> Option<Voter> {
-    let quorum = settings.quorum().filter(|quorum| quorum.voters.contains(&settings.node))?;
-    let candidates = settings.peers.iter().map(|peer| peer.node).chain([settings.node]).collect();
-    let voter = VoterSettings {
-        cluster: settings.cluster,
-        digest: settings.digest,
-        candidates,
-        lease_max: quorum.timing.lease_max,
-        incarnation,
-    };
-    Some(Voter::new(voter, now, record).with_guards(settings.guards))
 }
 
 #[cfg(test)]

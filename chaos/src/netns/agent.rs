@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
 
-use super::configuration::{self, Cluster, Extras, Members};
+use super::configuration::{self, Cluster, Extras, Members, Pace};
 use super::error::{Error, io_error};
 use super::namespace::Namespace;
 use super::process::{self, Processes};
@@ -212,7 +212,8 @@ fn prepare_keepone(plan: &Plan, topology: &Topology, processes: &Processes) -> R
     let members = Members::read(&keys.join("members.toml"))?;
     let notify = if plan.hanging_scripts { Some(hanging_script(room)?) } else { None };
     let extras = Extras { notify, more_instances: plan.more_instances };
-    let cluster = Cluster { topology, keys: &keys, members: &members, shape: &plan.shape, extras: &extras };
+    let pace = Pace::of_lease(plan.shape.lease_ms);
+    let cluster = Cluster { topology, keys: &keys, members: &members, shape: &plan.shape, pace, extras: &extras };
 
     let mut agents = Vec::new();
     for host in topology.node_hosts() {
@@ -222,7 +223,7 @@ fn prepare_keepone(plan: &Plan, topology: &Topology, processes: &Processes) -> R
         make_disk(&directory.join("state"))?;
         let file = directory.join("keepone.toml");
         let texts = [Change::Original, Change::OtherLease, Change::OtherRate]
-            .map(|change| (change, cluster.of_node(host, &directory, change)));
+            .map(|change| (change, cluster.of_changed_node(host, &directory, change)));
         let mut node = agent(host, directory, program.clone(), run_with(&file));
         node.configurations = Some((file, texts.to_vec()));
         node.configure(Change::Original)?;

@@ -60,6 +60,11 @@ pub struct Extras {
     pub more_instances: u8,
 }
 
+impl Extras {
+    /// Nothing.
+    pub const NONE: Extras = Extras { notify: None, more_instances: 0 };
+}
+
 /// Names of all domains of a cluster with so many more virtual routers; the watched one first.
 pub fn domains(more_instances: u8) -> Vec<String> {
     std::iter::once(INSTANCE.to_owned()).chain((0..more_instances).map(|number| format!("MORE_{number}"))).collect()
@@ -67,6 +72,25 @@ pub fn domains(more_instances: u8) -> Vec<String> {
 
 /// Addresses of each of the further virtual routers.
 const MORE_ADDRESSES: u8 = 20;
+
+/// The times of a cluster, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// L_a.
+    pub lease_ms: u64,
+    /// h.
+    pub period_ms: u64,
+    /// H.
+    pub hidden_freeze_ms: u64,
+}
+
+impl Pace {
+    /// For a lease: a beat each fifth of it, at most every 100 ms, so that a peer counts as silent before its
+    /// lease has run out.
+    pub fn of_lease(lease_ms: u64) -> Self {
+        Pace { lease_ms, period_ms: (lease_ms / 5).min(100), hidden_freeze_ms: 0 }
+    }
+}
 
 /// What the configurations of one cluster have in common.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +103,8 @@ pub struct Cluster<'a> {
     pub members: &'a Members,
     /// Its shape.
     pub shape: &'a Shape,
+    /// Its times; those of the shape's lease, unless a world is slow.
+    pub pace: Pace,
     /// What else.
     pub extras: &'a Extras,
 }
@@ -96,8 +122,23 @@ impl Cluster<'_> {
         names.filter(|name| self.shape.nodes_vote || self.witness_address(name).is_some()).collect()
     }
 
+    /// What all voters must agree on.
+    fn lease(&self) -> String {
+        let Pace { lease_ms, hidden_freeze_ms, .. } = self.pace;
+        let mut text = format!("lease = \"{lease_ms}ms\"\n");
+        if hidden_freeze_ms > 0 {
+            let _ = writeln!(text, "hidden_freeze = \"{hidden_freeze_ms}ms\"");
+        }
+        text
+    }
+
     /// `keepone.toml` of a node.
-    pub fn of_node(&self, host: &Host, directory: &Path, change: Change) -> String {
+    pub fn of_node(&self, host: &Host, directory: &Path) -> String {
+        self.of_changed_node(host, directory, Change::Original)
+    }
+
+    /// The same, after a change.
+    pub fn of_changed_node(&self, host: &Host, directory: &Path, change: Change) -> String {
         let (name, keys, directory) = (&host.name, self.keys.display(), directory.display());
         let mut text = format!(
             "[cluster]\nname = \"{CLUSTER}\"\n\n[node]\nname = \"{name}\"\nkey_file = \"{keys}/{name}.key\"\n\
@@ -117,18 +158,8 @@ impl Cluster<'_> {
         text
     }
 
-    /// Between two beats: what the default is to the default lease, so that a peer counts as silent before
-    /// its lease has run out.
-    fn period_ms(&self) -> u64 {
-        (self.shape.lease_ms / 5).min(100)
-    }
-
-    fn lease(&self) -> String {
-        format!("{}ms", self.shape.lease_ms)
-    }
-
     fn add_links(&self, host: &Host, text: &mut String) {
-        let _ = write!(text, "\n[heartbeat]\nperiod = \"{}ms\"\nmisses = 3\n", self.period_ms());
+        let _ = write!(text, "\n[heartbeat]\nperiod = \"{}ms\"\nmisses = 3\n", self.pace.period_ms);
         for network in (0..self.topology.heartbeats).map(Network::Heartbeat) {
             let Some(port) = host.port(network) else { continue };
             let others = self.topology.node_hosts().filter(|other| other.kind != host.kind);
@@ -146,18 +177,17 @@ impl Cluster<'_> {
     }
 
     fn add_authority(&self, change: Change, text: &mut String) {
-        let (lease, rate) = match change {
-            Change::Original => (self.lease(), ""),
-            Change::OtherLease => (format!("{}ms", self.shape.lease_ms * 2), ""),
-            Change::OtherRate => (self.lease(), "rate_error = 0.02\n"),
+        let lease = match change {
+            Change::Original => self.lease(),
+            Change::OtherLease => {
+                let pace = Pace { lease_ms: self.pace.lease_ms * 2, ..self.pace };
+                Cluster { pace, ..*self }.lease()
+            }
+            Change::OtherRate => self.lease() + "rate_error = 0.02\n",
         };
         let _ = match self.shape.voters() {
             0 => write!(text, "\n[arbiter]\ntype = \"none\"\n"),
-            _ => write!(
-                text,
-                "\n[arbiter]\ntype = \"quorum\"\nvoters = {:?}\nlease = \"{lease}\"\n{rate}",
-                self.voters()
-            ),
+            _ => write!(text, "\n[arbiter]\ntype = \"quorum\"\nvoters = {:?}\n{lease}", self.voters()),
         };
         let _ = write!(
             text,
@@ -195,7 +225,7 @@ impl Cluster<'_> {
         let (id, listen) = (own.map_or(0, |member| member.id), self.witness_address(name).unwrap_or_default());
         let mut text = format!(
             "name = \"{name}\"\nid = {id}\nkey_file = \"{keys}/{name}.key\"\nlisten = \"{listen}\"\n\
-             state_dir = \"{directory}/state\"\n\n[[cluster]]\nname = \"{CLUSTER}\"\nvoters = {:?}\nlease = \"{}\"\n",
+             state_dir = \"{directory}/state\"\n\n[[cluster]]\nname = \"{CLUSTER}\"\nvoters = {:?}\n{}",
             self.voters(),
             self.lease()
         );
@@ -235,13 +265,11 @@ mod tests {
         });
         let members: Members = toml::from_str(&text).unwrap();
         let extras = Extras { more_instances: 2, ..Extras::default() };
-        let keys = Path::new("/keys");
-        let cluster = Cluster { topology: &topology, keys, members: &members, shape: &Shape::PAIR, extras: &extras };
+        let (keys, pace, shape) = (Path::new("/keys"), Pace::of_lease(Shape::PAIR.lease_ms), &Shape::PAIR);
+        let cluster = Cluster { topology: &topology, keys, members: &members, shape, pace, extras: &extras };
         let directory = Path::new("/room/x");
-        let node: toml::Table = cluster
-            .of_node(topology.host(Kind::Node(1)).unwrap(), directory, Change::Original)
-            .parse()
-            .expect("a node's");
+        let node: toml::Table =
+            cluster.of_node(topology.host(Kind::Node(1)).unwrap(), directory).parse().expect("a node's");
         assert_eq!(node["member"].as_array().unwrap()[2]["witness"].as_str(), Some("10.9.0.100:7947"));
         assert_eq!(node["heartbeat_link"].as_array().unwrap()[1]["peers"]["n1"].as_str(), Some("10.1.1.1"));
         assert_eq!(node["vrrp_instance"].as_array().unwrap()[0]["priority"].as_integer(), Some(100));

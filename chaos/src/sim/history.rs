@@ -117,6 +117,7 @@ impl History {
             | Event::Persisted { .. }
             | Event::ForeignClaim { .. }
             | Event::ClockState(_)
+            | Event::Fenced { .. }
             | Event::Stop => {
                 self.mix(5);
                 self.say(at, || format!("h{host} <- {event:?}"));
@@ -166,6 +167,9 @@ impl History {
             | Action::ShutGate { .. }
             | Action::AddAddresses { .. }
             | Action::RemoveAddresses { .. }
+            | Action::Fence { .. }
+            | Action::FeedWatchdog
+            | Action::Reboot { .. }
             | Action::Stopped => {
                 self.mix(7);
                 self.say(at, || format!("h{host} {action:?}"));

@@ -363,6 +363,9 @@ impl Oracle {
                 | Action::Ping { .. }
                 | Action::Persist { .. }
                 | Action::Alert(_)
+                | Action::Fence { .. }
+                | Action::FeedWatchdog
+                | Action::Reboot { .. }
                 | Action::Stopped => {}
             }
         }

@@ -477,6 +477,8 @@ impl World {
             Action::Persist { ticket, bytes } => self.persist(number, ticket, bytes, at),
             // The kernel slews nothing; rates are the hardware's (sim::clock).
             Action::ReadClock | Action::Announce { .. } | Action::Transition(_) | Action::Alert(_) => {}
+            // No plan configures the rings outside the gate.
+            Action::Fence { .. } | Action::FeedWatchdog | Action::Reboot { .. } => {}
             Action::Stopped => host.ended = true,
         }
     }

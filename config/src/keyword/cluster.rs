@@ -103,3 +103,20 @@ pub(crate) static REFERENCE_IP: Table = Table {
 
 pub(crate) static GATE: Table =
     Table { name: "gate", active: &[key("means", Form::Value)], later_blocks: &[], later: NOTHING, addresses: false };
+
+pub(crate) static FENCING: Table = Table {
+    name: "fencing",
+    active: &[
+        key("watchdog", Form::Value),
+        key("watchdog_timeout", Form::Value),
+        key("command", Form::Words),
+        key("when", Form::Value),
+        key("timeout", Form::Value),
+        key("retry", Form::Value),
+        key("reboot_after", Form::Value),
+        key("domains", Form::Words),
+    ],
+    later_blocks: &[],
+    later: NOTHING,
+    addresses: false,
+};

@@ -68,7 +68,7 @@ impl Domain {
         }
     }
 
-    fn peers(&self, facts: &Facts<'_>) -> Peers {
+    pub(super) fn peers(&self, facts: &Facts<'_>) -> Peers {
         let now = facts.now;
         if facts.peers.is_empty() {
             return Peers::Absent;

@@ -8,16 +8,18 @@ use crate::guard::Guards;
 use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, ReferenceId, Vrid};
 use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
+use crate::lease::voter::VoterSettings;
 use crate::settings::{
-    AnnounceSettings, Authority, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names,
-    PeerSettings, QuorumSettings, ReferenceSettings, VrrpVersion,
+    AnnounceSettings, Authority, DomainSettings, FencingSettings, HeartbeatSettings, InstanceSettings,
+    InterfaceSettings, Names, PeerSettings, QuorumSettings, ReferenceSettings, VrrpVersion,
 };
-use crate::wire::vrrp::Advertisement;
+use crate::wire::vrrp::{Advertisement, Checksum};
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use core::net::IpAddr;
 
 mod clocks;
+mod fencing;
 mod words;
 
 const VIP: DomainId = DomainId(7);
@@ -71,7 +73,13 @@ fn settings(node: u16, authority: Authority) -> Settings {
         peers: vec![PeerSettings { node: id(3 - node), links: vec![LinkId(0)] }],
         interfaces: vec![InterfaceSettings { name: "lan".into() }],
         instances: vec![instance],
-        domains: vec![DomainSettings { id: VIP, name: "vip".into(), instances: vec![InstanceId(0)], authority }],
+        domains: vec![DomainSettings {
+            id: VIP,
+            name: "vip".into(),
+            instances: vec![InstanceId(0)],
+            authority,
+            fencing: FencingSettings::default(),
+        }],
         references: ReferenceSettings {
             targets: vec![IpAddr::from([192, 0, 2, 254])],
             need: 1,
@@ -83,6 +91,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
         announce: AnnounceSettings::default(),
         grace: Duration::from_secs(1),
         claim_without_gate: false,
+        watchdog: false,
         guards: Guards::default(),
     }
 }
@@ -105,6 +114,8 @@ struct Cluster {
     skew: BTreeMap<u16, i64>,
     /// Members that stand still; what comes for them waits.
     frozen: BTreeMap<u16, Vec<Event>>,
+    /// Their gates can't be shut.
+    gates_stuck: BTreeSet<u16>,
     log: Vec<(Instant, u16, Action)>,
 }
 
@@ -129,6 +140,7 @@ impl Cluster {
             references_lost: BTreeSet::new(),
             skew: BTreeMap::new(),
             frozen: BTreeMap::new(),
+            gates_stuck: BTreeSet::new(),
             log: Vec::new(),
         }
     }
@@ -194,7 +206,10 @@ impl Cluster {
         let other = 3 - node;
         let reply = match action {
             Action::OpenGate { domain, epoch, .. } => Event::GateWritten { domain, epoch, open: true, error: None },
-            Action::ShutGate { domain, epoch } => Event::GateWritten { domain, epoch, open: false, error: None },
+            Action::ShutGate { domain, epoch } => {
+                let error = self.gates_stuck.contains(&node).then(|| String::from("the tombstone reads back open"));
+                Event::GateWritten { domain, epoch, open: false, error }
+            }
             Action::AddAddresses { domain, epoch, .. } => {
                 Event::AddressesDone { domain, epoch, present: true, error: None }
             }
@@ -214,7 +229,7 @@ impl Cluster {
             Action::Advertise { advertisement, .. } => {
                 if !self.vrrp_cut && !self.cut.contains(&(node, other)) {
                     let (source, destination) = (address(node), IpAddr::from([224, 0, 0, 18]));
-                    let bytes = advertisement.emit(source, destination, vrrp::Checksum::PseudoHeader).unwrap();
+                    let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
                     let (interface, hop_limit) = (InterfaceId(0), 255);
                     let event = Event::VrrpReceived { interface, source, destination, hop_limit, bytes };
                     self.queue.push_back((other, event));
@@ -226,6 +241,8 @@ impl Cluster {
             | Action::Transition(_)
             | Action::Alert(_)
             | Action::Stopped => return,
+            // The test answers when it likes.
+            Action::Fence { .. } | Action::FeedWatchdog | Action::Reboot { .. } => return,
         };
         self.queue.push_back((node, reply));
     }
@@ -534,7 +551,7 @@ fn foreign_master(priority: u8) -> Cluster {
         addresses: vec![IpAddr::from([192, 0, 2, 100])],
         auth_pass: None,
     };
-    let bytes = advertisement.emit(source, destination, vrrp::Checksum::PseudoHeader).unwrap();
+    let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
     cluster.give(1, Event::ForeignClaim { domain: VIP, mac: [2; 6] });
     cluster.run_to(9510);
     let (interface, hop_limit) = (InterfaceId(0), 255);
