@@ -95,6 +95,30 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "alone-other-direction-heals",
+        what: "no authority: every path is cut for 6 s, then what the backup sends arrives again",
+        steps: &[
+            step(1000, "all lines cut", cut(Who::Master, Who::Backup, Way::There, Where::Everywhere, Class::All)),
+            step(1000, "all lines cut", cut(Who::Backup, Who::Master, Way::There, Where::Everywhere, Class::All)),
+            step(
+                7000,
+                "backup → master works",
+                Fault::Mend {
+                    from: Who::Backup,
+                    to: Who::Master,
+                    way: Way::There,
+                    on: Where::Everywhere,
+                    class: Class::All,
+                },
+            ),
+            step(10_000, "healed", Fault::Heal),
+        ],
+        lasts_ms: 14_000,
+        demands: Demands { two: Two::UntilHealed(ASYMMETRIC), outage: Limit::ms(600), back: Limit::ms(600), ..MOVES },
+        needs: ALONE,
+        ..PLAIN
+    },
+    Scenario {
         name: "alone-cut-one-heartbeat-and-vrrp",
         what: "no authority: one heartbeat line is left of all paths, and that is enough",
         steps: &[
