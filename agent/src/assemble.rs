@@ -9,7 +9,8 @@ use keepone_config::model::{GateMeans, Notify, Transport, VrrpInstance};
 use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, hash_name};
 use keepone_proto::lease::config_digest;
 use keepone_proto::settings::{
-    Authority, DomainSettings, InstanceSettings, InterfaceSettings, Names, PeerSettings, Settings, TrackInterface,
+    Authority, DomainSettings, Families, InstanceSettings, InterfaceSettings, Names, PeerSettings, Policy, Settings,
+    TrackInterface,
 };
 
 use crate::gate::GateDomain;
@@ -243,9 +244,20 @@ fn domain_settings(config: &Config) -> Vec<DomainSettings> {
         id: domain.id,
         name: domain.name,
         instances: domain.instances.iter().filter_map(|at| u16::try_from(*at).ok().map(InstanceId)).collect(),
+        families: families(config, &domain.instances),
         authority: config.authority.clone(),
+        policy: Policy::Strict,
+        mirrors: Vec::new(),
     };
     config.domains().into_iter().map(domain).collect()
+}
+
+/// Of all addresses that it holds, advertised or not; of its protocol where it has none.
+fn families(config: &Config, places: &[usize]) -> Families {
+    let instances = || places.iter().filter_map(|at| config.instances.get(*at));
+    let held = Families::of(instances().flat_map(|instance| instance.virtual_addresses.iter().map(|vip| vip.address)));
+    let any = |ipv6| instances().any(|instance| instance.ipv6 == ipv6);
+    if held == Families::default() { Families { v4: any(false), v6: any(true) } } else { held }
 }
 
 fn instance_settings(instance: &VrrpInstance, id_of: &impl Fn(&str) -> InterfaceId) -> InstanceSettings {

@@ -19,7 +19,7 @@ use crate::jitter::Jitter;
 use crate::lease::authority::DomainLease;
 use crate::lease::holder::Claimant;
 use crate::lease::timing::LeaseTiming;
-use crate::settings::{Authority, DomainSettings, InstanceSettings, Settings};
+use crate::settings::{Authority, DomainSettings, Families, InstanceSettings, Settings};
 use crate::time::Instant;
 use crate::vrrp::instance::Instance;
 use crate::vrrp::params::Params;
@@ -61,6 +61,8 @@ pub(crate) struct Domain {
     pub(crate) reason: Reason,
     /// Its state has changed in a way that peers should hear of before the next period.
     pub(crate) news: bool,
+    /// Of its virtual addresses.
+    families: Families,
     timing: LeaseTiming,
     /// How long addresses stay after a lapse (R5).
     grace: Duration,
@@ -134,6 +136,7 @@ impl Domain {
             role: Role::Init,
             reason: Reason::Started,
             news: false,
+            families: domain.families,
             timing,
             grace: settings.grace,
             jitter: Jitter::new(settings.seed ^ incarnation.0.rotate_left(17) ^ domain.id.0),

@@ -267,9 +267,8 @@ impl Domain {
 
     /// Who is to have it next: the best that could hold it, and hears us.
     fn choose_heir(&self, facts: &Facts<'_>, reason: Reason) -> Option<NodeId> {
-        let mine = facts.references.report().reachable;
         let able = facts.heard().filter(|peer| !peer.is_deaf(facts.now)).filter(|peer| match reason {
-            Reason::ReferencesLost => peer.references().reachable > mine,
+            Reason::ReferencesLost => facts.references.is_better(self.families, peer.references()),
             _ => true,
         });
         let able = able.filter_map(|peer| {

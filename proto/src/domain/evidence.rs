@@ -13,6 +13,7 @@ use crate::heartbeat::peer::Peer;
 use crate::id::Priority;
 use crate::lease::holder::Lease;
 use crate::lease::timing::Millis;
+use crate::reference::Answers;
 use crate::vrrp::params::master_down_interval;
 use crate::wire::heartbeat::DomainBeat;
 
@@ -55,14 +56,14 @@ impl Domain {
     }
 
     fn references(&self, facts: &Facts<'_>) -> References {
-        match facts.references.reachable() {
-            None => References::Unconfigured,
-            Some(true) => References::Reachable,
-            Some(false) => {
-                let mine = facts.references.report().reachable;
-                let more = facts.heard().any(|peer| peer.references().reachable > mine);
-                if more { References::LostHere } else { References::LostEverywhere }
-            }
+        let better = || facts.heard().any(|peer| facts.references.is_better(self.families, peer.references()));
+        match facts.references.answers(self.families) {
+            Answers::Unconfigured => References::Unconfigured,
+            Answers::Enough => References::Reachable,
+            Answers::Partly | Answers::TooFew if better() => References::LostHere,
+            // One family still has a path: whoever has that is not cut off.
+            Answers::Partly => References::Reachable,
+            Answers::TooFew => References::LostEverywhere,
         }
     }
 
@@ -224,11 +225,8 @@ impl Domain {
             words.push_str(&format!(" ({name} {heard}, as {role})"));
         }
         let report = facts.references.report();
-        if report.configured > 0 {
-            words.push_str(&format!(
-                " references={:?} ({} of {})",
-                view.references, report.reachable, report.configured
-            ));
+        if report != Default::default() {
+            words.push_str(&format!(" references={:?} ({report})", view.references));
         }
         match view.lease {
             Lease::Held(grant) => {

@@ -9,8 +9,8 @@ use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, ReferenceId, V
 use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
 use crate::settings::{
-    AnnounceSettings, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names, PeerSettings,
-    QuorumSettings, ReferenceSettings, VrrpVersion,
+    AnnounceSettings, DomainSettings, Families, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names,
+    PeerSettings, Policy, QuorumSettings, ReferenceSettings, VrrpVersion,
 };
 use crate::wire::vrrp::Advertisement;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -70,7 +70,15 @@ fn settings(node: u16, authority: Authority) -> Settings {
         peers: vec![PeerSettings { node: id(3 - node), links: vec![LinkId(0)] }],
         interfaces: vec![InterfaceSettings { name: "lan".into() }],
         instances: vec![instance],
-        domains: vec![DomainSettings { id: VIP, name: "vip".into(), instances: vec![InstanceId(0)], authority }],
+        domains: vec![DomainSettings {
+            id: VIP,
+            name: "vip".into(),
+            instances: vec![InstanceId(0)],
+            families: Families { v4: true, v6: false },
+            authority,
+            policy: Policy::Strict,
+            mirrors: Vec::new(),
+        }],
         references: ReferenceSettings {
             targets: vec![IpAddr::from([192, 0, 2, 254])],
             need: 1,

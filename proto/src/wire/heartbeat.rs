@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! 'B' | version | cluster (8) | digest (8) | incarnation (8) | seq (8) | clock (8)
-//! echo: flag, seq (8), age in us (4) | references: reachable, configured | count | domains
+//! echo: flag, seq (8), age in us (4) | references, IPv4 then IPv6: reachable, configured | count | domains
 //! domain (61): id (8), role, priority, flags, epoch: counter (8) attempt (4), remaining in us (4),
 //!              next: counter (8) attempt (4), master for in ms (4), heir (2), source: family + 16
 //! ```
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
@@ -25,7 +26,7 @@ pub const MAX_BYTES: usize = 1162;
 /// Domains in one beat at most.
 pub const MAX_DOMAINS: usize = (MAX_BYTES - HEADER) / DOMAIN;
 
-const HEADER: usize = 2 + 8 * 5 + 13 + 3;
+const HEADER: usize = 2 + 8 * 5 + 13 + 5;
 const DOMAIN: usize = 62;
 
 /// One beat.
@@ -58,13 +59,40 @@ pub struct Echo {
     pub age: Duration,
 }
 
-/// The sender's reference verdict in numbers.
+/// The sender's reference verdict in numbers, each family by itself (D2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct References {
+    /// Of IPv4.
+    pub v4: Answering,
+    /// Of IPv6.
+    pub v6: Answering,
+}
+
+/// The references of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Answering {
     /// That answer.
     pub reachable: u8,
     /// That are configured.
     pub configured: u8,
+}
+
+impl fmt::Display for References {
+    /// `1 of 2`, with the family where there are both: `IPv4 1 of 2, IPv6 0 of 1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |family: Answering| (family.reachable, family.configured);
+        match (words(self.v4), words(self.v6)) {
+            ((up, all), (_, 0)) | ((_, 0), (up, all)) => write!(f, "{up} of {all}"),
+            ((up, all), (up6, all6)) => write!(f, "IPv4 {up} of {all}, IPv6 {up6} of {all6}"),
+        }
+    }
+}
+
+impl References {
+    /// Those of a family.
+    pub fn of(self, ipv6: bool) -> Answering {
+        if ipv6 { self.v6 } else { self.v4 }
+    }
 }
 
 /// One domain of the sender.
@@ -121,7 +149,9 @@ impl Beat {
         w.u64(self.seq).u64(self.clock.as_nanos());
         let echo = self.echo.unwrap_or(Echo { seq: 0, age: Duration::ZERO });
         w.u8(u8::from(self.echo.is_some())).u64(echo.seq).u32(micros(echo.age));
-        w.u8(self.references.reachable).u8(self.references.configured);
+        for family in [self.references.v4, self.references.v6] {
+            w.u8(family.reachable).u8(family.configured);
+        }
         let domains = self.domains.get(..MAX_DOMAINS).unwrap_or(&self.domains);
         w.u8(u8::try_from(domains.len()).unwrap_or(u8::MAX));
         for domain in domains {
@@ -147,7 +177,7 @@ impl Beat {
             seq: r.u64().ok_or(DecodeError::Length)?,
             age: Duration::from_micros(r.u32().ok_or(DecodeError::Length)?.into()),
         };
-        let [reachable, configured, count] = r.array().ok_or(DecodeError::Length)?;
+        let [reachable, configured, reachable6, configured6, count] = r.array().ok_or(DecodeError::Length)?;
         if usize::from(count) > MAX_DOMAINS || r.remaining() != usize::from(count) * DOMAIN {
             return Err(DecodeError::Length);
         }
@@ -159,7 +189,10 @@ impl Beat {
             seq,
             clock: Instant::from_nanos(clock),
             echo: has_echo.then_some(echo),
-            references: References { reachable, configured },
+            references: References {
+                v4: Answering { reachable, configured },
+                v6: Answering { reachable: reachable6, configured: configured6 },
+            },
             domains,
         })
     }
@@ -294,14 +327,17 @@ mod tests {
         fn what_is_emitted_parses_to_the_same_and_fits_a_datagram(
             ids in any::<[u64; 5]>(),
             echo in proptest::option::of(any::<(u64, u32)>()),
-            references in any::<(u8, u8)>(),
+            references in any::<[u8; 4]>(),
             domains in proptest::collection::vec(domain(), 0..=MAX_DOMAINS),
         ) {
             let beat = Beat {
                 cluster: ClusterId(ids[0]), digest: ConfigDigest(ids[1]), incarnation: Incarnation(ids[2]), seq: ids[3],
                 clock: Instant::from_nanos(ids[4]),
                 echo: echo.map(|(seq, age)| Echo { seq, age: Duration::from_micros(age.into()) }),
-                references: References { reachable: references.0, configured: references.1 },
+                references: References {
+                    v4: Answering { reachable: references[0], configured: references[1] },
+                    v6: Answering { reachable: references[2], configured: references[3] },
+                },
                 domains,
             };
             let bytes = beat.emit();
