@@ -231,7 +231,8 @@ mod tests {
     fn each_family_is_counted_by_itself_d2() {
         use Answers::{Enough, Partly, TooFew, Unconfigured};
         // (IPv4 targets, IPv6 targets, need, lost): for IPv4 alone, for IPv6 alone, for both.
-        let table: [(usize, usize, u16, &[u16], [Answers; 3]); 10] = [
+        type Case = (usize, usize, u16, &'static [u16], [Answers; 3]);
+        let table: [Case; 10] = [
             (0, 0, 1, &[], [Unconfigured; 3]),
             (3, 0, 2, &[0], [Enough, Unconfigured, Enough]),
             (3, 0, 2, &[0, 1], [TooFew, Unconfigured, TooFew]),
@@ -257,7 +258,8 @@ mod tests {
             v6: Answering { reachable: v6, configured: 1 },
         };
         // (lost here, families, reached there): is it better? IPv4 has the targets 0 and 1, IPv6 has 2.
-        let table: [(&[u16], Families, (u8, u8), bool); 10] = [
+        type Case = (&'static [u16], Families, (u8, u8), bool);
+        let table: [Case; 10] = [
             (&[], BOTH, (2, 1), false),
             (&[0], BOTH, (2, 1), false), // one of two is enough: nothing is lost
             (&[0, 1], BOTH, (2, 1), true),
