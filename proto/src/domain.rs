@@ -125,6 +125,8 @@ impl Domain {
         let nothing = Epoch { counter: 0, incarnation, attempt: 0, node: settings.node };
         let mut lease =
             DomainLease::new(me, &domain.authority, settings.heartbeat, settings.guards, settings.seed ^ incarnation.0);
+        let others = settings.peers.iter().map(|peer| peer.node);
+        lease = lease.with_policy(domain.policy, me, settings.heartbeat, others, now);
         if let Some(former) = former {
             lease.saw_epoch(former);
         }
@@ -202,6 +204,13 @@ impl Domain {
     /// Our own voter was told that an epoch is over: its holder (or its guardian, R16) has let go.
     pub(crate) fn on_released(&mut self, epoch: Epoch) {
         self.over = Some(epoch);
+        self.lease.on_let_go(epoch);
+    }
+
+    /// A holder that has lost its voters asks us not to claim (D4, `degrade`). Whether we promised: not while
+    /// anything is held here, nor before the gate of what was held is read back as shut (I13).
+    pub(crate) fn promise(&mut self, now: Instant, epoch: Epoch, lease: Duration) -> bool {
+        self.kernel.is_shut() && self.lease.promise(now, epoch, lease)
     }
 
     /// A voter offers what a Transfer named us for.
@@ -252,6 +261,8 @@ impl Domain {
             next: self.lease.next_attempt(),
             master_for: self.master_since.map_or(Duration::ZERO, |since| now.since(since)),
             heir: self.heir,
+            sees: facts.heard().find(|peer| self.is_master_of(peer)).map(|peer| peer.node),
+            alone: self.lease.is_arbitrated() && self.lease.is_unruled(now),
             source: first.and_then(|router| facts.address(router.settings.interface, router.settings.ipv6)),
         }
     }

@@ -3,22 +3,45 @@
 use crate::id::Epoch;
 use crate::time::Instant;
 
+/// Whose leave it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Backing {
+    /// That of the domain's authority, or of its election where it has none.
+    Authority,
+    /// The authority is silent, and all other candidates have promised not to claim (policy `degrade`).
+    Promises,
+    /// Nobody's: the authority is silent, and the operator accepts two Masters.
+    Nobody,
+}
+
 /// Leave to hold a domain under an epoch until a deadline of this node's own clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
     epoch: Epoch,
     until: Instant,
+    backing: Backing,
 }
 
 impl Grant {
     pub(super) fn new(epoch: Epoch, until: Instant) -> Self {
-        Grant { epoch, until }
+        Grant { epoch, until, backing: Backing::Authority }
+    }
+
+    /// The same leave from somebody else.
+    pub(super) fn backed_by(self, backing: Backing) -> Self {
+        Grant { backing, ..self }
     }
 
     /// One that no voter gave, for tests of what depends on grants.
     #[cfg(test)]
     pub(crate) fn forged(epoch: Epoch, until: Instant) -> Self {
-        Grant { epoch, until }
+        Grant { epoch, until, backing: Backing::Authority }
+    }
+
+    /// [`Grant::forged`] with another backing.
+    #[cfg(test)]
+    pub(crate) fn forged_by(backing: Backing, epoch: Epoch, until: Instant) -> Self {
+        Grant { epoch, until, backing }
     }
 
     /// The fencing token.
@@ -29,5 +52,10 @@ impl Grant {
     /// D: nothing may be held from then on.
     pub fn until(&self) -> Instant {
         self.until
+    }
+
+    /// Whose leave it is.
+    pub fn backing(&self) -> Backing {
+        self.backing
     }
 }

@@ -16,10 +16,12 @@
 //!
 //! Nothing here depends on message delay, clock offsets, or who is paused where.
 
+pub mod accepting;
 pub mod authority;
 mod farewell;
 pub mod grant;
 pub mod holder;
+pub mod promise;
 pub mod record;
 pub mod timing;
 mod track;

@@ -17,6 +17,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use core::net::IpAddr;
 
+mod policies;
 mod words;
 
 const VIP: DomainId = DomainId(7);
