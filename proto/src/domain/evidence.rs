@@ -309,6 +309,16 @@ impl Domain {
         if let Some((answering, needed)) = self.lease.answering(now) {
             words.push_str(&format!(" voters answering={answering} needed={needed}"));
         }
+        if let Some((promises, epoch)) = self.lease.promises().zip(self.lease.epoch()) {
+            let missing: Vec<_> = promises.missing(now, epoch).map(|node| facts.settings.names.node(node)).collect();
+            // Nobody is asked while the voters answer.
+            let asked = promises.is_asked(epoch);
+            match missing.join(", ") {
+                names if asked && !names.is_empty() => words.push_str(&format!(" no promise of {names}")),
+                _ if asked => words.push_str(" all others have promised"),
+                _ => {}
+            }
+        }
         words
     }
 }

@@ -154,6 +154,11 @@ impl Promises {
         Some(oldest? + self.timing.holder_lease())
     }
 
+    /// Whether promises to `epoch` have been asked for.
+    pub fn is_asked(&self, epoch: Epoch) -> bool {
+        self.epoch == Some(epoch)
+    }
+
     /// Who has not promised so that it still counts.
     pub fn missing(&self, now: Instant, epoch: Epoch) -> impl Iterator<Item = NodeId> + '_ {
         let current = self.epoch == Some(epoch);
