@@ -9,8 +9,8 @@ use keepone_config::model::{GateMeans, Mirror, Notify, Transport, VrrpInstance};
 use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, hash_name};
 use keepone_proto::lease::config_digest;
 use keepone_proto::settings::{
-    Authority, DomainSettings, Families, InstanceSettings, InterfaceSettings, MirrorSettings, Names, PeerSettings,
-    Settings, TrackInterface,
+    Authority, DomainSettings, Families, FenceSettings, FencingSettings, InstanceSettings, InterfaceSettings,
+    MirrorSettings, Names, PeerSettings, Settings, TrackInterface,
 };
 
 use crate::gate::GateDomain;
@@ -46,6 +46,8 @@ pub struct Plan {
     pub sockets: Vec<VrrpSettings>,
     /// The heartbeat links: name, interface, own address, peers.
     pub links: Vec<LinkPlan>,
+    /// The rings outside the gate.
+    pub fencing: keepone_config::model::Fencing,
     /// The witnesses.
     pub witnesses: Vec<(NodeId, SocketAddr)>,
 }
@@ -120,6 +122,7 @@ impl Plan {
                 announce: config.global.announce.clone(),
                 grace: config.grace,
                 claim_without_gate: config.claim_without_gate,
+                watchdog: config.fencing.watchdog.is_some(),
                 guards: keepone_proto::guard::Guards::default(),
             },
             node_name: cluster
@@ -136,6 +139,7 @@ impl Plan {
             sockets: sockets(&transports),
             transports,
             links,
+            fencing: config.fencing.clone(),
             witnesses: witnesses(config),
         }
     }
@@ -241,6 +245,7 @@ fn witnesses(config: &Config) -> Vec<(NodeId, SocketAddr)> {
 
 fn domain_settings(config: &Config) -> Vec<DomainSettings> {
     let domain = |domain: keepone_config::model::Domain| DomainSettings {
+        fencing: fencing(&config.fencing, &domain.name),
         id: domain.id,
         name: domain.name,
         instances: domain.instances.iter().filter_map(|at| u16::try_from(*at).ok().map(InstanceId)).collect(),
@@ -296,6 +301,17 @@ fn families(config: &Config, places: &[usize]) -> Families {
     let held = Families::of(instances().flat_map(|instance| instance.virtual_addresses.iter().map(|vip| vip.address)));
     let any = |ipv6| instances().any(|instance| instance.ipv6 == ipv6);
     if held == Families::default() { Families { v4: any(false), v6: any(true) } } else { held }
+}
+
+fn fencing(fencing: &keepone_config::model::Fencing, domain: &str) -> FencingSettings {
+    if !fencing.concerns(domain) {
+        return FencingSettings::default();
+    }
+    let command = |command: &keepone_config::model::FenceCommand| FenceSettings {
+        timeout: command.timeout,
+        retry: command.retry,
+    };
+    FencingSettings { command: fencing.command.as_ref().map(command), reboot_after: fencing.reboot_after }
 }
 
 fn instance_settings(instance: &VrrpInstance, id_of: &impl Fn(&str) -> InterfaceId) -> InstanceSettings {

@@ -151,7 +151,10 @@ mod tests {
         let mut m = mirrors();
         assert_eq!(m.next_deadline(), Some(at(250)));
         assert_eq!((m.due(at(249)).len(), m.due(at(255)).len(), m.next_deadline()), (0, 1, Some(at(500))));
-        (0..3).for_each(|_| drop(m.on_tested(0, true, false)));
+        for _ in 0..3 {
+            m.on_tested(0, true, false);
+        }
+        assert_eq!(m.lost().count(), 1);
         m.rest();
         assert_eq!((m.lost().count(), m.next_deadline()), (0, None));
         (0..9).for_each(|_| assert!(!m.on_tested(0, true, false)));

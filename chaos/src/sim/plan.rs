@@ -12,8 +12,8 @@ use keepone_proto::lease::config_digest;
 use keepone_proto::lease::timing::LeaseTiming;
 use keepone_proto::lease::voter::VoterSettings;
 use keepone_proto::settings::{
-    AnnounceSettings, Authority, DomainSettings, Families, HeartbeatSettings, InstanceSettings, InterfaceSettings,
-    Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, Settings, VrrpVersion,
+    AnnounceSettings, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings,
+    InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, Settings, VrrpVersion,
 };
 
 use super::ablation::Ablation;
@@ -206,6 +206,7 @@ impl Plan {
             authority: authority.clone(),
             policy: Policy::Strict,
             mirrors: Vec::new(),
+            fencing: FencingSettings::default(),
         };
         let targets = if self.references { vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254))] } else { Vec::new() };
         Settings {
@@ -230,6 +231,7 @@ impl Plan {
             announce: AnnounceSettings::default(),
             grace: Duration::from_secs(1),
             claim_without_gate: false,
+            watchdog: false,
             guards: self.guards(),
         }
     }

@@ -6,6 +6,7 @@
 mod arbiter;
 mod cluster;
 mod domains;
+mod fencing;
 mod instance;
 mod policy;
 mod references;
@@ -37,6 +38,7 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     check.domains();
     check.policies(arbiter.as_ref());
     check.mirrors();
+    let fencing = check.fencing(arbiter.as_ref());
     if check.report.has_errors() {
         return None;
     }
@@ -50,6 +52,7 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
         claim_without_gate: raw.arbiter.as_ref().is_some_and(|arbiter| arbiter.claim_without_gate),
         gate: raw.gate.as_ref().map_or(GateMeans::Auto, |gate| gate.value),
         grace: or(&raw.grace, Duration::from_secs(1)),
+        fencing,
         references,
         instances: instances?,
         sync_groups: sync_groups?,

@@ -21,14 +21,13 @@ use crate::wire::heartbeat::DomainBeat;
 impl Domain {
     /// All evidence of this instant.
     pub(super) fn view(&self, facts: &Facts<'_>) -> View {
-        let lease = self.lease_word(facts);
-        let peers = self.peers(facts, lease);
+        let peers = self.peers(facts);
         View {
             health: self.health(facts),
             references: self.references(facts),
             peers,
             election: self.election(facts, peers),
-            lease,
+            lease: self.lease_word(facts),
         }
     }
 
@@ -42,13 +41,15 @@ impl Domain {
         }
     }
 
-    fn health(&self, facts: &Facts<'_>) -> Health {
+    pub(super) fn health(&self, facts: &Facts<'_>) -> Health {
         let down = self.routers.iter().any(|router| {
             let own = !facts.is_up(router.settings.interface);
             own || router.settings.track.iter().any(|track| track.weight == 0 && !facts.is_up(track.interface))
         });
         if self.leaving.is_some() || facts.stopping {
             Health::Leaving
+        } else if self.lease.is_arbitrated() && facts.clock_is_off() {
+            Health::ClockOff
         } else if down {
             Health::InterfaceDown
         } else if !self.gate_holds(facts) {
@@ -79,7 +80,7 @@ impl Domain {
         }
     }
 
-    fn peers(&self, facts: &Facts<'_>, lease: Lease) -> Peers {
+    pub(super) fn peers(&self, facts: &Facts<'_>) -> Peers {
         let now = facts.now;
         if facts.peers.is_empty() {
             return Peers::Absent;
@@ -93,7 +94,8 @@ impl Domain {
         }
         let mut masters = facts.heard().filter(|peer| self.is_master_of(peer)).peekable();
         if masters.peek().is_none() {
-            let unruled = !self.lease.is_arbitrated() || lease == Lease::Unruled;
+            let accepted = || self.lease.accepts_two() && self.lease_word(facts) == Lease::Unruled;
+            let unruled = !self.lease.is_arbitrated() || accepted();
             let elsewhere = unruled && self.is_seen_elsewhere(facts);
             return if elsewhere { Peers::SeenElsewhere } else { Peers::NoMaster };
         }
@@ -318,6 +320,9 @@ impl Domain {
                 _ if asked => words.push_str(" all others have promised"),
                 _ => {}
             }
+        }
+        if let Some(clocks) = facts.clocks.filter(|_| view.health == Health::ClockOff) {
+            words.push_str(&format!(" clock: {}", clocks.words(now, &facts.settings.names)));
         }
         words
     }

@@ -219,6 +219,33 @@ impl DomainLease {
         }
     }
 
+    /// When the request that an answer names was sent, if it is remembered.
+    pub fn sent_at(&self, from: NodeId, answer: &Envelope) -> Option<Instant> {
+        match self {
+            DomainLease::Unarbitrated(_) => None,
+            DomainLease::Quorum(holder) => holder.sent_at(from, answer),
+            DomainLease::Accepting(lease) => lease.holder.sent_at(from, answer),
+        }
+    }
+
+    /// What a voter has granted counts no more.
+    pub fn distrust(&mut self, voter: NodeId) {
+        match self {
+            DomainLease::Unarbitrated(_) => {}
+            DomainLease::Quorum(holder) => holder.distrust(voter),
+            DomainLease::Accepting(lease) => lease.holder.distrust(voter),
+        }
+    }
+
+    /// Renews now.
+    pub fn renew_now(&mut self, now: Instant) {
+        match self {
+            DomainLease::Unarbitrated(_) => {}
+            DomainLease::Quorum(holder) => holder.renew_now(now),
+            DomainLease::Accepting(lease) => lease.holder.renew_now(now),
+        }
+    }
+
     /// Whatever is due.
     pub fn tick(&mut self, now: Instant) {
         match self {

@@ -19,12 +19,18 @@ pub enum Backing {
 pub struct Grant {
     epoch: Epoch,
     until: Instant,
+    gate_until: Instant,
     backing: Backing,
 }
 
 impl Grant {
     pub(super) fn new(epoch: Epoch, until: Instant) -> Self {
-        Grant { epoch, until, backing: Backing::Authority }
+        Grant { epoch, until, gate_until: until, backing: Backing::Authority }
+    }
+
+    /// The same with the gate's deadline capped (G).
+    pub(super) fn capped(self, cap: Instant) -> Self {
+        Grant { gate_until: self.gate_until.min(cap), ..self }
     }
 
     /// The same leave from somebody else.
@@ -35,13 +41,13 @@ impl Grant {
     /// One that no voter gave, for tests of what depends on grants.
     #[cfg(test)]
     pub(crate) fn forged(epoch: Epoch, until: Instant) -> Self {
-        Grant { epoch, until, backing: Backing::Authority }
+        Grant::new(epoch, until)
     }
 
     /// [`Grant::forged`] with another backing.
     #[cfg(test)]
     pub(crate) fn forged_by(backing: Backing, epoch: Epoch, until: Instant) -> Self {
-        Grant { epoch, until, backing }
+        Grant::new(epoch, until).backed_by(backing)
     }
 
     /// The fencing token.
@@ -52,6 +58,12 @@ impl Grant {
     /// D: nothing may be held from then on.
     pub fn until(&self) -> Instant {
         self.until
+    }
+
+    /// Until when the gate may be open: D, or G after the sending of the newest answered request, whichever is
+    /// sooner. Past it the lease is still held, and the next answer opens the gate again.
+    pub fn gate_until(&self) -> Instant {
+        self.gate_until
     }
 
     /// Whose leave it is.

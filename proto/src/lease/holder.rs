@@ -77,6 +77,8 @@ enum Phase {
 pub struct Holder {
     me: Claimant,
     quorum: QuorumSettings,
+    /// L_h of these settings.
+    length: Duration,
     guards: Guards,
     jitter: Jitter,
     /// VRRP's skew of this node's priority, as a part of h (R13).
@@ -110,6 +112,7 @@ impl Holder {
         let voters = quorum.voters.iter().map(|voter| (*voter, Track::default())).collect();
         Holder {
             me,
+            length: quorum.timing.holder_lease(),
             quorum,
             guards,
             jitter: Jitter::new(seed ^ me.domain.0),
@@ -117,7 +120,8 @@ impl Holder {
             priority: 0,
             standing: false,
             refused: false,
-            nonce: 0,
+            // A late answer to a former life must not be taken for one to this: its clock was read before we asked.
+            nonce: me.incarnation.0 >> 1,
             attempt: 0,
             former: None,
             max_counter: 0,
@@ -167,7 +171,9 @@ impl Holder {
         let Phase::Held { epoch, .. } = self.phase else { return None };
         let lent = self.deadline().filter(|lent| now < *lent);
         let until = self.until(epoch).filter(|until| now < *until)?;
-        let grant = Grant::new(epoch, until);
+        let voters = self.voters.values().filter_map(|track| track.good_from).max();
+        let newest = voters.max(self.promises.as_ref().and_then(|promises| promises.newest(epoch)))?;
+        let grant = Grant::new(epoch, until).capped(newest + self.quorum.timing.horizon());
         Some(if lent.is_some() { grant } else { grant.backed_by(Backing::Promises) })
     }
 
@@ -219,7 +225,8 @@ impl Holder {
 
     /// It holds, and no majority has granted for two renewals.
     pub(super) fn is_short(&self, now: Instant) -> bool {
-        let enough = self.quorum.timing.holder_lease().saturating_sub(self.renewal() * 2);
+        let late = self.renewal() * 2 + self.quorum.timing.round_trip;
+        let enough = self.quorum.timing.holder_lease().saturating_sub(late);
         let held = matches!(self.phase, Phase::Held { .. });
         held && !self.is_denied() && self.deadline().is_none_or(|lent| lent < now + enough)
     }
@@ -343,10 +350,11 @@ impl Holder {
 
     /// D: the q-th largest of t_send + L_h.
     fn deadline(&self) -> Option<Instant> {
-        let mut sent: Vec<Instant> = self.voters.values().filter_map(|track| track.good_from).collect();
-        sent.sort_unstable_by(|a, b| b.cmp(a));
-        let qth = sent.get(self.quorum.majority().checked_sub(1)?)?;
-        Some(*qth + self.quorum.timing.holder_lease())
+        let sent = self.voters.values().filter_map(|track| track.good_from);
+        // Asked for at each step, and the voters are few: without a list to sort.
+        let majority = self.quorum.majority();
+        let qth = sent.clone().filter(|at| sent.clone().filter(|other| other >= at).count() >= majority).max()?;
+        Some(qth + self.length)
     }
 
     /// The gate was shut after a lapse, at `shut_at`: asking may begin anew once the last frame is gone.
@@ -432,19 +440,7 @@ impl Holder {
             return None;
         }
         let track = self.voters.get_mut(&from)?;
-        let stamp = match answer.message {
-            Message::Free { stamp, .. }
-            | Message::Grant { stamp, .. }
-            | Message::Refuse { stamp, .. }
-            | Message::Ended { stamp, .. }
-            | Message::Offer { stamp, .. } => stamp,
-            Message::Query { .. }
-            | Message::Acquire { .. }
-            | Message::Release { .. }
-            | Message::Transfer { .. }
-            | Message::Promise { .. }
-            | Message::Promised { .. } => return None,
-        };
+        let stamp = answer.message.stamp()?;
         if !track.believe(now, answer.nonce, stamp, lease_max) {
             return track.is_newly_doubted(now).then_some(VoterFault { voter: from });
         }
@@ -473,6 +469,27 @@ impl Holder {
             | Message::Promised { .. } => {}
         }
         None
+    }
+
+    /// When the request that an answer names was sent to that voter, if it is remembered. An Offer answers
+    /// another node's Transfer, and names its nonce.
+    pub fn sent_at(&self, from: NodeId, answer: &Envelope) -> Option<Instant> {
+        let of_ours = !matches!(answer.message, Message::Offer { .. });
+        self.voters.get(&from).filter(|_| of_ours)?.sent_at(answer.nonce)
+    }
+
+    /// What a voter has granted counts no more: its clock is off.
+    pub fn distrust(&mut self, voter: NodeId) {
+        if let Some(track) = self.voters.get_mut(&voter) {
+            (track.good_from, track.free) = (None, false);
+        }
+    }
+
+    /// Renews now instead of at the end of the interval: the voters' clocks are wanted.
+    pub fn renew_now(&mut self, now: Instant) {
+        if let Phase::Held { renew_at, .. } = &mut self.phase {
+            *renew_at = now.min(*renew_at);
+        }
     }
 
     fn on_free(&mut self, now: Instant, from: NodeId, nonce: u64, max_counter: u64) {
@@ -615,7 +632,7 @@ impl Holder {
                 self.query_all(now);
             }
             Phase::Asking { resend_at, .. } if now >= resend_at => self.query_all(now),
-            Phase::Acquiring { since, .. } if now.since(since) > self.quorum.timing.holder_lease() / 2 => {
+            Phase::Acquiring { since, .. } if now.since(since) > self.length / 2 => {
                 self.abandon(now);
             }
             Phase::Acquiring { resend_at, .. } if now >= resend_at => {

@@ -22,6 +22,7 @@ mod farewell;
 pub mod grant;
 pub mod holder;
 pub mod promise;
+pub mod rate;
 pub mod record;
 pub mod timing;
 mod track;

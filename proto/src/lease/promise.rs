@@ -154,6 +154,12 @@ impl Promises {
         Some(oldest? + self.timing.holder_lease())
     }
 
+    /// When the newest question was sent that any candidate has answered.
+    pub fn newest(&self, epoch: Epoch) -> Option<Instant> {
+        let answered = self.candidates.values().filter_map(|candidate| candidate.good_from).max();
+        answered.filter(|_| self.epoch == Some(epoch))
+    }
+
     /// Whether promises to `epoch` have been asked for.
     pub fn is_asked(&self, epoch: Epoch) -> bool {
         self.epoch == Some(epoch)
