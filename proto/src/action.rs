@@ -198,6 +198,8 @@ pub enum AlertName {
     MirrorLost,
     /// A clock is beyond what the lease assumes: a wrong rate, a hidden freeze, a restored snapshot (T1, rho, H).
     ClockAssumptionViolated,
+    /// Two agents speak with one identity: a cloned node, or a copied key (F62).
+    DuplicateNode,
     /// The fence command failed: nothing is taken over until it succeeds, or the victim is heard again.
     FenceFailed,
     /// This node can't let go of a domain and restarts itself.
@@ -228,6 +230,7 @@ impl AlertName {
             AlertName::PeerSeenElsewhere => "peer-seen-elsewhere",
             AlertName::MirrorLost => "mirror-lost",
             AlertName::ClockAssumptionViolated => "clock-assumption-violated",
+            AlertName::DuplicateNode => "duplicate-node",
             AlertName::FenceFailed => "fence-failed",
             AlertName::SelfReboot => "self-reboot",
         }

@@ -11,7 +11,8 @@ use super::farewell::Farewell;
 use super::grant::{Backing, Grant};
 use super::promise::Promises;
 use super::timing::LeaseTiming;
-use super::track::{Lends, Track};
+pub use super::track::Amnesia;
+use super::track::{Belief, Lends, Track};
 use crate::guard::{Guard, Guards};
 use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
 use crate::jitter::Jitter;
@@ -58,6 +59,8 @@ pub enum Lease {
 pub struct VoterFault {
     /// Which voter; it is ignored for L_max.
     pub voter: NodeId,
+    /// What gave it away.
+    pub why: Amnesia,
 }
 
 /// When an heir asks a voter again that has not heard of the Transfer yet.
@@ -439,10 +442,13 @@ impl Holder {
             }
             return None;
         }
-        let track = self.voters.get_mut(&from)?;
         let stamp = answer.message.stamp()?;
-        if !track.believe(now, answer.nonce, stamp, lease_max) {
-            return track.is_newly_doubted(now).then_some(VoterFault { voter: from });
+        let sent = self.sent_at(from, answer);
+        let track = self.voters.get_mut(&from)?;
+        match track.believe(now, sent, stamp, lease_max) {
+            Belief::Counts => {}
+            Belief::Ignored => return None,
+            Belief::Doubted(why) => return Some(VoterFault { voter: from, why }),
         }
         track.answered_at = Some(now);
         match answer.message {

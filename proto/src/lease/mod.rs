@@ -21,6 +21,7 @@ pub mod authority;
 mod farewell;
 pub mod grant;
 pub mod holder;
+pub mod lives;
 pub mod promise;
 pub mod rate;
 pub mod record;

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::settings::{Families, Policy};
+use crate::wire::vrrp::Checksum;
 
 /// The first witness; agents count from 1.
 const WITNESSES: u16 = 11;
@@ -154,7 +155,7 @@ impl Lan {
             Action::SendLease { to, bytes } => return self.send(node, to, bytes),
             Action::Advertise { advertisement, .. } => {
                 let (source, destination) = (address(node), IpAddr::from([224, 0, 0, 18]));
-                let bytes = advertisement.emit(source, destination, vrrp::Checksum::PseudoHeader).unwrap();
+                let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
                 let others: Vec<u16> = self.nodes.keys().copied().filter(|other| *other != node).collect();
                 for other in others.into_iter().filter(|other| !self.cut.contains(&(node, *other))) {
                     let (interface, hop_limit, bytes) = (InterfaceId(0), 255, bytes.clone());
