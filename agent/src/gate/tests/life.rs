@@ -340,8 +340,10 @@ fn the_self_test_turns_red_when_somebody_detaches_a_link() {
             assert_eq!(link.info().unwrap().attach, Some(at));
             link.detach().unwrap();
             let fault = gate.self_test().unwrap_err();
-            assert!(fault.contains("v0") && fault.contains("detached"), "{fault}");
+            assert!(fault.contains("v0") && fault.contains("attached again"), "{fault}");
+            gate.self_test().unwrap();
         });
+        assert!(!Raw::new(&host, "v0").passes(&garp()), "it is back");
     }
 }
 
