@@ -12,9 +12,9 @@ const fn on(who: Who) -> Fault {
     Fault::Real(Deed::PowerOn { who })
 }
 
-/// P2 with heartbeats of 100 ms: X_sym, and X_asym where only one direction is back; and what ARP needs.
+/// P2 with heartbeats of 100 ms: X_sym, and X_asym, about 400 ms, where only one direction is back.
 const SYMMETRIC: Limit = Limit::ms(120);
-const ASYMMETRIC: Limit = Limit::ms(400);
+const ASYMMETRIC: Limit = Limit::ms(450);
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
