@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use crate::alerts::name::{AlertName, Severity};
 use crate::decision::{Reason, Role};
 use crate::id::{DomainId, Epoch, InstanceId, LinkId, NodeId, Priority, ReferenceId};
 use crate::time::Instant;
@@ -131,62 +132,4 @@ pub struct Alert {
     pub raised: bool,
     /// What was seen.
     pub evidence: String,
-}
-
-/// The names of alerts, stable for scripts and dashboards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AlertName {
-    /// Advertisements are silent while a heartbeat link shows the peer MASTER (D1, S17).
-    VrrpSilent,
-    /// A heartbeat link to a peer is down while another lives.
-    LinkDown,
-    /// A peer is silent on every link.
-    PeerSilent,
-    /// No peer and no reference can be reached from here (D2).
-    Isolated,
-    /// Fewer references answer than are needed.
-    ReferencesLost,
-    /// Claimed while the peers were silent, with no authority to ask (D3).
-    ClaimedUnarbitrated,
-    /// No majority of voters answers (D4).
-    AuthorityUnreachable,
-    /// The lease ran out (D4, D5).
-    LeaseLost,
-    /// Two holders were seen (D7).
-    DualMaster,
-    /// A peer that claims MASTER does not hear us (D8).
-    DeafPeer,
-    /// The gate's self-test failed, or there is no gate (R14).
-    GateBroken,
-    /// A member speaks with another configuration digest (V9, S17).
-    ConfigMismatch,
-    /// The voter could not write its record (V6).
-    VoterDisk,
-    /// The addresses could not be set or removed.
-    AddressFailed,
-    /// A voter's answers can't be true: its clock went backwards, or an older life of it came back (R17).
-    VoterAmnesia,
-}
-
-impl AlertName {
-    /// The stable name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AlertName::VrrpSilent => "vrrp-silent",
-            AlertName::LinkDown => "link-down",
-            AlertName::PeerSilent => "peer-silent",
-            AlertName::Isolated => "isolated",
-            AlertName::ReferencesLost => "references-lost",
-            AlertName::ClaimedUnarbitrated => "claimed-unarbitrated",
-            AlertName::AuthorityUnreachable => "authority-unreachable",
-            AlertName::LeaseLost => "lease-lost",
-            AlertName::DualMaster => "dual-master",
-            AlertName::DeafPeer => "deaf-peer",
-            AlertName::GateBroken => "gate-broken",
-            AlertName::ConfigMismatch => "config-mismatch",
-            AlertName::VoterDisk => "voter-disk",
-            AlertName::AddressFailed => "address-failed",
-            AlertName::VoterAmnesia => "voter-amnesia",
-        }
-    }
 }

@@ -1,5 +1,7 @@
 //! Conditions that an operator should know of: each is told once when it begins and once when it ends.
 
+pub mod name;
+
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -52,3 +54,6 @@ impl Alerts {
         out.extend(self.news.drain(..).map(Action::Alert));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -491,7 +491,13 @@ impl Node {
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
         let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
         let words = || format!("silent for {} on every link: {}", Millis(silence), silent.join(", "));
-        self.alerts.set_with_end(AlertName::PeerSilent, None, !silent.is_empty(), words, "every peer is heard again");
+        self.alerts.set_with_end(
+            AlertName::AllHeartbeatsDown,
+            None,
+            !silent.is_empty(),
+            words,
+            "every peer is heard again",
+        );
         let mut down = Vec::new();
         for peer in self.peers.values().filter(|peer| peer.is_heard(now)) {
             for (id, link) in peer.links().filter(|(_, link)| !link.is_up(now, silence)) {
@@ -504,7 +510,7 @@ impl Node {
         // A start is no fault: the links need a moment to come up.
         let started = now.since(self.started_at) > silence * 3;
         let (is_down, end) = (started && !down.is_empty(), "every link to a peer that is heard is up");
-        self.alerts.set_with_end(AlertName::LinkDown, None, is_down, || down.join(", "), end);
+        self.alerts.set_with_end(AlertName::HeartbeatLinkDown, None, is_down, || down.join(", "), end);
         let lost = self.references.is_known() && self.references.reachable() == Some(false);
         let report = self.references.report();
         self.alerts.set(AlertName::ReferencesLost, None, lost, || {

@@ -344,7 +344,7 @@ impl Domain {
         alerts.set(AlertName::ClaimedUnarbitrated, id, alone, words);
         let few = self.lease.answering(now).is_some_and(|(answering, needed)| answering < needed);
         let unreachable = view.lease == Lease::Unanswered || (master && few);
-        alerts.set(AlertName::AuthorityUnreachable, id, unreachable, words);
+        alerts.set(AlertName::ArbiterUnreachable, id, unreachable, words);
         alerts.set(AlertName::LeaseLost, id, self.lapsed_at.is_some(), words);
         let failure = self.kernel.failure();
         let (failed, end) = (failure.is_some(), "the kernel has taken the last change");

@@ -330,7 +330,7 @@ fn one_voter_of_three_makes_none_and_says_so() {
     cluster.run_to(6000);
     assert_eq!(cluster.role(1), (Role::Backup, Reason::AuthorityUnreachable));
     assert!(cluster.open().is_empty());
-    assert!(cluster.alerts(1).contains(&"authority-unreachable"));
+    assert!(cluster.alerts(1).contains(&"arbiter-unreachable"));
 }
 
 #[test]

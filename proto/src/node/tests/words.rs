@@ -36,7 +36,7 @@ fn a_link_that_is_down_is_told_by_its_name_and_its_peers() {
     let mut cluster = named();
     cluster.links_cut.insert(LinkId(1));
     cluster.run_to(6000);
-    let words = said(&cluster, 1, AlertName::LinkDown, true);
+    let words = said(&cluster, 1, AlertName::HeartbeatLinkDown, true);
     assert!(words.starts_with("hb1 to n2 (last heard "), "{words}");
 }
 
@@ -45,7 +45,7 @@ fn a_silent_peer_is_told_by_its_name_and_so_is_the_evidence_of_a_transition() {
     let mut cluster = named();
     cluster.cut_between(1, 2);
     cluster.run_to(7000);
-    assert_eq!(said(&cluster, 2, AlertName::PeerSilent, true), "silent for 300 ms on every link: n1");
+    assert_eq!(said(&cluster, 2, AlertName::AllHeartbeatsDown, true), "silent for 300 ms on every link: n1");
     let words = cluster.log.iter().find_map(|(_, who, action)| match action {
         Action::Transition(transition) if *who == 2 => Some(transition.evidence.as_str()),
         _ => None,
@@ -72,13 +72,13 @@ fn an_alert_that_ends_tells_what_is_well_again() {
     cluster.run_to(6000);
     cluster.links_cut.clear();
     cluster.run_to(7000);
-    assert_eq!(said(&cluster, 1, AlertName::LinkDown, false), "every link to a peer that is heard is up");
+    assert_eq!(said(&cluster, 1, AlertName::HeartbeatLinkDown, false), "every link to a peer that is heard is up");
 
     cluster.cut_between(1, 2);
     cluster.run_to(8000);
     cluster.cut.clear();
     cluster.run_to(9000);
-    assert_eq!(said(&cluster, 1, AlertName::PeerSilent, false), "every peer is heard again");
+    assert_eq!(said(&cluster, 1, AlertName::AllHeartbeatsDown, false), "every peer is heard again");
 
     let test = |fault: &str| Event::GateTest { strength: GateStrength::Strong, fault: fault.to_string() };
     cluster.give(1, test("the program is gone"));
