@@ -1,5 +1,6 @@
 //! Everything that can go out. The driver carries actions out in the order given.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -33,7 +34,7 @@ pub enum Action {
         link: LinkId,
         /// To this peer.
         to: NodeId,
-        /// A [`crate::wire::heartbeat::Beat`], at most 1162 bytes.
+        /// A [`crate::wire::heartbeat::Beat`] or a [`crate::wire::profile::Profile`], at most 1162 bytes.
         bytes: Vec<u8>,
     },
     /// Send a lease message to a member: on every link to a peer, on the one connection to a witness.
@@ -132,4 +133,8 @@ pub struct Alert {
     pub raised: bool,
     /// What was seen.
     pub evidence: String,
+    /// What to do about it; empty when it is over.
+    pub remedy: Cow<'static, str>,
+    /// The epoch that the domain is held under, if this node holds it.
+    pub epoch: Option<Epoch>,
 }

@@ -6,6 +6,7 @@
 
 mod deeds;
 mod evidence;
+mod findings;
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -24,6 +25,7 @@ use crate::time::Instant;
 use crate::vrrp::instance::Instance;
 use crate::vrrp::params::Params;
 use crate::wire::heartbeat::DomainBeat;
+use findings::DomainFindings;
 
 /// Without an authority Advertisements say whose the addresses are; a rival's ARP may overtake its own.
 const ADVERTISEMENT_FIRST: Duration = Duration::from_millis(50);
@@ -94,6 +96,7 @@ pub(crate) struct Domain {
     given_early_at: Option<Instant>,
     eligible: bool,
     wants: bool,
+    pub(crate) findings: DomainFindings,
 }
 
 impl Domain {
@@ -155,6 +158,7 @@ impl Domain {
             given_early_at: None,
             eligible: false,
             wants: false,
+            findings: DomainFindings::default(),
         }
     }
 

@@ -15,6 +15,7 @@ mod domain;
 pub mod effects;
 pub mod event;
 mod facts;
+mod findings;
 pub mod guard;
 pub mod heartbeat;
 pub mod id;

@@ -4,6 +4,8 @@
 //! What must stay true: the same settings, seed and events give the same actions, to the byte (I25), and
 //! every handler is idempotent (I24).
 
+pub(crate) mod findings;
+
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -29,7 +31,7 @@ use crate::settings::{Authority, Settings};
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
-use crate::wire::vrrp;
+use crate::wire::{profile, vrrp};
 
 /// How often the gate tests itself (R14).
 const GATE_TEST: Duration = Duration::from_secs(1);
@@ -72,6 +74,7 @@ pub struct Node {
     voter: Option<Voter>,
     gate: Option<GateState>,
     alerts: Alerts,
+    findings: findings::Findings,
     counters: Counters,
     started_at: Instant,
     beat_at: Instant,
@@ -101,6 +104,7 @@ impl Node {
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
             gate: None,
             alerts: Alerts::default(),
+            findings: findings::Findings::new(&settings),
             counters: Counters::default(),
             started_at: now,
             beat_at: now,
@@ -123,6 +127,7 @@ impl Node {
             self.wake(now);
         }
         self.handled_at = now;
+        self.alerts.at(now);
         self.absorb(now, event, &mut out); // facts
         self.judge(now, &mut out); // judgement, and the deeds that follow
         if slept {
@@ -130,7 +135,7 @@ impl Node {
         }
         self.keep_time(now, &mut out);
         self.raise(now);
-        self.alerts.take(&mut out);
+        self.say_alerts(&mut out);
         out
     }
 
@@ -154,7 +159,8 @@ impl Node {
             self.domains.values().filter_map(|domain| domain.next_deadline(now, self.settings.heartbeat.silence()));
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
-        let fixed = [call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
+        let alerts = self.alerts.next_deadline();
+        let fixed = [call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter, alerts];
         fixed.into_iter().flatten().chain(peers).chain(domains).min()
     }
 
@@ -229,9 +235,10 @@ impl Node {
                     self.carry_out(now, outputs, out);
                 }
             }
-            Event::ForeignClaim { domain, mac: _ } => {
-                self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, out));
+            Event::ForeignClaim { domain, mac } => {
+                self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, mac, out));
             }
+            Event::KeyRefused { node, address, theirs } => self.findings.key_refused(now, node, address, theirs),
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
             }
@@ -265,11 +272,17 @@ impl Node {
             Some((id, at)) => self.with_domain(now, id, |domain, facts| {
                 domain.on_advertisement(facts, at, source, &advertisement, out);
             }),
-            None => self.counters.bad_advertisements += 1,
+            None => {
+                self.counters.bad_advertisements += 1;
+                self.on_strange_advertisement(now, packet.interface, source, unicast, &advertisement);
+            }
         }
     }
 
     fn on_beat(&mut self, now: Instant, link: LinkId, from: NodeId, bytes: &[u8], out: &mut Vec<Action>) {
+        if bytes.first() == Some(&profile::TAG) {
+            return self.on_profile(now, from, bytes);
+        }
         let beat = match Beat::parse(bytes) {
             Ok(beat) if beat.cluster == self.settings.cluster => beat,
             Ok(_) | Err(_) => {
@@ -278,14 +291,7 @@ impl Node {
             }
         };
         let differs = beat.digest != self.settings.digest;
-        self.alerts.set(AlertName::ConfigMismatch, None, differs, || {
-            let name = self.settings.names.node(from);
-            if differs {
-                format!("{name} has another voter set or other lease lengths: compare its arbiter section with ours")
-            } else {
-                format!("{name} has our voter set and lease lengths")
-            }
-        });
+        self.findings.digest_of(now, from, differs);
         let Some(peer) = self.peers.get_mut(&from) else {
             self.counters.bad_beats += 1;
             return;
@@ -346,16 +352,10 @@ impl Node {
     }
 
     fn on_answer(&mut self, now: Instant, from: NodeId, envelope: &Envelope) {
-        if let Message::Refuse { why, .. } = envelope.message {
-            let differs = why == RefuseReason::Digest;
-            if differs {
-                self.alerts.set(AlertName::ConfigMismatch, None, true, || {
-                    format!(
-                        "voter {} has another voter set or other lease lengths: compare its configuration with ours",
-                        self.settings.names.node(from)
-                    )
-                });
-            }
+        if let Message::Refuse { why, .. } = envelope.message
+            && why == RefuseReason::Digest
+        {
+            self.findings.digest_refused(now, from);
         }
         let mut fault = None;
         self.with_domain(now, envelope.domain, |domain, _| {
@@ -431,6 +431,7 @@ impl Node {
         if all || now >= self.call_at {
             self.send_beats(now, all, out);
         }
+        self.send_profiles(now, out);
         if now >= self.beat_at {
             let period = self.settings.heartbeat.period;
             // On a grid, unless whole periods were slept through.
@@ -504,7 +505,8 @@ impl Node {
                 let since = link
                     .heard_at()
                     .map_or(String::from("never heard"), |at| format!("last heard {} ago", Millis(now.since(at))));
-                down.push(format!("{} to {} ({since})", names.link(id), names.node(peer.node)));
+                let there = self.findings.says_of(peer.node, id, link.heard_at(), silence);
+                down.push(format!("{} to {} ({since}{there})", names.link(id), names.node(peer.node)));
             }
         }
         // A start is no fault: the links need a moment to come up.
@@ -519,6 +521,18 @@ impl Node {
         let fault = self.gate.as_ref().map(|gate| gate.fault.clone()).unwrap_or_default();
         let (is_broken, end) = (!fault.is_empty(), "the gate passes its test again");
         self.alerts.set_with_end(AlertName::GateBroken, None, is_broken, || fault, end);
+        self.raise_findings(now);
+    }
+
+    /// What has begun or ended, each with the epoch under which it finds its domain.
+    fn say_alerts(&mut self, out: &mut Vec<Action>) {
+        let from = out.len();
+        self.alerts.take(out);
+        for action in out.iter_mut().skip(from) {
+            if let Action::Alert(alert) = action {
+                alert.epoch = alert.domain.and_then(|id| self.domains.get(&id)).and_then(|domain| domain.lease.epoch());
+            }
+        }
     }
 
     fn facts(&self, now: Instant) -> Facts<'_> {

@@ -116,6 +116,7 @@ impl History {
             | Event::AddressesDone { .. }
             | Event::Persisted { .. }
             | Event::ForeignClaim { .. }
+            | Event::KeyRefused { .. }
             | Event::Stop => {
                 self.mix(5);
                 self.say(at, || format!("h{host} <- {event:?}"));

@@ -130,6 +130,18 @@ alerts! {
     ConfigMismatch, "config-mismatch", Warning, PATIENT,
         "A member runs with another configuration than ours where both must be alike (V9, S17).",
         "make the configurations alike on all members, then reload the one that was wrong";
+    PriorityClash, "priority-clash", Notice, PATIENT,
+        "A peer has the same priority: the node's number decides between them.",
+        "give each node a priority of its own, the highest to the one that is to hold the addresses";
+    ForeignRouter, "foreign-router", Warning, PATIENT,
+        "A router that is none of our peers speaks VRRP for our VRID or addresses on this segment (F56).",
+        "give one of the two clusters another VRID, or separate them by VLAN";
+    AddressClaimed, "address-claimed", Critical, LINGERS,
+        "Another host says by ARP or NA that an address which this node holds is its own (D7, F55).",
+        "find the hardware address in the switches' tables and take the address from that host";
+    UnknownKey, "unknown-key", Warning, PATIENT,
+        "A connection fails because a key is not the one that is listed (F62).",
+        "compare the member's public key in the lists of both sides with the key that it runs with";
     DeafPeer, "deaf-peer", Warning, LINGERS,
         "A peer that claims MASTER does not hear us (D8).",
         "look for a firewall or a broken transmit path in the direction from this node to the peer";

@@ -12,6 +12,7 @@ use crate::alerts::Alerts;
 use crate::decision::{Health, Peers, Reason, References, Role, Verdict, View, decide};
 use crate::effects::{Hold, LetGo};
 use crate::facts::Facts;
+use crate::findings::Oddity;
 use crate::guard::Guard;
 use crate::id::{Epoch, NodeId, Priority};
 use crate::lease::grant::Grant;
@@ -317,6 +318,7 @@ impl Domain {
             out.push(Action::TestGate);
         }
         let from = core::mem::replace(&mut self.role, role);
+        self.findings.left(from, role, reason);
         self.news = true;
         out.push(Action::Transition(Transition {
             domain: self.id,
@@ -335,8 +337,6 @@ impl Domain {
         let now = facts.now;
         let words = || self.words(facts, view);
         let (id, master) = (Some(self.id), self.master_since.is_some());
-        let vrrp_silent = view.peers == Peers::Master && self.vrrp_is_silent(facts);
-        alerts.set(AlertName::VrrpSilent, id, vrrp_silent, words);
         let isolated = matches!(view.references, References::LostHere | References::LostEverywhere)
             && matches!(view.peers, Peers::Silent | Peers::Absent);
         alerts.set(AlertName::Isolated, id, isolated, words);
@@ -357,6 +357,7 @@ impl Domain {
         // Kept for a second after the last sight, so that a flickering rival is one alert.
         let dual = seen || self.rival_seen.is_some_and(|at| now.since(at) < core::time::Duration::from_secs(1));
         alerts.set(AlertName::DualMaster, id, dual, words);
+        self.raise_findings(facts, view, alerts);
         if seen {
             self.rival_since = self.rival_since.or(Some(now));
             self.rival_seen = Some(now);
@@ -379,12 +380,19 @@ impl Domain {
         // Without an address of our own nothing can be ours.
         let own = own.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let (id, outputs) = (router.id, router.machine.on_advertisement(facts.now, from, own, advertisement));
+        self.findings.speaks(facts.now, from, own, advertisement);
         for output in outputs {
             match output {
                 Output::Advertise(advertisement) => out.push(Action::Advertise { instance: id, advertisement }),
                 Output::HigherSeen { from, .. } => self.on_rival_advertisement(facts, place, from, true, out),
                 Output::LowerSeen { from, .. } => self.on_rival_advertisement(facts, place, from, false, out),
-                Output::IntervalMismatch { .. } | Output::AddressListMismatch { .. } | Output::Discarded { .. } => {}
+                Output::IntervalMismatch { from, found, .. } => {
+                    self.findings.odd(facts.now, from, Oddity::Interval(found), advertisement);
+                }
+                Output::AddressListMismatch { from, found } => {
+                    self.findings.odd(facts.now, from, Oddity::Addresses(found), advertisement);
+                }
+                Output::Discarded { from, why } => self.findings.discarded(facts.now, from, why, advertisement),
             }
         }
     }
@@ -414,8 +422,9 @@ impl Domain {
     }
 
     /// Somebody else's ARP or NA for one of our addresses (D7).
-    pub(crate) fn on_foreign_claim(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
+    pub(crate) fn on_foreign_claim(&mut self, facts: &Facts<'_>, mac: [u8; 6], out: &mut Vec<Action>) {
         if self.master_since.is_some_and(|since| facts.now > since) {
+            self.findings.claimed(facts.now, mac);
             self.rival_seen = Some(facts.now);
             if self.lease.is_arbitrated() {
                 self.announce_again(facts.now, facts, out);

@@ -205,11 +205,6 @@ impl Domain {
         facts.peers.values().any(|peer| peer.domain(self.id).is_some_and(|said| said.source == Some(source)))
     }
 
-    /// VRRP's timers say that the Master is gone (D1).
-    pub(super) fn vrrp_is_silent(&self, facts: &Facts<'_>) -> bool {
-        self.routers.iter().any(|router| router.machine.election(facts.now) == Election::Won)
-    }
-
     /// The evidence in words, with numbers, for the operator.
     pub(super) fn words(&self, facts: &Facts<'_>, view: &View) -> String {
         let now = facts.now;

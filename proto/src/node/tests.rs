@@ -17,6 +17,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use core::net::IpAddr;
 
+mod finders;
 mod words;
 
 const VIP: DomainId = DomainId(7);
@@ -97,6 +98,8 @@ struct Cluster {
     cut: BTreeSet<(u16, u16)>,
     /// Beats on these are lost.
     links_cut: BTreeSet<LinkId>,
+    /// Beats on this link, from the one to the other, are lost.
+    link_cut_one_way: BTreeSet<(LinkId, u16, u16)>,
     /// Advertisements are lost.
     vrrp_cut: bool,
     references_lost: BTreeSet<u16>,
@@ -120,6 +123,7 @@ impl Cluster {
             queue: VecDeque::new(),
             cut: BTreeSet::new(),
             links_cut: BTreeSet::new(),
+            link_cut_one_way: BTreeSet::new(),
             vrrp_cut: false,
             references_lost: BTreeSet::new(),
             log: Vec::new(),
@@ -196,7 +200,8 @@ impl Cluster {
             Action::Ping { reference } => self.ping(node, reference),
             Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
             Action::SendBeat { link, to, bytes } => {
-                if !self.cut.contains(&(node, to.get())) && !self.links_cut.contains(&link) {
+                let one_way = self.link_cut_one_way.contains(&(link, node, to.get()));
+                if !self.cut.contains(&(node, to.get())) && !self.links_cut.contains(&link) && !one_way {
                     self.queue.push_back((to.get(), Event::BeatReceived { link, from: id(node), bytes }));
                 }
                 return;
