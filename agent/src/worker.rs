@@ -34,6 +34,9 @@ use crate::net::Interfaces;
 use crate::net::neighbor::Neighbors;
 use crate::net::vrrp::VrrpSockets;
 use crate::notify::Notifier;
+use crate::notify::alerts::AlertScript;
+use crate::notify::fifo::Fifo;
+use crate::notify::run::Rules;
 use crate::record::Record;
 use crate::references::References;
 use crate::{clock, lock, realtime};
@@ -134,17 +137,26 @@ impl Start<'_> {
         for (domain, epoch) in &held {
             tracing::info!(domain = plan.domain_name(*domain), %epoch, "a former run held it; it is released");
         }
-        let event_log = Record::open(&plan.run_dir, &plan.node_name);
+        let fifo = self.config.global.event_fifo.as_deref().and_then(|path| {
+            let started = Fifo::start(path);
+            started.inspect_err(|error| tracing::error!(%error, "no event_fifo {}", path.display())).ok()
+        });
+        let event_log = Record::open(&plan.run_dir, &plan.node_name, fifo);
         let event_log =
             event_log.inspect_err(|error| tracing::error!(%error, "no event log in the run directory")).ok();
         let node = Node::new(plan.settings.clone(), self.incarnation, Restored { record, held }, clock::now());
+        let global = &self.config.global;
+        let rules = Rules { user: global.script_user.clone(), timeout: global.script_timeout };
+        let start = |script| AlertScript::start(script, plan.node_name.clone(), rules.clone());
+        let alert_script = global.alert_script.clone().and_then(start);
         let references = &plan.settings.references;
         let shells = Shells {
             virtual_addresses: plan.virtual_addresses(),
             vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),
             neighbors: Neighbors::new(plan.watched(), interfaces.clone(), events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
-            notifier: Notifier::start(&plan.domain_names),
+            notifier: Notifier::start(&plan.domain_names, &rules),
+            alert_script,
             interfaces,
             keeper: GateKeeper::start(self.gate.as_ref().and_then(Gate::keeper), events.clone()),
             gate: self.gate,
