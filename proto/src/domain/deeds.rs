@@ -384,8 +384,12 @@ impl Domain {
         for output in outputs {
             match output {
                 Output::Advertise(advertisement) => out.push(Action::Advertise { instance: id, advertisement }),
-                Output::HigherSeen { from, .. } => self.on_rival_advertisement(facts, place, from, true, out),
-                Output::LowerSeen { from, .. } => self.on_rival_advertisement(facts, place, from, false, out),
+                Output::HigherSeen { from, .. } => {
+                    self.on_rival_advertisement(facts, place, (from, advertisement), true, out);
+                }
+                Output::LowerSeen { from, .. } => {
+                    self.on_rival_advertisement(facts, place, (from, advertisement), false, out);
+                }
                 Output::IntervalMismatch { from, found, .. } => {
                     self.findings.odd(facts.now, from, Oddity::Interval(found), advertisement);
                 }
@@ -402,14 +406,19 @@ impl Domain {
         &mut self,
         facts: &Facts<'_>,
         place: usize,
-        from: IpAddr,
+        (from, advertisement): (IpAddr, &Advertisement),
         higher: bool,
         out: &mut Vec<Action>,
     ) {
         // A peer of our kind that is heard is judged by its beats.
         let heard = facts.heard().any(|peer| peer.domain(self.id).is_some_and(|said| said.source == Some(from)));
+        let Some(router) = self.routers.get(place) else { return };
+        // One that speaks for none of our addresses is a stranger on our VRID, and no second holder (F56).
+        let shares = advertisement.addresses.iter().any(|address| router.settings.addresses.contains(address));
         if !heard {
-            self.rival_seen = Some(facts.now);
+            if shares {
+                self.rival_seen = Some(facts.now);
+            }
             if let Some(router) = self.routers.get_mut(place).filter(|_| higher) {
                 router.higher_seen = true;
             }

@@ -211,6 +211,7 @@ fn a_second_cluster_on_our_vrid_is_named_by_its_address_and_moves_nothing_f56() 
         assert!(alert.evidence.contains("192.0.2.77 advertises our VRID"), "{}", alert.evidence);
         assert!(alert.evidence.contains("198.51.100.1"), "{}", alert.evidence);
         assert!(alert.remedy.contains("another VRID"), "{}", alert.remedy);
+        assert_eq!(raised(&cluster, node, AlertName::DualMaster), None, "it holds none of our addresses");
     }
     assert_eq!(cluster.open(), [1]);
     cluster.run_to(25_000);
