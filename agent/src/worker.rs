@@ -23,8 +23,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::assemble::Plan;
+use crate::discipline::Discipline;
 use crate::driver::{Driver, Shells, Sources};
 use crate::exit::{ExitCode, Failure};
+use crate::fencing::Fencing;
 use crate::gate::{Gate, GateConfig, GateError, Means};
 use crate::gate_keeper::GateKeeper;
 use crate::heartbeat::{HeartbeatConfig, Heartbeats, LinkConfig, StartError};
@@ -69,6 +71,7 @@ pub fn run(config: &Config, pulse: Option<File>) -> Result<(), Failure> {
         let (driver, sources) = start.assemble()?;
         realtime::ask();
         let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
+        shells.last_pulse();
         if let Some(heartbeats) = shells.heartbeats.take() {
             heartbeats.stop().await;
         }
@@ -157,6 +160,7 @@ impl Start<'_> {
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
             notifier: Notifier::start(&plan.domain_names, &rules),
             alert_script,
+            discipline: Discipline::default(),
             interfaces,
             keeper: GateKeeper::start(self.gate.as_ref().and_then(Gate::keeper), events.clone()),
             gate: self.gate,
@@ -169,6 +173,8 @@ impl Start<'_> {
             lifetime_s: 1,
             pulse: self.pulse,
             pulsed_at: clock::now(),
+            harmless: false,
+            fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
         Ok((Driver::new(node, shells), Sources { heartbeats: beats, events: received }))

@@ -81,6 +81,9 @@ pub enum Action {
     },
     /// Run the gate's self-test; answer with [`crate::event::Event::GateTest`].
     TestGate,
+    /// Read the rate at which the kernel runs this node's boot clock; answer with
+    /// [`crate::event::Event::ClockState`], or not at all while it is as last told.
+    ReadClock,
     /// Ping a reference once; answer with [`crate::event::Event::Pinged`].
     Ping {
         /// Which one.
@@ -92,6 +95,25 @@ pub enum Action {
         ticket: u64,
         /// The whole of the voter's durable state; replaces the last.
         bytes: Vec<u8>,
+    },
+    /// Run the fence command against a former holder, beside the decision (R15); answer with
+    /// [`crate::event::Event::Fenced`].
+    Fence {
+        /// What is to be taken over.
+        domain: DomainId,
+        /// Who is to be made harmless.
+        victim: NodeId,
+        /// The epoch of the grant under which this node shoots.
+        epoch: Epoch,
+        /// The epoch under which the victim held, if it is known.
+        held: Option<Epoch>,
+    },
+    /// The node is harmless right now: feed the hardware watchdog once.
+    FeedWatchdog,
+    /// The node can't let go: restart the machine at once, without a sync.
+    Reboot {
+        /// What can't be done, for the last line of the log.
+        why: String,
     },
     /// A domain changed its role: log, notify scripts, mail, metrics.
     Transition(Transition),

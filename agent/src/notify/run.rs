@@ -32,7 +32,7 @@ pub(super) fn run(script: &Script, rules: &Rules, arguments: &[&str], variables:
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // A group of its own: what it starts ends with it.
     command.process_group(0);
-    if let Err(why) = become_user(&mut command, script, rules) {
+    if let Err(why) = become_user(&mut command, script, rules.user.as_ref()) {
         tracing::error!(program, "script not run: {why}");
         return;
     }
@@ -42,8 +42,16 @@ pub(super) fn run(script: &Script, rules: &Rules, arguments: &[&str], variables:
     }
 }
 
-fn become_user(command: &mut Command, script: &Script, rules: &Rules) -> Result<(), String> {
-    let (name, group) = match (&script.user, &rules.user) {
+/// Makes `command` run as the script's user and group, or as `otherwise` where it names none.
+///
+/// # Errors
+/// The name that does not exist, with the remedy.
+pub(crate) fn become_user(
+    command: &mut Command,
+    script: &Script,
+    otherwise: Option<&(String, Option<String>)>,
+) -> Result<(), String> {
+    let (name, group) = match (&script.user, otherwise) {
         (Some(name), _) => (name, &script.group),
         (None, Some((name, group))) => (name, group),
         (None, None) => return Ok(()),

@@ -154,6 +154,15 @@ alerts! {
     AddressFailed, "address-failed", Critical, LINGERS,
         "The kernel did not take a change of the addresses.",
         "the evidence holds the kernel's answer: interface gone, address in use, or no CAP_NET_ADMIN";
+    ClockAssumptionViolated, "clock-assumption-violated", Critical, AT_ONCE,
+        "A clock is beyond what the lease assumes: a wrong rate, a hidden freeze, a restored snapshot (T1, rho, H).",
+        "the evidence names clock and host: mend its time source, or give the virtual machines the VM profile";
+    FenceFailed, "fence-failed", Critical, AT_ONCE,
+        "The fence command failed: nothing is taken over until it succeeds, or the victim is heard again.",
+        "run the fence command by hand as its user, and make sure that the victim is off";
+    SelfReboot, "self-reboot", Critical, AT_ONCE,
+        "This node can't let go of a domain and restarts itself.",
+        "look in the kernel's log for what kept the gate or the addresses from being changed";
     VoterDisk, "voter-disk", Warning, LINGERS,
         "This node's voter could not write its record, and grants nothing new (V6).",
         "make room on the disk of state_dir, or mend its permissions";

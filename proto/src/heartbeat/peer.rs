@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::link::{Freshness, Link};
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId};
+use crate::lease::rate::Reading;
 use crate::settings::{HeartbeatSettings, PeerSettings};
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, DomainBeat, Echo, References};
@@ -20,6 +21,8 @@ pub struct Peer {
     pub node: NodeId,
     links: BTreeMap<LinkId, Link>,
     settings: HeartbeatSettings,
+    /// The newest of the links' own: asked for at each step.
+    heard_at: Option<Instant>,
     /// When this peer is judged silent if it is never heard: it counts as heard at our start.
     started: Instant,
     incarnation: Option<Incarnation>,
@@ -60,6 +63,7 @@ impl Peer {
             node: settings.node,
             links: settings.links.iter().map(|link| (*link, Link::new(now))).collect(),
             settings: heartbeat,
+            heard_at: None,
             started: now,
             incarnation: None,
             retired: Vec::new(),
@@ -80,7 +84,7 @@ impl Peer {
     }
 
     /// Its links.
-    pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+    pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> + Clone {
         self.links.iter().map(|(id, link)| (*id, link))
     }
 
@@ -112,7 +116,7 @@ impl Peer {
                 self.retired.push(former);
             }
             self.links.values_mut().for_each(Link::peer_restarted);
-            self.said = None;
+            (self.said, self.heard_at) = (None, None);
         }
         let Some(link) = self.links.get_mut(&link) else { return nothing };
         let freshness = link.on_beat(now, beat.seq, beat.echo, limit);
@@ -122,12 +126,21 @@ impl Peer {
             link.came_before(from.min(to));
         }
         if freshness == Freshness::Fresh {
+            self.heard_at = Some(now);
             if restarted || returned || self.heard_since.is_none() {
                 self.heard_since = Some(now);
             }
             self.take(now, beat);
         }
         Heard { freshness, restarted, returned: returned && freshness == Freshness::Fresh }
+    }
+
+    /// The peer's clock by its beat, and between which instants of ours it was read; `None` if the beat
+    /// answers none of ours.
+    pub fn reading(&mut self, now: Instant, link: LinkId, beat: &Beat) -> Option<Reading> {
+        // The echo's age is not added: after the peer has slept it may be too long.
+        let sent = self.links.get_mut(&link)?.echoed_at(beat.echo?)?;
+        Some(Reading { sent, received: now, clock: beat.clock })
     }
 
     fn take(&mut self, now: Instant, beat: &Beat) {
@@ -149,7 +162,7 @@ impl Peer {
 
     /// When it last showed life on any link.
     pub fn heard_at(&self) -> Option<Instant> {
-        self.links.values().filter_map(Link::heard_at).max()
+        self.heard_at
     }
 
     /// From when on it is silent, unless it is heard again.

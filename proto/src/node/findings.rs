@@ -23,6 +23,8 @@ use crate::wire::vrrp::Advertisement;
 /// Between two profiles to each peer: a link that is down is told of after a silence and half a second, and by
 /// then the peer shall have said how it finds the link.
 const PROFILE_GAP: Duration = Duration::from_millis(500);
+/// Between two looks at what was found; a beat's timer keeps it.
+const LOOK_GAP: Duration = Duration::from_millis(50);
 /// A peer's word on what it hears counts for so long.
 const WORD_LASTS: Duration = Duration::from_secs(3);
 /// What comes by itself again and again is over when it has not come for so long.
@@ -43,6 +45,8 @@ pub(super) struct Findings {
     /// Who presents a key that is not the one we know (`true`), or refuses ours.
     keys: Sightings<(Option<NodeId>, SocketAddr, bool)>,
     profile_at: Instant,
+    /// When the next look at all of it is due.
+    look_at: Instant,
     first: usize,
 }
 
@@ -208,6 +212,11 @@ impl Node {
 
     /// What the finders have found, as it stands.
     pub(super) fn raise_findings(&mut self, now: Instant) {
+        // None of it is urgent, and this is run after each event.
+        if now < self.findings.look_at {
+            return;
+        }
+        self.findings.look_at = now + LOOK_GAP;
         let mut alerts = core::mem::take(&mut self.alerts);
         self.findings.digests.prune(now);
         self.findings.keys.prune(now);
