@@ -4,11 +4,11 @@
 //! What must stay true: the same settings, seed and events give the same actions, to the byte (I25), and
 //! every handler is idempotent (I24).
 
+mod alerts;
 mod clock;
 pub(crate) mod findings;
 
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -26,7 +26,6 @@ use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId, Priority};
 use crate::lease::record::Record;
-use crate::lease::timing::Millis;
 use crate::lease::voter::{Voter, VoterOutput, VoterSettings};
 use crate::reference::ReferenceMachine;
 use crate::settings::Settings;
@@ -41,8 +40,6 @@ const GATE_TEST: Duration = Duration::from_secs(1);
 const SLEPT: Duration = Duration::from_millis(300);
 /// Between two meals of the watchdog: far below its shortest timeout, which is a second.
 const FEED: Duration = Duration::from_millis(200);
-/// How long a voter's amnesia stands after it was seen last.
-const AMNESIA_LASTS: Duration = Duration::from_secs(30);
 /// Calls to a silent peer in one period.
 const CALLS: u32 = 4;
 /// How many rounds of messages to itself, and of judgement, one event may set off; a backstop, never reached.
@@ -403,14 +400,7 @@ impl Node {
             }
         });
         if let Some(fault) = fault {
-            let topic = fault.voter.get().into();
-            self.alerts.seen(AlertName::VoterAmnesia, None, topic, AMNESIA_LASTS, || {
-                format!(
-                    "voter {}'s clock went backwards, or an older life of it came back (snapshot, clone): it is ignored \
-                     for the longest lease",
-                    self.settings.names.node(fault.voter)
-                )
-            });
+            self.say_amnesia(fault.voter);
         }
     }
 
@@ -544,59 +534,6 @@ impl Node {
         let ids: Vec<DomainId> = self.domains.keys().copied().collect();
         for id in ids {
             self.with_domain(now, id, |domain, facts| domain.announce_again(now, facts, out));
-        }
-    }
-
-    /// The node's own alerts, as they stand.
-    fn raise(&mut self, now: Instant) {
-        self.raise_clocks(now);
-        let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
-        let silent = self.peers.values().filter(|peer| peer.is_silent(now));
-        let is_silent = silent.clone().next().is_some();
-        // Words are made only when they are asked for: this is run after each event.
-        let words = || {
-            let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
-            format!("silent for {} on every link: {}", Millis(silence), silent.join(", "))
-        };
-        self.alerts.set_with_end(AlertName::AllHeartbeatsDown, None, is_silent, words, "every peer is heard again");
-        let heard = self.peers.values().filter(|peer| peer.is_heard(now));
-        let down = heard.flat_map(|peer| {
-            peer.links().filter(|(_, link)| !link.is_up(now, silence)).map(move |(id, link)| (peer.node, id, link))
-        });
-        let some_down = down.clone().next().is_some();
-        let words = || {
-            let words = down.map(|(peer, id, link)| {
-                let since = link
-                    .heard_at()
-                    .map_or(String::from("never heard"), |at| format!("last heard {} ago", Millis(now.since(at))));
-                let there = self.findings.says_of(peer, id, link.heard_at(), silence);
-                format!("{} to {} ({since}{there})", names.link(id), names.node(peer))
-            });
-            words.collect::<Vec<_>>().join(", ")
-        };
-        // A start is no fault: the links need a moment to come up.
-        let started = now.since(self.started_at) > silence * 3;
-        let (is_down, end) = (started && some_down, "every link to a peer that is heard is up");
-        self.alerts.set_with_end(AlertName::HeartbeatLinkDown, None, is_down, words, end);
-        let lost = self.references.is_known() && self.references.reachable() == Some(false);
-        let report = self.references.report();
-        self.alerts.set(AlertName::ReferencesLost, None, lost, || {
-            format!("{} of {} references answer", report.reachable, report.configured)
-        });
-        let fault = self.gate.as_ref().map(|gate| gate.fault.clone()).unwrap_or_default();
-        let (is_broken, end) = (!fault.is_empty(), "the gate passes its test again");
-        self.alerts.set_with_end(AlertName::GateBroken, None, is_broken, || fault, end);
-        self.raise_findings(now);
-    }
-
-    /// What has begun or ended, each with the epoch under which it finds its domain.
-    fn say_alerts(&mut self, out: &mut Vec<Action>) {
-        let from = out.len();
-        self.alerts.take(out);
-        for action in out.iter_mut().skip(from) {
-            if let Action::Alert(alert) = action {
-                alert.epoch = alert.domain.and_then(|id| self.domains.get(&id)).and_then(|domain| domain.lease.epoch());
-            }
         }
     }
 

@@ -110,6 +110,20 @@ impl Findings {
         }
     }
 
+    /// Whether a peer that is silent advertises all the same: it lives, and its heartbeats are filtered.
+    pub(super) fn advertises<'a>(
+        &self,
+        now: Instant,
+        node: NodeId,
+        mut domains: impl Iterator<Item = &'a Domain>,
+    ) -> bool {
+        let Some(known) = self.known.get(&node) else { return false };
+        domains.any(|domain| {
+            let mut masters = domain.routers.iter().filter_map(|router| router.machine.master());
+            masters.any(|master| now.since(master.at) <= master.advert_int * 2 && known.speaks_from(master.address))
+        })
+    }
+
     /// Which peer speaks VRRP from that address.
     fn speaker(&self, domain: &Domain, facts: &Facts<'_>, source: IpAddr) -> Option<NodeId> {
         let by_profile = self.known.iter().find(|(_, known)| known.speaks_from(source)).map(|(node, _)| *node);

@@ -351,6 +351,16 @@ fn a_link_that_is_broken_both_ways_or_has_never_worked_says_so() {
 }
 
 #[test]
+fn a_peer_whose_advertisements_arrive_is_not_dead_but_filtered() {
+    let mut cluster = pair_with(|_| {});
+    cluster.links_cut.insert(LinkId(0));
+    cluster.run_to(12_000);
+    let words = said(&cluster, 2, AlertName::AllHeartbeatsDown, true);
+    assert_eq!(words, "silent for 300 ms on every link: n1 (but its Advertisements arrive: UDP is filtered)");
+    assert_eq!(cluster.open(), [1]);
+}
+
+#[test]
 fn a_short_cut_of_every_link_does_not_make_the_links_alerts_flap() {
     let mut cluster = one_way(1, 2);
     cluster.link_cut_one_way.clear();
