@@ -7,6 +7,9 @@
 mod alerts;
 mod clock;
 pub(crate) mod findings;
+mod restored;
+mod sightings;
+mod vrrp;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -25,14 +28,18 @@ use crate::guard::Guard;
 use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId, Priority};
-use crate::lease::record::Record;
-use crate::lease::voter::{Voter, VoterOutput, VoterSettings};
+use crate::lease::lives::Lives;
+use crate::lease::voter::{Voter, VoterOutput};
 use crate::reference::ReferenceMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
-use crate::wire::{profile, vrrp};
+use crate::wire::profile;
+pub use restored::Restored;
+use restored::own_voter;
+use sightings::Sightings;
+use vrrp::Packet;
 
 /// How often the gate tests itself (R14).
 const GATE_TEST: Duration = Duration::from_secs(1);
@@ -44,15 +51,6 @@ const FEED: Duration = Duration::from_millis(200);
 const CALLS: u32 = 4;
 /// How many rounds of messages to itself, and of judgement, one event may set off; a backstop, never reached.
 const ROUNDS: usize = 32;
-
-/// What a former life of this node left behind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Restored {
-    /// The record of this node's own voter, if it votes and the record could be read (V6, V7).
-    pub record: Option<Record>,
-    /// The epochs under which its gate was last open, to be released (R16).
-    pub held: Vec<(DomainId, Epoch)>,
-}
 
 /// Counters of what came from outside and was of no use, for metrics and tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,6 +76,10 @@ pub struct Node {
     gate: Option<GateState>,
     /// `None` without an authority.
     clocks: Option<Clocks>,
+    /// Voters that forgot (R17), and nodes of which there are two (F62).
+    amnesia: Sightings,
+    duplicates: Sightings,
+    lives: Lives,
     alerts: Alerts,
     findings: findings::Findings,
     counters: Counters,
@@ -114,6 +116,9 @@ impl Node {
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
             gate: None,
             clocks: settings.quorum().map(|quorum| Clocks::new(&quorum.timing)),
+            amnesia: Sightings::default(),
+            duplicates: Sightings::default(),
+            lives: Lives::default(),
             alerts: Alerts::default(),
             findings: findings::Findings::new(&settings),
             counters: Counters::default(),
@@ -175,10 +180,11 @@ impl Node {
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
         let clocks = self.clocks.iter().flat_map(|clocks| [Some(self.clock_at), clocks.next_deadline()]);
+        let sights = [self.amnesia.next_deadline(), self.duplicates.next_deadline()];
         let feed = self.settings.watchdog.then_some(self.feed_at);
         let fixed = [feed, call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
         let fixed = fixed.into_iter().chain([self.alerts.next_deadline()]);
-        fixed.chain(clocks).flatten().chain(peers).chain(domains).min()
+        fixed.chain(clocks).chain(sights).flatten().chain(peers).chain(domains).min()
     }
 
     /// What a domain is here, why, and its priority.
@@ -270,40 +276,6 @@ impl Node {
         }
     }
 
-    fn on_vrrp(&mut self, now: Instant, packet: &Packet<'_>, out: &mut Vec<Action>) {
-        let unicast = !packet.destination.is_multicast();
-        let (source, destination) = (packet.source, packet.destination);
-        let parsed = vrrp::parse(packet.bytes, source, destination, packet.hop_limit, unicast);
-        let Ok(advertisement) = parsed else {
-            self.counters.bad_advertisements += 1;
-            return;
-        };
-        let mut place = None;
-        for (id, domain) in &self.domains {
-            let fits = |router: &crate::domain::Router| {
-                let settings = &router.settings;
-                let of_mode = match &settings.unicast_peers {
-                    Some(peers) => unicast && peers.contains(&source),
-                    None => !unicast,
-                };
-                let here = settings.interface == packet.interface && settings.vrid == advertisement.vrid;
-                here && settings.ipv6 == source.is_ipv6() && of_mode
-            };
-            if let Some(at) = domain.routers.iter().position(fits) {
-                place = Some((*id, at));
-            }
-        }
-        match place {
-            Some((id, at)) => self.with_domain(now, id, |domain, facts| {
-                domain.on_advertisement(facts, at, source, &advertisement, out);
-            }),
-            None => {
-                self.counters.bad_advertisements += 1;
-                self.on_strange_advertisement(now, packet.interface, source, unicast, &advertisement);
-            }
-        }
-    }
-
     fn on_beat(&mut self, now: Instant, link: LinkId, from: NodeId, bytes: &[u8], out: &mut Vec<Action>) {
         if bytes.first() == Some(&profile::TAG) {
             return self.on_profile(now, from, bytes);
@@ -323,6 +295,9 @@ impl Node {
         };
         let heard = peer.on_beat(now, link, &beat);
         if heard.freshness != Freshness::Fresh {
+            if let Some(older) = heard.duplicate {
+                self.note_duplicate(now, from, older);
+            }
             self.counters.bad_beats += 1;
             return;
         }
@@ -367,6 +342,9 @@ impl Node {
             {
                 self.with_domain(now, envelope.domain, |domain, _| domain.on_released(epoch));
             }
+            if self.is_second_agent(now, from, envelope) {
+                return;
+            }
             if let Some(voter) = &mut self.voter {
                 #[cfg(feature = "ablation")]
                 if from == self.settings.node && !self.settings.guards.has(Guard::OwnVoterRefuses) {
@@ -400,7 +378,7 @@ impl Node {
             }
         });
         if let Some(fault) = fault {
-            self.say_amnesia(fault.voter);
+            self.note_amnesia(now, fault);
         }
     }
 
@@ -568,27 +546,6 @@ impl Node {
             None => self.counters.bad_lease_messages += 1,
         }
     }
-}
-
-struct Packet<'a> {
-    interface: crate::id::InterfaceId,
-    source: core::net::IpAddr,
-    destination: core::net::IpAddr,
-    hop_limit: u8,
-    bytes: &'a [u8],
-}
-
-fn own_voter(settings: &Settings, incarnation: Incarnation, now: Instant, record: Option<&Record>) -> Option<Voter> {
-    let quorum = settings.quorum().filter(|quorum| quorum.voters.contains(&settings.node))?;
-    let candidates = settings.peers.iter().map(|peer| peer.node).chain([settings.node]).collect();
-    let voter = VoterSettings {
-        cluster: settings.cluster,
-        digest: settings.digest,
-        candidates,
-        lease_max: quorum.timing.lease_max,
-        incarnation,
-    };
-    Some(Voter::new(voter, now, record).with_guards(settings.guards))
 }
 
 #[cfg(test)]

@@ -157,6 +157,9 @@ alerts! {
     ClockAssumptionViolated, "clock-assumption-violated", Critical, AT_ONCE,
         "A clock is beyond what the lease assumes: a wrong rate, a hidden freeze, a restored snapshot (T1, rho, H).",
         "the evidence names clock and host: mend its time source, or give the virtual machines the VM profile";
+    DuplicateNode, "duplicate-node", Critical, AT_ONCE,
+        "Two agents speak with one identity: a cloned node, or a copied key (F62).",
+        "stop one of them, and give it an identity and a key of its own (`keepone keys`)";
     FenceFailed, "fence-failed", Critical, AT_ONCE,
         "The fence command failed: nothing is taken over until it succeeds, or the victim is heard again.",
         "run the fence command by hand as its user, and make sure that the victim is off";

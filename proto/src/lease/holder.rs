@@ -9,7 +9,8 @@ use core::time::Duration;
 
 use super::farewell::Farewell;
 use super::grant::Grant;
-use super::track::Track;
+pub use super::track::Amnesia;
+use super::track::{Belief, Track};
 use crate::guard::{Guard, Guards};
 use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
 use crate::jitter::Jitter;
@@ -52,6 +53,8 @@ pub enum Lease {
 pub struct VoterFault {
     /// Which voter; it is ignored for L_max.
     pub voter: NodeId,
+    /// What gave it away.
+    pub why: Amnesia,
 }
 
 /// When an heir asks a voter again that has not heard of the Transfer yet.
@@ -303,10 +306,13 @@ impl Holder {
     /// An answer of a voter, whose name the transport has proven.
     pub fn on_answer(&mut self, now: Instant, from: NodeId, answer: &Envelope) -> Option<VoterFault> {
         let lease_max = self.quorum.timing.lease_max;
-        let track = self.voters.get_mut(&from)?;
         let stamp = answer.message.stamp()?;
-        if !track.believe(now, answer.nonce, stamp, lease_max) {
-            return track.is_newly_doubted(now).then_some(VoterFault { voter: from });
+        let sent = self.sent_at(from, answer);
+        let track = self.voters.get_mut(&from)?;
+        match track.believe(now, sent, stamp, lease_max) {
+            Belief::Counts => {}
+            Belief::Ignored => return None,
+            Belief::Doubted(why) => return Some(VoterFault { voter: from, why }),
         }
         track.answered_at = Some(now);
         match answer.message {

@@ -3,32 +3,17 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::Node;
 use crate::action::{Action, AlertName};
-use crate::id::NodeId;
 use crate::lease::timing::Millis;
 use crate::time::Instant;
 
-/// How long a voter's amnesia stands after it was seen last.
-const AMNESIA_LASTS: Duration = Duration::from_secs(30);
-
 impl Node {
-    /// A voter's answers can't be true (R17).
-    pub(super) fn say_amnesia(&mut self, voter: NodeId) {
-        self.alerts.seen(AlertName::VoterAmnesia, None, voter.get().into(), AMNESIA_LASTS, || {
-            format!(
-                "voter {}'s clock went backwards, or an older life of it came back (snapshot, clone): it is ignored \
-                 for the longest lease",
-                self.settings.names.node(voter)
-            )
-        });
-    }
-
     /// The node's own alerts, as they stand.
     pub(super) fn raise(&mut self, now: Instant) {
         self.raise_clocks(now);
+        self.raise_sights(now);
         let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
         let is_silent = silent.clone().next().is_some();

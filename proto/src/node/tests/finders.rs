@@ -3,6 +3,7 @@
 use super::words::said;
 use super::*;
 use crate::action::Alert;
+use crate::wire::vrrp;
 
 /// The steady pair with an authority, of which node 2 is set up otherwise from its start.
 fn pair_with(otherwise: impl Fn(&mut Settings)) -> Cluster {
