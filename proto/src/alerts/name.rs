@@ -154,6 +154,18 @@ alerts! {
     AddressFailed, "address-failed", Critical, LINGERS,
         "The kernel did not take a change of the addresses.",
         "the evidence holds the kernel's answer: interface gone, address in use, or no CAP_NET_ADMIN";
+    Degraded, "degraded", Warning, LINGERS,
+        "The authority is silent, and the domain is held on promises of the other candidates (D4, `degrade`).",
+        "bring the arbiter back: until then a further failure may leave the addresses unserved";
+    DualMasterAccepted, "dual-master-accepted", Critical, AT_ONCE,
+        "The operator accepts two Masters while the authority is silent: it stands for ever (D4).",
+        "take the policy i-accept-dual-master out of the configuration, unless two holders are really wanted";
+    PeerSeenElsewhere, "peer-seen-elsewhere", Warning, LINGERS,
+        "A peer that is silent here is heard, as Master, by a third node (D3).",
+        "it lives: look at the paths between this node and the peer";
+    MirrorLost, "mirror-lost", Critical, LINGERS,
+        "The gateway's answers reach our own address and not the virtual one: somebody else has it (D9).",
+        "look into the gateway's neighbour table for the virtual address, and find the host with that hardware address";
     ClockAssumptionViolated, "clock-assumption-violated", Critical, AT_ONCE,
         "A clock is beyond what the lease assumes: a wrong rate, a hidden freeze, a restored snapshot (T1, rho, H).",
         "the evidence names clock and host: mend its time source, or give the virtual machines the VM profile";

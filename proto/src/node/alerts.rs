@@ -47,11 +47,9 @@ impl Node {
         let started = now.since(self.started_at) > silence * 3;
         let (is_down, end) = (started && some_down, "every link to a peer that is heard is up");
         self.alerts.set_with_end(AlertName::HeartbeatLinkDown, None, is_down, words, end);
-        let lost = self.references.is_known() && self.references.reachable() == Some(false);
+        let lost = self.references.is_known() && [false, true].into_iter().any(|ipv6| self.references.is_lost(ipv6));
         let report = self.references.report();
-        self.alerts.set(AlertName::ReferencesLost, None, lost, || {
-            format!("{} of {} references answer", report.reachable, report.configured)
-        });
+        self.alerts.set(AlertName::ReferencesLost, None, lost, || format!("{report} references answer"));
         let fault = self.gate.as_ref().map(|gate| gate.fault.clone()).unwrap_or_default();
         let (is_broken, end) = (!fault.is_empty(), "the gate passes its test again");
         self.alerts.set_with_end(AlertName::GateBroken, None, is_broken, || fault, end);
