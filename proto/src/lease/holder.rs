@@ -152,9 +152,12 @@ impl Holder {
     /// The lease, if it is held and live. The only maker of a [`Grant`] of a quorum.
     pub fn grant(&self, now: Instant) -> Option<Grant> {
         let Phase::Held { epoch, .. } = self.phase else { return None };
-        let newest = self.voters.values().filter_map(|track| track.good_from).max()?;
-        let cap = newest + self.quorum.timing.horizon();
-        self.deadline().filter(|until| now < *until).map(|until| Grant::new(epoch, until).capped(cap))
+        let until = self.deadline().filter(|until| now < *until)?;
+        let grant = Grant::new(epoch, until);
+        // The own voter stands still with us, and says nothing of a hidden freeze.
+        let others = self.voters.iter().filter(|(voter, _)| **voter != self.me.node);
+        let newest = others.filter_map(|(_, track)| track.good_from).max();
+        Some(newest.map_or(grant, |newest| grant.capped(newest + self.quorum.timing.horizon())))
     }
 
     /// The evidence for the decision.
