@@ -27,6 +27,9 @@ pub enum Command {
     Demo(Demo),
     /// Runs the programs in virtual machines: what needs clocks and a kernel of one's own.
     Qemu(Qemu),
+    /// Run inside a guest.
+    #[command(hide = true, subcommand)]
+    Guest(GuestCommand),
 }
 
 /// Which world.
@@ -147,5 +150,32 @@ pub enum QemuCommand {
         /// A line for the guest's shell.
         #[arg(default_value = "true")]
         script: String,
+    },
+    /// Watchdog and restart: what no gate can mend is done to a node, and its machine must be reset in time.
+    Ladder {
+        /// Only the cases whose name contains this.
+        #[arg(default_value = "")]
+        only: String,
+    },
+    /// Stops a machine that is MASTER, seen by its clocks and not, and measures what comes of it.
+    Pauses,
+}
+
+/// What a guest runs for itself.
+#[derive(Debug, Clone, Subcommand)]
+pub enum GuestCommand {
+    /// Answers for the VIP's service as this node.
+    Respond {
+        /// The node's number, from 0.
+        node: u8,
+    },
+    /// Prints the monotonic, the boot and the wall clock in nanoseconds.
+    Clocks,
+    /// Breaks the gate of an agent for good, and keeps it from taking its addresses out.
+    Vandalize {
+        /// The agent's worker.
+        pid: i32,
+        /// The directory of its pins.
+        bpf_dir: PathBuf,
     },
 }

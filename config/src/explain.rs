@@ -6,21 +6,22 @@ use std::time::Duration;
 use keepone_proto::lease::timing::{LeaseTiming, Millis};
 use keepone_proto::settings::{Authority, HeartbeatSettings, QuorumSettings};
 
-use crate::model::Config;
+use crate::model::{Config, GateMeans};
 
 /// The formulas of the safety design with the numbers of this configuration, several lines.
 ///
 /// Symbols: L_a lease, L_max longest lease of the cluster, rho clock-rate error, E_tx life of a frame behind
 /// the gate, E_g lateness of the gate, H hidden-freeze allowance, RTT round trip, h and m heartbeat period
-/// and misses.
-pub fn explain_timing(config: &Config) -> String {
+/// and misses. `tick` is 1/HZ of the kernel that is to make the gate: how late one of nftables may shut.
+pub fn explain_timing(config: &Config, tick: Duration) -> String {
     let mut out = String::new();
     heartbeat(&mut out, &config.heartbeat);
     match &config.authority {
         Authority::Quorum(quorum) => {
             voters(&mut out, config, quorum);
-            lease(&mut out, &quorum.timing);
-            failover(&mut out, &quorum.timing, &config.heartbeat);
+            let timing = gate(&mut out, config.gate, quorum.timing, tick);
+            lease(&mut out, &timing);
+            failover(&mut out, &timing, &config.heartbeat);
         }
         Authority::None => unarbitrated(&mut out, config),
     }
@@ -60,6 +61,28 @@ fn voters(out: &mut String, config: &Config, quorum: &QuorumSettings) {
             count - majority
         ),
     );
+}
+
+/// By what the lease is shortened for the gate's lateness; the lengths as this gate leaves them.
+fn gate(out: &mut String, means: GateMeans, timing: LeaseTiming, tick: Duration) -> LeaseTiming {
+    let with_nft = LeaseTiming { gate: timing.gate.max(tick), ..timing };
+    let why = format!("max({}, 1/HZ = {}) = {}", Millis(timing.gate), Millis(tick), Millis(with_nft.gate));
+    match means {
+        GateMeans::Nft => {
+            line(out, format_args!("gate        nft: E_g = {why}"));
+            with_nft
+        }
+        GateMeans::Auto => {
+            let nft =
+                format!("with nft, if the kernel has no better, {why} and L_h = {}", Millis(with_nft.holder_lease()));
+            line(out, format_args!("gate        auto: E_g = {} with bpf; {nft}", Millis(timing.gate)));
+            timing
+        }
+        GateMeans::Bpf | GateMeans::Lifetime => {
+            line(out, format_args!("gate        {means}: E_g = {}", Millis(timing.gate)));
+            timing
+        }
+    }
 }
 
 fn lease(out: &mut String, t: &LeaseTiming) {

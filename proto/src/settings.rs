@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use crate::guard::Guards;
 use crate::id::{ClusterId, ConfigDigest, DomainId, InterfaceId, LinkId, NodeId, Priority, Vrid};
-use crate::lease::timing::LeaseTiming;
+use crate::lease::timing::{LeaseTiming, TimingError};
 
 /// Everything that [`crate::node::Node`] knows before the first event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,6 +217,24 @@ impl QuorumSettings {
     /// q: how many voters are a strict majority.
     pub fn majority(&self) -> usize {
         self.voters.len() / 2 + 1
+    }
+}
+
+impl Authority {
+    /// Leaves the holder the less, the later this node's gate may shut: E_g becomes at least `lateness`. This
+    /// node's own affair: it makes no other configuration digest.
+    ///
+    /// # Errors
+    /// The lengths do not fit any more.
+    #[allow(clippy::result_large_err, reason = "made once, at the start")]
+    pub fn allow_for_gate(&mut self, lateness: Duration) -> Result<(), TimingError> {
+        match self {
+            Authority::None => Ok(()),
+            Authority::Quorum(quorum) => {
+                quorum.timing.gate = quorum.timing.gate.max(lateness);
+                quorum.timing.check()
+            }
+        }
     }
 }
 

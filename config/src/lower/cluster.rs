@@ -238,7 +238,8 @@ fn gate_means(text: &str) -> Result<GateMeans, Wanted> {
     match text {
         "auto" => Ok(GateMeans::Auto),
         "bpf" => Ok(GateMeans::Bpf),
+        "nft" => Ok(GateMeans::Nft),
         "lifetime" => Ok(GateMeans::Lifetime),
-        _ => Err(Wanted::new("auto, bpf or lifetime", "write `auto`: the strongest gate that the kernel has")),
+        _ => Err(Wanted::new("auto, bpf, nft or lifetime", "write `auto`: the strongest gate that the kernel has")),
     }
 }

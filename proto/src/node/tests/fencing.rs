@@ -38,7 +38,7 @@ impl Cluster {
         fences.collect()
     }
 
-    fn fenced(&mut self, node: u16, victim: u16, error: Option<&str>) {
+    fn fence_answered(&mut self, node: u16, victim: u16, error: Option<&str>) {
         let error = error.map(String::from);
         self.give(node, Event::Fenced { domain: VIP, victim: id(victim), error });
     }
@@ -69,7 +69,7 @@ fn a_silent_holder_is_fenced_under_the_new_lease_and_before_the_gate_opens() {
     assert!(fenced_at.since(at(5000)) >= Duration::from_millis(400), "not before the holder's lease is over");
     assert_eq!((cluster.role(2).0, cluster.open()), (Role::Claiming, vec![]));
     assert_eq!(cluster.when(2, 5000, opens), None);
-    cluster.fenced(2, 1, None);
+    cluster.fence_answered(2, 1, None);
     assert_eq!((cluster.role(2).0, cluster.open()), (Role::Master, vec![2]));
     assert_eq!(cluster.when(2, 5000, opens), Some(at(8000)));
     cluster.run_to(12_000);
@@ -81,7 +81,7 @@ fn a_fence_that_fails_opens_no_gate_gives_the_lease_back_and_is_told() {
     let mut cluster = steady(Authority::Quorum(quorum()));
     cluster.power_off(1);
     cluster.run_to(7000);
-    cluster.fenced(2, 1, Some("exit status 1"));
+    cluster.fence_answered(2, 1, Some("exit status 1"));
     assert_eq!(cluster.role(2), (Role::Backup, Reason::FenceFailed));
     assert_eq!(cluster.nodes[&2].epoch(VIP), None, "another node's command may succeed");
     assert!(cluster.alerts(2).contains(&"fence-failed"));
@@ -89,7 +89,7 @@ fn a_fence_that_fails_opens_no_gate_gives_the_lease_back_and_is_told() {
     assert_eq!((cluster.when(2, 5000, opens), cluster.fences(2).len()), (None, 1));
     cluster.run_to(28_000);
     assert_eq!(cluster.fences(2).len(), 2, "after the pause it is tried again");
-    cluster.fenced(2, 1, None);
+    cluster.fence_answered(2, 1, None);
     cluster.run_to(29_000);
     assert_eq!((cluster.role(2).0, cluster.open()), (Role::Master, vec![2]));
     assert!(!cluster.alerts(2).contains(&"fence-failed"));
@@ -138,7 +138,7 @@ fn without_an_authority_whoever_is_silent_is_fenced_before_the_gate_opens() {
     cluster.run_to(9000);
     assert_eq!(cluster.fences(2).len(), 1);
     assert_eq!((cluster.role(2).0, cluster.open()), (Role::Claiming, vec![]));
-    cluster.fenced(2, 1, None);
+    cluster.fence_answered(2, 1, None);
     cluster.run_to(9100);
     assert_eq!((cluster.role(2).0, cluster.open()), (Role::Master, vec![2]));
 }
