@@ -32,7 +32,7 @@ use crate::lease::voter::{Voter, VoterOutput};
 use crate::reference::ReferenceMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
-use crate::wire::heartbeat::{Beat, MAX_DOMAINS};
+use crate::wire::heartbeat::{Beat, MAX_DOMAINS, MAX_HEARD};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
 pub use restored::Restored;
 use restored::own_voter;
@@ -325,7 +325,26 @@ impl Node {
         }
     }
 
+    /// D4, `degrade`: a holder asks for a promise. Whoever gives none says nothing.
+    fn on_promise(&mut self, now: Instant, from: NodeId, asked: &Envelope, out: &mut Vec<Action>) {
+        let Message::Promise { epoch, lease } = asked.message else { return };
+        // V9, V10: under the same lengths, and in its own name.
+        if asked.digest != self.settings.digest || epoch.node != from {
+            self.counters.bad_lease_messages += 1;
+            return;
+        }
+        let mut promised = false;
+        self.with_domain(now, asked.domain, |domain, facts| promised = domain.promise(facts, epoch, lease));
+        if promised {
+            let answer = Envelope { message: Message::Promised { epoch, lease }, ..asked.clone() };
+            out.push(Action::SendLease { to: from, bytes: answer.emit() });
+        }
+    }
+
     fn on_lease(&mut self, now: Instant, from: NodeId, envelope: &Envelope, out: &mut Vec<Action>) {
+        if let Message::Promise { .. } = envelope.message {
+            return self.on_promise(now, from, envelope, out);
+        }
         if envelope.message.is_request() {
             // R10: while this node's own grant is unexpired its voter lends to nobody else.
             let holds = self.domains.get(&envelope.domain).is_some_and(|domain| domain.must_not_lend(now));
@@ -487,6 +506,9 @@ impl Node {
     fn send_beats(&mut self, now: Instant, all: bool, out: &mut Vec<Action>) {
         self.call_at = now + self.settings.heartbeat.period / CALLS;
         let references = self.references.report();
+        // Of a time to come none is of use: who is heard for the first time is heard now.
+        let heard = self.peers.values().filter_map(|peer| Some((peer.node, now.since(peer.heard_at()?))));
+        let heard: Vec<(NodeId, Duration)> = heard.take(MAX_HEARD).collect();
         let facts = self.facts(now);
         let domains = self.domains.values().map(|domain| domain.beat(&facts));
         let count = self.domains.len();
@@ -506,6 +528,7 @@ impl Node {
                     clock: now,
                     echo,
                     references,
+                    heard: heard.clone(),
                     domains: domains.clone(),
                 };
                 out.push(Action::SendBeat { link, to: peer.node, bytes: beat.emit() });
@@ -551,11 +574,9 @@ impl Node {
         let started = now.since(self.started_at) > silence * 3;
         let (is_down, end) = (started && some_down, "every link to a peer that is heard is up");
         self.alerts.set_with_end(AlertName::LinkDown, None, is_down, words, end);
-        let lost = self.references.is_known() && self.references.reachable() == Some(false);
+        let lost = self.references.is_known() && [false, true].into_iter().any(|ipv6| self.references.is_lost(ipv6));
         let report = self.references.report();
-        self.alerts.set(AlertName::ReferencesLost, None, lost, || {
-            format!("{} of {} references answer", report.reachable, report.configured)
-        });
+        self.alerts.set(AlertName::ReferencesLost, None, lost, || format!("{report} references answer"));
         let fault = self.gate.as_ref().map(|gate| gate.fault.clone()).unwrap_or_default();
         let (is_broken, end) = (!fault.is_empty(), "the gate passes its test again");
         self.alerts.set_with_end(AlertName::GateBroken, None, is_broken, || fault, end);

@@ -148,6 +148,15 @@ fn the_wall_clock_decides_nothing() {
 }
 
 #[test]
+fn nothing_of_ours_goes_past_the_gate() {
+    // R4: BPF can't stop a sender that asks for this, so we never do.
+    for directory in ["agent", "arbiter", "proto", "config"] {
+        let found = with(directory, &["QDISC_BYPASS", "AF_XDP", "SO_TXTIME"]);
+        assert!(found.is_empty(), "goes past the gate: {found:#?}");
+    }
+}
+
+#[test]
 fn the_simulator_reads_no_wall_clock() {
     let found = with("chaos", &["Instant::now", "SystemTime::now", "clock_gettime"]);
     // A sweep says how long it took on this machine; no verdict depends on that.

@@ -403,6 +403,8 @@ impl Seat {
             | Message::Ended { .. }
             | Message::Free { .. }
             | Message::Offer { .. }
+            | Message::Promise { .. }
+            | Message::Promised { .. }
             | Message::Query { .. }
             | Message::Acquire { .. }
             | Message::Release { .. }

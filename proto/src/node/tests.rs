@@ -10,8 +10,8 @@ use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::VoterSettings;
 use crate::settings::{
-    AnnounceSettings, Authority, DomainSettings, FencingSettings, HeartbeatSettings, InstanceSettings,
-    InterfaceSettings, Names, PeerSettings, QuorumSettings, ReferenceSettings, VrrpVersion,
+    AnnounceSettings, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings,
+    InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, VrrpVersion,
 };
 use crate::wire::vrrp::{Advertisement, Checksum};
 use alloc::collections::{BTreeSet, VecDeque};
@@ -20,6 +20,7 @@ use core::net::IpAddr;
 
 mod clocks;
 mod fencing;
+mod policies;
 mod words;
 
 const VIP: DomainId = DomainId(7);
@@ -77,7 +78,10 @@ fn settings(node: u16, authority: Authority) -> Settings {
             id: VIP,
             name: "vip".into(),
             instances: vec![InstanceId(0)],
+            families: Families { v4: true, v6: false },
             authority,
+            policy: Policy::Strict,
+            mirrors: Vec::new(),
             fencing: FencingSettings::default(),
         }],
         references: ReferenceSettings {
