@@ -285,7 +285,11 @@ impl Stage {
         }
         self.taps.extend(taps);
         match memory {
-            None => guest.must("sh /k/start", ANSWER).map(drop)?,
+            None => {
+                guest.must("sh /k/start", ANSWER)?;
+                // Both ends stay open in the shell that serves the commands.
+                guest.must("exec 8<>/k/ask 9<>/k/told", ANSWER)?;
+            }
             Some(_) => guest.go_on()?,
         }
         self.guest = Some(guest);
@@ -329,7 +333,7 @@ impl Stage {
 
     fn read_clocks(&mut self) -> Result<Reading, Error> {
         let asked = clock::now();
-        let text = self.guest()?.must("keepone-chaos guest clocks", ANSWER)?;
+        let text = self.guest()?.must("echo >&8; read -r answer <&9; echo $answer", ANSWER)?;
         let answered = clock::now();
         let mut numbers = text.split_ascii_whitespace().map(|word| word.parse().unwrap_or(0));
         let guest = [(); 3].map(|()| numbers.next().unwrap_or(0));
@@ -426,7 +430,8 @@ fn start(n1: &Host) -> String {
         ));
     }
     text.push_str(
-        "mkdir -p /k/run /k/state /k/bpf\n(keepone-chaos guest respond 0 >/dev/console 2>&1 </dev/null &)\n\
+        "mkdir -p /k/run /k/state /k/bpf\nmkfifo /k/ask /k/told\n\
+         (keepone-chaos guest clocks <>/k/ask >/k/told 2>/dev/console &)\n(keepone-chaos guest respond 0 >/dev/console 2>&1 </dev/null &)\n\
          (keepone run -c /k/n1.toml >/dev/console 2>&1 </dev/null &)\n",
     );
     text
