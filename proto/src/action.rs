@@ -188,8 +188,18 @@ pub enum AlertName {
     AddressFailed,
     /// A voter's answers can't be true: its clock went backwards, or an older life of it came back (R17).
     VoterAmnesia,
+    /// The authority is silent, and the domain is held on promises of the other candidates (D4, `degrade`).
+    Degraded,
+    /// The operator accepts two Masters while the authority is silent: it stands for ever (D4).
+    DualMasterAccepted,
+    /// A peer that is silent here is heard, as Master, by a third node (D3).
+    PeerSeenElsewhere,
+    /// The gateway's answers reach our own address and not the virtual one: somebody else has it (D9).
+    MirrorLost,
     /// A clock is beyond what the lease assumes: a wrong rate, a hidden freeze, a restored snapshot (T1, rho, H).
     ClockAssumptionViolated,
+    /// Two agents speak with one identity: a cloned node, or a copied key (F62).
+    DuplicateNode,
     /// The fence command failed: nothing is taken over until it succeeds, or the victim is heard again.
     FenceFailed,
     /// This node can't let go of a domain and restarts itself.
@@ -215,7 +225,12 @@ impl AlertName {
             AlertName::VoterDisk => "voter-disk",
             AlertName::AddressFailed => "address-failed",
             AlertName::VoterAmnesia => "voter-amnesia",
+            AlertName::Degraded => "degraded",
+            AlertName::DualMasterAccepted => "dual-master-accepted",
+            AlertName::PeerSeenElsewhere => "peer-seen-elsewhere",
+            AlertName::MirrorLost => "mirror-lost",
             AlertName::ClockAssumptionViolated => "clock-assumption-violated",
+            AlertName::DuplicateNode => "duplicate-node",
             AlertName::FenceFailed => "fence-failed",
             AlertName::SelfReboot => "self-reboot",
         }

@@ -22,6 +22,7 @@ pub mod heartbeat;
 pub mod id;
 pub mod jitter;
 pub mod lease;
+pub mod mirror;
 pub mod node;
 pub mod reference;
 pub mod settings;

@@ -16,8 +16,8 @@ use crate::assemble::Plan;
 use crate::clock;
 use crate::discipline::Discipline;
 use crate::fencing::Fencing;
-use crate::gate::Gate;
 use crate::gate_keeper::GateKeeper;
+use crate::gate_writer::GateWriter;
 use crate::guardian::pulse;
 use crate::heartbeat::Heartbeats;
 use crate::kernel::{Ask, Kernel};
@@ -37,7 +37,7 @@ pub(crate) struct Shells {
     pub(crate) plan: Plan,
     pub(crate) virtual_addresses: BTreeSet<IpAddr>,
     pub(crate) interfaces: Interfaces,
-    pub(crate) gate: Option<Gate>,
+    pub(crate) gate: Option<GateWriter>,
     pub(crate) keeper: GateKeeper,
     /// Why there is no gate.
     pub(crate) gate_fault: String,

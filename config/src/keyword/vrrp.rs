@@ -115,6 +115,8 @@ pub(crate) static VRRP_INSTANCE: Table = Table {
         key("auth_pass", Form::Value),
         key("garp_master_repeat", Form::Value),
         key("garp_master_delay", Form::Value),
+        key("arbiter_policy", Form::Value),
+        key("mirror", Form::Value),
         key("notify", Form::Words),
         key("notify_master", Form::Words),
         key("notify_backup", Form::Words),
@@ -157,6 +159,7 @@ pub(crate) static VRRP_SYNC_GROUP: Table = Table {
     active: &[
         key("group", Form::Lines),
         key("track_interface", Form::Lines),
+        key("arbiter_policy", Form::Value),
         key("notify", Form::Words),
         key("notify_master", Form::Words),
         key("notify_backup", Form::Words),

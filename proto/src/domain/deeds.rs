@@ -15,7 +15,7 @@ use crate::facts::Facts;
 use crate::fencing::Way;
 use crate::guard::Guard;
 use crate::id::{Epoch, NodeId, Priority};
-use crate::lease::grant::Grant;
+use crate::lease::grant::{Backing, Grant};
 use crate::lease::holder::Lease;
 use crate::vrrp::output::Output;
 use crate::wire::vrrp::Advertisement;
@@ -40,6 +40,7 @@ impl Domain {
         self.eligible = settled_in
             && view.health == Health::Healthy
             && view.references != References::LostHere
+            && !self.lease.is_bound_by_former_life(facts.now)
             && !matches!(verdict, Verdict::Fenced(_));
         self.wants = verdict == Verdict::Wait(Reason::AsksForHandover);
         match verdict {
@@ -52,6 +53,9 @@ impl Domain {
             }
             Verdict::Claim(reason) => {
                 self.sweep(facts, view.peers, out);
+                if reason == Reason::WithoutAuthority {
+                    self.lease.stand_alone(facts.now);
+                }
                 self.lease.stand(facts.now, self.priority().0);
                 let role = if view.lease == Lease::Vacant { Role::Claiming } else { Role::Backup };
                 self.rest(facts, role, reason, &view, out);
@@ -169,7 +173,8 @@ impl Domain {
         let held = self.kernel.hold(now, grant, self.lifetime_s, out);
         match (held, self.master_since) {
             (Hold::Underway, None) => self.set_role(facts, Role::Claiming, reason, view, out),
-            (Hold::Underway | Hold::Up, Some(_)) => {}
+            // Whose leave it is may change while it lasts.
+            (Hold::Underway | Hold::Up, Some(_)) => self.reason = reason,
             (Hold::Up, None) => {
                 self.master_since = Some(now);
                 (self.lapsed_at, self.nominated_until, self.stand_at, self.heir) = (None, None, None, None);
@@ -283,9 +288,8 @@ impl Domain {
 
     /// Who is to have it next: the best that could hold it, and hears us.
     fn choose_heir(&self, facts: &Facts<'_>, reason: Reason) -> Option<NodeId> {
-        let mine = facts.references.report().reachable;
         let able = facts.heard().filter(|peer| !peer.is_deaf(facts.now)).filter(|peer| match reason {
-            Reason::ReferencesLost => peer.references().reachable > mine,
+            Reason::ReferencesLost => facts.references.is_better(self.families, peer.references()),
             _ => true,
         });
         let able = able.filter_map(|peer| {
@@ -356,11 +360,12 @@ impl Domain {
         let isolated = matches!(view.references, References::LostHere | References::LostEverywhere)
             && matches!(view.peers, Peers::Silent | Peers::Absent);
         alerts.set(AlertName::Isolated, id, isolated, words);
-        let alone = master && !self.lease.is_arbitrated() && view.peers == Peers::Silent;
+        let alone = master && self.lease.is_unruled(now) && (self.lease.is_arbitrated() || view.peers == Peers::Silent);
         alerts.set(AlertName::ClaimedUnarbitrated, id, alone, words);
         let few = || self.lease.answering(now).is_some_and(|(answering, needed)| answering < needed);
         let unreachable = view.lease == Lease::Unanswered || (master && few());
         alerts.set(AlertName::AuthorityUnreachable, id, unreachable, words);
+        self.raise_policy(facts, view, alerts);
         alerts.set(AlertName::LeaseLost, id, self.lapsed_at.is_some(), words);
         let failure = self.kernel.failure();
         let (failed, end) = (failure.is_some(), "the kernel has taken the last change");
@@ -372,7 +377,9 @@ impl Domain {
         let deaf = seen && facts.heard().any(|peer| self.is_master_of(peer) && peer.is_deaf(now));
         alerts.set(AlertName::DeafPeer, id, deaf, words);
         // Kept for a second after the last sight, so that a flickering rival is one alert.
-        let dual = seen || self.rival_seen.is_some_and(|at| now.since(at) < core::time::Duration::from_secs(1));
+        let dual = seen
+            || self.two_hold(facts)
+            || self.rival_seen.is_some_and(|at| now.since(at) < core::time::Duration::from_secs(1));
         alerts.set(AlertName::DualMaster, id, dual, words);
         if seen {
             self.rival_since = self.rival_since.or(Some(now));
@@ -380,6 +387,20 @@ impl Domain {
         } else if !dual {
             (self.rival_since, self.rival_seen) = (None, None);
         }
+    }
+
+    /// What the operator's policy for a silent authority has brought about (D3, D4).
+    fn raise_policy(&self, facts: &Facts<'_>, view: &View, alerts: &mut Alerts) {
+        let id = Some(self.id);
+        let words = || self.words(facts, view);
+        let promised = self.lease.grant(facts.now).is_some_and(|grant| grant.backing() == Backing::Promises);
+        let degraded = self.master_since.is_some() && promised;
+        alerts.set(AlertName::Degraded, id, degraded, words);
+        let accepted =
+            || String::from("policy i-accept-dual-master: while the arbiter is silent two nodes may hold it");
+        alerts.set(AlertName::DualMasterAccepted, id, self.lease.accepts_two(), accepted);
+        let elsewhere = view.peers == Peers::SeenElsewhere && self.master_since.is_none();
+        alerts.set(AlertName::PeerSeenElsewhere, id, elsewhere, words);
     }
 
     /// An Advertisement for one of its routers.
@@ -424,7 +445,7 @@ impl Domain {
             }
         }
         // Who is about to yield must not have the last word: it would take the clients along.
-        let yields = higher && !heard && !self.lease.is_arbitrated();
+        let yields = higher && !heard && self.lease.is_unruled(facts.now);
         if !yields {
             self.announce_again(facts.now, facts, out);
         }

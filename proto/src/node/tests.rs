@@ -8,17 +8,19 @@ use crate::guard::Guards;
 use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, ReferenceId, Vrid};
 use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
+use crate::lease::voter::VoterSettings;
 use crate::settings::{
-    AnnounceSettings, Authority, DomainSettings, FencingSettings, HeartbeatSettings, InstanceSettings,
-    InterfaceSettings, Names, PeerSettings, QuorumSettings, ReferenceSettings, VrrpVersion,
+    AnnounceSettings, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings,
+    InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, VrrpVersion,
 };
-use crate::wire::vrrp::Advertisement;
+use crate::wire::vrrp::{Advertisement, Checksum};
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use core::net::IpAddr;
 
 mod clocks;
 mod fencing;
+mod policies;
 mod words;
 
 const VIP: DomainId = DomainId(7);
@@ -76,7 +78,10 @@ fn settings(node: u16, authority: Authority) -> Settings {
             id: VIP,
             name: "vip".into(),
             instances: vec![InstanceId(0)],
+            families: Families { v4: true, v6: false },
             authority,
+            policy: Policy::Strict,
+            mirrors: Vec::new(),
             fencing: FencingSettings::default(),
         }],
         references: ReferenceSettings {
@@ -124,7 +129,10 @@ impl Cluster {
             cluster: ClusterId(1),
             digest: digest(),
             candidates: [id(1), id(2)].into(),
-            lease_max: quorum().timing.lease_max,
+            lease_max: match &authority {
+                Authority::Quorum(quorum) => quorum.timing.lease_max,
+                Authority::None => quorum().timing.lease_max,
+            },
             incarnation: Incarnation(33),
         };
         Cluster {
@@ -228,7 +236,7 @@ impl Cluster {
             Action::Advertise { advertisement, .. } => {
                 if !self.vrrp_cut && !self.cut.contains(&(node, other)) {
                     let (source, destination) = (address(node), IpAddr::from([224, 0, 0, 18]));
-                    let bytes = advertisement.emit(source, destination, vrrp::Checksum::PseudoHeader).unwrap();
+                    let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
                     let (interface, hop_limit) = (InterfaceId(0), 255);
                     let event = Event::VrrpReceived { interface, source, destination, hop_limit, bytes };
                     self.queue.push_back((other, event));
@@ -550,7 +558,7 @@ fn foreign_master(priority: u8) -> Cluster {
         addresses: vec![IpAddr::from([192, 0, 2, 100])],
         auth_pass: None,
     };
-    let bytes = advertisement.emit(source, destination, vrrp::Checksum::PseudoHeader).unwrap();
+    let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
     cluster.give(1, Event::ForeignClaim { domain: VIP, mac: [2; 6] });
     cluster.run_to(9510);
     let (interface, hop_limit) = (InterfaceId(0), 255);
