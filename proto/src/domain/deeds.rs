@@ -47,7 +47,7 @@ impl Domain {
         match verdict {
             Verdict::Master(grant, reason) => self.hold(facts, grant, reason, &view, out),
             // A fence command failed a moment ago: another node, whose command may succeed, comes first.
-            Verdict::Claim(_) if !self.fence.may_claim(facts.now) => {
+            Verdict::Claim(_) if self.is_barred(facts) => {
                 self.sweep(facts, view.peers, out);
                 self.lease.sit(facts.now);
                 self.rest(facts, Role::Backup, Reason::FenceFailed, &view, out);
