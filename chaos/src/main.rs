@@ -158,7 +158,7 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
     let mut held = true;
     for shape in run.shapes() {
         for scenario in scenarios {
-            if let Some(why) = scenario.needs.missing(&shape) {
+            if let Some(why) = scenario.missing(&shape) {
                 // Of all scenarios, those that mean nothing here are left out; one that is asked for is not.
                 if scenarios.len() == 1 && run.matrix.is_none() {
                     eprintln!("keepone-chaos: {} is not for {}: {why}", scenario.name, shape.name());
