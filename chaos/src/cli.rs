@@ -387,7 +387,7 @@ pub enum GuestCommand {
         /// The node's number, from 0.
         node: u8,
     },
-    /// Prints the monotonic, the boot and the wall clock in nanoseconds.
+    /// Answers each line of its input with the monotonic, the boot and the wall clock in nanoseconds.
     Clocks,
     /// Breaks the gate of an agent for good, and keeps it from taking its addresses out.
     Vandalize {
