@@ -21,6 +21,8 @@ pub mod id;
 pub mod jitter;
 pub mod lease;
 pub mod node;
+#[cfg(feature = "serde")]
+pub mod recording;
 pub mod reference;
 pub mod settings;
 pub mod time;

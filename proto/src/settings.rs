@@ -14,6 +14,7 @@ use crate::lease::timing::LeaseTiming;
 
 /// Everything that [`crate::node::Node`] knows before the first event.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Settings {
     /// The cluster.
     pub cluster: ClusterId,
@@ -45,11 +46,13 @@ pub struct Settings {
     /// Off unless the operator says so (R14).
     pub claim_without_gate: bool,
     /// Which guards are on; all of them but in the simulator's ablations.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub guards: Guards,
 }
 
 /// What the operator calls the members and the links. One without a name goes by its number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Names {
     /// Of the members, witnesses included.
     pub nodes: BTreeMap<NodeId, String>,
@@ -71,6 +74,7 @@ impl Names {
 
 /// Period and misses (safety.md T: h, m).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HeartbeatSettings {
     /// h: one beat on each link and to each peer, 100 ms by default.
     pub period: Duration,
@@ -87,6 +91,7 @@ impl HeartbeatSettings {
 
 /// Another agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PeerSettings {
     /// Its id.
     pub node: NodeId,
@@ -96,6 +101,7 @@ pub struct PeerSettings {
 
 /// A network interface by name; the agent finds the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct InterfaceSettings {
     /// The kernel's name for it.
     pub name: String,
@@ -103,6 +109,7 @@ pub struct InterfaceSettings {
 
 /// One virtual router.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct InstanceSettings {
     /// The operator's name for it.
     pub name: String,
@@ -134,6 +141,7 @@ pub struct InstanceSettings {
 
 /// `track_interface`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TrackInterface {
     /// Which one.
     pub interface: InterfaceId,
@@ -143,6 +151,7 @@ pub struct TrackInterface {
 
 /// Version of a virtual router's Advertisements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum VrrpVersion {
     /// RFC 3768.
     V2,
@@ -152,6 +161,7 @@ pub enum VrrpVersion {
 
 /// A fencing domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DomainSettings {
     /// Hash of the name.
     pub id: DomainId,
@@ -165,6 +175,7 @@ pub struct DomainSettings {
 
 /// Who decides which node may hold a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Authority {
     /// Nobody: VRRP's own election, plus heartbeats and references (P2).
     None,
@@ -174,6 +185,7 @@ pub enum Authority {
 
 /// The voter set and the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct QuorumSettings {
     /// All voters in ascending order: nodes and witnesses.
     pub voters: Vec<NodeId>,
@@ -190,6 +202,7 @@ impl QuorumSettings {
 
 /// Reference addresses (D2) and their hysteresis.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReferenceSettings {
     /// The addresses to ping; none configured: the rule is off.
     pub targets: Vec<IpAddr>,
@@ -207,6 +220,7 @@ pub struct ReferenceSettings {
 
 /// How often the network is told where an address lives (D10).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AnnounceSettings {
     /// Frames in the burst on becoming Master, 5 by default.
     pub burst: u8,

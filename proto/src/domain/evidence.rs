@@ -9,6 +9,7 @@ use super::Domain;
 use crate::decision::{Election, Health, Peers, References, Role, View};
 use crate::event::GateStrength;
 use crate::facts::Facts;
+use crate::guard::Guard;
 use crate::heartbeat::peer::Peer;
 use crate::id::Priority;
 use crate::lease::holder::Lease;
@@ -58,6 +59,7 @@ impl Domain {
         match facts.references.reachable() {
             None => References::Unconfigured,
             Some(true) => References::Reachable,
+            Some(false) if !facts.settings.guards.has(Guard::IsolatedYields) => References::Reachable,
             Some(false) => {
                 let mine = facts.references.report().reachable;
                 let more = facts.heard().any(|peer| peer.references().reachable > mine);
@@ -112,6 +114,9 @@ impl Domain {
     /// D7, D8: which of two that hold yields.
     fn loses_to(&self, facts: &Facts<'_>, rival: &Peer) -> bool {
         let now = facts.now;
+        if !facts.settings.guards.has(Guard::RivalYields) {
+            return false;
+        }
         if self.lease.is_arbitrated() {
             // The older epoch yields; who can't name one holds nothing by right.
             return rival.epoch(self.id) > self.lease.epoch();

@@ -112,7 +112,8 @@ impl Holder {
             priority: 0,
             standing: false,
             refused: false,
-            nonce: 0,
+            // Another range in each life, so that an answer to a former one is not taken for one to this.
+            nonce: (me.incarnation.0 & 0xffff_ffff) << 24,
             attempt: 0,
             former: None,
             max_counter: 0,
@@ -171,9 +172,9 @@ impl Holder {
             Phase::Asking { since, .. } | Phase::Acquiring { since, .. } => now.since(since) > patience,
             Phase::Idle | Phase::Held { .. } | Phase::Lapsed => true,
         };
-        if refusals > self.quorum.voters.len() - self.quorum.majority() {
+        if refusals > self.quorum.voters.len() - self.majority() {
             Lease::Refused
-        } else if asked_long && answered < self.quorum.majority() {
+        } else if asked_long && answered < self.majority() {
             Lease::Unanswered
         } else if self.refused {
             Lease::Refused
@@ -198,7 +199,7 @@ impl Holder {
 
     /// q.
     pub fn majority(&self) -> usize {
-        self.quorum.majority()
+        if self.guards.has(Guard::Majority) { self.quorum.majority() } else { (self.quorum.voters.len() / 2).max(1) }
     }
 
     /// Whether some voter has yet to hear that an epoch is over.
@@ -228,7 +229,7 @@ impl Holder {
     fn deadline(&self) -> Option<Instant> {
         let sent = self.voters.values().filter_map(|track| track.good_from);
         // Asked for at each step, and the voters are few: without a list to sort.
-        let majority = self.quorum.majority();
+        let majority = self.majority();
         let qth = sent.clone().filter(|at| sent.clone().filter(|other| other >= at).count() >= majority).max()?;
         Some(qth + self.length)
     }
@@ -347,7 +348,7 @@ impl Holder {
             (track.free, track.refused) = (true, None);
         }
         let free = self.voters.values().filter(|track| track.free).count();
-        if free >= self.quorum.majority() {
+        if free >= self.majority() {
             let attempt = self.attempt.saturating_add(1);
             let (counter, node) = (self.max_counter.saturating_add(1), self.me.node);
             let epoch = Epoch { counter, incarnation: self.me.incarnation, attempt, node };
@@ -368,7 +369,7 @@ impl Holder {
     }
 
     fn on_refusal(&mut self, now: Instant, from: NodeId, nonce: u64, why: RefuseReason, remaining: Duration) {
-        let (count, majority) = (self.quorum.voters.len(), self.quorum.majority());
+        let (count, majority) = (self.quorum.voters.len(), self.majority());
         let Some(track) = self.voters.get_mut(&from) else { return };
         let mine = match self.phase {
             Phase::Asking { first_nonce, .. } => nonce >= first_nonce,
@@ -412,7 +413,8 @@ impl Holder {
         }
         let from_request = self.guards.has(Guard::DeadlineFromRequest);
         let Some(track) = self.voters.get_mut(&from) else { return };
-        let Some(sent_at) = track.sent_at(nonce) else { return };
+        let sent_at = if self.guards.has(Guard::NonceMatches) { track.sent_at(nonce) } else { track.newest_sent() };
+        let Some(sent_at) = sent_at else { return };
         track.refused = None;
         track.prev_ack = track.prev_ack.max(nonce);
         track.good_from = track.good_from.max(Some(if from_request { sent_at } else { now }));
@@ -448,11 +450,7 @@ impl Holder {
     /// While asking, the moment at which silence becomes evidence is a deadline too.
     fn unless_patient(&self, since: Instant, resend_at: Instant) -> Instant {
         let verdict_at = since + self.patience() + Duration::from_nanos(1);
-        if self.answering(since) >= self.quorum.majority() {
-            resend_at
-        } else {
-            resend_at.min(verdict_at.max(resend_at))
-        }
+        if self.answering(since) >= self.majority() { resend_at } else { resend_at.min(verdict_at.max(resend_at)) }
     }
 
     /// Renews, asks again, gives up, lapses: whatever is due.

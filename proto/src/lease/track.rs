@@ -54,6 +54,11 @@ impl Track {
         self.sent.iter().find(|(sent, _)| *sent == nonce).map(|(_, at)| *at)
     }
 
+    /// When the newest request was sent; only where the guard of nonces is taken out.
+    pub(super) fn newest_sent(&self) -> Option<Instant> {
+        self.sent.back().map(|(_, at)| *at)
+    }
+
     /// Whether it has answered within `patience`.
     pub(super) fn answered_within(&self, now: Instant, patience: Duration) -> bool {
         self.answered_at.is_some_and(|at| now.since(at) <= patience)
@@ -65,6 +70,12 @@ impl Track {
     /// network may overtake.
     pub(super) fn believe(&mut self, now: Instant, nonce: u64, stamp: Stamp, lease_max: Duration) -> bool {
         if self.doubted_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        // A datagram of a life that ended long ago may be the first that we hear of it, as after our own start.
+        // Taken for a new life, it would retire the one that lives, for good. Who answers a request of ours lives.
+        let other = self.seen.is_none_or(|(seen, _)| seen.incarnation != stamp.incarnation);
+        if other && self.sent_at(nonce).is_none() {
             return false;
         }
         let doubtful = match self.seen {
