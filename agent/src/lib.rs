@@ -5,8 +5,10 @@
 
 pub mod assemble;
 pub mod clock;
+mod discipline;
 pub mod driver;
 pub mod exit;
+pub mod fencing;
 pub mod gate;
 mod gate_keeper;
 pub mod guardian;

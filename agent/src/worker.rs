@@ -24,8 +24,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::assemble::Plan;
+use crate::discipline::Discipline;
 use crate::driver::{Driver, Shells, Sources};
 use crate::exit::{ExitCode, Failure};
+use crate::fencing::Fencing;
 use crate::gate::{Gate, GateConfig, GateError, Means};
 use crate::gate_keeper::GateKeeper;
 use crate::heartbeat::{HeartbeatConfig, Heartbeats, LinkConfig, StartError};
@@ -68,6 +70,7 @@ pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Re
         let (driver, sources) = start.assemble()?;
         realtime::ask();
         let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
+        shells.last_pulse();
         if let Some(heartbeats) = shells.heartbeats.take() {
             heartbeats.stop().await;
         }
@@ -156,6 +159,7 @@ impl Start<'_> {
             vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),
             neighbors: Neighbors::new(plan.watched(), interfaces.clone(), events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
+            discipline: Discipline::default(),
             notifier: Notifier::start(&plan.domain_names),
             interfaces,
             keeper: GateKeeper::start(self.gate.as_ref().and_then(Gate::keeper), events.clone()),
@@ -169,6 +173,8 @@ impl Start<'_> {
             lifetime_s: 1,
             pulse: self.pulse,
             pulsed_at: clock::now(),
+            harmless: false,
+            fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
         Ok((Driver::new(node, shells, recorder), Sources { heartbeats: beats, events: received }))

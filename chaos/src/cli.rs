@@ -29,6 +29,8 @@ pub enum Command {
     Replay(Replay),
     /// Shows a cluster keep one holder while its lines are cut, and writes a report.
     Demo(Demo),
+    /// Runs the programs in virtual machines: what needs clocks and a kernel of one's own.
+    Qemu(Qemu),
 }
 
 /// Which world.
@@ -158,4 +160,32 @@ pub struct Demo {
     /// Show only the installed keepalived.
     #[arg(long, hide = true)]
     pub only_keepalived: bool,
+}
+
+/// Options of `qemu`.
+#[derive(Debug, Args)]
+pub struct Qemu {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: QemuCommand,
+    /// An unpacked Debian kernel package; `tests/kernel` fetches one.
+    #[arg(long, global = true, default_value = "/var/cache/keepone-chaos/kernel")]
+    pub kernel: PathBuf,
+    /// Where the programs are; default: beside this program.
+    #[arg(long, global = true)]
+    pub bin_dir: Option<PathBuf>,
+    /// Keep consoles, configurations and logs in this directory.
+    #[arg(long, global = true)]
+    pub keep_logs: Option<PathBuf>,
+}
+
+/// What is done with virtual machines.
+#[derive(Debug, Subcommand)]
+pub enum QemuCommand {
+    /// Boots a guest, asks `keepone` for its version and runs a command there.
+    Boot {
+        /// A line for the guest's shell.
+        #[arg(default_value = "true")]
+        script: String,
+    },
 }

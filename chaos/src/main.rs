@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 
-use cli::{Cli, Command, PeerKind, WorldKind};
+use cli::{Cli, Command, PeerKind, QemuCommand, WorldKind};
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
 use keepone_chaos::netns::process::Processes;
@@ -16,7 +16,7 @@ use keepone_chaos::netns::runner::{self, Nobody};
 use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario};
-use keepone_chaos::{demo, replay, report, sim};
+use keepone_chaos::{demo, qemu, replay, report, sim};
 
 /// Something did not hold.
 const VIOLATED: u8 = 1;
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Mutate(asked) => mutate(&asked),
         Command::Replay(asked) => replay_file(&asked),
         Command::Demo(demo) => run_demo(&demo),
+        Command::Qemu(asked) => run_qemu(&asked),
     };
     done.unwrap_or_else(|error| {
         eprintln!("keepone-chaos: {error:#}");
@@ -255,6 +256,20 @@ fn run_demo(asked: &cli::Demo) -> anyhow::Result<ExitCode> {
     };
     let held = demo::run(&options)?;
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+}
+
+fn run_qemu(asked: &cli::Qemu) -> anyhow::Result<ExitCode> {
+    if let Side::Outside(code) = enclosure::enter()? {
+        return Ok(code);
+    }
+    let (bin_dir, room) = (bin_dir(asked.bin_dir.as_ref())?, Path::new(enclosure::ROOM));
+    match &asked.command {
+        QemuCommand::Boot { script } => {
+            let report = qemu::boot::run(&asked.kernel, &bin_dir, room, script)?;
+            println!("{}", serde_json::to_string(&report)?);
+            Ok(ExitCode::from(report.status))
+        }
+    }
 }
 
 fn print_outcome(outcome: &Outcome) {

@@ -80,7 +80,9 @@ fn lease(out: &mut String, t: &LeaseTiming) {
     line(
         out,
         format_args!(
-            "renewal     R = L_a/5 = {} <= (L_h - RTT)/4 = ({} - {})/4 = {}",
+            "renewal     R = min(L_a/5, (G - RTT)/3) = min({}, {}) = {} <= (L_h - RTT)/4 = ({} - {})/4 = {}",
+            Millis(t.lease / 5),
+            Millis(t.horizon().saturating_sub(t.round_trip) / 3),
             Millis(t.renewal_interval()),
             Millis(t.holder_lease()),
             Millis(t.round_trip),
@@ -93,6 +95,23 @@ fn lease(out: &mut String, t: &LeaseTiming) {
             "deadline    D = the q-th largest, over the voters, of t_send + L_h = t_send + {}; renewed every {}",
             Millis(t.holder_lease()),
             Millis(t.renewal_interval())
+        ),
+    );
+    line(
+        out,
+        format_args!(
+            "gate        shut at the sooner of D and t_send + G of the newest answer, G = {}{}",
+            Millis(t.horizon()),
+            if t.gate_horizon > t.horizon() { " = L_h" } else { "" }
+        ),
+    );
+    line(
+        out,
+        format_args!(
+            "freeze      one that the hypervisor hides from every clock costs nothing up to H = {} in a lease; beyond it \
+             two may hold, for at most G/(1-rho) = {} after the resume",
+            Millis(t.hidden_freeze),
+            Millis(scale(t.horizon(), 1_000_000, 1_000_000 - ppm(t)))
         ),
     );
     line(

@@ -79,6 +79,9 @@ pub enum Action {
     },
     /// Run the gate's self-test; answer with [`crate::event::Event::GateTest`].
     TestGate,
+    /// Read the rate at which the kernel runs this node's boot clock; answer with
+    /// [`crate::event::Event::ClockState`], or not at all while it is as last told.
+    ReadClock,
     /// Ping a reference once; answer with [`crate::event::Event::Pinged`].
     Ping {
         /// Which one.
@@ -90,6 +93,25 @@ pub enum Action {
         ticket: u64,
         /// The whole of the voter's durable state; replaces the last.
         bytes: Vec<u8>,
+    },
+    /// Run the fence command against a former holder, beside the decision (R15); answer with
+    /// [`crate::event::Event::Fenced`].
+    Fence {
+        /// What is to be taken over.
+        domain: DomainId,
+        /// Who is to be made harmless.
+        victim: NodeId,
+        /// The epoch of the grant under which this node shoots.
+        epoch: Epoch,
+        /// The epoch under which the victim held, if it is known.
+        held: Option<Epoch>,
+    },
+    /// The node is harmless right now: feed the hardware watchdog once.
+    FeedWatchdog,
+    /// The node can't let go: restart the machine at once, without a sync.
+    Reboot {
+        /// What can't be done, for the last line of the log.
+        why: String,
     },
     /// A domain changed its role: log, notify scripts, mail, metrics.
     Transition(Transition),
@@ -166,6 +188,12 @@ pub enum AlertName {
     AddressFailed,
     /// A voter's answers can't be true: its clock went backwards, or an older life of it came back (R17).
     VoterAmnesia,
+    /// A clock is beyond what the lease assumes: a wrong rate, a hidden freeze, a restored snapshot (T1, rho, H).
+    ClockAssumptionViolated,
+    /// The fence command failed: nothing is taken over until it succeeds, or the victim is heard again.
+    FenceFailed,
+    /// This node can't let go of a domain and restarts itself.
+    SelfReboot,
 }
 
 impl AlertName {
@@ -187,6 +215,9 @@ impl AlertName {
             AlertName::VoterDisk => "voter-disk",
             AlertName::AddressFailed => "address-failed",
             AlertName::VoterAmnesia => "voter-amnesia",
+            AlertName::ClockAssumptionViolated => "clock-assumption-violated",
+            AlertName::FenceFailed => "fence-failed",
+            AlertName::SelfReboot => "self-reboot",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod deeds;
 mod evidence;
+mod ladder;
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -14,6 +15,7 @@ use crate::action::Action;
 use crate::decision::{Reason, Role};
 use crate::effects::Kernel;
 use crate::facts::Facts;
+use crate::fencing::Fence;
 use crate::id::{DomainId, Epoch, Incarnation, InstanceId, NodeId, Priority};
 use crate::jitter::Jitter;
 use crate::lease::authority::DomainLease;
@@ -57,6 +59,7 @@ pub(crate) struct Domain {
     pub(crate) routers: Vec<Router>,
     pub(crate) lease: DomainLease,
     pub(crate) kernel: Kernel,
+    pub(crate) fence: Fence,
     pub(crate) role: Role,
     pub(crate) reason: Reason,
     /// Its state has changed in a way that peers should hear of before the next period.
@@ -96,6 +99,12 @@ pub(crate) struct Domain {
     given_early_at: Option<Instant>,
     eligible: bool,
     wants: bool,
+    /// How long it may be unable to let go before the machine is restarted.
+    reboot_after: Option<Duration>,
+    /// Since when it can't let go.
+    stuck_since: Option<Instant>,
+    /// Its gate has been open in this life.
+    has_held: bool,
 }
 
 impl Domain {
@@ -135,6 +144,10 @@ impl Domain {
             routers: routers.collect(),
             lease,
             kernel: Kernel::new(domain.id, nothing),
+            fence: Fence::new(domain.fencing.command),
+            reboot_after: domain.fencing.reboot_after,
+            stuck_since: None,
+            has_held: false,
             role: Role::Init,
             reason: Reason::Started,
             news: false,
@@ -196,6 +209,9 @@ impl Domain {
 
     /// The former Master, without an authority, has given it up for us.
     pub(crate) fn nominate(&mut self, now: Instant) {
+        if let Some(former) = self.fence.suspect() {
+            self.fence.released(former);
+        }
         if self.eligible && self.master_since.is_none() {
             self.nominated_until = Some(now + self.timing.lease_max);
         }
@@ -204,6 +220,7 @@ impl Domain {
     /// Our own voter was told that an epoch is over: its holder (or its guardian, R16) has let go.
     pub(crate) fn on_released(&mut self, epoch: Epoch) {
         self.over = Some(epoch);
+        self.fence.released(epoch);
     }
 
     /// A voter offers what a Transfer named us for.
@@ -272,6 +289,8 @@ impl Domain {
             self.given_early_at.map(|at| at + self.timing.drain()),
             self.rival_seen.map(|at| at + Duration::from_secs(1)),
             self.lower_since.map(|since| since + self.preempt_delay()),
+            self.fence.next_deadline(),
+            self.stuck_since.zip(self.reboot_after).map(|(since, after)| since + after),
         ];
         // What lies behind has been seen to; only what comes is a deadline, but for the lease's own.
         let ahead = due.into_iter().flatten().filter(|at| *at > now);

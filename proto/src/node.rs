@@ -4,6 +4,8 @@
 //! What must stay true: the same settings, seed and events give the same actions, to the byte (I25), and
 //! every handler is idempotent (I24).
 
+mod clock;
+
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -12,6 +14,7 @@ use core::time::Duration;
 
 use crate::action::{Action, AlertName};
 use crate::alerts::Alerts;
+use crate::clocks::Clocks;
 use crate::decision::{Reason, Role};
 use crate::domain::Domain;
 use crate::event::Event;
@@ -25,7 +28,7 @@ use crate::lease::record::Record;
 use crate::lease::timing::Millis;
 use crate::lease::voter::{Voter, VoterOutput, VoterSettings};
 use crate::reference::ReferenceMachine;
-use crate::settings::{Authority, Settings};
+use crate::settings::Settings;
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
@@ -35,6 +38,8 @@ use crate::wire::vrrp;
 const GATE_TEST: Duration = Duration::from_secs(1);
 /// A loop that has not run for this long has slept: whatever happened meanwhile is announced again (D10).
 const SLEPT: Duration = Duration::from_millis(300);
+/// Between two meals of the watchdog: far below its shortest timeout, which is a second.
+const FEED: Duration = Duration::from_millis(200);
 /// Calls to a silent peer in one period.
 const CALLS: u32 = 4;
 /// How many rounds of messages to itself, and of judgement, one event may set off; a backstop, never reached.
@@ -72,6 +77,8 @@ pub struct Node {
     domains: BTreeMap<DomainId, Domain>,
     voter: Option<Voter>,
     gate: Option<GateState>,
+    /// `None` without an authority.
+    clocks: Option<Clocks>,
     alerts: Alerts,
     counters: Counters,
     started_at: Instant,
@@ -79,9 +86,14 @@ pub struct Node {
     /// When silent peers are called, between two beats.
     call_at: Instant,
     test_at: Instant,
+    /// When the rate of the own clock is to be read again.
+    clock_at: Instant,
     handled_at: Instant,
     /// Which domain the next beat begins with, where one beat can't carry all.
     first_domain: usize,
+    /// When the watchdog is fed next.
+    feed_at: Instant,
+    rebooting: bool,
     stopping_since: Option<Instant>,
     stopped: bool,
 }
@@ -101,14 +113,18 @@ impl Node {
             domains: domains.collect(),
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
             gate: None,
+            clocks: settings.quorum().map(|quorum| Clocks::new(&quorum.timing)),
             alerts: Alerts::default(),
             counters: Counters::default(),
             started_at: now,
             beat_at: now,
             call_at: now,
             test_at: now,
+            clock_at: now,
             handled_at: now,
             first_domain: 0,
+            feed_at: now,
+            rebooting: false,
             stopping_since: None,
             stopped: false,
             incarnation,
@@ -125,6 +141,7 @@ impl Node {
         }
         self.handled_at = now;
         self.absorb(now, event, &mut out); // facts
+        self.settle_clocks(now);
         self.judge(now, &mut out); // judgement, and the deeds that follow
         if slept {
             self.announce_all(now, &mut out);
@@ -155,8 +172,10 @@ impl Node {
             self.domains.values().filter_map(|domain| domain.next_deadline(now, self.settings.heartbeat.silence()));
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
-        let fixed = [call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
-        fixed.into_iter().flatten().chain(peers).chain(domains).min()
+        let clocks = self.clocks.iter().flat_map(|clocks| [Some(self.clock_at), clocks.next_deadline()]);
+        let feed = self.settings.watchdog.then_some(self.feed_at);
+        let fixed = [feed, call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
+        fixed.into_iter().chain(clocks).flatten().chain(peers).chain(domains).min()
     }
 
     /// What a domain is here, why, and its priority.
@@ -230,8 +249,16 @@ impl Node {
                     self.carry_out(now, outputs, out);
                 }
             }
+            Event::Fenced { domain, victim, error } => {
+                self.with_domain(now, domain, |domain, _| domain.fence.on_fenced(now, victim, error));
+            }
             Event::ForeignClaim { domain, mac: _ } => {
                 self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, out));
+            }
+            Event::ClockState(state) => {
+                if let Some(clocks) = &mut self.clocks {
+                    clocks.on_kernel(state);
+                }
             }
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
@@ -296,6 +323,9 @@ impl Node {
             self.counters.bad_beats += 1;
             return;
         }
+        if let Some(reading) = peer.reading(now, link, &beat) {
+            self.read_clock(now, from, beat.incarnation, reading);
+        }
         for said in &beat.domains {
             let epoch = beat.epoch(from, said);
             let me = self.settings.node;
@@ -303,6 +333,7 @@ impl Node {
                 if let Some(epoch) = epoch {
                     domain.lease.saw_epoch(epoch);
                 }
+                domain.fence.heard(from, said.holding || said.role == Role::Master, epoch);
                 if said.wants {
                     domain.on_request(facts, from);
                 }
@@ -347,6 +378,9 @@ impl Node {
     }
 
     fn on_answer(&mut self, now: Instant, from: NodeId, envelope: &Envelope) {
+        if !self.is_believed(now, from, envelope) {
+            return;
+        }
         if let Message::Refuse { why, .. } = envelope.message {
             let differs = why == RefuseReason::Digest;
             if differs {
@@ -360,6 +394,9 @@ impl Node {
         }
         let mut fault = None;
         self.with_domain(now, envelope.domain, |domain, _| {
+            if let Message::Refuse { why: RefuseReason::Held, holder: Some(holder), .. } = envelope.message {
+                domain.fence.saw_holder(holder);
+            }
             fault = domain.lease.on_answer(now, from, envelope);
             if let Message::Offer { epoch, .. } = envelope.message {
                 domain.on_offer(now, from, epoch);
@@ -427,6 +464,8 @@ impl Node {
             self.test_at = now + GATE_TEST;
             out.push(Action::TestGate);
         }
+        self.ask_for_the_rate(now, out);
+        self.climb(now, out);
         let news = self.domains.values_mut().fold(false, |news, domain| core::mem::take(&mut domain.news) | news);
         let all = now >= self.beat_at || news;
         if all || now >= self.call_at {
@@ -445,6 +484,26 @@ impl Node {
                 self.stopped = true;
                 out.push(Action::Stopped);
             }
+        }
+    }
+
+    /// The rings outside the gate: the watchdog is fed while no domain is doubtful, and a machine that can't
+    /// let go is restarted.
+    fn climb(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let fault = self.gate.as_ref().map_or("", |gate| gate.fault.as_str());
+        if self.settings.watchdog && now >= self.feed_at {
+            self.feed_at = now + FEED;
+            if self.domains.values().all(|domain| domain.is_harmless(now, fault)) {
+                out.push(Action::FeedWatchdog);
+            }
+        }
+        let stuck = self.domains.values_mut().find_map(|domain| domain.keep_stuck(now, fault));
+        if let Some((domain, why)) = stuck.filter(|_| !self.rebooting) {
+            self.rebooting = true;
+            // The alert first: it is the last that anybody hears.
+            self.alerts.set(AlertName::SelfReboot, Some(domain), true, || why.clone());
+            self.alerts.take(out);
+            out.push(Action::Reboot { why });
         }
     }
 
@@ -488,6 +547,7 @@ impl Node {
 
     /// The node's own alerts, as they stand.
     fn raise(&mut self, now: Instant) {
+        self.raise_clocks(now);
         let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
         let is_silent = silent.clone().next().is_some();
@@ -533,6 +593,7 @@ impl Node {
             references: &self.references,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
+            clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
         }
     }
@@ -547,6 +608,7 @@ impl Node {
             references: &self.references,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
+            clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
         };
         match self.domains.get_mut(&id) {
@@ -565,10 +627,7 @@ struct Packet<'a> {
 }
 
 fn own_voter(settings: &Settings, incarnation: Incarnation, now: Instant, record: Option<&Record>) -> Option<Voter> {
-    let quorum = settings.domains.iter().find_map(|domain| match &domain.authority {
-        Authority::Quorum(quorum) if quorum.voters.contains(&settings.node) => Some(quorum),
-        Authority::Quorum(_) | Authority::None => None,
-    })?;
+    let quorum = settings.quorum().filter(|quorum| quorum.voters.contains(&settings.node))?;
     let candidates = settings.peers.iter().map(|peer| peer.node).chain([settings.node]).collect();
     let voter = VoterSettings {
         cluster: settings.cluster,

@@ -45,9 +45,21 @@ pub struct Settings {
     /// With an authority but a gate that can't hold it (means 3, `weak`, or none): claim all the same?
     /// Off unless the operator says so (R14).
     pub claim_without_gate: bool,
+    /// Whether a hardware watchdog is to be fed ([`crate::action::Action::FeedWatchdog`]).
+    pub watchdog: bool,
     /// Which guards are on; all of them but in the simulator's ablations.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub guards: Guards,
+}
+
+impl Settings {
+    /// The authority of the domains that have one: the same for all of them.
+    pub fn quorum(&self) -> Option<&QuorumSettings> {
+        self.domains.iter().find_map(|domain| match &domain.authority {
+            Authority::Quorum(quorum) => Some(quorum),
+            Authority::None => None,
+        })
+    }
 }
 
 /// What the operator calls the members and the links. One without a name goes by its number.
@@ -171,6 +183,28 @@ pub struct DomainSettings {
     pub instances: Vec<crate::id::InstanceId>,
     /// Who says yes or no.
     pub authority: Authority,
+    /// The rings outside the gate; none by default.
+    pub fencing: FencingSettings,
+}
+
+/// The rings outside the gate, for one domain (safety.md, The gate, 4).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct FencingSettings {
+    /// A command that must succeed against a silent holder before this node takes over.
+    pub command: Option<FenceSettings>,
+    /// This node restarts itself when it can't let go for so long; `None`: never.
+    pub reboot_after: Option<Duration>,
+}
+
+/// A fence command, as far as the core must know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct FenceSettings {
+    /// When the shell kills it.
+    pub timeout: Duration,
+    /// How long after a failure this node does not claim, so that another can.
+    pub retry: Duration,
 }
 
 /// Who decides which node may hold a domain.

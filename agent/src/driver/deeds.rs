@@ -47,11 +47,24 @@ impl Shells {
                 None
             }
             Action::TestGate => self.test_gate(),
+            Action::ReadClock => self.discipline.read(),
             Action::Ping { reference } => {
                 self.references.ping(reference);
                 None
             }
             Action::Persist { ticket, bytes } => self.persist(ticket, bytes),
+            Action::Fence { domain, victim, epoch, held } => {
+                self.fencing.fence((domain, self.plan.domain_name(domain)), victim, epoch, held);
+                None
+            }
+            Action::FeedWatchdog => {
+                self.harmless = true;
+                None
+            }
+            Action::Reboot { why } => {
+                crate::fencing::reboot::now(&why);
+                None
+            }
             Action::Transition(transition) => {
                 self.tell(&transition);
                 None

@@ -12,8 +12,8 @@ use keepone_proto::lease::config_digest;
 use keepone_proto::lease::timing::LeaseTiming;
 use keepone_proto::lease::voter::VoterSettings;
 use keepone_proto::settings::{
-    AnnounceSettings, Authority, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names,
-    PeerSettings, QuorumSettings, ReferenceSettings, Settings, VrrpVersion,
+    AnnounceSettings, Authority, DomainSettings, FencingSettings, HeartbeatSettings, InstanceSettings,
+    InterfaceSettings, Names, PeerSettings, QuorumSettings, ReferenceSettings, Settings, VrrpVersion,
 };
 use keepone_proto::time::nanos;
 use keepone_proto::wire::vrrp::Advertisement;
@@ -118,7 +118,12 @@ impl Plan {
         if arbitrated && (rng.chance(200_000) || allows) {
             timing.hidden_freeze = timing.lease / 10;
         }
+        let beyond = arbitrated && mutant.is_none() && rng.chance(15_000);
+        if arbitrated && (beyond || rng.chance(80_000)) && rng.chance(500_000) {
+            timing.gate_horizon = timing.lease / 2;
+        }
         if timing.check().is_err() {
+            timing.gate_horizon = Duration::MAX;
             (timing.gate, timing.hidden_freeze) = (Duration::from_micros(100), Duration::ZERO);
         }
         let mut told = timing;
@@ -152,7 +157,7 @@ impl Plan {
             pace,
             timing,
             told,
-            beyond: arbitrated && mutant.is_none() && rng.chance(15_000),
+            beyond,
             jiffy: u64::try_from(timing.gate.as_millis()).unwrap_or(0) * MS,
             priorities,
             preempt: rng.chance(600_000),
@@ -239,10 +244,10 @@ impl Plan {
         if self.preempt { half * 5 + self.preempt_delay_ms * MS } else { half }
     }
 
-    /// P1 beyond H: how long two gates may be open at once at most, L_h/(1−ρ).
+    /// P1 beyond H: how long two gates may be open at once at most, G/(1−ρ).
     pub fn overlap_bound(&self) -> u64 {
         let rho = u64::from(self.timing.rate_error_ppm);
-        let length = nanos(self.timing.holder_lease() + self.timing.gate) + self.jiffy;
+        let length = nanos(self.timing.horizon() + self.timing.gate) + self.jiffy;
         length.saturating_mul(1_000_000) / 1_000_000_u64.saturating_sub(rho).max(1)
     }
 
@@ -294,6 +299,7 @@ impl Plan {
             name: format!("d{place}"),
             instances: vec![InstanceId(u16::try_from(place).unwrap_or(0))],
             authority: authority.clone(),
+            fencing: FencingSettings::default(),
         };
         let targets = if self.references { vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254))] } else { Vec::new() };
         Settings {
@@ -318,6 +324,7 @@ impl Plan {
             announce: AnnounceSettings::default(),
             grace: Duration::from_secs(1),
             claim_without_gate: false,
+            watchdog: false,
             guards: self.guards(),
         }
     }

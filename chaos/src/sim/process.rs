@@ -241,7 +241,10 @@ impl World {
             Action::Announce { domain, .. } => {
                 self.at(at, What::Frame { host: number, place: Plan::place(domain) });
             }
-            Action::Transition(_) | Action::Alert(_) => {}
+            // The kernel slews nothing; rates are the hardware's (sim::clock).
+            Action::ReadClock | Action::Transition(_) | Action::Alert(_) => {}
+            // No plan configures the rings outside the gate.
+            Action::Fence { .. } | Action::FeedWatchdog | Action::Reboot { .. } => {}
             Action::Stopped => host.ended = true,
         }
     }

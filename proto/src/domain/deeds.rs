@@ -12,6 +12,7 @@ use crate::alerts::Alerts;
 use crate::decision::{Health, Peers, Reason, References, Role, Verdict, View, decide};
 use crate::effects::{Hold, LetGo};
 use crate::facts::Facts;
+use crate::fencing::Way;
 use crate::guard::Guard;
 use crate::id::{Epoch, NodeId, Priority};
 use crate::lease::grant::Grant;
@@ -43,6 +44,12 @@ impl Domain {
         self.wants = verdict == Verdict::Wait(Reason::AsksForHandover);
         match verdict {
             Verdict::Master(grant, reason) => self.hold(facts, grant, reason, &view, out),
+            // A fence command failed a moment ago: another node, whose command may succeed, comes first.
+            Verdict::Claim(_) if !self.fence.may_claim(facts.now) => {
+                self.sweep(facts, view.peers, out);
+                self.lease.sit(facts.now);
+                self.rest(facts, Role::Backup, Reason::FenceFailed, &view, out);
+            }
             Verdict::Claim(reason) => {
                 self.sweep(facts, view.peers, out);
                 self.lease.stand(facts.now, self.priority().0);
@@ -148,6 +155,17 @@ impl Domain {
     /// R3: gate, addresses, announcements, Advertisements, notify.
     fn hold(&mut self, facts: &Facts<'_>, grant: Grant, reason: Reason, view: &View, out: &mut Vec<Action>) {
         let now = facts.now;
+        if self.master_since.is_none() && !self.kernel.is_open(now) {
+            match self.clear_way(facts, grant.epoch(), out) {
+                Way::Clear => {}
+                Way::Underway => return self.set_role(facts, Role::Claiming, reason, view, out),
+                Way::Barred => {
+                    self.lease.give_back(now, None);
+                    return self.rest(facts, Role::Backup, Reason::FenceFailed, view, out);
+                }
+            }
+        }
+        self.has_held = true;
         if !facts.settings.guards.has(Guard::GateFirst) && self.kernel.opened_at().is_none() {
             let (domain, epoch, lifetime_s) = (self.id, grant.epoch(), self.lifetime_s);
             out.push(Action::AddAddresses { domain, epoch, lifetime_s });
@@ -350,6 +368,7 @@ impl Domain {
         alerts.set(AlertName::LeaseLost, id, self.lapsed_at.is_some(), words);
         let failure = self.kernel.failure();
         let (failed, end) = (failure.is_some(), "the kernel has taken the last change");
+        self.raise_fencing(facts, alerts);
         alerts.set_with_end(AlertName::AddressFailed, id, failed, || String::from(failure.unwrap_or_default()), end);
 
         // By the evidence from before the deed: who yields has shut its gate by now, and tells all the same (I23).

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::link::{Freshness, Link};
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId};
+use crate::lease::rate::Reading;
 use crate::settings::{HeartbeatSettings, PeerSettings};
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, DomainBeat, Echo, References};
@@ -132,6 +133,14 @@ impl Peer {
             self.take(now, beat);
         }
         Heard { freshness, restarted, returned: returned && freshness == Freshness::Fresh }
+    }
+
+    /// The peer's clock by its beat, and between which instants of ours it was read; `None` if the beat
+    /// answers none of ours.
+    pub fn reading(&mut self, now: Instant, link: LinkId, beat: &Beat) -> Option<Reading> {
+        // The echo's age is not added: after the peer has slept it may be too long.
+        let sent = self.links.get_mut(&link)?.echoed_at(beat.echo?)?;
+        Some(Reading { sent, received: now, clock: beat.clock })
     }
 
     fn take(&mut self, now: Instant, beat: &Beat) {

@@ -112,8 +112,8 @@ impl Holder {
             priority: 0,
             standing: false,
             refused: false,
-            // Another range in each life, so that an answer to a former one is not taken for one to this.
-            nonce: (me.incarnation.0 & 0xffff_ffff) << 24,
+            // A late answer to a former life must not be taken for one to this: its clock was read before we asked.
+            nonce: me.incarnation.0 >> 1,
             attempt: 0,
             former: None,
             max_counter: 0,
@@ -149,7 +149,9 @@ impl Holder {
     /// The lease, if it is held and live. The only maker of a [`Grant`] of a quorum.
     pub fn grant(&self, now: Instant) -> Option<Grant> {
         let Phase::Held { epoch, .. } = self.phase else { return None };
-        self.deadline().filter(|until| now < *until).map(|until| Grant::new(epoch, until))
+        let newest = self.voters.values().filter_map(|track| track.good_from).max()?;
+        let cap = newest + self.quorum.timing.horizon();
+        self.deadline().filter(|until| now < *until).map(|until| Grant::new(epoch, until).capped(cap))
     }
 
     /// The evidence for the decision.
@@ -302,16 +304,7 @@ impl Holder {
     pub fn on_answer(&mut self, now: Instant, from: NodeId, answer: &Envelope) -> Option<VoterFault> {
         let lease_max = self.quorum.timing.lease_max;
         let track = self.voters.get_mut(&from)?;
-        let stamp = match answer.message {
-            Message::Free { stamp, .. }
-            | Message::Grant { stamp, .. }
-            | Message::Refuse { stamp, .. }
-            | Message::Ended { stamp, .. }
-            | Message::Offer { stamp, .. } => stamp,
-            Message::Query { .. } | Message::Acquire { .. } | Message::Release { .. } | Message::Transfer { .. } => {
-                return None;
-            }
-        };
+        let stamp = answer.message.stamp()?;
         if !track.believe(now, answer.nonce, stamp, lease_max) {
             return track.is_newly_doubted(now).then_some(VoterFault { voter: from });
         }
@@ -336,6 +329,27 @@ impl Holder {
             | Message::Transfer { .. } => {}
         }
         None
+    }
+
+    /// When the request that an answer names was sent to that voter, if it is remembered. An Offer answers
+    /// another node's Transfer, and names its nonce.
+    pub fn sent_at(&self, from: NodeId, answer: &Envelope) -> Option<Instant> {
+        let of_ours = !matches!(answer.message, Message::Offer { .. });
+        self.voters.get(&from).filter(|_| of_ours)?.sent_at(answer.nonce)
+    }
+
+    /// What a voter has granted counts no more: its clock is off.
+    pub fn distrust(&mut self, voter: NodeId) {
+        if let Some(track) = self.voters.get_mut(&voter) {
+            (track.good_from, track.free) = (None, false);
+        }
+    }
+
+    /// Renews now instead of at the end of the interval: the voters' clocks are wanted.
+    pub fn renew_now(&mut self, now: Instant) {
+        if let Phase::Held { renew_at, .. } = &mut self.phase {
+            *renew_at = now.min(*renew_at);
+        }
     }
 
     fn on_free(&mut self, now: Instant, from: NodeId, nonce: u64, max_counter: u64) {

@@ -20,6 +20,7 @@ pub mod authority;
 mod farewell;
 pub mod grant;
 pub mod holder;
+pub mod rate;
 pub mod record;
 pub mod timing;
 mod track;

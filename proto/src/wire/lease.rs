@@ -206,6 +206,20 @@ impl Message {
         )
     }
 
+    /// The voter's incarnation and clock, which every answer bears (R17).
+    pub fn stamp(&self) -> Option<Stamp> {
+        match *self {
+            Message::Free { stamp, .. }
+            | Message::Grant { stamp, .. }
+            | Message::Refuse { stamp, .. }
+            | Message::Ended { stamp, .. }
+            | Message::Offer { stamp, .. } => Some(stamp),
+            Message::Query { .. } | Message::Acquire { .. } | Message::Release { .. } | Message::Transfer { .. } => {
+                None
+            }
+        }
+    }
+
     fn kind(&self) -> u8 {
         match self {
             Message::Query { .. } => QUERY,

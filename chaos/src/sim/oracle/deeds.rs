@@ -46,11 +46,22 @@ impl Oracle {
                 Action::Alert(alert) if alert.raised && alert.name == AlertName::DualMaster => {
                     self.dual_alarm = self.dual_alarm.or(Some(now));
                 }
+                // Every clock here is within rho; what a freeze hides is to be noticed.
+                Action::Alert(alert)
+                    if alert.raised && alert.name == AlertName::ClockAssumptionViolated && !self.freezes =>
+                {
+                    let what = || format!("host {number} accuses a clock: {}", alert.evidence);
+                    self.violated("T1", now, what);
+                }
                 Action::Advertise { .. }
                 | Action::SendBeat { .. }
                 | Action::ShutGate { .. }
                 | Action::RemoveAddresses { .. }
                 | Action::TestGate
+                | Action::ReadClock
+                | Action::Fence { .. }
+                | Action::FeedWatchdog
+                | Action::Reboot { .. }
                 | Action::Ping { .. }
                 | Action::Persist { .. }
                 | Action::Alert(_)

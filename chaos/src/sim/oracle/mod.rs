@@ -43,6 +43,8 @@ pub struct Oracle {
     lease_max_told: u64,
     majority: usize,
     votes: Vec<bool>,
+    /// Hosts may stand still, and their clocks hide it.
+    freezes: bool,
     /// Beyond what P1 covers: how long two gates may be open at once.
     bound: Option<u64>,
     /// First of each kind.
@@ -69,6 +71,7 @@ impl Oracle {
             lease_max_told: nanos(plan.told.lease_max),
             majority: plan.majority(),
             votes: (0..plan.hosts).map(|host| plan.votes(host)).collect(),
+            freezes: plan.beyond || !plan.timing.hidden_freeze.is_zero(),
             bound: plan.beyond.then(|| plan.overlap_bound()),
             violations: Vec::new(),
             domains: vec![DomainWatch::new(plan.agents); plan.domains],
