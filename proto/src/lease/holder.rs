@@ -71,8 +71,10 @@ enum Phase {
 pub struct Holder {
     me: Claimant,
     quorum: QuorumSettings,
-    /// L_h of these settings.
+    /// L_h, G and R of these settings: asked for at each step, and dear to compute.
     length: Duration,
+    horizon: Duration,
+    renewal: Duration,
     guards: Guards,
     jitter: Jitter,
     /// VRRP's skew of this node's priority, as a part of h (R13).
@@ -105,6 +107,8 @@ impl Holder {
         Holder {
             me,
             length: quorum.timing.holder_lease(),
+            horizon: quorum.timing.horizon(),
+            renewal: quorum.timing.renewal_interval(),
             quorum,
             guards,
             jitter: Jitter::new(seed ^ me.domain.0),
@@ -150,7 +154,7 @@ impl Holder {
     pub fn grant(&self, now: Instant) -> Option<Grant> {
         let Phase::Held { epoch, .. } = self.phase else { return None };
         let newest = self.voters.values().filter_map(|track| track.good_from).max()?;
-        let cap = newest + self.quorum.timing.horizon();
+        let cap = newest + self.horizon;
         self.deadline().filter(|until| now < *until).map(|until| Grant::new(epoch, until).capped(cap))
     }
 
@@ -191,7 +195,7 @@ impl Holder {
     }
 
     fn renewal(&self) -> Duration {
-        self.quorum.timing.renewal_interval()
+        self.renewal
     }
 
     /// How many voters have answered lately.
@@ -483,7 +487,7 @@ impl Holder {
             }
             Phase::Acquiring { resend_at, .. } if now >= resend_at => {
                 if let Phase::Acquiring { resend_at, .. } = &mut self.phase {
-                    *resend_at = now + self.quorum.timing.renewal_interval() / 2;
+                    *resend_at = now + self.renewal / 2;
                 }
                 self.acquire_all(now);
             }
