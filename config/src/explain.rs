@@ -4,23 +4,25 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use keepone_proto::lease::timing::{LeaseTiming, Millis};
-use keepone_proto::settings::{Authority, HeartbeatSettings, QuorumSettings};
+use keepone_proto::settings::{Authority, HeartbeatSettings, Policy, QuorumSettings};
 
-use crate::model::Config;
+use crate::model::{Config, GateMeans};
 
 /// The formulas of the safety design with the numbers of this configuration, several lines.
 ///
 /// Symbols: L_a lease, L_max longest lease of the cluster, rho clock-rate error, E_tx life of a frame behind
 /// the gate, E_g lateness of the gate, H hidden-freeze allowance, RTT round trip, h and m heartbeat period
-/// and misses.
-pub fn explain_timing(config: &Config) -> String {
+/// and misses. `tick` is 1/HZ of the kernel that is to make the gate: how late one of nftables may shut.
+pub fn explain_timing(config: &Config, tick: Duration) -> String {
     let mut out = String::new();
     heartbeat(&mut out, &config.heartbeat);
     match &config.authority {
         Authority::Quorum(quorum) => {
             voters(&mut out, config, quorum);
-            lease(&mut out, &quorum.timing);
-            failover(&mut out, &quorum.timing, &config.heartbeat);
+            let timing = gate(&mut out, config.gate, quorum.timing, tick);
+            lease(&mut out, &timing);
+            policies(&mut out, config);
+            failover(&mut out, &timing, &config.heartbeat);
         }
         Authority::None => unarbitrated(&mut out, config),
     }
@@ -62,6 +64,28 @@ fn voters(out: &mut String, config: &Config, quorum: &QuorumSettings) {
     );
 }
 
+/// By what the lease is shortened for the gate's lateness; the lengths as this gate leaves them.
+fn gate(out: &mut String, means: GateMeans, timing: LeaseTiming, tick: Duration) -> LeaseTiming {
+    let with_nft = LeaseTiming { gate: timing.gate.max(tick), ..timing };
+    let why = format!("max({}, 1/HZ = {}) = {}", Millis(timing.gate), Millis(tick), Millis(with_nft.gate));
+    match means {
+        GateMeans::Nft => {
+            line(out, format_args!("gate        nft: E_g = {why}"));
+            with_nft
+        }
+        GateMeans::Auto => {
+            let nft =
+                format!("with nft, if the kernel has no better, {why} and L_h = {}", Millis(with_nft.holder_lease()));
+            line(out, format_args!("gate        auto: E_g = {} with bpf; {nft}", Millis(timing.gate)));
+            timing
+        }
+        GateMeans::Bpf | GateMeans::Lifetime => {
+            line(out, format_args!("gate        {means}: E_g = {}", Millis(timing.gate)));
+            timing
+        }
+    }
+}
+
 fn lease(out: &mut String, t: &LeaseTiming) {
     let rho = rho(t);
     line(out, format_args!("lease       L_a = {}, L_max = {}", Millis(t.lease), Millis(t.lease_max)));
@@ -100,7 +124,7 @@ fn lease(out: &mut String, t: &LeaseTiming) {
     line(
         out,
         format_args!(
-            "gate        shut at the sooner of D and t_send + G of the newest answer, G = {}{}",
+            "horizon     the gate is shut at the sooner of D and t_send + G of another node's newest answer, G = {}{}",
             Millis(t.horizon()),
             if t.gate_horizon > t.horizon() { " = L_h" } else { "" }
         ),
@@ -123,6 +147,23 @@ fn lease(out: &mut String, t: &LeaseTiming) {
         ),
     );
     line(out, format_args!("restart     a restarted voter grants nobody else for L_max = {}", Millis(t.lease_max)));
+}
+
+/// What becomes of each domain while no majority of the voters answers.
+fn policies(out: &mut String, config: &Config) {
+    for policy in [Policy::Strict, Policy::Degrade, Policy::AcceptDualMaster] {
+        let names: Vec<String> =
+            config.domains().into_iter().filter(|domain| domain.policy == policy).map(|domain| domain.name).collect();
+        let what = match policy {
+            Policy::Strict => "the holder lets go at D",
+            Policy::Degrade => "the holder goes on while all other nodes promise, each for L_a from its receipt",
+            Policy::AcceptDualMaster => "as without an arbiter: two holders are possible",
+        };
+        if !names.is_empty() {
+            let (policy, names) = (policy.as_str(), names.join(", "));
+            line(out, format_args!("silence     of the voters: {policy} for {names}: {what}"));
+        }
+    }
 }
 
 /// How long nobody may hold after each kind of failure, at most, with the given round trip to a majority.

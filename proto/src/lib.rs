@@ -17,11 +17,13 @@ pub mod effects;
 pub mod event;
 mod facts;
 mod fencing;
+mod findings;
 pub mod guard;
 pub mod heartbeat;
 pub mod id;
 pub mod jitter;
 pub mod lease;
+pub mod mirror;
 pub mod node;
 #[cfg(feature = "serde")]
 pub mod recording;

@@ -16,8 +16,8 @@ use crate::assemble::Plan;
 use crate::clock;
 use crate::discipline::Discipline;
 use crate::fencing::Fencing;
-use crate::gate::Gate;
 use crate::gate_keeper::GateKeeper;
+use crate::gate_writer::GateWriter;
 use crate::guardian::pulse;
 use crate::heartbeat::Heartbeats;
 use crate::kernel::{Ask, Kernel};
@@ -26,6 +26,7 @@ use crate::net::neighbor::Neighbors;
 use crate::net::vrrp::{Family, VrrpSockets};
 use crate::netlink::watch::{Change, Interface};
 use crate::notify::Notifier;
+use crate::notify::alerts::AlertScript;
 use crate::record::Record;
 use crate::references::References;
 
@@ -37,7 +38,7 @@ pub(crate) struct Shells {
     pub(crate) plan: Plan,
     pub(crate) virtual_addresses: BTreeSet<IpAddr>,
     pub(crate) interfaces: Interfaces,
-    pub(crate) gate: Option<Gate>,
+    pub(crate) gate: Option<GateWriter>,
     pub(crate) keeper: GateKeeper,
     /// Why there is no gate.
     pub(crate) gate_fault: String,
@@ -50,6 +51,7 @@ pub(crate) struct Shells {
     pub(crate) discipline: Discipline,
     pub(crate) voter_disk: Option<Writer>,
     pub(crate) notifier: Notifier,
+    pub(crate) alert_script: Option<AlertScript>,
     pub(crate) record: Option<Record>,
     /// The lifetime last given to addresses, whole seconds.
     pub(crate) lifetime_s: u32,

@@ -23,12 +23,12 @@ use super::probe::{DUMMY, Fate, Prober};
 use super::program::{self, Header, Maps};
 use super::writer::Writer;
 use super::{GateConfig, GateError, slot};
-use crate::lock::{self, Denied};
+use crate::lock;
 
 /// The programs use a helper that the kernel gives only to GPL-compatible code; MIT is.
 const LICENSE: &str = "Dual MIT/GPL";
 /// A dead process's last descriptors close a little after it seems gone; longer waits are the caller's.
-const OWNER_ENDS: Duration = Duration::from_millis(300);
+pub(super) const OWNER_ENDS: Duration = Duration::from_millis(300);
 
 /// The two programs for one kind of interface.
 #[derive(Debug)]
@@ -120,10 +120,7 @@ enum Source {
 
 fn own(dir: &Path) -> Result<Flock<File>, GateError> {
     let failed = |source| GateError::Directory { dir: dir.into(), source };
-    lock::take(File::open(dir).map_err(failed)?, OWNER_ENDS).map_err(|denied| match denied {
-        Denied::Held { pid } => GateError::Taken { dir: dir.into(), pid },
-        Denied::System(source) => failed(source),
-    })
+    lock::take(File::open(dir).map_err(failed)?, OWNER_ENDS).map_err(|denied| super::denied(dir, denied))
 }
 
 impl BpfGate {
@@ -340,23 +337,50 @@ impl BpfGate {
         }
     }
 
-    /// R14: what is wrong, if anything. Gates interfaces that came meanwhile.
+    /// R14: what is wrong, if anything. Gates interfaces that came meanwhile; what others have broken is put
+    /// right and told all the same: frames may have passed, so nothing is to be held until the next test.
     pub(super) fn self_test(&mut self) -> Result<(), String> {
         self.attach_new().map_err(|error| error.to_string())?;
+        self.test_names()?;
+        let mut faults = Vec::new();
+        for index in self.gated.keys().copied().collect::<Vec<_>>() {
+            let Some(Err(fault)) = self.gated.get(&index).map(|gated| gated.test(&self.prober)) else { continue };
+            faults.push(match self.attach_again(index) {
+                Ok(()) => format!("{fault}; it is attached again"),
+                Err(error) => format!("{fault}; it can't be attached again: {error}"),
+            });
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+    }
+
+    fn test_names(&self) -> Result<(), String> {
         for (address, slot) in &self.layout.addresses {
             match self.names.slot_of(*address) {
                 Ok(found) if found == Some(*slot) => {}
                 Ok(Some(slot::SHUT_SLOT)) => {
                     return Err(format!("the guardian has sealed the gate of {address}: only a new worker opens it"));
                 }
-                Ok(_) => return Err(format!("somebody has taken {address} out of the gate's map: restart keepone")),
+                Ok(_) => {
+                    let mended = match self.names.put_back(&self.layout) {
+                        Ok(()) => String::from("it is put back"),
+                        Err(error) => format!("it can't be put back: {error}"),
+                    };
+                    return Err(format!("somebody has taken {address} out of the gate's map; {mended}"));
+                }
                 Err(error) => return Err(format!("the gate's map can't be read: {error}")),
             }
         }
-        for gated in self.gated.values() {
-            gated.test(&self.prober)?;
-        }
         Ok(())
+    }
+
+    /// New links in the place of those on one interface, before all others' programs. What is left of the old
+    /// ones stays until the new ones stand, which takes programs of their own: the kernel has each only once.
+    fn attach_again(&mut self, index: u32) -> Result<(), GateError> {
+        let _old = self.gated.remove(&index);
+        self.programs = Programs::default();
+        // Also if it is the probe's own name that leads nowhere.
+        self.names.put_back(&self.layout)?;
+        self.attach(Source::Kernel).map(|_| ())
     }
 
     /// Takes the gate off the interfaces and its pins away. Best effort: what stays, stays shut.
@@ -381,7 +405,7 @@ fn maps<'a>(deadlines: &'a Map, names: &'a Names) -> Maps<'a> {
     Maps { deadlines, vip4: &names.vip4, vip6: &names.vip6, vrid: &names.vrid }
 }
 
-fn prober() -> Result<Prober, BpfError> {
+pub(super) fn prober() -> Result<Prober, BpfError> {
     Prober::new().map_err(|source| BpfError::System { what: "opening a packet socket (CAP_NET_RAW)".into(), source })
 }
 
@@ -394,8 +418,8 @@ impl Gated {
                 Ok(info) if info.ifindex == Some(*index) => {}
                 Ok(_) => {
                     return Err(format!(
-                        "the gate for {direction} frames of {name} has been detached by somebody else: \
-                         find out by whom (bpftool net), then restart keepone"
+                        "the gate for {direction} frames of {name} has been detached by somebody else \
+                         (`bpftool net` may tell by whom)"
                     ));
                 }
                 Err(error) => return Err(format!("the gate of {name} can't be examined: {error}")),

@@ -115,6 +115,7 @@ impl History {
             | Event::AddressesDone { .. }
             | Event::Persisted { .. }
             | Event::ForeignClaim { .. }
+            | Event::KeyRefused { .. }
             | Event::ClockState(_)
             | Event::Fenced { .. }
             | Event::Stop => {

@@ -101,7 +101,7 @@ fn a_violating_seed_shrinks_to_what_matters_and_the_same_each_time() {
 
 #[test]
 fn every_named_scenario_holds_what_it_demands() {
-    for scenario in crate::scenario::ALL {
+    for scenario in crate::scenario::ALL.iter().filter(|scenario| !scenario.is_real_only()) {
         for seed in 0..3 {
             let outcome = run_scenario(scenario.name, seed).unwrap();
             assert_eq!(outcome.violations, Vec::<String>::new(), "{} seed {seed}", scenario.name);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keepone_proto::id::NodeId;
 use keepone_proto::lease::timing::Profile;
+use keepone_proto::settings::Policy;
 
 use crate::keyword::{ARBITER, CLUSTER, GATE, HEARTBEAT, HEARTBEAT_LINK, MEMBER, NODE, REFERENCE_IP};
 use crate::model::{GateMeans, PublicKey};
@@ -133,6 +134,7 @@ impl Lower<'_> {
             gate_horizon: None,
             round_trip: None,
             claim_without_gate: false,
+            policy: None,
         };
         self.each(block.items(), &ARBITER, |lower, item| {
             let span = |lower: &mut Self, from| lower.value(item, value::duration(from..=MINUTE * 10));
@@ -152,6 +154,7 @@ impl Lower<'_> {
                 "claim_without_gate" => {
                     arbiter.claim_without_gate = lower.flag(item).is_some_and(|flag| flag.value);
                 }
+                "policy" => arbiter.policy = lower.value(item, policy),
                 _ => lower.unread(item),
             }
         });
@@ -229,6 +232,14 @@ fn arbiter_type(text: &str) -> Result<ArbiterType, Wanted> {
     }
 }
 
+/// What becomes of a domain while its authority is silent (D4).
+pub(super) fn policy(text: &str) -> Result<Policy, Wanted> {
+    let known = [Policy::Strict, Policy::Degrade, Policy::AcceptDualMaster];
+    known.into_iter().find(|policy| policy.as_str() == text).ok_or_else(|| {
+        Wanted::new("strict, degrade or i-accept-dual-master", "write `strict`: without its voters a Master lets go")
+    })
+}
+
 fn profile(text: &str) -> Result<Profile, Wanted> {
     let help = "write `metal` where the clock can't be stopped without the machine, `vm` in a virtual machine";
     Profile::from_name(text).ok_or_else(|| Wanted::new("metal or vm", help))
@@ -238,7 +249,8 @@ fn gate_means(text: &str) -> Result<GateMeans, Wanted> {
     match text {
         "auto" => Ok(GateMeans::Auto),
         "bpf" => Ok(GateMeans::Bpf),
+        "nft" => Ok(GateMeans::Nft),
         "lifetime" => Ok(GateMeans::Lifetime),
-        _ => Err(Wanted::new("auto, bpf or lifetime", "write `auto`: the strongest gate that the kernel has")),
+        _ => Err(Wanted::new("auto, bpf, nft or lifetime", "write `auto`: the strongest gate that the kernel has")),
     }
 }
