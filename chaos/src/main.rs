@@ -353,6 +353,10 @@ fn print_outcome(outcome: &Outcome) {
     println!("  no holder     {:>9.1} ms", outcome.no_holder_ms);
     let (outage, stall) = (outcome.client_outage_ms, outcome.probe_stall_ms);
     println!("  client outage {outage:>9.1} ms (the machine kept the prober waiting {stall:.1} ms)");
+    if let Some(load) = outcome.load {
+        let (begun, lost, failed) = (load.begun, load.lost_syns, load.failed);
+        println!("  connections   {begun} at {}/s, {lost} SYNs lost, {failed} failed", load.per_second);
+    }
     println!("  final holder  {}", outcome.final_holder);
     for violation in &outcome.violations {
         println!("  VIOLATED      {violation}");
