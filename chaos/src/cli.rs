@@ -23,10 +23,40 @@ pub enum Command {
     Run(Run),
     /// Runs the simulator over many seeds.
     Sim(Sim),
+    /// Measures how late the agent's gate shuts while the agent is stopped, killed, starved or paused. Needs root.
+    GateBench(GateBench),
     /// Shows a cluster keep one holder while its lines are cut, and writes a report.
     Demo(Demo),
     /// Runs the programs in virtual machines: what needs clocks and a kernel of one's own.
     Qemu(Qemu),
+}
+
+/// Options of `gate-bench`.
+#[derive(Debug, Args)]
+pub struct GateBench {
+    /// Only the gate of this means; default: all three.
+    #[arg(long, value_enum)]
+    pub means: Option<MeansKind>,
+    /// Runs of each means under each disturbance.
+    #[arg(long, default_value_t = 10)]
+    pub runs: u32,
+    /// Only one line of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` is; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// By which means a gate is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MeansKind {
+    /// eBPF.
+    Bpf,
+    /// nf_tables.
+    Nft,
+    /// Address lifetimes.
+    Lifetime,
 }
 
 /// Which world.

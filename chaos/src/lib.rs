@@ -4,6 +4,7 @@
 //! packets in network namespaces and never links the agent; the simulator drives the pure core.
 //! [`verdict`] turns what was seen into an [`outcome`].
 
+pub mod bench;
 pub mod demo;
 pub mod fault;
 pub mod netns;

@@ -4,11 +4,12 @@ mod cli;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
 
-use cli::{Cli, Command, PeerKind, QemuCommand, WorldKind};
+use cli::{Cli, Command, MeansKind, PeerKind, QemuCommand, WorldKind};
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
 use keepone_chaos::netns::process::Processes;
@@ -16,7 +17,7 @@ use keepone_chaos::netns::runner::{self, Nobody};
 use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario};
-use keepone_chaos::{demo, qemu, report, sim};
+use keepone_chaos::{bench, demo, qemu, report, sim};
 
 /// Something did not hold.
 const VIOLATED: u8 = 1;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         }
         Command::Run(run) => run_scenarios(&run),
         Command::Sim(asked) => simulate_seeds(&asked),
+        Command::GateBench(asked) => bench_gate(&asked),
         Command::Demo(demo) => run_demo(&demo),
         Command::Qemu(asked) => run_qemu(&asked),
     };
@@ -167,6 +169,40 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
         }
     }
     Ok(held)
+}
+
+fn bench_gate(asked: &cli::GateBench) -> anyhow::Result<ExitCode> {
+    if let Side::Outside(code) = enclosure::enter()? {
+        return Ok(code);
+    }
+    let means = match asked.means {
+        None => bench::Means::ALL.to_vec(),
+        Some(MeansKind::Bpf) => vec![bench::Means::Bpf],
+        Some(MeansKind::Nft) => vec![bench::Means::Nft],
+        Some(MeansKind::Lifetime) => vec![bench::Means::Lifetime],
+    };
+    let options = bench::Options { means, runs: asked.runs, bin_dir: bin_dir(asked.bin_dir.as_ref())? };
+    let table = bench::run(&options, |row| {
+        let late = |nanos: i64| Duration::from_nanos(nanos.unsigned_abs());
+        let sign = |nanos: i64| if nanos < 0 { "-" } else { "" };
+        let (p50, max) = (row.all.p50, row.all.max);
+        eprintln!(
+            "{:9} {:20} {:3} runs  p50 {}{:?}  max {}{:?}",
+            row.means.as_str(),
+            row.disturbance.as_str(),
+            row.runs,
+            sign(p50),
+            late(p50),
+            sign(max),
+            late(max)
+        );
+    })?;
+    if asked.json {
+        println!("{}", serde_json::to_string(&table)?);
+    } else {
+        print!("{table}");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_demo(asked: &cli::Demo) -> anyhow::Result<ExitCode> {
