@@ -4,10 +4,14 @@
 //! What must stay true: the same settings, seed and events give the same actions, to the byte (I25), and
 //! every handler is idempotent (I24).
 
+mod alerts;
 mod clock;
+pub(crate) mod findings;
+mod restored;
+mod sightings;
+mod vrrp;
 
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -19,20 +23,22 @@ use crate::decision::{Reason, Role};
 use crate::domain::Domain;
 use crate::event::Event;
 use crate::facts::{Facts, GateState, Interface};
-#[cfg(feature = "ablation")]
 use crate::guard::Guard;
 use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId, Priority};
-use crate::lease::record::Record;
-use crate::lease::timing::Millis;
-use crate::lease::voter::{Voter, VoterOutput, VoterSettings};
+use crate::lease::lives::Lives;
+use crate::lease::voter::{Voter, VoterOutput};
 use crate::reference::ReferenceMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
-use crate::wire::heartbeat::{Beat, MAX_DOMAINS};
+use crate::wire::heartbeat::{Beat, MAX_DOMAINS, MAX_HEARD};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
-use crate::wire::vrrp;
+use crate::wire::profile;
+pub use restored::Restored;
+use restored::own_voter;
+use sightings::Sightings;
+use vrrp::Packet;
 
 /// How often the gate tests itself (R14).
 const GATE_TEST: Duration = Duration::from_secs(1);
@@ -44,15 +50,6 @@ const FEED: Duration = Duration::from_millis(200);
 const CALLS: u32 = 4;
 /// How many rounds of messages to itself, and of judgement, one event may set off; a backstop, never reached.
 const ROUNDS: usize = 32;
-
-/// What a former life of this node left behind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Restored {
-    /// The record of this node's own voter, if it votes and the record could be read (V6, V7).
-    pub record: Option<Record>,
-    /// The epochs under which its gate was last open, to be released (R16).
-    pub held: Vec<(DomainId, Epoch)>,
-}
 
 /// Counters of what came from outside and was of no use, for metrics and tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,7 +75,12 @@ pub struct Node {
     gate: Option<GateState>,
     /// `None` without an authority.
     clocks: Option<Clocks>,
+    /// Voters that forgot (R17), and nodes of which there are two (F62).
+    amnesia: Sightings,
+    duplicates: Sightings,
+    lives: Lives,
     alerts: Alerts,
+    findings: findings::Findings,
     counters: Counters,
     started_at: Instant,
     beat_at: Instant,
@@ -112,8 +114,15 @@ impl Node {
             domains: domains.collect(),
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
             gate: None,
-            clocks: settings.quorum().map(|quorum| Clocks::new(&quorum.timing)),
+            clocks: settings
+                .quorum()
+                .filter(|_| settings.guards.has(Guard::RateWatch))
+                .map(|quorum| Clocks::new(&quorum.timing)),
+            amnesia: Sightings::default(),
+            duplicates: Sightings::default(),
+            lives: Lives::default(),
             alerts: Alerts::default(),
+            findings: findings::Findings::new(&settings),
             counters: Counters::default(),
             started_at: now,
             beat_at: now,
@@ -139,6 +148,7 @@ impl Node {
             self.wake(now);
         }
         self.handled_at = now;
+        self.alerts.at(now);
         self.absorb(now, event, &mut out); // facts
         self.settle_clocks(now);
         self.judge(now, &mut out); // judgement, and the deeds that follow
@@ -147,7 +157,7 @@ impl Node {
         }
         self.keep_time(now, &mut out);
         self.raise(now);
-        self.alerts.take(&mut out);
+        self.say_alerts(&mut out);
         out
     }
 
@@ -172,9 +182,11 @@ impl Node {
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
         let clocks = self.clocks.iter().flat_map(|clocks| [Some(self.clock_at), clocks.next_deadline()]);
+        let sights = [self.amnesia.next_deadline(), self.duplicates.next_deadline()];
         let feed = self.settings.watchdog.then_some(self.feed_at);
         let fixed = [feed, call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
-        fixed.into_iter().chain(clocks).flatten().chain(peers).chain(domains).min()
+        let fixed = fixed.into_iter().chain([self.alerts.next_deadline()]);
+        fixed.chain(clocks).chain(sights).flatten().chain(peers).chain(domains).min()
     }
 
     /// What a domain is here, why, and its priority.
@@ -251,52 +263,25 @@ impl Node {
             Event::Fenced { domain, victim, error } => {
                 self.with_domain(now, domain, |domain, _| domain.fence.on_fenced(now, victim, error));
             }
-            Event::ForeignClaim { domain, mac: _ } => {
-                self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, out));
-            }
             Event::ClockState(state) => {
                 if let Some(clocks) = &mut self.clocks {
                     clocks.on_kernel(state);
                 }
             }
+            Event::ForeignClaim { domain, mac } => {
+                self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, mac, out));
+            }
+            Event::KeyRefused { node, address, theirs } => self.findings.key_refused(now, node, address, theirs),
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
             }
         }
     }
 
-    fn on_vrrp(&mut self, now: Instant, packet: &Packet<'_>, out: &mut Vec<Action>) {
-        let unicast = !packet.destination.is_multicast();
-        let (source, destination) = (packet.source, packet.destination);
-        let parsed = vrrp::parse(packet.bytes, source, destination, packet.hop_limit, unicast);
-        let Ok(advertisement) = parsed else {
-            self.counters.bad_advertisements += 1;
-            return;
-        };
-        let mut place = None;
-        for (id, domain) in &self.domains {
-            let fits = |router: &crate::domain::Router| {
-                let settings = &router.settings;
-                let of_mode = match &settings.unicast_peers {
-                    Some(peers) => unicast && peers.contains(&source),
-                    None => !unicast,
-                };
-                let here = settings.interface == packet.interface && settings.vrid == advertisement.vrid;
-                here && settings.ipv6 == source.is_ipv6() && of_mode
-            };
-            if let Some(at) = domain.routers.iter().position(fits) {
-                place = Some((*id, at));
-            }
-        }
-        match place {
-            Some((id, at)) => self.with_domain(now, id, |domain, facts| {
-                domain.on_advertisement(facts, at, source, &advertisement, out);
-            }),
-            None => self.counters.bad_advertisements += 1,
-        }
-    }
-
     fn on_beat(&mut self, now: Instant, link: LinkId, from: NodeId, bytes: &[u8], out: &mut Vec<Action>) {
+        if bytes.first() == Some(&profile::TAG) {
+            return self.on_profile(now, from, bytes);
+        }
         let beat = match Beat::parse(bytes) {
             Ok(beat) if beat.cluster == self.settings.cluster => beat,
             Ok(_) | Err(_) => {
@@ -305,20 +290,16 @@ impl Node {
             }
         };
         let differs = beat.digest != self.settings.digest;
-        self.alerts.set(AlertName::ConfigMismatch, None, differs, || {
-            let name = self.settings.names.node(from);
-            if differs {
-                format!("{name} has another voter set or other lease lengths: compare its arbiter section with ours")
-            } else {
-                format!("{name} has our voter set and lease lengths")
-            }
-        });
+        self.findings.digest_of(now, from, differs);
         let Some(peer) = self.peers.get_mut(&from) else {
             self.counters.bad_beats += 1;
             return;
         };
         let heard = peer.on_beat(now, link, &beat);
         if heard.freshness != Freshness::Fresh {
+            if let Some(older) = heard.duplicate {
+                self.note_duplicate(now, from, older);
+            }
             self.counters.bad_beats += 1;
             return;
         }
@@ -346,7 +327,26 @@ impl Node {
         }
     }
 
+    /// D4, `degrade`: a holder asks for a promise. Whoever gives none says nothing.
+    fn on_promise(&mut self, now: Instant, from: NodeId, asked: &Envelope, out: &mut Vec<Action>) {
+        let Message::Promise { epoch, lease } = asked.message else { return };
+        // V9, V10: under the same lengths, and in its own name.
+        if asked.digest != self.settings.digest || epoch.node != from {
+            self.counters.bad_lease_messages += 1;
+            return;
+        }
+        let mut promised = false;
+        self.with_domain(now, asked.domain, |domain, facts| promised = domain.promise(facts, epoch, lease));
+        if promised {
+            let answer = Envelope { message: Message::Promised { epoch, lease }, ..asked.clone() };
+            out.push(Action::SendLease { to: from, bytes: answer.emit() });
+        }
+    }
+
     fn on_lease(&mut self, now: Instant, from: NodeId, envelope: &Envelope, out: &mut Vec<Action>) {
+        if let Message::Promise { .. } = envelope.message {
+            return self.on_promise(now, from, envelope, out);
+        }
         if envelope.message.is_request() {
             // R10: while this node's own grant is unexpired its voter lends to nobody else.
             let holds = self.domains.get(&envelope.domain).is_some_and(|domain| domain.must_not_lend(now));
@@ -362,6 +362,9 @@ impl Node {
                 && from != self.settings.node
             {
                 self.with_domain(now, envelope.domain, |domain, _| domain.on_released(epoch));
+            }
+            if self.is_second_agent(now, from, envelope) {
+                return;
             }
             if let Some(voter) = &mut self.voter {
                 #[cfg(feature = "ablation")]
@@ -380,16 +383,10 @@ impl Node {
         if !self.is_believed(now, from, envelope) {
             return;
         }
-        if let Message::Refuse { why, .. } = envelope.message {
-            let differs = why == RefuseReason::Digest;
-            if differs {
-                self.alerts.set(AlertName::ConfigMismatch, None, true, || {
-                    format!(
-                        "voter {} has another voter set or other lease lengths: compare its configuration with ours",
-                        self.settings.names.node(from)
-                    )
-                });
-            }
+        if let Message::Refuse { why, .. } = envelope.message
+            && why == RefuseReason::Digest
+        {
+            self.findings.digest_refused(now, from);
         }
         let mut fault = None;
         self.with_domain(now, envelope.domain, |domain, _| {
@@ -402,13 +399,7 @@ impl Node {
             }
         });
         if let Some(fault) = fault {
-            self.alerts.set(AlertName::VoterAmnesia, None, true, || {
-                format!(
-                    "voter {}'s clock went backwards, or an older life of it came back (snapshot, clone): it is ignored \
-                     for the longest lease",
-                    self.settings.names.node(fault.voter)
-                )
-            });
+            self.note_amnesia(now, fault);
         }
     }
 
@@ -470,6 +461,7 @@ impl Node {
         if all || now >= self.call_at {
             self.send_beats(now, all, out);
         }
+        self.send_profiles(now, out);
         if now >= self.beat_at {
             let period = self.settings.heartbeat.period;
             // On a grid, unless whole periods were slept through.
@@ -511,6 +503,9 @@ impl Node {
     fn send_beats(&mut self, now: Instant, all: bool, out: &mut Vec<Action>) {
         self.call_at = now + self.settings.heartbeat.period / CALLS;
         let references = self.references.report();
+        // Of a time to come none is of use: who is heard for the first time is heard now.
+        let heard = self.peers.values().filter_map(|peer| Some((peer.node, now.since(peer.heard_at()?))));
+        let heard: Vec<(NodeId, Duration)> = heard.take(MAX_HEARD).collect();
         let facts = self.facts(now);
         let domains = self.domains.values().map(|domain| domain.beat(&facts));
         let count = self.domains.len();
@@ -530,6 +525,7 @@ impl Node {
                     clock: now,
                     echo,
                     references,
+                    heard: heard.clone(),
                     domains: domains.clone(),
                 };
                 out.push(Action::SendBeat { link, to: peer.node, bytes: beat.emit() });
@@ -542,46 +538,6 @@ impl Node {
         for id in ids {
             self.with_domain(now, id, |domain, facts| domain.announce_again(now, facts, out));
         }
-    }
-
-    /// The node's own alerts, as they stand.
-    fn raise(&mut self, now: Instant) {
-        self.raise_clocks(now);
-        let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
-        let silent = self.peers.values().filter(|peer| peer.is_silent(now));
-        let is_silent = silent.clone().next().is_some();
-        // Words are made only when they are asked for: this is run after each event.
-        let words = || {
-            let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
-            format!("silent for {} on every link: {}", Millis(silence), silent.join(", "))
-        };
-        self.alerts.set_with_end(AlertName::PeerSilent, None, is_silent, words, "every peer is heard again");
-        let heard = self.peers.values().filter(|peer| peer.is_heard(now));
-        let down = heard.flat_map(|peer| {
-            peer.links().filter(|(_, link)| !link.is_up(now, silence)).map(move |(id, link)| (peer.node, id, link))
-        });
-        let some_down = down.clone().next().is_some();
-        let words = || {
-            let words = down.map(|(peer, id, link)| {
-                let since = link
-                    .heard_at()
-                    .map_or(String::from("never heard"), |at| format!("last heard {} ago", Millis(now.since(at))));
-                format!("{} to {} ({since})", names.link(id), names.node(peer))
-            });
-            words.collect::<Vec<_>>().join(", ")
-        };
-        // A start is no fault: the links need a moment to come up.
-        let started = now.since(self.started_at) > silence * 3;
-        let (is_down, end) = (started && some_down, "every link to a peer that is heard is up");
-        self.alerts.set_with_end(AlertName::LinkDown, None, is_down, words, end);
-        let lost = self.references.is_known() && self.references.reachable() == Some(false);
-        let report = self.references.report();
-        self.alerts.set(AlertName::ReferencesLost, None, lost, || {
-            format!("{} of {} references answer", report.reachable, report.configured)
-        });
-        let fault = self.gate.as_ref().map(|gate| gate.fault.clone()).unwrap_or_default();
-        let (is_broken, end) = (!fault.is_empty(), "the gate passes its test again");
-        self.alerts.set_with_end(AlertName::GateBroken, None, is_broken, || fault, end);
     }
 
     fn facts(&self, now: Instant) -> Facts<'_> {
@@ -615,27 +571,6 @@ impl Node {
             None => self.counters.bad_lease_messages += 1,
         }
     }
-}
-
-struct Packet<'a> {
-    interface: crate::id::InterfaceId,
-    source: core::net::IpAddr,
-    destination: core::net::IpAddr,
-    hop_limit: u8,
-    bytes: &'a [u8],
-}
-
-fn own_voter(settings: &Settings, incarnation: Incarnation, now: Instant, record: Option<&Record>) -> Option<Voter> {
-    let quorum = settings.quorum().filter(|quorum| quorum.voters.contains(&settings.node))?;
-    let candidates = settings.peers.iter().map(|peer| peer.node).chain([settings.node]).collect();
-    let voter = VoterSettings {
-        cluster: settings.cluster,
-        digest: settings.digest,
-        candidates,
-        lease_max: quorum.timing.lease_max,
-        incarnation,
-    };
-    Some(Voter::new(voter, now, record).with_guards(settings.guards))
 }
 
 #[cfg(test)]

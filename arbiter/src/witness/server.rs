@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
+use keepone_proto::lease::lives::Lives;
 use keepone_proto::lease::voter::{Voter, VoterOutput, VoterSettings};
 use keepone_proto::time::Instant;
 use keepone_proto::wire::lease::{Envelope, Message, RefuseReason, Stamp};
@@ -21,8 +22,8 @@ use super::state::{StateDir, StoreError, Writer};
 use crate::clock::boottime;
 use crate::quic::ratelimit::RateLimit;
 use crate::quic::{
-    BindError, Endpoint, EndpointSettings, Identity, KeyError, LEASE_TAG, Listener, Peer, PublicKey, Received, Roster,
-    Sink, TransportSettings,
+    BindError, Endpoint, EndpointSettings, Identity, KeyError, LEASE_TAG, Listener, Peer, PublicKey, Received,
+    Refusals, Roster, Sink, TransportSettings,
 };
 
 /// Requests waiting for the voter; more than that, and the newest are lost like any datagram.
@@ -105,6 +106,7 @@ impl Witness {
             identity,
             roster,
             transport: TransportSettings::default(),
+            refusals: Refusals::default(),
         })?;
         let other = |source| BindError::Other { local: config.listen, source };
         let local = endpoint.local_addr().map_err(other)?;
@@ -269,6 +271,9 @@ struct Seat {
     routes: BTreeMap<NodeId, quinn::Connection>,
     /// What the log last said of each domain.
     said: BTreeMap<DomainId, Epoch>,
+    /// Two agents with one key (F62).
+    lives: Lives,
+    seconds: RateLimit,
     refusals: RateLimit,
     disk: RateLimit,
 }
@@ -307,15 +312,36 @@ impl Seat {
             writer: writer.map_err(StartError::Thread)?,
             routes: BTreeMap::new(),
             said: BTreeMap::new(),
+            lives: Lives::default(),
+            seconds: RateLimit::new(LOG_EVERY),
             refusals: RateLimit::new(LOG_EVERY),
             disk: RateLimit::new(LOG_EVERY),
         })
     }
 
     fn handle(&mut self, now: Instant, from: NodeId, request: &Request) {
+        if self.is_second_agent(now, from, &request.envelope) {
+            return;
+        }
         self.routes.insert(from, request.connection.clone());
         let outputs = self.voter.handle(now, from, &request.envelope);
         self.carry_out(now, outputs);
+    }
+
+    /// Whether a request can only be of a second agent with a member's key. What it already holds it may
+    /// renew: that endangers nobody.
+    fn is_second_agent(&mut self, now: Instant, from: NodeId, request: &Envelope) -> bool {
+        let Some(duplicate) = self.lives.on_request(now, from, request) else { return false };
+        if let Some(more) = self.seconds.admit(tokio::time::Instant::now()) {
+            let name = self.names.get(&from).cloned().unwrap_or_else(|| from.to_string());
+            tracing::error!(
+                "cluster {}: two agents speak as {name}, as after a node was cloned with its key: the older one ({:016x}) gets nothing new; stop one of the two, or give it a key and an id of its own ({more} more like this)",
+                self.name,
+                duplicate.older.0
+            );
+        }
+        let granted = self.voter.granted(now, request.domain);
+        !granted.is_some_and(|granted| granted.epoch.node == from && granted.epoch.incarnation == duplicate.older)
     }
 
     fn tick(&mut self, now: Instant) {
@@ -378,6 +404,8 @@ impl Seat {
             | Message::Ended { .. }
             | Message::Free { .. }
             | Message::Offer { .. }
+            | Message::Promise { .. }
+            | Message::Promised { .. }
             | Message::Query { .. }
             | Message::Acquire { .. }
             | Message::Release { .. }

@@ -34,7 +34,7 @@ pub struct Report {
 /// When the guest can't be made or does not answer.
 pub fn run(kernel: &Path, bin_dir: &Path, room: &Path, script: &str) -> Result<Report, Error> {
     let kernel = Kernel::find(kernel)?;
-    let base = image::base(&kernel, bin_dir)?;
+    let base = image::base(&kernel, bin_dir, room)?;
     let processes = Processes::new();
     let namespace = Namespace::new()?;
     let begin = Instant::now();
@@ -47,7 +47,6 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path, script: &str) -> Result<R
         namespace: &namespace,
         processors: 1,
         append: "",
-        arguments: Vec::new(),
     };
     let mut guest = Machine::start(&settings, room, &processes)?;
     let boot_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -122,12 +122,22 @@ fn libraries_in(ldd: &str) -> Vec<&str> {
     paths.collect()
 }
 
-/// The part of the first file system that all guests of a run share.
+/// A program without what only a debugger reads, which is most of it and would have to be unpacked by an
+/// emulated processor; `room` is for the copy.
+fn stripped(program: &Path, room: &Path) -> Result<Vec<u8>, Error> {
+    let copy = room.join("stripped");
+    output(Command::new("strip").arg("-o").arg(&copy).arg(program), "binutils")?;
+    let bytes = fs::read(&copy).map_err(io_error(format!("read {}", copy.display())))?;
+    fs::remove_file(&copy).map_err(io_error(format!("remove {}", copy.display())))?;
+    Ok(bytes)
+}
+
+/// The part of the first file system that all guests of a run share; `room` is for passing files.
 ///
 /// # Errors
 /// [`Error::NoBinary`] for a program that is not in `bin_dir`; [`Error::Io`] and [`Error::Command`] for
 /// tools that are missing.
-pub fn base(kernel: &Kernel, bin_dir: &Path) -> Result<Vec<u8>, Error> {
+pub fn base(kernel: &Kernel, bin_dir: &Path, room: &Path) -> Result<Vec<u8>, Error> {
     let mut archive = Archive::default();
     let read = |path: &Path| fs::read(path).map_err(io_error(format!("read {}", path.display())));
     let busybox = Path::new("/bin/busybox");
@@ -143,7 +153,7 @@ pub fn base(kernel: &Kernel, bin_dir: &Path) -> Result<Vec<u8>, Error> {
         if !path.is_file() {
             return Err(Error::NoBinary { name: name.to_owned(), looked: bin_dir.to_owned() });
         }
-        archive.file(&format!("bin/{name}"), 0o755, &read(&path)?);
+        archive.file(&format!("bin/{name}"), 0o755, &stripped(&path, room)?);
         let said = output(Command::new("ldd").arg(&path), "libc-bin")?;
         libraries.extend(libraries_in(&String::from_utf8_lossy(&said)).into_iter().map(str::to_owned));
     }

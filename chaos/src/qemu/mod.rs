@@ -7,6 +7,9 @@
 
 pub mod boot;
 pub mod cpio;
+pub mod guest;
 pub mod image;
+pub mod ladder;
+pub mod pauses;
 pub mod qmp;
 pub mod vm;

@@ -148,6 +148,10 @@ impl RateWatch {
         if self.bounds.rate_error_ppm == 0 || reading.received < reading.sent {
             return None;
         }
+        if self.last.is_some_and(|last| reading.clock < last.clock && reading.sent >= last.received) {
+            // It went back: another matter, for which its voter is not believed (R17).
+            *self = RateWatch::new(self.bounds);
+        }
         let breach = self.step(&reading).or_else(|| self.drift(&reading));
         if breach.is_some() {
             *self = RateWatch::new(self.bounds);

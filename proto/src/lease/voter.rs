@@ -198,7 +198,9 @@ impl Voter {
             | Message::Grant { .. }
             | Message::Refuse { .. }
             | Message::Ended { .. }
-            | Message::Offer { .. } => {}
+            | Message::Offer { .. }
+            | Message::Promise { .. }
+            | Message::Promised { .. } => {}
         }
         out
     }

@@ -8,17 +8,20 @@ use crate::guard::Guards;
 use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, ReferenceId, Vrid};
 use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
+use crate::lease::voter::VoterSettings;
 use crate::settings::{
-    AnnounceSettings, Authority, DomainSettings, FencingSettings, HeartbeatSettings, InstanceSettings,
-    InterfaceSettings, Names, PeerSettings, QuorumSettings, ReferenceSettings, VrrpVersion,
+    AnnounceSettings, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings,
+    InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, VrrpVersion,
 };
-use crate::wire::vrrp::Advertisement;
+use crate::wire::vrrp::{Advertisement, Checksum};
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use core::net::IpAddr;
 
 mod clocks;
 mod fencing;
+mod finders;
+mod policies;
 mod words;
 
 const VIP: DomainId = DomainId(7);
@@ -76,7 +79,10 @@ fn settings(node: u16, authority: Authority) -> Settings {
             id: VIP,
             name: "vip".into(),
             instances: vec![InstanceId(0)],
+            families: Families { v4: true, v6: false },
             authority,
+            policy: Policy::Strict,
+            mirrors: Vec::new(),
             fencing: FencingSettings::default(),
         }],
         references: ReferenceSettings {
@@ -106,6 +112,8 @@ struct Cluster {
     cut: BTreeSet<(u16, u16)>,
     /// Beats on these are lost.
     links_cut: BTreeSet<LinkId>,
+    /// Beats on this link, from the one to the other, are lost.
+    link_cut_one_way: BTreeSet<(LinkId, u16, u16)>,
     /// Advertisements are lost.
     vrrp_cut: bool,
     references_lost: BTreeSet<u16>,
@@ -124,7 +132,10 @@ impl Cluster {
             cluster: ClusterId(1),
             digest: digest(),
             candidates: [id(1), id(2)].into(),
-            lease_max: quorum().timing.lease_max,
+            lease_max: match &authority {
+                Authority::Quorum(quorum) => quorum.timing.lease_max,
+                Authority::None => quorum().timing.lease_max,
+            },
             incarnation: Incarnation(33),
         };
         Cluster {
@@ -135,6 +146,7 @@ impl Cluster {
             queue: VecDeque::new(),
             cut: BTreeSet::new(),
             links_cut: BTreeSet::new(),
+            link_cut_one_way: BTreeSet::new(),
             vrrp_cut: false,
             references_lost: BTreeSet::new(),
             skew: BTreeMap::new(),
@@ -219,7 +231,8 @@ impl Cluster {
             Action::Ping { reference } => self.ping(node, reference),
             Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
             Action::SendBeat { link, to, bytes } => {
-                if !self.cut.contains(&(node, to.get())) && !self.links_cut.contains(&link) {
+                let one_way = self.link_cut_one_way.contains(&(link, node, to.get()));
+                if !self.cut.contains(&(node, to.get())) && !self.links_cut.contains(&link) && !one_way {
                     self.queue.push_back((to.get(), Event::BeatReceived { link, from: id(node), bytes }));
                 }
                 return;
@@ -228,7 +241,7 @@ impl Cluster {
             Action::Advertise { advertisement, .. } => {
                 if !self.vrrp_cut && !self.cut.contains(&(node, other)) {
                     let (source, destination) = (address(node), IpAddr::from([224, 0, 0, 18]));
-                    let bytes = advertisement.emit(source, destination, vrrp::Checksum::PseudoHeader).unwrap();
+                    let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
                     let (interface, hop_limit) = (InterfaceId(0), 255);
                     let event = Event::VrrpReceived { interface, source, destination, hop_limit, bytes };
                     self.queue.push_back((other, event));
@@ -377,7 +390,7 @@ fn one_voter_of_three_makes_none_and_says_so() {
     cluster.run_to(6000);
     assert_eq!(cluster.role(1), (Role::Backup, Reason::AuthorityUnreachable));
     assert!(cluster.open().is_empty());
-    assert!(cluster.alerts(1).contains(&"authority-unreachable"));
+    assert!(cluster.alerts(1).contains(&"arbiter-unreachable"));
 }
 
 #[test]
@@ -550,7 +563,7 @@ fn foreign_master(priority: u8) -> Cluster {
         addresses: vec![IpAddr::from([192, 0, 2, 100])],
         auth_pass: None,
     };
-    let bytes = advertisement.emit(source, destination, vrrp::Checksum::PseudoHeader).unwrap();
+    let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
     cluster.give(1, Event::ForeignClaim { domain: VIP, mac: [2; 6] });
     cluster.run_to(9510);
     let (interface, hop_limit) = (InterfaceId(0), 255);

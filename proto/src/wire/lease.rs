@@ -61,7 +61,8 @@ pub enum Message {
         epoch: Epoch,
         /// L_a that is asked for.
         lease: Duration,
-        /// Nonce of the newest grant of this epoch that the asker has received from this voter, 0 for none (V8).
+        /// Nonce of the newest grant of this epoch, or refusal as deaf, that the asker has received from this voter,
+        /// 0 for none (V8).
         prev_ack: u64,
     },
     /// I hold nothing under this epoch any more.
@@ -112,6 +113,20 @@ pub enum Message {
         epoch: Epoch,
         /// The voter.
         stamp: Stamp,
+    },
+    /// From a holder to another candidate (D4, `degrade`): promise not to claim while I hold under this epoch.
+    Promise {
+        /// Under which the asker holds.
+        epoch: Epoch,
+        /// L_a: for how long.
+        lease: Duration,
+    },
+    /// Answer to `Promise`: it is bound.
+    Promised {
+        /// As asked.
+        epoch: Epoch,
+        /// As asked.
+        lease: Duration,
     },
     /// Unasked, to the heir of a `Transfer`: the grant is yours to acquire.
     Offer {
@@ -196,6 +211,8 @@ const GRANT: u8 = 6;
 const REFUSE: u8 = 7;
 const ENDED: u8 = 8;
 const OFFER: u8 = 9;
+const PROMISE: u8 = 10;
+const PROMISED: u8 = 11;
 
 impl Message {
     /// Whether a voter answers it (the rest are answers).
@@ -214,9 +231,12 @@ impl Message {
             | Message::Refuse { stamp, .. }
             | Message::Ended { stamp, .. }
             | Message::Offer { stamp, .. } => Some(stamp),
-            Message::Query { .. } | Message::Acquire { .. } | Message::Release { .. } | Message::Transfer { .. } => {
-                None
-            }
+            Message::Query { .. }
+            | Message::Acquire { .. }
+            | Message::Release { .. }
+            | Message::Transfer { .. }
+            | Message::Promise { .. }
+            | Message::Promised { .. } => None,
         }
     }
 
@@ -231,6 +251,8 @@ impl Message {
             Message::Refuse { .. } => REFUSE,
             Message::Ended { .. } => ENDED,
             Message::Offer { .. } => OFFER,
+            Message::Promise { .. } => PROMISE,
+            Message::Promised { .. } => PROMISED,
         }
     }
 }
@@ -272,6 +294,10 @@ impl Envelope {
                 put_duration(&mut w, remaining);
                 w.u64(max_counter);
                 put_stamp(&mut w, stamp);
+            }
+            Message::Promise { epoch, lease } | Message::Promised { epoch, lease } => {
+                put_epoch(&mut w, epoch);
+                put_duration(&mut w, lease);
             }
             Message::Ended { epoch, stamp } | Message::Offer { epoch, stamp } => {
                 put_epoch(&mut w, epoch);
@@ -329,6 +355,8 @@ fn message(kind: u8, r: &mut Reader<'_>) -> Result<Message, DecodeError> {
         },
         ENDED => Message::Ended { epoch: get_epoch(r)?, stamp: get_stamp(r)? },
         OFFER => Message::Offer { epoch: get_epoch(r)?, stamp: get_stamp(r)? },
+        PROMISE => Message::Promise { epoch: get_epoch(r)?, lease: get_duration(r)? },
+        PROMISED => Message::Promised { epoch: get_epoch(r)?, lease: get_duration(r)? },
         other => return Err(DecodeError::Kind(other)),
     })
 }
@@ -370,6 +398,7 @@ fn get_stamp(r: &mut Reader<'_>) -> Result<Stamp, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
     use proptest::prelude::*;
 
     fn epoch() -> impl Strategy<Value = Epoch> {
@@ -410,6 +439,8 @@ mod tests {
             ),
             (epoch(), stamp()).prop_map(|(epoch, stamp)| Message::Ended { epoch, stamp }),
             (epoch(), stamp()).prop_map(|(epoch, stamp)| Message::Offer { epoch, stamp }),
+            (epoch(), duration()).prop_map(|(epoch, lease)| Message::Promise { epoch, lease }),
+            (epoch(), duration()).prop_map(|(epoch, lease)| Message::Promised { epoch, lease }),
         ]
     }
 
@@ -432,7 +463,7 @@ mod tests {
             if real && bytes.len() > 3 {
                 bytes[0] = TAG;
                 bytes[1] = VERSION;
-                bytes[2] %= 10;
+                bytes[2] %= 12;
             }
             let _ = Envelope::parse(&bytes);
         }

@@ -248,9 +248,32 @@ fn a_voter_whose_clock_went_backwards_is_ignored_for_l_max_r17() {
     let Message::Acquire { epoch, lease, .. } = request.message else { panic!() };
     let stamp = crate::wire::lease::Stamp { incarnation: Incarnation(3), clock: at(400) };
     let answer = Envelope { message: Message::Grant { epoch, lease, stamp }, ..request };
-    assert_eq!(h.on_answer(at(1201), to, &answer), Some(VoterFault { voter: node(3) }));
+    let why = Amnesia::ClockBack(Duration::from_millis(600));
+    assert_eq!(h.on_answer(at(1201), to, &answer), Some(VoterFault { voter: node(3), why }));
     assert_eq!(h.on_answer(at(1202), to, &answer), None, "said once");
     assert_eq!(h.grant(at(1202)).unwrap().until(), at(1000) + quorum().timing.holder_lease());
+}
+
+#[test]
+fn a_late_answer_to_a_former_life_is_no_answer_to_this_one() {
+    let asked = |incarnation: u64| {
+        let mut h = holder(1);
+        h = Holder::new(
+            Claimant { incarnation: Incarnation(incarnation), ..h.me },
+            quorum(),
+            Duration::from_millis(100),
+            Guards::default(),
+            1,
+        );
+        h.stand(at(1000), 100);
+        let (to, request) = h.take_outbox().into_iter().next().unwrap();
+        let stamp = crate::wire::lease::Stamp { incarnation: Incarnation(1), clock: at(400) };
+        (h, to, Envelope { message: Message::Free { max_counter: 0, stamp }, ..request })
+    };
+    let (former, to, late) = asked(0x1234_5678_9abc_def0);
+    let (present, _, _) = asked(0x0fed_cba9_8765_4321);
+    assert_eq!(former.sent_at(to, &late), Some(at(1000)));
+    assert_eq!(present.sent_at(to, &late), None);
 }
 
 #[test]
