@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(2);
 const OWED: u32 = 10;
 
 enum Job {
-    Test { strength: GateStrength, former: FormerGone },
+    Test { number: u64, strength: GateStrength, former: FormerGone },
     Follow,
 }
 
@@ -50,14 +50,14 @@ impl GateKeeper {
     }
 
     /// Asks for a self-test; the answer comes as [`Event::GateTest`]. Tests that do not end are a fault.
-    pub(crate) fn test(&self, strength: GateStrength, former: FormerGone) {
+    pub(crate) fn test(&self, number: u64, strength: GateStrength, former: FormerGone) {
         if self.owed.load(Ordering::Relaxed) >= OWED {
             let fault = "the gate's self-test does not end: the kernel's rtnl lock is held for many seconds".to_owned();
-            let _ = self.events.try_send(Event::GateTest { strength, fault });
+            let _ = self.events.try_send(Event::GateTest { number, strength, fault });
             return;
         }
         self.owed.fetch_add(1, Ordering::Relaxed);
-        self.ask(Job::Test { strength, former });
+        self.ask(Job::Test { number, strength, former });
     }
 
     /// Gates what has appeared.
@@ -74,13 +74,13 @@ impl GateKeeper {
 fn serve(keeper: &Keeper, queue: &Receiver<Job>, owed: &AtomicU32, events: &mpsc::Sender<Event>) {
     while let Ok(job) = queue.recv() {
         match job {
-            Job::Test { strength, former } => {
+            Job::Test { number, strength, former } => {
                 while !former.is_gone() {
                     thread::sleep(LOOK);
                 }
                 let fault = keeper.self_test().err().unwrap_or_default();
                 owed.fetch_sub(1, Ordering::Relaxed);
-                if events.blocking_send(Event::GateTest { strength, fault }).is_err() {
+                if events.blocking_send(Event::GateTest { number, strength, fault }).is_err() {
                     return;
                 }
             }

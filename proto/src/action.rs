@@ -40,7 +40,7 @@ pub enum Action {
     SendLease {
         /// To whom.
         to: NodeId,
-        /// A [`crate::wire::lease::Envelope`].
+        /// What [`crate::wire::lease::unpack`] reads, at most 1162 octets.
         bytes: Vec<u8>,
     },
     /// Let frames for the domain's addresses pass until `until`, under `epoch`; answer with
@@ -78,7 +78,10 @@ pub enum Action {
         epoch: Epoch,
     },
     /// Run the gate's self-test; answer with [`crate::event::Event::GateTest`].
-    TestGate,
+    TestGate {
+        /// To name in the answer; a claim waits for a test that was begun after it was decided (R14).
+        number: u64,
+    },
     /// Ping a reference once; answer with [`crate::event::Event::Pinged`].
     Ping {
         /// Which one.
@@ -164,6 +167,8 @@ pub enum AlertName {
     VoterDisk,
     /// The addresses could not be set or removed.
     AddressFailed,
+    /// The voter set's generation is not known to be open: no grant is asked for (V9).
+    VoterSetUnproven,
     /// A voter's answers can't be true: its clock went backwards, or an older life of it came back (R17).
     VoterAmnesia,
 }
@@ -186,6 +191,7 @@ impl AlertName {
             AlertName::ConfigMismatch => "config-mismatch",
             AlertName::VoterDisk => "voter-disk",
             AlertName::AddressFailed => "address-failed",
+            AlertName::VoterSetUnproven => "voter-set-unproven",
             AlertName::VoterAmnesia => "voter-amnesia",
         }
     }

@@ -39,7 +39,7 @@ pub enum Event {
     LeaseReceived {
         /// Who sent it.
         from: NodeId,
-        /// A [`crate::wire::lease::Envelope`].
+        /// What [`crate::wire::lease::unpack`] reads.
         bytes: Vec<u8>,
     },
     /// An interface's state, at start and on each change.
@@ -75,6 +75,8 @@ pub enum Event {
     },
     /// What the gate is, and whether its last self-test passed (R14).
     GateTest {
+        /// The number of the action that asked for it.
+        number: u64,
         /// How well it holds.
         strength: GateStrength,
         /// Why the test failed; empty means that it passed.

@@ -23,6 +23,8 @@ pub(crate) struct Facts<'a> {
     /// `None` until the first self-test.
     pub(crate) gate: Option<&'a GateState>,
     pub(crate) stopping: bool,
+    /// The generation of the voter set is open (V9); true without an authority.
+    pub(crate) is_open: bool,
 }
 
 /// An interface as last reported; down until then.
@@ -36,6 +38,8 @@ pub(crate) struct Interface {
 /// The gate as last tested.
 #[derive(Debug, Clone)]
 pub(crate) struct GateState {
+    /// The number of the test.
+    pub(crate) number: u64,
     pub(crate) strength: GateStrength,
     /// Empty: the test passed.
     pub(crate) fault: String,

@@ -4,7 +4,10 @@
 //! What must stay true: the same settings, seed and events give the same actions, to the byte (I25), and
 //! every handler is idempotent (I24).
 
-use alloc::collections::BTreeMap;
+mod agenda;
+mod lease;
+
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,20 +19,20 @@ use crate::decision::{Reason, Role};
 use crate::domain::Domain;
 use crate::event::Event;
 use crate::facts::{Facts, GateState, Interface};
-#[cfg(feature = "ablation")]
-use crate::guard::Guard;
 use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
-use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId, Priority};
+use crate::id::{ConfigDigest, DomainId, Epoch, Incarnation, InterfaceId, LinkId, NodeId, Priority, Vrid};
+use crate::lease::generation::{Former, Opening};
 use crate::lease::record::Record;
 use crate::lease::timing::Millis;
-use crate::lease::voter::{Voter, VoterOutput, VoterSettings};
+use crate::lease::voter::{Voter, VoterSettings};
 use crate::reference::ReferenceMachine;
 use crate::settings::{Authority, Settings};
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS};
-use crate::wire::lease::{Envelope, Message, RefuseReason};
+use crate::wire::lease::Envelope;
 use crate::wire::vrrp;
+use agenda::Agenda;
 
 /// How often the gate tests itself (R14).
 const GATE_TEST: Duration = Duration::from_secs(1);
@@ -83,6 +86,23 @@ pub struct Node {
     first_domain: usize,
     stopping_since: Option<Instant>,
     stopped: bool,
+    /// Which domains have something to judge.
+    agenda: Agenda,
+    /// Where an Advertisement belongs: the virtual routers of an interface, VRID and family.
+    places: BTreeMap<(InterfaceId, Vrid, bool), Vec<(DomainId, usize)>>,
+    /// Lease messages that leave together at the end of this event.
+    outbox: BTreeMap<NodeId, Vec<Envelope>>,
+    /// The last test of the gate that was asked for, and whether that was for this event.
+    tests: u64,
+    test_is_asked: bool,
+    /// Whether our generation of the voter set is open (V9).
+    opening: Option<Opening>,
+    /// The digest of the generation before, while that is served too.
+    former_digest: Option<ConfigDigest>,
+    /// Voters that can't write their records: of which domain they refused an epoch for it.
+    disks: BTreeSet<(NodeId, DomainId)>,
+    /// Why our own voter can't.
+    own_disk: Option<String>,
 }
 
 impl Node {
@@ -93,11 +113,25 @@ impl Node {
             let former = restored.held.iter().find(|(id, _)| *id == domain.id).map(|(_, epoch)| *epoch);
             (domain.id, Domain::new(&settings, domain, incarnation, former, now))
         });
+        let domains: BTreeMap<DomainId, Domain> = domains.collect();
+        let quorum = settings.domains.iter().find_map(|domain| match &domain.authority {
+            Authority::Quorum(quorum) => Some(quorum),
+            Authority::None => None,
+        });
         Node {
+            agenda: Agenda::new(domains.keys().copied()),
+            places: places(&domains),
+            outbox: BTreeMap::new(),
+            tests: 0,
+            test_is_asked: false,
+            opening: quorum.map(|quorum| Opening::new(settings.cluster, quorum, now)),
+            former_digest: quorum.and_then(|quorum| Former::of(settings.cluster, quorum)).map(|former| former.digest),
+            disks: BTreeSet::new(),
+            own_disk: None,
             peers: peers.collect(),
             references: ReferenceMachine::new(settings.references.clone(), now),
             interfaces: settings.interfaces.iter().map(|_| Interface::default()).collect(),
-            domains: domains.collect(),
+            domains,
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
             gate: None,
             alerts: Alerts::default(),
@@ -123,14 +157,18 @@ impl Node {
             self.wake(now);
         }
         self.handled_at = now;
+        self.test_is_asked = false;
         self.absorb(now, event, &mut out); // facts
+        self.inspect(now, &mut out);
         self.judge(now, &mut out); // judgement, and the deeds that follow
+        self.post(&mut out);
         if slept {
             self.announce_all(now, &mut out);
         }
         self.keep_time(now, &mut out);
         self.raise(now);
         self.alerts.take(&mut out);
+        self.plan(now);
         out
     }
 
@@ -140,6 +178,7 @@ impl Node {
         self.peers.values_mut().for_each(|peer| peer.slept(before, now));
         let routers = self.domains.values_mut().flat_map(|domain| &mut domain.routers);
         routers.for_each(|router| router.machine.slept(before, now));
+        self.agenda.touch_all();
     }
 
     /// When [`Event::Tick`] is due, unless another event comes before.
@@ -150,11 +189,11 @@ impl Node {
             let deaf = peer.deaf_at().map(|at| at + Duration::from_nanos(1));
             [Some(silent), deaf].into_iter().flatten().filter(|at| *at > now)
         });
-        let domains =
-            self.domains.values().filter_map(|domain| domain.next_deadline(now, self.settings.heartbeat.silence()));
+        let domains = self.agenda.next_deadline();
+        let inspection = self.opening.as_ref().and_then(Opening::next_deadline);
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
-        let fixed = [call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
+        let fixed = [call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter, inspection];
         fixed.into_iter().flatten().chain(peers).chain(domains).min()
     }
 
@@ -183,6 +222,12 @@ impl Node {
         self.counters
     }
 
+    /// How many times a domain has been judged: what an event costs.
+    #[cfg(test)]
+    pub(crate) fn judged(&self) -> u64 {
+        self.agenda.judged
+    }
+
     /// The alerts that stand.
     pub fn alerts(&self) -> impl Iterator<Item = (AlertName, Option<DomainId>)> + '_ {
         self.alerts.standing()
@@ -196,13 +241,11 @@ impl Node {
                 self.on_vrrp(now, &packet, out);
             }
             Event::BeatReceived { link, from, bytes } => self.on_beat(now, link, from, &bytes, out),
-            Event::LeaseReceived { from, bytes } => match Envelope::parse(&bytes) {
-                Ok(envelope) if envelope.cluster == self.settings.cluster => self.on_lease(now, from, &envelope, out),
-                Ok(_) | Err(_) => self.counters.bad_lease_messages += 1,
-            },
+            Event::LeaseReceived { from, bytes } => self.on_lease(now, from, &bytes, out),
             Event::Interface { interface, up, addresses } => {
                 if let Some(known) = self.interfaces.get_mut(usize::from(interface.0)) {
                     let rose = up && !known.up;
+                    self.agenda.touch_all();
                     *known = Interface { known: true, up, addresses };
                     if rose {
                         self.announce_all(now, out);
@@ -210,22 +253,27 @@ impl Node {
                 }
             }
             Event::GateWritten { domain, epoch, open, error } => {
+                self.agenda.touch(domain);
                 if let Some(domain) = self.domains.get_mut(&domain) {
                     domain.kernel.on_gate_written(now, epoch, open, error);
                 }
             }
             Event::AddressesDone { domain, epoch: _, present, error } => {
+                self.agenda.touch(domain);
                 if let Some(domain) = self.domains.get_mut(&domain) {
                     domain.kernel.on_addresses_done(now, present, error);
                 }
             }
-            Event::GateTest { strength, fault } => self.gate = Some(GateState { strength, fault }),
+            Event::GateTest { number, strength, fault } => {
+                self.gate = Some(GateState { number, strength, fault });
+                self.agenda.touch_all();
+            }
             Event::Pinged { reference, rtt } => self.references.on_ping(reference, rtt.is_some()),
             Event::Persisted { ticket, error } => {
-                let words = || error.clone().unwrap_or_else(|| String::from("the record is written again"));
-                self.alerts.set(AlertName::VoterDisk, None, error.is_some(), words);
+                let written = error.is_none();
+                self.own_disk = error;
                 if let Some(voter) = &mut self.voter {
-                    let outputs = voter.persisted(now, ticket, error.is_none());
+                    let outputs = voter.persisted(now, ticket, written);
                     self.carry_out(now, outputs, out);
                 }
             }
@@ -234,6 +282,7 @@ impl Node {
             }
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
+                self.agenda.touch_all();
             }
         }
     }
@@ -246,21 +295,14 @@ impl Node {
             self.counters.bad_advertisements += 1;
             return;
         };
-        let mut place = None;
-        for (id, domain) in &self.domains {
-            let fits = |router: &crate::domain::Router| {
-                let settings = &router.settings;
-                let of_mode = match &settings.unicast_peers {
-                    Some(peers) => unicast && peers.contains(&source),
-                    None => !unicast,
-                };
-                let here = settings.interface == packet.interface && settings.vrid == advertisement.vrid;
-                here && settings.ipv6 == source.is_ipv6() && of_mode
-            };
-            if let Some(at) = domain.routers.iter().position(fits) {
-                place = Some((*id, at));
-            }
-        }
+        let places = self.places.get(&(packet.interface, advertisement.vrid, source.is_ipv6()));
+        let place = places.into_iter().flatten().copied().find(|(id, at)| {
+            let router = self.domains.get(id).and_then(|domain| domain.routers.get(*at));
+            router.is_some_and(|router| match &router.settings.unicast_peers {
+                Some(peers) => unicast && peers.contains(&source),
+                None => !unicast,
+            })
+        });
         match place {
             Some((id, at)) => self.with_domain(now, id, |domain, facts| {
                 domain.on_advertisement(facts, at, source, &advertisement, out);
@@ -277,7 +319,7 @@ impl Node {
                 return;
             }
         };
-        let differs = beat.digest != self.settings.digest;
+        let differs = beat.digest != self.settings.digest && Some(beat.digest) != self.former_digest;
         self.alerts.set(AlertName::ConfigMismatch, None, differs, || {
             let name = self.settings.names.node(from);
             if differs {
@@ -305,117 +347,18 @@ impl Node {
                 if said.wants {
                     domain.on_request(facts, from);
                 }
-                if said.heir == Some(me) && !domain.lease.is_arbitrated() && said.role != Role::Master {
-                    domain.nominate(now);
+                match (said.heir == Some(me), domain.lease.is_arbitrated()) {
+                    (true, true) => domain.forewarn(now),
+                    (true, false) if said.role != Role::Master => domain.nominate(now),
+                    (true | false, _) => {}
                 }
             });
+        }
+        if heard.restarted {
+            self.agenda.touch_all();
         }
         if heard.returned || heard.restarted {
             self.announce_all(now, out);
-        }
-    }
-
-    fn on_lease(&mut self, now: Instant, from: NodeId, envelope: &Envelope, out: &mut Vec<Action>) {
-        if envelope.message.is_request() {
-            // R10: while this node's own grant is unexpired its voter lends to nobody else.
-            let holds = self.domains.get(&envelope.domain).is_some_and(|domain| domain.must_not_lend(now));
-            if holds
-                && from != self.settings.node
-                && let Message::Acquire { .. } = envelope.message
-            {
-                return;
-            }
-            // Told of an end, this node need not wait for the holder's silence.
-            if let Message::Release { epoch } = envelope.message
-                && epoch.node == from
-                && from != self.settings.node
-            {
-                self.with_domain(now, envelope.domain, |domain, _| domain.on_released(epoch));
-            }
-            if let Some(voter) = &mut self.voter {
-                #[cfg(feature = "ablation")]
-                if from == self.settings.node && !self.settings.guards.has(Guard::OwnVoterRefuses) {
-                    voter.forget_rivals(envelope.domain, from);
-                }
-                let outputs = voter.handle(now, from, envelope);
-                self.carry_out(now, outputs, out);
-            }
-            return;
-        }
-        self.on_answer(now, from, envelope);
-    }
-
-    fn on_answer(&mut self, now: Instant, from: NodeId, envelope: &Envelope) {
-        if let Message::Refuse { why, .. } = envelope.message {
-            let differs = why == RefuseReason::Digest;
-            if differs {
-                self.alerts.set(AlertName::ConfigMismatch, None, true, || {
-                    format!(
-                        "voter {} has another voter set or other lease lengths: compare its configuration with ours",
-                        self.settings.names.node(from)
-                    )
-                });
-            }
-        }
-        let mut fault = None;
-        self.with_domain(now, envelope.domain, |domain, _| {
-            fault = domain.lease.on_answer(now, from, envelope);
-            if let Message::Offer { epoch, .. } = envelope.message {
-                domain.on_offer(now, from, epoch);
-            }
-        });
-        if let Some(fault) = fault {
-            self.alerts.set(AlertName::VoterAmnesia, None, true, || {
-                format!(
-                    "voter {}'s clock went backwards, or an older life of it came back (snapshot, clone): it is ignored \
-                     for the longest lease",
-                    self.settings.names.node(fault.voter)
-                )
-            });
-        }
-    }
-
-    /// The voter's outputs: answers to this node itself are taken at once.
-    fn carry_out(&mut self, now: Instant, outputs: Vec<VoterOutput>, out: &mut Vec<Action>) {
-        for output in outputs {
-            match output {
-                VoterOutput::Send { to, envelope } if to == self.settings.node => self.on_answer(now, to, &envelope),
-                VoterOutput::Send { to, envelope } => out.push(Action::SendLease { to, bytes: envelope.emit() }),
-                VoterOutput::Persist { ticket, bytes } => out.push(Action::Persist { ticket, bytes }),
-            }
-        }
-    }
-
-    /// Serves the leases and judges every domain, until nothing more follows from this event.
-    fn judge(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if let Some(voter) = &mut self.voter {
-            let outputs = voter.tick(now);
-            self.carry_out(now, outputs, out);
-        }
-        for _ in 0..ROUNDS {
-            let ids: Vec<DomainId> = self.domains.keys().copied().collect();
-            let mut moved = false;
-            for id in ids {
-                let mut outbox = Vec::new();
-                let mut alerts = core::mem::take(&mut self.alerts);
-                self.with_domain(now, id, |domain, facts| {
-                    domain.lease.tick(now);
-                    moved |= domain.settle(facts, &mut alerts, out);
-                    outbox = domain.lease.take_outbox();
-                });
-                self.alerts = alerts;
-                moved |= !outbox.is_empty();
-                for (to, envelope) in outbox {
-                    if to == self.settings.node {
-                        self.on_lease(now, to, &envelope, out);
-                    } else {
-                        out.push(Action::SendLease { to, bytes: envelope.emit() });
-                    }
-                }
-            }
-            if !moved {
-                break;
-            }
         }
     }
 
@@ -424,9 +367,9 @@ impl Node {
         out.extend(self.references.due(now).into_iter().map(|reference| Action::Ping { reference }));
         if now >= self.test_at {
             self.test_at = now + GATE_TEST;
-            out.push(Action::TestGate);
+            self.ask_test(out);
         }
-        let news = self.domains.values_mut().fold(false, |news, domain| core::mem::take(&mut domain.news) | news);
+        let news = self.agenda.take_news();
         let all = now >= self.beat_at || news;
         if all || now >= self.call_at {
             self.send_beats(now, all, out);
@@ -453,9 +396,9 @@ impl Node {
         self.call_at = now + self.settings.heartbeat.period / CALLS;
         let references = self.references.report();
         let facts = self.facts(now);
-        let domains = self.domains.values().map(|domain| domain.beat(&facts));
         let count = self.domains.len();
-        let domains: Vec<_> = domains.cycle().skip(self.first_domain).take(count.min(MAX_DOMAINS)).collect();
+        let turned = self.domains.values().skip(self.first_domain).chain(self.domains.values());
+        let domains: Vec<_> = turned.take(count.min(MAX_DOMAINS)).map(|domain| domain.beat(&facts)).collect();
         if count > MAX_DOMAINS {
             self.first_domain = (self.first_domain + MAX_DOMAINS) % count;
         }
@@ -513,6 +456,16 @@ impl Node {
         let fault = self.gate.as_ref().map(|gate| gate.fault.clone()).unwrap_or_default();
         let (is_broken, end) = (!fault.is_empty(), "the gate passes its test again");
         self.alerts.set_with_end(AlertName::GateBroken, None, is_broken, || fault, end);
+        self.raise_of_voters(started);
+    }
+
+    /// Has the gate tested, once for this event.
+    fn ask_test(&mut self, out: &mut Vec<Action>) -> u64 {
+        if !core::mem::replace(&mut self.test_is_asked, true) {
+            self.tests += 1;
+            out.push(Action::TestGate { number: self.tests });
+        }
+        self.tests
     }
 
     fn facts(&self, now: Instant) -> Facts<'_> {
@@ -524,11 +477,17 @@ impl Node {
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
             stopping: self.stopping_since.is_some(),
+            is_open: self.opening.as_ref().is_none_or(Opening::is_open),
         }
     }
 
-    /// Runs `deed` on a domain with the facts of the rest of the node.
+    /// Runs `deed` on a domain with the facts of the rest of the node; it will be judged anew.
     fn with_domain(&mut self, now: Instant, id: DomainId, deed: impl FnOnce(&mut Domain, &Facts<'_>)) {
+        self.agenda.touch(id);
+        self.on_domain(now, id, deed);
+    }
+
+    fn on_domain(&mut self, now: Instant, id: DomainId, deed: impl FnOnce(&mut Domain, &Facts<'_>)) {
         // Not by `self.facts`, so that the domain may change while the rest is looked at.
         let facts = Facts {
             now,
@@ -538,6 +497,7 @@ impl Node {
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
             stopping: self.stopping_since.is_some(),
+            is_open: self.opening.as_ref().is_none_or(Opening::is_open),
         };
         match self.domains.get_mut(&id) {
             Some(domain) => deed(domain, &facts),
@@ -554,19 +514,25 @@ struct Packet<'a> {
     bytes: &'a [u8],
 }
 
+/// Where the virtual routers are, for Advertisements.
+fn places(domains: &BTreeMap<DomainId, Domain>) -> BTreeMap<(InterfaceId, Vrid, bool), Vec<(DomainId, usize)>> {
+    let mut places = BTreeMap::<_, Vec<_>>::new();
+    for (id, domain) in domains {
+        for (at, router) in domain.routers.iter().enumerate() {
+            let settings = &router.settings;
+            places.entry((settings.interface, settings.vrid, settings.ipv6)).or_default().push((*id, at));
+        }
+    }
+    places
+}
+
 fn own_voter(settings: &Settings, incarnation: Incarnation, now: Instant, record: Option<&Record>) -> Option<Voter> {
     let quorum = settings.domains.iter().find_map(|domain| match &domain.authority {
         Authority::Quorum(quorum) if quorum.voters.contains(&settings.node) => Some(quorum),
         Authority::Quorum(_) | Authority::None => None,
     })?;
     let candidates = settings.peers.iter().map(|peer| peer.node).chain([settings.node]).collect();
-    let voter = VoterSettings {
-        cluster: settings.cluster,
-        digest: settings.digest,
-        candidates,
-        lease_max: quorum.timing.lease_max,
-        incarnation,
-    };
+    let voter = VoterSettings::new(settings.cluster, quorum, candidates, incarnation);
     Some(Voter::new(voter, now, record).with_guards(settings.guards))
 }
 

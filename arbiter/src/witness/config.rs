@@ -298,7 +298,7 @@ impl Check<'_> {
                 format!("cluster {name:?} has no member that may hold: add [[cluster.member]]"),
             );
         }
-        let quorum = QuorumSettings { voters: voters.into_iter().collect(), timing: timing? };
+        let quorum = QuorumSettings::new(voters.into_iter().collect(), timing?);
         let id = ClusterId(hash_name(&name));
         let digest = config_digest(id, &quorum);
         Some(ClusterConfig { name, id, members, own_key, quorum, digest })

@@ -102,11 +102,7 @@ impl History {
             Event::LeaseReceived { from, bytes } => {
                 self.mix_bytes(bytes);
                 let from = *from;
-                self.say(at, || {
-                    let words = keepone_proto::wire::lease::Envelope::parse(bytes)
-                        .map_or_else(|_| "?".to_owned(), |e| format!("nonce {} {:?}", e.nonce, e.message));
-                    format!("h{host} <- n{from} {words}")
-                });
+                self.say(at, || format!("h{host} <- n{from} {}", words(bytes)));
             }
             Event::Tick => self.mix(1),
             Event::Pinged { rtt, .. } => self.mix(2 + u64::from(rtt.is_some())),
@@ -131,11 +127,7 @@ impl History {
             Action::SendLease { to, bytes } => {
                 self.mix_bytes(bytes);
                 let to = *to;
-                self.say(at, || {
-                    let words = keepone_proto::wire::lease::Envelope::parse(bytes)
-                        .map_or_else(|_| "?".to_owned(), |e| format!("nonce {} {:?}", e.nonce, e.message));
-                    format!("h{host} -> n{to} {words}")
-                });
+                self.say(at, || format!("h{host} -> n{to} {}", words(bytes)));
             }
             Action::Persist { bytes, .. } => self.mix_bytes(bytes),
             Action::OpenGate { epoch, until, .. } => {
@@ -159,7 +151,7 @@ impl History {
                 });
                 self.told.push(Told { at, host, action: action.clone() });
             }
-            Action::TestGate | Action::Ping { .. } => self.mix(6),
+            Action::TestGate { .. } | Action::Ping { .. } => self.mix(6),
             Action::Advertise { .. }
             | Action::Announce { .. }
             | Action::ShutGate { .. }
@@ -190,4 +182,14 @@ impl History {
             }
         }
     }
+}
+
+/// The lease messages of a datagram.
+fn words(bytes: &[u8]) -> String {
+    let entries = keepone_proto::wire::lease::unpack(bytes).into_iter().flatten();
+    let said = entries.map(|entry| match entry {
+        Ok(envelope) => format!("nonce {} {:?}", envelope.nonce, envelope.message),
+        Err(error) => error.to_string(),
+    });
+    said.collect::<Vec<_>>().join(", ")
 }

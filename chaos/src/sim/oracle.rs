@@ -11,7 +11,7 @@ use keepone_proto::action::{Action, AlertName, Transition};
 use keepone_proto::decision::Role;
 use keepone_proto::id::{DomainId, Epoch};
 use keepone_proto::time::{Instant, nanos};
-use keepone_proto::wire::lease::{Envelope, Message};
+use keepone_proto::wire::lease::{Envelope, Message, unpack};
 
 use super::host::Host;
 use super::network::MS;
@@ -353,7 +353,7 @@ impl Oracle {
                 | Action::SendBeat { .. }
                 | Action::ShutGate { .. }
                 | Action::RemoveAddresses { .. }
-                | Action::TestGate
+                | Action::TestGate { .. }
                 | Action::Ping { .. }
                 | Action::Persist { .. }
                 | Action::Alert(_)
@@ -381,11 +381,12 @@ impl Oracle {
 
     /// I7.
     fn check_farewell(&mut self, now: u64, number: usize, host: &Host, bytes: &[u8]) {
-        // Renewals are many; the kind is the third octet.
-        if !matches!(bytes.get(2), Some(3 | 4)) {
-            return;
+        for envelope in unpack(bytes).into_iter().flatten().flatten() {
+            self.check_word_of_farewell(now, number, host, &envelope);
         }
-        let Ok(envelope) = Envelope::parse(bytes) else { return };
+    }
+
+    fn check_word_of_farewell(&mut self, now: u64, number: usize, host: &Host, envelope: &Envelope) {
         let (Message::Release { epoch } | Message::Transfer { epoch, .. }) = envelope.message else { return };
         let Some(kernel) = host.kernels.get(Plan::place(envelope.domain)) else { return };
         if kernel.epoch != Some(epoch) {

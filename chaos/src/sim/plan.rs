@@ -163,7 +163,7 @@ impl Plan {
     }
 
     fn quorum(&self) -> QuorumSettings {
-        QuorumSettings { voters: (0..self.hosts).map(Self::node).collect(), timing: self.told }
+        QuorumSettings::new((0..self.hosts).map(Self::node).collect(), self.told)
     }
 
     /// Whether there is an authority as far as the agents know.
@@ -260,13 +260,7 @@ impl Plan {
     /// What a witness is told.
     pub fn voter(&self, incarnation: Incarnation) -> VoterSettings {
         let candidates: BTreeSet<NodeId> = (0..self.agents).map(Self::node).collect();
-        VoterSettings {
-            cluster: Self::cluster(),
-            digest: self.digest(),
-            candidates,
-            lease_max: self.told.lease_max,
-            incarnation,
-        }
+        VoterSettings::new(Self::cluster(), &self.quorum(), candidates, incarnation)
     }
 
     /// A guardian's farewell in the name of its dead worker.

@@ -12,7 +12,7 @@ use keepone_proto::lease::record::Record;
 use keepone_proto::lease::voter::{Voter, VoterOutput};
 use keepone_proto::node::{Node, Restored};
 use keepone_proto::time::Instant;
-use keepone_proto::wire::lease::Envelope;
+use keepone_proto::wire::lease::{Envelope, Message, pack, unpack};
 
 use super::clock::Clock;
 use super::fault::Deed;
@@ -374,7 +374,7 @@ impl World {
             *clean = true;
         }
         let unwritten = matches!(&event, Event::Persisted { error: Some(_), .. });
-        let transfer = matches!(&event, Event::LeaseReceived { bytes, .. } if bytes.get(2) == Some(&4));
+        let transfer = matches!(&event, Event::LeaseReceived { bytes, .. } if has_transfer(bytes));
         self.history.event(now, number, &event);
         let actions = match &mut host.machine {
             None => return,
@@ -467,9 +467,9 @@ impl World {
                 self.ask_netlink(number, (domain, epoch), Some(lifetime_s), at);
             }
             Action::RemoveAddresses { domain, epoch } => self.ask_netlink(number, (domain, epoch), None, at),
-            Action::TestGate => {
+            Action::TestGate { number: test } => {
                 let fault = if host.troubles.gate_test { "the probe passed a shut gate" } else { "" };
-                let event = Event::GateTest { strength: GateStrength::Strong, fault: fault.to_owned() };
+                let event = Event::GateTest { number: test, strength: GateStrength::Strong, fault: fault.to_owned() };
                 let after = self.rng.range(100 * US, MS);
                 self.at(at + after, What::Deliver { host: number, life: Some(life), event });
             }
@@ -549,16 +549,28 @@ pub(super) fn draw_clock(rng: &mut Rng, plan: &Plan, since: u64) -> Clock {
 /// What a witness does with an event, as the actions that its shell would carry out.
 fn witness(voter: &mut Voter, now: Instant, event: &Event) -> Vec<Action> {
     let outputs = match event {
-        Event::LeaseReceived { from, bytes } => match Envelope::parse(bytes) {
-            Ok(envelope) => voter.handle(now, *from, &envelope),
-            Err(_) => Vec::new(),
-        },
+        Event::LeaseReceived { from, bytes } => {
+            let requests: Vec<Envelope> = unpack(bytes).into_iter().flatten().flatten().collect();
+            voter.handle_all(now, *from, &requests)
+        }
         Event::Persisted { ticket, error } => voter.persisted(now, *ticket, error.is_none()),
         _ => voter.tick(now),
     };
-    let action = |output| match output {
-        VoterOutput::Send { to, envelope } => Action::SendLease { to, bytes: envelope.emit() },
-        VoterOutput::Persist { ticket, bytes } => Action::Persist { ticket, bytes },
-    };
-    outputs.into_iter().map(action).collect()
+    let mut actions = Vec::new();
+    let mut answers = std::collections::BTreeMap::<_, Vec<Envelope>>::new();
+    for output in outputs {
+        match output {
+            VoterOutput::Send { to, envelope } => answers.entry(to).or_default().push(envelope),
+            VoterOutput::Persist { ticket, bytes } => actions.push(Action::Persist { ticket, bytes }),
+        }
+    }
+    for (to, answers) in answers {
+        actions.extend(pack(&answers).into_iter().map(|bytes| Action::SendLease { to, bytes }));
+    }
+    actions
+}
+
+/// Whether a datagram has a `Transfer` in it.
+fn has_transfer(bytes: &[u8]) -> bool {
+    unpack(bytes).into_iter().flatten().flatten().any(|envelope| matches!(envelope.message, Message::Transfer { .. }))
 }

@@ -69,7 +69,7 @@ impl Check<'_> {
         let voters = self.voters(arbiter, place, names);
         let timing = self.timing(arbiter, place, heartbeat);
         self.heartbeats_and_gate(arbiter, place);
-        Some(QuorumSettings { voters: voters?, timing })
+        Some(QuorumSettings::new(voters?, timing))
     }
 
     /// The voter set in ascending order: those named; or all nodes and the witnesses named; or all members.

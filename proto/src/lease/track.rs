@@ -100,6 +100,11 @@ impl Track {
         true
     }
 
+    /// Whether this voter has said something later, which the network has let overtake.
+    pub(super) fn is_overtaken(&self, stamp: Stamp) -> bool {
+        self.seen.is_some_and(|(seen, _)| seen.incarnation == stamp.incarnation && stamp.clock < seen.clock)
+    }
+
     /// Whether the doubt began at `now`.
     pub(super) fn is_newly_doubted(&self, now: Instant) -> bool {
         self.doubted_at == Some(now)
