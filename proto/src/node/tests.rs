@@ -13,7 +13,7 @@ use crate::settings::{
     AnnounceSettings, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names, PeerSettings,
     QuorumSettings, ReferenceSettings, VrrpVersion,
 };
-use crate::wire::lease::{Message, RefuseReason, unpack};
+use crate::wire::lease::{Message, RefuseReason, pack, unpack};
 use crate::wire::vrrp::Advertisement;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
@@ -168,11 +168,15 @@ impl Cluster {
             }
             _ => self.witness.tick(self.now),
         };
+        let mut answers = BTreeMap::<NodeId, Vec<Envelope>>::new();
         while let Some(output) = outputs.pop() {
             match output {
                 VoterOutput::Persist { ticket, .. } => outputs.extend(self.witness.persisted(self.now, ticket, true)),
-                VoterOutput::Send { to, envelope } => self.send_lease(WITNESS, to.get(), envelope.emit()),
+                VoterOutput::Send { to, envelope } => answers.entry(to).or_default().push(envelope),
             }
+        }
+        for (to, answers) in answers {
+            pack(&answers).into_iter().for_each(|bytes| self.send_lease(WITNESS, to.get(), bytes));
         }
     }
 
