@@ -9,7 +9,8 @@ use keepone_config::model::{GateMeans, Notify, Transport, VrrpInstance};
 use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, hash_name};
 use keepone_proto::lease::config_digest;
 use keepone_proto::settings::{
-    Authority, DomainSettings, InstanceSettings, InterfaceSettings, Names, PeerSettings, Settings, TrackInterface,
+    Authority, DomainSettings, FenceSettings, FencingSettings, InstanceSettings, InterfaceSettings, Names,
+    PeerSettings, Settings, TrackInterface,
 };
 
 use crate::gate::GateDomain;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub sockets: Vec<VrrpSettings>,
     /// The heartbeat links: name, interface, own address, peers.
     pub links: Vec<LinkPlan>,
+    /// The rings outside the gate.
+    pub fencing: keepone_config::model::Fencing,
     /// The witnesses.
     pub witnesses: Vec<(NodeId, SocketAddr)>,
 }
@@ -119,6 +122,7 @@ impl Plan {
                 announce: config.global.announce.clone(),
                 grace: config.grace,
                 claim_without_gate: config.claim_without_gate,
+                watchdog: config.fencing.watchdog.is_some(),
                 guards: keepone_proto::guard::Guards::default(),
             },
             node_name: cluster
@@ -135,6 +139,7 @@ impl Plan {
             sockets: sockets(&transports),
             transports,
             links,
+            fencing: config.fencing.clone(),
             witnesses: witnesses(config),
         }
     }
@@ -240,12 +245,24 @@ fn witnesses(config: &Config) -> Vec<(NodeId, SocketAddr)> {
 
 fn domain_settings(config: &Config) -> Vec<DomainSettings> {
     let domain = |domain: keepone_config::model::Domain| DomainSettings {
+        fencing: fencing(&config.fencing, &domain.name),
         id: domain.id,
         name: domain.name,
         instances: domain.instances.iter().filter_map(|at| u16::try_from(*at).ok().map(InstanceId)).collect(),
         authority: config.authority.clone(),
     };
     config.domains().into_iter().map(domain).collect()
+}
+
+fn fencing(fencing: &keepone_config::model::Fencing, domain: &str) -> FencingSettings {
+    if !fencing.concerns(domain) {
+        return FencingSettings::default();
+    }
+    let command = |command: &keepone_config::model::FenceCommand| FenceSettings {
+        timeout: command.timeout,
+        retry: command.retry,
+    };
+    FencingSettings { command: fencing.command.as_ref().map(command), reboot_after: fencing.reboot_after }
 }
 
 fn instance_settings(instance: &VrrpInstance, id_of: &impl Fn(&str) -> InterfaceId) -> InstanceSettings {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use keepone_agent::assemble::Plan;
 use keepone_agent::exit::{ExitCode as Code, Failure};
+use keepone_agent::gate::Means;
 use keepone_agent::guardian::{Guardian, PULSE_FD};
 use keepone_agent::{keys, logging, rights, worker};
 use keepone_config::{Config, explain_timing};
@@ -180,7 +181,7 @@ fn check(file: &Path, json: bool, timing: bool) -> ExitCode {
         return ExitCode::from(code as u8);
     };
     if timing {
-        println!("{}", explain_timing(&config));
+        println!("{}", explain_timing(&config, Means::Nft.lateness()));
     } else if !json {
         println!("{} is good: {}", file.display(), count(config.instances.len(), "virtual router"));
     }

@@ -1,8 +1,8 @@
 //! The loop: wait for an event or the deadline, `node.handle`, carry out. The only caller of [`Node`].
 //!
 //! What must stay true: nothing here waits. Sockets are non-blocking; the kernel's rtnl, the disk, scripts
-//! and logs have threads of their own behind queues; only the gate is written in line, since it is one
-//! store in memory (R15).
+//! and logs have threads of their own behind queues; only the gate is written in line, where it is one
+//! store in memory (R15; means 2 has a thread, too).
 
 mod deeds;
 mod shells;

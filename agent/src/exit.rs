@@ -29,13 +29,15 @@ pub enum ExitCode {
     Running = 17,
     /// The state or run directory can't be used.
     Directory = 18,
+    /// The configured watchdog can't be used.
+    NoWatchdog = 19,
 }
 
 impl ExitCode {
     /// Whether a worker that ended so is not tried again, since the operator must mend something first. A
     /// former worker that is still there ends by itself, mostly.
     pub fn is_for_the_operator(code: i32) -> bool {
-        let operator = (10..=18).contains(&code) || code == ExitCode::Usage as i32;
+        let operator = (10..=19).contains(&code) || code == ExitCode::Usage as i32;
         operator && code != ExitCode::Running as i32
     }
 }

@@ -24,6 +24,7 @@ use nix::unistd::Pid;
 use crate::assemble::Plan;
 use crate::clock;
 use crate::exit::{ExitCode, Failure};
+use crate::fencing::watchdog::Watchdog;
 use crate::gate::shut_all;
 use crate::netlink::address::remove_now;
 
@@ -40,6 +41,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Environment variable that names the worker's end of the pipe.
 pub const PULSE_FD: &str = "KEEPONE_PULSE_FD";
 
+/// What the worker's pulse says: one octet each.
+pub(crate) mod pulse {
+    /// The loop runs.
+    pub(crate) const ALIVE: u8 = 1;
+    /// It runs, and the node is harmless: the watchdog may be fed.
+    pub(crate) const HARMLESS: u8 = 2;
+    /// The loop has ended and nothing is held any more.
+    pub(crate) const DONE: u8 = 3;
+}
+
 /// What the guardian watches over.
 #[derive(Debug)]
 pub struct Guardian {
@@ -51,6 +62,8 @@ pub struct Guardian {
     patience: Duration,
     signals: SignalFd,
     stopping: bool,
+    watchdog_settings: Option<keepone_config::model::Watchdog>,
+    watchdog: Option<Watchdog>,
 }
 
 /// A worker and its pulse.
@@ -61,6 +74,10 @@ struct Worker {
     heard_at: Instant,
     /// It has answered once: from now on silence is a fault.
     alive: bool,
+    /// It has said since the last look that the node is harmless.
+    harmless: bool,
+    /// It holds nothing any more, and only tidies up.
+    done: bool,
 }
 
 /// How a worker ended.
@@ -91,6 +108,8 @@ impl Guardian {
             patience: plan.settings.heartbeat.silence().max(Duration::from_millis(300)),
             signals,
             stopping: false,
+            watchdog_settings: plan.fencing.watchdog.clone(),
+            watchdog: None,
         })
     }
 
@@ -99,15 +118,23 @@ impl Guardian {
     /// # Errors
     /// No worker can be started at all.
     pub fn run(mut self) -> Result<u8, Failure> {
+        if let Some(settings) = &self.watchdog_settings {
+            let started = Watchdog::start(settings).map_err(|error| Failure::new(ExitCode::NoWatchdog, &error))?;
+            self.watchdog = Some(started);
+        }
         let mut failures = 0_u32;
         loop {
             let mut worker = self.start()?;
             let end = self.watch(&mut worker);
             let lived = clock::now().since(worker.started_at);
             match end {
-                End::Exited(status) if status.success() && self.stopping => return Ok(0),
+                End::Exited(status) if status.success() && self.stopping => {
+                    self.stop_watchdog(true);
+                    return Ok(0);
+                }
                 End::Exited(status) if status.code().is_some_and(ExitCode::is_for_the_operator) => {
-                    self.clean_up();
+                    let clean = self.clean_up();
+                    self.stop_watchdog(clean);
                     return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
                 }
                 End::Exited(status) => {
@@ -119,26 +146,48 @@ impl Guardian {
                     self.patience
                 ),
             }
-            self.clean_up();
+            let clean = self.clean_up();
             if self.stopping {
+                self.stop_watchdog(clean);
                 return Ok(1);
             }
             failures = if lived < SHORT_LIFE { failures.saturating_add(1) } else { 0 };
             // At once the first time; a worker that keeps dying is given ever longer pauses.
-            if failures > 1 && !self.pause(backoff(failures)) {
+            if failures > 1 && !self.pause(backoff(failures), clean) {
+                self.stop_watchdog(clean);
                 return Ok(1);
             }
         }
     }
 
     /// Gate first: one store stops all frames. The addresses then go for the operator's eyes, and for
-    /// those who connect from this node.
-    fn clean_up(&self) {
-        if let Err(error) = shut_all(&self.bpf_dir) {
+    /// those who connect from this node. Whether the gate is shut.
+    fn clean_up(&mut self) -> bool {
+        let shut = shut_all(&self.bpf_dir);
+        if let Err(error) = &shut {
             eprintln!("keepone: the gate could not be shut at once, it shuts at the lease's deadline: {error}");
         }
         if let Err(error) = remove_now(&self.addresses) {
             eprintln!("keepone: addresses could not be removed, they go with their lifetime: {error}");
+        }
+        if shut.is_ok() {
+            self.feed();
+        }
+        shut.is_ok()
+    }
+
+    fn feed(&mut self) {
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.feed();
+        }
+    }
+
+    /// At the end, in good order only if nothing is held: else the watchdog is left to do its work.
+    fn stop_watchdog(&mut self, harmless: bool) {
+        match self.watchdog.take() {
+            Some(watchdog) if harmless => watchdog.stop(),
+            Some(_) => eprintln!("keepone: the gate is not shut: the watchdog is left running and resets the machine"),
+            None => {}
         }
     }
 
@@ -159,7 +208,15 @@ impl Guardian {
             .map_err(|error| fail("fork", error))?;
         drop(theirs);
         let now = clock::now();
-        Ok(Worker { child, pulse: File::from(ours), started_at: now, heard_at: now, alive: false })
+        Ok(Worker {
+            child,
+            pulse: File::from(ours),
+            started_at: now,
+            heard_at: now,
+            alive: false,
+            harmless: false,
+            done: false,
+        })
     }
 
     /// Until the worker has ended, by itself or by our hand.
@@ -178,6 +235,10 @@ impl Guardian {
             self.wait(worker, wait);
             let woke_at = clock::now();
             worker.listen();
+            // Before its first answer a worker holds nothing; the gate was shut before it was started.
+            if std::mem::take(&mut worker.harmless) || !worker.alive || worker.done {
+                self.feed();
+            }
             self.take_signals(worker, &mut stop_by);
             if let Ok(Some(status)) = worker.child.try_wait() {
                 return End::Exited(status);
@@ -231,7 +292,7 @@ impl Guardian {
     }
 
     /// Waits before a new start; `false` if it was told to stop meanwhile.
-    fn pause(&mut self, time: Duration) -> bool {
+    fn pause(&mut self, time: Duration, harmless: bool) -> bool {
         eprintln!("keepone: workers keep ending: the next start in {time:?}");
         let until = clock::now() + time;
         while clock::now() < until {
@@ -240,6 +301,9 @@ impl Guardian {
                 if matches!(Signal::try_from(number), Ok(Signal::SIGTERM | Signal::SIGINT)) {
                     return false;
                 }
+            }
+            if harmless {
+                self.feed();
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -257,6 +321,9 @@ impl Worker {
             }
             self.heard_at = clock::now();
             self.alive = true;
+            let read = bytes.get(..count).unwrap_or_default();
+            self.harmless |= read.contains(&pulse::HARMLESS);
+            self.done |= read.contains(&pulse::DONE);
         }
     }
 }

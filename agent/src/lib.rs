@@ -5,10 +5,13 @@
 
 pub mod assemble;
 pub mod clock;
+mod discipline;
 pub mod driver;
 pub mod exit;
+pub mod fencing;
 pub mod gate;
 mod gate_keeper;
+mod gate_writer;
 pub mod guardian;
 pub mod heartbeat;
 mod kernel;

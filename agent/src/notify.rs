@@ -107,7 +107,11 @@ fn run(script: &Script, arguments: Option<(&str, &str, &str)>, transition: &Tran
     }
 }
 
-fn become_user(command: &mut Command, script: &Script) -> Result<(), String> {
+/// Makes `command` run as the script's user and group.
+///
+/// # Errors
+/// The name that does not exist, with the remedy.
+pub(crate) fn become_user(command: &mut Command, script: &Script) -> Result<(), String> {
     let Some(name) = &script.user else { return Ok(()) };
     let lookup = |what: &str, name: &str| format!("there is no {what} {name}: create it, or change the configuration");
     let user = nix::unistd::User::from_name(name).ok().flatten().ok_or_else(|| lookup("user", name))?;

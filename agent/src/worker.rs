@@ -23,10 +23,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::assemble::Plan;
+use crate::discipline::Discipline;
 use crate::driver::{Driver, Shells, Sources};
 use crate::exit::{ExitCode, Failure};
+use crate::fencing::Fencing;
 use crate::gate::{Gate, GateConfig, GateError, Means};
 use crate::gate_keeper::GateKeeper;
+use crate::gate_writer::GateWriter;
 use crate::heartbeat::{HeartbeatConfig, Heartbeats, LinkConfig, StartError};
 use crate::kernel::Kernel;
 use crate::lock::Denied;
@@ -52,12 +55,15 @@ pub fn run(config: &Config, pulse: Option<File>) -> Result<(), Failure> {
     // First: a worker that waits for its turn must not outlive its guardian either.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
-    let plan = Plan::new(config);
+    let mut plan = Plan::new(config);
     check_interfaces(&plan)?;
     // Held to the end of the process, whatever ends it.
     let _alone = alone(&plan.run_dir)?;
     let incarnation = incarnation()?;
     let (gate, gate_fault) = make_gate(&plan, incarnation)?;
+    if let Some(Means::Nft) = gate.as_ref().map(Gate::means) {
+        allow_for(&mut plan, Means::Nft.lateness())?;
+    }
     let keys = config.cluster.as_ref().map(load_keys).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no runtime: {error}")))?;
@@ -66,6 +72,7 @@ pub fn run(config: &Config, pulse: Option<File>) -> Result<(), Failure> {
         let (driver, sources) = start.assemble()?;
         realtime::ask();
         let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
+        shells.last_pulse();
         if let Some(heartbeats) = shells.heartbeats.take() {
             heartbeats.stop().await;
         }
@@ -134,6 +141,9 @@ impl Start<'_> {
         for (domain, epoch) in &held {
             tracing::info!(domain = plan.domain_name(*domain), %epoch, "a former run held it; it is released");
         }
+        let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
+        let gate =
+            gate.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the gate: {error}")))?;
         let event_log = Record::open(&plan.run_dir, &plan.node_name);
         let event_log =
             event_log.inspect_err(|error| tracing::error!(%error, "no event log in the run directory")).ok();
@@ -144,10 +154,11 @@ impl Start<'_> {
             vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),
             neighbors: Neighbors::new(plan.watched(), interfaces.clone(), events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
+            discipline: Discipline::default(),
             notifier: Notifier::start(&plan.domain_names),
             interfaces,
-            keeper: GateKeeper::start(self.gate.as_ref().and_then(Gate::keeper), events.clone()),
-            gate: self.gate,
+            keeper: GateKeeper::start(gate.as_ref().and_then(GateWriter::keeper), events.clone()),
+            gate,
             gate_fault: self.gate_fault,
             kernel,
             heartbeats,
@@ -157,6 +168,8 @@ impl Start<'_> {
             lifetime_s: 1,
             pulse: self.pulse,
             pulsed_at: clock::now(),
+            harmless: false,
+            fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
         Ok((Driver::new(node, shells), Sources { heartbeats: beats, events: received }))
@@ -184,46 +197,95 @@ fn incarnation() -> Result<Incarnation, Failure> {
     Ok(Incarnation(u64::from_ne_bytes(bytes)))
 }
 
-/// The gate as configured. With `auto`, a kernel that can't make one is no failure: the node then says so
-/// and, under an authority, does not claim (R14).
+/// The gate as configured; with `auto` the strongest that the kernel makes. One that can make neither means 1
+/// nor 2 is then no failure: the node says so and, under an authority, does not claim (R14).
 fn make_gate(plan: &Plan, incarnation: Incarnation) -> Result<(Option<Gate>, String), Failure> {
-    let config = |means| GateConfig {
-        bpf_dir: plan.bpf_dir.clone(),
-        domains: plan.gate_domains.clone(),
-        exempt: std::collections::BTreeSet::new(),
-        incarnation,
-        means,
+    let open = |means| {
+        Gate::open_new(&GateConfig {
+            bpf_dir: plan.bpf_dir.clone(),
+            run_dir: plan.run_dir.clone(),
+            domains: plan.gate_domains.clone(),
+            exempt: std::collections::BTreeSet::new(),
+            incarnation,
+            means,
+        })
     };
     let opened = match plan.gate {
-        GateMeans::Auto | GateMeans::Bpf => Gate::open_new(&config(Means::Bpf)),
-        GateMeans::Lifetime => Gate::open_new(&config(Means::Lifetime)),
-    };
-    let gate = match (opened, plan.gate) {
-        (Ok(gate), _) => gate,
-        (Err(error @ GateError::Taken { .. }), _) => return Err(Failure::new(ExitCode::Running, &error)),
-        (Err(error), GateMeans::Auto) if !is_rights(&error) => {
-            tracing::error!(error = %crate::exit::chain(&error), "no gate in the kernel; only address lifetimes remain");
-            match Gate::open_new(&config(Means::Lifetime)) {
-                Ok(gate) => gate,
+        GateMeans::Auto => match strongest(open) {
+            Ok(gate) => Ok(gate),
+            Err(error) if is_taken(&error) || is_rights(&error) => Err(error),
+            Err(_) => match open(Means::Lifetime) {
+                Ok(gate) => Ok(gate),
                 Err(error) => return Ok((None, crate::exit::chain(&error))),
-            }
-        }
-        (Err(error), GateMeans::Auto | GateMeans::Bpf | GateMeans::Lifetime) => {
-            let code = if is_rights(&error) { ExitCode::NotPermitted } else { ExitCode::NoGate };
-            return Err(Failure::new(code, &error));
-        }
+            },
+        },
+        GateMeans::Bpf => open(Means::Bpf),
+        GateMeans::Nft => open(Means::Nft),
+        GateMeans::Lifetime => open(Means::Lifetime),
     };
-    if gate.is_adopted() {
-        tracing::debug!("the gate of the former run is taken over");
-    }
+    let gate = opened.map_err(|error| {
+        let code = match &error {
+            error if is_taken(error) => ExitCode::Running,
+            error if is_rights(error) => ExitCode::NotPermitted,
+            _ => ExitCode::NoGate,
+        };
+        Failure::new(code, &error)
+    })?;
+    tracing::info!(
+        "the gate is {} ({}): it shuts {:?} late at most",
+        gate.means().as_str(),
+        if gate.is_adopted() { "of the former run" } else { "new" },
+        gate.means().lateness()
+    );
     for warning in gate.warnings() {
         tracing::warn!("{warning}");
     }
     Ok((Some(gate), String::new()))
 }
 
+/// Means 1, else means 2; else the error that is of more use.
+fn strongest(open: impl Fn(Means) -> Result<Gate, GateError>) -> Result<Gate, GateError> {
+    let bpf = match open(Means::Bpf) {
+        Err(error) if !is_taken(&error) => error,
+        other => return other,
+    };
+    match open(Means::Nft) {
+        Ok(gate) => {
+            tracing::warn!(error = %crate::exit::chain(&bpf), "no BPF gate in this kernel; nftables is used");
+            Ok(gate)
+        }
+        Err(error) if is_taken(&error) => Err(error),
+        Err(nft) => {
+            tracing::error!(
+                bpf = %crate::exit::chain(&bpf), nft = %crate::exit::chain(&nft),
+                "no gate in the kernel; only address lifetimes remain"
+            );
+            Err(if is_rights(&bpf) { bpf } else { nft })
+        }
+    }
+}
+
+fn is_taken(error: &GateError) -> bool {
+    matches!(error, GateError::Taken { .. })
+}
+
 fn is_rights(error: &GateError) -> bool {
-    matches!(error, GateError::Bpf(keepone_bpf::BpfError::NotPermitted { .. }))
+    match error {
+        GateError::Bpf(keepone_bpf::BpfError::NotPermitted { .. }) => true,
+        GateError::Nft(error) => error.errno() == Some(libc::EPERM),
+        _ => false,
+    }
+}
+
+/// Leaves the lease the margin that this gate needs.
+fn allow_for(plan: &mut Plan, lateness: Duration) -> Result<(), Failure> {
+    for domain in &mut plan.settings.domains {
+        domain.authority.allow_for_gate(lateness).map_err(|error| {
+            let words = format!("the gate of means nft may shut one tick of this kernel late, {lateness:?}: {error}");
+            Failure::say(ExitCode::Invalid, words)
+        })?;
+    }
+    Ok(())
 }
 
 fn load_keys(cluster: &Cluster) -> Result<(Identity, Arc<Roster>), Failure> {

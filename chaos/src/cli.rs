@@ -25,6 +25,11 @@ pub enum Command {
     Sim(Sim),
     /// Shows a cluster keep one holder while its lines are cut, and writes a report.
     Demo(Demo),
+    /// Runs the programs in virtual machines: what needs clocks and a kernel of one's own.
+    Qemu(Qemu),
+    /// Run inside a guest.
+    #[command(hide = true, subcommand)]
+    Guest(GuestCommand),
 }
 
 /// Which world.
@@ -118,4 +123,59 @@ pub struct Demo {
     /// Show only the installed keepalived.
     #[arg(long, hide = true)]
     pub only_keepalived: bool,
+}
+
+/// Options of `qemu`.
+#[derive(Debug, Args)]
+pub struct Qemu {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: QemuCommand,
+    /// An unpacked Debian kernel package; `tests/kernel` fetches one.
+    #[arg(long, global = true, default_value = "/var/cache/keepone-chaos/kernel")]
+    pub kernel: PathBuf,
+    /// Where the programs are; default: beside this program.
+    #[arg(long, global = true)]
+    pub bin_dir: Option<PathBuf>,
+    /// Keep consoles, configurations and logs in this directory.
+    #[arg(long, global = true)]
+    pub keep_logs: Option<PathBuf>,
+}
+
+/// What is done with virtual machines.
+#[derive(Debug, Subcommand)]
+pub enum QemuCommand {
+    /// Boots a guest, asks `keepone` for its version and runs a command there.
+    Boot {
+        /// A line for the guest's shell.
+        #[arg(default_value = "true")]
+        script: String,
+    },
+    /// Watchdog and restart: what no gate can mend is done to a node, and its machine must be reset in time.
+    Ladder {
+        /// Only the cases whose name contains this.
+        #[arg(default_value = "")]
+        only: String,
+    },
+    /// Stops a machine that is MASTER, seen by its clocks and not, and measures what comes of it.
+    Pauses,
+}
+
+/// What a guest runs for itself.
+#[derive(Debug, Clone, Subcommand)]
+pub enum GuestCommand {
+    /// Answers for the VIP's service as this node.
+    Respond {
+        /// The node's number, from 0.
+        node: u8,
+    },
+    /// Prints the monotonic, the boot and the wall clock in nanoseconds.
+    Clocks,
+    /// Breaks the gate of an agent for good, and keeps it from taking its addresses out.
+    Vandalize {
+        /// The agent's worker.
+        pid: i32,
+        /// The directory of its pins.
+        bpf_dir: PathBuf,
+    },
 }

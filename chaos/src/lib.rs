@@ -8,6 +8,7 @@ pub mod demo;
 pub mod fault;
 pub mod netns;
 pub mod outcome;
+pub mod qemu;
 pub mod report;
 pub mod scenario;
 pub mod sim;

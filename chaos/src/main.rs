@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 
-use cli::{Cli, Command, PeerKind, WorldKind};
+use cli::{Cli, Command, GuestCommand, PeerKind, QemuCommand, WorldKind};
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
 use keepone_chaos::netns::process::Processes;
@@ -16,7 +16,7 @@ use keepone_chaos::netns::runner::{self, Nobody};
 use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario};
-use keepone_chaos::{demo, report, sim};
+use keepone_chaos::{demo, qemu, report, sim};
 
 /// Something did not hold.
 const VIOLATED: u8 = 1;
@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         Command::Run(run) => run_scenarios(&run),
         Command::Sim(asked) => simulate_seeds(&asked),
         Command::Demo(demo) => run_demo(&demo),
+        Command::Qemu(asked) => run_qemu(&asked),
+        Command::Guest(asked) => run_guest(&asked),
     };
     done.unwrap_or_else(|error| {
         eprintln!("keepone-chaos: {error:#}");
@@ -185,6 +187,68 @@ fn run_demo(asked: &cli::Demo) -> anyhow::Result<ExitCode> {
     };
     let held = demo::run(&options)?;
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+}
+
+fn run_qemu(asked: &cli::Qemu) -> anyhow::Result<ExitCode> {
+    if let Side::Outside(code) = enclosure::enter()? {
+        return Ok(code);
+    }
+    let (bin_dir, room) = (bin_dir(asked.bin_dir.as_ref())?, Path::new(enclosure::ROOM));
+    match &asked.command {
+        QemuCommand::Boot { script } => {
+            let report = qemu::boot::run(&asked.kernel, &bin_dir, room, script)?;
+            println!("{}", serde_json::to_string(&report)?);
+            Ok(ExitCode::from(report.status))
+        }
+        QemuCommand::Ladder { only } => {
+            let mut held = true;
+            let done = qemu::ladder::run(&asked.kernel, &bin_dir, room, only, |report| {
+                held &= report.violations.is_empty();
+                println!("{}", serde_json::to_string(report).unwrap_or_default());
+            });
+            keep_guests(asked, room)?;
+            done?;
+            Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+        }
+        QemuCommand::Pauses => {
+            let done = qemu::pauses::run(&asked.kernel, &bin_dir, room);
+            keep_guests(asked, room)?;
+            let reports = done?;
+            for report in &reports {
+                println!("{}", serde_json::to_string(report)?);
+            }
+            let held = reports.iter().all(|report| report.violations.is_empty());
+            Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+        }
+    }
+}
+
+/// Copies what the guests have left, but not their file systems.
+fn keep_guests(asked: &cli::Qemu, room: &Path) -> anyhow::Result<()> {
+    let Some(directory) = &asked.keep_logs else { return Ok(()) };
+    for guest in std::fs::read_dir(room)?.flatten() {
+        let to = directory.join(guest.file_name());
+        std::fs::create_dir_all(&to)?;
+        for name in ["console", "qemu.log", "events.jsonl"] {
+            let from = guest.path().join(name);
+            if from.is_file() {
+                std::fs::copy(&from, to.join(name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn run_guest(asked: &GuestCommand) -> anyhow::Result<ExitCode> {
+    match asked {
+        GuestCommand::Respond { node } => qemu::guest::respond(*node)?,
+        GuestCommand::Clocks => {
+            let [monotonic, boot, wall] = qemu::guest::clocks()?;
+            println!("{monotonic} {boot} {wall}");
+        }
+        GuestCommand::Vandalize { pid, bpf_dir } => qemu::guest::vandalize(*pid, bpf_dir)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print_outcome(outcome: &Outcome) {

@@ -6,21 +6,22 @@ use std::time::Duration;
 use keepone_proto::lease::timing::{LeaseTiming, Millis};
 use keepone_proto::settings::{Authority, HeartbeatSettings, QuorumSettings};
 
-use crate::model::Config;
+use crate::model::{Config, GateMeans};
 
 /// The formulas of the safety design with the numbers of this configuration, several lines.
 ///
 /// Symbols: L_a lease, L_max longest lease of the cluster, rho clock-rate error, E_tx life of a frame behind
 /// the gate, E_g lateness of the gate, H hidden-freeze allowance, RTT round trip, h and m heartbeat period
-/// and misses.
-pub fn explain_timing(config: &Config) -> String {
+/// and misses. `tick` is 1/HZ of the kernel that is to make the gate: how late one of nftables may shut.
+pub fn explain_timing(config: &Config, tick: Duration) -> String {
     let mut out = String::new();
     heartbeat(&mut out, &config.heartbeat);
     match &config.authority {
         Authority::Quorum(quorum) => {
             voters(&mut out, config, quorum);
-            lease(&mut out, &quorum.timing);
-            failover(&mut out, &quorum.timing, &config.heartbeat);
+            let timing = gate(&mut out, config.gate, quorum.timing, tick);
+            lease(&mut out, &timing);
+            failover(&mut out, &timing, &config.heartbeat);
         }
         Authority::None => unarbitrated(&mut out, config),
     }
@@ -62,6 +63,28 @@ fn voters(out: &mut String, config: &Config, quorum: &QuorumSettings) {
     );
 }
 
+/// By what the lease is shortened for the gate's lateness; the lengths as this gate leaves them.
+fn gate(out: &mut String, means: GateMeans, timing: LeaseTiming, tick: Duration) -> LeaseTiming {
+    let with_nft = LeaseTiming { gate: timing.gate.max(tick), ..timing };
+    let why = format!("max({}, 1/HZ = {}) = {}", Millis(timing.gate), Millis(tick), Millis(with_nft.gate));
+    match means {
+        GateMeans::Nft => {
+            line(out, format_args!("gate        nft: E_g = {why}"));
+            with_nft
+        }
+        GateMeans::Auto => {
+            let nft =
+                format!("with nft, if the kernel has no better, {why} and L_h = {}", Millis(with_nft.holder_lease()));
+            line(out, format_args!("gate        auto: E_g = {} with bpf; {nft}", Millis(timing.gate)));
+            timing
+        }
+        GateMeans::Bpf | GateMeans::Lifetime => {
+            line(out, format_args!("gate        {means}: E_g = {}", Millis(timing.gate)));
+            timing
+        }
+    }
+}
+
 fn lease(out: &mut String, t: &LeaseTiming) {
     let rho = rho(t);
     line(out, format_args!("lease       L_a = {}, L_max = {}", Millis(t.lease), Millis(t.lease_max)));
@@ -80,7 +103,9 @@ fn lease(out: &mut String, t: &LeaseTiming) {
     line(
         out,
         format_args!(
-            "renewal     R = L_a/5 = {} <= (L_h - RTT)/4 = ({} - {})/4 = {}",
+            "renewal     R = min(L_a/5, (G - RTT)/3) = min({}, {}) = {} <= (L_h - RTT)/4 = ({} - {})/4 = {}",
+            Millis(t.lease / 5),
+            Millis(t.horizon().saturating_sub(t.round_trip) / 3),
             Millis(t.renewal_interval()),
             Millis(t.holder_lease()),
             Millis(t.round_trip),
@@ -93,6 +118,23 @@ fn lease(out: &mut String, t: &LeaseTiming) {
             "deadline    D = the q-th largest, over the voters, of t_send + L_h = t_send + {}; renewed every {}",
             Millis(t.holder_lease()),
             Millis(t.renewal_interval())
+        ),
+    );
+    line(
+        out,
+        format_args!(
+            "gate        shut at the sooner of D and t_send + G of the newest answer, G = {}{}",
+            Millis(t.horizon()),
+            if t.gate_horizon > t.horizon() { " = L_h" } else { "" }
+        ),
+    );
+    line(
+        out,
+        format_args!(
+            "freeze      one that the hypervisor hides from every clock costs nothing up to H = {} in a lease; beyond it \
+             two may hold, for at most G/(1-rho) = {} after the resume",
+            Millis(t.hidden_freeze),
+            Millis(scale(t.horizon(), 1_000_000, 1_000_000 - ppm(t)))
         ),
     );
     line(

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use keepone_proto::id::{NodeId, Priority, Vrid};
+use keepone_proto::lease::timing::Profile;
 use keepone_proto::settings::VrrpVersion;
 
 use crate::model::{GateMeans, InitialState, PublicKey, Script, Secret, VirtualAddress};
@@ -44,6 +45,7 @@ pub(crate) struct RawConfig {
     pub arbiter: Option<RawArbiter>,
     pub references: Option<RawReferences>,
     pub gate: Option<At<GateMeans>>,
+    pub fencing: Option<RawFencing>,
     pub instances: Vec<RawInstance>,
     pub groups: Vec<RawGroup>,
 }
@@ -94,12 +96,14 @@ pub(crate) struct RawArbiter {
     pub kind: Option<At<ArbiterType>>,
     pub voters: Vec<At<String>>,
     pub witnesses: Vec<At<String>>,
+    pub profile: Option<At<Profile>>,
     pub lease: Option<At<Duration>>,
     pub lease_max: Option<At<Duration>>,
     pub rate_error_ppm: Option<At<u32>>,
     pub transmit: Option<At<Duration>>,
     pub gate_lateness: Option<At<Duration>>,
     pub hidden_freeze: Option<At<Duration>>,
+    pub gate_horizon: Option<At<Duration>>,
     pub round_trip: Option<At<Duration>>,
     pub claim_without_gate: bool,
 }
@@ -114,6 +118,18 @@ pub(crate) struct RawReferences {
     pub timeout: Option<At<Duration>>,
     pub rise: Option<At<u8>>,
     pub fall: Option<At<u8>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RawFencing {
+    pub place: Place,
+    pub watchdog: Option<At<PathBuf>>,
+    pub watchdog_timeout: Option<At<u32>>,
+    pub command: Option<(Place, Script)>,
+    pub timeout: Option<At<Duration>>,
+    pub retry: Option<At<Duration>>,
+    pub reboot_after: Option<At<Duration>>,
+    pub domains: Vec<At<String>>,
 }
 
 #[derive(Debug)]

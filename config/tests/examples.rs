@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 use keepone_config::{Config, Diagnostic, Environment, Severity, explain_timing, load_with, render_all};
 
+/// Of a kernel with CONFIG_HZ=250.
+const TICK: std::time::Duration = std::time::Duration::from_millis(4);
+
 fn fixture(name: &str) -> PathBuf {
     Path::new("tests/fixtures").join(name)
 }
@@ -75,8 +78,12 @@ fn a_sound_cluster_has_no_warnings() {
 
 #[test]
 fn the_formulas_are_printed_with_their_numbers() {
-    snapshot("cluster.timing", &explain_timing(&read("cluster.toml").0));
-    snapshot("active-active.timing", &explain_timing(&read("active-active.conf").0));
+    snapshot("cluster.timing", &explain_timing(&read("cluster.toml").0, TICK));
+    let mut nft = read("cluster.toml").0;
+    nft.gate = keepone_config::model::GateMeans::Nft;
+    let text = explain_timing(&nft, TICK);
+    assert!(text.contains("E_g = max(0.1 ms, 1/HZ = 4 ms) = 4 ms") && text.contains("- 20 ms - 4 ms"), "{text}");
+    snapshot("active-active.timing", &explain_timing(&read("active-active.conf").0, TICK));
 }
 
 #[test]

@@ -82,6 +82,9 @@ pub enum Action {
         /// To name in the answer; a claim waits for a test that was begun after it was decided (R14).
         number: u64,
     },
+    /// Read the rate at which the kernel runs this node's boot clock; answer with
+    /// [`crate::event::Event::ClockState`], or not at all while it is as last told.
+    ReadClock,
     /// Ping a reference once; answer with [`crate::event::Event::Pinged`].
     Ping {
         /// Which one.
@@ -93,6 +96,25 @@ pub enum Action {
         ticket: u64,
         /// The whole of the voter's durable state; replaces the last.
         bytes: Vec<u8>,
+    },
+    /// Run the fence command against a former holder, beside the decision (R15); answer with
+    /// [`crate::event::Event::Fenced`].
+    Fence {
+        /// What is to be taken over.
+        domain: DomainId,
+        /// Who is to be made harmless.
+        victim: NodeId,
+        /// The epoch of the grant under which this node shoots.
+        epoch: Epoch,
+        /// The epoch under which the victim held, if it is known.
+        held: Option<Epoch>,
+    },
+    /// The node is harmless right now: feed the hardware watchdog once.
+    FeedWatchdog,
+    /// The node can't let go: restart the machine at once, without a sync.
+    Reboot {
+        /// What can't be done, for the last line of the log.
+        why: String,
     },
     /// A domain changed its role: log, notify scripts, mail, metrics.
     Transition(Transition),
@@ -171,6 +193,14 @@ pub enum AlertName {
     VoterSetUnproven,
     /// A voter's answers can't be true: its clock went backwards, or an older life of it came back (R17).
     VoterAmnesia,
+    /// A clock is beyond what the lease assumes: a wrong rate, a hidden freeze, a restored snapshot (T1, rho, H).
+    ClockAssumptionViolated,
+    /// Two agents speak with one identity: a cloned node, or a copied key (F62).
+    DuplicateNode,
+    /// The fence command failed: nothing is taken over until it succeeds, or the victim is heard again.
+    FenceFailed,
+    /// This node can't let go of a domain and restarts itself.
+    SelfReboot,
 }
 
 impl AlertName {
@@ -193,6 +223,10 @@ impl AlertName {
             AlertName::AddressFailed => "address-failed",
             AlertName::VoterSetUnproven => "voter-set-unproven",
             AlertName::VoterAmnesia => "voter-amnesia",
+            AlertName::ClockAssumptionViolated => "clock-assumption-violated",
+            AlertName::DuplicateNode => "duplicate-node",
+            AlertName::FenceFailed => "fence-failed",
+            AlertName::SelfReboot => "self-reboot",
         }
     }
 }

@@ -18,7 +18,8 @@ impl Alerts {
     /// Says how one condition stands; `words` is asked only when it begins or ends,
     /// and tells what is seen then: at the end what is well again, not what was wrong.
     pub fn set(&mut self, name: AlertName, domain: Option<DomainId>, raised: bool, words: impl FnOnce() -> String) {
-        let was = self.raised.contains_key(&(name, domain));
+        // Most of the time nothing stands, and nothing is to be told.
+        let was = !self.raised.is_empty() && self.raised.contains_key(&(name, domain));
         if was == raised {
             return;
         }

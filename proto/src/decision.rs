@@ -17,6 +17,8 @@ pub enum Health {
     Healthy,
     /// An interface that it needs is down.
     InterfaceDown,
+    /// Its clock is beyond what the lease assumes (T1).
+    ClockOff,
     /// The gate can't hold what an authority would lend (R14).
     GateBroken,
     /// It is giving the domain up: stopping, or handing over.
@@ -125,6 +127,8 @@ pub enum Reason {
     InterfaceDown,
     /// The gate's self-test failed, or there is none that holds (R14).
     GateBroken,
+    /// Its clock is beyond what the lease assumes (T1): a wrong rate, a hidden freeze.
+    ClockUntrusted,
     /// The agent is stopping (SIGTERM).
     Stopping,
     /// A better BACKUP asked for it (R11).
@@ -157,6 +161,8 @@ pub enum Reason {
     LeaseHeldByAnother,
     /// No majority of the authority answers (D4).
     AuthorityUnreachable,
+    /// The fence command against the holder before us failed.
+    FenceFailed,
 }
 
 impl Reason {
@@ -166,6 +172,7 @@ impl Reason {
             Reason::Started => "started",
             Reason::InterfaceDown => "interface-down",
             Reason::GateBroken => "gate-broken",
+            Reason::ClockUntrusted => "clock-untrusted",
             Reason::Stopping => "stopping",
             Reason::HandedOver => "handed-over",
             Reason::LeaseLost => "lease-lost",
@@ -182,6 +189,7 @@ impl Reason {
             Reason::PeersSilent => "peers-silent",
             Reason::LeaseHeldByAnother => "lease-held-by-another",
             Reason::AuthorityUnreachable => "authority-unreachable",
+            Reason::FenceFailed => "fence-failed",
         }
     }
 }
@@ -195,14 +203,19 @@ impl fmt::Display for Reason {
 /// The table.
 pub fn decide(view: &View) -> Verdict {
     use Election::{Lost, Preempts, Won};
-    use Health::{GateBroken, Healthy, InterfaceDown, Leaving};
+    use Health::{ClockOff, GateBroken, Healthy, InterfaceDown, Leaving};
     use Lease::{Held, Lapsed, Refused, Unanswered, Vacant};
     use Peers::{Absent, Master, NoMaster, RivalWins, RivalYields, Silent};
     use References::{LostEverywhere, LostHere, Reachable, Unconfigured};
 
     match (view.health, view.references, view.peers, view.election, view.lease) {
         // What ran out is shut before anything else is thought of (D5).
-        (Healthy | InterfaceDown | GateBroken | Leaving, _, _, _, Lapsed) => Verdict::Fenced(Reason::LeaseLost),
+        (Healthy | ClockOff | InterfaceDown | GateBroken | Leaving, _, _, _, Lapsed) => {
+            Verdict::Fenced(Reason::LeaseLost)
+        }
+
+        // By a clock that is off no deadline means anything (T1).
+        (ClockOff, _, _, _, Held(_) | Vacant | Refused | Unanswered) => Verdict::Fenced(Reason::ClockUntrusted),
 
         // A node that cannot serve holds nothing.
         (InterfaceDown, _, _, _, Held(_) | Vacant | Refused | Unanswered) => Verdict::Fault(Reason::InterfaceDown),

@@ -7,6 +7,7 @@
 mod deeds;
 mod evidence;
 mod handover;
+mod ladder;
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -15,6 +16,7 @@ use crate::action::Action;
 use crate::decision::{Reason, Role};
 use crate::effects::Kernel;
 use crate::facts::Facts;
+use crate::fencing::Fence;
 use crate::id::{DomainId, Epoch, Incarnation, InstanceId, NodeId, Priority};
 use crate::jitter::Jitter;
 use crate::lease::authority::DomainLease;
@@ -69,11 +71,14 @@ pub(crate) struct Domain {
     pub(crate) routers: Vec<Router>,
     pub(crate) lease: DomainLease,
     pub(crate) kernel: Kernel,
+    pub(crate) fence: Fence,
     pub(crate) role: Role,
     pub(crate) reason: Reason,
     /// Its state has changed in a way that peers should hear of before the next period.
     pub(crate) news: bool,
     timing: LeaseTiming,
+    /// What the addresses live at most, in whole seconds: ⌈L_h⌉ + 2.
+    lifetime_s: u32,
     /// How long addresses stay after a lapse (R5).
     grace: Duration,
     jitter: Jitter,
@@ -109,6 +114,12 @@ pub(crate) struct Domain {
     test: Option<Test>,
     /// Until when the Master's word that this node is its heir keeps the gate's test valid.
     heir_until: Option<Instant>,
+    /// How long it may be unable to let go before the machine is restarted.
+    reboot_after: Option<Duration>,
+    /// Since when it can't let go.
+    stuck_since: Option<Instant>,
+    /// Its gate has been open in this life.
+    has_held: bool,
 }
 
 impl Domain {
@@ -135,6 +146,8 @@ impl Domain {
             let machine = Instance::new(Params::from(&settings));
             Some(Router { id: *id, settings, machine, higher_seen: false })
         });
+        let length = timing.holder_lease();
+        let lifetime_s = length.as_secs() + u64::from(length.subsec_nanos() > 0) + 2;
         let nothing = Epoch { counter: 0, incarnation, attempt: 0, node: settings.node };
         let mut lease =
             DomainLease::new(me, &domain.authority, settings.heartbeat, settings.guards, settings.seed ^ incarnation.0);
@@ -146,10 +159,15 @@ impl Domain {
             routers: routers.collect(),
             lease,
             kernel: Kernel::new(domain.id, nothing),
+            fence: Fence::new(domain.fencing.command),
+            reboot_after: domain.fencing.reboot_after,
+            stuck_since: None,
+            has_held: false,
             role: Role::Init,
             reason: Reason::Started,
             news: false,
             timing,
+            lifetime_s: u32::try_from(lifetime_s).unwrap_or(u32::MAX),
             grace: settings.grace,
             jitter: Jitter::new(settings.seed ^ incarnation.0.rotate_left(17) ^ domain.id.0),
             started: false,
@@ -197,6 +215,9 @@ impl Domain {
 
     /// The former Master, without an authority, has given it up for us.
     pub(crate) fn nominate(&mut self, now: Instant) {
+        if let Some(former) = self.fence.suspect() {
+            self.fence.released(former);
+        }
         if self.eligible && self.master_since.is_none() {
             self.nominated_until = Some(now + self.timing.lease_max);
         }
@@ -205,6 +226,7 @@ impl Domain {
     /// Our own voter was told that an epoch is over: its holder (or its guardian, R16) has let go.
     pub(crate) fn on_released(&mut self, epoch: Epoch) {
         self.over = Some(epoch);
+        self.fence.released(epoch);
     }
 
     /// A voter offers what a Transfer named us for.
@@ -264,7 +286,6 @@ impl Domain {
     pub(crate) fn next_deadline(&self, now: Instant, settle_in: Duration) -> Option<Instant> {
         let drained = self.kernel.shut_at().filter(|_| self.leaving.is_some()).map(|at| at + self.timing.drain());
         let due = [
-            self.lease.next_deadline(),
             self.kernel.next_deadline(now),
             self.lapsed_at.map(|at| at + self.grace),
             self.nominated_until,
@@ -276,11 +297,13 @@ impl Domain {
             self.rival_seen.map(|at| at + Duration::from_secs(1)),
             self.lower_since.map(|since| since + self.preempt_delay()),
             self.heir_until,
+            self.fence.next_deadline(),
+            self.stuck_since.zip(self.reboot_after).map(|(since, after)| since + after),
         ];
         // What lies behind has been seen to; only what comes is a deadline, but for the lease's own.
-        let ahead = due.into_iter().flatten().filter(|at| *at > now || Some(*at) == self.lease.next_deadline());
+        let ahead = due.into_iter().flatten().filter(|at| *at > now);
         let routers = self.routers.iter().filter_map(|router| router.machine.next_deadline());
-        ahead.chain(routers).chain(self.announcements.iter().copied()).min()
+        ahead.chain(self.lease.next_deadline()).chain(routers).chain(self.announcements.iter().copied()).min()
     }
 
     fn preempt_delay(&self) -> Duration {

@@ -120,6 +120,16 @@ impl Kernel {
         self.gate != Gate::Shut || !matches!(self.addresses, Addresses::Absent | Addresses::Unknown)
     }
 
+    /// Whether the gate can let something through at `now`, or can't be known not to: it is open under no live
+    /// deadline, a tombstone is not read back yet, or a write could not be.
+    pub fn is_doubtful(&self, now: Instant) -> bool {
+        match self.gate {
+            Gate::Shut => false,
+            Gate::Opening { until, .. } | Gate::Open { until, .. } => self.gate_failed || now >= until,
+            Gate::Shutting { .. } => true,
+        }
+    }
+
     /// Whether the addresses are in the kernel, or may be.
     pub fn has_addresses(&self) -> bool {
         !matches!(self.addresses, Addresses::Absent)
@@ -132,7 +142,7 @@ impl Kernel {
 
     /// Moves towards holding under `grant`.
     pub fn hold(&mut self, now: Instant, grant: Grant, lifetime_s: u32, out: &mut Vec<Action>) -> Hold {
-        let (epoch, until) = (grant.epoch(), grant.until());
+        let (epoch, until) = (grant.epoch(), grant.gate_until());
         match self.gate {
             Gate::Shut if self.may_try(now) => {
                 self.epoch = epoch;
@@ -141,7 +151,7 @@ impl Kernel {
                 out.push(Action::OpenGate { domain: self.domain, epoch, until });
             }
             Gate::Open { epoch: held, until: held_until }
-                if held == epoch && held_until < until && self.may_try(now) =>
+                if held == epoch && held_until != until && self.may_try(now) =>
             {
                 self.gate = Gate::Open { epoch, until };
                 out.push(Action::OpenGate { domain: self.domain, epoch, until });

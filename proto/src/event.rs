@@ -103,8 +103,29 @@ pub enum Event {
         /// The sender's hardware address.
         mac: [u8; 6],
     },
+    /// What the kernel does to the rate of the boot clock: the answer to [`crate::action::Action::ReadClock`].
+    ClockState(ClockState),
+    /// The fence command of [`crate::action::Action::Fence`] has ended.
+    Fenced {
+        /// Of the action.
+        domain: DomainId,
+        /// Of the action.
+        victim: NodeId,
+        /// Why it failed; `None`: the victim is harmless.
+        error: Option<String>,
+    },
     /// Give everything up in good order, then stop (SIGTERM; R8).
     Stop,
+}
+
+/// How the kernel disciplines this host's clocks (`adjtimex(2)`); `CLOCK_BOOTTIME` is slewed like the others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClockState {
+    /// By how much it makes them run faster (or, below zero, slower) than the hardware, in parts per
+    /// billion: tick length and frequency together. `None` where it can't be read.
+    pub slew_ppb: Option<i64>,
+    /// Why it can't be read.
+    pub error: Option<String>,
 }
 
 /// How well the gate holds (safety.md, The gate).

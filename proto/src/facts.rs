@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::clocks::Clocks;
 use crate::event::GateStrength;
 use crate::heartbeat::peer::Peer;
 use crate::id::{InterfaceId, NodeId};
@@ -22,6 +23,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) interfaces: &'a [Interface],
     /// `None` until the first self-test.
     pub(crate) gate: Option<&'a GateState>,
+    /// `None` without an authority: no lease counts by them.
+    pub(crate) clocks: Option<&'a Clocks>,
     pub(crate) stopping: bool,
     /// The generation of the voter set is open (V9); true without an authority.
     pub(crate) is_open: bool,
@@ -49,6 +52,11 @@ impl Facts<'_> {
     /// An interface by its id.
     pub(crate) fn interface(&self, id: InterfaceId) -> Option<&Interface> {
         self.interfaces.get(usize::from(id.0))
+    }
+
+    /// Whether this node's own clock is beyond what a lease assumes.
+    pub(crate) fn clock_is_off(&self) -> bool {
+        self.clocks.is_some_and(|clocks| clocks.is_off(self.now))
     }
 
     /// Whether an interface is there and up.

@@ -10,11 +10,13 @@ extern crate alloc;
 
 pub mod action;
 pub mod alerts;
+mod clocks;
 pub mod decision;
 mod domain;
 pub mod effects;
 pub mod event;
 mod facts;
+mod fencing;
 pub mod guard;
 pub mod heartbeat;
 pub mod id;

@@ -5,7 +5,11 @@
 //! every handler is idempotent (I24).
 
 mod agenda;
+mod clock;
 mod lease;
+mod restored;
+mod sightings;
+mod vrrp;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -15,6 +19,7 @@ use core::time::Duration;
 
 use crate::action::{Action, AlertName};
 use crate::alerts::Alerts;
+use crate::clocks::Clocks;
 use crate::decision::{Reason, Role};
 use crate::domain::Domain;
 use crate::event::Event;
@@ -23,34 +28,30 @@ use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
 use crate::id::{ConfigDigest, DomainId, Epoch, Incarnation, InterfaceId, LinkId, NodeId, Priority, Vrid};
 use crate::lease::generation::{Former, Opening};
-use crate::lease::record::Record;
+use crate::lease::lives::Lives;
 use crate::lease::timing::Millis;
-use crate::lease::voter::{Voter, VoterSettings};
+use crate::lease::voter::Voter;
 use crate::reference::ReferenceMachine;
-use crate::settings::{Authority, Settings};
+use crate::settings::Settings;
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS};
 use crate::wire::lease::Envelope;
-use crate::wire::vrrp;
 use agenda::Agenda;
+pub use restored::Restored;
+use restored::own_voter;
+use sightings::Sightings;
+use vrrp::Packet;
 
 /// How often the gate tests itself (R14).
 const GATE_TEST: Duration = Duration::from_secs(1);
 /// A loop that has not run for this long has slept: whatever happened meanwhile is announced again (D10).
 const SLEPT: Duration = Duration::from_millis(300);
+/// Between two meals of the watchdog: far below its shortest timeout, which is a second.
+const FEED: Duration = Duration::from_millis(200);
 /// Calls to a silent peer in one period.
 const CALLS: u32 = 4;
 /// How many rounds of messages to itself, and of judgement, one event may set off; a backstop, never reached.
 const ROUNDS: usize = 32;
-
-/// What a former life of this node left behind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Restored {
-    /// The record of this node's own voter, if it votes and the record could be read (V6, V7).
-    pub record: Option<Record>,
-    /// The epochs under which its gate was last open, to be released (R16).
-    pub held: Vec<(DomainId, Epoch)>,
-}
 
 /// Counters of what came from outside and was of no use, for metrics and tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,6 +75,12 @@ pub struct Node {
     domains: BTreeMap<DomainId, Domain>,
     voter: Option<Voter>,
     gate: Option<GateState>,
+    /// `None` without an authority.
+    clocks: Option<Clocks>,
+    /// Voters that forgot (R17), and nodes of which there are two (F62).
+    amnesia: Sightings,
+    duplicates: Sightings,
+    lives: Lives,
     alerts: Alerts,
     counters: Counters,
     started_at: Instant,
@@ -81,9 +88,14 @@ pub struct Node {
     /// When silent peers are called, between two beats.
     call_at: Instant,
     test_at: Instant,
+    /// When the rate of the own clock is to be read again.
+    clock_at: Instant,
     handled_at: Instant,
     /// Which domain the next beat begins with, where one beat can't carry all.
     first_domain: usize,
+    /// When the watchdog is fed next.
+    feed_at: Instant,
+    rebooting: bool,
     stopping_since: Option<Instant>,
     stopped: bool,
     /// Which domains have something to judge.
@@ -114,10 +126,7 @@ impl Node {
             (domain.id, Domain::new(&settings, domain, incarnation, former, now))
         });
         let domains: BTreeMap<DomainId, Domain> = domains.collect();
-        let quorum = settings.domains.iter().find_map(|domain| match &domain.authority {
-            Authority::Quorum(quorum) => Some(quorum),
-            Authority::None => None,
-        });
+        let quorum = settings.quorum();
         Node {
             agenda: Agenda::new(domains.keys().copied()),
             places: places(&domains),
@@ -134,14 +143,21 @@ impl Node {
             domains,
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
             gate: None,
+            clocks: settings.quorum().map(|quorum| Clocks::new(&quorum.timing)),
+            amnesia: Sightings::default(),
+            duplicates: Sightings::default(),
+            lives: Lives::default(),
             alerts: Alerts::default(),
             counters: Counters::default(),
             started_at: now,
             beat_at: now,
             call_at: now,
             test_at: now,
+            clock_at: now,
             handled_at: now,
             first_domain: 0,
+            feed_at: now,
+            rebooting: false,
             stopping_since: None,
             stopped: false,
             incarnation,
@@ -159,6 +175,7 @@ impl Node {
         self.handled_at = now;
         self.test_is_asked = false;
         self.absorb(now, event, &mut out); // facts
+        self.settle_clocks(now);
         self.inspect(now, &mut out);
         self.judge(now, &mut out); // judgement, and the deeds that follow
         self.post(&mut out);
@@ -193,8 +210,12 @@ impl Node {
         let inspection = self.opening.as_ref().and_then(Opening::next_deadline);
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
-        let fixed = [call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter, inspection];
-        fixed.into_iter().flatten().chain(peers).chain(domains).min()
+        let clocks = self.clocks.iter().flat_map(|clocks| [Some(self.clock_at), clocks.next_deadline()]);
+        let sights = [self.amnesia.next_deadline(), self.duplicates.next_deadline()];
+        let feed = self.settings.watchdog.then_some(self.feed_at);
+        let fixed =
+            [feed, call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter, inspection];
+        fixed.into_iter().chain(clocks).chain(sights).flatten().chain(peers).chain(domains).min()
     }
 
     /// What a domain is here, why, and its priority.
@@ -277,37 +298,22 @@ impl Node {
                     self.carry_out(now, outputs, out);
                 }
             }
+            Event::Fenced { domain, victim, error } => {
+                self.with_domain(now, domain, |domain, _| domain.fence.on_fenced(now, victim, error));
+            }
             Event::ForeignClaim { domain, mac: _ } => {
                 self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, out));
+            }
+            Event::ClockState(state) => {
+                self.agenda.touch_all();
+                if let Some(clocks) = &mut self.clocks {
+                    clocks.on_kernel(state);
+                }
             }
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
                 self.agenda.touch_all();
             }
-        }
-    }
-
-    fn on_vrrp(&mut self, now: Instant, packet: &Packet<'_>, out: &mut Vec<Action>) {
-        let unicast = !packet.destination.is_multicast();
-        let (source, destination) = (packet.source, packet.destination);
-        let parsed = vrrp::parse(packet.bytes, source, destination, packet.hop_limit, unicast);
-        let Ok(advertisement) = parsed else {
-            self.counters.bad_advertisements += 1;
-            return;
-        };
-        let places = self.places.get(&(packet.interface, advertisement.vrid, source.is_ipv6()));
-        let place = places.into_iter().flatten().copied().find(|(id, at)| {
-            let router = self.domains.get(id).and_then(|domain| domain.routers.get(*at));
-            router.is_some_and(|router| match &router.settings.unicast_peers {
-                Some(peers) => unicast && peers.contains(&source),
-                None => !unicast,
-            })
-        });
-        match place {
-            Some((id, at)) => self.with_domain(now, id, |domain, facts| {
-                domain.on_advertisement(facts, at, source, &advertisement, out);
-            }),
-            None => self.counters.bad_advertisements += 1,
         }
     }
 
@@ -334,8 +340,14 @@ impl Node {
         };
         let heard = peer.on_beat(now, link, &beat);
         if heard.freshness != Freshness::Fresh {
+            if let Some(older) = heard.duplicate {
+                self.note_duplicate(now, from, older);
+            }
             self.counters.bad_beats += 1;
             return;
+        }
+        if let Some(reading) = peer.reading(now, link, &beat) {
+            self.read_clock(now, from, beat.incarnation, reading);
         }
         for said in &beat.domains {
             let epoch = beat.epoch(from, said);
@@ -344,6 +356,7 @@ impl Node {
                 if let Some(epoch) = epoch {
                     domain.lease.saw_epoch(epoch);
                 }
+                domain.fence.heard(from, said.holding || said.role == Role::Master, epoch);
                 if said.wants {
                     domain.on_request(facts, from);
                 }
@@ -370,6 +383,8 @@ impl Node {
             self.ask_test(out);
         }
         let news = self.agenda.take_news();
+        self.ask_for_the_rate(now, out);
+        self.climb(now, out);
         let all = now >= self.beat_at || news;
         if all || now >= self.call_at {
             self.send_beats(now, all, out);
@@ -387,6 +402,26 @@ impl Node {
                 self.stopped = true;
                 out.push(Action::Stopped);
             }
+        }
+    }
+
+    /// The rings outside the gate: the watchdog is fed while no domain is doubtful, and a machine that can't
+    /// let go is restarted.
+    fn climb(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let fault = self.gate.as_ref().map_or("", |gate| gate.fault.as_str());
+        if self.settings.watchdog && now >= self.feed_at {
+            self.feed_at = now + FEED;
+            if self.domains.values().all(|domain| domain.is_harmless(now, fault)) {
+                out.push(Action::FeedWatchdog);
+            }
+        }
+        let stuck = self.domains.values_mut().find_map(|domain| domain.keep_stuck(now, fault));
+        if let Some((domain, why)) = stuck.filter(|_| !self.rebooting) {
+            self.rebooting = true;
+            // The alert first: it is the last that anybody hears.
+            self.alerts.set(AlertName::SelfReboot, Some(domain), true, || why.clone());
+            self.alerts.take(out);
+            out.push(Action::Reboot { why });
         }
     }
 
@@ -430,24 +465,35 @@ impl Node {
 
     /// The node's own alerts, as they stand.
     fn raise(&mut self, now: Instant) {
+        self.raise_clocks(now);
+        self.raise_sights(now);
         let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
-        let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
-        let words = || format!("silent for {} on every link: {}", Millis(silence), silent.join(", "));
-        self.alerts.set_with_end(AlertName::PeerSilent, None, !silent.is_empty(), words, "every peer is heard again");
-        let mut down = Vec::new();
-        for peer in self.peers.values().filter(|peer| peer.is_heard(now)) {
-            for (id, link) in peer.links().filter(|(_, link)| !link.is_up(now, silence)) {
+        let is_silent = silent.clone().next().is_some();
+        // Words are made only when they are asked for: this is run after each event.
+        let words = || {
+            let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
+            format!("silent for {} on every link: {}", Millis(silence), silent.join(", "))
+        };
+        self.alerts.set_with_end(AlertName::PeerSilent, None, is_silent, words, "every peer is heard again");
+        let heard = self.peers.values().filter(|peer| peer.is_heard(now));
+        let down = heard.flat_map(|peer| {
+            peer.links().filter(|(_, link)| !link.is_up(now, silence)).map(move |(id, link)| (peer.node, id, link))
+        });
+        let some_down = down.clone().next().is_some();
+        let words = || {
+            let words = down.map(|(peer, id, link)| {
                 let since = link
                     .heard_at()
                     .map_or(String::from("never heard"), |at| format!("last heard {} ago", Millis(now.since(at))));
-                down.push(format!("{} to {} ({since})", names.link(id), names.node(peer.node)));
-            }
-        }
+                format!("{} to {} ({since})", names.link(id), names.node(peer))
+            });
+            words.collect::<Vec<_>>().join(", ")
+        };
         // A start is no fault: the links need a moment to come up.
         let started = now.since(self.started_at) > silence * 3;
-        let (is_down, end) = (started && !down.is_empty(), "every link to a peer that is heard is up");
-        self.alerts.set_with_end(AlertName::LinkDown, None, is_down, || down.join(", "), end);
+        let (is_down, end) = (started && some_down, "every link to a peer that is heard is up");
+        self.alerts.set_with_end(AlertName::LinkDown, None, is_down, words, end);
         let lost = self.references.is_known() && self.references.reachable() == Some(false);
         let report = self.references.report();
         self.alerts.set(AlertName::ReferencesLost, None, lost, || {
@@ -476,6 +522,7 @@ impl Node {
             references: &self.references,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
+            clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
             is_open: self.opening.as_ref().is_none_or(Opening::is_open),
         }
@@ -496,6 +543,7 @@ impl Node {
             references: &self.references,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
+            clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
             is_open: self.opening.as_ref().is_none_or(Opening::is_open),
         };
@@ -504,14 +552,6 @@ impl Node {
             None => self.counters.bad_lease_messages += 1,
         }
     }
-}
-
-struct Packet<'a> {
-    interface: crate::id::InterfaceId,
-    source: core::net::IpAddr,
-    destination: core::net::IpAddr,
-    hop_limit: u8,
-    bytes: &'a [u8],
 }
 
 /// Where the virtual routers are, for Advertisements.
@@ -524,16 +564,6 @@ fn places(domains: &BTreeMap<DomainId, Domain>) -> BTreeMap<(InterfaceId, Vrid, 
         }
     }
     places
-}
-
-fn own_voter(settings: &Settings, incarnation: Incarnation, now: Instant, record: Option<&Record>) -> Option<Voter> {
-    let quorum = settings.domains.iter().find_map(|domain| match &domain.authority {
-        Authority::Quorum(quorum) if quorum.voters.contains(&settings.node) => Some(quorum),
-        Authority::Quorum(_) | Authority::None => None,
-    })?;
-    let candidates = settings.peers.iter().map(|peer| peer.node).chain([settings.node]).collect();
-    let voter = VoterSettings::new(settings.cluster, quorum, candidates, incarnation);
-    Some(Voter::new(voter, now, record).with_guards(settings.guards))
 }
 
 #[cfg(test)]

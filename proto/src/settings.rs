@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use crate::guard::Guards;
 use crate::id::{ClusterId, ConfigDigest, DomainId, InterfaceId, LinkId, NodeId, Priority, Vrid};
-use crate::lease::timing::LeaseTiming;
+use crate::lease::timing::{LeaseTiming, TimingError};
 
 /// Everything that [`crate::node::Node`] knows before the first event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +44,20 @@ pub struct Settings {
     /// With an authority but a gate that can't hold it (means 3, `weak`, or none): claim all the same?
     /// Off unless the operator says so (R14).
     pub claim_without_gate: bool,
+    /// Whether a hardware watchdog is to be fed ([`crate::action::Action::FeedWatchdog`]).
+    pub watchdog: bool,
     /// Which guards are on; all of them but in the simulator's ablations.
     pub guards: Guards,
+}
+
+impl Settings {
+    /// The authority of the domains that have one: the same for all of them.
+    pub fn quorum(&self) -> Option<&QuorumSettings> {
+        self.domains.iter().find_map(|domain| match &domain.authority {
+            Authority::Quorum(quorum) => Some(quorum),
+            Authority::None => None,
+        })
+    }
 }
 
 /// What the operator calls the members and the links. One without a name goes by its number.
@@ -161,6 +173,26 @@ pub struct DomainSettings {
     pub instances: Vec<crate::id::InstanceId>,
     /// Who says yes or no.
     pub authority: Authority,
+    /// The rings outside the gate; none by default.
+    pub fencing: FencingSettings,
+}
+
+/// The rings outside the gate, for one domain (safety.md, The gate, 4).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FencingSettings {
+    /// A command that must succeed against a silent holder before this node takes over.
+    pub command: Option<FenceSettings>,
+    /// This node restarts itself when it can't let go for so long; `None`: never.
+    pub reboot_after: Option<Duration>,
+}
+
+/// A fence command, as far as the core must know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FenceSettings {
+    /// When the shell kills it.
+    pub timeout: Duration,
+    /// How long after a failure this node does not claim, so that another can.
+    pub retry: Duration,
 }
 
 /// Who decides which node may hold a domain.
@@ -201,6 +233,24 @@ impl QuorumSettings {
     /// q: how many voters are a strict majority.
     pub fn majority(&self) -> usize {
         self.voters.len() / 2 + 1
+    }
+}
+
+impl Authority {
+    /// Leaves the holder the less, the later this node's gate may shut: E_g becomes at least `lateness`. This
+    /// node's own affair: it makes no other configuration digest.
+    ///
+    /// # Errors
+    /// The lengths do not fit any more.
+    #[allow(clippy::result_large_err, reason = "made once, at the start")]
+    pub fn allow_for_gate(&mut self, lateness: Duration) -> Result<(), TimingError> {
+        match self {
+            Authority::None => Ok(()),
+            Authority::Quorum(quorum) => {
+                quorum.timing.gate = quorum.timing.gate.max(lateness);
+                quorum.timing.check()
+            }
+        }
     }
 }
 

@@ -86,13 +86,14 @@ fn with(directory: &str, words: &[&str]) -> Vec<String> {
 }
 
 /// Of a crate, what it may never be built from.
-const NEVER: [(&str, &[&str]); 6] = [
+const NEVER: [(&str, &[&str]); 7] = [
     ("proto", &["tokio", "nix", "libc", "socket2", "getrandom", "rand", "keepone-config", "keepone-arbiter"]),
     ("config", &["tokio", "nix", "libc", "socket2", "quinn", "keepone-arbiter", "keepone-agent", "keepone-chaos"]),
     ("arbiter", &["keepone-config", "keepone-agent", "keepone-chaos"]),
     ("agent", &["keepone-chaos"]),
     ("agent/bpf", &["keepone-proto", "keepone-config", "keepone-arbiter", "keepone-agent", "keepone-chaos"]),
     ("chaos", &["keepone-agent", "keepone-config"]),
+    ("model", &["keepone-config", "keepone-arbiter", "keepone-agent", "keepone-chaos", "tokio"]),
 ];
 
 #[test]

@@ -10,7 +10,6 @@ use keepone_proto::wire::vrrp::{Advertisement, Checksum};
 
 use super::Shells;
 use crate::clock;
-use crate::gate::GateError;
 use crate::kernel::Ask;
 use crate::net::{SendError, Sent};
 
@@ -35,8 +34,8 @@ impl Shells {
                 self.send_lease(to, bytes);
                 None
             }
-            Action::OpenGate { domain, epoch, until } => Some(self.open_gate(domain, epoch, until)),
-            Action::ShutGate { domain, epoch } => Some(self.shut_gate(domain, epoch)),
+            Action::OpenGate { domain, epoch, until } => self.open_gate(domain, epoch, until),
+            Action::ShutGate { domain, epoch } => self.shut_gate(domain, epoch),
             Action::AddAddresses { domain, epoch, lifetime_s } => {
                 self.lifetime_s = lifetime_s;
                 self.kernel.ask(Ask::Set { domain, epoch, lifetime_s });
@@ -47,11 +46,24 @@ impl Shells {
                 None
             }
             Action::TestGate { number } => self.test_gate(number),
+            Action::ReadClock => self.discipline.read(),
             Action::Ping { reference } => {
                 self.references.ping(reference);
                 None
             }
             Action::Persist { ticket, bytes } => self.persist(ticket, bytes),
+            Action::Fence { domain, victim, epoch, held } => {
+                self.fencing.fence((domain, self.plan.domain_name(domain)), victim, epoch, held);
+                None
+            }
+            Action::FeedWatchdog => {
+                self.harmless = true;
+                None
+            }
+            Action::Reboot { why } => {
+                crate::fencing::reboot::now(&why);
+                None
+            }
             Action::Transition(transition) => {
                 self.tell(&transition);
                 None
@@ -108,24 +120,18 @@ impl Shells {
         }
     }
 
-    fn open_gate(&mut self, domain: DomainId, epoch: Epoch, until: Instant) -> Event {
-        let written = match &mut self.gate {
+    fn open_gate(&mut self, domain: DomainId, epoch: Epoch, until: Instant) -> Option<Event> {
+        match &mut self.gate {
             Some(gate) => gate.open(domain, epoch, until),
-            None => Ok(()),
-        };
-        gate_event(domain, epoch, true, written)
+            None => Some(Event::GateWritten { domain, epoch, open: true, error: None }),
+        }
     }
 
-    fn shut_gate(&mut self, domain: DomainId, epoch: Epoch) -> Event {
-        let written = match &mut self.gate {
-            // Open under a newer epoch: this one has its tombstone, which is what was asked.
-            Some(gate) => match gate.shut(domain, epoch) {
-                Err(GateError::Stale { .. }) => Ok(()),
-                other => other,
-            },
-            None => Ok(()),
-        };
-        gate_event(domain, epoch, false, written)
+    fn shut_gate(&mut self, domain: DomainId, epoch: Epoch) -> Option<Event> {
+        match &mut self.gate {
+            Some(gate) => gate.shut(domain, epoch),
+            None => Some(Event::GateWritten { domain, epoch, open: false, error: None }),
+        }
     }
 
     fn test_gate(&mut self, number: u64) -> Option<Event> {
@@ -177,14 +183,6 @@ impl Shells {
             record.alert(domain, alert, clock::now().as_nanos());
         }
     }
-}
-
-fn gate_event(domain: DomainId, epoch: Epoch, open: bool, written: Result<(), GateError>) -> Event {
-    let error = written.err().map(|error| {
-        tracing::error!(%error, "the gate was not written");
-        error.to_string()
-    });
-    Event::GateWritten { domain, epoch, open, error }
 }
 
 /// The Router flag of an NA tells neighbours whether to keep us as a default router (RFC 4861, 4.4).

@@ -14,8 +14,11 @@ use keepone_proto::time::Instant;
 
 use crate::assemble::Plan;
 use crate::clock;
-use crate::gate::Gate;
+use crate::discipline::Discipline;
+use crate::fencing::Fencing;
 use crate::gate_keeper::GateKeeper;
+use crate::gate_writer::GateWriter;
+use crate::guardian::pulse;
 use crate::heartbeat::Heartbeats;
 use crate::kernel::{Ask, Kernel};
 use crate::net::Interfaces;
@@ -34,7 +37,7 @@ pub(crate) struct Shells {
     pub(crate) plan: Plan,
     pub(crate) virtual_addresses: BTreeSet<IpAddr>,
     pub(crate) interfaces: Interfaces,
-    pub(crate) gate: Option<Gate>,
+    pub(crate) gate: Option<GateWriter>,
     pub(crate) keeper: GateKeeper,
     /// Why there is no gate.
     pub(crate) gate_fault: String,
@@ -44,6 +47,7 @@ pub(crate) struct Shells {
     pub(crate) heartbeats: Option<Heartbeats>,
     pub(crate) witnesses: Option<WitnessClient>,
     pub(crate) references: References,
+    pub(crate) discipline: Discipline,
     pub(crate) voter_disk: Option<Writer>,
     pub(crate) notifier: Notifier,
     pub(crate) record: Option<Record>,
@@ -52,6 +56,9 @@ pub(crate) struct Shells {
     /// The guardian's end of the pipe.
     pub(crate) pulse: Option<File>,
     pub(crate) pulsed_at: Instant,
+    /// The core says that the watchdog may be fed; the next pulse says so to the guardian.
+    pub(crate) harmless: bool,
+    pub(crate) fencing: Fencing,
 }
 
 impl Shells {
@@ -65,7 +72,14 @@ impl Shells {
         if let Some(pipe) = &mut self.pulse {
             // Full: the guardian is behind, and will find enough to read. Broken: it is gone, and the
             // kernel tells us so by SIGTERM (PR_SET_PDEATHSIG).
-            let _ = pipe.write(&[1]);
+            let _ = pipe.write(&[if std::mem::take(&mut self.harmless) { pulse::HARMLESS } else { pulse::ALIVE }]);
+        }
+    }
+
+    /// Tells the guardian that the loop has ended and nothing is held any more.
+    pub(crate) fn last_pulse(&mut self) {
+        if let Some(pipe) = &mut self.pulse {
+            let _ = pipe.write(&[pulse::DONE]);
         }
     }
 

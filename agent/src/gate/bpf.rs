@@ -23,12 +23,12 @@ use super::probe::{DUMMY, Fate, Prober};
 use super::program::{self, Header, Maps};
 use super::writer::Writer;
 use super::{GateConfig, GateError, slot};
-use crate::lock::{self, Denied};
+use crate::lock;
 
 /// The programs use a helper that the kernel gives only to GPL-compatible code; MIT is.
 const LICENSE: &str = "Dual MIT/GPL";
 /// A dead process's last descriptors close a little after it seems gone; longer waits are the caller's.
-const OWNER_ENDS: Duration = Duration::from_millis(300);
+pub(super) const OWNER_ENDS: Duration = Duration::from_millis(300);
 
 /// The two programs for one kind of interface.
 #[derive(Debug)]
@@ -120,10 +120,7 @@ enum Source {
 
 fn own(dir: &Path) -> Result<Flock<File>, GateError> {
     let failed = |source| GateError::Directory { dir: dir.into(), source };
-    lock::take(File::open(dir).map_err(failed)?, OWNER_ENDS).map_err(|denied| match denied {
-        Denied::Held { pid } => GateError::Taken { dir: dir.into(), pid },
-        Denied::System(source) => failed(source),
-    })
+    lock::take(File::open(dir).map_err(failed)?, OWNER_ENDS).map_err(|denied| super::denied(dir, denied))
 }
 
 impl BpfGate {
@@ -381,7 +378,7 @@ fn maps<'a>(deadlines: &'a Map, names: &'a Names) -> Maps<'a> {
     Maps { deadlines, vip4: &names.vip4, vip6: &names.vip6, vrid: &names.vrid }
 }
 
-fn prober() -> Result<Prober, BpfError> {
+pub(super) fn prober() -> Result<Prober, BpfError> {
     Prober::new().map_err(|source| BpfError::System { what: "opening a packet socket (CAP_NET_RAW)".into(), source })
 }
 

@@ -13,14 +13,22 @@ use keepone_bpf::{Map, is_bpffs};
 use super::former::pins;
 use super::{GateError, slot};
 
-/// Shuts and seals every gate that is pinned in `bpf_dir`; how many deadlines were not zero before.
+/// Shuts and seals every gate that is pinned in `bpf_dir`, and the nf_tables gate that is named after it in
+/// this network namespace; how many deadlines were not zero before.
 ///
 /// The pins stay, for the next worker to read what this one held. A directory that does not exist or
 /// is no bpffs holds no gate: 0.
 ///
 /// # Errors
-/// A map that can't be opened or written. Everything else is shut all the same, and the first error told.
+/// A map or table that can't be opened or written. Everything else is shut all the same, and the first error told.
 pub fn shut_all(bpf_dir: &Path) -> Result<usize, GateError> {
+    let pinned = shut_pinned(bpf_dir);
+    // By whichever means the worker had it; the other one finds nothing.
+    let table = super::nft::shut_and_seal(bpf_dir);
+    Ok(pinned? + table?)
+}
+
+fn shut_pinned(bpf_dir: &Path) -> Result<usize, GateError> {
     if !bpf_dir.exists() || !is_bpffs(bpf_dir)? {
         return Ok(0);
     }

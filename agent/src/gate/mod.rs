@@ -25,6 +25,7 @@ mod interfaces;
 mod layout;
 mod ledger;
 mod names;
+mod nft;
 mod probe;
 mod program;
 mod slot;
@@ -36,8 +37,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use keepone_bpf::BpfError;
 use keepone_proto::event::GateStrength;
@@ -46,17 +48,23 @@ use keepone_proto::time::Instant;
 
 pub use guardian_shut::shut_all;
 
-use bpf::{BpfGate, Opened};
+use bpf::BpfGate;
 use former::Former;
 pub use former::FormerGone;
 use ledger::Ledger;
+pub use nft::NftError;
+use nft::NftGate;
 use writer::Writer;
+
+use crate::lock::Denied;
 
 /// How frames are stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Means {
     /// Means 1: tcx programs with an absolute deadline. Linux 6.6, CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW.
     Bpf,
+    /// Means 2: nf_tables rules and sets whose elements expire. Linux 5.16, CAP_NET_ADMIN, CAP_NET_RAW.
+    Nft,
     /// Means 3: nothing but the lifetime of the addresses; [`GateStrength::Weak`].
     Lifetime,
 }
@@ -66,7 +74,18 @@ impl Means {
     pub fn as_str(self) -> &'static str {
         match self {
             Means::Bpf => "bpf",
+            Means::Nft => "nft",
             Means::Lifetime => "lifetime",
+        }
+    }
+
+    /// E_g: how late it may shut (safety.md, Time and parameters). For means 2 one tick of this kernel; for
+    /// means 3 there is no bound, and this is the second that it is late by design.
+    pub fn lateness(self) -> Duration {
+        match self {
+            Means::Bpf => Duration::from_micros(100),
+            Means::Nft => nft::jiffy(),
+            Means::Lifetime => Duration::from_secs(1),
         }
     }
 }
@@ -88,6 +107,9 @@ pub struct GateConfig {
     /// Where maps and links are pinned: a directory in a bpffs that outlives the agent, such as
     /// `/sys/fs/bpf/keepone`; made, and a bpffs mounted on it, if need be.
     pub bpf_dir: PathBuf,
+    /// Where the lock of the one writer of means 2 is, whose table is named after [`GateConfig::bpf_dir`]; made
+    /// if need be.
+    pub run_dir: PathBuf,
     /// All of them, at most 63.
     pub domains: Vec<GateDomain>,
     /// Names of interfaces that get no gate. Empty unless the operator knows why: the kernel answers
@@ -105,8 +127,11 @@ pub enum GateError {
     /// From the kernel.
     #[error(transparent)]
     Bpf(#[from] BpfError),
+    /// From the kernel.
+    #[error(transparent)]
+    Nft(#[from] NftError),
     /// The directory of the pins can't be read.
-    #[error("the directory of the gate's pins, {dir:?}, can't be read: {source}")]
+    #[error("the gate's directory {dir:?} can't be used: {source}; make it readable and writable, or name another")]
     Directory {
         /// Which.
         dir: PathBuf,
@@ -116,7 +141,7 @@ pub enum GateError {
     /// Another process has the gate, and may still write to it.
     #[error(
         "the gate in {dir:?} belongs to {}, which still runs or is stopped: end it ({}), or give each keepone \
-         a bpf_dir of its own",
+         a bpf_dir and a run_dir of its own",
         .pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")),
         .pid.map_or_else(|| "`lslocks` may find it".to_owned(), |pid| format!("kill -9 {pid}"))
     )]
@@ -170,8 +195,16 @@ pub enum GateError {
         /// Under which it is open.
         current: Epoch,
     },
+    /// The table has no place any more for this run to write: R16, or a successor.
+    #[error("the table {table} is sealed: the guardian takes this worker for dead, or another run has taken it over")]
+    Sealed {
+        /// Which.
+        table: String,
+    },
     /// What was written is not what is there.
-    #[error("the gate of domain {domain:?} reads back other than written: somebody else writes to its map")]
+    #[error(
+        "the gate of domain {domain:?} reads back other than written: somebody else writes to it, or it took too long"
+    )]
     ReadBack {
         /// Whose gate.
         domain: DomainId,
@@ -181,21 +214,35 @@ pub enum GateError {
 #[derive(Debug)]
 enum Inner {
     Bpf { writer: Writer, keeper: Keeper },
+    Nft { writer: nft::Writer, keeper: Keeper },
     Lifetime(BTreeMap<DomainId, u64>),
+}
+
+#[derive(Debug)]
+enum Kept {
+    Bpf(BpfGate),
+    Nft(NftGate),
 }
 
 /// What examines a gate and follows the interfaces. The kernel answers it under the rtnl lock, which others
 /// may hold for long: it is for a thread that may wait (R15).
 #[derive(Debug, Clone)]
-pub struct Keeper(Arc<Mutex<BpfGate>>);
+pub struct Keeper(Arc<Mutex<Kept>>);
 
 impl Keeper {
+    fn new(kept: Kept) -> Self {
+        Keeper(Arc::new(Mutex::new(kept)))
+    }
+
     /// See [`Gate::self_test`].
     ///
     /// # Errors
     /// What is wrong, in words.
     pub fn self_test(&self) -> Result<(), String> {
-        self.lock().self_test()
+        match &mut *self.lock() {
+            Kept::Bpf(gate) => gate.self_test(),
+            Kept::Nft(gate) => gate.self_test(),
+        }
     }
 
     /// See [`Gate::attach_new`].
@@ -203,12 +250,30 @@ impl Keeper {
     /// # Errors
     /// From the kernel.
     pub fn attach_new(&self) -> Result<usize, GateError> {
-        self.lock().attach_new()
+        match &mut *self.lock() {
+            Kept::Bpf(gate) => gate.attach_new(),
+            Kept::Nft(gate) => gate.attach_new(),
+        }
+    }
+
+    fn take_down(&self) {
+        match &mut *self.lock() {
+            Kept::Bpf(gate) => gate.take_down(),
+            Kept::Nft(gate) => gate.take_down(),
+        }
     }
 
     // A panic of another holder leaves the maps and links as they are in the kernel.
-    fn lock(&self) -> MutexGuard<'_, BpfGate> {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// In the words of a gate's error.
+fn denied(dir: &Path, denied: Denied) -> GateError {
+    match denied {
+        Denied::Held { pid } => GateError::Taken { dir: dir.into(), pid },
+        Denied::System(source) => GateError::Directory { dir: dir.into(), source },
     }
 }
 
@@ -237,13 +302,19 @@ impl Gate {
         let ledger = Ledger::new(config.incarnation, config.domains.iter().map(|domain| domain.id));
         match config.means {
             Means::Bpf => {
-                let Opened { gate, former, warnings, adopted } = BpfGate::open_new(config)?;
-                let inner = Inner::Bpf { writer: gate.writer(), keeper: Keeper(Arc::new(Mutex::new(gate))) };
+                let bpf::Opened { gate, former, warnings, adopted } = BpfGate::open_new(config)?;
+                let former = former.with(nft::end(&config.bpf_dir)?);
+                let inner = Inner::Bpf { writer: gate.writer(), keeper: Keeper::new(Kept::Bpf(gate)) };
                 Ok(Gate { inner, ledger, former, warnings, adopted })
+            }
+            Means::Nft => {
+                let nft::Opened { gate, writer, former, warnings } = NftGate::open_new(config)?;
+                let inner = Inner::Nft { writer, keeper: Keeper::new(Kept::Nft(gate)) };
+                Ok(Gate { inner, ledger, former, warnings, adopted: false })
             }
             Means::Lifetime => {
                 // A gate that a former run pinned would stay shut for ever.
-                let former = former::end_former(&config.bpf_dir, None)?;
+                let former = former::end_former(&config.bpf_dir, None)?.with(nft::end(&config.bpf_dir)?);
                 let warnings = vec![
                     "the gate is weak: only the lifetime of the addresses, in whole seconds, ends a lapsed lease"
                         .into(),
@@ -260,20 +331,34 @@ impl Gate {
     }
 
     /// Lets the domain's frames pass until `until` on the boot clock, under `epoch`; also moves the
-    /// deadline of an open gate, either way. No system call.
+    /// deadline of an open gate, either way. With means 1 no system call; with means 2 some, which may have to
+    /// wait for others that change the host's rules.
     ///
     /// # Errors
     /// An epoch that has ended (R9), is older than the present one or of another run; an unknown domain; a
-    /// read-back that differs.
+    /// read-back that differs; with means 2, a kernel that refuses or answers too late.
     pub fn open(&mut self, domain: DomainId, epoch: Epoch, until: Instant) -> Result<(), GateError> {
         self.ledger.open(domain, epoch)?;
         match &mut self.inner {
             Inner::Bpf { writer, .. } => writer.open(domain, epoch, until.as_nanos()),
+            Inner::Nft { writer, .. } => writer.open(&[(domain, epoch, until)]),
             Inner::Lifetime(deadlines) => {
                 deadlines.insert(domain, until.as_nanos());
                 Ok(())
             }
         }
+    }
+
+    /// [`Gate::open`] for several domains in one go, which with means 2 costs no more than one; an answer for
+    /// each.
+    pub fn open_all(&mut self, asked: &[(DomainId, Epoch, Instant)]) -> Vec<Result<(), GateError>> {
+        if let (Inner::Nft { writer, .. }, [_, _, ..]) = (&mut self.inner, asked)
+            && asked.iter().all(|(domain, epoch, _)| self.ledger.open(*domain, *epoch).is_ok())
+            && writer.open(asked).is_ok()
+        {
+            return asked.iter().map(|_| Ok(())).collect();
+        }
+        asked.iter().map(|(domain, epoch, until)| self.open(*domain, *epoch, *until)).collect()
     }
 
     /// Sets the tombstone of `epoch`: shuts, reads back from the kernel, and never opens under it again.
@@ -285,6 +370,7 @@ impl Gate {
         self.ledger.shut(domain, epoch)?;
         match &mut self.inner {
             Inner::Bpf { writer, .. } => writer.shut(domain, epoch),
+            Inner::Nft { writer, .. } => writer.shut(domain),
             Inner::Lifetime(deadlines) => {
                 deadlines.insert(domain, 0);
                 Ok(())
@@ -297,6 +383,7 @@ impl Gate {
     pub fn deadline(&self, domain: DomainId) -> Option<Instant> {
         let nanos = match &self.inner {
             Inner::Bpf { writer, .. } => writer.deadline(domain),
+            Inner::Nft { writer, .. } => writer.deadline(domain),
             Inner::Lifetime(deadlines) => deadlines.get(&domain).copied(),
         };
         nanos.filter(|nanos| *nanos != 0).map(Instant::from_nanos)
@@ -309,7 +396,7 @@ impl Gate {
     /// What is wrong, in words, for [`keepone_proto::event::Event::GateTest`].
     pub fn self_test(&mut self) -> Result<(), String> {
         match &mut self.inner {
-            Inner::Bpf { keeper, .. } => keeper.self_test(),
+            Inner::Bpf { keeper, .. } | Inner::Nft { keeper, .. } => keeper.self_test(),
             Inner::Lifetime(_) => Ok(()),
         }
     }
@@ -321,7 +408,7 @@ impl Gate {
     /// From the kernel.
     pub fn attach_new(&mut self) -> Result<usize, GateError> {
         match &mut self.inner {
-            Inner::Bpf { keeper, .. } => keeper.attach_new(),
+            Inner::Bpf { keeper, .. } | Inner::Nft { keeper, .. } => keeper.attach_new(),
             Inner::Lifetime(_) => Ok(0),
         }
     }
@@ -330,7 +417,7 @@ impl Gate {
     /// to examine.
     pub fn keeper(&self) -> Option<Keeper> {
         match &self.inner {
-            Inner::Bpf { keeper, .. } => Some(keeper.clone()),
+            Inner::Bpf { keeper, .. } | Inner::Nft { keeper, .. } => Some(keeper.clone()),
             Inner::Lifetime(_) => None,
         }
     }
@@ -338,7 +425,7 @@ impl Gate {
     /// How well it holds.
     pub fn strength(&self) -> GateStrength {
         match &self.inner {
-            Inner::Bpf { .. } => GateStrength::Strong,
+            Inner::Bpf { .. } | Inner::Nft { .. } => GateStrength::Strong,
             Inner::Lifetime(_) => GateStrength::Weak,
         }
     }
@@ -347,6 +434,7 @@ impl Gate {
     pub fn means(&self) -> Means {
         match &self.inner {
             Inner::Bpf { .. } => Means::Bpf,
+            Inner::Nft { .. } => Means::Nft,
             Inner::Lifetime(_) => Means::Lifetime,
         }
     }
@@ -376,8 +464,8 @@ impl Gate {
     /// Takes the gate off the interfaces, pins and all: for an orderly stop, once nothing is held and
     /// the addresses are gone. Otherwise it stays and bars the addresses from whoever sets them by hand.
     pub fn take_down(self) {
-        if let Inner::Bpf { keeper, .. } = self.inner {
-            keeper.lock().take_down();
+        if let Inner::Bpf { keeper, .. } | Inner::Nft { keeper, .. } = self.inner {
+            keeper.take_down();
         }
     }
 }

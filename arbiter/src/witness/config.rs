@@ -13,7 +13,7 @@
 //! [[cluster]]
 //! name = "demo"
 //! voters = ["n1", "n2", "w"]    # default: all members and this witness
-//! lease = "500ms"               # also: lease_max, rate_error, transmit, gate, hidden_freeze, round_trip
+//! lease = "500ms"               # also: profile, lease_max, rate_error, transmit, gate, hidden_freeze, round_trip
 //!
 //! [[cluster.member]]
 //! name = "n1"
@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use keepone_proto::id::{ClusterId, ConfigDigest, NodeId, hash_name};
 use keepone_proto::lease::config_digest;
-use keepone_proto::lease::timing::LeaseTiming;
+use keepone_proto::lease::timing::{LeaseTiming, Profile};
 use keepone_proto::settings::QuorumSettings;
 use serde::Deserialize;
 use toml::Spanned;
@@ -134,6 +134,7 @@ struct Raw {
 struct RawCluster {
     name: Spanned<String>,
     voters: Option<Vec<Spanned<String>>>,
+    profile: Option<Spanned<String>>,
     lease: Option<Spanned<RawDuration>>,
     lease_max: Option<Spanned<RawDuration>>,
     rate_error: Option<Spanned<f64>>,
@@ -343,8 +344,16 @@ impl Check<'_> {
     }
 
     fn timing(&mut self, raw: &RawCluster) -> Option<LeaseTiming> {
-        let lease = self.duration(raw.lease.as_ref(), Duration::from_secs(1));
-        let defaults = LeaseTiming::for_lease(lease);
+        let profile = match raw.profile.as_ref().map(|name| (Profile::from_name(name.as_ref()), name)) {
+            None => Profile::default(),
+            Some((Some(profile), _)) => profile,
+            Some((None, name)) => {
+                self.complain(name.span(), format!("profile = {:?}: \"metal\" or \"vm\" is wanted", name.as_ref()));
+                return None;
+            }
+        };
+        let lease = self.duration(raw.lease.as_ref(), profile.default_lease());
+        let defaults = LeaseTiming::for_profile(profile, lease);
         let rate_error_ppm = match raw.rate_error.as_ref().map(|rate| (*rate.as_ref(), rate.span())) {
             None => defaults.rate_error_ppm,
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 200 000")]
@@ -364,6 +373,8 @@ impl Check<'_> {
             transmit: self.duration(raw.transmit.as_ref(), defaults.transmit),
             gate: self.duration(raw.gate.as_ref(), defaults.gate),
             hidden_freeze: self.duration(raw.hidden_freeze.as_ref(), defaults.hidden_freeze),
+            // Only a holder has a gate.
+            gate_horizon: defaults.gate_horizon,
             round_trip: self.duration(raw.round_trip.as_ref(), defaults.round_trip),
         };
         if let Err(error) = timing.check() {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
+use keepone_proto::lease::lives::Lives;
 use keepone_proto::lease::voter::{Voter, VoterOutput, VoterSettings};
 use keepone_proto::time::Instant;
 use keepone_proto::wire::lease::{Envelope, Message, RefuseReason, Stamp, pack, unpack};
@@ -278,6 +279,9 @@ struct Seat {
     routes: BTreeMap<NodeId, quinn::Connection>,
     /// What the log last said of each domain.
     said: BTreeMap<DomainId, Epoch>,
+    /// Two agents with one key (F62).
+    lives: Lives,
+    seconds: RateLimit,
     refusals: RateLimit,
     disk: RateLimit,
 }
@@ -315,20 +319,43 @@ impl Seat {
             writer: writer.map_err(StartError::Thread)?,
             routes: BTreeMap::new(),
             said: BTreeMap::new(),
+            lives: Lives::default(),
+            seconds: RateLimit::new(LOG_EVERY),
             refusals: RateLimit::new(LOG_EVERY),
             disk: RateLimit::new(LOG_EVERY),
         })
     }
 
     fn handle(&mut self, now: Instant, from: NodeId, request: &Request) {
-        let inspects = request.envelopes.iter().all(|envelope| envelope.message == Message::Inspect);
+        let envelopes: Vec<Envelope> =
+            request.envelopes.iter().filter(|envelope| !self.is_second_agent(now, from, envelope)).cloned().collect();
+        if envelopes.is_empty() {
+            return;
+        }
+        let inspects = envelopes.iter().all(|envelope| envelope.message == Message::Inspect);
         let former = self.routes.insert(from, request.connection.clone());
-        let outputs = self.voter.handle_all(now, from, &request.envelopes);
+        let outputs = self.voter.handle_all(now, from, &envelopes);
         self.carry_out(now, outputs);
         // Who only looks, as `keepone voters` does, is not where the agent wants to be told things unasked.
         if let Some(former) = former.filter(|_| inspects) {
             self.routes.insert(from, former);
         }
+    }
+
+    /// Whether a request can only be of a second agent with a member's key. What it already holds it may
+    /// renew: that endangers nobody.
+    fn is_second_agent(&mut self, now: Instant, from: NodeId, request: &Envelope) -> bool {
+        let Some(duplicate) = self.lives.on_request(now, from, request) else { return false };
+        if let Some(more) = self.seconds.admit(tokio::time::Instant::now()) {
+            let name = self.names.get(&from).cloned().unwrap_or_else(|| from.to_string());
+            tracing::error!(
+                "cluster {}: two agents speak as {name}, as after a node was cloned with its key: the older one ({:016x}) gets nothing new; stop one of the two, or give it a key and an id of its own ({more} more like this)",
+                self.name,
+                duplicate.older.0
+            );
+        }
+        let granted = self.voter.granted(now, request.domain);
+        !granted.is_some_and(|granted| granted.epoch.node == from && granted.epoch.incarnation == duplicate.older)
     }
 
     fn tick(&mut self, now: Instant) {

@@ -157,7 +157,7 @@ fn prepare_keepone(
     command.args(["keys", "--cluster", "demo", "--out"]).arg(&keys).args(&names);
     processes.complete(&topology.switch, command, &room.join("keys.log"), Duration::from_secs(20))?;
     let members = Members::read(&keys.join("members.toml"))?;
-    let cluster = Cluster { topology, keys: &keys, members: &members };
+    let cluster = Cluster { topology, keys: &keys, members: &members, pace: configuration::Pace::default() };
 
     let mut agents = Vec::new();
     for host in topology.node_hosts() {

@@ -48,6 +48,23 @@ fn priority(node: usize) -> usize {
     150_usize.saturating_sub(50 * node).max(1)
 }
 
+/// The times of a cluster, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// L_a.
+    pub lease_ms: u64,
+    /// h.
+    pub period_ms: u64,
+    /// H.
+    pub hidden_freeze_ms: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { lease_ms: LEASE_MS, period_ms: 100, hidden_freeze_ms: 0 }
+    }
+}
+
 /// What the configurations of one cluster have in common.
 #[derive(Debug)]
 pub struct Cluster<'a> {
@@ -57,6 +74,8 @@ pub struct Cluster<'a> {
     pub keys: &'a Path,
     /// Who belongs to it.
     pub members: &'a Members,
+    /// Its times.
+    pub pace: Pace,
 }
 
 impl Cluster<'_> {
@@ -68,6 +87,16 @@ impl Cluster<'_> {
 
     fn voters(&self) -> Vec<&str> {
         self.members.member.iter().map(|member| member.name.as_str()).collect()
+    }
+
+    /// What all voters must agree on.
+    fn lease(&self) -> String {
+        let Pace { lease_ms, hidden_freeze_ms, .. } = self.pace;
+        let mut text = format!("lease = \"{lease_ms}ms\"\n");
+        if hidden_freeze_ms > 0 {
+            let _ = writeln!(text, "hidden_freeze = \"{hidden_freeze_ms}ms\"");
+        }
+        text
     }
 
     /// `keepone.toml` of a node.
@@ -92,7 +121,7 @@ impl Cluster<'_> {
     }
 
     fn add_links(&self, host: &Host, text: &mut String) {
-        text.push_str("\n[heartbeat]\nperiod = \"100ms\"\nmisses = 3\n");
+        let _ = write!(text, "\n[heartbeat]\nperiod = \"{}ms\"\nmisses = 3\n", self.pace.period_ms);
         for network in (0..self.topology.heartbeats).map(Network::Heartbeat) {
             let Some(port) = host.port(network) else { continue };
             let others = self.topology.node_hosts().filter(|other| other.kind != host.kind);
@@ -112,13 +141,14 @@ impl Cluster<'_> {
     fn add_instance(&self, number: usize, text: &mut String) {
         let _ = write!(
             text,
-            "\n[arbiter]\ntype = \"quorum\"\nvoters = {:?}\nlease = \"{LEASE_MS}ms\"\n\
+            "\n[arbiter]\ntype = \"quorum\"\nvoters = {:?}\n{}\
              \n[reference_ip]\ntargets = [\"{GATEWAY}\"]\nneed = 1\ninterval = \"500ms\"\ntimeout = \"400ms\"\nrise = 2\n\
              fall = 3\n\n[gate]\nmeans = \"auto\"\n\
              \n[[vrrp_instance]]\nname = \"{INSTANCE}\"\nstate = \"BACKUP\"\ninterface = \"lan0\"\n\
              virtual_router_id = 51\nversion = 3\npriority = {}\nadvert_int = \"1s\"\n\
              virtual_ipaddress = [\"{VIP}/24 dev lan0\"]\ntrack_interface = [\"lan0\"]\n",
             self.voters(),
+            self.lease(),
             priority(number)
         );
     }
@@ -130,8 +160,9 @@ impl Cluster<'_> {
         let (id, listen) = (own.map_or(0, |member| member.id), self.witness_address().map_or(String::new(), |w| w.1));
         let mut text = format!(
             "name = \"{name}\"\nid = {id}\nkey_file = \"{keys}/{name}.key\"\nlisten = \"{listen}\"\n\
-             state_dir = \"{directory}/state\"\n\n[[cluster]]\nname = \"{CLUSTER}\"\nvoters = {:?}\nlease = \"{LEASE_MS}ms\"\n",
-            self.voters()
+             state_dir = \"{directory}/state\"\n\n[[cluster]]\nname = \"{CLUSTER}\"\nvoters = {:?}\n{}",
+            self.voters(),
+            self.lease()
         );
         for Member { name: other, id, public_key } in self.members.member.iter().filter(|member| member.name != *name) {
             let _ =
@@ -168,7 +199,8 @@ mod tests {
             text + &format!("[[member]]\nname = \"{name}\"\nid = {id}\npublic_key = \"key{id}\"\n")
         });
         let members: Members = toml::from_str(&text).unwrap();
-        let cluster = Cluster { topology: &topology, keys: Path::new("/keys"), members: &members };
+        let cluster =
+            Cluster { topology: &topology, keys: Path::new("/keys"), members: &members, pace: Pace::default() };
         let directory = Path::new("/room/x");
         let node: toml::Table =
             cluster.of_node(topology.host(Kind::Node(1)).unwrap(), directory).parse().expect("a node's");

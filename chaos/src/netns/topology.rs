@@ -112,6 +112,21 @@ impl Topology {
         self.hosts.iter().filter(|host| matches!(host.kind, Kind::Node(_)))
     }
 
+    /// Joins an interface of the switch's namespace to a network's bridge, and sets it up; its index.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn join(&self, name: &str, network: Network) -> Result<u32, Error> {
+        let name = name.to_owned();
+        self.switch.netlink(|handle| async move {
+            let bridge = link_index(&handle, &network.to_string()).await?;
+            let index = link_index(&handle, &name).await?;
+            let link = LinkUnspec::new_with_index(index).controller(bridge).up().build();
+            handle.link().set(link).execute().await.map_err(netlink_error(format!("join {name} to its bridge")))?;
+            Ok(index)
+        })
+    }
+
     /// Takes a machine's cable out, or puts it back: the machine sees the carrier.
     ///
     /// # Errors

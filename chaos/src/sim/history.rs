@@ -112,6 +112,8 @@ impl History {
             | Event::AddressesDone { .. }
             | Event::Persisted { .. }
             | Event::ForeignClaim { .. }
+            | Event::ClockState(_)
+            | Event::Fenced { .. }
             | Event::Stop => {
                 self.mix(5);
                 self.say(at, || format!("h{host} <- {event:?}"));
@@ -151,12 +153,15 @@ impl History {
                 });
                 self.told.push(Told { at, host, action: action.clone() });
             }
-            Action::TestGate { .. } | Action::Ping { .. } => self.mix(6),
+            Action::TestGate { .. } | Action::ReadClock | Action::Ping { .. } => self.mix(6),
             Action::Advertise { .. }
             | Action::Announce { .. }
             | Action::ShutGate { .. }
             | Action::AddAddresses { .. }
             | Action::RemoveAddresses { .. }
+            | Action::Fence { .. }
+            | Action::FeedWatchdog
+            | Action::Reboot { .. }
             | Action::Stopped => {
                 self.mix(7);
                 self.say(at, || format!("h{host} {action:?}"));

@@ -349,14 +349,23 @@ impl Oracle {
                 Action::Alert(alert) if alert.raised && alert.name == AlertName::DualMaster => {
                     self.dual_alarm = self.dual_alarm.or(Some(now));
                 }
+                // Every clock here is within rho, and nothing is hidden from any.
+                Action::Alert(alert) if alert.raised && alert.name == AlertName::ClockAssumptionViolated => {
+                    let what = || format!("host {number} accuses a clock: {}", alert.evidence);
+                    self.violated("T1", now, what);
+                }
                 Action::Advertise { .. }
                 | Action::SendBeat { .. }
                 | Action::ShutGate { .. }
                 | Action::RemoveAddresses { .. }
                 | Action::TestGate { .. }
+                | Action::ReadClock
                 | Action::Ping { .. }
                 | Action::Persist { .. }
                 | Action::Alert(_)
+                | Action::Fence { .. }
+                | Action::FeedWatchdog
+                | Action::Reboot { .. }
                 | Action::Stopped => {}
             }
         }

@@ -12,8 +12,8 @@ use keepone_proto::lease::config_digest;
 use keepone_proto::lease::timing::LeaseTiming;
 use keepone_proto::lease::voter::VoterSettings;
 use keepone_proto::settings::{
-    AnnounceSettings, Authority, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names,
-    PeerSettings, QuorumSettings, ReferenceSettings, Settings, VrrpVersion,
+    AnnounceSettings, Authority, DomainSettings, FencingSettings, HeartbeatSettings, InstanceSettings,
+    InterfaceSettings, Names, PeerSettings, QuorumSettings, ReferenceSettings, Settings, VrrpVersion,
 };
 
 use super::ablation::Ablation;
@@ -203,6 +203,7 @@ impl Plan {
             name: format!("d{place}"),
             instances: vec![InstanceId(u16::try_from(place).unwrap_or(0))],
             authority: authority.clone(),
+            fencing: FencingSettings::default(),
         };
         let targets = if self.references { vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254))] } else { Vec::new() };
         Settings {
@@ -227,6 +228,7 @@ impl Plan {
             announce: AnnounceSettings::default(),
             grace: Duration::from_secs(1),
             claim_without_gate: false,
+            watchdog: false,
             guards: self.guards(),
         }
     }

@@ -475,7 +475,10 @@ impl World {
             }
             Action::Ping { reference } => self.ping(number, life, reference, at),
             Action::Persist { ticket, bytes } => self.persist(number, ticket, bytes, at),
-            Action::Announce { .. } | Action::Transition(_) | Action::Alert(_) => {}
+            // The kernel slews nothing; rates are the hardware's (sim::clock).
+            Action::ReadClock | Action::Announce { .. } | Action::Transition(_) | Action::Alert(_) => {}
+            // No plan configures the rings outside the gate.
+            Action::Fence { .. } | Action::FeedWatchdog | Action::Reboot { .. } => {}
             Action::Stopped => host.ended = true,
         }
     }

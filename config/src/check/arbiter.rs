@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use keepone_proto::id::NodeId;
-use keepone_proto::lease::timing::{LeaseTiming, Millis};
+use keepone_proto::lease::timing::{LeaseTiming, Millis, Profile};
 use keepone_proto::settings::{Authority, HeartbeatSettings, QuorumSettings};
 
 use crate::diagnostic::Severity;
 use crate::model::GateMeans;
 use crate::raw::{ArbiterType, RawArbiter};
-use crate::source::{At, Place};
+use crate::source::Place;
 
 use super::{Check, Names, or};
 
@@ -139,8 +139,9 @@ impl Check<'_> {
     }
 
     fn timing(&mut self, arbiter: &RawArbiter, place: &Place, heartbeat: &HeartbeatSettings) -> LeaseTiming {
-        let lease = or(&arbiter.lease, std::time::Duration::from_secs(1));
-        let default = LeaseTiming::for_lease(lease);
+        let profile = or(&arbiter.profile, Profile::default());
+        let lease = or(&arbiter.lease, profile.default_lease());
+        let default = LeaseTiming::for_profile(profile, lease);
         let timing = LeaseTiming {
             lease,
             lease_max: or(&arbiter.lease_max, lease),
@@ -148,10 +149,11 @@ impl Check<'_> {
             transmit: or(&arbiter.transmit, default.transmit),
             gate: or(&arbiter.gate_lateness, default.gate),
             hidden_freeze: or(&arbiter.hidden_freeze, default.hidden_freeze),
+            gate_horizon: or(&arbiter.gate_horizon, default.gate_horizon),
             round_trip: or(&arbiter.round_trip, default.round_trip),
         };
-        let at = |at: &Option<At<_>>| at.as_ref().map_or(place, |at| &at.place).clone();
-        let place = at(&arbiter.lease);
+        let chosen = arbiter.lease.as_ref().map(|at| &at.place).or(arbiter.profile.as_ref().map(|at| &at.place));
+        let place = chosen.unwrap_or(place).clone();
         if let Err(error) = timing.check() {
             let help = "`keepone check --explain-timing` shows every formula with its numbers";
             self.report.error(&place, error.to_string(), help);

@@ -6,6 +6,7 @@
 mod arbiter;
 mod cluster;
 mod domains;
+mod fencing;
 mod instance;
 mod references;
 
@@ -34,6 +35,7 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     let instances = check.instances();
     let sync_groups = check.sync_groups();
     check.domains();
+    let fencing = check.fencing(arbiter.as_ref());
     if check.report.has_errors() {
         return None;
     }
@@ -46,6 +48,7 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
         claim_without_gate: raw.arbiter.as_ref().is_some_and(|arbiter| arbiter.claim_without_gate),
         gate: raw.gate.as_ref().map_or(GateMeans::Auto, |gate| gate.value),
         grace: or(&raw.grace, Duration::from_secs(1)),
+        fencing,
         references,
         instances: instances?,
         sync_groups: sync_groups?,

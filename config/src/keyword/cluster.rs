@@ -69,6 +69,7 @@ pub(crate) static ARBITER: Table = Table {
         key("type", Form::Value),
         key("voters", Form::Words),
         key("witness", Form::Words),
+        key("profile", Form::Value),
         key("lease", Form::Value),
         key("ttl", Form::Value),
         key("lease_max", Form::Value),
@@ -76,6 +77,7 @@ pub(crate) static ARBITER: Table = Table {
         key("transmit", Form::Value),
         key("gate_lateness", Form::Value),
         key("hidden_freeze", Form::Value),
+        key("gate_horizon", Form::Value),
         key("round_trip", Form::Value),
         key("claim_without_gate", Form::Flag),
     ],
@@ -101,3 +103,20 @@ pub(crate) static REFERENCE_IP: Table = Table {
 
 pub(crate) static GATE: Table =
     Table { name: "gate", active: &[key("means", Form::Value)], later_blocks: &[], later: NOTHING, addresses: false };
+
+pub(crate) static FENCING: Table = Table {
+    name: "fencing",
+    active: &[
+        key("watchdog", Form::Value),
+        key("watchdog_timeout", Form::Value),
+        key("command", Form::Words),
+        key("when", Form::Value),
+        key("timeout", Form::Value),
+        key("retry", Form::Value),
+        key("reboot_after", Form::Value),
+        key("domains", Form::Words),
+    ],
+    later_blocks: &[],
+    later: NOTHING,
+    addresses: false,
+};

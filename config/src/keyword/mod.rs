@@ -7,7 +7,7 @@ mod balance;
 mod cluster;
 mod vrrp;
 
-pub(crate) use cluster::{ARBITER, CLUSTER, GATE, HEARTBEAT, HEARTBEAT_LINK, MEMBER, NODE, REFERENCE_IP};
+pub(crate) use cluster::{ARBITER, CLUSTER, FENCING, GATE, HEARTBEAT, HEARTBEAT_LINK, MEMBER, NODE, REFERENCE_IP};
 pub(crate) use vrrp::{AUTHENTICATION, GLOBAL_DEFS, ROOT, VRRP_INSTANCE, VRRP_SYNC_GROUP};
 
 /// How common a keyword is: A in tutorials, B in a real minority of installations, C rare or deprecated.

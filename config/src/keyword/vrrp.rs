@@ -1,7 +1,7 @@
 //! Keywords of VRRP and of the file as a whole; the words are keepalived's, so that its files can be read.
 
 use super::balance::{SSL, VIRTUAL_SERVER};
-use super::cluster::{ARBITER, CLUSTER, GATE, HEARTBEAT, HEARTBEAT_LINK, MEMBER, NODE, REFERENCE_IP};
+use super::cluster::{ARBITER, CLUSTER, FENCING, GATE, HEARTBEAT, HEARTBEAT_LINK, MEMBER, NODE, REFERENCE_IP};
 use super::{Form, Table, Tier, key};
 
 pub(crate) static ROOT: Table = Table {
@@ -18,6 +18,7 @@ pub(crate) static ROOT: Table = Table {
         key("arbiter", Form::Block(&ARBITER)),
         key("reference_ip", Form::Block(&REFERENCE_IP)),
         key("gate", Form::Block(&GATE)),
+        key("fencing", Form::Block(&FENCING)),
     ],
     later_blocks: &[
         (Tier::C, key("track_group", Form::Section(&TRACK_GROUP))),

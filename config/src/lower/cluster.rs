@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use keepone_proto::id::NodeId;
+use keepone_proto::lease::timing::Profile;
 
 use crate::keyword::{ARBITER, CLUSTER, GATE, HEARTBEAT, HEARTBEAT_LINK, MEMBER, NODE, REFERENCE_IP};
 use crate::model::{GateMeans, PublicKey};
@@ -122,12 +123,14 @@ impl Lower<'_> {
             kind: None,
             voters: Vec::new(),
             witnesses: Vec::new(),
+            profile: None,
             lease: None,
             lease_max: None,
             rate_error_ppm: None,
             transmit: None,
             gate_lateness: None,
             hidden_freeze: None,
+            gate_horizon: None,
             round_trip: None,
             claim_without_gate: false,
         };
@@ -137,12 +140,14 @@ impl Lower<'_> {
                 "type" => arbiter.kind = lower.value(item, arbiter_type),
                 "voters" => arbiter.voters.extend(lower.names(item)),
                 "witness" => arbiter.witnesses.extend(lower.names(item)),
+                "profile" => arbiter.profile = lower.value(item, profile),
                 "lease" | "ttl" => arbiter.lease = span(lower, MILLI),
                 "lease_max" => arbiter.lease_max = span(lower, MILLI),
                 "rate_error" => arbiter.rate_error_ppm = lower.value(item, value::parts_per_million),
                 "transmit" => arbiter.transmit = span(lower, Duration::ZERO),
                 "gate_lateness" => arbiter.gate_lateness = span(lower, Duration::ZERO),
                 "hidden_freeze" => arbiter.hidden_freeze = span(lower, Duration::ZERO),
+                "gate_horizon" => arbiter.gate_horizon = span(lower, MILLI),
                 "round_trip" => arbiter.round_trip = span(lower, Duration::ZERO),
                 "claim_without_gate" => {
                     arbiter.claim_without_gate = lower.flag(item).is_some_and(|flag| flag.value);
@@ -224,11 +229,17 @@ fn arbiter_type(text: &str) -> Result<ArbiterType, Wanted> {
     }
 }
 
+fn profile(text: &str) -> Result<Profile, Wanted> {
+    let help = "write `metal` where the clock can't be stopped without the machine, `vm` in a virtual machine";
+    Profile::from_name(text).ok_or_else(|| Wanted::new("metal or vm", help))
+}
+
 fn gate_means(text: &str) -> Result<GateMeans, Wanted> {
     match text {
         "auto" => Ok(GateMeans::Auto),
         "bpf" => Ok(GateMeans::Bpf),
+        "nft" => Ok(GateMeans::Nft),
         "lifetime" => Ok(GateMeans::Lifetime),
-        _ => Err(Wanted::new("auto, bpf or lifetime", "write `auto`: the strongest gate that the kernel has")),
+        _ => Err(Wanted::new("auto, bpf, nft or lifetime", "write `auto`: the strongest gate that the kernel has")),
     }
 }

@@ -5,6 +5,7 @@
 
 mod address;
 mod cluster;
+mod fencing;
 mod global;
 mod value;
 mod vrrp;
@@ -45,6 +46,7 @@ impl Lower<'_> {
             "arbiter" => self.arbiter(raw, item),
             "reference_ip" => self.reference_ip(raw, item),
             "gate" => self.gate(raw, item),
+            "fencing" => self.fencing(raw, item),
             "vrrp_instance" => self.vrrp_instance(raw, item),
             "vrrp_sync_group" => self.vrrp_sync_group(raw, item),
             _ => self.unread(item),

@@ -146,7 +146,7 @@ impl Lower<'_> {
     }
 
     /// `COMMAND [USER [GROUP]]`; a command with arguments is one quoted word.
-    fn script(&mut self, item: &Item) -> Option<Script> {
+    pub(super) fn script(&mut self, item: &Item) -> Option<Script> {
         let word = item.words.first()?;
         let command = split_command(&word.text);
         if command.is_empty() || item.words.len() > 3 {

@@ -100,6 +100,8 @@ pub enum GateMeans {
     Auto,
     /// A BPF program with an absolute deadline, or none.
     Bpf,
+    /// nf_tables rules with sets whose elements expire, or none.
+    Nft,
     /// Address lifetimes alone: weak, P1 is withdrawn.
     Lifetime,
 }
@@ -109,6 +111,7 @@ impl fmt::Display for GateMeans {
         f.write_str(match self {
             GateMeans::Auto => "auto",
             GateMeans::Bpf => "bpf",
+            GateMeans::Nft => "nft",
             GateMeans::Lifetime => "lifetime",
         })
     }

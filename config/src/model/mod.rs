@@ -3,11 +3,13 @@
 //! Nothing here says how it was written; the same cluster in both languages is the same [`Config`].
 
 mod cluster;
+mod fencing;
 mod global;
 mod notify;
 mod vrrp;
 
 pub use cluster::{Cluster, GateMeans, HeartbeatLink, Member, PublicKey};
+pub use fencing::{FenceCommand, Fencing, Watchdog};
 pub use global::Global;
 pub use notify::{Notify, Script};
 pub use vrrp::{InitialState, Scope, Secret, SyncGroup, TrackInterface, Transport, VirtualAddress, VrrpInstance};
@@ -36,6 +38,8 @@ pub struct Config {
     pub gate: GateMeans,
     /// How long addresses stay after a lapse (R5). 1 s by default.
     pub grace: Duration,
+    /// The rings outside the gate.
+    pub fencing: Fencing,
     /// Reference addresses.
     pub references: ReferenceSettings,
     /// Virtual routers, in the order of the file.

@@ -9,6 +9,7 @@
 )]
 
 mod cluster;
+mod fencing;
 mod text;
 mod vrrp;
 

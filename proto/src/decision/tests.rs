@@ -9,7 +9,8 @@ use super::*;
 use crate::id::{Epoch, Incarnation, NodeId};
 use crate::time::Instant;
 
-const HEALTH: [Health; 4] = [Health::Healthy, Health::InterfaceDown, Health::GateBroken, Health::Leaving];
+const HEALTH: [Health; 5] =
+    [Health::Healthy, Health::ClockOff, Health::InterfaceDown, Health::GateBroken, Health::Leaving];
 const REFERENCES: [References; 4] =
     [References::Unconfigured, References::Reachable, References::LostHere, References::LostEverywhere];
 const PEERS: [Peers; 6] =
@@ -99,7 +100,7 @@ fn master_needs_health_an_election_and_a_live_lease() {
             assert_ne!(view.peers, Peers::RivalWins, "{view:?}");
         }
     }
-    assert_eq!(masters, 26, "26 of 1440 views");
+    assert_eq!(masters, 26, "26 of 1800 views");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::alerts::Alerts;
 use crate::decision::{Health, Peers, Reason, References, Role, Verdict, View, decide};
 use crate::effects::{Hold, LetGo};
 use crate::facts::Facts;
+use crate::fencing::Way;
 use crate::guard::Guard;
 use crate::id::{Epoch, NodeId, Priority};
 use crate::lease::grant::Grant;
@@ -49,6 +50,12 @@ impl Domain {
         self.keep_test(facts.now, self.wants || matches!(verdict, Verdict::Claim(_)));
         match verdict {
             Verdict::Master(grant, reason) => self.hold(facts, grant, reason, &view, out),
+            // A fence command failed a moment ago: another node, whose command may succeed, comes first.
+            Verdict::Claim(_) if !self.fence.may_claim(facts.now) => {
+                self.sweep(facts, view.peers, out);
+                self.lease.sit(facts.now);
+                self.rest(facts, Role::Backup, Reason::FenceFailed, &view, out);
+            }
             Verdict::Claim(reason) => {
                 self.sweep(facts, view.peers, out);
                 if facts.is_open {
@@ -142,7 +149,7 @@ impl Domain {
             self.nominated_until = None;
         }
         let period = facts.settings.heartbeat.period;
-        let nobody = self.master_since.is_none() && self.view(facts).peers == Peers::NoMaster;
+        let nobody = self.master_since.is_none() && self.peers(facts) == Peers::NoMaster;
         if !nobody {
             self.stand_at = None;
         } else if self.stand_at.is_none() {
@@ -162,10 +169,19 @@ impl Domain {
     /// R3: gate, addresses, announcements, Advertisements, notify.
     fn hold(&mut self, facts: &Facts<'_>, grant: Grant, reason: Reason, view: &View, out: &mut Vec<Action>) {
         let now = facts.now;
-        let lifetime =
-            self.timing.holder_lease().as_secs() + u64::from(self.timing.holder_lease().subsec_nanos() > 0) + 2;
+        if self.master_since.is_none() && !self.kernel.is_open(now) {
+            match self.clear_way(facts, grant.epoch(), out) {
+                Way::Clear => {}
+                Way::Underway => return self.set_role(facts, Role::Claiming, reason, view, out),
+                Way::Barred => {
+                    self.lease.give_back(now, None);
+                    return self.rest(facts, Role::Backup, Reason::FenceFailed, view, out);
+                }
+            }
+        }
+        self.has_held = true;
         self.lease.set_priority(self.priority().0);
-        let held = self.kernel.hold(now, grant, u32::try_from(lifetime).unwrap_or(u32::MAX), out);
+        let held = self.kernel.hold(now, grant, self.lifetime_s, out);
         match (held, self.master_since) {
             (Hold::Underway, None) => self.set_role(facts, Role::Claiming, reason, view, out),
             (Hold::Underway | Hold::Up, Some(_)) => {}
@@ -358,12 +374,13 @@ impl Domain {
         alerts.set(AlertName::Isolated, id, isolated, words);
         let alone = master && !self.lease.is_arbitrated() && view.peers == Peers::Silent;
         alerts.set(AlertName::ClaimedUnarbitrated, id, alone, words);
-        let few = self.lease.answering(now).is_some_and(|(answering, needed)| answering < needed);
-        let unreachable = view.lease == Lease::Unanswered || (master && few);
+        let few = || self.lease.answering(now).is_some_and(|(answering, needed)| answering < needed);
+        let unreachable = view.lease == Lease::Unanswered || (master && few());
         alerts.set(AlertName::AuthorityUnreachable, id, unreachable, words);
         alerts.set(AlertName::LeaseLost, id, self.lapsed_at.is_some(), words);
         let failure = self.kernel.failure();
         let (failed, end) = (failure.is_some(), "the kernel has taken the last change");
+        self.raise_fencing(facts, alerts);
         alerts.set_with_end(AlertName::AddressFailed, id, failed, || String::from(failure.unwrap_or_default()), end);
 
         // By the evidence from before the deed: who yields has shut its gate by now, and tells all the same (I23).

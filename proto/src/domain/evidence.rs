@@ -36,6 +36,8 @@ impl Domain {
         });
         if self.leaving.is_some() || facts.stopping {
             Health::Leaving
+        } else if self.lease.is_arbitrated() && facts.clock_is_off() {
+            Health::ClockOff
         } else if down {
             Health::InterfaceDown
         } else if !self.gate_holds(facts) {
@@ -66,7 +68,7 @@ impl Domain {
         }
     }
 
-    fn peers(&self, facts: &Facts<'_>) -> Peers {
+    pub(super) fn peers(&self, facts: &Facts<'_>) -> Peers {
         let now = facts.now;
         if facts.peers.is_empty() {
             return Peers::Absent;
@@ -241,6 +243,9 @@ impl Domain {
         }
         if let Some((answering, needed)) = self.lease.answering(now) {
             words.push_str(&format!(" voters answering={answering} needed={needed}"));
+        }
+        if let Some(clocks) = facts.clocks.filter(|_| view.health == Health::ClockOff) {
+            words.push_str(&format!(" clock: {}", clocks.words(now, &facts.settings.names)));
         }
         words
     }

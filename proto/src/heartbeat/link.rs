@@ -116,6 +116,12 @@ impl Link {
         made.is_some_and(|(sent_at, age)| now.since(sent_at).saturating_sub(age) <= limit)
     }
 
+    /// When the beat of ours that an echo names was made, or one before it: the peer made its own later.
+    pub fn echoed_at(&mut self, echo: Echo) -> Option<Instant> {
+        let ours = echo.seq > self.base && echo.seq <= self.seq;
+        if ours { self.sent_at(echo.seq) } else { None }
+    }
+
     fn sent_at(&mut self, seq: u64) -> Option<Instant> {
         if let Some(found) = self.sent.iter().find(|(sent, _)| *sent == seq) {
             // A deaf peer goes on echoing the last one it heard, so that one is remembered for ever.

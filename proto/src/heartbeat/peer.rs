@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::link::{Freshness, Link};
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId};
+use crate::lease::rate::Reading;
 use crate::settings::{HeartbeatSettings, PeerSettings};
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, DomainBeat, Echo, References};
@@ -20,6 +21,8 @@ pub struct Peer {
     pub node: NodeId,
     links: BTreeMap<LinkId, Link>,
     settings: HeartbeatSettings,
+    /// The newest of the links' own: asked for at each step.
+    heard_at: Option<Instant>,
     /// When this peer is judged silent if it is never heard: it counts as heard at our start.
     started: Instant,
     incarnation: Option<Incarnation>,
@@ -32,6 +35,8 @@ pub struct Peer {
     excused_until: Option<Instant>,
     /// When we last slept: from, to.
     slept: Option<(Instant, Instant)>,
+    /// In the order in which they first showed life.
+    lives: Vec<Life>,
 }
 
 /// What a peer last said.
@@ -51,6 +56,18 @@ pub struct Heard {
     pub restarted: bool,
     /// The peer had been silent on all links before it.
     pub returned: bool,
+    /// Two agents speak as this peer: the life that was heard first, and goes on beside a later one.
+    pub duplicate: Option<Incarnation>,
+}
+
+/// A life of the peer that has shown, by an echo of a recent beat of ours, that it lived then.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    incarnation: Incarnation,
+    first: Instant,
+    /// When it last did, and a time before that by the limit of what is recent at least.
+    last: Instant,
+    before: Option<Instant>,
 }
 
 impl Peer {
@@ -60,6 +77,7 @@ impl Peer {
             node: settings.node,
             links: settings.links.iter().map(|link| (*link, Link::new(now))).collect(),
             settings: heartbeat,
+            heard_at: None,
             started: now,
             incarnation: None,
             retired: Vec::new(),
@@ -67,6 +85,7 @@ impl Peer {
             said: None,
             excused_until: None,
             slept: None,
+            lives: Vec::new(),
         }
     }
 
@@ -80,7 +99,7 @@ impl Peer {
     }
 
     /// Its links.
-    pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+    pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> + Clone {
         self.links.iter().map(|(id, link)| (*id, link))
     }
 
@@ -91,8 +110,12 @@ impl Peer {
 
     /// A beat of this peer came over `link`.
     pub fn on_beat(&mut self, now: Instant, link: LinkId, beat: &Beat) -> Heard {
-        let nothing = Heard { freshness: Freshness::Old, restarted: false, returned: false };
+        let nothing = Heard { freshness: Freshness::Old, restarted: false, returned: false, duplicate: None };
         let limit = self.settings.silence();
+        let Some(path) = self.links.get_mut(&link) else { return nothing };
+        if path.is_recent(now, beat.echo, limit) && self.is_second(now, beat.incarnation) {
+            return Heard { duplicate: Some(beat.incarnation), ..nothing };
+        }
         let Some(path) = self.links.get_mut(&link) else { return nothing };
         if self.retired.contains(&beat.incarnation) {
             // A late beat of a dead life can be the first that we hear of it, and retire the living one. Who
@@ -112,7 +135,7 @@ impl Peer {
                 self.retired.push(former);
             }
             self.links.values_mut().for_each(Link::peer_restarted);
-            self.said = None;
+            (self.said, self.heard_at) = (None, None);
         }
         let Some(link) = self.links.get_mut(&link) else { return nothing };
         let freshness = link.on_beat(now, beat.seq, beat.echo, limit);
@@ -122,12 +145,46 @@ impl Peer {
             link.came_before(from.min(to));
         }
         if freshness == Freshness::Fresh {
+            self.heard_at = Some(now);
             if restarted || returned || self.heard_since.is_none() {
                 self.heard_since = Some(now);
             }
             self.take(now, beat);
         }
-        Heard { freshness, restarted, returned: returned && freshness == Freshness::Fresh }
+        Heard { freshness, restarted, returned: returned && freshness == Freshness::Fresh, duplicate: None }
+    }
+
+    /// A life has shown that it lives. Whether it must be another agent's: it has long lived beside one that
+    /// showed itself later. Of the two it is the one that is not listened to.
+    fn is_second(&mut self, now: Instant, incarnation: Incarnation) -> bool {
+        let limit = self.settings.silence();
+        let Some(place) = self.lives.iter().position(|life| life.incarnation == incarnation) else {
+            if self.lives.len() == RETIRED {
+                self.lives.remove(0);
+            }
+            self.lives.push(Life { incarnation, first: now, last: now, before: None });
+            return false;
+        };
+        let Some(life) = self.lives.get_mut(place) else { return false };
+        if now.since(life.before.unwrap_or(life.first)) > limit * 2 {
+            life.before = Some(life.last);
+        }
+        life.last = now;
+        let (first, mut later) = (life.first, self.lives.iter().skip(place + 1));
+        // What is recent was made within the limit: so the later one lived after this one had begun, and this
+        // one lives after that.
+        later.any(|other| {
+            let shown = [Some(other.first), other.before];
+            shown.into_iter().flatten().any(|at| at.since(first) > limit && now.since(at) > limit)
+        })
+    }
+
+    /// The peer's clock by its beat, and between which instants of ours it was read; `None` if the beat
+    /// answers none of ours.
+    pub fn reading(&mut self, now: Instant, link: LinkId, beat: &Beat) -> Option<Reading> {
+        // The echo's age is not added: after the peer has slept it may be too long.
+        let sent = self.links.get_mut(&link)?.echoed_at(beat.echo?)?;
+        Some(Reading { sent, received: now, clock: beat.clock })
     }
 
     fn take(&mut self, now: Instant, beat: &Beat) {
@@ -149,7 +206,7 @@ impl Peer {
 
     /// When it last showed life on any link.
     pub fn heard_at(&self) -> Option<Instant> {
-        self.links.values().filter_map(Link::heard_at).max()
+        self.heard_at
     }
 
     /// From when on it is silent, unless it is heard again.
@@ -270,6 +327,39 @@ mod tests {
         let echo = Some(Echo { seq, age: Duration::from_millis(1) });
         assert_eq!(peer.on_beat(at(300), LinkId(0), &beat(2, 300, echo)).freshness, Freshness::Fresh);
         assert_eq!(peer.on_beat(at(310), LinkId(0), &beat(1, 9001, None)).freshness, Freshness::Old);
+    }
+
+    /// A beat that answers our newest one.
+    fn lively(peer: &mut Peer, ms: u64, incarnation: u64) -> Heard {
+        let (seq, _) = peer.next_beat(at(ms), LinkId(0)).unwrap();
+        let echo = Some(Echo { seq, age: Duration::ZERO });
+        peer.on_beat(at(ms), LinkId(0), &beat(incarnation, ms, echo))
+    }
+
+    #[test]
+    fn an_earlier_life_that_goes_on_living_is_a_second_agent_and_not_listened_to_f62() {
+        let mut peer = peer();
+        for ms in (0..1000).step_by(100) {
+            assert_eq!(lively(&mut peer, ms, 7).duplicate, None);
+        }
+        let mut found = None;
+        for ms in (1000..3000).step_by(100) {
+            let heard = lively(&mut peer, ms, 8);
+            assert_eq!(heard.duplicate, None, "the later one is never accused");
+            found = found.or(lively(&mut peer, ms + 50, 7).duplicate.map(|life| (ms, life)));
+        }
+        assert_eq!(found, Some((1300, Incarnation(7))), "once it can't be late words any more");
+        assert!(!lively(&mut peer, 3000, 8).restarted, "the newer one is listened to without a break");
+    }
+
+    #[test]
+    fn restarts_are_no_second_agent() {
+        let mut peer = peer();
+        for life in 1..40 {
+            for ms in (0..2000).step_by(100) {
+                assert_eq!(lively(&mut peer, life * 2000 + ms, life).duplicate, None, "life {life}");
+            }
+        }
     }
 
     #[test]

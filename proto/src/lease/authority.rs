@@ -165,6 +165,30 @@ impl DomainLease {
         }
     }
 
+    /// When the request that an answer names was sent, if it is remembered.
+    pub fn sent_at(&self, from: NodeId, answer: &Envelope) -> Option<Instant> {
+        match self {
+            DomainLease::Unarbitrated(_) => None,
+            DomainLease::Quorum(holder) => holder.sent_at(from, answer),
+        }
+    }
+
+    /// What a voter has granted counts no more.
+    pub fn distrust(&mut self, voter: NodeId) {
+        match self {
+            DomainLease::Unarbitrated(_) => {}
+            DomainLease::Quorum(holder) => holder.distrust(voter),
+        }
+    }
+
+    /// Renews now.
+    pub fn renew_now(&mut self, now: Instant) {
+        match self {
+            DomainLease::Unarbitrated(_) => {}
+            DomainLease::Quorum(holder) => holder.renew_now(now),
+        }
+    }
+
     /// Whatever is due.
     pub fn tick(&mut self, now: Instant) {
         match self {

@@ -8,17 +8,23 @@ use crate::time::Instant;
 pub struct Grant {
     epoch: Epoch,
     until: Instant,
+    gate_until: Instant,
 }
 
 impl Grant {
     pub(super) fn new(epoch: Epoch, until: Instant) -> Self {
-        Grant { epoch, until }
+        Grant { epoch, until, gate_until: until }
+    }
+
+    /// The same with the gate's deadline capped (G).
+    pub(super) fn capped(self, cap: Instant) -> Self {
+        Grant { gate_until: self.gate_until.min(cap), ..self }
     }
 
     /// One that no voter gave, for tests of what depends on grants.
     #[cfg(test)]
     pub(crate) fn forged(epoch: Epoch, until: Instant) -> Self {
-        Grant { epoch, until }
+        Grant::new(epoch, until)
     }
 
     /// The fencing token.
@@ -29,5 +35,11 @@ impl Grant {
     /// D: nothing may be held from then on.
     pub fn until(&self) -> Instant {
         self.until
+    }
+
+    /// Until when the gate may be open: D, or G after the sending of the newest answered request, whichever is
+    /// sooner. Past it the lease is still held, and the next answer opens the gate again.
+    pub fn gate_until(&self) -> Instant {
+        self.gate_until
     }
 }

@@ -9,7 +9,8 @@ use core::time::Duration;
 
 use super::farewell::Farewell;
 use super::grant::Grant;
-use super::track::Track;
+pub use super::track::Amnesia;
+use super::track::{Belief, Track};
 use crate::guard::{Guard, Guards};
 use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
 use crate::jitter::Jitter;
@@ -52,6 +53,8 @@ pub enum Lease {
 pub struct VoterFault {
     /// Which voter; it is ignored for L_max.
     pub voter: NodeId,
+    /// What gave it away.
+    pub why: Amnesia,
 }
 
 /// When an heir asks a voter again that has not heard of the Transfer yet.
@@ -71,6 +74,8 @@ enum Phase {
 pub struct Holder {
     me: Claimant,
     quorum: QuorumSettings,
+    /// L_h of these settings.
+    length: Duration,
     guards: Guards,
     jitter: Jitter,
     /// VRRP's skew of this node's priority, as a part of h (R13).
@@ -110,6 +115,7 @@ impl Holder {
         let voters = quorum.voters.iter().map(|voter| (*voter, Track::default())).collect();
         Holder {
             me,
+            length: quorum.timing.holder_lease(),
             quorum,
             guards,
             jitter: Jitter::new(seed ^ me.domain.0),
@@ -117,7 +123,8 @@ impl Holder {
             priority: 0,
             standing: false,
             refused: false,
-            nonce: 0,
+            // A late answer to a former life must not be taken for one to this: its clock was read before we asked.
+            nonce: me.incarnation.0 >> 1,
             attempt: 0,
             former: None,
             max_counter: 0,
@@ -189,7 +196,9 @@ impl Holder {
     /// The lease, if it is held and live. The only maker of a [`Grant`] of a quorum.
     pub fn grant(&self, now: Instant) -> Option<Grant> {
         let Phase::Held { epoch, .. } = self.phase else { return None };
-        self.deadline().filter(|until| now < *until).map(|until| Grant::new(epoch, until))
+        let newest = self.voters.values().filter_map(|track| track.good_from).max()?;
+        let cap = newest + self.quorum.timing.horizon();
+        self.deadline().filter(|until| now < *until).map(|until| Grant::new(epoch, until).capped(cap))
     }
 
     /// The evidence for the decision.
@@ -285,10 +294,11 @@ impl Holder {
 
     /// D: the q-th largest of t_send + L_h.
     fn deadline(&self) -> Option<Instant> {
-        let mut sent: Vec<Instant> = self.voters.values().filter_map(|track| track.good_from).collect();
-        sent.sort_unstable_by(|a, b| b.cmp(a));
-        let qth = sent.get(self.quorum.majority().checked_sub(1)?)?;
-        Some(*qth + self.quorum.timing.holder_lease())
+        let sent = self.voters.values().filter_map(|track| track.good_from);
+        // Asked for at each step, and the voters are few: without a list to sort.
+        let majority = self.quorum.majority();
+        let qth = sent.clone().filter(|at| sent.clone().filter(|other| other >= at).count() >= majority).max()?;
+        Some(qth + self.length)
     }
 
     /// The gate was shut after a lapse, at `shut_at`: asking may begin anew once the last frame is gone.
@@ -370,10 +380,13 @@ impl Holder {
     /// An answer of a voter, whose name the transport has proven.
     pub fn on_answer(&mut self, now: Instant, from: NodeId, answer: &Envelope) -> Option<VoterFault> {
         let lease_max = self.quorum.timing.lease_max;
-        let track = self.voters.get_mut(&from)?;
         let stamp = answer.message.stamp()?;
-        if !track.believe(now, answer.nonce, stamp, lease_max) {
-            return track.is_newly_doubted(now).then_some(VoterFault { voter: from });
+        let sent = self.sent_at(from, answer);
+        let track = self.voters.get_mut(&from)?;
+        match track.believe(now, sent, stamp, lease_max) {
+            Belief::Counts => {}
+            Belief::Ignored => return None,
+            Belief::Doubted(why) => return Some(VoterFault { voter: from, why }),
         }
         track.answered_at = Some(now);
         let overtaken = track.free && track.is_overtaken(stamp);
@@ -406,6 +419,27 @@ impl Holder {
             | Message::Transfer { .. } => {}
         }
         None
+    }
+
+    /// When the request that an answer names was sent to that voter, if it is remembered. An Offer answers
+    /// another node's Transfer, and names its nonce.
+    pub fn sent_at(&self, from: NodeId, answer: &Envelope) -> Option<Instant> {
+        let of_ours = !matches!(answer.message, Message::Offer { .. });
+        self.voters.get(&from).filter(|_| of_ours)?.sent_at(answer.nonce)
+    }
+
+    /// What a voter has granted counts no more: its clock is off.
+    pub fn distrust(&mut self, voter: NodeId) {
+        if let Some(track) = self.voters.get_mut(&voter) {
+            (track.good_from, track.free) = (None, false);
+        }
+    }
+
+    /// Renews now instead of at the end of the interval: the voters' clocks are wanted.
+    pub fn renew_now(&mut self, now: Instant) {
+        if let Phase::Held { renew_at, .. } = &mut self.phase {
+            *renew_at = now.min(*renew_at);
+        }
     }
 
     fn on_free(&mut self, now: Instant, from: NodeId, nonce: u64, max_counter: u64) {
@@ -541,7 +575,7 @@ impl Holder {
                 self.query_all(now);
             }
             Phase::Asking { resend_at, .. } if now >= resend_at => self.query_all(now),
-            Phase::Acquiring { since, .. } if now.since(since) > self.quorum.timing.holder_lease() / 2 => {
+            Phase::Acquiring { since, .. } if now.since(since) > self.length / 2 => {
                 self.abandon(now);
             }
             Phase::Acquiring { resend_at, .. } if now >= resend_at => {

@@ -21,6 +21,8 @@ mod farewell;
 pub mod generation;
 pub mod grant;
 pub mod holder;
+pub mod lives;
+pub mod rate;
 pub mod record;
 pub mod timing;
 mod track;

@@ -8,8 +8,39 @@ use core::time::Duration;
 
 use crate::time::nanos;
 
+/// Renewing more often than this costs more than a horizon so short is worth.
+const SHORTEST_RENEWAL: Duration = Duration::from_millis(5);
 /// Parts per million.
 const PPM: u64 = 1_000_000;
+
+/// What kind of machine the lengths are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Profile {
+    /// The clock can't be stopped without the machine: H = 0, and G = L_h.
+    #[default]
+    Metal,
+    /// A hypervisor may stop the machine and hide it from every clock: H = G = 500 ms, and a lease long enough.
+    Vm,
+}
+
+impl Profile {
+    /// L_a where the operator gives none: 1 s on metal, 2 s in a virtual machine.
+    pub const fn default_lease(self) -> Duration {
+        match self {
+            Profile::Metal => Duration::from_secs(1),
+            Profile::Vm => Duration::from_secs(2),
+        }
+    }
+
+    /// From its name in a configuration: `metal` or `vm`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "metal" => Some(Profile::Metal),
+            "vm" => Some(Profile::Vm),
+            _ => None,
+        }
+    }
+}
 
 /// The lengths, as the operator chose them or by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +57,9 @@ pub struct LeaseTiming {
     pub gate: Duration,
     /// H: hidden-freeze allowance, zero on metal.
     pub hidden_freeze: Duration,
+    /// G: the gate never stays open longer than this after the sending of the newest answered request; what is
+    /// above L_h is as good as L_h.
+    pub gate_horizon: Duration,
     /// The longest round trip to a voter that the cluster is made for.
     pub round_trip: Duration,
 }
@@ -41,7 +75,21 @@ impl LeaseTiming {
             transmit: Duration::from_millis(20),
             gate: Duration::from_micros(100),
             hidden_freeze: Duration::ZERO,
+            gate_horizon: Duration::MAX,
             round_trip: Duration::from_millis(20),
+        }
+    }
+
+    /// The same with the H and G of a profile.
+    pub const fn for_profile(profile: Profile, lease: Duration) -> Self {
+        let timing = Self::for_lease(lease);
+        match profile {
+            Profile::Metal => timing,
+            Profile::Vm => LeaseTiming {
+                hidden_freeze: Duration::from_millis(500),
+                gate_horizon: Duration::from_millis(500),
+                ..timing
+            },
         }
     }
 
@@ -65,9 +113,15 @@ impl LeaseTiming {
         )
     }
 
-    /// R = L_a/5, how often the holder renews.
+    /// G as it works: no more than L_h.
+    pub fn horizon(&self) -> Duration {
+        self.gate_horizon.min(self.holder_lease())
+    }
+
+    /// R, how often the holder renews: L_a/5, or a third of what G leaves beside a round trip, so that two lost
+    /// renewals do not shut the gate.
     pub fn renewal_interval(&self) -> Duration {
-        self.lease / 5
+        (self.lease / 5).min(self.horizon().saturating_sub(self.round_trip) / 3)
     }
 
     #[allow(clippy::result_large_err, reason = "made once, when a configuration is read")]
@@ -84,6 +138,9 @@ impl LeaseTiming {
         let room = holder.saturating_sub(self.round_trip) / 4;
         if holder.is_zero() || renewal > room {
             return Err(TimingError::LeaseTooShort { timing: *self, holder, renewal, room });
+        }
+        if renewal < SHORTEST_RENEWAL {
+            return Err(TimingError::HorizonTooShort { timing: *self, renewal });
         }
         Ok(())
     }
@@ -107,8 +164,19 @@ pub enum TimingError {
         /// L_max.
         lease_max: Duration,
     },
+    /// G leaves no time to renew in.
+    #[error("gate horizon too short: the gate is shut G = {} after the last renewal was sent, so R = (G - RTT)/3 = ({} - {})/3 \
+        = {} would be needed, and at least {} is: raise gate_horizon, or lower round_trip",
+        Millis(timing.horizon()), Millis(timing.horizon()), Millis(timing.round_trip), Millis(*renewal),
+        Millis(SHORTEST_RENEWAL))]
+    HorizonTooShort {
+        /// The lengths.
+        timing: LeaseTiming,
+        /// R.
+        renewal: Duration,
+    },
     /// R does not fit in a quarter of what the holder has.
-    #[error("lease too short: R = L_a/5 = {} must be at most (L_h - RTT)/4 = ({} - {})/4 = {}, where \
+    #[error("lease too short: R = min(L_a/5, (G - RTT)/3) = {} must be at most (L_h - RTT)/4 = ({} - {})/4 = {}, where \
         L_h = L_a*(1-rho)/(1+rho) - E_tx - E_g - H = {}*(1-{rho})/(1+{rho}) - {} - {} - {} = {}: lengthen the lease, \
         or lower E_tx, H or the round trip",
         Millis(*renewal), Millis(*holder), Millis(timing.round_trip), Millis(*room), Millis(timing.lease),
@@ -165,7 +233,25 @@ mod tests {
     fn the_fast_lease_of_300_ms_fits_and_100_ms_does_not() {
         assert_eq!(LeaseTiming::for_lease(Duration::from_millis(300)).check(), Ok(()));
         let error = LeaseTiming::for_lease(Duration::from_millis(100)).check().unwrap_err().to_string();
-        assert!(error.contains("R = L_a/5 = 20 ms") && error.contains("100 ms*(1-0.010000)"), "{error}");
+        assert!(error.contains("(G - RTT)/3) = 19.30") && error.contains("100 ms*(1-0.010000)"), "{error}");
+    }
+
+    #[test]
+    fn in_a_virtual_machine_the_gate_is_renewed_thrice_within_g() {
+        let mut t = LeaseTiming::for_profile(Profile::Vm, Profile::Vm.default_lease());
+        assert_eq!(t.check(), Ok(()));
+        assert_eq!((t.horizon(), t.renewal_interval()), (Duration::from_millis(500), Duration::from_millis(160)));
+        t.lease = Duration::from_millis(1000);
+        t.lease_max = t.lease;
+        let error = t.check().unwrap_err().to_string();
+        assert!(error.contains("must be at most") && error.contains("- 500 ms = 460."), "{error}");
+        t.lease = Duration::from_millis(2000);
+        t.lease_max = t.lease;
+        t.gate_horizon = Duration::from_millis(30);
+        let error = t.check().unwrap_err().to_string();
+        assert!(error.contains("R = (G - RTT)/3 = (30 ms - 20 ms)/3 = 3.333 ms"), "{error}");
+        t.gate_horizon = Duration::from_secs(60);
+        assert_eq!(t.horizon(), t.holder_lease(), "the lease bounds it anyway");
     }
 
     #[test]

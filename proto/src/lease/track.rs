@@ -31,7 +31,26 @@ pub(super) struct Track {
     seen: Option<(Stamp, Instant)>,
     retired: Vec<Incarnation>,
     doubted_until: Option<Instant>,
-    doubted_at: Option<Instant>,
+}
+
+/// Why a voter's answer can't be true (R17).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amnesia {
+    /// Its clock went back by as much within one life: a memory snapshot was restored.
+    ClockBack(Duration),
+    /// A life that was over speaks again: a snapshot, a clone, or two voters with one identity.
+    OlderLife(Incarnation),
+}
+
+/// What an answer's stamp says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Belief {
+    /// It counts.
+    Counts,
+    /// It does not, and that is known already or means nothing.
+    Ignored,
+    /// It does not, and neither does anything else of this voter for L_max from now on.
+    Doubted(Amnesia),
 }
 
 impl Track {
@@ -61,43 +80,35 @@ impl Track {
 
     /// Whether its answer can be true: neither an older life come back, nor a clock gone backwards (R17).
     ///
-    /// Clocks are compared only where one answer was asked for after the other had come, since the
-    /// network may overtake.
-    pub(super) fn believe(&mut self, now: Instant, nonce: u64, stamp: Stamp, lease_max: Duration) -> bool {
-        if self.doubted_until.is_some_and(|until| now < until) {
-            return false;
-        }
-        let doubtful = match self.seen {
-            _ if self.retired.contains(&stamp.incarnation) => {
-                // The last words of a life that ended while they were under way are no doubt, only late.
-                self.seen.is_some_and(|(_, at)| self.sent_at(nonce).is_some_and(|sent| sent > at))
-            }
-            Some((seen, at)) if seen.incarnation == stamp.incarnation => {
-                stamp.clock < seen.clock && self.sent_at(nonce).is_some_and(|sent| sent >= at)
-            }
-            Some(_) | None => false,
-        };
-        if doubtful {
-            self.doubted_until = Some(now + lease_max);
-            self.doubted_at = Some(now);
-            self.good_from = None;
-            return false;
-        }
-        if self.retired.contains(&stamp.incarnation) {
-            return false;
-        }
-        match self.seen {
-            Some((seen, _)) if seen.incarnation == stamp.incarnation && stamp.clock < seen.clock => {}
-            Some((seen, _)) if seen.incarnation != stamp.incarnation => {
-                if self.retired.len() == RETIRED {
-                    self.retired.remove(0);
+    /// Clocks are compared only where one answer was asked for, at `sent`, after the other had come, since the
+    /// network may overtake. What was doubted is what is measured by from then on: a voter that was restored
+    /// goes on from there, and has forgotten nothing that still binds it once L_max has passed.
+    pub(super) fn believe(&mut self, now: Instant, sent: Option<Instant>, stamp: Stamp, lease_max: Duration) -> Belief {
+        let asked_since = |at: Instant| sent.is_some_and(|sent| sent >= at);
+        let doubt = match self.seen {
+            // The last words of a life that ended while they were under way are no doubt, only late.
+            Some((_, at)) if self.retired.contains(&stamp.incarnation) => {
+                if sent.is_none_or(|sent| sent <= at) {
+                    return Belief::Ignored;
                 }
-                self.retired.push(seen.incarnation);
-                self.seen = Some((stamp, now));
+                Some(Amnesia::OlderLife(stamp.incarnation))
             }
-            Some(_) | None => self.seen = Some((stamp, now)),
+            Some((seen, at)) if seen.incarnation == stamp.incarnation && stamp.clock < seen.clock => {
+                asked_since(at).then(|| Amnesia::ClockBack(seen.clock.since(stamp.clock)))
+            }
+            Some(_) | None => None,
+        };
+        let newer =
+            self.seen.is_none_or(|(seen, _)| seen.incarnation != stamp.incarnation || stamp.clock >= seen.clock);
+        if newer || doubt.is_some() {
+            self.meet(stamp, now);
         }
-        true
+        if let Some(doubt) = doubt {
+            self.doubted_until = Some(now + lease_max);
+            self.good_from = None;
+            return Belief::Doubted(doubt);
+        }
+        if self.doubted_until.is_some_and(|until| now < until) { Belief::Ignored } else { Belief::Counts }
     }
 
     /// Whether this voter has said something later, which the network has let overtake.
@@ -105,8 +116,78 @@ impl Track {
         self.seen.is_some_and(|(seen, _)| seen.incarnation == stamp.incarnation && stamp.clock < seen.clock)
     }
 
-    /// Whether the doubt began at `now`.
-    pub(super) fn is_newly_doubted(&self, now: Instant) -> bool {
-        self.doubted_at == Some(now)
+    /// The newest that is known of it.
+    fn meet(&mut self, stamp: Stamp, now: Instant) {
+        self.retired.retain(|retired| *retired != stamp.incarnation);
+        if let Some((seen, _)) = self.seen.replace((stamp, now))
+            && seen.incarnation != stamp.incarnation
+        {
+            if self.retired.len() == RETIRED {
+                self.retired.remove(0);
+            }
+            self.retired.push(seen.incarnation);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const L_MAX: Duration = Duration::from_secs(1);
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    /// Asked and answered at `ms`.
+    fn hear(track: &mut Track, ms: u64, incarnation: u64, clock_ms: u64) -> Belief {
+        let stamp = Stamp { incarnation: Incarnation(incarnation), clock: at(clock_ms) };
+        track.believe(at(ms), Some(at(ms)), stamp, L_MAX)
+    }
+
+    #[test]
+    fn a_restored_snapshot_is_ignored_for_l_max_and_then_believed_again_r17() {
+        let mut track = Track::default();
+        assert_eq!(hear(&mut track, 0, 1, 90_000), Belief::Counts);
+        let back = Amnesia::ClockBack(Duration::from_secs(60));
+        assert_eq!(hear(&mut track, 100, 1, 30_000), Belief::Doubted(back));
+        for ms in [101, 600, 1099] {
+            assert_eq!(hear(&mut track, ms, 1, 30_000 + ms), Belief::Ignored);
+        }
+        assert_eq!(hear(&mut track, 1100, 1, 31_100), Belief::Counts, "although its clock is still behind");
+    }
+
+    #[test]
+    fn an_older_life_come_back_is_ignored_for_l_max_and_then_believed_again_r17() {
+        let mut track = Track::default();
+        hear(&mut track, 0, 1, 500);
+        assert_eq!(hear(&mut track, 100, 2, 20), Belief::Counts, "a restart");
+        assert_eq!(hear(&mut track, 200, 1, 600), Belief::Doubted(Amnesia::OlderLife(Incarnation(1))));
+        assert_eq!(hear(&mut track, 300, 1, 700), Belief::Ignored);
+        assert_eq!(hear(&mut track, 1200, 1, 1600), Belief::Counts);
+    }
+
+    #[test]
+    fn two_voters_with_one_identity_are_never_believed_while_both_answer_f39() {
+        let mut track = Track::default();
+        hear(&mut track, 0, 1, 500);
+        hear(&mut track, 100, 2, 9500);
+        for n in 2..100 {
+            let answer = hear(&mut track, n * 100, 1 + n % 2, 500 + n * 100 + (n % 2) * 9000);
+            assert_eq!(answer, Belief::Doubted(Amnesia::OlderLife(Incarnation(1 + n % 2))), "answer {n}");
+        }
+    }
+
+    #[test]
+    fn late_and_overtaken_words_are_no_doubt() {
+        let mut track = Track::default();
+        hear(&mut track, 0, 1, 500);
+        hear(&mut track, 1000, 2, 100);
+        let stamp = |incarnation, ms| Stamp { incarnation: Incarnation(incarnation), clock: at(ms) };
+        assert_eq!(track.believe(at(1010), Some(at(900)), stamp(1, 600), L_MAX), Belief::Ignored, "a dead life's");
+        assert_eq!(track.believe(at(1020), Some(at(990)), stamp(2, 90), L_MAX), Belief::Counts, "overtaken");
+        assert_eq!(track.believe(at(1030), None, stamp(2, 80), L_MAX), Belief::Counts, "asked for who knows when");
+        assert_eq!(hear(&mut track, 1040, 2, 140), Belief::Counts);
     }
 }

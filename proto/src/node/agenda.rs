@@ -20,6 +20,8 @@ struct Common {
     /// Of each peer: heard, silent, deaf, and how many references it reaches.
     peers: Vec<(bool, bool, bool, References)>,
     references: (bool, Option<bool>, References),
+    /// The own clock is beyond what the lease assumes.
+    clock_is_off: bool,
 }
 
 /// What is to be judged.
@@ -159,6 +161,7 @@ impl Node {
         let peers = self.peers.values();
         let peers = peers.map(|peer| (peer.is_heard(now), peer.is_silent(now), peer.is_deaf(now), peer.references()));
         let references = (self.references.is_known(), self.references.reachable(), self.references.report());
-        Common { peers: peers.collect(), references }
+        let clock_is_off = self.clocks.as_ref().is_some_and(|clocks| clocks.is_off(now));
+        Common { peers: peers.collect(), references, clock_is_off }
     }
 }

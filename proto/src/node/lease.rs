@@ -51,7 +51,9 @@ impl Node {
             {
                 self.with_domain(now, envelope.domain, |domain, _| domain.on_released(epoch));
             }
-            served.push(envelope.clone());
+            if !self.is_second_agent(now, from, envelope) {
+                served.push(envelope.clone());
+            }
         }
         let Some(voter) = self.voter.as_mut().filter(|_| !served.is_empty()) else { return };
         #[cfg(feature = "ablation")]
@@ -63,6 +65,9 @@ impl Node {
     }
 
     fn on_answer(&mut self, now: Instant, from: NodeId, envelope: &Envelope) {
+        if !self.is_believed(now, from, envelope) {
+            return;
+        }
         match envelope.message {
             Message::Report { standing, .. } => {
                 if self.opening.as_mut().is_some_and(|opening| opening.on_report(now, from, standing)) {
@@ -79,6 +84,9 @@ impl Node {
         }
         let mut fault = None;
         self.with_domain(now, envelope.domain, |domain, facts| {
+            if let Message::Refuse { why: RefuseReason::Held, holder: Some(holder), .. } = envelope.message {
+                domain.fence.saw_holder(holder);
+            }
             fault = domain.lease.on_answer(now, from, envelope);
             match envelope.message {
                 Message::Offer { epoch, .. } => domain.on_offer(now, from, epoch),
@@ -87,13 +95,7 @@ impl Node {
             }
         });
         if let Some(fault) = fault {
-            self.alerts.set(AlertName::VoterAmnesia, None, true, || {
-                format!(
-                    "voter {}'s clock went backwards, or an older life of it came back (snapshot, clone): it is ignored \
-                     for the longest lease",
-                    self.settings.names.node(fault.voter)
-                )
-            });
+            self.note_amnesia(now, fault);
         }
     }
 

@@ -8,17 +8,19 @@ use crate::guard::Guards;
 use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, ReferenceId, Vrid};
 use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
-use crate::lease::voter::VoterOutput;
+use crate::lease::voter::{VoterOutput, VoterSettings};
 use crate::settings::{
-    AnnounceSettings, DomainSettings, HeartbeatSettings, InstanceSettings, InterfaceSettings, Names, PeerSettings,
-    QuorumSettings, ReferenceSettings, VrrpVersion,
+    AnnounceSettings, Authority, DomainSettings, FencingSettings, HeartbeatSettings, InstanceSettings,
+    InterfaceSettings, Names, PeerSettings, QuorumSettings, ReferenceSettings, VrrpVersion,
 };
 use crate::wire::lease::{Message, RefuseReason, pack, unpack};
-use crate::wire::vrrp::Advertisement;
+use crate::wire::vrrp::{Advertisement, Checksum};
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use core::net::IpAddr;
 
+mod clocks;
+mod fencing;
 mod many;
 mod words;
 
@@ -40,6 +42,13 @@ fn quorum() -> QuorumSettings {
 
 fn messages(bytes: &[u8]) -> Vec<Message> {
     unpack(bytes).unwrap().map(|entry| entry.unwrap().message).collect()
+}
+
+fn quorum_of(authority: &Authority) -> QuorumSettings {
+    match authority {
+        Authority::Quorum(quorum) => quorum.clone(),
+        Authority::None => quorum(),
+    }
 }
 
 fn digest() -> ConfigDigest {
@@ -71,13 +80,19 @@ fn settings(node: u16, authority: Authority) -> Settings {
         cluster: ClusterId(1),
         node: id(node),
         names: Names::default(),
-        digest: digest(),
+        digest: config_digest(ClusterId(1), &quorum_of(&authority)),
         seed: node.into(),
         heartbeat: HeartbeatSettings { period: Duration::from_millis(100), misses: 3 },
         peers: vec![PeerSettings { node: id(3 - node), links: vec![LinkId(0)] }],
         interfaces: vec![InterfaceSettings { name: "lan".into() }],
         instances: vec![instance],
-        domains: vec![DomainSettings { id: VIP, name: "vip".into(), instances: vec![InstanceId(0)], authority }],
+        domains: vec![DomainSettings {
+            id: VIP,
+            name: "vip".into(),
+            instances: vec![InstanceId(0)],
+            authority,
+            fencing: FencingSettings::default(),
+        }],
         references: ReferenceSettings {
             targets: vec![IpAddr::from([192, 0, 2, 254])],
             need: 1,
@@ -89,6 +104,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
         announce: AnnounceSettings::default(),
         grace: Duration::from_secs(1),
         claim_without_gate: false,
+        watchdog: false,
         guards: Guards::default(),
     }
 }
@@ -107,12 +123,18 @@ struct Cluster {
     /// Advertisements are lost.
     vrrp_cut: bool,
     references_lost: BTreeSet<u16>,
+    /// By how many nanoseconds a member's clock is ahead of the world's.
+    skew: BTreeMap<u16, i64>,
+    /// Members that stand still; what comes for them waits.
+    frozen: BTreeMap<u16, Vec<Event>>,
+    /// Their gates can't be shut.
+    gates_stuck: BTreeSet<u16>,
     log: Vec<(Instant, u16, Action)>,
 }
 
 impl Cluster {
     fn new(authority: Authority) -> Self {
-        let voter = VoterSettings::new(ClusterId(1), &quorum(), [id(1), id(2)].into(), Incarnation(33));
+        let voter = VoterSettings::new(ClusterId(1), &quorum_of(&authority), [id(1), id(2)].into(), Incarnation(33));
         Cluster {
             now: at(1000),
             authority,
@@ -123,6 +145,9 @@ impl Cluster {
             links_cut: BTreeSet::new(),
             vrrp_cut: false,
             references_lost: BTreeSet::new(),
+            skew: BTreeMap::new(),
+            frozen: BTreeMap::new(),
+            gates_stuck: BTreeSet::new(),
             log: Vec::new(),
         }
     }
@@ -137,7 +162,7 @@ impl Cluster {
 
     fn start_with(&mut self, node: u16, settings: Settings) {
         let incarnation = Incarnation(u64::from(node) * 100);
-        self.nodes.insert(node, Node::new(settings, incarnation, Restored::default(), self.now));
+        self.nodes.insert(node, Node::new(settings, incarnation, Restored::default(), self.local(node)));
         self.give(node, Event::Tick);
         let (interface, addresses) = (InterfaceId(0), vec![address(node)]);
         self.give(node, Event::Interface { interface, up: true, addresses });
@@ -150,10 +175,13 @@ impl Cluster {
 
     fn drain(&mut self) {
         while let Some((to, event)) = self.queue.pop_front() {
-            if to == WITNESS {
+            let now = self.local(to);
+            if let Some(waiting) = self.frozen.get_mut(&to) {
+                waiting.push(event);
+            } else if to == WITNESS {
                 self.ask_witness(&event);
             } else if let Some(node) = self.nodes.get_mut(&to) {
-                for action in node.handle(self.now, event) {
+                for action in node.handle(now, event) {
                     self.carry_out(to, action);
                 }
             }
@@ -161,17 +189,18 @@ impl Cluster {
     }
 
     fn ask_witness(&mut self, event: &Event) {
+        let now = self.local(WITNESS);
         let mut outputs = match event {
             Event::LeaseReceived { from, bytes } => {
                 let requests: Vec<Envelope> = unpack(bytes).unwrap().map(Result::unwrap).collect();
-                self.witness.handle_all(self.now, *from, &requests)
+                self.witness.handle_all(now, *from, &requests)
             }
-            _ => self.witness.tick(self.now),
+            _ => self.witness.tick(now),
         };
         let mut answers = BTreeMap::<NodeId, Vec<Envelope>>::new();
         while let Some(output) = outputs.pop() {
             match output {
-                VoterOutput::Persist { ticket, .. } => outputs.extend(self.witness.persisted(self.now, ticket, true)),
+                VoterOutput::Persist { ticket, .. } => outputs.extend(self.witness.persisted(now, ticket, true)),
                 VoterOutput::Send { to, envelope } => answers.entry(to).or_default().push(envelope),
             }
         }
@@ -191,7 +220,10 @@ impl Cluster {
         let other = 3 - node;
         let reply = match action {
             Action::OpenGate { domain, epoch, .. } => Event::GateWritten { domain, epoch, open: true, error: None },
-            Action::ShutGate { domain, epoch } => Event::GateWritten { domain, epoch, open: false, error: None },
+            Action::ShutGate { domain, epoch } => {
+                let error = self.gates_stuck.contains(&node).then(|| String::from("the tombstone reads back open"));
+                Event::GateWritten { domain, epoch, open: false, error }
+            }
             Action::AddAddresses { domain, epoch, .. } => {
                 Event::AddressesDone { domain, epoch, present: true, error: None }
             }
@@ -213,14 +245,20 @@ impl Cluster {
             Action::Advertise { advertisement, .. } => {
                 if !self.vrrp_cut && !self.cut.contains(&(node, other)) {
                     let (source, destination) = (address(node), IpAddr::from([224, 0, 0, 18]));
-                    let bytes = advertisement.emit(source, destination, vrrp::Checksum::PseudoHeader).unwrap();
+                    let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
                     let (interface, hop_limit) = (InterfaceId(0), 255);
                     let event = Event::VrrpReceived { interface, source, destination, hop_limit, bytes };
                     self.queue.push_back((other, event));
                 }
                 return;
             }
-            Action::Announce { .. } | Action::Transition(_) | Action::Alert(_) | Action::Stopped => return,
+            Action::ReadClock
+            | Action::Announce { .. }
+            | Action::Transition(_)
+            | Action::Alert(_)
+            | Action::Stopped => return,
+            // The test answers when it likes.
+            Action::Fence { .. } | Action::FeedWatchdog | Action::Reboot { .. } => return,
         };
         self.queue.push_back((node, reply));
     }
@@ -235,7 +273,9 @@ impl Cluster {
         loop {
             let due = self.nodes.iter().filter_map(|(number, node)| Some((node.next_deadline()?, *number)));
             let witness = self.witness.next_deadline().map(|at| (at, WITNESS));
-            match due.chain(witness).min().filter(|(due, _)| *due <= at(ms)) {
+            let due = due.chain(witness).filter(|(_, number)| !self.frozen.contains_key(number));
+            let due: Vec<_> = due.map(|(at, number)| (self.world(number, at), number)).collect();
+            match due.into_iter().min().filter(|(due, _)| *due <= at(ms)) {
                 Some((due, who)) => {
                     self.now = self.now.max(due);
                     self.give(who, Event::Tick);
@@ -246,13 +286,29 @@ impl Cluster {
         self.now = at(ms);
     }
 
+    /// What a member's clock shows now.
+    fn local(&self, member: u16) -> Instant {
+        let skew = self.skew.get(&member).copied().unwrap_or(0);
+        Instant::from_nanos(self.now.as_nanos().saturating_add_signed(skew))
+    }
+
+    /// When a member's clock shows `local`.
+    fn world(&self, member: u16, local: Instant) -> Instant {
+        let skew = self.skew.get(&member).copied().unwrap_or(0);
+        Instant::from_nanos(local.as_nanos().saturating_add_signed(-skew))
+    }
+
     fn role(&self, node: u16) -> (Role, Reason) {
         let (role, reason, _) = self.nodes[&node].role(VIP).unwrap();
         (role, reason)
     }
 
     fn open(&self) -> Vec<u16> {
-        self.nodes.iter().filter(|(_, node)| node.is_open(self.now, VIP)).map(|(number, _)| *number).collect()
+        self.nodes
+            .iter()
+            .filter(|(number, node)| node.is_open(self.local(**number), VIP))
+            .map(|(number, _)| *number)
+            .collect()
     }
 
     /// When a node first did a thing, from `ms` on.
@@ -515,7 +571,7 @@ fn foreign_master(priority: u8) -> Cluster {
         addresses: vec![IpAddr::from([192, 0, 2, 100])],
         auth_pass: None,
     };
-    let bytes = advertisement.emit(source, destination, vrrp::Checksum::PseudoHeader).unwrap();
+    let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
     cluster.give(1, Event::ForeignClaim { domain: VIP, mac: [2; 6] });
     cluster.run_to(9510);
     let (interface, hop_limit) = (InterfaceId(0), 255);

@@ -275,7 +275,7 @@ impl Message {
         )
     }
 
-    /// The voter's stamp, in an answer.
+    /// The voter's incarnation and clock, which every answer bears (R17).
     pub fn stamp(&self) -> Option<Stamp> {
         match *self {
             Message::Free { stamp, .. }

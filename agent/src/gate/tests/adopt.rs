@@ -40,12 +40,12 @@ fn a_dead_workers_gate_is_adopted_with_its_links_shut_and_opens_under_a_new_epoc
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
     let raw = Raw::new(&host, "v0");
-    let holder = Holder::start(&host, 60_000);
+    let holder = Holder::start(&host, Means::Bpf, 60_000);
     let before = links(&host);
     assert_eq!(before.len(), 4, "in and out of lo and v0: {before:?}");
     die(&host, holder);
 
-    let mut gate = gate(&host, 2);
+    let mut gate = gate(&host, Means::Bpf, 2);
     assert!(gate.is_adopted() && gate.is_alone());
     assert_eq!(links(&host), before, "nothing was attached anew");
     assert_eq!(gate.leftovers(), [(D, epoch_of(0xc0, 7))]);
@@ -67,9 +67,9 @@ fn a_gate_that_nobody_shut_is_shut_by_being_adopted() {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
     let raw = Raw::new(&host, "v0");
-    Holder::start(&host, 60_000).kill();
+    Holder::start(&host, Means::Bpf, 60_000).kill();
     assert!(raw.passes(&garp()), "guardian and worker are dead, the deadline lies ahead");
-    let gate = gate(&host, 2);
+    let gate = gate(&host, Means::Bpf, 2);
     assert!(gate.is_adopted());
     assert!(!raw.passes(&garp()));
 }
@@ -77,9 +77,9 @@ fn a_gate_that_nobody_shut_is_shut_by_being_adopted() {
 #[test]
 fn what_an_heir_that_died_early_should_have_released_its_own_heir_learns_too() {
     let host = Host::new();
-    die(&host, Holder::start(&host, 60_000));
-    drop(gate(&host, 2));
-    let gate = gate(&host, 3);
+    die(&host, Holder::start(&host, Means::Bpf, 60_000));
+    drop(gate(&host, Means::Bpf, 2));
+    let gate = gate(&host, Means::Bpf, 3);
     assert!(gate.is_adopted());
     assert_eq!(gate.leftovers(), [(D, epoch_of(0xc0, 7))]);
 }
@@ -88,16 +88,16 @@ fn what_an_heir_that_died_early_should_have_released_its_own_heir_learns_too() {
 fn an_adopted_gate_still_sees_the_guardians_seal_and_a_foreign_hand() {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    die(&host, Holder::start(&host, 60_000));
+    die(&host, Holder::start(&host, Means::Bpf, 60_000));
     let dir = host.bpf_dir.clone();
-    let gate = gate(&host, 2);
+    let gate = gate(&host, Means::Bpf, 2);
     assert!(gate.is_adopted());
     host.run(move || shut_all(&dir)).unwrap();
     let (gate, fault) = self_test(&host, gate);
     assert!(fault.unwrap_err().contains("guardian"));
     drop(gate);
 
-    let gate = super::gate(&host, 3);
+    let gate = super::gate(&host, Means::Bpf, 3);
     assert!(gate.is_adopted());
     let pin = slot::pin(&host.bpf_dir, Incarnation(0xc0), &format!("-out-{}", host.index("v0")));
     host.run(move || Link::open_pinned(&pin).unwrap().detach().unwrap());
@@ -110,7 +110,7 @@ fn links_that_were_lost_meanwhile_are_attached_again_and_the_rest_stays() {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
     host.cable("w0", &peer, "w1", 8);
-    let holder = Holder::start(&host, 60_000);
+    let holder = Holder::start(&host, Means::Bpf, 60_000);
     let mut before = links(&host);
     let lost = [format!("-out-{}", host.index("v0")), format!("-in-{}", host.index("w0"))];
     let (detached, unpinned) =
@@ -121,7 +121,7 @@ fn links_that_were_lost_meanwhile_are_attached_again_and_the_rest_stays() {
     });
     die(&host, holder);
 
-    let gate = gate(&host, 2);
+    let gate = gate(&host, Means::Bpf, 2);
     assert!(gate.is_adopted());
     let mut after = links(&host);
     for lost in &lost {
@@ -137,7 +137,7 @@ fn interfaces_that_came_went_or_joined_a_bridge_meanwhile_are_made_up_for() {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
     host.cable("w0", &peer, "w1", 8);
-    let holder = Holder::start(&host, 60_000);
+    let holder = Holder::start(&host, Means::Bpf, 60_000);
     let (gone, port) = (host.index("w0"), host.index("v0"));
     die(&host, holder);
     host.ip("link del w0");
@@ -145,7 +145,7 @@ fn interfaces_that_came_went_or_joined_a_bridge_meanwhile_are_made_up_for() {
     host.ip("link set br0 up");
     host.ip("link set v0 master br0");
 
-    let gate = gate(&host, 2);
+    let gate = gate(&host, Means::Bpf, 2);
     assert!(gate.is_adopted());
     let after = links(&host);
     assert!(!after.keys().any(|pin| pin.ends_with(&format!("-{gone}"))), "{after:?}");
@@ -160,7 +160,7 @@ fn is_replaced(what: &str, change: impl FnOnce(&Host) -> GateConfig) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
     let raw = Raw::new(&host, "v0");
-    die(&host, Holder::start(&host, 60_000));
+    die(&host, Holder::start(&host, Means::Bpf, 60_000));
     let config = change(&host);
     let mut gate = gate_of(&host, config);
     assert!(!gate.is_adopted(), "{what}");
@@ -181,13 +181,13 @@ fn is_replaced(what: &str, change: impl FnOnce(&Host) -> GateConfig) {
 
 #[test]
 fn a_gate_of_other_addresses_is_replaced() {
-    is_replaced("one address more", |host| changed_config(host, 2));
+    is_replaced("one address more", |host| changed_config(host, Means::Bpf, 2));
 }
 
 #[test]
 fn a_gate_of_other_virtual_routers_is_replaced() {
     is_replaced("one VRID less", |host| {
-        let mut config = config(host, 2);
+        let mut config = config(host, Means::Bpf, 2);
         config.domains[1].routers.pop();
         config
     });
@@ -196,7 +196,7 @@ fn a_gate_of_other_virtual_routers_is_replaced() {
 #[test]
 fn a_gate_with_other_exempt_interfaces_is_replaced() {
     is_replaced("lo is exempt", |host| {
-        let mut config = config(host, 2);
+        let mut config = config(host, Means::Bpf, 2);
         config.exempt.insert("lo".into());
         config
     });
@@ -207,7 +207,7 @@ fn a_gate_whose_maps_were_tampered_with_is_replaced() {
     is_replaced("a name more", |host| {
         let map = slot::pin(&host.bpf_dir, Incarnation(0xc0), "-vip4");
         host.run(move || keepone_bpf::Map::open_pinned(&map).unwrap().update(&[10, 9, 0, 7], &[0; 4]).unwrap());
-        config(host, 2)
+        config(host, Means::Bpf, 2)
     });
 }
 
@@ -216,7 +216,7 @@ fn a_gate_with_a_map_missing_is_replaced() {
     is_replaced("no map of VRIDs", |host| {
         let map = slot::pin(&host.bpf_dir, Incarnation(0xc0), "-vrid");
         host.run(move || std::fs::remove_file(map).unwrap());
-        config(host, 2)
+        config(host, Means::Bpf, 2)
     });
 }
 
@@ -228,7 +228,7 @@ fn a_gate_that_was_never_finished_is_replaced() {
             let mapping = keepone_bpf::Map::open_pinned(&map).unwrap().mmap(true).unwrap();
             assert!(slot::write_layout(&mapping, [0; 3]));
         });
-        config(host, 2)
+        config(host, Means::Bpf, 2)
     });
 }
 
@@ -238,10 +238,10 @@ fn a_gate_of_another_network_namespace_is_not_adopted() {
     host.cable("v0", &peer, "v1", 9);
     // Its socket keeps the old namespace alive, and in it an interface 1 with links on it.
     let _raw = Raw::new(&host, "v0");
-    die(&host, Holder::start(&host, 60_000));
+    die(&host, Holder::start(&host, Means::Bpf, 60_000));
     host.run(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap());
     // Down, so that no probe frame can tell.
-    let gate = gate(&host, 2);
+    let gate = gate(&host, Means::Bpf, 2);
     assert!(!gate.is_adopted());
     host.ip("link set lo up");
     assert!(!Raw::new(&host, "lo").passes(&garp()));
@@ -251,10 +251,10 @@ fn a_gate_of_another_network_namespace_is_not_adopted() {
 fn a_run_that_is_stopped_but_not_dead_keeps_its_gate_and_is_named() {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let mut holder = Holder::start(&host, 60_000);
+    let mut holder = Holder::start(&host, Means::Bpf, 60_000);
     holder.signal(nix::sys::signal::Signal::SIGSTOP);
     let before = links(&host);
-    let config = config(&host, 2);
+    let config = config(&host, Means::Bpf, 2);
     let (again, pid) = (config.clone(), holder.pid());
     let error = host.run(move || Gate::open_new(&again).unwrap_err());
     match &error {
@@ -295,14 +295,14 @@ fn an_adoption_is_quicker_than_a_new_gate() {
     host.cable("v0", &peer, "v1", 9);
     host.cable("w0", &peer, "w1", 8);
     let changing = |incarnation| {
-        let mut config = config(&host, incarnation);
+        let mut config = config(&host, Means::Bpf, incarnation);
         config.exempt.insert(format!("none{incarnation}"));
         config
     };
     let (new, slowest_new, adopted) = times(&host, changing);
     assert!(!adopted);
-    drop(gate(&host, 1));
-    let (adoption, slowest, adopted) = times(&host, |incarnation| config(&host, incarnation));
+    drop(gate(&host, Means::Bpf, 1));
+    let (adoption, slowest, adopted) = times(&host, |incarnation| config(&host, Means::Bpf, incarnation));
     assert!(adopted);
     println!(
         "open_new on 3 interfaces: a new gate {new:?} to {slowest_new:?}, an adopted one {adoption:?} to {slowest:?}"

@@ -94,11 +94,10 @@ fn matrix() -> Vec<(&'static str, Vec<u8>, bool)> {
     rows
 }
 
-#[test]
-fn a_shut_gate_stops_every_frame_that_names_the_vip_and_no_other() {
+fn a_shut_gate_stops_every_frame_that_names_the_vip_and_no_other(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, means, 1);
     let raw = Raw::new(&host, "v0");
     for (name, frame, passes) in matrix() {
         assert_eq!(raw.passes(&frame), passes, "shut: {name}, EtherType {:02x?}", &frame[12..14]);
@@ -113,22 +112,20 @@ fn a_shut_gate_stops_every_frame_that_names_the_vip_and_no_other() {
     }
 }
 
-#[test]
-fn one_domain_open_leaves_the_other_shut() {
+fn one_domain_open_leaves_the_other_shut(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, means, 1);
     gate.open(OTHER, epoch(1), in_future(60_000)).unwrap();
     let raw = Raw::new(&host, "v0");
     assert!(!raw.passes(&ether(0x0806, &arp(2, VIP4.octets(), OWN4))));
     assert!(raw.passes(&ether(0x0806, &arp(2, [10, 9, 0, 101], OWN4))));
 }
 
-#[test]
-fn a_frame_cut_short_before_the_name_passes_and_harms_nobody() {
+fn a_frame_cut_short_before_the_name_passes_and_harms_nobody(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let _gate = gate(&host, 1);
+    let _gate = gate(&host, means, 1);
     let raw = Raw::new(&host, "v0");
     let whole = ether(0x0800, &ipv4(17, VIP4.octets(), 0, &[0; 8]));
     for len in [14, 20, 29] {
@@ -137,13 +134,12 @@ fn a_frame_cut_short_before_the_name_passes_and_harms_nobody() {
     assert!(!raw.passes(&whole[..30]), "the source address is there");
 }
 
-#[test]
-fn lo_is_gated_as_well_whether_the_host_forwards_or_not() {
+fn lo_is_gated_as_well_whether_the_host_forwards_or_not(means: Means) {
     for forwarding in ["0", "1"] {
         let host = Host::new();
         host.sysctl("ipv4/ip_forward", forwarding);
         host.ip("addr add 10.9.0.100/32 dev lo");
-        let mut gate = gate(&host, 1);
+        let mut gate = gate(&host, means, 1);
         let (client, server) = (host.udp("127.0.0.1:0"), host.udp("0.0.0.0:7000"));
         assert!(world::reaches(&client, "127.0.0.1:7000", &server), "lo itself works");
         assert!(!world::reaches(&client, "10.9.0.100:7000", &server), "towards the VIP: ingress");
@@ -155,14 +151,13 @@ fn lo_is_gated_as_well_whether_the_host_forwards_or_not() {
     }
 }
 
-#[test]
-fn a_tunnel_without_a_link_header_is_gated() {
+fn a_tunnel_without_a_link_header_is_gated(means: Means) {
     let host = Host::new();
     let far_end = world::tun(&host, "t0");
     host.ip("link set t0 up");
     host.ip("addr add 10.8.0.1/24 dev t0");
     host.ip("addr add 10.9.0.100/32 dev t0");
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, means, 1);
     let here = host.udp("0.0.0.0:7000");
     let peer = [10, 8, 0, 2];
     let to_vip = world::udp_packet(peer, VIP4.octets(), 7000);
@@ -230,9 +225,10 @@ fn names_the_vip(frame: &[u8]) -> bool {
 #[test]
 fn the_program_judges_mangled_frames_as_the_rules_say() {
     let host = Host::new();
-    let gate = gate(&host, 1);
+    let gate = gate(&host, Means::Bpf, 1);
     let keeper = gate.keeper().expect("means 1 was asked for");
-    let bpf = keeper.lock();
+    let kept = keeper.lock();
+    let Kept::Bpf(bpf) = &*kept else { panic!("means 1 was asked for") };
     let egress = bpf.programs().1;
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move |below: usize| {
@@ -266,10 +262,11 @@ fn the_program_judges_mangled_frames_as_the_rules_say() {
 #[test]
 fn the_cost_of_a_packet_is_small() {
     let host = Host::new();
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, Means::Bpf, 1);
     gate.open(D, epoch(1), in_future(60_000)).unwrap();
     let keeper = gate.keeper().expect("means 1 was asked for");
-    let bpf = keeper.lock();
+    let kept = keeper.lock();
+    let Kept::Bpf(bpf) = &*kept else { panic!("means 1 was asked for") };
     let (ingress, egress) = bpf.programs();
     let mut to_vip = ether(0x0800, &ipv4(17, OWN4, 0, &[0; 8]));
     to_vip[30..34].copy_from_slice(&VIP4.octets());
@@ -289,3 +286,11 @@ fn the_cost_of_a_packet_is_small() {
     let run = bpf.programs().0.test_run(&to_vip, 1).unwrap();
     assert_eq!(run.verdict, keepone_bpf::verdict::DROP, "shut, and no route but here");
 }
+
+by_both_means!(
+    a_shut_gate_stops_every_frame_that_names_the_vip_and_no_other,
+    one_domain_open_leaves_the_other_shut,
+    a_frame_cut_short_before_the_name_passes_and_harms_nobody,
+    lo_is_gated_as_well_whether_the_host_forwards_or_not,
+    a_tunnel_without_a_link_header_is_gated,
+);

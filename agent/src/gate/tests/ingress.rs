@@ -16,8 +16,7 @@ fn server(forwarding: &'static str) -> (Host, Host) {
     (host, client)
 }
 
-#[test]
-fn nothing_is_delivered_to_the_vip_while_shut_whether_the_host_forwards_or_not() {
+fn nothing_is_delivered_to_the_vip_while_shut_whether_the_host_forwards_or_not(means: Means) {
     for forwarding in ["0", "1"] {
         let (host, client) = server(forwarding);
         let (at4, at6) = (host.udp("0.0.0.0:7000"), host.udp("[fd09::100]:7000"));
@@ -28,7 +27,7 @@ fn nothing_is_delivered_to_the_vip_while_shut_whether_the_host_forwards_or_not()
         // What came late must not be taken for what a shut gate let through.
         std::thread::sleep(Duration::from_millis(300));
         while at6.recv(&mut [0; 16]).is_ok() {}
-        let mut gate = gate(&host, 1);
+        let mut gate = gate(&host, means, 1);
         assert!(!reaches(&from4, "10.9.0.100:7000", &at4), "IPv4 shut, forwarding {forwarding}");
         assert!(!reaches(&from6, "[fd09::100]:7000", &at6), "IPv6 shut, forwarding {forwarding}");
         assert!(reaches(&from4, "10.9.0.1:7000", &at4), "the host's own address is not gated");
@@ -41,10 +40,9 @@ fn nothing_is_delivered_to_the_vip_while_shut_whether_the_host_forwards_or_not()
     }
 }
 
-#[test]
-fn an_arp_request_for_the_vip_is_heard_but_not_answered_while_shut() {
+fn an_arp_request_for_the_vip_is_heard_but_not_answered_while_shut(means: Means) {
     let (host, client) = server("0");
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, means, 1);
     client.ip("neigh flush all");
     client.ip("neigh del 10.9.0.100 dev v1");
     let (from, at) = (client.udp("10.9.0.2:0"), host.udp("0.0.0.0:7000"));
@@ -81,10 +79,9 @@ fn round_trip(client: &Host, holder: &Host) -> bool {
     })
 }
 
-#[test]
-fn a_backup_that_routes_goes_on_routing_to_and_from_the_holder() {
+fn a_backup_that_routes_goes_on_routing_to_and_from_the_holder(means: Means) {
     let (client, router, holder) = router();
-    let mut gate = gate(&router, 1);
+    let mut gate = gate(&router, means, 1);
     assert!(round_trip(&client, &holder), "shut, the VIP elsewhere");
     assert_eq!(gate.deadline(D), None);
 
@@ -99,8 +96,7 @@ fn a_backup_that_routes_goes_on_routing_to_and_from_the_holder() {
     assert!(reaches(&from, "10.9.0.100:7000", &at), "delivered once the gate is open");
 }
 
-#[test]
-fn a_backup_that_bridges_goes_on_bridging_but_delivers_nothing_to_itself() {
+fn a_backup_that_bridges_goes_on_bridging_but_delivers_nothing_to_itself(means: Means) {
     let (client, bridge, holder) = (Host::new(), Host::new(), Host::new());
     bridge.ip("link add br0 type bridge");
     bridge.ip("link set br0 up");
@@ -114,7 +110,7 @@ fn a_backup_that_bridges_goes_on_bridging_but_delivers_nothing_to_itself() {
     holder.ip("addr flush dev v1");
     holder.ip("addr add 10.9.0.3/24 dev v1");
     holder.ip("addr add 10.9.0.100/24 dev v1");
-    let mut gate = gate(&bridge, 1);
+    let mut gate = gate(&bridge, means, 1);
     let (from, to) = (client.udp("10.9.0.2:7001"), holder.udp("10.9.0.100:7000"));
     assert!(reaches(&from, "10.9.0.100:7000", &to), "through the bridge, ARP included");
     assert!(reaches(&to, "10.9.0.2:7001", &from), "and back");
@@ -132,8 +128,7 @@ fn a_backup_that_bridges_goes_on_bridging_but_delivers_nothing_to_itself() {
     assert!(reaches(&from, "10.9.0.100:7000", &here));
 }
 
-#[test]
-fn a_vlan_interface_is_judged_by_itself() {
+fn a_vlan_interface_is_judged_by_itself(means: Means) {
     let (host, client) = server("0");
     for (here, name, n) in [(&host, "v0", 1), (&client, "v1", 2)] {
         if let Err(error) = here.try_ip(&format!("link add link {name} name vlan7 type vlan id 7")) {
@@ -147,7 +142,7 @@ fn a_vlan_interface_is_judged_by_itself() {
     host.ip("addr add 10.9.0.100/32 dev vlan7");
     client.ip("route add 10.9.0.100/32 dev vlan7");
     client.ip("neigh replace 10.9.0.100 lladdr 02:00:00:00:09:01 dev vlan7");
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, means, 1);
     let (from, at) = (client.udp("10.6.0.2:0"), host.udp("0.0.0.0:7000"));
     assert!(reaches(&from, "10.6.0.1:7000", &at), "the VLAN works");
     assert!(!reaches(&from, "10.9.0.100:7000", &at));
@@ -155,8 +150,7 @@ fn a_vlan_interface_is_judged_by_itself() {
     assert!(reaches(&from, "10.9.0.100:7000", &at));
 }
 
-#[test]
-fn a_priority_tag_does_not_smuggle_a_frame_past_the_gate() {
+fn a_priority_tag_does_not_smuggle_a_frame_past_the_gate(means: Means) {
     let (host, client) = server("0");
     let at = host.udp("0.0.0.0:7000");
     let raw = Raw::new(&client, "v1");
@@ -169,14 +163,13 @@ fn a_priority_tag_does_not_smuggle_a_frame_past_the_gate() {
     let arrives = |vid| raw.passes(&frame(vid)) && at.recv_from(&mut [0; 16]).is_ok();
     assert!(arrives(0), "without a gate, the kernel delivers what only carries a priority");
     assert!(!arrives(7), "and not what belongs to a VLAN that it does not have");
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, means, 1);
     assert!(!arrives(0));
     gate.open(D, epoch(1), in_future(60_000)).unwrap();
     assert!(arrives(0));
 }
 
-#[test]
-fn a_virtual_mac_on_a_macvlan_is_gated() {
+fn a_virtual_mac_on_a_macvlan_is_gated(means: Means) {
     let (host, client) = server("0");
     host.ip("addr del 10.9.0.100/32 dev v0");
     host.ip("link add link v0 name vmac type macvlan mode bridge");
@@ -185,7 +178,7 @@ fn a_virtual_mac_on_a_macvlan_is_gated() {
     client.ip("neigh replace 10.9.0.100 lladdr 00:00:5e:00:01:33 dev v1");
     let (from, at) = (client.udp("10.9.0.2:0"), host.udp("0.0.0.0:7000"));
     assert!(reaches(&from, "10.9.0.100:7000", &at), "works without a gate");
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, means, 1);
     assert!(!reaches(&from, "10.9.0.100:7000", &at));
     gate.open(D, epoch(1), in_future(60_000)).unwrap();
     assert!(reaches(&from, "10.9.0.100:7000", &at));
@@ -194,7 +187,7 @@ fn a_virtual_mac_on_a_macvlan_is_gated() {
 #[test]
 fn an_interface_that_joins_a_bridge_hands_its_incoming_frames_to_it_and_takes_them_back() {
     let (host, client) = server("0");
-    let gate = gate(&host, 1);
+    let gate = gate(&host, Means::Bpf, 1);
     let pin = slot::pin(&host.bpf_dir, Incarnation(1), &format!("-in-{}", host.index("v0")));
     host.ip("link add br0 type bridge");
     host.ip("link set br0 up");
@@ -214,3 +207,13 @@ fn an_interface_that_joins_a_bridge_hands_its_incoming_frames_to_it_and_takes_th
     });
     drop(client);
 }
+
+by_both_means!(
+    nothing_is_delivered_to_the_vip_while_shut_whether_the_host_forwards_or_not,
+    an_arp_request_for_the_vip_is_heard_but_not_answered_while_shut,
+    a_backup_that_routes_goes_on_routing_to_and_from_the_holder,
+    a_backup_that_bridges_goes_on_bridging_but_delivers_nothing_to_itself,
+    a_vlan_interface_is_judged_by_itself,
+    a_priority_tag_does_not_smuggle_a_frame_past_the_gate,
+    a_virtual_mac_on_a_macvlan_is_gated,
+);

@@ -5,11 +5,16 @@ use std::process::{Child, Command, Stdio};
 
 use keepone_bpf::{Attach, Link};
 
-use super::world::{Raw, mac};
+use super::world::{self, Raw, mac};
 use super::*;
 
-/// E_g of means 1.
-const LATENESS: Duration = Duration::from_micros(100);
+/// How much sooner than told a gate may shut: means 2 keeps some jiffies in reserve, more on a busy host.
+fn earliness(means: Means) -> Duration {
+    match means {
+        Means::Nft => means.lateness() * 16,
+        Means::Bpf | Means::Lifetime => means.lateness(),
+    }
+}
 
 pub(super) fn garp() -> Vec<u8> {
     let vip = VIP4.octets();
@@ -46,42 +51,39 @@ fn until_refused(raw: &Raw, limit: Duration) -> (Option<Instant>, Instant) {
     }
 }
 
-#[test]
-fn no_frame_passes_whose_sending_began_after_the_deadline() {
+fn no_frame_passes_whose_sending_began_after_the_deadline(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, means, 1);
     let raw = Raw::new(&host, "v0");
     let mut early = Vec::new();
     for round in 1..=20 {
-        let deadline = in_future(20);
+        let deadline = in_future(if means == Means::Nft { 150 } else { 20 });
         gate.open(D, epoch(round), deadline).unwrap();
         let (last, refused) = until_refused(&raw, Duration::from_secs(10));
         let last = last.expect("open at first");
-        assert!(last < deadline + LATENESS, "sent {:?} late", last.since(deadline));
-        assert!(refused + LATENESS >= deadline, "refused {:?} early", deadline.since(refused));
+        assert!(last < deadline + means.lateness(), "sent {:?} late", last.since(deadline));
+        assert!(refused + earliness(means) >= deadline, "refused {:?} early", deadline.since(refused));
         early.push(deadline.since(last));
     }
     early.sort();
     println!("last frame before the deadline: min {:?}, median {:?}, max {:?}", early[0], early[10], early[19]);
 }
 
-#[test]
-fn a_deadline_that_is_past_when_it_is_written_opens_nothing() {
+fn a_deadline_that_is_past_when_it_is_written_opens_nothing(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, means, 1);
     let deadline = in_future(5);
     std::thread::sleep(Duration::from_millis(20));
     gate.open(D, epoch(1), deadline).unwrap();
     assert!(!Raw::new(&host, "v0").passes(&garp()));
 }
 
-#[test]
-fn nothing_opens_after_a_tombstone_under_its_epoch() {
+fn nothing_opens_after_a_tombstone_under_its_epoch(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, means, 1);
     let raw = Raw::new(&host, "v0");
     gate.open(D, epoch(5), in_future(60_000)).unwrap();
     assert!(gate.deadline(D).is_some() && raw.passes(&garp()));
@@ -102,36 +104,75 @@ fn nothing_opens_after_a_tombstone_under_its_epoch() {
 fn child_holder() {
     let dir = PathBuf::from(std::env::var("KEEPONE_TEST_BPF_DIR").unwrap());
     let millis: u64 = std::env::var("KEEPONE_TEST_HOLD_MS").unwrap().parse().unwrap();
-    let mut gate = Gate::open_new(&config_in(&dir, 0xc0)).unwrap();
+    let means = match std::env::var("KEEPONE_TEST_MEANS").as_deref() {
+        Ok("nft") => Means::Nft,
+        _ => Means::Bpf,
+    };
+    let mut gate = Gate::open_new(&config_in(&dir, means, 0xc0)).unwrap();
     let deadline = in_future(millis);
-    gate.open(D, epoch_of(0xc0, 7), deadline).unwrap();
+    match std::env::var("KEEPONE_TEST_PAUSE").as_deref() {
+        Ok("between") => nft::pause_between(stop_self),
+        Ok(_) => stop_self(),
+        Err(_) => {}
+    }
+    let opened = gate.open(D, epoch_of(0xc0, 7), deadline);
+    if let Err(error) = opened {
+        println!("\nrefused: {error}");
+    }
     println!("\nheld {}", deadline.as_nanos());
     loop {
         std::thread::sleep(Duration::from_secs(1));
     }
 }
 
+/// As one that is paused at this very point; goes on when it is told to.
+fn stop_self() {
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).unwrap();
+}
+
 /// A process of its own in the host's namespaces, whose gate is open until the instant.
 pub(super) struct Holder(Child, Instant);
 
 impl Holder {
-    pub(super) fn start(host: &Host, millis: u64) -> Self {
+    pub(super) fn start(host: &Host, means: Means, millis: u64) -> Self {
+        let mut child = Self::spawn(host, means, millis, None);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let until = lines
+            .find_map(|line| Some(line.unwrap().strip_prefix("held ")?.parse().unwrap()))
+            .expect("the child holds the VIP");
+        Holder(child, Instant::from_nanos(until))
+    }
+
+    /// One that stops itself on the way, `before` it opens or `between` the steps of means 2; returns when it
+    /// has.
+    fn start_paused(host: &Host, means: Means, millis: u64, at: &'static str) -> Self {
+        let child = Self::spawn(host, means, millis, Some(at));
+        let stat = format!("/proc/{}/stat", child.id());
+        let began = now();
+        while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+            assert!(now().since(began) < Duration::from_secs(10), "the child does not stop");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // It read its clock before it stopped.
+        Holder(child, in_future(millis))
+    }
+
+    fn spawn(host: &Host, means: Means, millis: u64, pause: Option<&'static str>) -> Child {
         // Mounted here, so that it does not end with the child.
         let dir = host.bpf_dir.clone();
         host.run(move || {
             keepone_bpf::ensure_bpffs(&dir).unwrap();
-            let mut child = Command::new(std::env::current_exe().unwrap())
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command
                 .args(["--exact", "gate::tests::life::child_holder", "--ignored", "--nocapture"])
                 .env("KEEPONE_TEST_BPF_DIR", &dir)
+                .env("KEEPONE_TEST_MEANS", means.as_str())
                 .env("KEEPONE_TEST_HOLD_MS", millis.to_string())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-            let until = lines
-                .find_map(|line| Some(line.unwrap().strip_prefix("held ")?.parse().unwrap()))
-                .expect("the child holds the VIP");
-            Holder(child, Instant::from_nanos(until))
+                .stdout(Stdio::piped());
+            if let Some(pause) = pause {
+                command.env("KEEPONE_TEST_PAUSE", pause);
+            }
+            command.spawn().unwrap()
         })
     }
 
@@ -156,44 +197,42 @@ impl Drop for Holder {
     }
 }
 
-#[test]
-fn the_gate_of_a_stopped_and_of_a_killed_agent_shuts_at_its_deadline_and_stays_shut() {
+fn the_gate_of_a_stopped_and_of_a_killed_agent_shuts_at_its_deadline_and_stays_shut(means: Means) {
     for killed in [false, true] {
         let (host, peer) = (Host::new(), Host::new());
         host.cable("v0", &peer, "v1", 9);
         let raw = Raw::new(&host, "v0");
-        let mut holder = Holder::start(&host, 1500);
+        let mut holder = Holder::start(&host, means, 1500);
         match killed {
             false => holder.signal(nix::sys::signal::Signal::SIGSTOP),
             true => holder.kill(),
         }
         let (last, _) = until_refused(&raw, Duration::from_secs(10));
         let last = last.expect("the gate was open until its deadline, dead agent or not");
-        assert!(last < holder.1 + LATENESS, "killed: {killed}; {:?} late", last.since(holder.1));
+        assert!(last < holder.1 + means.lateness(), "killed: {killed}; {:?} late", last.since(holder.1));
         holder.kill();
         std::thread::sleep(Duration::from_millis(50));
         assert!(!raw.passes(&garp()), "pinned: the gate outlives the process");
     }
 }
 
-#[test]
-fn the_guardian_shuts_a_dead_workers_gate_at_once_and_its_successor_learns_what_was_held() {
+fn the_guardian_shuts_a_dead_workers_gate_at_once_and_its_successor_learns_what_was_held(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
     let raw = Raw::new(&host, "v0");
-    let mut holder = Holder::start(&host, 60_000);
+    let mut holder = Holder::start(&host, means, 60_000);
     holder.kill();
     assert!(raw.passes(&garp()), "the deadline lies ahead");
     let dir = host.bpf_dir.clone();
     let (begin, shut) = (now(), host.run(move || shut_all(&dir)).unwrap());
     println!("shut_all took {:?}", now().since(begin));
-    assert_eq!(shut, 1);
+    assert_eq!(shut, if means == Means::Nft { 4 } else { 1 }, "means 2 counts names");
     assert!(!raw.passes(&garp()));
     let dir = host.bpf_dir.clone();
     assert_eq!(host.run(move || shut_all(&dir)).unwrap(), 0, "again: nothing left to do");
 
     // Another layout: nothing to adopt, the old gate goes.
-    let gate = gate_of(&host, changed_config(&host, 2));
+    let gate = gate_of(&host, changed_config(&host, means, 2));
     assert!(!gate.is_adopted());
     assert_eq!(gate.leftovers(), [(D, epoch_of(0xc0, 7))]);
     assert!(!raw.passes(&garp()));
@@ -207,20 +246,58 @@ fn the_guardian_shuts_a_dead_workers_gate_at_once_and_its_successor_learns_what_
     assert!(pins.iter().all(|pin| slot::parse_pin(pin).unwrap().0 == Incarnation(2)), "{pins:?}");
 }
 
-#[test]
-fn a_worker_that_only_seemed_dead_opens_nothing_after_the_guardian_has_shut() {
+fn a_worker_that_only_seemed_dead_opens_nothing_after_the_guardian_has_shut(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
     let raw = Raw::new(&host, "v0");
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, means, 1);
     gate.open(D, epoch(1), in_future(60_000)).unwrap();
     assert!(raw.passes(&garp()));
     let dir = host.bpf_dir.clone();
     host.run(move || shut_all(&dir)).unwrap();
-    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    // To means 1 it is a store like any other; means 2 is refused.
+    assert_eq!(gate.open(D, epoch(1), in_future(60_000)).is_ok(), means == Means::Bpf);
     assert!(!raw.passes(&garp()));
     let fault = host.run(move || gate.self_test().unwrap_err());
     assert!(fault.contains("guardian"), "{fault}");
+}
+
+/// The race that decides the design: a clock is read, the process is paused beyond the deadline, and then it
+/// writes what it had decided.
+fn what_was_decided_before_a_pause_opens_nothing_after_the_deadline(means: Means) {
+    let points = if means == Means::Nft { ["before", "between"].as_slice() } else { &["before"] };
+    for at in points {
+        let (host, peer) = (Host::new(), Host::new());
+        host.cable("v0", &peer, "v1", 9);
+        let raw = Raw::new(&host, "v0");
+        let holder = Holder::start_paused(&host, means, 600, at);
+        assert!(!raw.passes(&garp()), "{at}: nothing was written yet");
+        std::thread::sleep(holder.1.since(now()) + Duration::from_millis(200));
+        holder.signal(nix::sys::signal::Signal::SIGCONT);
+        let resumed = now();
+        while now().since(resumed) < Duration::from_millis(800) {
+            assert!(!raw.passes(&garp()), "{at}: passes {:?} after the deadline", now().since(holder.1));
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+/// The same while the gate is open: the renewal comes too late, and what was there has ended on time.
+fn a_renewal_that_is_held_up_ends_with_the_former_deadline(means: Means) {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let raw = Raw::new(&host, "v0");
+    let mut gate = gate(&host, means, 1);
+    let former = in_future(400);
+    gate.open(D, epoch(1), former).unwrap();
+    assert!(raw.passes(&garp()));
+    let decided = in_future(500);
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(!raw.passes(&garp()), "the former deadline has passed");
+    let _ = gate.open(D, epoch(1), decided);
+    assert!(!raw.passes(&garp()), "and so has the new one");
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    assert!(raw.passes(&garp()), "a lease that was regained opens again");
 }
 
 #[test]
@@ -235,11 +312,11 @@ fn a_new_gate_takes_over_from_a_dead_runs_open_one_without_a_gap() {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
     let raw = Raw::new(&host, "v0");
-    let mut old = gate(&host, 1);
+    let mut old = gate(&host, Means::Bpf, 1);
     old.open(D, epoch(3), in_future(60_000)).unwrap();
     drop(old);
     assert!(raw.passes(&garp()), "nobody shut it");
-    let mut new = gate_of(&host, changed_config(&host, 2));
+    let mut new = gate_of(&host, changed_config(&host, Means::Bpf, 2));
     assert_eq!(new.leftovers(), [(D, epoch(3))]);
     assert!(!raw.passes(&garp()), "shut from the start");
     new.open(D, epoch_of(2, 4), in_future(60_000)).unwrap();
@@ -252,7 +329,7 @@ fn the_self_test_turns_red_when_somebody_detaches_a_link() {
     for (direction, at) in [("in", Attach::TcxIngress), ("out", Attach::TcxEgress)] {
         let (host, peer) = (Host::new(), Host::new());
         host.cable("v0", &peer, "v1", 9);
-        let mut gate = gate(&host, 1);
+        let mut gate = gate(&host, Means::Bpf, 1);
         let pin = slot::pin(&host.bpf_dir, Incarnation(1), &format!("-{direction}-{}", host.index("v0")));
         host.run(move || {
             gate.self_test().unwrap();
@@ -272,7 +349,7 @@ fn the_self_test_turns_red_when_somebody_detaches_a_link() {
 fn the_self_test_turns_red_when_the_probe_frame_gets_out() {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, Means::Bpf, 1);
     let name = slot::pin(&host.bpf_dir, Incarnation(1), "-vip4");
     host.run(move || {
         // Somebody took the dummy address out of the map: the link is there, but the gate leaks.
@@ -287,7 +364,7 @@ fn the_self_test_turns_red_when_the_probe_frame_gets_out() {
 #[test]
 fn the_self_test_turns_red_when_an_address_is_taken_out_of_the_map() {
     let host = Host::new();
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, Means::Bpf, 1);
     let map = slot::pin(&host.bpf_dir, Incarnation(1), "-vip6");
     host.run(move || {
         gate.self_test().unwrap();
@@ -311,7 +388,7 @@ fn a_program_that_was_there_before_does_not_get_its_say_first() {
     host.cable("v0", &peer, "v1", 9);
     let index = host.index("v0").cast_unsigned();
     let _other = host.run(move || pass_all(index));
-    let _gate = gate(&host, 1);
+    let _gate = gate(&host, Means::Bpf, 1);
     assert!(!Raw::new(&host, "v0").passes(&garp()));
 }
 
@@ -319,7 +396,7 @@ fn a_program_that_was_there_before_does_not_get_its_say_first() {
 fn the_self_test_turns_red_when_a_program_is_put_before_the_gate_and_lets_everything_pass() {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, Means::Bpf, 1);
     let index = host.index("v0").cast_unsigned();
     host.run(move || {
         gate.self_test().unwrap();
@@ -334,7 +411,7 @@ fn the_self_test_turns_red_when_a_program_is_put_before_the_gate_and_lets_everyt
 #[test]
 fn without_rights_there_is_no_gate_but_a_remedy() {
     let host = Host::new();
-    let config = config(&host, 1);
+    let config = config(&host, Means::Bpf, 1);
     host.run(move || {
         keepone_bpf::ensure_bpffs(&config.bpf_dir).unwrap();
         // This thread gives up all capabilities (struct __user_cap_header_struct, version 3).
@@ -346,11 +423,10 @@ fn without_rights_there_is_no_gate_but_a_remedy() {
     });
 }
 
-#[test]
-fn an_interface_that_appears_later_is_gated_and_one_that_goes_is_forgotten() {
+fn an_interface_that_appears_later_is_gated_and_one_that_goes_is_forgotten(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let mut gate = gate(&host, 1);
+    let mut gate = gate(&host, means, 1);
     host.cable("w0", &peer, "w1", 8);
     let raw = Raw::new(&host, "w0");
     assert!(raw.passes(&garp()), "not known yet");
@@ -365,39 +441,40 @@ fn an_interface_that_appears_later_is_gated_and_one_that_goes_is_forgotten() {
     host.run(move || gate.self_test().unwrap());
 }
 
-#[test]
-fn an_exempt_interface_is_left_alone() {
+fn an_exempt_interface_is_left_alone(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let mut config = config(&host, 1);
+    let mut config = config(&host, means, 1);
     config.exempt.insert("v0".into());
     let gate = host.run(move || Gate::open_new(&config).unwrap());
     assert!(Raw::new(&host, "v0").passes(&garp()));
     drop(gate);
 }
 
-#[test]
-fn a_gate_that_is_taken_down_leaves_nothing_behind() {
+fn a_gate_that_is_taken_down_leaves_nothing_behind(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let gate = gate(&host, 1);
+    let gate = gate(&host, means, 1);
     let dir = host.bpf_dir.clone();
     host.run(move || {
         gate.take_down();
-        assert_eq!(former::pins(&dir).unwrap(), Vec::<PathBuf>::new());
+        assert!(!dir.exists() || former::pins(&dir).unwrap().is_empty());
+        assert_eq!(nft::end(&dir).unwrap(), []);
+        assert_eq!(shut_all(&dir).unwrap(), 0);
     });
+    if means == Means::Nft {
+        assert_eq!(world::nft(&host, "list ruleset"), "");
+    }
     assert!(passes_soon(&Raw::new(&host, "v0")));
 }
 
-#[test]
-fn means_3_says_that_it_is_weak_and_removes_a_former_gate() {
+fn means_3_says_that_it_is_weak_and_removes_a_former_gate(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
-    let mut first = gate(&host, 1);
+    let mut first = gate(&host, means, 1);
     first.open(D, epoch(2), in_future(60_000)).unwrap();
     drop(first);
-    let mut weak = config(&host, 2);
-    weak.means = Means::Lifetime;
+    let weak = config(&host, Means::Lifetime, 2);
     let mut gate = host.run(move || Gate::open_new(&weak).unwrap());
     assert_eq!((gate.strength(), gate.leftovers()), (GateStrength::Weak, [(D, epoch(2))].as_slice()));
     assert!(!gate.warnings().is_empty() && gate.self_test().is_ok());
@@ -407,14 +484,13 @@ fn means_3_says_that_it_is_weak_and_removes_a_former_gate() {
     assert!(gate.open(D, epoch_of(2, 3), in_future(1000)).is_err(), "R9 holds for every means");
 }
 
-#[test]
-fn what_does_not_fit_is_refused_with_a_reason() {
+fn what_does_not_fit_is_refused_with_a_reason(means: Means) {
     let host = Host::new();
-    let mut shared = config(&host, 1);
+    let mut shared = config(&host, means, 1);
     shared.domains[0].addresses.push(VIP4.into());
-    let mut many = config(&host, 1);
+    let mut many = config(&host, means, 1);
     many.domains = (0..64).map(|id| GateDomain { id: DomainId(id), addresses: vec![], routers: vec![] }).collect();
-    let mut vrids = config(&host, 1);
+    let mut vrids = config(&host, means, 1);
     vrids.domains[0].routers = vec![(Vrid::new(VRID).unwrap(), false)];
     host.run(move || {
         assert!(matches!(Gate::open_new(&shared), Err(GateError::SharedAddress(_))));
@@ -423,3 +499,19 @@ fn what_does_not_fit_is_refused_with_a_reason() {
         assert!(gate.warnings()[0].contains("51 (IPv4)"), "{:?}", gate.warnings());
     });
 }
+
+by_both_means!(
+    what_was_decided_before_a_pause_opens_nothing_after_the_deadline,
+    a_renewal_that_is_held_up_ends_with_the_former_deadline,
+    no_frame_passes_whose_sending_began_after_the_deadline,
+    a_deadline_that_is_past_when_it_is_written_opens_nothing,
+    nothing_opens_after_a_tombstone_under_its_epoch,
+    the_gate_of_a_stopped_and_of_a_killed_agent_shuts_at_its_deadline_and_stays_shut,
+    a_worker_that_only_seemed_dead_opens_nothing_after_the_guardian_has_shut,
+    an_interface_that_appears_later_is_gated_and_one_that_goes_is_forgotten,
+    an_exempt_interface_is_left_alone,
+    the_guardian_shuts_a_dead_workers_gate_at_once_and_its_successor_learns_what_was_held,
+    a_gate_that_is_taken_down_leaves_nothing_behind,
+    means_3_says_that_it_is_weak_and_removes_a_former_gate,
+    what_does_not_fit_is_refused_with_a_reason,
+);

@@ -1,9 +1,29 @@
 //! The gate on the running kernel, in namespaces of its own. These tests need root.
 
+/// Tests that hold for means 1 and 2 alike: functions of a [`Means`].
+macro_rules! by_both_means {
+    ($($name:ident),* $(,)?) => {
+        $(mod $name {
+            use super::Means;
+
+            #[test]
+            fn bpf() {
+                super::$name(Means::Bpf);
+            }
+
+            #[test]
+            fn nft() {
+                super::$name(Means::Nft);
+            }
+        })*
+    };
+}
+
 mod adopt;
 mod egress;
 mod ingress;
 mod life;
+mod tables;
 mod world;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -38,14 +58,15 @@ fn in_future(millis: u64) -> Instant {
     now() + Duration::from_millis(millis)
 }
 
-fn config(host: &Host, incarnation: u64) -> GateConfig {
-    config_in(&host.bpf_dir, incarnation)
+fn config(host: &Host, means: Means, incarnation: u64) -> GateConfig {
+    config_in(&host.bpf_dir, means, incarnation)
 }
 
-fn config_in(dir: &std::path::Path, incarnation: u64) -> GateConfig {
+fn config_in(dir: &std::path::Path, means: Means, incarnation: u64) -> GateConfig {
     let vrid = Vrid::new(VRID).unwrap();
     GateConfig {
         bpf_dir: dir.into(),
+        run_dir: dir.with_extension("run"),
         domains: vec![
             GateDomain { id: OTHER, addresses: vec!["10.9.0.101".parse().unwrap()], routers: vec![] },
             GateDomain {
@@ -56,20 +77,20 @@ fn config_in(dir: &std::path::Path, incarnation: u64) -> GateConfig {
         ],
         exempt: BTreeSet::new(),
         incarnation: Incarnation(incarnation),
-        means: Means::Bpf,
+        means,
     }
 }
 
 /// The same with one address more, which makes another layout.
-fn changed_config(host: &Host, incarnation: u64) -> GateConfig {
-    let mut config = config(host, incarnation);
+fn changed_config(host: &Host, means: Means, incarnation: u64) -> GateConfig {
+    let mut config = config(host, means, incarnation);
     config.domains[0].addresses.push("10.9.0.102".parse().unwrap());
     config
 }
 
 /// A gate in the host's namespaces.
-fn gate(host: &Host, incarnation: u64) -> Gate {
-    gate_of(host, config(host, incarnation))
+fn gate(host: &Host, means: Means, incarnation: u64) -> Gate {
+    gate_of(host, config(host, means, incarnation))
 }
 
 fn gate_of(host: &Host, config: GateConfig) -> Gate {

@@ -108,6 +108,7 @@ impl Drop for Host {
             let _ = thread.join();
         }
         let _ = std::fs::remove_dir(&self.bpf_dir);
+        let _ = std::fs::remove_dir_all(self.bpf_dir.with_extension("run"));
     }
 }
 
@@ -162,6 +163,17 @@ pub fn tun(host: &Host, name: &'static str) -> std::fs::File {
     })
 }
 
+/// `nft ARGUMENTS`: what it says; an operator's, or another program's, hand.
+pub fn nft(host: &Host, arguments: &str) -> String {
+    let words: Vec<String> = arguments.split_whitespace().map(Into::into).collect();
+    host.run(move || {
+        let output = Command::new("nft").args(&words).output().expect("the nft program is needed");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "nft {}: {told}", words.join(" "));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    })
+}
+
 /// A raw sender on one interface of one host.
 pub struct Raw {
     fd: OwnedFd,
@@ -180,6 +192,23 @@ impl Raw {
             }
         });
         Raw { fd, ifindex }
+    }
+
+    /// PACKET_QDISC_BYPASS: what this project's own sockets never do.
+    pub fn bypass_queue_disciplines(&self) {
+        let one: libc::c_int = 1;
+        let len = size_of_val(&one) as libc::socklen_t;
+        // SAFETY: the pointer is valid for the length given.
+        let set = unsafe {
+            libc::setsockopt(
+                self.fd.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_QDISC_BYPASS,
+                (&raw const one).cast(),
+                len,
+            )
+        };
+        assert_eq!(set, 0, "{}", io::Error::last_os_error());
     }
 
     /// Whether the frame passed the gate; any other error than the gate's is a failure of the test.

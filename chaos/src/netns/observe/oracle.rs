@@ -62,6 +62,14 @@ fn question(from_mac: [u8; 6], to_mac: [u8; 6], from: Ipv4Addr, vip: Ipv4Addr) -
 /// # Errors
 /// [`Error::Io`] when its sockets can't be made.
 pub fn start(topology: &Topology, vip: Ipv4Addr, stop: Stop) -> Result<(), Error> {
+    start_every(topology, vip, INTERVAL, stop)
+}
+
+/// The same at another pace: nodes that are emulated can't answer that often.
+///
+/// # Errors
+/// [`Error::Io`] when its sockets can't be made.
+pub fn start_every(topology: &Topology, vip: Ipv4Addr, interval: Duration, stop: Stop) -> Result<(), Error> {
     let Some(host) = topology.host(Kind::Oracle) else { return Ok(()) };
     let Some(own) = host.port(Network::Lan) else { return Ok(()) };
     let questions: Vec<Vec<u8>> = topology
@@ -84,7 +92,7 @@ pub fn start(topology: &Topology, vip: Ipv4Addr, stop: Stop) -> Result<(), Error
             for question in &questions {
                 let _ = sender.send(question);
             }
-            thread::sleep(INTERVAL);
+            thread::sleep(interval);
         }
         drop(sink);
     });

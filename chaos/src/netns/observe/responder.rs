@@ -25,19 +25,28 @@ pub const PROBE: usize = 8;
 /// # Errors
 /// [`Error::Io`] when the port can't be bound.
 pub fn start(namespace: &Namespace, node: u8, stop: Stop) -> Result<(), Error> {
-    let socket = namespace.run(|| {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).map_err(io_error("bind the service's port"))?;
-        setsockopt(&socket, Ipv4PacketInfo, &true).map_err(io_error("ask for packet information"))?;
-        socket.set_read_timeout(Some(Duration::from_millis(100))).map_err(io_error("set a timeout"))?;
-        Ok(socket)
-    })?;
-    thread::spawn(move || {
-        priority::raise();
-        while !stop.is_set() {
-            answer(&socket, node);
-        }
-    });
+    let socket = namespace.run(bind)?;
+    thread::spawn(move || serve(&socket, node, || !stop.is_set()));
     Ok(())
+}
+
+/// The service's socket, where the calling thread is.
+///
+/// # Errors
+/// [`Error::Io`] when the port can't be bound.
+pub(crate) fn bind() -> Result<UdpSocket, Error> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).map_err(io_error("bind the service's port"))?;
+    setsockopt(&socket, Ipv4PacketInfo, &true).map_err(io_error("ask for packet information"))?;
+    socket.set_read_timeout(Some(Duration::from_millis(100))).map_err(io_error("set a timeout"))?;
+    Ok(socket)
+}
+
+/// Answers on this thread while `goes_on`.
+pub(crate) fn serve(socket: &UdpSocket, node: u8, goes_on: impl Fn() -> bool) {
+    priority::raise();
+    while goes_on() {
+        answer(socket, node);
+    }
 }
 
 /// Answers one datagram. Failures are the network's: the probe stays unanswered, which is what is measured.

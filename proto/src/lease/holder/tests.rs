@@ -244,7 +244,8 @@ fn a_voter_whose_clock_went_backwards_is_ignored_for_l_max_r17() {
     let Message::Acquire { epoch, lease, .. } = request.message else { panic!() };
     let stamp = crate::wire::lease::Stamp { incarnation: Incarnation(3), clock: at(400) };
     let answer = Envelope { message: Message::Grant { epoch, lease, stamp }, ..request };
-    assert_eq!(h.on_answer(at(1201), to, &answer), Some(VoterFault { voter: node(3) }));
+    let why = Amnesia::ClockBack(Duration::from_millis(600));
+    assert_eq!(h.on_answer(at(1201), to, &answer), Some(VoterFault { voter: node(3), why }));
     assert_eq!(h.on_answer(at(1202), to, &answer), None, "said once");
     assert_eq!(h.grant(at(1202)).unwrap().until(), at(1000) + quorum().timing.holder_lease());
 }

@@ -1,0 +1,296 @@
+//! The one writer of means 2 (R9): deadlines in a kernel that knows only lifetimes.
+//!
+//! A set's element lives for a time *relative* to the instant at which the kernel takes it. Who reads the
+//! clock, is paused and writes then would open a gate long after its deadline. So each write has two steps:
+//!
+//! 1. *Arm*: a token that nobody used before is put into `armed` for a short time A. When the kernel has
+//!    answered, the clock is read: the token is gone by E = that instant + A at the latest.
+//! 2. *Compare and swap*: one transaction takes the token out, which fails as a whole if it has expired, and
+//!    puts the open names in with lifetime D - E each. It took place before E, so they end before D.
+//!
+//! Paused before, between or after these, the write fails or ends by D. One gap is left: newer kernels judge
+//! the token by the time at which the transaction began, and count the element's life from when it is made;
+//! who is held up *in between, inside the kernel* (a virtual machine that is paused there) ends late by that
+//! time. Therefore two sets, written by two transactions, and a gate is open only while both say so: one
+//! pause can hit one of the two only, and the other one's element has ended by the former deadline.
+//!
+//! What must stay true: no element ever outlives its domain's deadline by more than a jiffy; nothing is
+//! written without the writer's own token in the table, which a successor or the guardian takes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use keepone_proto::id::{DomainId, Epoch, Incarnation};
+use keepone_proto::time::Instant;
+
+use super::sets::{self, ARMED, COPIES, Copied, Element, HELD, KINDS, Kind, Name, WRITER};
+use super::socket::{Nft, NftError};
+use super::wire::{Batch, NETDEV, message};
+use crate::clock;
+use crate::gate::GateError;
+use crate::gate::layout::Layout;
+
+/// The shortest life of a token, in jiffies: what a busy host needs between two system calls.
+const ARMED_JIFFIES: u32 = 5;
+/// Attempts of one write; each arms for twice as long.
+const ATTEMPTS: u32 = 4;
+
+/// What one domain's gate is open for.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    epoch: Epoch,
+    until: Instant,
+}
+
+/// Writes the sets of open names.
+#[derive(Debug)]
+pub(in crate::gate) struct Writer {
+    nft: Nft,
+    table: String,
+    incarnation: Incarnation,
+    slots: BTreeMap<DomainId, u32>,
+    /// The names of each domain.
+    names: BTreeMap<DomainId, Vec<Name>>,
+    jiffy: Duration,
+    open: BTreeMap<DomainId, Open>,
+    /// The epochs that the table has a record of.
+    recorded: BTreeMap<DomainId, Epoch>,
+    attempt: u64,
+}
+
+/// One tick of the kernel's clock for lifetimes, 1/CONFIG_HZ.
+pub(in crate::gate) fn jiffy() -> Duration {
+    let resolution = nix::time::clock_getres(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).map(Duration::from);
+    // 100 Hz is the slowest that Linux has.
+    resolution.unwrap_or(Duration::from_millis(10))
+}
+
+impl Writer {
+    pub(super) fn new(table: &str, incarnation: Incarnation, layout: &Layout) -> Result<Self, NftError> {
+        let names = sets::names(layout);
+        let of =
+            |wanted: u32| names.iter().filter(|(_, slot)| **slot == wanted).map(|(name, _)| name.clone()).collect();
+        Ok(Writer {
+            nft: Nft::open()?,
+            table: table.to_owned(),
+            incarnation,
+            slots: layout.slots.clone(),
+            names: layout.slots.iter().map(|(domain, slot)| (*domain, of(*slot))).collect(),
+            jiffy: jiffy(),
+            open: BTreeMap::new(),
+            recorded: BTreeMap::new(),
+            attempt: 0,
+        })
+    }
+
+    fn slot(&self, domain: DomainId) -> Result<u32, GateError> {
+        self.slots.get(&domain).copied().ok_or(GateError::UnknownDomain(domain))
+    }
+
+    /// Opens until the deadlines, or moves them; then asks the kernel what is there. All in one go, however
+    /// many domains there are.
+    pub(in crate::gate) fn open(&mut self, asked: &[(DomainId, Epoch, Instant)]) -> Result<(), GateError> {
+        for (domain, _, _) in asked {
+            self.slot(*domain)?;
+        }
+        let former = self.open.clone();
+        self.open.extend(asked.iter().map(|(domain, epoch, until)| (*domain, Open { epoch: *epoch, until: *until })));
+        let written = self.write_all();
+        if written.is_err() {
+            // At least one of the two sets is as it was.
+            self.open = former;
+        }
+        written
+    }
+
+    fn write_all(&mut self) -> Result<(), GateError> {
+        for copy in COPIES {
+            self.write(copy)?;
+        }
+        self.read_back()
+    }
+
+    /// One copy: all names that are open, in one transaction.
+    fn write(&mut self, copy: Copied) -> Result<(), GateError> {
+        let mut life = self.jiffy * ARMED_JIFFIES;
+        let mut attempts = 0;
+        loop {
+            match self.try_write(copy, life) {
+                // Held up for longer than the token lived.
+                Err(error) if error.errno() == Some(libc::ENOENT) && error.what == ARMED && attempts < ATTEMPTS => {
+                    attempts += 1;
+                    life *= 2;
+                }
+                // The table was made anew.
+                Err(error)
+                    if error.errno() == Some(libc::ENOENT) && error.what == HELD && !self.recorded.is_empty() =>
+                {
+                    self.recorded.clear();
+                }
+                other => return other.map_err(|error| self.explain(error)),
+            }
+        }
+    }
+
+    fn explain(&self, error: NftError) -> GateError {
+        match (error.errno(), error.what.as_str()) {
+            (Some(libc::ENOENT), WRITER) => GateError::Sealed { table: self.table.clone() },
+            _ => error.into(),
+        }
+    }
+
+    fn try_write(&mut self, copy: Copied, life: Duration) -> Result<(), NftError> {
+        self.attempt += 1;
+        let token = sets::token(self.incarnation, self.attempt);
+        let mut arm = Batch::new();
+        sets::add(&mut arm, NETDEV, &self.table, ARMED, &[token.clone().for_ms(millis(life))]);
+        self.nft.transact(&arm)?;
+        // Read after the answer: the token was there before this.
+        let ends = clock::now() + life;
+        #[cfg(test)]
+        pause::here();
+
+        let own = sets::writer(self.incarnation);
+        let mut swap = Batch::new();
+        sets::take_out(&mut swap, &self.table, WRITER, &own);
+        sets::add(&mut swap, NETDEV, &self.table, WRITER, std::slice::from_ref(&own));
+        for kind in KINDS {
+            sets::empty(&mut swap, &self.table, kind.open(copy));
+            sets::add(&mut swap, NETDEV, &self.table, kind.open(copy), &self.elements(kind, ends));
+        }
+        self.record(&mut swap);
+        // Last, where older kernels still look at the clock.
+        sets::take_out(&mut swap, &self.table, ARMED, &token);
+        self.nft.transact(&swap)?;
+        self.recorded.extend(self.open.iter().map(|(domain, open)| (*domain, open.epoch)));
+        Ok(())
+    }
+
+    /// The open names of a kind, with lifetimes that end by their deadlines if they begin before `ends`.
+    fn elements(&self, kind: Kind, ends: Instant) -> Vec<Element> {
+        let of = |(domain, open): (&DomainId, &Open)| {
+            // Rounded down; none at all, to the kernel, would be for ever.
+            let life = millis(open.until.since(ends));
+            let names = self.names.get(domain).filter(|_| life > 0).into_iter().flatten();
+            let elements = names.filter(|name| name.kind == kind).map(|name| name.element().for_ms(life));
+            elements.collect::<Vec<_>>()
+        };
+        self.open.iter().flat_map(of).collect()
+    }
+
+    /// For a successor to release: under which epochs the gates were opened.
+    fn record(&self, batch: &mut Batch) {
+        for (domain, open) in &self.open {
+            let Some(slot) = self.slots.get(domain) else { continue };
+            match self.recorded.get(domain) {
+                Some(epoch) if *epoch == open.epoch => continue,
+                Some(_) => sets::take_out(batch, &self.table, HELD, &Element::slot(*slot)),
+                None => {}
+            }
+            sets::add(batch, NETDEV, &self.table, HELD, &[sets::held(*slot, *domain, open.epoch)]);
+        }
+    }
+
+    fn list(&mut self, kind: Kind, copy: Copied) -> Result<Vec<sets::Found>, NftError> {
+        let (table, set) = (self.table.clone(), kind.open(copy));
+        let objects = self.nft.list(set, message::GET_ELEMENTS, NETDEV, |a| {
+            a.text(1, &table).text(2, set);
+        })?;
+        Ok(objects.iter().flat_map(|object| sets::found(object)).collect())
+    }
+
+    /// Nothing may be there that lives beyond its deadline, whatever happened on the way; and what should be
+    /// there is.
+    fn read_back(&mut self) -> Result<(), GateError> {
+        // Short of its deadline by the token's life at most, and by what rounding takes.
+        let short = self.jiffy * (ARMED_JIFFIES << ATTEMPTS) + self.jiffy * 3;
+        for (kind, copy) in KINDS.into_iter().flat_map(|kind| COPIES.map(|copy| (kind, copy))) {
+            let asked_at = clock::now();
+            let found = self.list(kind, copy)?;
+            let answered_at = clock::now();
+            for (domain, names) in self.names.clone() {
+                let open = self.open.get(&domain).copied();
+                for name in names.iter().filter(|name| name.kind == kind) {
+                    let left = found.iter().find(|found| found.key == name.key).map(|found| found.left_ms);
+                    let is_right = match (left, open) {
+                        (None, None) => true,
+                        // Without a lifetime it would stay for ever.
+                        (Some(None), _) | (Some(_), None) => false,
+                        // The answer is later than the question: what is left ends no sooner than this.
+                        (Some(Some(left)), Some(open)) => {
+                            asked_at + Duration::from_millis(left) <= open.until + self.jiffy
+                        }
+                        (None, Some(open)) => open.until.since(answered_at) <= short,
+                    };
+                    if !is_right {
+                        let _ = self.remove(domain);
+                        return Err(GateError::ReadBack { domain });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Shuts, and asks the kernel whether it is.
+    pub(in crate::gate) fn shut(&mut self, domain: DomainId) -> Result<(), GateError> {
+        self.slot(domain)?;
+        self.remove(domain)
+    }
+
+    fn remove(&mut self, domain: DomainId) -> Result<(), GateError> {
+        self.open.remove(&domain);
+        for (kind, copy) in COPIES.into_iter().flat_map(|copy| KINDS.map(|kind| (kind, copy))) {
+            self.remove_from(kind, copy, domain)?;
+        }
+        Ok(())
+    }
+
+    fn remove_from(&mut self, kind: Kind, copy: Copied, domain: DomainId) -> Result<(), GateError> {
+        let names: BTreeSet<Name> = self.names.get(&domain).into_iter().flatten().cloned().collect();
+        for _ in 0..=ATTEMPTS {
+            let found = self.list(kind, copy)?;
+            let ours = found.into_iter().filter(|found| names.contains(&Name { kind, key: found.key.clone() }));
+            let mut batch = Batch::new();
+            ours.for_each(|found| sets::take_out(&mut batch, &self.table, kind.open(copy), &Element::of(&found.key)));
+            if batch.is_empty() {
+                return Ok(());
+            }
+            match self.nft.transact(&batch) {
+                // One of them expired meanwhile: look again.
+                Err(error) if error.errno() == Some(libc::ENOENT) => {}
+                other => other?,
+            }
+        }
+        Err(GateError::ReadBack { domain })
+    }
+
+    pub(in crate::gate) fn deadline(&self, domain: DomainId) -> Option<u64> {
+        self.open.get(&domain).map(|open| open.until.as_nanos())
+    }
+}
+
+/// Whole milliseconds, rounded down.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where a test pauses the process.
+#[cfg(test)]
+pub(in crate::gate) mod pause {
+    use std::sync::OnceLock;
+
+    pub(super) static BETWEEN: OnceLock<fn()> = OnceLock::new();
+
+    pub(super) fn here() {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        if let Some(pause) = BETWEEN.get() {
+            ONCE.call_once(pause);
+        }
+    }
+
+    /// Calls it once, between the two steps of the first write.
+    pub(in crate::gate) fn between(pause: fn()) {
+        let _ = BETWEEN.set(pause);
+    }
+}

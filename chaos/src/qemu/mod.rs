@@ -1,0 +1,15 @@
+//! Machines with clocks of their own: the programs in virtual machines under QEMU.
+//!
+//! A network namespace shares its kernel and its clocks with everybody. What needs a kernel of one's own is
+//! here: a watchdog that resets the machine, a reboot, and pauses of the whole machine that its clocks see
+//! or don't see. The guest is a Debian kernel with an initial file system that is made for the run; nothing
+//! is installed, no disk is used.
+
+pub mod boot;
+pub mod cpio;
+pub mod guest;
+pub mod image;
+pub mod ladder;
+pub mod pauses;
+pub mod qmp;
+pub mod vm;
