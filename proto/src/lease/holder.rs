@@ -176,10 +176,13 @@ impl Holder {
         }
     }
 
-    /// Another's epoch and priority, where a voter has lately refused on its account.
+    /// Another's epoch and priority, where a voter has lately refused on its account and a majority has nothing
+    /// else against us: a voter that waits out its restart would not take what the other let go (V7).
     pub fn rival(&self, now: Instant) -> Option<(Epoch, u8)> {
         let (epoch, priority, at) = self.rival?;
-        (now.since(at) <= self.patience()).then_some((epoch, priority))
+        let held = |track: &&Track| track.free || matches!(track.refused, Some((RefuseReason::Held, _)));
+        let ready = self.voters.values().filter(held).count() >= self.quorum.majority();
+        (ready && now.since(at) <= self.patience()).then_some((epoch, priority))
     }
 
     /// The decision says: don't claim. An attempt under way is given up; a lease that is held stays.

@@ -11,7 +11,7 @@ use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::{VoterOutput, VoterSettings};
 use crate::settings::{
     AnnounceSettings, Authority, DomainSettings, FencingSettings, HeartbeatSettings, InstanceSettings,
-    InterfaceSettings, Names, PeerSettings, QuorumSettings, ReferenceSettings, VrrpVersion,
+    InterfaceSettings, Names, PeerSettings, QuorumSettings, ReferenceSettings, TrackInterface, VrrpVersion,
 };
 use crate::wire::lease::{Message, RefuseReason, pack, unpack};
 use crate::wire::vrrp::{Advertisement, Checksum};
@@ -21,6 +21,7 @@ use core::net::IpAddr;
 
 mod clocks;
 mod fencing;
+mod handover;
 mod many;
 mod words;
 
@@ -122,6 +123,11 @@ struct Cluster {
     links_cut: BTreeSet<LinkId>,
     /// Advertisements are lost.
     vrrp_cut: bool,
+    /// Lease messages between the nodes are lost, which go over the same lines as the beats.
+    lease_cut: bool,
+    /// Whose gate fails its test, and whose tests get no answer.
+    gate_broken: BTreeSet<u16>,
+    tests_held: BTreeSet<u16>,
     references_lost: BTreeSet<u16>,
     /// By how many nanoseconds a member's clock is ahead of the world's.
     skew: BTreeMap<u16, i64>,
@@ -144,6 +150,9 @@ impl Cluster {
             cut: BTreeSet::new(),
             links_cut: BTreeSet::new(),
             vrrp_cut: false,
+            lease_cut: false,
+            gate_broken: BTreeSet::new(),
+            tests_held: BTreeSet::new(),
             references_lost: BTreeSet::new(),
             skew: BTreeMap::new(),
             frozen: BTreeMap::new(),
@@ -210,7 +219,8 @@ impl Cluster {
     }
 
     fn send_lease(&mut self, from: u16, to: u16, bytes: Vec<u8>) {
-        if !self.cut.contains(&(from, to)) {
+        let between = from != WITNESS && to != WITNESS;
+        if !self.cut.contains(&(from, to)) && !(between && self.lease_cut) {
             self.queue.push_back((to, Event::LeaseReceived { from: id(from), bytes }));
         }
     }
@@ -230,8 +240,10 @@ impl Cluster {
             Action::RemoveAddresses { domain, epoch } => {
                 Event::AddressesDone { domain, epoch, present: false, error: None }
             }
+            Action::TestGate { .. } if self.tests_held.contains(&node) => return,
             Action::TestGate { number } => {
-                Event::GateTest { number, strength: GateStrength::Strong, fault: String::new() }
+                let fault = if self.gate_broken.contains(&node) { "a probe passed" } else { "" };
+                Event::GateTest { number, strength: GateStrength::Strong, fault: fault.into() }
             }
             Action::Ping { reference } => self.ping(node, reference),
             Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },

@@ -18,7 +18,7 @@ fn many(node: u16, domains: u16) -> Settings {
         name: alloc::format!("vip{number}"),
         instances: vec![InstanceId(number)],
         authority: one.domains[0].authority.clone(),
-        fencing: one.domains[0].fencing.clone(),
+        fencing: one.domains[0].fencing,
     };
     let interface = |number: u16| InterfaceSettings { name: alloc::format!("lan{number}") };
     Settings {
