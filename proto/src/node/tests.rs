@@ -21,6 +21,7 @@ use core::net::IpAddr;
 
 mod clocks;
 mod fencing;
+mod generations;
 mod handover;
 mod many;
 mod words;
@@ -125,6 +126,9 @@ struct Cluster {
     vrrp_cut: bool,
     /// Lease messages between the nodes are lost, which go over the same lines as the beats.
     lease_cut: bool,
+    /// Further witnesses, and which of all of them is being asked.
+    more: BTreeMap<u16, Voter>,
+    asked: u16,
     /// Whose gate fails its test, and whose tests get no answer.
     gate_broken: BTreeSet<u16>,
     tests_held: BTreeSet<u16>,
@@ -151,6 +155,8 @@ impl Cluster {
             links_cut: BTreeSet::new(),
             vrrp_cut: false,
             lease_cut: false,
+            more: BTreeMap::new(),
+            asked: WITNESS,
             gate_broken: BTreeSet::new(),
             tests_held: BTreeSet::new(),
             references_lost: BTreeSet::new(),
@@ -189,6 +195,13 @@ impl Cluster {
                 waiting.push(event);
             } else if to == WITNESS {
                 self.ask_witness(&event);
+            } else if let Some(voter) = self.more.remove(&to) {
+                // A further witness does as the first.
+                let first = core::mem::replace(&mut self.witness, voter);
+                self.asked = to;
+                self.ask_witness(&event);
+                self.asked = WITNESS;
+                self.more.insert(to, core::mem::replace(&mut self.witness, first));
             } else if let Some(node) = self.nodes.get_mut(&to) {
                 for action in node.handle(now, event) {
                     self.carry_out(to, action);
@@ -214,12 +227,12 @@ impl Cluster {
             }
         }
         for (to, answers) in answers {
-            pack(&answers).into_iter().for_each(|bytes| self.send_lease(WITNESS, to.get(), bytes));
+            pack(&answers).into_iter().for_each(|bytes| self.send_lease(self.asked, to.get(), bytes));
         }
     }
 
     fn send_lease(&mut self, from: u16, to: u16, bytes: Vec<u8>) {
-        let between = from != WITNESS && to != WITNESS;
+        let between = from < WITNESS && to < WITNESS;
         if !self.cut.contains(&(from, to)) && !(between && self.lease_cut) {
             self.queue.push_back((to, Event::LeaseReceived { from: id(from), bytes }));
         }
