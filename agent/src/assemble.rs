@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use keepone_config::Config;
-use keepone_config::model::{GateMeans, Notify, Transport, VrrpInstance};
+use keepone_config::model::{GateMeans, Mirror, Notify, Transport, VrrpInstance};
 use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, hash_name};
 use keepone_proto::lease::config_digest;
 use keepone_proto::settings::{
-    Authority, DomainSettings, FenceSettings, FencingSettings, InstanceSettings, InterfaceSettings, Names,
-    PeerSettings, Settings, TrackInterface,
+    Authority, DomainSettings, Families, FenceSettings, FencingSettings, InstanceSettings, InterfaceSettings,
+    MirrorSettings, Names, PeerSettings, Settings, TrackInterface,
 };
 
 use crate::gate::GateDomain;
@@ -249,9 +249,58 @@ fn domain_settings(config: &Config) -> Vec<DomainSettings> {
         id: domain.id,
         name: domain.name,
         instances: domain.instances.iter().filter_map(|at| u16::try_from(*at).ok().map(InstanceId)).collect(),
+        families: families(config, &domain.instances),
         authority: config.authority.clone(),
+        policy: domain.policy,
+        mirrors: mirrors(config, &domain.instances),
     };
     config.domains().into_iter().map(domain).collect()
+}
+
+/// One for each instance and family: the operator's gateway, or the first reference on the network of one of the
+/// instance's own addresses (D9).
+fn mirrors(config: &Config, places: &[usize]) -> Vec<MirrorSettings> {
+    let mut mirrors = Vec::new();
+    for instance in places.iter().filter_map(|at| config.instances.get(*at)) {
+        let gateways: &[IpAddr] = match &instance.mirror {
+            Mirror::Off => &[],
+            Mirror::Auto => &config.references.targets,
+            Mirror::Gateway(gateway) => core::slice::from_ref(gateway),
+        };
+        let near = |vip: &keepone_config::model::VirtualAddress, gateway: &IpAddr| match instance.mirror {
+            Mirror::Gateway(_) => vip.address.is_ipv6() == gateway.is_ipv6(),
+            Mirror::Auto | Mirror::Off => is_on_network(vip.address, vip.prefix, *gateway),
+        };
+        for ipv6 in [false, true] {
+            let vips = instance.virtual_addresses.iter().filter(|vip| vip.address.is_ipv6() == ipv6);
+            let pair = vips.into_iter().find_map(|vip| {
+                let gateway = gateways.iter().find(|gateway| near(vip, gateway))?;
+                Some(MirrorSettings { address: vip.address, gateway: *gateway })
+            });
+            mirrors.extend(pair);
+        }
+    }
+    mirrors
+}
+
+/// Whether `other` is on the network of `address`.
+fn is_on_network(address: IpAddr, prefix: u8, other: IpAddr) -> bool {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
+        IpAddr::V6(v6) => (v6.to_bits(), 128),
+    };
+    let ((mine, width), (theirs, other_width)) = (bits(address), bits(other));
+    // A prefix of the whole address has no other host in it.
+    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+    width == other_width && prefix < width && mine & mask == theirs & mask
+}
+
+/// Of all addresses that it holds, advertised or not; of its protocol where it has none.
+fn families(config: &Config, places: &[usize]) -> Families {
+    let instances = || places.iter().filter_map(|at| config.instances.get(*at));
+    let held = Families::of(instances().flat_map(|instance| instance.virtual_addresses.iter().map(|vip| vip.address)));
+    let any = |ipv6| instances().any(|instance| instance.ipv6 == ipv6);
+    if held == Families::default() { Families { v4: any(false), v6: any(true) } } else { held }
 }
 
 fn fencing(fencing: &keepone_config::model::Fencing, domain: &str) -> FencingSettings {

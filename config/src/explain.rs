@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use keepone_proto::lease::timing::{LeaseTiming, Millis};
-use keepone_proto::settings::{Authority, HeartbeatSettings, QuorumSettings};
+use keepone_proto::settings::{Authority, HeartbeatSettings, Policy, QuorumSettings};
 
 use crate::model::{Config, GateMeans};
 
@@ -21,6 +21,7 @@ pub fn explain_timing(config: &Config, tick: Duration) -> String {
             voters(&mut out, config, quorum);
             let timing = gate(&mut out, config.gate, quorum.timing, tick);
             lease(&mut out, &timing);
+            policies(&mut out, config);
             failover(&mut out, &timing, &config.heartbeat);
         }
         Authority::None => unarbitrated(&mut out, config),
@@ -123,7 +124,7 @@ fn lease(out: &mut String, t: &LeaseTiming) {
     line(
         out,
         format_args!(
-            "gate        shut at the sooner of D and t_send + G of the newest answer, G = {}{}",
+            "horizon     the gate is shut at the sooner of D and t_send + G of another node's newest answer, G = {}{}",
             Millis(t.horizon()),
             if t.gate_horizon > t.horizon() { " = L_h" } else { "" }
         ),
@@ -146,6 +147,23 @@ fn lease(out: &mut String, t: &LeaseTiming) {
         ),
     );
     line(out, format_args!("restart     a restarted voter grants nobody else for L_max = {}", Millis(t.lease_max)));
+}
+
+/// What becomes of each domain while no majority of the voters answers.
+fn policies(out: &mut String, config: &Config) {
+    for policy in [Policy::Strict, Policy::Degrade, Policy::AcceptDualMaster] {
+        let names: Vec<String> =
+            config.domains().into_iter().filter(|domain| domain.policy == policy).map(|domain| domain.name).collect();
+        let what = match policy {
+            Policy::Strict => "the holder lets go at D",
+            Policy::Degrade => "the holder goes on while all other nodes promise, each for L_a from its receipt",
+            Policy::AcceptDualMaster => "as without an arbiter: two holders are possible",
+        };
+        if !names.is_empty() {
+            let (policy, names) = (policy.as_str(), names.join(", "));
+            line(out, format_args!("silence     of the voters: {policy} for {names}: {what}"));
+        }
+    }
 }
 
 /// How long nobody may hold after each kind of failure, at most, with the given round trip to a majority.

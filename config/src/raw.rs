@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use keepone_proto::id::{NodeId, Priority, Vrid};
 use keepone_proto::lease::timing::Profile;
-use keepone_proto::settings::VrrpVersion;
+use keepone_proto::settings::{Policy, VrrpVersion};
 
-use crate::model::{GateMeans, InitialState, PublicKey, Script, Secret, VirtualAddress};
+use crate::model::{GateMeans, InitialState, Mirror, PublicKey, Script, Secret, VirtualAddress};
 use crate::source::{At, Place};
 
 /// Which keywords a block has, readable or not: a wrong value is not also a missing one.
@@ -59,6 +59,9 @@ pub(crate) struct RawGlobal {
     pub garp_repeat: Option<At<u8>>,
     pub garp_delay: Option<At<Duration>>,
     pub script_user: Option<At<(String, Option<String>)>>,
+    pub script_timeout: Option<At<Duration>>,
+    pub alert_script: Option<Script>,
+    pub event_fifo: Option<At<PathBuf>>,
     pub default_interface: Option<At<String>>,
 }
 
@@ -108,6 +111,7 @@ pub(crate) struct RawArbiter {
     pub gate_horizon: Option<At<Duration>>,
     pub round_trip: Option<At<Duration>>,
     pub claim_without_gate: bool,
+    pub policy: Option<At<Policy>>,
 }
 
 #[derive(Debug)]
@@ -166,6 +170,8 @@ pub(crate) struct RawInstance {
     pub auth_pass: Option<At<Secret>>,
     pub garp_repeat: Option<At<u8>>,
     pub garp_delay: Option<At<Duration>>,
+    pub policy: Option<At<Policy>>,
+    pub mirror: Option<At<Mirror>>,
     pub notify: RawNotify,
 }
 
@@ -191,5 +197,6 @@ pub(crate) struct RawGroup {
     pub name: At<String>,
     pub members: Vec<At<String>>,
     pub track: Vec<RawTrack>,
+    pub policy: Option<At<Policy>>,
     pub notify: RawNotify,
 }

@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use crate::lease::grant::Grant;
+use crate::lease::grant::{Backing, Grant};
 use crate::lease::holder::Lease;
 pub use crate::vrrp::output::Election;
 
@@ -47,6 +47,8 @@ pub enum Peers {
     Silent,
     /// Some are heard, none is Master.
     NoMaster,
+    /// None that is heard is Master, and no authority speaks; but one that is heard hears one that is (D3).
+    SeenElsewhere,
     /// One that is heard is Master.
     Master,
     /// One that is heard is Master beside us, and it is the one to yield (D7).
@@ -161,6 +163,14 @@ pub enum Reason {
     LeaseHeldByAnother,
     /// No majority of the authority answers (D4).
     AuthorityUnreachable,
+    /// The authority is silent, and all other candidates have promised not to claim (D4, `degrade`).
+    OnPromises,
+    /// It has promised not to claim, or its former life may have (D4, `degrade`).
+    BoundByPromise,
+    /// The authority is silent, and the operator accepts two Masters (D4, `i-accept-dual-master`).
+    WithoutAuthority,
+    /// A peer that is not heard here is heard, as Master, by one that is (D3).
+    PeerSeenElsewhere,
     /// The fence command against the holder before us failed.
     FenceFailed,
 }
@@ -189,6 +199,10 @@ impl Reason {
             Reason::PeersSilent => "peers-silent",
             Reason::LeaseHeldByAnother => "lease-held-by-another",
             Reason::AuthorityUnreachable => "authority-unreachable",
+            Reason::OnPromises => "on-promises",
+            Reason::BoundByPromise => "bound-by-promise",
+            Reason::WithoutAuthority => "without-authority",
+            Reason::PeerSeenElsewhere => "peer-seen-elsewhere",
             Reason::FenceFailed => "fence-failed",
         }
     }
@@ -204,8 +218,8 @@ impl fmt::Display for Reason {
 pub fn decide(view: &View) -> Verdict {
     use Election::{Lost, Preempts, Won};
     use Health::{ClockOff, GateBroken, Healthy, InterfaceDown, Leaving};
-    use Lease::{Held, Lapsed, Refused, Unanswered, Vacant};
-    use Peers::{Absent, Master, NoMaster, RivalWins, RivalYields, Silent};
+    use Lease::{Bound, Held, Lapsed, Refused, Unanswered, Unruled, Vacant};
+    use Peers::{Absent, Master, NoMaster, RivalWins, RivalYields, SeenElsewhere, Silent};
     use References::{LostEverywhere, LostHere, Reachable, Unconfigured};
 
     match (view.health, view.references, view.peers, view.election, view.lease) {
@@ -215,52 +229,82 @@ pub fn decide(view: &View) -> Verdict {
         }
 
         // By a clock that is off no deadline means anything (T1).
-        (ClockOff, _, _, _, Held(_) | Vacant | Refused | Unanswered) => Verdict::Fenced(Reason::ClockUntrusted),
+        (ClockOff, _, _, _, Held(_) | Vacant | Refused | Unanswered | Unruled | Bound) => {
+            Verdict::Fenced(Reason::ClockUntrusted)
+        }
 
         // A node that cannot serve holds nothing.
-        (InterfaceDown, _, _, _, Held(_) | Vacant | Refused | Unanswered) => Verdict::Fault(Reason::InterfaceDown),
-        (GateBroken, _, _, _, Held(_) | Vacant | Refused | Unanswered) => Verdict::Fault(Reason::GateBroken),
-        (Leaving, _, _, _, Held(_) | Vacant | Refused | Unanswered) => Verdict::Yield(Reason::Stopping),
+        (InterfaceDown, _, _, _, Held(_) | Vacant | Refused | Unanswered | Unruled | Bound) => {
+            Verdict::Fault(Reason::InterfaceDown)
+        }
+        (GateBroken, _, _, _, Held(_) | Vacant | Refused | Unanswered | Unruled | Bound) => {
+            Verdict::Fault(Reason::GateBroken)
+        }
+        (Leaving, _, _, _, Held(_) | Vacant | Refused | Unanswered | Unruled | Bound) => {
+            Verdict::Yield(Reason::Stopping)
+        }
 
         // Cut off from peers and references alike: we are the broken side, lease or no lease (D2).
-        (Healthy, LostHere | LostEverywhere, Absent | Silent, _, Held(_) | Vacant | Refused | Unanswered) => {
-            Verdict::Fenced(Reason::Isolated)
-        }
+        (
+            Healthy,
+            LostHere | LostEverywhere,
+            Absent | Silent,
+            _,
+            Held(_) | Vacant | Refused | Unanswered | Unruled | Bound,
+        ) => Verdict::Fenced(Reason::Isolated),
         // Another holds, by right: ours is worth nothing (D5, D7).
         (Healthy, _, RivalWins, _, Held(_)) => Verdict::Fenced(Reason::RivalWins),
         // A peer reaches what we were meant to serve (D2).
-        (Healthy, LostHere, NoMaster | Master | RivalYields, _, Held(_)) => Verdict::Yield(Reason::ReferencesLost),
+        (Healthy, LostHere, NoMaster | SeenElsewhere | Master | RivalYields, _, Held(_)) => {
+            Verdict::Yield(Reason::ReferencesLost)
+        }
         // A better Master advertises, and no authority stands above the Advertisements.
-        (Healthy, _, Absent | Silent | NoMaster | Master | RivalYields, Lost, Held(_)) => {
+        (Healthy, _, Absent | Silent | NoMaster | SeenElsewhere | Master | RivalYields, Lost, Held(_)) => {
             Verdict::Yield(Reason::HigherPriority)
         }
 
         // The election is won and the authority agrees: the only ways to Master.
         (Healthy, _, RivalYields, Won | Preempts, Held(grant)) => Verdict::Master(grant, Reason::RivalYields),
-        (Healthy, _, Absent | Silent | NoMaster | Master, Won | Preempts, Held(grant)) => {
-            Verdict::Master(grant, Reason::Elected)
+        (Healthy, _, Absent | Silent | NoMaster | SeenElsewhere | Master, Won | Preempts, Held(grant)) => {
+            Verdict::Master(grant, backing(grant))
         }
 
         // A heartbeat link shows a Master: what silenced its Advertisements was not its death (D1).
-        (Healthy, _, Master | RivalYields | RivalWins, Lost | Won, Vacant | Refused | Unanswered) => {
+        (Healthy, _, Master | RivalYields | RivalWins, Lost | Won, Vacant | Refused | Unanswered | Unruled | Bound) => {
             Verdict::Wait(Reason::PeerIsMaster)
         }
-        (Healthy, LostHere, Master | RivalYields | RivalWins, Preempts, Vacant | Refused | Unanswered) => {
-            Verdict::Wait(Reason::ReferencesLost)
-        }
+        (
+            Healthy,
+            LostHere,
+            Master | RivalYields | RivalWins,
+            Preempts,
+            Vacant | Refused | Unanswered | Unruled | Bound,
+        ) => Verdict::Wait(Reason::ReferencesLost),
         (
             Healthy,
             Unconfigured | Reachable | LostEverywhere,
             Master | RivalYields | RivalWins,
             Preempts,
-            Vacant | Refused | Unanswered,
+            Vacant | Refused | Unanswered | Unruled | Bound,
         ) => Verdict::Wait(Reason::AsksForHandover),
+        // No authority speaks, and a third party sees the Master that we don't (D3).
+        (Healthy, _, SeenElsewhere, _, Vacant | Refused | Unanswered | Unruled | Bound) => {
+            Verdict::Wait(Reason::PeerSeenElsewhere)
+        }
         // A worse Master that speaks VRRP only can't be asked; its timer decides (RFC 9568, 6.4.2).
-        (Healthy, _, Absent | Silent | NoMaster, Lost | Preempts, Vacant | Refused | Unanswered) => {
+        (Healthy, _, Absent | Silent | NoMaster, Lost | Preempts, Vacant | Refused | Unanswered | Unruled | Bound) => {
             Verdict::Wait(Reason::NotElected)
         }
         // Nobody is Master, and a peer that we hear would serve better (D2).
-        (Healthy, LostHere, NoMaster, Won, Vacant | Refused | Unanswered) => Verdict::Wait(Reason::ReferencesLost),
+        (Healthy, LostHere, NoMaster, Won, Vacant | Refused | Unanswered | Unruled | Bound) => {
+            Verdict::Wait(Reason::ReferencesLost)
+        }
+
+        // Promised to whoever holds on without its voters (D4, I13).
+        (Healthy, Unconfigured | Reachable, Absent | Silent, Won, Bound)
+        | (Healthy, Unconfigured | Reachable | LostEverywhere, NoMaster, Won, Bound) => {
+            Verdict::Wait(Reason::BoundByPromise)
+        }
 
         // Nobody is Master as far as anyone can tell: ask (D0, D3).
         (Healthy, Unconfigured | Reachable | LostEverywhere, NoMaster, Won, Vacant) => {
@@ -276,6 +320,20 @@ pub fn decide(view: &View) -> Verdict {
         | (Healthy, Unconfigured | Reachable | LostEverywhere, NoMaster, Won, Unanswered) => {
             Verdict::Claim(Reason::AuthorityUnreachable)
         }
+        // Nobody can be asked, and the operator accepts two Masters (D4).
+        (Healthy, Unconfigured | Reachable, Absent | Silent, Won, Unruled)
+        | (Healthy, Unconfigured | Reachable | LostEverywhere, NoMaster, Won, Unruled) => {
+            Verdict::Claim(Reason::WithoutAuthority)
+        }
+    }
+}
+
+/// Whose leave a Master holds by.
+fn backing(grant: Grant) -> Reason {
+    match grant.backing() {
+        Backing::Authority => Reason::Elected,
+        Backing::Promises => Reason::OnPromises,
+        Backing::Nobody => Reason::WithoutAuthority,
     }
 }
 

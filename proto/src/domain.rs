@@ -6,6 +6,7 @@
 
 mod deeds;
 mod evidence;
+mod findings;
 mod handover;
 mod ladder;
 
@@ -13,7 +14,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::action::Action;
-use crate::decision::{Reason, Role};
+use crate::decision::{Health, Reason, Role};
 use crate::effects::Kernel;
 use crate::facts::Facts;
 use crate::fencing::Fence;
@@ -22,11 +23,12 @@ use crate::jitter::Jitter;
 use crate::lease::authority::DomainLease;
 use crate::lease::holder::Claimant;
 use crate::lease::timing::LeaseTiming;
-use crate::settings::{Authority, DomainSettings, InstanceSettings, Settings};
+use crate::settings::{Authority, DomainSettings, Families, InstanceSettings, Settings};
 use crate::time::Instant;
 use crate::vrrp::instance::Instance;
 use crate::vrrp::params::Params;
 use crate::wire::heartbeat::DomainBeat;
+use findings::DomainFindings;
 
 /// Without an authority Advertisements say whose the addresses are; a rival's ARP may overtake its own.
 const ADVERTISEMENT_FIRST: Duration = Duration::from_millis(50);
@@ -76,6 +78,8 @@ pub(crate) struct Domain {
     pub(crate) reason: Reason,
     /// Its state has changed in a way that peers should hear of before the next period.
     pub(crate) news: bool,
+    /// Of its virtual addresses.
+    families: Families,
     timing: LeaseTiming,
     /// What the addresses live at most, in whole seconds: ⌈L_h⌉ + 2.
     lifetime_s: u32,
@@ -114,6 +118,7 @@ pub(crate) struct Domain {
     test: Option<Test>,
     /// Until when the Master's word that this node is its heir keeps the gate's test valid.
     heir_until: Option<Instant>,
+    pub(crate) findings: DomainFindings,
     /// How long it may be unable to let go before the machine is restarted.
     reboot_after: Option<Duration>,
     /// Since when it can't let go.
@@ -151,6 +156,8 @@ impl Domain {
         let nothing = Epoch { counter: 0, incarnation, attempt: 0, node: settings.node };
         let mut lease =
             DomainLease::new(me, &domain.authority, settings.heartbeat, settings.guards, settings.seed ^ incarnation.0);
+        let others = settings.peers.iter().map(|peer| peer.node);
+        lease = lease.with_policy(domain.policy, me, settings.heartbeat, others, now);
         if let Some(former) = former {
             lease.saw_epoch(former);
         }
@@ -166,6 +173,7 @@ impl Domain {
             role: Role::Init,
             reason: Reason::Started,
             news: false,
+            families: domain.families,
             timing,
             lifetime_s: u32::try_from(lifetime_s).unwrap_or(u32::MAX),
             grace: settings.grace,
@@ -190,6 +198,7 @@ impl Domain {
             wants: false,
             test: None,
             heir_until: None,
+            findings: DomainFindings::default(),
         }
     }
 
@@ -227,6 +236,15 @@ impl Domain {
     pub(crate) fn on_released(&mut self, epoch: Epoch) {
         self.over = Some(epoch);
         self.fence.released(epoch);
+        self.lease.on_let_go(epoch);
+    }
+
+    /// A holder that has lost its voters asks us not to claim (D4, `degrade`). Whether we promised: not while
+    /// anything is held here, nor before the gate of what was held is read back as shut (I13).
+    pub(crate) fn promise(&mut self, facts: &Facts<'_>, epoch: Epoch, lease: Duration) -> bool {
+        let now = facts.now;
+        // A clock that is not to be trusted can't keep a promise.
+        self.kernel.is_shut() && self.health(facts) != Health::ClockOff && self.lease.promise(now, epoch, lease)
     }
 
     /// A voter offers what a Transfer named us for.
@@ -278,6 +296,8 @@ impl Domain {
             master_for: self.master_since.map_or(Duration::ZERO, |since| now.since(since)),
             // Under an authority the heir is told before the Transfer, so that it can test its gate meanwhile.
             heir: self.leaving.and_then(|leaving| leaving.heir).or(self.heir),
+            sees: facts.heard().find(|peer| self.is_master_of(peer)).map(|peer| peer.node),
+            alone: self.lease.is_arbitrated() && self.lease.is_unruled(now),
             source: first.and_then(|router| facts.address(router.settings.interface, router.settings.ipv6)),
         }
     }

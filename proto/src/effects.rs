@@ -110,6 +110,11 @@ impl Kernel {
         matches!(self.gate, Gate::Open { until, .. } | Gate::Opening { until, .. } if now < until)
     }
 
+    /// Whether the gate is shut, and was read back as shut if it was ever open.
+    pub fn is_shut(&self) -> bool {
+        self.gate == Gate::Shut
+    }
+
     /// Since when the gate has been open, or been asked to open, under the present epoch.
     pub fn opened_at(&self) -> Option<Instant> {
         self.opened_at

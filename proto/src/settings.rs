@@ -171,10 +171,72 @@ pub struct DomainSettings {
     pub name: String,
     /// Its instances: places in [`Settings::instances`].
     pub instances: Vec<crate::id::InstanceId>,
+    /// The families of its virtual addresses: which references judge it (D2).
+    pub families: Families,
     /// Who says yes or no.
     pub authority: Authority,
+    /// What becomes of it while the authority does not answer (D4); of no account without one.
+    pub policy: Policy,
+    /// Which of its addresses are tested from the gateway's side (D9).
+    pub mirrors: Vec<MirrorSettings>,
     /// The rings outside the gate; none by default.
     pub fencing: FencingSettings,
+}
+
+/// What becomes of a domain while no majority of its authority answers (D4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Policy {
+    /// Nobody claims, and a Master holds until its lease has run out.
+    #[default]
+    Strict,
+    /// A Master holds on while all other candidates have promised not to claim.
+    Degrade,
+    /// As without an authority: two Masters are possible, and an alarm says so for ever.
+    AcceptDualMaster,
+}
+
+impl Policy {
+    /// The operator's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Policy::Strict => "strict",
+            Policy::Degrade => "degrade",
+            Policy::AcceptDualMaster => "i-accept-dual-master",
+        }
+    }
+}
+
+/// A virtual address from which a Master pings a gateway (D9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MirrorSettings {
+    /// The virtual address.
+    pub address: IpAddr,
+    /// The gateway, of the same family.
+    pub gateway: IpAddr,
+}
+
+/// Address families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Families {
+    /// IPv4 is among them.
+    pub v4: bool,
+    /// IPv6 is among them.
+    pub v6: bool,
+}
+
+impl Families {
+    /// Those of some addresses.
+    pub fn of(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        addresses.into_iter().fold(Families::default(), |families, address| Families {
+            v4: families.v4 || address.is_ipv4(),
+            v6: families.v6 || address.is_ipv6(),
+        })
+    }
+
+    /// Whether a family is among them.
+    pub fn has(self, ipv6: bool) -> bool {
+        if ipv6 { self.v6 } else { self.v4 }
+    }
 }
 
 /// The rings outside the gate, for one domain (safety.md, The gate, 4).
@@ -259,7 +321,8 @@ impl Authority {
 pub struct ReferenceSettings {
     /// The addresses to ping; none configured: the rule is off.
     pub targets: Vec<IpAddr>,
-    /// k: how many must answer for the references to be reachable, at least 1.
+    /// k, for each family by itself: how many of its targets must answer, at least 1. A family that has fewer
+    /// needs all that it has.
     pub need: u16,
     /// Between two pings of one target.
     pub interval: Duration,

@@ -1,18 +1,19 @@
 //! All observers of one world, and what they saw.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::configuration::INSTANCE;
+use super::configuration::domains;
 use super::error::{Error, io_error};
 use super::observe::client::{Answer, Diary};
 use super::observe::events::{self, AgentEvent};
+use super::observe::gate::GateDiary;
 use super::observe::sniffer::Sighting;
 use super::observe::{Live, Stop, address, client, gate, oracle, responder, sniffer};
-use super::topology::{Kind, Topology, VIP};
+use super::topology::{Kind, Topology, vip};
 use super::world::World;
 use crate::fault::Network;
+use crate::history::Hold;
 use crate::spans::Spans;
 
 /// Something that was done to the world.
@@ -37,6 +38,12 @@ pub struct NodeRecord {
     pub open: Spans,
     /// When it had the address.
     pub address: Spans,
+    /// When its gate was certainly shut; nothing for a peer without gates.
+    pub shut: Spans,
+    /// When its gate was open, by epoch.
+    pub holds: Vec<Hold>,
+    /// When its gates of further domains were certainly open.
+    pub more_open: Vec<Spans>,
     /// When the whole machine stood still: what came out of its interface then went nowhere.
     pub paused: Spans,
 }
@@ -74,7 +81,7 @@ pub struct Observers {
     clients: Vec<JoinHandle<Diary>>,
     taps: Vec<JoinHandle<Vec<Sighting>>>,
     addresses: Vec<JoinHandle<Spans>>,
-    gates: JoinHandle<Vec<Spans>>,
+    gates: JoinHandle<Vec<Vec<GateDiary>>>,
 }
 
 impl Observers {
@@ -84,7 +91,8 @@ impl Observers {
     /// When a socket can't be opened.
     pub fn start(world: &World) -> Result<Self, Error> {
         let topology: &Topology = &world.topology;
-        let live = Arc::new(Live::new(world.plan.nodes, world.plan.clients));
+        let vip = vip(world.plan.shape.ipv6);
+        let live = Arc::new(Live::new(world.plan.nodes(), world.plan.clients));
         let stop = Stop::default();
         let mut observers = Observers {
             live: Arc::clone(&live),
@@ -94,7 +102,7 @@ impl Observers {
             addresses: Vec::new(),
             gates: gate::start(
                 world.agents.iter().map(|agent| agent.bpf_dir()).collect(),
-                INSTANCE,
+                &domains(world.plan.more_instances),
                 Arc::clone(&live),
                 stop.clone(),
             ),
@@ -102,20 +110,21 @@ impl Observers {
         for (node, host) in topology.node_hosts().enumerate() {
             let number = u8::try_from(node).unwrap_or(u8::MAX);
             responder::start(&host.namespace, number, stop.clone())?;
+            responder::start_ipv6(&host.namespace, number, stop.clone())?;
             let lan = host.port(Network::Lan).ok_or_else(|| {
                 io_error("find a node's LAN port")(std::io::Error::from(std::io::ErrorKind::NotFound))
             })?;
-            let tap = sniffer::start(topology, lan, node, IpAddr::V4(VIP), Arc::clone(&live), stop.clone())?;
+            let tap = sniffer::start(topology, lan, node, vip, Arc::clone(&live), stop.clone())?;
             observers.taps.push(tap);
-            let watcher = address::start(&host.namespace, node, VIP, Arc::clone(&live), stop.clone())?;
+            let watcher = address::start(&host.namespace, node, vip, Arc::clone(&live), stop.clone())?;
             observers.addresses.push(watcher);
         }
         for number in 0..world.plan.clients {
             let Some(host) = topology.host(Kind::Client(number)) else { continue };
-            let probes = client::start(&host.namespace, number, VIP, Arc::clone(&live), stop.clone())?;
+            let probes = client::start(&host.namespace, number, vip, Arc::clone(&live), stop.clone())?;
             observers.clients.push(probes);
         }
-        oracle::start(topology, VIP, stop)?;
+        oracle::start(topology, vip, stop)?;
         Ok(observers)
     }
 
@@ -138,8 +147,12 @@ impl Observers {
             node.address = watcher.join().map_err(|_| Error::Thread("an address"))?;
         }
         let has_gate = world.plan.peer == super::agent::Peer::Keepone;
-        for (open, node) in gates.into_iter().zip(&mut record.nodes) {
-            node.open = if has_gate { open } else { node.address.clone() };
+        for (diaries, node) in gates.into_iter().zip(&mut record.nodes) {
+            let mut diaries = diaries.into_iter();
+            let watched = diaries.next().unwrap_or_default();
+            node.open = if has_gate { watched.open() } else { node.address.clone() };
+            node.more_open = diaries.map(|diary| diary.open()).collect();
+            (node.holds, node.shut) = (watched.holds, watched.shut);
         }
         for (node, agent) in world.agents.iter().enumerate() {
             record.events.extend(events::read(&agent.run_dir(), node));

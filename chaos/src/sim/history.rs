@@ -112,6 +112,7 @@ impl History {
             | Event::AddressesDone { .. }
             | Event::Persisted { .. }
             | Event::ForeignClaim { .. }
+            | Event::KeyRefused { .. }
             | Event::ClockState(_)
             | Event::Fenced { .. }
             | Event::Stop => {

@@ -12,8 +12,8 @@ use keepone_proto::lease::config_digest;
 use keepone_proto::lease::timing::LeaseTiming;
 use keepone_proto::lease::voter::VoterSettings;
 use keepone_proto::settings::{
-    AnnounceSettings, Authority, DomainSettings, FencingSettings, HeartbeatSettings, InstanceSettings,
-    InterfaceSettings, Names, PeerSettings, QuorumSettings, ReferenceSettings, Settings, VrrpVersion,
+    AnnounceSettings, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings,
+    InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, Settings, VrrpVersion,
 };
 
 use super::ablation::Ablation;
@@ -202,7 +202,10 @@ impl Plan {
             id: Self::domain(place),
             name: format!("d{place}"),
             instances: vec![InstanceId(u16::try_from(place).unwrap_or(0))],
+            families: Families { v4: true, v6: false },
             authority: authority.clone(),
+            policy: Policy::Strict,
+            mirrors: Vec::new(),
             fencing: FencingSettings::default(),
         };
         let targets = if self.references { vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254))] } else { Vec::new() };

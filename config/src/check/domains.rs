@@ -8,7 +8,7 @@ use crate::keyword::nearest;
 use crate::model::SyncGroup;
 use crate::source::{At, Place};
 
-use super::{Check, Duplicate, list, notify};
+use super::{Check, Duplicate, list, notify, value};
 
 /// The kernel's gate has room for as many (`agent/src/gate`).
 const MAX_DOMAINS: usize = 64;
@@ -35,7 +35,12 @@ impl Check<'_> {
                 self.report.error(&group.name.place, message, "list them: `group { VI_1 VI_2 }`");
             }
             instances.sort_unstable();
-            groups.push(SyncGroup { name: name.clone(), instances, notify: notify(&group.notify) });
+            groups.push(SyncGroup {
+                name: name.clone(),
+                instances,
+                policy: value(&group.policy),
+                notify: notify(&group.notify),
+            });
         }
         Some(groups)
     }

@@ -9,7 +9,7 @@ use keepone_proto::lease::timing::Millis;
 use keepone_proto::settings::VrrpVersion;
 use keepone_proto::time::Centis;
 
-use crate::model::{InitialState, TrackInterface, Transport, VirtualAddress, VrrpInstance};
+use crate::model::{InitialState, Mirror, TrackInterface, Transport, VirtualAddress, VrrpInstance};
 use crate::raw::{AuthType, RawInstance, RawTrack};
 use crate::source::Place;
 
@@ -70,6 +70,8 @@ impl Check<'_> {
         let base = announce(&global.garp_repeat, &global.garp_delay, Default::default());
         let interface = interface?;
         Some(VrrpInstance {
+            policy: value(&raw.policy),
+            mirror: or(&raw.mirror, Mirror::Auto),
             name: name.clone(),
             state,
             vrid: raw.vrid.as_ref()?.value,

@@ -8,6 +8,7 @@ mod cluster;
 mod domains;
 mod fencing;
 mod instance;
+mod policy;
 mod references;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use keepone_proto::id::NodeId;
-use keepone_proto::settings::{AnnounceSettings, HeartbeatSettings};
+use keepone_proto::settings::{AnnounceSettings, HeartbeatSettings, Policy};
 
 use crate::diagnostic::Report;
 use crate::keyword::nearest;
@@ -35,6 +36,8 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     let instances = check.instances();
     let sync_groups = check.sync_groups();
     check.domains();
+    check.policies(arbiter.as_ref());
+    check.mirrors();
     let fencing = check.fencing(arbiter.as_ref());
     if check.report.has_errors() {
         return None;
@@ -45,6 +48,7 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
         heartbeat,
         links: links?,
         authority: arbiter?,
+        policy: raw.arbiter.as_ref().map_or(Policy::Strict, |arbiter| or(&arbiter.policy, Policy::Strict)),
         claim_without_gate: raw.arbiter.as_ref().is_some_and(|arbiter| arbiter.claim_without_gate),
         gate: raw.gate.as_ref().map_or(GateMeans::Auto, |gate| gate.value),
         grace: or(&raw.grace, Duration::from_secs(1)),
@@ -80,6 +84,9 @@ impl Check<'_> {
             vrrp_mcast_group6: or(&global.mcast_group6, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12)),
             announce: announce(&global.garp_repeat, &global.garp_delay, AnnounceSettings::default()),
             script_user: value(&global.script_user),
+            script_timeout: or(&global.script_timeout, Duration::from_secs(60)),
+            alert_script: global.alert_script.clone(),
+            event_fifo: value(&global.event_fifo),
         }
     }
 

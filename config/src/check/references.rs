@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keepone_proto::lease::timing::Millis;
-use keepone_proto::settings::ReferenceSettings;
+use keepone_proto::settings::{Families, ReferenceSettings};
+
+use crate::diagnostic::Severity;
+use crate::raw::RawReferences;
 
 use super::{Check, Duplicate, or};
 
@@ -42,12 +45,18 @@ impl Check<'_> {
         if count == 0 && !references.written.has("targets") {
             let message = "`reference_ip` without an address";
             self.report.error(&references.place, message, "add the gateway's address, or remove the block");
-        } else if usize::from(settings.need) > count && count > 0 {
-            let message =
-                format!("need {} of {count} reference addresses: they could never be reachable", settings.need);
-            let place = references.need.as_ref().map_or(&references.place, |need| &need.place);
-            self.report.error(place, message, format!("write `need` from 1 to {count}, or add addresses"));
         }
+        let of_v6 = settings.targets.iter().filter(|target| target.is_ipv6()).count();
+        let most = of_v6.max(count - of_v6);
+        if usize::from(settings.need) > most && most > 0 {
+            let message = format!(
+                "need {} of {most} reference addresses of a family: they could never be reachable",
+                settings.need
+            );
+            let place = references.need.as_ref().map_or(&references.place, |need| &need.place);
+            self.report.error(place, message, format!("write `need` from 1 to {most}, or add addresses"));
+        }
+        self.unjudged(references, &settings);
         if settings.timeout > settings.interval {
             let message = format!(
                 "timeout {} is longer than the interval {}",
@@ -58,5 +67,19 @@ impl Check<'_> {
             self.report.error(place, message, "write a timeout of at most the interval");
         }
         settings
+    }
+
+    /// References of one family say nothing of virtual addresses of the other.
+    fn unjudged(&mut self, references: &RawReferences, settings: &ReferenceSettings) {
+        let vips = self.raw.instances.iter().flat_map(|i| i.addresses.iter().chain(&i.excluded));
+        let vips = Families::of(vips.map(|vip| vip.value.address));
+        let targets = Families::of(settings.targets.iter().copied());
+        for (ipv6, family) in [(false, "IPv4"), (true, "IPv6")] {
+            if vips.has(ipv6) && !targets.has(ipv6) && !settings.targets.is_empty() {
+                let message = format!("no reference address is {family}, and virtual addresses are");
+                let help = format!("add one: each family is judged by its own, so nothing judges {family} now");
+                self.report.push(Severity::Note, &references.place, message, help);
+            }
+        }
     }
 }

@@ -82,6 +82,7 @@ pub(crate) static ARBITER: Table = Table {
         key("gate_horizon", Form::Value),
         key("round_trip", Form::Value),
         key("claim_without_gate", Form::Flag),
+        key("policy", Form::Value),
     ],
     later_blocks: &[],
     later: ["", "endpoints prefix user password_file ca_file", ""],

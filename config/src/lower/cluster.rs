@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keepone_proto::id::NodeId;
 use keepone_proto::lease::timing::Profile;
+use keepone_proto::settings::Policy;
 
 use crate::keyword::{ARBITER, CLUSTER, GATE, HEARTBEAT, HEARTBEAT_LINK, MEMBER, NODE, REFERENCE_IP};
 use crate::model::{GateMeans, PublicKey};
@@ -135,6 +136,7 @@ impl Lower<'_> {
             gate_horizon: None,
             round_trip: None,
             claim_without_gate: false,
+            policy: None,
         };
         self.each(block.items(), &ARBITER, |lower, item| {
             let span = |lower: &mut Self, from| lower.value(item, value::duration(from..=MINUTE * 10));
@@ -159,6 +161,7 @@ impl Lower<'_> {
                 "claim_without_gate" => {
                     arbiter.claim_without_gate = lower.flag(item).is_some_and(|flag| flag.value);
                 }
+                "policy" => arbiter.policy = lower.value(item, policy),
                 _ => lower.unread(item),
             }
         });
@@ -234,6 +237,14 @@ fn arbiter_type(text: &str) -> Result<ArbiterType, Wanted> {
         "etcd" => Ok(ArbiterType::Etcd),
         _ => Err(Wanted::new("none, quorum or etcd", "write `quorum` for voters among the members")),
     }
+}
+
+/// What becomes of a domain while its authority is silent (D4).
+pub(super) fn policy(text: &str) -> Result<Policy, Wanted> {
+    let known = [Policy::Strict, Policy::Degrade, Policy::AcceptDualMaster];
+    known.into_iter().find(|policy| policy.as_str() == text).ok_or_else(|| {
+        Wanted::new("strict, degrade or i-accept-dual-master", "write `strict`: without its voters a Master lets go")
+    })
 }
 
 fn profile(text: &str) -> Result<Profile, Wanted> {

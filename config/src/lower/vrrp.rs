@@ -6,12 +6,13 @@ use keepone_proto::id::{Priority, Vrid};
 use keepone_proto::settings::VrrpVersion;
 
 use crate::keyword::{AUTHENTICATION, VRRP_INSTANCE, VRRP_SYNC_GROUP};
-use crate::model::{InitialState, Script, Secret};
+use crate::model::{InitialState, Mirror, Script, Secret};
 use crate::raw::{AuthType, RawConfig, RawGroup, RawInstance, RawNotify, RawTrack, Written};
 use crate::source::At;
 use crate::tree::{Item, Word};
 
 use super::address::{self, Shape};
+use super::cluster::policy;
 use super::{Lower, Wanted, value};
 
 impl Lower<'_> {
@@ -34,6 +35,8 @@ impl Lower<'_> {
             "advert_int" => instance.advert_int = self.value(item, seconds(255)),
             "nopreempt" => instance.nopreempt = self.flag(item),
             "preempt" => instance.nopreempt = self.flag(item).map(|flag| At::new(!flag.value, flag.place)),
+            "arbiter_policy" => instance.policy = self.value(item, policy),
+            "mirror" => instance.mirror = self.value(item, mirror),
             "preempt_delay" => instance.preempt_delay = self.value(item, seconds(1000)),
             "virtual_ipaddress" => instance.addresses.extend(self.addresses(item, false)),
             "virtual_ipaddress_excluded" => instance.excluded.extend(self.addresses(item, true)),
@@ -161,7 +164,8 @@ impl Lower<'_> {
 
     pub(super) fn vrrp_sync_group(&mut self, raw: &mut RawConfig, block: &Item) {
         let Some(name) = self.value(block, value::name) else { return };
-        let mut group = RawGroup { name, members: Vec::new(), track: Vec::new(), notify: RawNotify::default() };
+        let (members, track, notify) = (Vec::new(), Vec::new(), RawNotify::default());
+        let mut group = RawGroup { name, members, track, policy: None, notify };
         self.each(block.items(), &VRRP_SYNC_GROUP, |lower, item| match item.keyword.text.as_str() {
             "group" => {
                 for word in lower.lines(item).into_iter().flatten() {
@@ -169,6 +173,7 @@ impl Lower<'_> {
                 }
             }
             "track_interface" => group.track.extend(lower.track_interface(item)),
+            "arbiter_policy" => group.policy = lower.value(item, policy),
             _ => lower.notify(&mut group.notify, item),
         });
         raw.groups.push(group);
@@ -187,6 +192,8 @@ fn empty(name: At<String>) -> RawInstance {
         advert_int: None,
         nopreempt: None,
         preempt_delay: None,
+        policy: None,
+        mirror: None,
         addresses: Vec::new(),
         excluded: Vec::new(),
         no_addresses: false,
@@ -201,6 +208,20 @@ fn empty(name: At<String>) -> RawInstance {
         garp_repeat: None,
         garp_delay: None,
         notify: RawNotify::default(),
+    }
+}
+
+/// Which gateway a Master asks from its virtual address (D9).
+fn mirror(text: &str) -> Result<Mirror, Wanted> {
+    match text {
+        "auto" => Ok(Mirror::Auto),
+        "off" => Ok(Mirror::Off),
+        _ => value::address(text).map(Mirror::Gateway).map_err(|_| {
+            Wanted::new(
+                "auto, off or an address",
+                "write the gateway's address on the network of the virtual addresses",
+            )
+        }),
     }
 }
 

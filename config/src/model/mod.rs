@@ -12,12 +12,14 @@ pub use cluster::{Cluster, GateMeans, HeartbeatLink, Member, PublicKey};
 pub use fencing::{FenceCommand, Fencing, Watchdog};
 pub use global::Global;
 pub use notify::{Notify, Script};
-pub use vrrp::{InitialState, Scope, Secret, SyncGroup, TrackInterface, Transport, VirtualAddress, VrrpInstance};
+pub use vrrp::{
+    InitialState, Mirror, Scope, Secret, SyncGroup, TrackInterface, Transport, VirtualAddress, VrrpInstance,
+};
 
 use std::time::Duration;
 
 use keepone_proto::id::{DomainId, hash_name};
-use keepone_proto::settings::{Authority, HeartbeatSettings, ReferenceSettings};
+use keepone_proto::settings::{Authority, HeartbeatSettings, Policy, ReferenceSettings};
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,8 @@ pub struct Config {
     pub links: Vec<HeartbeatLink>,
     /// Who decides, for every domain of this file.
     pub authority: Authority,
+    /// What becomes of a domain while the authority is silent, unless it says otherwise (D4). `strict` by default.
+    pub policy: Policy,
     /// Claim under an authority although the gate is weak or missing (R14). Off by default.
     pub claim_without_gate: bool,
     /// By what means the gate is kept.
@@ -70,22 +74,25 @@ pub struct Domain {
     pub instances: Vec<usize>,
     /// Whether it is a sync group (notify arguments say `GROUP`, not `INSTANCE`).
     pub is_group: bool,
+    /// What becomes of it while the authority is silent.
+    pub policy: Policy,
 }
 
 impl Config {
     /// All fencing domains: sync groups first, then the instances that are in none.
     pub fn domains(&self) -> Vec<Domain> {
-        let domain = |name: &str, instances, is_group| Domain {
+        let domain = |name: &str, policy: Option<Policy>, instances, is_group| Domain {
             id: DomainId(hash_name(name)),
             name: name.to_owned(),
             instances,
             is_group,
+            policy: policy.unwrap_or(self.policy),
         };
-        let mut domains: Vec<Domain> =
-            self.sync_groups.iter().map(|group| domain(&group.name, group.instances.clone(), true)).collect();
+        let group = |group: &SyncGroup| domain(&group.name, group.policy, group.instances.clone(), true);
+        let mut domains: Vec<Domain> = self.sync_groups.iter().map(group).collect();
         for (place, instance) in self.instances.iter().enumerate() {
             if !self.sync_groups.iter().any(|group| group.instances.contains(&place)) {
-                domains.push(domain(&instance.name, vec![place], false));
+                domains.push(domain(&instance.name, instance.policy, vec![place], false));
             }
         }
         domains

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use keepone_proto::id::{Priority, Vrid};
-use keepone_proto::settings::{AnnounceSettings, VrrpVersion};
+use keepone_proto::settings::{AnnounceSettings, Policy, VrrpVersion};
 
 use super::notify::Notify;
 
@@ -51,8 +51,24 @@ pub struct VrrpInstance {
     pub auth_pass: Option<Secret>,
     /// Announcements after an address has moved.
     pub announce: AnnounceSettings,
+    /// What becomes of it while the arbiter is silent, where that differs from the arbiter's own policy (D4).
+    pub policy: Option<Policy>,
+    /// Which gateway it is tested from while this node is Master (D9).
+    pub mirror: Mirror,
     /// Its scripts.
     pub notify: Notify,
+}
+
+/// Which gateway a Master pings from its virtual address, to see whether the answers come to it (D9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mirror {
+    /// The first reference on a virtual address's own network; none if there is none.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// This one.
+    Gateway(IpAddr),
 }
 
 impl VrrpInstance {
@@ -162,6 +178,8 @@ pub struct SyncGroup {
     pub name: String,
     /// Places in [`super::Config::instances`], ascending.
     pub instances: Vec<usize>,
+    /// What becomes of it while the arbiter is silent, where that differs from the arbiter's own policy (D4).
+    pub policy: Option<Policy>,
     /// Its scripts.
     pub notify: Notify,
 }

@@ -1,5 +1,7 @@
 //! Members, links, arbiter, gate, references.
 
+use std::time::Duration;
+
 use super::*;
 use keepone_proto::settings::Authority;
 
@@ -43,6 +45,51 @@ fn two_nodes_without_a_witness_are_refused_when_voters_are_the_default() {
         KEYS[2]
     );
     refused(&text.replace(&witness, ""), "k.conf:27:10: error: 2 voters", "add a witness");
+}
+
+#[test]
+fn a_policy_is_for_the_whole_file_or_for_one_domain() {
+    use keepone_proto::settings::Policy;
+    let policies = |text: &str| {
+        let (config, _) = load(text).unwrap();
+        config.domains().into_iter().map(|domain| domain.policy).collect::<Vec<_>>()
+    };
+    assert_eq!(policies(&sound()), [Policy::Strict, Policy::Strict]);
+    let general = changed("lease 500ms", "lease 500ms\n    policy degrade");
+    assert_eq!(policies(&general), [Policy::Degrade, Policy::Degrade]);
+    let one = general.replace("virtual_router_id 52", "virtual_router_id 52\n    arbiter_policy strict");
+    assert_eq!(policies(&one), [Policy::Degrade, Policy::Strict]);
+    let grouped =
+        one + "vrrp_sync_group G {\n    arbiter_policy degrade\n    group {\n        A\n        B\n    }\n}\n";
+    refused(&grouped, "k.conf:58:20: error: `B` moves with sync group `G`", "move `arbiter_policy` into");
+}
+
+#[test]
+fn two_masters_are_accepted_only_by_that_very_word_and_with_a_warning() {
+    let with = |word: &str| changed("lease 500ms", &format!("lease 500ms\n    policy {word}"));
+    warned(&with("i-accept-dual-master"), "k.conf:35:12: warning: `i-accept-dual-master`", "`degrade`");
+    refused(&with("dual-master"), "k.conf:35:12: error: policy: `dual-master` is not strict, degrade or", "`strict`");
+    let none = with("degrade").replace("type quorum", "type none");
+    refused(&none, "k.conf:35:12: error: policy `degrade` without an arbiter", "type quorum");
+}
+
+#[test]
+fn a_mirror_is_a_gateway_of_the_family_and_no_virtual_address() {
+    let with = |word: &str| changed("virtual_router_id 51", &format!("virtual_router_id 51\n    mirror {word}"));
+    assert!(load(&with("192.0.2.1")).is_ok() && load(&with("off")).is_ok() && load(&with("auto")).is_ok());
+    refused(
+        &with("192.0.2.101"),
+        "k.conf:47:12: error: mirror 192.0.2.101 is a virtual address",
+        "outside the cluster",
+    );
+    refused(&with("2001:db8::1"), "k.conf:47:12: error: mirror 2001:db8::1: `A` has no", "");
+    refused(&with("gateway"), "k.conf:47:12: error: mirror: `gateway` is not auto, off or an address", "");
+}
+
+#[test]
+fn virtual_addresses_that_no_reference_judges_are_noted() {
+    let (_, said) = load(&changed("198.51.100.1\n", "2001:db8::1\n")).unwrap();
+    found(&said, Severity::Note, "k.conf:39:1: note: no reference address is IPv4", "each family is judged by its own");
 }
 
 #[test]
@@ -177,6 +224,34 @@ fn an_arbiter_wants_a_cluster_and_a_type_that_works() {
 }
 
 #[test]
+fn a_virtual_machines_profile_makes_room_for_hidden_freezes_and_must_fit() {
+    let vm = |more: &str| changed("    type quorum", &format!("    type quorum\n    profile vm{more}"));
+    let sound = vm("").replace("    lease 500ms\n", "");
+    let (config, _) = load(&sound).unwrap();
+    let Authority::Quorum(quorum) = &config.authority else { panic!("{:?}", config.authority) };
+    let t = &quorum.timing;
+    let ms = Duration::from_millis;
+    assert_eq!((t.lease, t.hidden_freeze, t.horizon(), t.renewal_interval()), (ms(2000), ms(500), ms(500), ms(160)));
+    let words = keepone_config::explain_timing(&config, Duration::from_millis(4));
+    assert!(words.contains("costs nothing up to H = 500 ms") && words.contains("G/(1-rho) = 505.050 ms"), "{words}");
+    let (own, _) =
+        load(&sound.replace("profile vm", "profile vm\n    hidden_freeze 200ms\n    gate_horizon 300ms")).unwrap();
+    let Authority::Quorum(own) = own.authority else { panic!() };
+    assert_eq!((own.timing.hidden_freeze, own.timing.horizon()), (ms(200), ms(300)));
+    refused(
+        &vm("\n    lease 1s").replace("    lease 500ms\n", ""),
+        "k.conf:34:11: error: lease too short",
+        "explain-timing",
+    );
+    refused(
+        &vm("\n    gate_horizon 25ms").replace("    lease 500ms\n", ""),
+        "k.conf:33:13: error: gate horizon too short",
+        "explain-timing",
+    );
+    refused(&changed("    type quorum", "    type quorum\n    profile cloud"), "k.conf:33:13: error:", "metal");
+}
+
+#[test]
 fn references_must_be_reachable_at_all() {
     refused(&changed("need 1", "need 2"), "k.conf:41:10: error: need 2 of 1 reference addresses", "from 1 to 1");
     refused(&changed("    198.51.100.1\n", ""), "k.conf:39:1: error: `reference_ip` without an address", "gateway");
@@ -208,13 +283,17 @@ fn voter_sets_follow_one_another_one_member_at_a_time() {
         "k.conf:34:19: error: `former_voters` and the voters differ by 2",
         "one voter at a time",
     );
-    refused(&next("former_voters n1 n2 w", "generation 2"), "differ by 0 members", "");
+    refused(
+        &next("former_voters n1 n2 w", "generation 2"),
+        "k.conf:34:19: error: `former_voters` and the voters differ by 0 members",
+        "",
+    );
     refused(
         &next("former_voters n1 n2", ""),
         "k.conf:34:19: error: `former_voters` without a generation",
         "generation 2",
     );
-    refused(&next("former_voters n1 n9", "generation 2"), "no member is named `n9`", "");
+    refused(&next("former_voters n1 n9", "generation 2"), "k.conf:34:22: error: no member is named `n9`", "");
     let (config, _) = load(&next("former_voters n1 n2", "generation 2")).unwrap();
     let Authority::Quorum(quorum) = config.authority else { panic!() };
     assert_eq!((quorum.generation, quorum.former.map(|former| former.len())), (2, Some(2)));
@@ -247,6 +326,6 @@ fn nodes_and_witnesses_vote_in_any_mix() {
         let Authority::Quorum(quorum) = config.authority else { panic!() };
         assert_eq!(quorum.voters.len(), count, "{voters}");
     }
-    refused(&with("voters w10 w11"), "2 voters: a majority is 2", "at least 3 voters");
-    refused(&with("voters n1"), "1 voter: a majority is 1", "at least 3 voters");
+    refused(&with("voters w10 w11"), "k.conf:58:12: error: 2 voters: a majority is 2", "at least 3 voters");
+    refused(&with("voters n1"), "k.conf:58:12: error: 1 voter: a majority is 1", "at least 3 voters");
 }

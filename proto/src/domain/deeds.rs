@@ -13,9 +13,10 @@ use crate::decision::{Health, Peers, Reason, References, Role, Verdict, View, de
 use crate::effects::{Hold, LetGo};
 use crate::facts::Facts;
 use crate::fencing::Way;
+use crate::findings::Oddity;
 use crate::guard::Guard;
 use crate::id::{Epoch, NodeId, Priority};
-use crate::lease::grant::Grant;
+use crate::lease::grant::{Backing, Grant};
 use crate::lease::holder::Lease;
 use crate::vrrp::output::Output;
 use crate::wire::vrrp::Advertisement;
@@ -43,21 +44,25 @@ impl Domain {
             && view.health == Health::Healthy
             && view.references != References::LostHere
             && facts.is_open
+            && !self.lease.is_bound_by_former_life(facts.now)
             && !matches!(verdict, Verdict::Fenced(_));
         let by_voters = matches!(verdict, Verdict::Claim(_)) && self.asks_by_voters(facts.now);
         self.wants = verdict == Verdict::Wait(Reason::AsksForHandover) || by_voters;
-        // Who asks will be an heir, and must not be tested only then.
-        self.keep_test(facts.now, self.wants || matches!(verdict, Verdict::Claim(_)));
+        // Who asks will be an heir, and must not be tested only then; who holds without leave asks on for it.
+        self.keep_test(facts.now, self.wants || matches!(verdict, Verdict::Claim(_) | Verdict::Master(..)));
         match verdict {
             Verdict::Master(grant, reason) => self.hold(facts, grant, reason, &view, out),
             // A fence command failed a moment ago: another node, whose command may succeed, comes first.
-            Verdict::Claim(_) if !self.fence.may_claim(facts.now) => {
+            Verdict::Claim(_) if self.is_barred(facts) => {
                 self.sweep(facts, view.peers, out);
                 self.lease.sit(facts.now);
                 self.rest(facts, Role::Backup, Reason::FenceFailed, &view, out);
             }
             Verdict::Claim(reason) => {
                 self.sweep(facts, view.peers, out);
+                if reason == Reason::WithoutAuthority {
+                    self.lease.stand_alone(facts.now);
+                }
                 if facts.is_open {
                     self.lease.stand(facts.now, self.priority().0);
                 }
@@ -184,7 +189,8 @@ impl Domain {
         let held = self.kernel.hold(now, grant, self.lifetime_s, out);
         match (held, self.master_since) {
             (Hold::Underway, None) => self.set_role(facts, Role::Claiming, reason, view, out),
-            (Hold::Underway | Hold::Up, Some(_)) => {}
+            // Whose leave it is may change while it lasts.
+            (Hold::Underway | Hold::Up, Some(_)) => self.reason = reason,
             (Hold::Up, None) => {
                 self.master_since = Some(now);
                 (self.lapsed_at, self.nominated_until, self.stand_at, self.heir) = (None, None, None, None);
@@ -300,9 +306,8 @@ impl Domain {
 
     /// Who is to have it next: the best that could hold it, and hears us.
     fn choose_heir(&self, facts: &Facts<'_>, reason: Reason) -> Option<NodeId> {
-        let mine = facts.references.report().reachable;
         let able = facts.heard().filter(|peer| !peer.is_deaf(facts.now)).filter(|peer| match reason {
-            Reason::ReferencesLost => peer.references().reachable > mine,
+            Reason::ReferencesLost => facts.references.is_better(self.families, peer.references()),
             _ => true,
         });
         let able = able.filter_map(|peer| {
@@ -349,6 +354,7 @@ impl Domain {
             return;
         }
         let from = core::mem::replace(&mut self.role, role);
+        self.findings.left(from, role, reason);
         self.news = true;
         out.push(Action::Transition(Transition {
             domain: self.id,
@@ -367,16 +373,15 @@ impl Domain {
         let now = facts.now;
         let words = || self.words(facts, view);
         let (id, master) = (Some(self.id), self.master_since.is_some());
-        let vrrp_silent = view.peers == Peers::Master && self.vrrp_is_silent(facts);
-        alerts.set(AlertName::VrrpSilent, id, vrrp_silent, words);
         let isolated = matches!(view.references, References::LostHere | References::LostEverywhere)
             && matches!(view.peers, Peers::Silent | Peers::Absent);
         alerts.set(AlertName::Isolated, id, isolated, words);
-        let alone = master && !self.lease.is_arbitrated() && view.peers == Peers::Silent;
+        let alone = master && self.lease.is_unruled(now) && (self.lease.is_arbitrated() || view.peers == Peers::Silent);
         alerts.set(AlertName::ClaimedUnarbitrated, id, alone, words);
         let few = || self.lease.answering(now).is_some_and(|(answering, needed)| answering < needed);
         let unreachable = view.lease == Lease::Unanswered || (master && few());
-        alerts.set(AlertName::AuthorityUnreachable, id, unreachable, words);
+        alerts.set(AlertName::ArbiterUnreachable, id, unreachable, words);
+        self.raise_policy(facts, view, alerts);
         alerts.set(AlertName::LeaseLost, id, self.lapsed_at.is_some(), words);
         let failure = self.kernel.failure();
         let (failed, end) = (failure.is_some(), "the kernel has taken the last change");
@@ -388,14 +393,31 @@ impl Domain {
         let deaf = seen && facts.heard().any(|peer| self.is_master_of(peer) && peer.is_deaf(now));
         alerts.set(AlertName::DeafPeer, id, deaf, words);
         // Kept for a second after the last sight, so that a flickering rival is one alert.
-        let dual = seen || self.rival_seen.is_some_and(|at| now.since(at) < core::time::Duration::from_secs(1));
+        let dual = seen
+            || self.two_hold(facts)
+            || self.rival_seen.is_some_and(|at| now.since(at) < core::time::Duration::from_secs(1));
         alerts.set(AlertName::DualMaster, id, dual, words);
+        self.raise_findings(facts, view, alerts);
         if seen {
             self.rival_since = self.rival_since.or(Some(now));
             self.rival_seen = Some(now);
         } else if !dual {
             (self.rival_since, self.rival_seen) = (None, None);
         }
+    }
+
+    /// What the operator's policy for a silent authority has brought about (D3, D4).
+    fn raise_policy(&self, facts: &Facts<'_>, view: &View, alerts: &mut Alerts) {
+        let id = Some(self.id);
+        let words = || self.words(facts, view);
+        let promised = self.lease.grant(facts.now).is_some_and(|grant| grant.backing() == Backing::Promises);
+        let degraded = self.master_since.is_some() && promised;
+        alerts.set(AlertName::Degraded, id, degraded, words);
+        let accepted =
+            || String::from("policy i-accept-dual-master: while the arbiter is silent two nodes may hold it");
+        alerts.set(AlertName::DualMasterAccepted, id, self.lease.accepts_two(), accepted);
+        let elsewhere = view.peers == Peers::SeenElsewhere && self.master_since.is_none();
+        alerts.set(AlertName::PeerSeenElsewhere, id, elsewhere, words);
     }
 
     /// An Advertisement for one of its routers.
@@ -412,12 +434,23 @@ impl Domain {
         // Without an address of our own nothing can be ours.
         let own = own.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let (id, outputs) = (router.id, router.machine.on_advertisement(facts.now, from, own, advertisement));
+        self.findings.speaks(facts.now, from, own, advertisement);
         for output in outputs {
             match output {
                 Output::Advertise(advertisement) => out.push(Action::Advertise { instance: id, advertisement }),
-                Output::HigherSeen { from, .. } => self.on_rival_advertisement(facts, place, from, true, out),
-                Output::LowerSeen { from, .. } => self.on_rival_advertisement(facts, place, from, false, out),
-                Output::IntervalMismatch { .. } | Output::AddressListMismatch { .. } | Output::Discarded { .. } => {}
+                Output::HigherSeen { from, .. } => {
+                    self.on_rival_advertisement(facts, place, (from, advertisement), true, out);
+                }
+                Output::LowerSeen { from, .. } => {
+                    self.on_rival_advertisement(facts, place, (from, advertisement), false, out);
+                }
+                Output::IntervalMismatch { from, found, .. } => {
+                    self.findings.odd(facts.now, from, Oddity::Interval(found), advertisement);
+                }
+                Output::AddressListMismatch { from, found } => {
+                    self.findings.odd(facts.now, from, Oddity::Addresses(found), advertisement);
+                }
+                Output::Discarded { from, why } => self.findings.discarded(facts.now, from, why, advertisement),
             }
         }
     }
@@ -427,28 +460,34 @@ impl Domain {
         &mut self,
         facts: &Facts<'_>,
         place: usize,
-        from: IpAddr,
+        (from, advertisement): (IpAddr, &Advertisement),
         higher: bool,
         out: &mut Vec<Action>,
     ) {
         // A peer of our kind that is heard is judged by its beats.
         let heard = facts.heard().any(|peer| peer.domain(self.id).is_some_and(|said| said.source == Some(from)));
+        let Some(router) = self.routers.get(place) else { return };
+        // One that speaks for none of our addresses is a stranger on our VRID, and no second holder (F56).
+        let shares = advertisement.addresses.iter().any(|address| router.settings.addresses.contains(address));
         if !heard {
-            self.rival_seen = Some(facts.now);
+            if shares {
+                self.rival_seen = Some(facts.now);
+            }
             if let Some(router) = self.routers.get_mut(place).filter(|_| higher) {
                 router.higher_seen = true;
             }
         }
         // Who is about to yield must not have the last word: it would take the clients along.
-        let yields = higher && !heard && !self.lease.is_arbitrated();
+        let yields = higher && !heard && self.lease.is_unruled(facts.now);
         if !yields {
             self.announce_again(facts.now, facts, out);
         }
     }
 
     /// Somebody else's ARP or NA for one of our addresses (D7).
-    pub(crate) fn on_foreign_claim(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
+    pub(crate) fn on_foreign_claim(&mut self, facts: &Facts<'_>, mac: [u8; 6], out: &mut Vec<Action>) {
         if self.master_since.is_some_and(|since| facts.now > since) {
+            self.findings.claimed(facts.now, mac);
             self.rival_seen = Some(facts.now);
             if self.lease.is_arbitrated() {
                 self.announce_again(facts.now, facts, out);

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::net::IpAddr;
 
@@ -10,9 +11,10 @@ use crate::decision::{Election, Health, Peers, References, Role, View};
 use crate::event::GateStrength;
 use crate::facts::Facts;
 use crate::heartbeat::peer::Peer;
-use crate::id::Priority;
+use crate::id::{NodeId, Priority};
 use crate::lease::holder::Lease;
 use crate::lease::timing::Millis;
+use crate::reference::Answers;
 use crate::vrrp::params::master_down_interval;
 use crate::wire::heartbeat::DomainBeat;
 
@@ -25,11 +27,21 @@ impl Domain {
             references: self.references(facts),
             peers,
             election: self.election(facts, peers),
-            lease: self.lease.lease(facts.now),
+            lease: self.lease_word(facts),
         }
     }
 
-    fn health(&self, facts: &Facts<'_>) -> Health {
+    /// Where two Masters are accepted, an authority that is silent is not claimed without before VRRP's own timers
+    /// have run out, as without one.
+    fn lease_word(&self, facts: &Facts<'_>) -> Lease {
+        let timers = || self.routers.iter().all(|router| router.machine.election(facts.now) == Election::Won);
+        match self.lease.lease(facts.now) {
+            Lease::Unruled if !timers() => Lease::Unanswered,
+            lease => lease,
+        }
+    }
+
+    pub(super) fn health(&self, facts: &Facts<'_>) -> Health {
         let down = self.routers.iter().any(|router| {
             let own = !facts.is_up(router.settings.interface);
             own || router.settings.track.iter().any(|track| track.weight == 0 && !facts.is_up(track.interface))
@@ -57,14 +69,14 @@ impl Domain {
     }
 
     fn references(&self, facts: &Facts<'_>) -> References {
-        match facts.references.reachable() {
-            None => References::Unconfigured,
-            Some(true) => References::Reachable,
-            Some(false) => {
-                let mine = facts.references.report().reachable;
-                let more = facts.heard().any(|peer| peer.references().reachable > mine);
-                if more { References::LostHere } else { References::LostEverywhere }
-            }
+        let better = || facts.heard().any(|peer| facts.references.is_better(self.families, peer.references()));
+        match facts.references.answers(self.families) {
+            Answers::Unconfigured => References::Unconfigured,
+            Answers::Enough => References::Reachable,
+            Answers::Partly | Answers::TooFew if better() => References::LostHere,
+            // One family still has a path: whoever has that is not cut off.
+            Answers::Partly => References::Reachable,
+            Answers::TooFew => References::LostEverywhere,
         }
     }
 
@@ -82,7 +94,10 @@ impl Domain {
         }
         let mut masters = facts.heard().filter(|peer| self.is_master_of(peer)).peekable();
         if masters.peek().is_none() {
-            return Peers::NoMaster;
+            let accepted = || self.lease.accepts_two() && self.lease_word(facts) == Lease::Unruled;
+            let unruled = !self.lease.is_arbitrated() || accepted();
+            let elsewhere = unruled && self.is_seen_elsewhere(facts);
+            return if elsewhere { Peers::SeenElsewhere } else { Peers::NoMaster };
         }
         if self.master_since.is_none() && !self.kernel.is_open(now) {
             return Peers::Master;
@@ -93,6 +108,16 @@ impl Domain {
             verdict = if self.loses_to(facts, rival) { return Peers::RivalWins } else { Peers::RivalYields };
         }
         verdict
+    }
+
+    /// D3: a peer that is silent here is heard by one that is not, as Master, and lately.
+    fn is_seen_elsewhere(&self, facts: &Facts<'_>) -> bool {
+        let (now, silence) = (facts.now, facts.settings.heartbeat.silence());
+        facts.heard().any(|witness| {
+            let seen = self.said(witness).and_then(|said| said.sees);
+            let unheard = seen.and_then(|node| facts.peers.get(&node)).filter(|peer| peer.is_silent(now));
+            unheard.and_then(|peer| witness.has_heard(now, peer.node)).is_some_and(|age| age <= silence)
+        })
     }
 
     /// What a peer last said, unless that is known to be over.
@@ -111,12 +136,31 @@ impl Domain {
         said_since && self.said(peer).is_some_and(|said| said.holding)
     }
 
+    /// D7: two peers that are heard have each said to hold since the other began to.
+    pub(super) fn two_hold(&self, facts: &Facts<'_>) -> bool {
+        let holders = facts.heard().filter(|peer| self.said(peer).is_some_and(|said| said.holding));
+        let holders: Vec<&Peer> = holders.collect();
+        let saw_begin = |first: &Peer, second: &Peer| {
+            let (spoke_at, held_for) = (first.spoke_at(self.id), second.master_for(facts.now, self.id));
+            // What has crossed on the way is no second holder.
+            let margin = facts.settings.heartbeat.period;
+            spoke_at.zip(held_for).is_some_and(|(at, held_for)| facts.now.since(at) + margin < held_for)
+        };
+        let pairs =
+            holders.iter().enumerate().flat_map(|(n, first)| holders.iter().skip(n + 1).map(move |s| (first, s)));
+        pairs.into_iter().any(|(first, second)| saw_begin(first, second) && saw_begin(second, first))
+    }
+
     /// D7, D8: which of two that hold yields.
     fn loses_to(&self, facts: &Facts<'_>, rival: &Peer) -> bool {
         let now = facts.now;
-        if self.lease.is_arbitrated() {
+        let alone = rival.domain(self.id).is_some_and(|said| said.alone);
+        match (self.lease.is_arbitrated(), self.lease.is_unruled(now)) {
+            // Whoever holds by the authority's leave stays, and who holds by nobody's yields to that (D4).
+            (true, unruled) if unruled != alone => return unruled,
             // The older epoch yields; who can't name one holds nothing by right.
-            return rival.epoch(self.id) > self.lease.epoch();
+            (true, false) => return rival.epoch(self.id) > self.lease.epoch(),
+            (true, true) | (false, _) => {}
         }
         if rival.is_deaf(now) {
             return true;
@@ -139,7 +183,7 @@ impl Domain {
         let now = facts.now;
         if self.master_since.is_some() || self.kernel.is_open(now) || self.lease.grant(now).is_some() {
             // Advertisements take nothing from who holds a lease (D6).
-            let beaten = !self.lease.is_arbitrated() && self.routers.iter().any(|router| router.higher_seen);
+            let beaten = self.lease.is_unruled(now) && self.routers.iter().any(|router| router.higher_seen);
             return if beaten { Election::Lost } else { Election::Won };
         }
         if self.nominated_until.is_some_and(|until| now < until) {
@@ -160,7 +204,7 @@ impl Domain {
                 let patient = self.stand_at.is_none_or(|at| now < at);
                 if patient && !self.is_best(facts) { Election::Lost } else { Election::Won }
             }
-            Peers::Silent | Peers::NoMaster => timers,
+            Peers::Silent | Peers::NoMaster | Peers::SeenElsewhere => timers,
         }
     }
 
@@ -207,9 +251,21 @@ impl Domain {
         facts.peers.values().any(|peer| peer.domain(self.id).is_some_and(|said| said.source == Some(source)))
     }
 
-    /// VRRP's timers say that the Master is gone (D1).
-    pub(super) fn vrrp_is_silent(&self, facts: &Facts<'_>) -> bool {
-        self.routers.iter().any(|router| router.machine.election(facts.now) == Election::Won)
+    /// D3: what third parties say of a peer that is silent here.
+    fn words_of_others(&self, facts: &Facts<'_>, silent: NodeId) -> String {
+        let (now, names) = (facts.now, &facts.settings.names);
+        let mut words = String::new();
+        for witness in facts.heard() {
+            let name = names.node(witness.node);
+            match witness.has_heard(now, silent) {
+                Some(age) => words.push_str(&format!("; {name} heard it {} ago", Millis(age))),
+                None => words.push_str(&format!("; {name} heard it never")),
+            }
+        }
+        for (voter, age) in self.lease.last_words(now, silent) {
+            words.push_str(&format!("; voter {} lends to it, and heard it {} ago", names.node(voter), Millis(age)));
+        }
+        words
     }
 
     /// The evidence in words, with numbers, for the operator.
@@ -223,26 +279,42 @@ impl Domain {
             };
             let name = facts.settings.names.node(peer.node);
             let role = peer.domain(self.id).map_or("unknown", |said| said.role.as_str());
-            words.push_str(&format!(" ({name} {heard}, as {role})"));
+            words.push_str(&format!(" ({name} {heard}, as {role}"));
+            if peer.is_silent(now) {
+                words.push_str(&self.words_of_others(facts, peer.node));
+            }
+            words.push(')');
         }
         let report = facts.references.report();
-        if report.configured > 0 {
-            words.push_str(&format!(
-                " references={:?} ({} of {})",
-                view.references, report.reachable, report.configured
-            ));
+        if report != Default::default() {
+            words.push_str(&format!(" references={:?} ({report})", view.references));
         }
         match view.lease {
             Lease::Held(grant) => {
                 let left = Millis(grant.until().since(now));
                 words.push_str(&format!(" lease=Held (epoch {}, {left} left)", grant.epoch()));
             }
-            other @ (Lease::Vacant | Lease::Refused | Lease::Unanswered | Lease::Lapsed) => {
+            other @ (Lease::Vacant
+            | Lease::Refused
+            | Lease::Unanswered
+            | Lease::Unruled
+            | Lease::Bound
+            | Lease::Lapsed) => {
                 words.push_str(&format!(" lease={other:?}"));
             }
         }
         if let Some((answering, needed)) = self.lease.answering(now) {
             words.push_str(&format!(" voters answering={answering} needed={needed}"));
+        }
+        if let Some((promises, epoch)) = self.lease.promises().zip(self.lease.epoch()) {
+            let missing: Vec<_> = promises.missing(now, epoch).map(|node| facts.settings.names.node(node)).collect();
+            // Nobody is asked while the voters answer.
+            let asked = promises.is_asked(epoch);
+            match missing.join(", ") {
+                names if asked && !names.is_empty() => words.push_str(&format!(" no promise of {names}")),
+                _ if asked => words.push_str(" all others have promised"),
+                _ => {}
+            }
         }
         if let Some(clocks) = facts.clocks.filter(|_| view.health == Health::ClockOff) {
             words.push_str(&format!(" clock: {}", clocks.words(now, &facts.settings.names)));

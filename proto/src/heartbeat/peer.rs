@@ -44,6 +44,8 @@ pub struct Peer {
 struct Said {
     clock: Instant,
     references: References,
+    /// Whom it hears, and how long ago when it said so; when that was.
+    heard: (Vec<(NodeId, Duration)>, Instant),
     domains: BTreeMap<DomainId, (DomainBeat, Instant)>,
 }
 
@@ -191,6 +193,7 @@ impl Peer {
         let said = self.said.get_or_insert_with(|| Said {
             clock: beat.clock,
             references: beat.references,
+            heard: (Vec::new(), now),
             domains: BTreeMap::new(),
         });
         // Two links deliver in any order; the sender's own clock orders its own beats.
@@ -199,6 +202,7 @@ impl Peer {
         }
         said.clock = beat.clock;
         said.references = beat.references;
+        said.heard = (beat.heard.clone(), now);
         for domain in &beat.domains {
             said.domains.insert(domain.id, (domain.clone(), now));
         }
@@ -265,6 +269,13 @@ impl Peer {
         Some(Epoch { counter, incarnation: self.incarnation?, attempt, node: self.node })
     }
 
+    /// How long ago by now it has heard another member, as far as it has said; `None` for never (D3).
+    pub fn has_heard(&self, now: Instant, member: NodeId) -> Option<Duration> {
+        let (heard, said_at) = &self.said.as_ref()?.heard;
+        let (_, age) = heard.iter().find(|(node, _)| *node == member)?;
+        Some(age.saturating_add(now.since(*said_at)))
+    }
+
     /// How many references it last said to reach.
     pub fn references(&self) -> References {
         self.said.as_ref().map(|said| said.references).unwrap_or_default()
@@ -300,6 +311,7 @@ mod tests {
             clock: at(seq),
             echo,
             references: References::default(),
+            heard: Vec::new(),
             domains: Vec::new(),
         }
     }

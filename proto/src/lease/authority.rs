@@ -1,13 +1,17 @@
 //! One face for the lease of a domain, whoever lends it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use super::grant::Grant;
+use super::accepting::Accepting;
+use super::grant::{Backing, Grant};
 use super::holder::{Claimant, Holder, Lease, VoterFault};
+use super::promise::Promises;
 use super::unarbitrated::Unarbitrated;
 use crate::guard::Guards;
 use crate::id::{Epoch, NodeId};
-use crate::settings::{Authority, HeartbeatSettings};
+use crate::settings::{Authority, HeartbeatSettings, Policy};
 use crate::time::Instant;
 use crate::wire::lease::Envelope;
 
@@ -16,8 +20,10 @@ use crate::wire::lease::Envelope;
 pub enum DomainLease {
     /// No authority.
     Unarbitrated(Unarbitrated),
-    /// A quorum of voters.
-    Quorum(alloc::boxed::Box<Holder>),
+    /// A quorum of voters, `strict` or with promises.
+    Quorum(Box<Holder>),
+    /// A quorum of voters, and nobody while they are silent.
+    Accepting(Box<Accepting>),
 }
 
 impl DomainLease {
@@ -27,14 +33,82 @@ impl DomainLease {
             Authority::None => DomainLease::Unarbitrated(Unarbitrated::new(me, heartbeat)),
             Authority::Quorum(quorum) => {
                 let holder = Holder::new(me, quorum.clone(), heartbeat.period, guards, seed);
-                DomainLease::Quorum(alloc::boxed::Box::new(holder))
+                DomainLease::Quorum(Box::new(holder))
             }
         }
     }
 
     /// Whether somebody has to be asked.
     pub fn is_arbitrated(&self) -> bool {
-        matches!(self, DomainLease::Quorum(_))
+        matches!(self, DomainLease::Quorum(_) | DomainLease::Accepting(_))
+    }
+
+    /// The same under the operator's policy for a silent authority (D4). `others` are all other candidates.
+    pub fn with_policy(
+        self,
+        policy: Policy,
+        me: Claimant,
+        heartbeat: HeartbeatSettings,
+        others: impl IntoIterator<Item = NodeId>,
+        now: Instant,
+    ) -> Self {
+        match (self, policy) {
+            (DomainLease::Quorum(holder), Policy::Degrade) => {
+                let promises = Promises::new(others, holder.timing(), now);
+                DomainLease::Quorum(Box::new(holder.with_promises(promises)))
+            }
+            (DomainLease::Quorum(holder), Policy::AcceptDualMaster) => {
+                DomainLease::Accepting(Box::new(Accepting::new(*holder, Unarbitrated::new(me, heartbeat))))
+            }
+            (lease, _) => lease,
+        }
+    }
+
+    /// Whether the operator accepts two Masters while the authority is silent.
+    pub fn accepts_two(&self) -> bool {
+        matches!(self, DomainLease::Accepting(_))
+    }
+
+    /// Whether what is held is held by nobody's leave: there is no authority, or it is silent and that is accepted.
+    pub fn is_unruled(&self, now: Instant) -> bool {
+        let alone = || self.grant(now).is_some_and(|grant| grant.backing() == Backing::Nobody);
+        !self.is_arbitrated() || alone()
+    }
+
+    /// The decision says: hold although the authority is silent.
+    pub fn stand_alone(&mut self, now: Instant) {
+        match self {
+            DomainLease::Accepting(lease) => lease.stand_alone(now),
+            DomainLease::Unarbitrated(_) | DomainLease::Quorum(_) => {}
+        }
+    }
+
+    /// Whether a former life of this node may have promised, so that it may not claim yet.
+    pub fn is_bound_by_former_life(&self, now: Instant) -> bool {
+        self.promises().is_some_and(|promises| promises.is_bound_by_former_life(now))
+    }
+
+    /// The promises of the other candidates, under the policy `degrade`.
+    pub fn promises(&self) -> Option<&Promises> {
+        match self {
+            DomainLease::Quorum(holder) => holder.promises(),
+            DomainLease::Unarbitrated(_) | DomainLease::Accepting(_) => None,
+        }
+    }
+
+    /// Another candidate that holds asks for a promise. Whether it was given.
+    pub fn promise(&mut self, now: Instant, epoch: Epoch, lease: Duration) -> bool {
+        match self {
+            DomainLease::Quorum(holder) => holder.promise(now, epoch, lease),
+            DomainLease::Unarbitrated(_) | DomainLease::Accepting(_) => false,
+        }
+    }
+
+    /// The holder of an epoch has let go.
+    pub fn on_let_go(&mut self, epoch: Epoch) {
+        if let DomainLease::Quorum(holder) = self {
+            holder.on_let_go(epoch);
+        }
     }
 
     /// The decision says: claim.
@@ -42,6 +116,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(lease) => lease.stand(now),
             DomainLease::Quorum(holder) => holder.stand(now, priority),
+            DomainLease::Accepting(lease) => lease.holder.stand(now, priority),
         }
     }
 
@@ -50,6 +125,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => {}
             DomainLease::Quorum(holder) => holder.sit(now),
+            DomainLease::Accepting(lease) => lease.holder.sit(now),
         }
     }
 
@@ -58,6 +134,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => {}
             DomainLease::Quorum(holder) => holder.set_tested(now, tested),
+            DomainLease::Accepting(lease) => lease.holder.set_tested(now, tested),
         }
     }
 
@@ -66,6 +143,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => {}
             DomainLease::Quorum(holder) => holder.ask_for_handover(now, asks),
+            DomainLease::Accepting(lease) => lease.holder.ask_for_handover(now, asks),
         }
     }
 
@@ -74,6 +152,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => None,
             DomainLease::Quorum(holder) => holder.rival(now),
+            DomainLease::Accepting(lease) => lease.holder.rival(now),
         }
     }
 
@@ -82,6 +161,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => {}
             DomainLease::Quorum(holder) => holder.set_priority(priority),
+            DomainLease::Accepting(lease) => lease.holder.set_priority(priority),
         }
     }
 
@@ -90,6 +170,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(lease) => lease.grant(now),
             DomainLease::Quorum(holder) => holder.grant(now),
+            DomainLease::Accepting(lease) => lease.grant(now),
         }
     }
 
@@ -98,6 +179,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(lease) => lease.lease(now),
             DomainLease::Quorum(holder) => holder.lease(now),
+            DomainLease::Accepting(lease) => lease.lease(now),
         }
     }
 
@@ -106,6 +188,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(lease) => lease.epoch(),
             DomainLease::Quorum(holder) => holder.epoch(),
+            DomainLease::Accepting(lease) => lease.epoch(),
         }
     }
 
@@ -114,6 +197,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(lease) => lease.next_attempt(),
             DomainLease::Quorum(holder) => holder.next_attempt(),
+            DomainLease::Accepting(lease) => lease.holder.next_attempt(),
         }
     }
 
@@ -122,6 +206,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(lease) => lease.saw_epoch(epoch),
             DomainLease::Quorum(holder) => holder.saw_epoch(epoch),
+            DomainLease::Accepting(lease) => lease.holder.saw_epoch(epoch),
         }
     }
 
@@ -130,6 +215,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(lease) => lease.clear_lapse(),
             DomainLease::Quorum(holder) => holder.clear_lapse(shut_at),
+            DomainLease::Accepting(lease) => lease.clear_lapse(shut_at),
         }
     }
 
@@ -138,6 +224,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(lease) => lease.give_back(),
             DomainLease::Quorum(holder) => holder.give_back(now, heir),
+            DomainLease::Accepting(lease) => lease.give_back(now, heir),
         }
     }
 
@@ -146,6 +233,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => {}
             DomainLease::Quorum(holder) => holder.release_former(now, epoch),
+            DomainLease::Accepting(lease) => lease.holder.release_former(now, epoch),
         }
     }
 
@@ -154,6 +242,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => false,
             DomainLease::Quorum(holder) => holder.accept_offer(now, from, epoch),
+            DomainLease::Accepting(lease) => lease.holder.accept_offer(now, from, epoch),
         }
     }
 
@@ -162,6 +251,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => None,
             DomainLease::Quorum(holder) => holder.on_answer(now, from, answer),
+            DomainLease::Accepting(lease) => lease.holder.on_answer(now, from, answer),
         }
     }
 
@@ -170,6 +260,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => None,
             DomainLease::Quorum(holder) => holder.sent_at(from, answer),
+            DomainLease::Accepting(lease) => lease.holder.sent_at(from, answer),
         }
     }
 
@@ -178,6 +269,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => {}
             DomainLease::Quorum(holder) => holder.distrust(voter),
+            DomainLease::Accepting(lease) => lease.holder.distrust(voter),
         }
     }
 
@@ -186,6 +278,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => {}
             DomainLease::Quorum(holder) => holder.renew_now(now),
+            DomainLease::Accepting(lease) => lease.holder.renew_now(now),
         }
     }
 
@@ -194,6 +287,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(lease) => lease.tick(now),
             DomainLease::Quorum(holder) => holder.tick(now),
+            DomainLease::Accepting(lease) => lease.tick(now),
         }
     }
 
@@ -202,6 +296,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(lease) => lease.next_deadline(),
             DomainLease::Quorum(holder) => holder.next_deadline(),
+            DomainLease::Accepting(lease) => lease.next_deadline(),
         }
     }
 
@@ -210,6 +305,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => Vec::new(),
             DomainLease::Quorum(holder) => holder.take_outbox(),
+            DomainLease::Accepting(lease) => lease.holder.take_outbox(),
         }
     }
 
@@ -218,6 +314,16 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => false,
             DomainLease::Quorum(holder) => holder.is_saying_farewell(),
+            DomainLease::Accepting(lease) => lease.holder.is_saying_farewell(),
+        }
+    }
+
+    /// Which voters lend to `holder`, and how long ago they last heard it, as far as they have told us (D3).
+    pub fn last_words(&self, now: Instant, holder: NodeId) -> Vec<(NodeId, Duration)> {
+        match self {
+            DomainLease::Unarbitrated(_) => Vec::new(),
+            DomainLease::Quorum(lease) => lease.last_words(now, holder),
+            DomainLease::Accepting(lease) => lease.holder.last_words(now, holder),
         }
     }
 
@@ -226,6 +332,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => None,
             DomainLease::Quorum(holder) => Some((holder.answering(now), holder.majority())),
+            DomainLease::Accepting(lease) => Some((lease.holder.answering(now), lease.holder.majority())),
         }
     }
 }

@@ -8,9 +8,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::farewell::Farewell;
-use super::grant::Grant;
+use super::grant::{Backing, Grant};
+use super::promise::Promises;
+use super::timing::LeaseTiming;
 pub use super::track::Amnesia;
-use super::track::{Belief, Track};
+use super::track::{Belief, Lends, Track};
 use crate::guard::{Guard, Guards};
 use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
 use crate::jitter::Jitter;
@@ -44,6 +46,10 @@ pub enum Lease {
     Refused,
     /// No majority answers.
     Unanswered,
+    /// No majority answers, VRRP's own timers have run out, and the operator accepts two Masters (D4).
+    Unruled,
+    /// This node has promised not to claim, or its former life may have (D4, `degrade`).
+    Bound,
     /// It ran out while held, and the gate has not been shut for it yet (R5).
     Lapsed,
 }
@@ -107,6 +113,8 @@ pub struct Holder {
     rival: Option<(Epoch, u8, Instant)>,
     farewells: Vec<Farewell>,
     outbox: Vec<(NodeId, Envelope)>,
+    /// Only under the policy `degrade`.
+    promises: Option<Promises>,
 }
 
 impl Holder {
@@ -139,7 +147,19 @@ impl Holder {
             rival: None,
             farewells: Vec::new(),
             outbox: Vec::new(),
+            promises: None,
         }
+    }
+
+    /// The lease's lengths.
+    pub fn timing(&self) -> LeaseTiming {
+        self.quorum.timing
+    }
+
+    /// The same under the policy `degrade`.
+    pub fn with_promises(mut self, promises: Promises) -> Self {
+        self.promises = Some(promises);
+        self
     }
 
     /// The decision says: claim. Asks until it has the lease or is told to [`Holder::sit`].
@@ -199,9 +219,20 @@ impl Holder {
     /// The lease, if it is held and live. The only maker of a [`Grant`] of a quorum.
     pub fn grant(&self, now: Instant) -> Option<Grant> {
         let Phase::Held { epoch, .. } = self.phase else { return None };
-        let newest = self.voters.values().filter_map(|track| track.good_from).max()?;
-        let cap = newest + self.quorum.timing.horizon();
-        self.deadline().filter(|until| now < *until).map(|until| Grant::new(epoch, until).capped(cap))
+        let lent = self.deadline().filter(|lent| now < *lent);
+        let until = self.until(epoch).filter(|until| now < *until)?;
+        let grant = Grant::new(epoch, until);
+        // The own voter stands still with us, and says nothing of a hidden freeze.
+        let others = self.voters.iter().filter(|(voter, _)| **voter != self.me.node);
+        let newest = others.filter_map(|(_, track)| track.good_from).max();
+        let newest = newest.max(self.promises.as_ref().and_then(|promises| promises.newest(epoch)));
+        let grant = newest.map_or(grant, |newest| grant.capped(newest + self.quorum.timing.horizon()));
+        Some(if lent.is_some() { grant } else { grant.backed_by(Backing::Promises) })
+    }
+
+    /// The later D of the voters' and the promises'; each covers by itself what lies before it.
+    fn until(&self, epoch: Epoch) -> Option<Instant> {
+        self.deadline().max(self.promises.as_ref().and_then(|promises| promises.deadline(epoch)))
     }
 
     /// The evidence for the decision.
@@ -211,6 +242,7 @@ impl Holder {
         }
         match self.phase {
             Phase::Held { .. } | Phase::Lapsed => Lease::Lapsed,
+            Phase::Idle | Phase::Asking { .. } | Phase::Acquiring { .. } if self.is_bound(now) => Lease::Bound,
             Phase::Idle if !self.standing => Lease::Vacant,
             Phase::Idle | Phase::Asking { .. } | Phase::Acquiring { .. } => self.asked(now),
         }
@@ -250,6 +282,98 @@ impl Holder {
         let renewal = self.renewal().max(Duration::from_nanos(1));
         let past = now.as_nanos() % nanos(renewal);
         now + (renewal - Duration::from_nanos(past))
+    }
+
+    /// It holds, and no majority has granted for two renewals.
+    pub(super) fn is_short(&self, now: Instant) -> bool {
+        let late = self.renewal() * 2 + self.quorum.timing.round_trip;
+        let enough = self.quorum.timing.holder_lease().saturating_sub(late);
+        let held = matches!(self.phase, Phase::Held { .. });
+        held && !self.is_denied() && self.deadline().is_none_or(|lent| lent < now + enough)
+    }
+
+    /// So many voters have said no to the epoch that is held that no majority is left to renew it. They are
+    /// reached: whatever is done while nobody answers, is not for this.
+    fn is_denied(&self) -> bool {
+        let denied = self.voters.values().filter(|track| track.denied).count();
+        denied > self.quorum.voters.len() - self.quorum.majority()
+    }
+
+    /// Until when this node may not claim: it has promised, or its former life may have (I13).
+    pub fn is_bound(&self, now: Instant) -> bool {
+        self.promises.as_ref().is_some_and(|promises| promises.is_bound(now))
+    }
+
+    /// Another candidate holds under `epoch` and has lost its voters. Promises not to claim for `lease` from now,
+    /// unless this node holds itself (I13); what is on its way is given up first. Whether it promised.
+    pub fn promise(&mut self, now: Instant, epoch: Epoch, lease: Duration) -> bool {
+        let holds = matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) || now < self.drained_at;
+        let Some(promises) = self.promises.as_mut().filter(|_| !holds) else { return false };
+        if !promises.give(now, epoch, lease) {
+            return false;
+        }
+        self.saw_epoch(epoch);
+        self.offered = None;
+        if matches!(self.phase, Phase::Asking { .. }) {
+            self.phase = Phase::Idle;
+        }
+        self.abandon(now);
+        true
+    }
+
+    /// The holder of an epoch has let go: no promise to it is left.
+    pub fn on_let_go(&mut self, epoch: Epoch) {
+        if let Some(promises) = &mut self.promises {
+            promises.free(epoch);
+        }
+    }
+
+    /// The promises of the other candidates, under the policy `degrade`.
+    pub fn promises(&self) -> Option<&Promises> {
+        self.promises.as_ref()
+    }
+
+    /// Asks the other candidates for their promises, while the voters are silent.
+    fn ask_promises(&mut self, now: Instant) {
+        let Phase::Held { epoch, .. } = self.phase else { return };
+        if !self.is_short(now) {
+            return;
+        }
+        let nonce = &mut self.nonce;
+        let next = || {
+            *nonce += 1;
+            *nonce
+        };
+        let asked = self.promises.as_mut().map(|promises| promises.ask(now, epoch, next)).unwrap_or_default();
+        let lease = self.quorum.timing.lease;
+        for (candidate, nonce) in asked {
+            self.send(candidate, nonce, Message::Promise { epoch, lease });
+        }
+    }
+
+    /// An epoch of this life that nobody has been asked for, used up.
+    pub(super) fn spend_epoch(&mut self) -> Epoch {
+        self.attempt = self.attempt.saturating_add(1);
+        self.max_counter = self.max_counter.saturating_add(1);
+        let (counter, attempt) = (self.max_counter, self.attempt);
+        Epoch { counter, incarnation: self.me.incarnation, attempt, node: self.me.node }
+    }
+
+    /// Asks on with the priority of the last claim.
+    pub(super) fn stand_again(&mut self, now: Instant) {
+        if !self.standing {
+            self.stand(now, self.priority);
+        }
+    }
+
+    /// Which voters lend to `holder`, and how long ago they last heard it: a voter lends for L_a from there, and
+    /// its refusals say what is left of it (D3).
+    pub fn last_words(&self, now: Instant, holder: NodeId) -> Vec<(NodeId, Duration)> {
+        let lent = |(voter, track): (&NodeId, &Track)| {
+            let lends = track.lends.filter(|lends| lends.to == holder)?;
+            Some((*voter, lends.silence.saturating_add(now.since(lends.said_at))))
+        };
+        self.voters.iter().filter_map(lent).collect()
     }
 
     /// How many voters have answered lately.
@@ -321,6 +445,11 @@ impl Holder {
         if let Phase::Held { epoch, .. } = self.phase {
             self.phase = Phase::Idle;
             self.standing = false;
+            let promised = self.promises.as_mut().map(|promises| promises.end(epoch)).unwrap_or_default();
+            for candidate in promised {
+                self.nonce += 1;
+                self.send(candidate, self.nonce, Message::Release { epoch });
+            }
             self.bid_farewell(now, epoch, heir);
         }
     }
@@ -340,6 +469,9 @@ impl Holder {
     /// A Transfer named this node: take the epoch if it is the one reserved for the next attempt.
     /// Returns whether it was, or already is under way.
     pub fn accept_offer(&mut self, now: Instant, from: NodeId, epoch: Epoch) -> bool {
+        if self.is_bound(now) {
+            return false;
+        }
         if let Phase::Acquiring { epoch: mine, .. } = self.phase
             && mine == epoch
         {
@@ -383,6 +515,13 @@ impl Holder {
     /// An answer of a voter, whose name the transport has proven.
     pub fn on_answer(&mut self, now: Instant, from: NodeId, answer: &Envelope) -> Option<VoterFault> {
         let lease_max = self.quorum.timing.lease_max;
+        if let Message::Promised { epoch, lease } = answer.message {
+            // Under other lengths it may have promised something else (V9).
+            if let Some(promises) = self.promises.as_mut().filter(|_| answer.digest == self.me.digest) {
+                promises.on_promised(from, answer.nonce, epoch, lease);
+            }
+            return None;
+        }
         let stamp = answer.message.stamp()?;
         let sent = self.sent_at(from, answer);
         let track = self.voters.get_mut(&from)?;
@@ -402,6 +541,8 @@ impl Holder {
                 if let Some(epoch) = holder.filter(|epoch| epoch.node != self.me.node) {
                     self.rival = Some((epoch, holder_priority, now));
                 }
+                let silence = self.quorum.timing.lease.saturating_sub(remaining);
+                track.lends = holder.map(|holder| Lends { to: holder.node, silence, said_at: now });
                 self.on_refusal(now, from, answer.nonce, why, remaining);
             }
             Message::Grant { epoch, lease, .. } => self.on_grant(now, from, answer.nonce, epoch, lease),
@@ -419,7 +560,9 @@ impl Holder {
             | Message::Inspect
             | Message::Acquire { .. }
             | Message::Release { .. }
-            | Message::Transfer { .. } => {}
+            | Message::Transfer { .. }
+            | Message::Promise { .. }
+            | Message::Promised { .. } => {}
         }
         None
     }
@@ -452,7 +595,7 @@ impl Holder {
             return;
         }
         if let Some(track) = self.voters.get_mut(&from) {
-            (track.free, track.refused) = (true, None);
+            (track.free, track.refused, track.lends) = (true, None, None);
         }
         self.attempt_if_free(now);
     }
@@ -482,6 +625,14 @@ impl Holder {
     fn on_refusal(&mut self, now: Instant, from: NodeId, nonce: u64, why: RefuseReason, remaining: Duration) {
         let (count, majority) = (self.quorum.voters.len(), self.quorum.majority());
         let Some(track) = self.voters.get_mut(&from) else { return };
+        if matches!(self.phase, Phase::Held { .. }) && track.sent_at(nonce).is_some() {
+            // A voter that can't say yes to anybody, for now, says nothing of this epoch.
+            track.denied = !matches!(why, RefuseReason::Quiet | RefuseReason::Disk | RefuseReason::Deaf);
+            if why == RefuseReason::Deaf {
+                // Whoever has held on without that voter (D4, `degrade`) hears it again, and shows that (V8).
+                track.prev_ack = track.prev_ack.max(nonce);
+            }
+        }
         let mine = match self.phase {
             Phase::Asking { first_nonce, .. } => nonce >= first_nonce,
             Phase::Acquiring { .. } => track.sent_at(nonce).is_some(),
@@ -525,7 +676,7 @@ impl Holder {
         let from_request = self.guards.has(Guard::DeadlineFromRequest);
         let Some(track) = self.voters.get_mut(&from) else { return };
         let Some(sent_at) = track.sent_at(nonce) else { return };
-        track.refused = None;
+        (track.refused, track.denied) = (None, false);
         track.prev_ack = track.prev_ack.max(nonce);
         track.good_from = track.good_from.max(Some(if from_request { sent_at } else { now }));
         if let Phase::Acquiring { since, .. } = self.phase
@@ -548,10 +699,13 @@ impl Holder {
     /// When [`Holder::tick`] has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let phase = match self.phase {
-            Phase::Idle => self.standing.then_some(self.not_before),
+            Phase::Idle => self.standing.then(|| {
+                let bound = self.promises.as_ref().map(Promises::bound_until);
+                bound.map_or(self.not_before, |bound| bound.max(self.not_before))
+            }),
             Phase::Asking { resend_at, since, .. } => Some(self.unless_patient(since, resend_at)),
             Phase::Acquiring { resend_at, .. } => Some(resend_at),
-            Phase::Held { renew_at, .. } => Some(self.deadline().map_or(renew_at, |until| until.min(renew_at))),
+            Phase::Held { epoch, renew_at } => Some(self.until(epoch).map_or(renew_at, |until| until.min(renew_at))),
             Phase::Lapsed => None,
         };
         phase.into_iter().chain(self.farewells.iter().map(|farewell| farewell.resend_at)).min()
@@ -570,7 +724,9 @@ impl Holder {
     /// Renews, asks again, gives up, lapses: whatever is due.
     pub fn tick(&mut self, now: Instant) {
         match self.phase {
-            Phase::Idle if self.standing && now >= self.not_before && self.offer_waits.is_none() => {
+            Phase::Idle
+                if self.standing && now >= self.not_before && self.offer_waits.is_none() && !self.is_bound(now) =>
+            {
                 for track in self.voters.values_mut() {
                     (track.free, track.refused) = (false, None);
                 }
@@ -594,6 +750,7 @@ impl Holder {
                     *renew_at = next;
                 }
                 self.acquire_all(now);
+                self.ask_promises(now);
             }
             Phase::Idle | Phase::Asking { .. } | Phase::Acquiring { .. } | Phase::Held { .. } | Phase::Lapsed => {}
         }

@@ -16,12 +16,14 @@
 //!
 //! Nothing here depends on message delay, clock offsets, or who is paused where.
 
+pub mod accepting;
 pub mod authority;
 mod farewell;
 pub mod generation;
 pub mod grant;
 pub mod holder;
 pub mod lives;
+pub mod promise;
 pub mod rate;
 pub mod record;
 pub mod timing;

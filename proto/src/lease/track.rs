@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::id::Incarnation;
+use crate::id::{Incarnation, NodeId};
 use crate::time::Instant;
 use crate::wire::lease::{RefuseReason, Stamp};
 
@@ -12,6 +12,15 @@ use crate::wire::lease::{RefuseReason, Stamp};
 const REMEMBERED: usize = 32;
 /// Former incarnations of a voter that are remembered.
 const RETIRED: usize = 8;
+
+/// What a voter said of its loan to another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lends {
+    pub(super) to: NodeId,
+    /// How long it had not heard that one when it said so, and when that was.
+    pub(super) silence: Duration,
+    pub(super) said_at: Instant,
+}
 
 /// One voter.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +33,10 @@ pub(super) struct Track {
     pub(super) free: bool,
     /// It refused, and when it can be free.
     pub(super) refused: Option<(RefuseReason, Instant)>,
+    /// To whom it said to lend.
+    pub(super) lends: Option<Lends>,
+    /// It refused to renew the epoch that is held, and has not granted since.
+    pub(super) denied: bool,
     /// When it last answered anything.
     pub(super) answered_at: Option<Instant>,
     sent: VecDeque<(u64, Instant)>,
@@ -56,7 +69,7 @@ pub(super) enum Belief {
 impl Track {
     /// What was granted belongs to the former epoch.
     pub(super) fn new_epoch(&mut self) {
-        (self.good_from, self.prev_ack, self.free, self.refused) = (None, 0, false, None);
+        (self.good_from, self.prev_ack, self.free, self.refused, self.denied) = (None, 0, false, None, false);
         self.sent.clear();
     }
 

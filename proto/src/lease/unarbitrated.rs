@@ -45,9 +45,18 @@ impl Unarbitrated {
             self.attempt = self.attempt.saturating_add(1);
             self.max_counter = self.max_counter.saturating_add(1);
             let (counter, attempt) = (self.max_counter, self.attempt);
-            let epoch = Epoch { counter, incarnation: self.me.incarnation, attempt, node: self.me.node };
-            self.held = Some(Held { epoch, until: now + self.hold, renew_at: now + self.period / 2 });
+            self.adopt(now, Epoch { counter, incarnation: self.me.incarnation, attempt, node: self.me.node });
         }
+    }
+
+    /// Holds from now on under an epoch that is nobody else's.
+    pub fn adopt(&mut self, now: Instant, epoch: Epoch) {
+        self.held = Some(Held { epoch, until: now + self.hold, renew_at: now + self.period / 2 });
+    }
+
+    /// An authority has come back and says no: as if it had run out.
+    pub fn revoke(&mut self) {
+        self.lapsed |= self.held.take().is_some();
     }
 
     /// Leave to hold, while it lasts.

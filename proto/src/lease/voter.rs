@@ -281,7 +281,9 @@ impl Voter {
             | Message::Ended { .. }
             | Message::Offer { .. }
             | Message::Wanted { .. }
-            | Message::Report { .. } => {}
+            | Message::Report { .. }
+            | Message::Promise { .. }
+            | Message::Promised { .. } => {}
         }
     }
 

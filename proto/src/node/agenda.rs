@@ -19,7 +19,7 @@ use crate::wire::heartbeat::References;
 struct Common {
     /// Of each peer: heard, silent, deaf, and how many references it reaches.
     peers: Vec<(bool, bool, bool, References)>,
-    references: (bool, Option<bool>, References),
+    references: (bool, [bool; 2], References),
     /// The own clock is beyond what the lease assumes.
     clock_is_off: bool,
 }
@@ -160,7 +160,11 @@ impl Node {
     fn common(&self, now: Instant) -> Common {
         let peers = self.peers.values();
         let peers = peers.map(|peer| (peer.is_heard(now), peer.is_silent(now), peer.is_deaf(now), peer.references()));
-        let references = (self.references.is_known(), self.references.reachable(), self.references.report());
+        let references = (
+            self.references.is_known(),
+            [false, true].map(|ipv6| self.references.is_lost(ipv6)),
+            self.references.report(),
+        );
         let clock_is_off = self.clocks.as_ref().is_some_and(|clocks| clocks.is_off(now));
         Common { peers: peers.collect(), references, clock_is_off }
     }

@@ -26,12 +26,31 @@ impl Node {
         let mut requests = Vec::new();
         for entry in entries {
             match entry {
+                Ok(envelope) if matches!(envelope.message, Message::Promise { .. }) => {
+                    self.on_promise(now, from, &envelope);
+                }
                 Ok(envelope) if envelope.message.is_request() => requests.push(envelope),
                 Ok(envelope) => self.on_answer(now, from, &envelope),
                 Err(_) => self.counters.bad_lease_messages += 1,
             }
         }
         self.on_requests(now, from, &requests, out);
+    }
+
+    /// D4, `degrade`: a holder asks for a promise. Whoever gives none says nothing.
+    fn on_promise(&mut self, now: Instant, from: NodeId, asked: &Envelope) {
+        let Message::Promise { epoch, lease } = asked.message else { return };
+        // V9, V10: under the same lengths, and in its own name.
+        if asked.digest != self.settings.digest || epoch.node != from {
+            self.counters.bad_lease_messages += 1;
+            return;
+        }
+        let mut promised = false;
+        self.with_domain(now, asked.domain, |domain, facts| promised = domain.promise(facts, epoch, lease));
+        if promised {
+            let answer = Envelope { message: Message::Promised { epoch, lease }, ..asked.clone() };
+            self.outbox.entry(from).or_default().push(answer);
+        }
     }
 
     /// Requests of one member to our voter.
@@ -75,7 +94,7 @@ impl Node {
                 }
                 return;
             }
-            Message::Refuse { why, .. } => self.on_refusal(from, envelope.domain, why),
+            Message::Refuse { why, .. } => self.on_refusal(now, from, envelope.domain, why),
             // Of a domain for which it could not write, so it has written since.
             Message::Grant { .. } => {
                 self.disks.remove(&(from, envelope.domain));
@@ -100,23 +119,9 @@ impl Node {
     }
 
     /// What a refusal tells the operator.
-    fn on_refusal(&mut self, from: NodeId, domain: DomainId, why: RefuseReason) {
-        let names = &self.settings.names;
+    fn on_refusal(&mut self, now: Instant, from: NodeId, domain: DomainId, why: RefuseReason) {
         match why {
-            RefuseReason::Digest => self.alerts.set(AlertName::ConfigMismatch, None, true, || {
-                format!(
-                    "voter {} has another voter set or other lease lengths: compare its configuration with ours",
-                    names.node(from)
-                )
-            }),
-            RefuseReason::Generation => self.alerts.set(AlertName::ConfigMismatch, None, true, || {
-                format!(
-                    "the record of voter {} bars our generation of the voter set: it has gone on to a newer one, or \
-                     knows this one with other voters; `keepone voters` shows which, and the voters may only change \
-                     one at a time, each time with the next generation",
-                    names.node(from)
-                )
-            }),
+            RefuseReason::Digest | RefuseReason::Generation => self.findings.digest_refused(now, from),
             RefuseReason::Disk => {
                 self.disks.insert((from, domain));
             }

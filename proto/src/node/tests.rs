@@ -10,8 +10,8 @@ use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::{VoterOutput, VoterSettings};
 use crate::settings::{
-    AnnounceSettings, Authority, DomainSettings, FencingSettings, HeartbeatSettings, InstanceSettings,
-    InterfaceSettings, Names, PeerSettings, QuorumSettings, ReferenceSettings, TrackInterface, VrrpVersion,
+    AnnounceSettings, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings,
+    InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, TrackInterface, VrrpVersion,
 };
 use crate::wire::lease::{Message, RefuseReason, pack, unpack};
 use crate::wire::vrrp::{Advertisement, Checksum};
@@ -21,9 +21,11 @@ use core::net::IpAddr;
 
 mod clocks;
 mod fencing;
+mod finders;
 mod generations;
 mod handover;
 mod many;
+mod policies;
 mod words;
 
 const VIP: DomainId = DomainId(7);
@@ -92,7 +94,10 @@ fn settings(node: u16, authority: Authority) -> Settings {
             id: VIP,
             name: "vip".into(),
             instances: vec![InstanceId(0)],
+            families: Families { v4: true, v6: false },
             authority,
+            policy: Policy::Strict,
+            mirrors: Vec::new(),
             fencing: FencingSettings::default(),
         }],
         references: ReferenceSettings {
@@ -122,6 +127,8 @@ struct Cluster {
     cut: BTreeSet<(u16, u16)>,
     /// Beats on these are lost.
     links_cut: BTreeSet<LinkId>,
+    /// Beats on this link, from the one to the other, are lost.
+    link_cut_one_way: BTreeSet<(LinkId, u16, u16)>,
     /// Advertisements are lost.
     vrrp_cut: bool,
     /// Lease messages between the nodes are lost, which go over the same lines as the beats.
@@ -153,6 +160,7 @@ impl Cluster {
             queue: VecDeque::new(),
             cut: BTreeSet::new(),
             links_cut: BTreeSet::new(),
+            link_cut_one_way: BTreeSet::new(),
             vrrp_cut: false,
             lease_cut: false,
             more: BTreeMap::new(),
@@ -261,7 +269,8 @@ impl Cluster {
             Action::Ping { reference } => self.ping(node, reference),
             Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
             Action::SendBeat { link, to, bytes } => {
-                if !self.cut.contains(&(node, to.get())) && !self.links_cut.contains(&link) {
+                let one_way = self.link_cut_one_way.contains(&(link, node, to.get()));
+                if !self.cut.contains(&(node, to.get())) && !self.links_cut.contains(&link) && !one_way {
                     self.queue.push_back((to.get(), Event::BeatReceived { link, from: id(node), bytes }));
                 }
                 return;
@@ -419,7 +428,7 @@ fn one_voter_of_three_makes_none_and_says_so() {
     cluster.run_to(6000);
     assert_eq!(cluster.role(1), (Role::Backup, Reason::AuthorityUnreachable));
     assert!(cluster.open().is_empty());
-    assert!(cluster.alerts(1).contains(&"authority-unreachable"));
+    assert!(cluster.alerts(1).contains(&"arbiter-unreachable"));
 }
 
 #[test]

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! 'B' | version | cluster (8) | digest (8) | incarnation (8) | seq (8) | clock (8)
-//! echo: flag, seq (8), age in us (4) | references: reachable, configured | count | domains
-//! domain (61): id (8), role, priority, flags, epoch: counter (8) attempt (4), remaining in us (4),
-//!              next: counter (8) attempt (4), master for in ms (4), heir (2), source: family + 16
+//! echo: flag, seq (8), age in us (4) | references, IPv4 then IPv6: reachable, configured | count
+//! | heard | domains
+//! heard: count, then (node (2), age in ms (2)) each
+//! domain (64): id (8), role, priority, flags, epoch: counter (8) attempt (4), remaining in us (4),
+//!              next: counter (8) attempt (4), master for in ms (4), heir (2), sees (2), source: family + 16
 //! ```
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
@@ -23,10 +26,13 @@ pub const VERSION: u8 = 1;
 /// What a QUIC datagram carries at an MTU of 1200.
 pub const MAX_BYTES: usize = 1162;
 /// Domains in one beat at most.
-pub const MAX_DOMAINS: usize = (MAX_BYTES - HEADER) / DOMAIN;
+pub const MAX_DOMAINS: usize = (MAX_BYTES - HEADER - MAX_HEARD * HEARD) / DOMAIN;
+/// Members in the list of those that were heard, at most; of more the rest is left out.
+pub const MAX_HEARD: usize = 16;
 
-const HEADER: usize = 2 + 8 * 5 + 13 + 3;
-const DOMAIN: usize = 62;
+const HEADER: usize = 2 + 8 * 5 + 13 + 5 + 1;
+const HEARD: usize = 4;
+const DOMAIN: usize = 64;
 
 /// One beat.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +51,8 @@ pub struct Beat {
     pub echo: Option<Echo>,
     /// How many references the sender reaches.
     pub references: References,
+    /// Which members the sender has ever heard, and how long ago, whole milliseconds up to 65 s (D3).
+    pub heard: Vec<(NodeId, Duration)>,
     /// The sender's domains, at most [`MAX_DOMAINS`].
     pub domains: Vec<DomainBeat>,
 }
@@ -58,13 +66,40 @@ pub struct Echo {
     pub age: Duration,
 }
 
-/// The sender's reference verdict in numbers.
+/// The sender's reference verdict in numbers, each family by itself (D2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct References {
+    /// Of IPv4.
+    pub v4: Answering,
+    /// Of IPv6.
+    pub v6: Answering,
+}
+
+/// The references of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Answering {
     /// That answer.
     pub reachable: u8,
     /// That are configured.
     pub configured: u8,
+}
+
+impl fmt::Display for References {
+    /// `1 of 2`, with the family where there are both: `IPv4 1 of 2, IPv6 0 of 1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |family: Answering| (family.reachable, family.configured);
+        match (words(self.v4), words(self.v6)) {
+            ((up, all), (_, 0)) | ((_, 0), (up, all)) => write!(f, "{up} of {all}"),
+            ((up, all), (up6, all6)) => write!(f, "IPv4 {up} of {all}, IPv6 {up6} of {all6}"),
+        }
+    }
+}
+
+impl References {
+    /// Those of a family.
+    pub fn of(self, ipv6: bool) -> Answering {
+        if ipv6 { self.v6 } else { self.v4 }
+    }
 }
 
 /// One domain of the sender.
@@ -92,6 +127,10 @@ pub struct DomainBeat {
     pub master_for: Duration,
     /// For whom it gave the domain up, without an authority.
     pub heir: Option<NodeId>,
+    /// The Master that it hears, other than itself (D3).
+    pub sees: Option<NodeId>,
+    /// It holds by nobody's leave, its authority being silent (D4): no right of its own stands behind its epoch.
+    pub alone: bool,
     /// Source of its Advertisements, so that a receiver knows whose they are (D0).
     pub source: Option<IpAddr>,
 }
@@ -121,9 +160,16 @@ impl Beat {
         w.u64(self.seq).u64(self.clock.as_nanos());
         let echo = self.echo.unwrap_or(Echo { seq: 0, age: Duration::ZERO });
         w.u8(u8::from(self.echo.is_some())).u64(echo.seq).u32(micros(echo.age));
-        w.u8(self.references.reachable).u8(self.references.configured);
+        for family in [self.references.v4, self.references.v6] {
+            w.u8(family.reachable).u8(family.configured);
+        }
         let domains = self.domains.get(..MAX_DOMAINS).unwrap_or(&self.domains);
         w.u8(u8::try_from(domains.len()).unwrap_or(u8::MAX));
+        let heard = self.heard.get(..MAX_HEARD).unwrap_or(&self.heard);
+        w.u8(u8::try_from(heard.len()).unwrap_or(u8::MAX));
+        for (node, age) in heard {
+            w.u16(node.get()).u16(u16::try_from(age.as_millis()).unwrap_or(u16::MAX));
+        }
         for domain in domains {
             domain.put(&mut w);
         }
@@ -147,7 +193,9 @@ impl Beat {
             seq: r.u64().ok_or(DecodeError::Length)?,
             age: Duration::from_micros(r.u32().ok_or(DecodeError::Length)?.into()),
         };
-        let [reachable, configured, count] = r.array().ok_or(DecodeError::Length)?;
+        let [reachable, configured, reachable6, configured6, count] = r.array().ok_or(DecodeError::Length)?;
+        let heard = r.u8().filter(|heard| usize::from(*heard) <= MAX_HEARD).ok_or(DecodeError::Length)?;
+        let heard = (0..heard).map(|_| get_heard(&mut r)).collect::<Result<_, _>>()?;
         if usize::from(count) > MAX_DOMAINS || r.remaining() != usize::from(count) * DOMAIN {
             return Err(DecodeError::Length);
         }
@@ -159,7 +207,11 @@ impl Beat {
             seq,
             clock: Instant::from_nanos(clock),
             echo: has_echo.then_some(echo),
-            references: References { reachable, configured },
+            references: References {
+                v4: Answering { reachable, configured },
+                v6: Answering { reachable: reachable6, configured: configured6 },
+            },
+            heard,
             domains,
         })
     }
@@ -174,17 +226,24 @@ const ELIGIBLE: u8 = 1;
 const WANTS: u8 = 2;
 const HOLDING: u8 = 4;
 const EPOCH: u8 = 8;
+const ALONE: u8 = 16;
+
+fn get_heard(r: &mut Reader<'_>) -> Result<(NodeId, Duration), DecodeError> {
+    let (node, age) = (r.u16().ok_or(DecodeError::Length)?, r.u16().ok_or(DecodeError::Length)?);
+    Ok((NodeId::new(node).ok_or(DecodeError::Field("node"))?, Duration::from_millis(age.into())))
+}
 
 impl DomainBeat {
     fn put(&self, w: &mut Writer) {
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
-        let flags = bit(self.eligible, ELIGIBLE) | bit(self.wants, WANTS) | bit(self.holding, HOLDING);
+        let flags =
+            bit(self.eligible, ELIGIBLE) | bit(self.wants, WANTS) | bit(self.holding, HOLDING) | bit(self.alone, ALONE);
         w.u64(self.id.0).u8(role_to_u8(self.role)).u8(self.priority.0);
         w.u8(flags | bit(self.epoch.is_some(), EPOCH));
         let (counter, attempt) = self.epoch.unwrap_or_default();
         w.u64(counter).u32(attempt).u32(micros(self.remaining)).u64(self.next.0).u32(self.next.1);
         w.u32(u32::try_from(self.master_for.as_millis()).unwrap_or(u32::MAX));
-        w.u16(self.heir.map_or(0, NodeId::get));
+        w.u16(self.heir.map_or(0, NodeId::get)).u16(self.sees.map_or(0, NodeId::get));
         match self.source {
             None => w.u8(0).bytes(&[0; 16]),
             Some(IpAddr::V4(v4)) => w.u8(4).bytes(&v4.octets()).bytes(&[0; 12]),
@@ -203,6 +262,7 @@ impl DomainBeat {
         let next = (r.u64().ok_or(SHORT)?, r.u32().ok_or(SHORT)?);
         let master_for = Duration::from_millis(r.u32().ok_or(SHORT)?.into());
         let heir = NodeId::new(r.u16().ok_or(SHORT)?);
+        let sees = NodeId::new(r.u16().ok_or(SHORT)?);
         let (family, address) = (r.u8().ok_or(SHORT)?, r.array::<16>().ok_or(SHORT)?);
         let [a, b, c, d, ..] = address;
         let source = match family {
@@ -223,6 +283,8 @@ impl DomainBeat {
             next,
             master_for,
             heir,
+            sees,
+            alone: flags & ALONE != 0,
             source,
         })
     }
@@ -268,9 +330,14 @@ mod tests {
             any::<[u8; 4]>().prop_map(|a| Some(IpAddr::from(a))),
             any::<[u8; 16]>().prop_map(|a| Some(IpAddr::from(a))),
         ];
-        let numbers = (any::<u64>(), 0..6u8, any::<u8>(), any::<[bool; 3]>(), any::<[u32; 2]>(), any::<u16>());
+        let numbers = (any::<u64>(), 0..6u8, any::<u8>(), any::<[bool; 4]>(), any::<[u32; 2]>(), any::<[u16; 2]>());
         (numbers, proptest::option::of(any::<(u64, u32)>()), any::<(u64, u32)>(), source).prop_map(
-            |((id, role, priority, [eligible, wants, holding], [remaining, master_for], heir), epoch, next, source)| {
+            |(
+                (id, role, priority, [eligible, wants, holding, alone], [remaining, master_for], [heir, sees]),
+                epoch,
+                next,
+                source,
+            )| {
                 DomainBeat {
                     id: DomainId(id),
                     role: role_from_u8(role).unwrap(),
@@ -283,6 +350,8 @@ mod tests {
                     next,
                     master_for: Duration::from_millis(master_for.into()),
                     heir: NodeId::new(heir),
+                    sees: NodeId::new(sees),
+                    alone,
                     source,
                 }
             },
@@ -294,14 +363,19 @@ mod tests {
         fn what_is_emitted_parses_to_the_same_and_fits_a_datagram(
             ids in any::<[u64; 5]>(),
             echo in proptest::option::of(any::<(u64, u32)>()),
-            references in any::<(u8, u8)>(),
+            references in any::<[u8; 4]>(),
+            heard in proptest::collection::vec((1..=u16::MAX, any::<u16>()), 0..=MAX_HEARD),
             domains in proptest::collection::vec(domain(), 0..=MAX_DOMAINS),
         ) {
             let beat = Beat {
                 cluster: ClusterId(ids[0]), digest: ConfigDigest(ids[1]), incarnation: Incarnation(ids[2]), seq: ids[3],
                 clock: Instant::from_nanos(ids[4]),
                 echo: echo.map(|(seq, age)| Echo { seq, age: Duration::from_micros(age.into()) }),
-                references: References { reachable: references.0, configured: references.1 },
+                references: References {
+                    v4: Answering { reachable: references[0], configured: references[1] },
+                    v6: Answering { reachable: references[2], configured: references[3] },
+                },
+                heard: heard.iter().map(|(n, ms)| (NodeId::new(*n).unwrap(), Duration::from_millis((*ms).into()))).collect(),
                 domains,
             };
             let bytes = beat.emit();

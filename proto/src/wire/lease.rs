@@ -70,7 +70,8 @@ pub enum Message {
         epoch: Epoch,
         /// L_a that is asked for.
         lease: Duration,
-        /// Nonce of the newest grant of this epoch that the asker has received from this voter, 0 for none (V8).
+        /// Nonce of the newest grant of this epoch, or refusal as deaf, that the asker has received from this voter,
+        /// 0 for none (V8).
         prev_ack: u64,
         /// The asker's priority, for those who are refused on its account (R11).
         priority: u8,
@@ -135,6 +136,20 @@ pub enum Message {
         epoch: Epoch,
         /// The voter.
         stamp: Stamp,
+    },
+    /// From a holder to another candidate (D4, `degrade`): promise not to claim while I hold under this epoch.
+    Promise {
+        /// Under which the asker holds.
+        epoch: Epoch,
+        /// L_a: for how long.
+        lease: Duration,
+    },
+    /// Answer to `Promise`: it is bound.
+    Promised {
+        /// As asked.
+        epoch: Epoch,
+        /// As asked.
+        lease: Duration,
     },
     /// Unasked, to the heir of a `Transfer`: the grant is yours to acquire.
     Offer {
@@ -260,6 +275,8 @@ const HANDOVER_REQUEST: u8 = 10;
 const WANTED: u8 = 11;
 const INSPECT: u8 = 12;
 const REPORT: u8 = 13;
+const PROMISE: u8 = 14;
+const PROMISED: u8 = 15;
 
 impl Message {
     /// Whether a voter answers it (the rest are answers).
@@ -290,7 +307,9 @@ impl Message {
             | Message::Release { .. }
             | Message::Transfer { .. }
             | Message::HandoverRequest { .. }
-            | Message::Inspect => None,
+            | Message::Inspect
+            | Message::Promise { .. }
+            | Message::Promised { .. } => None,
         }
     }
 
@@ -309,6 +328,8 @@ impl Message {
             Message::Wanted { .. } => WANTED,
             Message::Inspect => INSPECT,
             Message::Report { .. } => REPORT,
+            Message::Promise { .. } => PROMISE,
+            Message::Promised { .. } => PROMISED,
         }
     }
 }
@@ -356,6 +377,10 @@ impl Envelope {
                 put_duration(&mut w, remaining);
                 w.u64(max_counter);
                 put_stamp(&mut w, stamp);
+            }
+            Message::Promise { epoch, lease } | Message::Promised { epoch, lease } => {
+                put_epoch(&mut w, epoch);
+                put_duration(&mut w, lease);
             }
             Message::Ended { epoch, stamp } | Message::Offer { epoch, stamp } => {
                 put_epoch(&mut w, epoch);
@@ -440,6 +465,8 @@ fn message(kind: u8, r: &mut Reader<'_>) -> Result<Message, DecodeError> {
             let standing = Standing { generation, floor, floor_for, opened, quiet_for, lent };
             Message::Report { standing, stamp: get_stamp(r)? }
         }
+        PROMISE => Message::Promise { epoch: get_epoch(r)?, lease: get_duration(r)? },
+        PROMISED => Message::Promised { epoch: get_epoch(r)?, lease: get_duration(r)? },
         other => return Err(DecodeError::Kind(other)),
     })
 }

@@ -17,8 +17,7 @@ fn many(node: u16, domains: u16) -> Settings {
         id: DomainId(u64::from(number) + 1),
         name: alloc::format!("vip{number}"),
         instances: vec![InstanceId(number)],
-        authority: one.domains[0].authority.clone(),
-        fencing: one.domains[0].fencing,
+        ..one.domains[0].clone()
     };
     let interface = |number: u16| InterfaceSettings { name: alloc::format!("lan{number}") };
     Settings {

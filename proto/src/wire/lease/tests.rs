@@ -43,6 +43,8 @@ fn message() -> impl Strategy<Value = Message> {
         (any::<u8>(), epoch()).prop_map(|(priority, next)| Message::HandoverRequest { priority, next }),
         (any::<u8>(), epoch(), stamp()).prop_map(|(priority, heir, stamp)| Message::Wanted { priority, heir, stamp }),
         Just(Message::Inspect),
+        (epoch(), duration()).prop_map(|(epoch, lease)| Message::Promise { epoch, lease }),
+        (epoch(), duration()).prop_map(|(epoch, lease)| Message::Promised { epoch, lease }),
         (any::<[u32; 3]>(), any::<u64>(), duration(), duration(), any::<u16>(), stamp()).prop_map(
             |([generation, floor, opened], set, floor_for, quiet_for, lent, stamp)| {
                 let opened = Opened { generation: opened, set: ConfigDigest(set) };

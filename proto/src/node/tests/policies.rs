@@ -1,0 +1,448 @@
+//! What becomes of a domain while its authority is silent (D4), and what third parties see (D3): any number of
+//! agents and witnesses on one LAN.
+
+use super::*;
+use crate::settings::{Families, Policy};
+use crate::wire::vrrp::Checksum;
+
+/// The first witness; agents count from 1.
+const WITNESSES: u16 = 11;
+
+/// Agents and witnesses whose kernels and lines do at once what they are asked, unless they are cut.
+struct Lan {
+    now: Instant,
+    settings: Vec<Settings>,
+    nodes: BTreeMap<u16, Node>,
+    witnesses: BTreeMap<u16, Voter>,
+    queue: VecDeque<(u16, Event)>,
+    /// What goes from the first to the second is lost.
+    cut: BTreeSet<(u16, u16)>,
+    /// Answers to promises that are held back, to be delivered by hand.
+    held_back: Option<Vec<(u16, Event)>>,
+    lives: u64,
+    log: Vec<(Instant, u16, Action)>,
+}
+
+impl Lan {
+    /// `agents` agents, of which node 1 is the best; three witnesses vote, or nobody.
+    fn new(agents: u16, policy: Option<Policy>) -> Self {
+        let voters = (WITNESSES..WITNESSES + 3).map(id).collect();
+        let quorum = QuorumSettings::new(voters, LeaseTiming::for_lease(Duration::from_millis(500)));
+        let digest = config_digest(ClusterId(1), &quorum);
+        let authority = if policy.is_some() { Authority::Quorum(quorum.clone()) } else { Authority::None };
+        let settings = (1..=agents).map(|node| {
+            let mut settings = settings(1, authority.clone());
+            (settings.node, settings.digest, settings.seed) = (id(node), digest, node.into());
+            let peers = (1..=agents).filter(|peer| *peer != node);
+            settings.peers = peers.map(|peer| PeerSettings { node: id(peer), links: vec![LinkId(0)] }).collect();
+            // Nobody is asked to hand over, so that what moves has moved by these rules.
+            settings.instances[0].preempt = false;
+            settings.instances[0].priority = Priority(u8::try_from(210 - 10 * node).unwrap());
+            settings.domains[0].families = Families { v4: true, v6: false };
+            settings.domains[0].policy = policy.unwrap_or_default();
+            settings
+        });
+        let settings: Vec<Settings> = settings.collect();
+        let witness = |number: u16| {
+            let candidates = (1..=agents).map(id).collect();
+            let voter = VoterSettings::new(ClusterId(1), &quorum, candidates, Incarnation(number.into()));
+            (number, Voter::new(voter, at(0), None))
+        };
+        let witnesses = (WITNESSES..WITNESSES + 3).filter(|_| policy.is_some()).map(witness).collect();
+        let mut lan = Lan {
+            now: at(1000),
+            settings,
+            nodes: BTreeMap::new(),
+            witnesses,
+            queue: VecDeque::new(),
+            cut: BTreeSet::new(),
+            held_back: None,
+            lives: 0,
+            log: Vec::new(),
+        };
+        (1..=agents).for_each(|node| lan.start(node));
+        lan.run_to(5000);
+        assert_eq!((lan.role(1), lan.open()), ((Role::Master, Reason::Elected), vec![1]));
+        lan.log.clear();
+        lan
+    }
+
+    /// Starts a node, or starts it again.
+    fn start(&mut self, node: u16) {
+        self.lives += 1;
+        let settings = self.settings[usize::from(node) - 1].clone();
+        let started = Node::new(settings, Incarnation(self.lives), Restored::default(), self.now);
+        self.nodes.insert(node, started);
+        self.give(node, Event::Tick);
+        let (interface, addresses) = (InterfaceId(0), vec![address(node)]);
+        self.give(node, Event::Interface { interface, up: true, addresses });
+    }
+
+    fn give(&mut self, node: u16, event: Event) {
+        self.queue.push_back((node, event));
+        while let Some((to, event)) = self.queue.pop_front() {
+            if to >= WITNESSES {
+                self.ask_witness(to, &event);
+            } else if let Some(node) = self.nodes.get_mut(&to) {
+                for action in node.handle(self.now, event) {
+                    self.carry_out(to, action);
+                }
+            }
+            assert!(self.open().len() <= 1 || self.may_double(), "{:?} at {:?}", self.open(), self.now);
+        }
+    }
+
+    /// Two holders are possible without an authority, or where the operator accepts them.
+    fn may_double(&self) -> bool {
+        self.witnesses.is_empty() || self.settings[0].domains[0].policy == Policy::AcceptDualMaster
+    }
+
+    fn ask_witness(&mut self, witness: u16, event: &Event) {
+        let Some(voter) = self.witnesses.get_mut(&witness) else { return };
+        let mut outputs = match event {
+            Event::LeaseReceived { from, bytes } => {
+                voter.handle_all(self.now, *from, &unpack(bytes).unwrap().map(Result::unwrap).collect::<Vec<_>>())
+            }
+            _ => voter.tick(self.now),
+        };
+        let mut answers = Vec::new();
+        while let Some(output) = outputs.pop() {
+            match output {
+                VoterOutput::Persist { ticket, .. } => outputs.extend(voter.persisted(self.now, ticket, true)),
+                VoterOutput::Send { to, envelope } => answers.push((to, envelope)),
+            }
+        }
+        answers.into_iter().for_each(|(to, envelope)| self.send(witness, to, envelope.emit()));
+    }
+
+    fn send(&mut self, from: u16, to: NodeId, bytes: Vec<u8>) {
+        if self.cut.contains(&(from, to.get())) {
+            return;
+        }
+        let promised = messages(&bytes).iter().any(|said| matches!(said, Message::Promised { .. }));
+        let event = Event::LeaseReceived { from: id(from), bytes };
+        match &mut self.held_back {
+            Some(held_back) if promised => held_back.push((to.get(), event)),
+            Some(_) | None => self.queue.push_back((to.get(), event)),
+        }
+    }
+
+    fn carry_out(&mut self, node: u16, action: Action) {
+        self.log.push((self.now, node, action.clone()));
+        let reply = match action {
+            Action::OpenGate { domain, epoch, .. } => Event::GateWritten { domain, epoch, open: true, error: None },
+            Action::ShutGate { domain, epoch } => Event::GateWritten { domain, epoch, open: false, error: None },
+            Action::AddAddresses { domain, epoch, .. } => {
+                Event::AddressesDone { domain, epoch, present: true, error: None }
+            }
+            Action::RemoveAddresses { domain, epoch } => {
+                Event::AddressesDone { domain, epoch, present: false, error: None }
+            }
+            Action::TestGate { number } => {
+                Event::GateTest { number, strength: GateStrength::Strong, fault: String::new() }
+            }
+            Action::Ping { reference } => Event::Pinged { reference, rtt: Some(Duration::from_millis(1)) },
+            Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
+            Action::SendBeat { link, to, bytes } => {
+                if !self.cut.contains(&(node, to.get())) {
+                    self.queue.push_back((to.get(), Event::BeatReceived { link, from: id(node), bytes }));
+                }
+                return;
+            }
+            Action::SendLease { to, bytes } => return self.send(node, to, bytes),
+            Action::Advertise { advertisement, .. } => {
+                let (source, destination) = (address(node), IpAddr::from([224, 0, 0, 18]));
+                let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
+                let others: Vec<u16> = self.nodes.keys().copied().filter(|other| *other != node).collect();
+                for other in others.into_iter().filter(|other| !self.cut.contains(&(node, *other))) {
+                    let (interface, hop_limit, bytes) = (InterfaceId(0), 255, bytes.clone());
+                    let event = Event::VrrpReceived { interface, source, destination, hop_limit, bytes };
+                    self.queue.push_back((other, event));
+                }
+                return;
+            }
+            _ => return,
+        };
+        self.queue.push_back((node, reply));
+    }
+
+    fn run_to(&mut self, ms: u64) {
+        loop {
+            let due = self.nodes.iter().filter_map(|(number, node)| Some((node.next_deadline()?, *number)));
+            let witnesses = self.witnesses.iter().filter_map(|(number, w)| Some((w.next_deadline()?, *number)));
+            match due.chain(witnesses).min().filter(|(due, _)| *due <= at(ms)) {
+                Some((due, who)) => {
+                    self.now = self.now.max(due);
+                    self.give(who, Event::Tick);
+                }
+                None => break,
+            }
+        }
+        self.now = at(ms);
+    }
+
+    fn role(&self, node: u16) -> (Role, Reason) {
+        let (role, reason, _) = self.nodes[&node].role(VIP).unwrap();
+        (role, reason)
+    }
+
+    fn open(&self) -> Vec<u16> {
+        self.nodes.iter().filter(|(_, node)| node.is_open(self.now, VIP)).map(|(number, _)| *number).collect()
+    }
+
+    fn alerts(&self, node: u16) -> Vec<&'static str> {
+        self.nodes[&node].alerts().map(|(name, _)| name.as_str()).collect()
+    }
+
+    fn cut_between(&mut self, a: u16, b: u16) {
+        self.cut.extend([(a, b), (b, a)]);
+    }
+
+    /// No agent reaches a witness any more.
+    fn cut_witnesses(&mut self) {
+        let agents = u16::try_from(self.settings.len()).unwrap();
+        for agent in 1..=agents {
+            self.cut_witnesses_from(agent);
+        }
+    }
+
+    fn cut_witnesses_from(&mut self, agent: u16) {
+        (WITNESSES..WITNESSES + 3).for_each(|witness| self.cut_between(agent, witness));
+    }
+
+    fn when(&self, node: u16, ms: u64, deed: impl Fn(&Action) -> bool) -> Option<Instant> {
+        let mut all = self.log.iter().filter(|(when, who, action)| *when >= at(ms) && *who == node && deed(action));
+        all.next().map(|(when, _, _)| *when)
+    }
+
+    /// The evidence of a node's last change of role.
+    fn evidence(&self, node: u16) -> &str {
+        let told = self.log.iter().rev().find_map(|(_, who, action)| match action {
+            Action::Transition(told) if *who == node => Some(told.evidence.as_str()),
+            _ => None,
+        });
+        told.unwrap()
+    }
+}
+
+fn is_shut(action: &Action) -> bool {
+    matches!(action, Action::ShutGate { .. })
+}
+
+fn opens(action: &Action) -> bool {
+    matches!(action, Action::OpenGate { .. })
+}
+
+#[test]
+fn under_strict_a_master_without_its_voters_ends_with_its_lease_d4() {
+    let mut lan = Lan::new(3, Some(Policy::Strict));
+    lan.cut_witnesses();
+    lan.run_to(5500);
+    assert_eq!((lan.role(1), lan.open()), ((Role::Fenced, Reason::LeaseLost), vec![]));
+}
+
+#[test]
+fn under_degrade_it_holds_on_while_all_others_promise_and_says_so_d4() {
+    let mut lan = Lan::new(3, Some(Policy::Degrade));
+    lan.cut_witnesses();
+    lan.run_to(20_000);
+    assert_eq!((lan.role(1), lan.open()), ((Role::Master, Reason::OnPromises), vec![1]));
+    assert!(lan.alerts(1).contains(&"degraded"), "{:?}", lan.alerts(1));
+    assert_eq!(lan.when(1, 5000, is_shut), None, "its gate never shut");
+    // The voters come back: the same epoch goes on, and nothing has moved.
+    let epoch = lan.nodes[&1].epoch(VIP);
+    lan.cut.clear();
+    lan.run_to(25_000);
+    assert_eq!((lan.role(1), lan.nodes[&1].epoch(VIP)), ((Role::Master, Reason::Elected), epoch));
+    assert!(!lan.alerts(1).contains(&"degraded"));
+    assert_eq!(lan.when(1, 5000, is_shut), None);
+    // And the promises no longer bind: another takes over within a lease.
+    lan.nodes.remove(&1);
+    lan.run_to(26_200);
+    assert_eq!(lan.open(), [2]);
+}
+
+#[test]
+fn one_candidate_that_cannot_be_reached_is_one_promise_too_few() {
+    let mut lan = Lan::new(3, Some(Policy::Degrade));
+    lan.cut_witnesses_from(1);
+    lan.cut_between(1, 3);
+    lan.run_to(5500);
+    assert_eq!(lan.role(1), (Role::Fenced, Reason::LeaseLost));
+    // Node 3 reaches the voters; node 2 had promised, and is bound no longer than that.
+    lan.run_to(7500);
+    assert_eq!(lan.open().len(), 1);
+    assert_ne!(lan.open(), [1]);
+}
+
+#[test]
+fn a_partition_while_promises_hold_ends_them_before_the_other_side_claims() {
+    let mut lan = Lan::new(2, Some(Policy::Degrade));
+    lan.cut_witnesses_from(1);
+    lan.run_to(8000);
+    assert_eq!(lan.role(1), (Role::Master, Reason::OnPromises));
+    assert_eq!(lan.open(), [1], "node 2 reaches the voters, and keeps its promise");
+    lan.cut_between(1, 2);
+    lan.run_to(11_000);
+    // `give` checks after each event that never two were open.
+    assert_eq!(lan.open(), [2]);
+    let (shut, opened) = (lan.when(1, 8000, is_shut).unwrap(), lan.when(2, 8000, opens).unwrap());
+    assert!(shut < opened && opened.since(shut) < Duration::from_millis(400), "{shut:?} {opened:?}");
+}
+
+#[test]
+fn a_candidate_that_has_promised_and_starts_again_is_bound_all_the_same_i13() {
+    let mut lan = Lan::new(2, Some(Policy::Degrade));
+    lan.cut_witnesses_from(1);
+    lan.run_to(8000);
+    assert_eq!(lan.role(1), (Role::Master, Reason::OnPromises));
+    // Node 2 forgets, and no longer hears node 1; the voters would lend to it at once.
+    lan.cut_between(1, 2);
+    lan.start(2);
+    lan.run_to(8499);
+    assert_eq!(lan.when(2, 8000, opens), None, "not within L_max of its start");
+    lan.run_to(11_000);
+    assert_eq!(lan.open(), [2]);
+}
+
+#[test]
+fn late_and_doubled_promises_hold_nobody_up() {
+    let mut lan = Lan::new(2, Some(Policy::Degrade));
+    lan.cut_witnesses_from(1);
+    lan.held_back = Some(Vec::new());
+    lan.run_to(5450);
+    let late = lan.held_back.take().unwrap();
+    assert!(!late.is_empty());
+    lan.cut_between(1, 2);
+    lan.run_to(5480);
+    lan.held_back = Some(Vec::new());
+    // They count from when they were asked for, and that is nearly a lease ago.
+    for (to, event) in late.iter().chain(&late).chain(&late) {
+        lan.give(*to, event.clone());
+    }
+    lan.run_to(6000);
+    assert_eq!(lan.role(1), (Role::Fenced, Reason::LeaseLost));
+    for (to, event) in late {
+        lan.give(to, event);
+    }
+    lan.run_to(8000);
+    assert_eq!(lan.open(), [2]);
+}
+
+#[test]
+fn a_stop_on_promises_frees_the_others_at_once() {
+    let mut lan = Lan::new(3, Some(Policy::Degrade));
+    lan.cut_witnesses_from(1);
+    lan.run_to(8000);
+    assert_eq!(lan.role(1), (Role::Master, Reason::OnPromises));
+    lan.give(1, Event::Stop);
+    lan.run_to(8200);
+    assert_eq!(lan.open(), [2], "without the word it would be bound until 8500");
+}
+
+#[test]
+fn a_refusal_of_the_voters_outranks_every_promise() {
+    let mut lan = Lan::new(2, Some(Policy::Degrade));
+    lan.cut_witnesses_from(1);
+    lan.run_to(8000);
+    assert_eq!(lan.role(1), (Role::Master, Reason::OnPromises));
+    // Meanwhile the voters have been told of a higher epoch, whose holder is gone again.
+    let counter = lan.nodes[&1].epoch(VIP).unwrap().counter + 5;
+    let epoch = Epoch { counter, incarnation: Incarnation(99), attempt: 1, node: id(2) };
+    for (witness, nonce) in (WITNESSES..).zip([1, 2, 3]) {
+        let (lease, digest) = (Duration::from_millis(500), lan.settings[0].digest);
+        for message in [Message::Acquire { epoch, lease, prev_ack: 0, priority: 100 }, Message::Release { epoch }] {
+            let envelope = Envelope { cluster: ClusterId(1), digest, domain: VIP, nonce, message };
+            lan.give(witness, Event::LeaseReceived { from: id(2), bytes: envelope.emit() });
+        }
+    }
+    lan.cut.clear();
+    lan.run_to(9500);
+    // It ended with its promises, and somebody holds by right again.
+    assert!(lan.when(1, 8000, is_shut).is_some());
+    assert_eq!(lan.open().len(), 1);
+    assert!(lan.nodes[&lan.open()[0]].epoch(VIP).unwrap().counter > counter);
+}
+
+#[test]
+fn a_node_of_another_policy_promises_nothing() {
+    let mut lan = Lan::new(2, Some(Policy::Degrade));
+    lan.settings[1].domains[0].policy = Policy::Strict;
+    lan.start(2);
+    lan.run_to(8000);
+    lan.cut_witnesses();
+    lan.run_to(9000);
+    assert_eq!(lan.role(1), (Role::Fenced, Reason::LeaseLost));
+}
+
+#[test]
+fn who_accepts_two_masters_holds_on_and_claims_as_without_an_authority_and_is_told_for_ever() {
+    let mut lan = Lan::new(2, Some(Policy::AcceptDualMaster));
+    assert!(lan.alerts(1).contains(&"dual-master-accepted") && lan.alerts(2).contains(&"dual-master-accepted"));
+    lan.cut_witnesses();
+    lan.run_to(8000);
+    assert_eq!((lan.role(1), lan.open()), ((Role::Master, Reason::WithoutAuthority), vec![1]));
+    assert_eq!(lan.when(1, 5000, is_shut), None, "its gate never shut");
+    assert!(lan.alerts(1).contains(&"claimed-unarbitrated"));
+    lan.nodes.remove(&1);
+    lan.run_to(11_000);
+    assert_eq!((lan.role(2), lan.open()), ((Role::Master, Reason::WithoutAuthority), vec![2]));
+    // The voters come back: a real lease takes its place.
+    lan.cut.clear();
+    lan.run_to(13_000);
+    assert_eq!((lan.role(2), lan.open()), ((Role::Master, Reason::Elected), vec![2]));
+    assert!(!lan.alerts(2).contains(&"claimed-unarbitrated"));
+    assert!(lan.alerts(2).contains(&"dual-master-accepted"), "that one stays");
+}
+
+#[test]
+fn of_two_accepted_masters_one_is_left_soon_after_a_heal_and_the_authority_has_the_last_word() {
+    let mut lan = Lan::new(2, Some(Policy::AcceptDualMaster));
+    lan.cut_witnesses();
+    lan.cut_between(1, 2);
+    lan.run_to(9000);
+    assert_eq!(lan.open(), [1, 2], "as without an authority");
+    lan.cut.retain(|(a, b)| *a >= WITNESSES || *b >= WITNESSES);
+    lan.run_to(9500);
+    assert_eq!(lan.open(), [1], "it was Master before the split (D7)");
+    // Again, and now node 2 alone gets its voters back.
+    lan.cut_between(1, 2);
+    lan.run_to(13_000);
+    assert_eq!(lan.open(), [1, 2]);
+    lan.cut.retain(|(a, b)| *a != 2 && *b != 2 || *a == 1 || *b == 1);
+    lan.run_to(14_000);
+    assert_eq!(lan.role(2), (Role::Master, Reason::Elected));
+    lan.cut.retain(|(a, b)| *a >= WITNESSES || *b >= WITNESSES);
+    lan.run_to(14_500);
+    assert_eq!(lan.open(), [2], "the authority's leave stands above an older claim");
+}
+
+#[test]
+fn a_third_node_that_sees_the_master_keeps_a_backup_from_claiming_without_an_authority_d3() {
+    let mut lan = Lan::new(3, None);
+    lan.cut_between(1, 2);
+    lan.run_to(9000);
+    assert_eq!((lan.role(2), lan.open()), ((Role::Backup, Reason::PeerSeenElsewhere), vec![1]));
+    assert!(lan.alerts(2).contains(&"peer-seen-elsewhere"));
+    // The Master dies: nobody sees it any more, and the best that is left takes over.
+    lan.nodes.remove(&1);
+    lan.run_to(11_000);
+    assert_eq!(lan.open(), [2]);
+    let words = lan.evidence(2);
+    assert!(words.contains("; node 3 heard it "), "{words}");
+}
+
+#[test]
+fn under_an_authority_what_a_third_party_sees_is_evidence_only_d3() {
+    let mut lan = Lan::new(3, Some(Policy::Strict));
+    lan.cut_between(1, 2);
+    lan.cut_witnesses_from(1);
+    lan.run_to(7000);
+    assert_eq!(lan.open(), [2], "the lease decides, though node 3 heard node 1 all along");
+    assert!(!lan.alerts(2).contains(&"peer-seen-elsewhere"));
+    let refused = lan.log.iter().find_map(|(_, who, action)| match action {
+        Action::Transition(told) if *who == 2 => Some(told.evidence.as_str()),
+        _ => None,
+    });
+    assert!(refused.unwrap().contains("; node 3 heard it "), "{refused:?}");
+}
