@@ -240,8 +240,8 @@ impl Cluster {
     }
 
     fn send_lease(&mut self, from: u16, to: u16, bytes: Vec<u8>) {
-        let between = from < WITNESS && to < WITNESS;
-        if !self.cut.contains(&(from, to)) && !(between && self.lease_cut) {
+        let lost = self.lease_cut && from < WITNESS && to < WITNESS;
+        if !lost && !self.cut.contains(&(from, to)) {
             self.queue.push_back((to, Event::LeaseReceived { from: id(from), bytes }));
         }
     }
