@@ -102,7 +102,10 @@ impl History {
             Event::LeaseReceived { from, bytes } => {
                 self.mix_bytes(bytes);
                 let from = *from;
-                self.say(at, || format!("h{host} <- n{from} {}", words(bytes)));
+                self.say(at, || {
+                    let words = super::speech::words(bytes);
+                    format!("h{host} <- n{from} {words}")
+                });
             }
             Event::Tick => self.mix(1),
             Event::Pinged { rtt, .. } => self.mix(2 + u64::from(rtt.is_some())),
@@ -130,7 +133,10 @@ impl History {
             Action::SendLease { to, bytes } => {
                 self.mix_bytes(bytes);
                 let to = *to;
-                self.say(at, || format!("h{host} -> n{to} {}", words(bytes)));
+                self.say(at, || {
+                    let words = super::speech::words(bytes);
+                    format!("h{host} -> n{to} {words}")
+                });
             }
             Action::Persist { bytes, .. } => self.mix_bytes(bytes),
             Action::OpenGate { epoch, until, .. } => {
@@ -188,14 +194,4 @@ impl History {
             }
         }
     }
-}
-
-/// The lease messages of a datagram.
-fn words(bytes: &[u8]) -> String {
-    let entries = keepone_proto::wire::lease::unpack(bytes).into_iter().flatten();
-    let said = entries.map(|entry| match entry {
-        Ok(envelope) => format!("nonce {} {:?}", envelope.nonce, envelope.message),
-        Err(error) => error.to_string(),
-    });
-    said.collect::<Vec<_>>().join(", ")
 }

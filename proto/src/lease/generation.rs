@@ -36,6 +36,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// A generation that is known to be open, and its voter set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Opened {
     /// Its number; 0: none is known.
     pub generation: u32,

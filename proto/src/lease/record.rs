@@ -18,6 +18,7 @@ const MAGIC: [u8; 8] = *b"keepone2";
 
 /// The durable state of a voter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Record {
     /// The oldest generation of the voter set that the voter still accepts (V9).
     pub floor: u32,

@@ -157,6 +157,7 @@ struct Want {
 #[derive(Debug, Clone)]
 pub struct Voter {
     settings: VoterSettings,
+    guards: Guards,
     quiet_until: Instant,
     tickets: u64,
     domains: BTreeMap<DomainId, Domain>,
@@ -184,7 +185,18 @@ impl Voter {
         let quiet_until = now + longest;
         let generations = Generations::new(&settings, record, now);
         let (tickets, waited, unwritten, remembers) = (0, BTreeSet::new(), false, true);
-        Voter { settings, quiet_until, tickets, domains, waited, unwritten, remembers, longest, generations }
+        Voter {
+            settings,
+            guards: Guards::default(),
+            quiet_until,
+            tickets,
+            domains,
+            waited,
+            unwritten,
+            remembers,
+            longest,
+            generations,
+        }
     }
 
     /// The same, with only the guards that are on; for the simulator, which takes one out at a time.
@@ -192,6 +204,7 @@ impl Voter {
         if !guards.has(Guard::RestartWait) {
             self.quiet_until = Instant::BOOT;
         }
+        self.guards = guards;
         self
     }
 
@@ -214,6 +227,11 @@ impl Voter {
     pub fn granted(&self, now: Instant, domain: DomainId) -> Option<Granted> {
         let loan = self.domains.get(&domain)?.loan.as_ref()?;
         (now < loan.until).then_some(Granted { epoch: loan.epoch, until: loan.until })
+    }
+
+    /// The highest epoch of a domain that it has seen (V4).
+    pub fn highest(&self, domain: DomainId) -> Option<Epoch> {
+        self.domains.get(&domain)?.max_epoch
     }
 
     /// Every domain it has heard of, with the unexpired grant.
@@ -253,7 +271,9 @@ impl Voter {
             let message = Message::Report { standing: self.standing(now), stamp: self.stamp(now) };
             out.push(self.send(from, request, message));
             return;
-        } else if let Err(why) = self.generations.admit(&self.settings, request.digest) {
+        } else if let Err(why) = self.generations.admit(&self.settings, request.digest)
+            && self.guards.has(Guard::DigestAgrees)
+        {
             Some(why)
         } else if !self.settings.candidates.contains(&from) {
             Some(RefuseReason::NotYou)
@@ -389,6 +409,7 @@ impl Voter {
         let quiet = now < self.quiet_until;
         let domain = self.domains.entry(request.domain).or_default();
         let held = domain.loan.is_some_and(|loan| now < loan.until && loan.epoch.node != from);
+        let held = held && self.guards.has(Guard::LendsOnce);
         if held || quiet {
             domain.waiting.insert(from, Waiting { priority, nonce: request.nonce, at: now });
             self.waited.insert(request.domain);
@@ -412,11 +433,15 @@ impl Voter {
             Some(RefuseReason::NotYou)
         } else if ask.lease > self.settings.lease_max {
             Some(RefuseReason::TooLong)
-        } else if domain.loan.is_some_and(|loan| now < loan.until && loan.epoch != ask.epoch) && !succeeds {
+        } else if domain.loan.is_some_and(|loan| now < loan.until && loan.epoch != ask.epoch)
+            && !succeeds
+            && self.guards.has(Guard::LendsOnce)
+        {
             Some(RefuseReason::Held)
         } else if quiet && !renews && !succeeds {
             Some(RefuseReason::Quiet)
-        } else if !renews && domain.max_epoch.is_some_and(|max| ask.epoch <= max) {
+        } else if !renews && domain.max_epoch.is_some_and(|max| ask.epoch <= max) && self.guards.has(Guard::EpochRises)
+        {
             Some(RefuseReason::Stale)
         } else {
             None
@@ -486,6 +511,11 @@ impl Voter {
             self.tickets += 1;
             self.generations.written_by(now, self.tickets);
             out.push(VoterOutput::Persist { ticket: self.tickets, bytes: self.record().emit() });
+            #[cfg(feature = "ablation")]
+            if !self.guards.has(Guard::DiskFirst) {
+                let early = self.persisted(now, self.tickets, true);
+                out.extend(early);
+            }
         }
     }
 
@@ -496,7 +526,8 @@ impl Voter {
         }
         let domain = self.domains.entry(request.domain).or_default();
         // Only that exact one (V5); whatever else there is, the released epoch is over, so "done" is true.
-        if domain.loan.is_some_and(|loan| loan.epoch == epoch) {
+        let exact = self.guards.has(Guard::ReleaseMatches);
+        if domain.loan.is_some_and(|loan| loan.epoch == epoch || !exact) {
             domain.loan = None;
             domain.pending = None;
         }
