@@ -160,7 +160,7 @@ impl History {
                 });
                 self.told.push(Told { at, host, action: action.clone() });
             }
-            Action::TestGate | Action::ReadClock | Action::Ping { .. } => self.mix(6),
+            Action::TestGate { .. } | Action::ReadClock | Action::Ping { .. } => self.mix(6),
             Action::Advertise { .. }
             | Action::Announce { .. }
             | Action::ShutGate { .. }
