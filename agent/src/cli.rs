@@ -35,6 +35,10 @@ enum Command {
         /// The configuration: `.toml` is the native language, anything else keepalived.conf.
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
+        /// Record whatever the core is told in FILE, for `keepone-chaos replay`. The recording of a former run
+        /// is kept as FILE.1; at 256 MiB, about an hour of a pair, it ends. It has the VRRP passwords in it.
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
     },
     /// Read a configuration and say what is wrong with it.
     Check {
@@ -64,14 +68,16 @@ enum Command {
     Worker {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
     },
 }
 
 /// Runs the command and turns its end into an exit code.
 pub(crate) fn main() -> ExitCode {
     let ended = match Cli::parse().command {
-        Command::Run { config } => run(&config),
-        Command::Worker { config } => work(&config),
+        Command::Run { config, record } => run(&config, record),
+        Command::Worker { config, record } => work(&config, record.as_deref()),
         Command::Check { file, json, explain_timing } => return check(&file, json, explain_timing),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
     };
@@ -85,7 +91,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// The guardian's process.
-fn run(file: &Path) -> Result<u8, Failure> {
+fn run(file: &Path, record: Option<PathBuf>) -> Result<u8, Failure> {
     let config = load(file, true)?;
     rights::check()?;
     let plan = Plan::new(&config);
@@ -93,16 +99,16 @@ fn run(file: &Path) -> Result<u8, Failure> {
     let guardian = Guardian::new(file, &plan).map_err(|error| {
         Failure::say(Code::Unexpected, format!("the guardian can't take over the signals: {error}"))
     })?;
-    guardian.run()
+    guardian.recording(record).run()
 }
 
 /// The worker's process.
-fn work(file: &Path) -> Result<u8, Failure> {
+fn work(file: &Path, record: Option<&Path>) -> Result<u8, Failure> {
     // The guardian blocked its own signals; the worker wants them.
     let _ = nix::sys::signal::SigSet::all().thread_unblock();
     let _flush = logging::start();
     let config = load(file, false)?;
-    worker::run(&config, pulse()).map(|()| 0)
+    worker::run(&config, pulse(), record).map(|()| 0)
 }
 
 /// The worker's end of the pipe to its guardian.

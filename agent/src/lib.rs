@@ -24,6 +24,7 @@ pub mod notify;
 mod readiness;
 mod realtime;
 pub mod record;
+mod recording;
 pub mod references;
 pub mod rights;
 pub mod worker;

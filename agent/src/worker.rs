@@ -16,7 +16,8 @@ use keepone_config::model::{Cluster, GateMeans};
 use keepone_proto::event::Event;
 use keepone_proto::id::Incarnation;
 use keepone_proto::lease::record::Record as VoterRecord;
-use keepone_proto::node::{Node, Restored};
+use keepone_proto::node::Restored;
+use keepone_proto::recording::Header;
 use keepone_proto::settings::Authority;
 use nix::fcntl::Flock;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,7 +38,11 @@ use crate::net::Interfaces;
 use crate::net::neighbor::Neighbors;
 use crate::net::vrrp::VrrpSockets;
 use crate::notify::Notifier;
+use crate::notify::alerts::AlertScript;
+use crate::notify::fifo::Fifo;
+use crate::notify::run::Rules;
 use crate::record::Record;
+use crate::recording::Recorder;
 use crate::references::References;
 use crate::{clock, lock, realtime};
 
@@ -51,7 +56,7 @@ const QUEUE: usize = 4096;
 ///
 /// # Errors
 /// What the operator, or a new start, has to mend.
-pub fn run(config: &Config, pulse: Option<File>) -> Result<(), Failure> {
+pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Result<(), Failure> {
     // First: a worker that waits for its turn must not outlive its guardian either.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
@@ -67,7 +72,7 @@ pub fn run(config: &Config, pulse: Option<File>) -> Result<(), Failure> {
     let keys = config.cluster.as_ref().map(load_keys).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no runtime: {error}")))?;
-    let start = Start { config, plan, incarnation, gate, gate_fault, keys, pulse };
+    let start = Start { config, plan, incarnation, gate, gate_fault, keys, pulse, recording };
     runtime.block_on(async {
         let (driver, sources) = start.assemble()?;
         realtime::ask();
@@ -117,6 +122,7 @@ struct Start<'a> {
     gate_fault: String,
     keys: Option<(Identity, Arc<Roster>)>,
     pulse: Option<File>,
+    recording: Option<&'a Path>,
 }
 
 impl Start<'_> {
@@ -141,21 +147,39 @@ impl Start<'_> {
         for (domain, epoch) in &held {
             tracing::info!(domain = plan.domain_name(*domain), %epoch, "a former run held it; it is released");
         }
+        let fifo = self.config.global.event_fifo.as_deref().and_then(|path| {
+            let started = Fifo::start(path);
+            started.inspect_err(|error| tracing::error!(%error, "no event_fifo {}", path.display())).ok()
+        });
+        let event_log = Record::open(&plan.run_dir, &plan.node_name, fifo);
         let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
         let gate =
             gate.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the gate: {error}")))?;
-        let event_log = Record::open(&plan.run_dir, &plan.node_name);
         let event_log =
             event_log.inspect_err(|error| tracing::error!(%error, "no event log in the run directory")).ok();
-        let node = Node::new(plan.settings.clone(), self.incarnation, Restored { record, held }, clock::now());
+        let header = Header {
+            keepone_recording: keepone_proto::recording::FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            settings: plan.settings.clone(),
+            incarnation: self.incarnation,
+            restored: Restored { record, held },
+            started: clock::now(),
+        };
+        let recorder = self.recording.and_then(|file| start_recording(file, &header));
+        let node = header.node();
+        let global = &self.config.global;
+        let rules = Rules { user: global.script_user.clone(), timeout: global.script_timeout };
+        let start = |script| AlertScript::start(script, plan.node_name.clone(), rules.clone());
+        let alert_script = global.alert_script.clone().and_then(start);
         let references = &plan.settings.references;
         let shells = Shells {
             virtual_addresses: plan.virtual_addresses(),
             vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),
             neighbors: Neighbors::new(plan.watched(), interfaces.clone(), events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
+            notifier: Notifier::start(&plan.domain_names, &rules),
+            alert_script,
             discipline: Discipline::default(),
-            notifier: Notifier::start(&plan.domain_names),
             interfaces,
             keeper: GateKeeper::start(gate.as_ref().and_then(GateWriter::keeper), events.clone()),
             gate,
@@ -172,8 +196,14 @@ impl Start<'_> {
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
-        Ok((Driver::new(node, shells), Sources { heartbeats: beats, events: received }))
+        Ok((Driver::new(node, shells, recorder), Sources { heartbeats: beats, events: received }))
     }
+}
+
+/// A recording that can't be made is said, and keeps nobody from serving.
+fn start_recording(file: &Path, header: &Header) -> Option<Recorder> {
+    let started = Recorder::start(file, header);
+    started.inspect_err(|error| tracing::error!(%error, file = %file.display(), "nothing is recorded")).ok()
 }
 
 fn check_interfaces(plan: &Plan) -> Result<(), Failure> {

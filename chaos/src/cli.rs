@@ -26,6 +26,10 @@ pub enum Command {
     Run(Run),
     /// Runs the simulator over many seeds.
     Sim(Sim),
+    /// Takes each guard of the protocol out in turn: the simulator must miss every one of them.
+    Mutate(Mutate),
+    /// Replays what `keepone run --record FILE` wrote: the same events must give the same actions.
+    Replay(Replay),
     /// Plays rounds of faults drawn by a seed, several at a time, and judges each.
     Soak(Soak),
     /// Measures failovers, or the calm of a cluster to which nothing is done.
@@ -131,7 +135,7 @@ pub enum Set {
 /// Which clusters a matrix has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Matrix {
-    /// A pair with a witness, a pair without an authority, three nodes.
+    /// A pair with a witness, the same in IPv6, a pair without an authority, three nodes.
     Small,
     /// Those with all leases, more witnesses, and voters that are witnesses only.
     Full,
@@ -152,6 +156,9 @@ pub struct Cluster {
     /// Length of the lease, as in `300ms` or `1s`.
     #[arg(long, default_value = "500ms", value_parser = milliseconds)]
     pub lease: u64,
+    /// The VIP is an IPv6 address.
+    #[arg(long)]
+    pub ipv6: bool,
     /// So many ordinary programs that want a whole CPU each, all the time.
     #[arg(long, default_value_t = 0)]
     pub hogs: u8,
@@ -175,7 +182,7 @@ impl Cluster {
     /// Its shape.
     pub fn shape(&self) -> Shape {
         let nodes_vote = self.voters == Voters::All;
-        Shape { nodes: self.nodes, witnesses: self.witnesses, nodes_vote, lease_ms: self.lease }
+        Shape { nodes: self.nodes, witnesses: self.witnesses, nodes_vote, lease_ms: self.lease, ipv6: self.ipv6 }
     }
 
     /// What burdens the machine.
@@ -193,10 +200,11 @@ impl Run {
         let pair = Shape { nodes: 2, witnesses: 1, nodes_vote: true, ..own };
         match self.matrix {
             None => vec![own],
-            Some(Matrix::Small) => vec![pair, alone, three],
+            Some(Matrix::Small) => vec![pair, Shape { ipv6: true, ..pair }, alone, three],
             Some(Matrix::Full) => {
                 let leases = [300, 500, 1000, 3000].map(|lease_ms| Shape { lease_ms, ..pair });
                 let more = [
+                    Shape { ipv6: true, ..pair },
                     alone,
                     three,
                     Shape { witnesses: 1, ..three },
@@ -225,14 +233,50 @@ pub struct Sim {
     /// The first of them.
     #[arg(long, default_value_t = 0)]
     pub first: u64,
-    /// Take each guard out in turn: each must be missed in at least one seed.
+    /// The same as `mutate`.
     #[arg(long)]
     pub ablate: bool,
+    /// Run without one guard, by the name that `mutate` calls it.
+    #[arg(long)]
+    pub mutant: Option<String>,
+    /// Make the first violating seed of these as small as it goes, and tell it as a timeline.
+    #[arg(long)]
+    pub shrink: bool,
     /// Print the history of the first seed in words.
     #[arg(long)]
     pub trace: bool,
     /// Only one line of JSON on the standard output.
     #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `mutate`.
+#[derive(Debug, Args)]
+pub struct Mutate {
+    /// How many seeds for each guard.
+    #[arg(long, default_value_t = 4000)]
+    pub seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
+    /// Only one line of JSON on the standard output.
+    #[arg(long, conflicts_with = "markdown")]
+    pub json: bool,
+    /// A table for a page.
+    #[arg(long)]
+    pub markdown: bool,
+}
+
+/// Options of `replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The recording.
+    pub file: PathBuf,
+    /// Tell every action, not only changes of role and alerts.
+    #[arg(long)]
+    pub actions: bool,
+    /// Only one line of JSON on the standard output.
+    #[arg(long, conflicts_with = "actions")]
     pub json: bool,
 }
 

@@ -12,6 +12,7 @@ pub mod history;
 pub mod netns;
 pub mod outcome;
 pub mod qemu;
+pub mod replay;
 pub mod report;
 pub mod scenario;
 pub mod sim;

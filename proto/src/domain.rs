@@ -6,6 +6,7 @@
 
 mod deeds;
 mod evidence;
+mod findings;
 mod ladder;
 
 use alloc::vec::Vec;
@@ -26,6 +27,7 @@ use crate::time::Instant;
 use crate::vrrp::instance::Instance;
 use crate::vrrp::params::Params;
 use crate::wire::heartbeat::DomainBeat;
+use findings::DomainFindings;
 
 /// Without an authority Advertisements say whose the addresses are; a rival's ARP may overtake its own.
 const ADVERTISEMENT_FIRST: Duration = Duration::from_millis(50);
@@ -101,6 +103,7 @@ pub(crate) struct Domain {
     given_early_at: Option<Instant>,
     eligible: bool,
     wants: bool,
+    pub(crate) findings: DomainFindings,
     /// How long it may be unable to let go before the machine is restarted.
     reboot_after: Option<Duration>,
     /// Since when it can't let go.
@@ -178,6 +181,7 @@ impl Domain {
             given_early_at: None,
             eligible: false,
             wants: false,
+            findings: DomainFindings::default(),
         }
     }
 

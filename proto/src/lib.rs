@@ -17,6 +17,7 @@ pub mod effects;
 pub mod event;
 mod facts;
 mod fencing;
+mod findings;
 pub mod guard;
 pub mod heartbeat;
 pub mod id;
@@ -24,6 +25,8 @@ pub mod jitter;
 pub mod lease;
 pub mod mirror;
 pub mod node;
+#[cfg(feature = "serde")]
+pub mod recording;
 pub mod reference;
 pub mod settings;
 pub mod time;

@@ -12,9 +12,9 @@ const fn on(who: Who) -> Fault {
     Fault::Real(Deed::PowerOn { who })
 }
 
-/// P2 with heartbeats of 100 ms: X_sym, and X_asym where only one direction is back; and what ARP needs.
+/// P2 with heartbeats of 100 ms: X_sym, and X_asym, about 400 ms, where only one direction is back.
 const SYMMETRIC: Limit = Limit::ms(120);
-const ASYMMETRIC: Limit = Limit::ms(400);
+const ASYMMETRIC: Limit = Limit::ms(450);
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -50,6 +50,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "graceful-stop-under-load",
+        what: "SIGTERM to the master's agent while 10 000 TCP connections a second are begun to the VIP",
+        steps: &[step(2000, "SIGTERM", Fault::Terminate { who: Who::Master })],
+        lasts_ms: 7_000,
+        demands: Demands { outage: Limit::ms(50), final_holder: Some(Who::Backup), ..MOVES },
+        load: 10_000,
+        ..PLAIN
+    },
+    Scenario {
         name: "many-instances",
         what: "sixty virtual routers with twenty addresses each, and the master's agent is killed",
         steps: &[
@@ -57,7 +66,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(6000, "agent up again", Fault::Start { who: Who::Master }),
         ],
         lasts_ms: 12_000,
-        demands: Demands { outage: Limit::of(1, 400), back: Limit::ms(400), ..MOVES },
+        // The kernel takes 1200 addresses one after the other.
+        demands: Demands { outage: Limit::of(1, 2000), back: Limit::ms(2000), ..MOVES },
         more_instances: 59,
         ..PLAIN
     },
@@ -82,6 +92,30 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 Fault::Mend {
                     from: Who::Master,
                     to: Who::Backup,
+                    way: Way::There,
+                    on: Where::Everywhere,
+                    class: Class::All,
+                },
+            ),
+            step(10_000, "healed", Fault::Heal),
+        ],
+        lasts_ms: 14_000,
+        demands: Demands { two: Two::UntilHealed(ASYMMETRIC), outage: Limit::ms(600), back: Limit::ms(600), ..MOVES },
+        needs: ALONE,
+        ..PLAIN
+    },
+    Scenario {
+        name: "alone-other-direction-heals",
+        what: "no authority: every path is cut for 6 s, then what the backup sends arrives again",
+        steps: &[
+            step(1000, "all lines cut", cut(Who::Master, Who::Backup, Way::There, Where::Everywhere, Class::All)),
+            step(1000, "all lines cut", cut(Who::Backup, Who::Master, Way::There, Where::Everywhere, Class::All)),
+            step(
+                7000,
+                "backup → master works",
+                Fault::Mend {
+                    from: Who::Backup,
+                    to: Who::Master,
                     way: Way::There,
                     on: Where::Everywhere,
                     class: Class::All,

@@ -13,6 +13,7 @@ use crate::decision::{Health, Peers, Reason, References, Role, Verdict, View, de
 use crate::effects::{Hold, LetGo};
 use crate::facts::Facts;
 use crate::fencing::Way;
+use crate::findings::Oddity;
 use crate::guard::Guard;
 use crate::id::{Epoch, NodeId, Priority};
 use crate::lease::grant::{Backing, Grant};
@@ -83,7 +84,7 @@ impl Domain {
     /// released; then the evidence must have come in. Whether all that is done.
     fn start(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) -> bool {
         let now = facts.now;
-        if !self.kernel.clean(now, out) {
+        if facts.settings.guards.has(Guard::CleanStart) && !self.kernel.clean(now, out) {
             return false;
         }
         if self.former.is_some()
@@ -170,6 +171,10 @@ impl Domain {
             }
         }
         self.has_held = true;
+        if !facts.settings.guards.has(Guard::GateFirst) && self.kernel.opened_at().is_none() {
+            let (domain, epoch, lifetime_s) = (self.id, grant.epoch(), self.lifetime_s);
+            out.push(Action::AddAddresses { domain, epoch, lifetime_s });
+        }
         let held = self.kernel.hold(now, grant, self.lifetime_s, out);
         match (held, self.master_since) {
             (Hold::Underway, None) => self.set_role(facts, Role::Claiming, reason, view, out),
@@ -337,6 +342,7 @@ impl Domain {
             out.push(Action::TestGate);
         }
         let from = core::mem::replace(&mut self.role, role);
+        self.findings.left(from, role, reason);
         self.news = true;
         out.push(Action::Transition(Transition {
             domain: self.id,
@@ -355,8 +361,6 @@ impl Domain {
         let now = facts.now;
         let words = || self.words(facts, view);
         let (id, master) = (Some(self.id), self.master_since.is_some());
-        let vrrp_silent = view.peers == Peers::Master && self.vrrp_is_silent(facts);
-        alerts.set(AlertName::VrrpSilent, id, vrrp_silent, words);
         let isolated = matches!(view.references, References::LostHere | References::LostEverywhere)
             && matches!(view.peers, Peers::Silent | Peers::Absent);
         alerts.set(AlertName::Isolated, id, isolated, words);
@@ -364,7 +368,7 @@ impl Domain {
         alerts.set(AlertName::ClaimedUnarbitrated, id, alone, words);
         let few = || self.lease.answering(now).is_some_and(|(answering, needed)| answering < needed);
         let unreachable = view.lease == Lease::Unanswered || (master && few());
-        alerts.set(AlertName::AuthorityUnreachable, id, unreachable, words);
+        alerts.set(AlertName::ArbiterUnreachable, id, unreachable, words);
         self.raise_policy(facts, view, alerts);
         alerts.set(AlertName::LeaseLost, id, self.lapsed_at.is_some(), words);
         let failure = self.kernel.failure();
@@ -381,6 +385,7 @@ impl Domain {
             || self.two_hold(facts)
             || self.rival_seen.is_some_and(|at| now.since(at) < core::time::Duration::from_secs(1));
         alerts.set(AlertName::DualMaster, id, dual, words);
+        self.raise_findings(facts, view, alerts);
         if seen {
             self.rival_since = self.rival_since.or(Some(now));
             self.rival_seen = Some(now);
@@ -417,12 +422,23 @@ impl Domain {
         // Without an address of our own nothing can be ours.
         let own = own.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let (id, outputs) = (router.id, router.machine.on_advertisement(facts.now, from, own, advertisement));
+        self.findings.speaks(facts.now, from, own, advertisement);
         for output in outputs {
             match output {
                 Output::Advertise(advertisement) => out.push(Action::Advertise { instance: id, advertisement }),
-                Output::HigherSeen { from, .. } => self.on_rival_advertisement(facts, place, from, true, out),
-                Output::LowerSeen { from, .. } => self.on_rival_advertisement(facts, place, from, false, out),
-                Output::IntervalMismatch { .. } | Output::AddressListMismatch { .. } | Output::Discarded { .. } => {}
+                Output::HigherSeen { from, .. } => {
+                    self.on_rival_advertisement(facts, place, (from, advertisement), true, out);
+                }
+                Output::LowerSeen { from, .. } => {
+                    self.on_rival_advertisement(facts, place, (from, advertisement), false, out);
+                }
+                Output::IntervalMismatch { from, found, .. } => {
+                    self.findings.odd(facts.now, from, Oddity::Interval(found), advertisement);
+                }
+                Output::AddressListMismatch { from, found } => {
+                    self.findings.odd(facts.now, from, Oddity::Addresses(found), advertisement);
+                }
+                Output::Discarded { from, why } => self.findings.discarded(facts.now, from, why, advertisement),
             }
         }
     }
@@ -432,14 +448,19 @@ impl Domain {
         &mut self,
         facts: &Facts<'_>,
         place: usize,
-        from: IpAddr,
+        (from, advertisement): (IpAddr, &Advertisement),
         higher: bool,
         out: &mut Vec<Action>,
     ) {
         // A peer of our kind that is heard is judged by its beats.
         let heard = facts.heard().any(|peer| peer.domain(self.id).is_some_and(|said| said.source == Some(from)));
+        let Some(router) = self.routers.get(place) else { return };
+        // One that speaks for none of our addresses is a stranger on our VRID, and no second holder (F56).
+        let shares = advertisement.addresses.iter().any(|address| router.settings.addresses.contains(address));
         if !heard {
-            self.rival_seen = Some(facts.now);
+            if shares {
+                self.rival_seen = Some(facts.now);
+            }
             if let Some(router) = self.routers.get_mut(place).filter(|_| higher) {
                 router.higher_seen = true;
             }
@@ -452,8 +473,9 @@ impl Domain {
     }
 
     /// Somebody else's ARP or NA for one of our addresses (D7).
-    pub(crate) fn on_foreign_claim(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
+    pub(crate) fn on_foreign_claim(&mut self, facts: &Facts<'_>, mac: [u8; 6], out: &mut Vec<Action>) {
         if self.master_since.is_some_and(|since| facts.now > since) {
+            self.findings.claimed(facts.now, mac);
             self.rival_seen = Some(facts.now);
             if self.lease.is_arbitrated() {
                 self.announce_again(facts.now, facts, out);

@@ -10,6 +10,7 @@ use super::Domain;
 use crate::decision::{Election, Health, Peers, References, Role, View};
 use crate::event::GateStrength;
 use crate::facts::Facts;
+use crate::guard::Guard;
 use crate::heartbeat::peer::Peer;
 use crate::id::{NodeId, Priority};
 use crate::lease::holder::Lease;
@@ -70,13 +71,19 @@ impl Domain {
 
     fn references(&self, facts: &Facts<'_>) -> References {
         let better = || facts.heard().any(|peer| facts.references.is_better(self.families, peer.references()));
-        match facts.references.answers(self.families) {
+        let seen = match facts.references.answers(self.families) {
             Answers::Unconfigured => References::Unconfigured,
             Answers::Enough => References::Reachable,
             Answers::Partly | Answers::TooFew if better() => References::LostHere,
             // One family still has a path: whoever has that is not cut off.
             Answers::Partly => References::Reachable,
             Answers::TooFew => References::LostEverywhere,
+        };
+        match seen {
+            References::LostHere | References::LostEverywhere if !facts.settings.guards.has(Guard::IsolatedYields) => {
+                References::Reachable
+            }
+            seen => seen,
         }
     }
 
@@ -154,6 +161,9 @@ impl Domain {
     /// D7, D8: which of two that hold yields.
     fn loses_to(&self, facts: &Facts<'_>, rival: &Peer) -> bool {
         let now = facts.now;
+        if !facts.settings.guards.has(Guard::RivalYields) {
+            return false;
+        }
         let alone = rival.domain(self.id).is_some_and(|said| said.alone);
         match (self.lease.is_arbitrated(), self.lease.is_unruled(now)) {
             // Whoever holds by the authority's leave stays, and who holds by nobody's yields to that (D4).
@@ -249,11 +259,6 @@ impl Domain {
     /// Whether a peer of our kind advertises from that address.
     pub(super) fn is_ours(&self, facts: &Facts<'_>, source: IpAddr) -> bool {
         facts.peers.values().any(|peer| peer.domain(self.id).is_some_and(|said| said.source == Some(source)))
-    }
-
-    /// VRRP's timers say that the Master is gone (D1).
-    pub(super) fn vrrp_is_silent(&self, facts: &Facts<'_>) -> bool {
-        self.routers.iter().any(|router| router.machine.election(facts.now) == Election::Won)
     }
 
     /// D3: what third parties say of a peer that is silent here.
