@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use keepone_agent::assemble::Plan;
 use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_agent::gate::Means;
+use keepone_agent::gate_lab::{self, Lab};
 use keepone_agent::guardian::{Guardian, PULSE_FD};
 use keepone_agent::{keys, logging, rights, worker};
 use keepone_config::{Config, explain_timing};
@@ -63,6 +64,26 @@ enum Command {
         #[arg(required = true)]
         members: Vec<String>,
     },
+    /// The gate by itself, for `keepone-chaos gate-bench`.
+    #[command(hide = true)]
+    GateLab {
+        #[arg(long, value_parser = means)]
+        means: Means,
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        #[arg(long)]
+        interface: String,
+        #[arg(long = "address", required = true)]
+        addresses: Vec<std::net::IpAddr>,
+        #[arg(long, default_value_t = 500)]
+        hold_ms: u64,
+        #[arg(long, default_value_t = 0)]
+        renewals: u32,
+        #[arg(long)]
+        pause: bool,
+        #[arg(long, default_value_t = 0)]
+        costs: usize,
+    },
     /// The process that the guardian of `run` starts.
     #[command(hide = true)]
     Worker {
@@ -73,11 +94,20 @@ enum Command {
     },
 }
 
+fn means(text: &str) -> Result<Means, String> {
+    let all = [Means::Bpf, Means::Nft, Means::Lifetime];
+    all.into_iter().find(|means| means.as_str() == text).ok_or_else(|| String::from("one of bpf, nft, lifetime"))
+}
+
 /// Runs the command and turns its end into an exit code.
 pub(crate) fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Run { config, record } => run(&config, record),
         Command::Worker { config, record } => work(&config, record.as_deref()),
+        Command::GateLab { means, dir, interface, addresses, hold_ms, renewals, pause, costs } => {
+            let hold = std::time::Duration::from_millis(hold_ms);
+            gate_lab::run(&Lab { means, dir, interface, addresses, hold, renewals, pause, costs }).map(|()| 0)
+        }
         Command::Check { file, json, explain_timing } => return check(&file, json, explain_timing),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
     };

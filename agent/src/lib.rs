@@ -11,6 +11,7 @@ pub mod exit;
 pub mod fencing;
 pub mod gate;
 mod gate_keeper;
+pub mod gate_lab;
 mod gate_writer;
 pub mod guardian;
 pub mod heartbeat;

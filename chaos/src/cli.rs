@@ -30,6 +30,8 @@ pub enum Command {
     Mutate(Mutate),
     /// Replays what `keepone run --record FILE` wrote: the same events must give the same actions.
     Replay(Replay),
+    /// Measures how late the agent's gate shuts while the agent is stopped, killed, starved or paused. Needs root.
+    GateBench(GateBench),
     /// Plays rounds of faults drawn by a seed, several at a time, and judges each.
     Soak(Soak),
     /// Measures failovers, or the calm of a cluster to which nothing is done.
@@ -51,6 +53,34 @@ impl PeerKind {
             PeerKind::Keepalived => Peer::Keepalived,
         }
     }
+}
+
+/// Options of `gate-bench`.
+#[derive(Debug, Args)]
+pub struct GateBench {
+    /// Only the gate of this means; default: all three.
+    #[arg(long, value_enum)]
+    pub means: Option<MeansKind>,
+    /// Runs of each means under each disturbance.
+    #[arg(long, default_value_t = 10)]
+    pub runs: u32,
+    /// Only one line of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` is; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// By which means a gate is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MeansKind {
+    /// eBPF.
+    Bpf,
+    /// nf_tables.
+    Nft,
+    /// Address lifetimes.
+    Lifetime,
 }
 
 /// Which world.

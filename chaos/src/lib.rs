@@ -8,6 +8,7 @@ pub mod bench;
 pub mod deed;
 pub mod demo;
 pub mod fault;
+pub mod gate_bench;
 pub mod history;
 pub mod netns;
 pub mod outcome;

@@ -5,11 +5,12 @@ mod long;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
 
-use cli::{Cli, Command, GuestCommand, QemuCommand, Set, WorldKind};
+use cli::{Cli, Command, GuestCommand, MeansKind, QemuCommand, Set, WorldKind};
 use keepone_chaos::history::History;
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
@@ -18,7 +19,7 @@ use keepone_chaos::netns::runner::{self, Nobody};
 use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario};
-use keepone_chaos::{demo, qemu, replay, report, sim};
+use keepone_chaos::{demo, gate_bench, qemu, replay, report, sim};
 use long::{measure, soak};
 
 /// Something did not hold.
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Sim(asked) => simulate_seeds(&asked),
         Command::Mutate(asked) => mutate(&asked),
         Command::Replay(asked) => replay_file(&asked),
+        Command::GateBench(asked) => bench_gate(&asked),
         Command::Soak(asked) => soak(&asked),
         Command::Bench(asked) => measure(&asked.what),
         Command::Demo(demo) => run_demo(&demo),
@@ -265,6 +267,40 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
         }
     }
     Ok(held)
+}
+
+fn bench_gate(asked: &cli::GateBench) -> anyhow::Result<ExitCode> {
+    if let Side::Outside(code) = enclosure::enter()? {
+        return Ok(code);
+    }
+    let means = match asked.means {
+        None => gate_bench::Means::ALL.to_vec(),
+        Some(MeansKind::Bpf) => vec![gate_bench::Means::Bpf],
+        Some(MeansKind::Nft) => vec![gate_bench::Means::Nft],
+        Some(MeansKind::Lifetime) => vec![gate_bench::Means::Lifetime],
+    };
+    let options = gate_bench::Options { means, runs: asked.runs, bin_dir: bin_dir(asked.bin_dir.as_ref())? };
+    let table = gate_bench::run(&options, |row| {
+        let late = |nanos: i64| Duration::from_nanos(nanos.unsigned_abs());
+        let sign = |nanos: i64| if nanos < 0 { "-" } else { "" };
+        let (p50, max) = (row.all.p50, row.all.max);
+        eprintln!(
+            "{:9} {:20} {:3} runs  p50 {}{:?}  max {}{:?}",
+            row.means.as_str(),
+            row.disturbance.as_str(),
+            row.runs,
+            sign(p50),
+            late(p50),
+            sign(max),
+            late(max)
+        );
+    })?;
+    if asked.json {
+        println!("{}", serde_json::to_string(&table)?);
+    } else {
+        print!("{table}");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_demo(asked: &cli::Demo) -> anyhow::Result<ExitCode> {
