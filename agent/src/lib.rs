@@ -18,6 +18,7 @@ mod kernel;
 pub mod keys;
 mod lock;
 pub mod logging;
+pub mod mirror;
 pub mod net;
 pub mod netlink;
 pub mod notify;

@@ -7,6 +7,8 @@
 mod deeds;
 mod evidence;
 mod ladder;
+mod mirror;
+mod policy;
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -21,6 +23,7 @@ use crate::jitter::Jitter;
 use crate::lease::authority::DomainLease;
 use crate::lease::holder::Claimant;
 use crate::lease::timing::LeaseTiming;
+use crate::mirror::Mirrors;
 use crate::settings::{Authority, DomainSettings, Families, InstanceSettings, Settings};
 use crate::time::Instant;
 use crate::vrrp::instance::Instance;
@@ -101,6 +104,7 @@ pub(crate) struct Domain {
     given_early_at: Option<Instant>,
     eligible: bool,
     wants: bool,
+    mirrors: Mirrors,
     /// How long it may be unable to let go before the machine is restarted.
     reboot_after: Option<Duration>,
     /// Since when it can't let go.
@@ -178,6 +182,7 @@ impl Domain {
             given_early_at: None,
             eligible: false,
             wants: false,
+            mirrors: Mirrors::new(&domain.mirrors),
         }
     }
 
@@ -305,6 +310,7 @@ impl Domain {
             self.given_early_at.map(|at| at + self.timing.drain()),
             self.rival_seen.map(|at| at + Duration::from_secs(1)),
             self.lower_since.map(|since| since + self.preempt_delay()),
+            self.mirrors.next_deadline(),
             self.fence.next_deadline(),
             self.stuck_since.zip(self.reboot_after).map(|(since, after)| since + after),
         ];

@@ -264,6 +264,9 @@ impl Node {
                     clocks.on_kernel(state);
                 }
             }
+            Event::Mirrored { domain, place, own, virtual_one } => {
+                self.with_domain(now, domain, |domain, facts| domain.on_mirrored(facts, place, own, virtual_one, out));
+            }
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
             }

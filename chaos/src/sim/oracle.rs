@@ -361,6 +361,8 @@ impl Oracle {
                 | Action::TestGate
                 | Action::ReadClock
                 | Action::Ping { .. }
+                | Action::Mirror { .. }
+                | Action::ProbeAddress { .. }
                 | Action::Persist { .. }
                 | Action::Alert(_)
                 | Action::Fence { .. }

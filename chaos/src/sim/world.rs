@@ -475,6 +475,8 @@ impl World {
             }
             Action::Ping { reference } => self.ping(number, life, reference, at),
             Action::Persist { ticket, bytes } => self.persist(number, ticket, bytes, at),
+            // No plan has a mirror.
+            Action::Mirror { .. } | Action::ProbeAddress { .. } => {}
             // The kernel slews nothing; rates are the hardware's (sim::clock).
             Action::ReadClock | Action::Announce { .. } | Action::Transition(_) | Action::Alert(_) => {}
             // No plan configures the rings outside the gate.

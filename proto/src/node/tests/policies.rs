@@ -2,7 +2,7 @@
 //! agents and witnesses on one LAN.
 
 use super::*;
-use crate::settings::{Families, Policy};
+use crate::settings::{Families, MirrorSettings, Policy};
 use crate::wire::vrrp::Checksum;
 
 /// The first witness; agents count from 1.
@@ -19,6 +19,8 @@ struct Lan {
     cut: BTreeSet<(u16, u16)>,
     /// Answers to promises that are held back, to be delivered by hand.
     held_back: Option<Vec<(u16, Event)>>,
+    /// The gateway's answers to the virtual address go elsewhere.
+    mirror_lost: bool,
     lives: u64,
     log: Vec<(Instant, u16, Action)>,
 }
@@ -42,6 +44,8 @@ impl Lan {
             settings.instances[0].priority = Priority(u8::try_from(210 - 10 * node).unwrap());
             settings.domains[0].families = Families { v4: true, v6: false };
             settings.domains[0].policy = policy.unwrap_or_default();
+            let (address, gateway) = (IpAddr::from([192, 0, 2, 100]), IpAddr::from([192, 0, 2, 254]));
+            settings.domains[0].mirrors = vec![MirrorSettings { address, gateway }];
             settings
         });
         let settings: Vec<Settings> = settings.collect();
@@ -64,6 +68,7 @@ impl Lan {
             queue: VecDeque::new(),
             cut: BTreeSet::new(),
             held_back: None,
+            mirror_lost: false,
             lives: 0,
             log: Vec::new(),
         };
@@ -146,6 +151,9 @@ impl Lan {
             Action::TestGate => Event::GateTest { strength: GateStrength::Strong, fault: String::new() },
             Action::Ping { reference } => Event::Pinged { reference, rtt: Some(Duration::from_millis(1)) },
             Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
+            Action::Mirror { domain, place } => {
+                Event::Mirrored { domain, place, own: true, virtual_one: !self.mirror_lost }
+            }
             Action::SendBeat { link, to, bytes } => {
                 if !self.cut.contains(&(node, to.get())) {
                     self.queue.push_back((to.get(), Event::BeatReceived { link, from: id(node), bytes }));
@@ -448,4 +456,34 @@ fn under_an_authority_what_a_third_party_sees_is_evidence_only_d3() {
         _ => None,
     });
     assert!(refused.unwrap().contains("; node 3 heard it "), "{refused:?}");
+}
+
+#[test]
+fn a_master_whose_answers_go_elsewhere_says_so_within_a_second_announces_and_asks_who_it_is_d9() {
+    for policy in [None, Some(Policy::Strict)] {
+        let mut lan = Lan::new(2, policy);
+        // Beyond the announcements after its start.
+        lan.run_to(12_000);
+        lan.log.clear();
+        lan.mirror_lost = true;
+        lan.run_to(13_000);
+        let is_told = |deed: &Action| matches!(deed, Action::Alert(a) if a.name == AlertName::MirrorLost && a.raised);
+        let told = lan.when(1, 12_000, is_told).unwrap();
+        assert!(told <= at(13_000), "{told:?}");
+        let announces = |deed: &Action| matches!(deed, Action::Announce { count: 5, .. });
+        assert_eq!(lan.when(1, 12_000, announces), Some(told));
+        assert_eq!(lan.when(1, 12_000, |deed| matches!(deed, Action::ProbeAddress { .. })), Some(told));
+        // Somebody answers the probe (D7); under an authority that takes nothing from its holder.
+        lan.give(1, Event::ForeignClaim { domain: VIP, mac: [6; 6] });
+        lan.run_to(13_100);
+        assert!(lan.alerts(1).contains(&"dual-master"));
+        lan.run_to(15_000);
+        assert_eq!(lan.open(), [1], "no change of role");
+        assert!(lan.when(1, told.as_nanos() / 1_000_000 + 500, announces).is_some(), "it is tried again");
+        lan.mirror_lost = false;
+        lan.run_to(15_300);
+        assert!(!lan.alerts(1).contains(&"mirror-lost"));
+        // Whoever holds nothing looks into no mirror.
+        assert_eq!(lan.when(2, 12_000, |deed| matches!(deed, Action::Mirror { .. })), None);
+    }
 }
