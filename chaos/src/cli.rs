@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use keepone_chaos::netns::agent::Peer;
+use keepone_chaos::netns::world::Burden;
+use keepone_chaos::scenario::Shape;
 
 /// Puts a keepone cluster into trouble and proves that its VIP has one holder.
 #[derive(Debug, Parser)]
@@ -23,6 +26,10 @@ pub enum Command {
     Run(Run),
     /// Runs the simulator over many seeds.
     Sim(Sim),
+    /// Plays rounds of faults drawn by a seed, several at a time, and judges each.
+    Soak(Soak),
+    /// Measures failovers, or the calm of a cluster to which nothing is done.
+    Bench(Bench),
     /// Shows a cluster keep one holder while its lines are cut, and writes a report.
     Demo(Demo),
     /// Runs the programs in virtual machines: what needs clocks and a kernel of one's own.
@@ -30,6 +37,16 @@ pub enum Command {
     /// Run inside a guest.
     #[command(hide = true, subcommand)]
     Guest(GuestCommand),
+}
+
+impl PeerKind {
+    /// The same for the world.
+    pub fn peer(self) -> Peer {
+        match self {
+            PeerKind::Keepone => Peer::Keepone,
+            PeerKind::Keepalived => Peer::Keepalived,
+        }
+    }
 }
 
 /// Which world.
@@ -53,7 +70,7 @@ pub enum PeerKind {
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The scenario's name, see `list`; `all`: one after the other.
+    /// The scenario's name, see `list`, or several with commas between; `all`: one after the other.
     pub scenario: String,
     /// Where it runs.
     #[arg(long, value_enum, default_value = "netns")]
@@ -61,10 +78,15 @@ pub struct Run {
     /// Seed of the simulated world; in the netns world it moves the faults by up to a second.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// How many nodes the real cluster has, besides the witness. With more than two, cuts between the master
-    /// and the backup leave the others where they are.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=9))]
-    pub nodes: u8,
+    /// The real cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// Several clusters instead of one: each scenario in each that it is for.
+    #[arg(long, value_enum)]
+    pub matrix: Option<Matrix>,
+    /// With `all`: every scenario, or those that a build server has time for.
+    #[arg(long, value_enum, default_value = "whole")]
+    pub set: Set,
     /// Time limits are so many times as long; what must never happen stays as it is.
     #[arg(long, default_value_t = 1)]
     pub slack: u64,
@@ -83,6 +105,115 @@ pub struct Run {
     /// Also write each run's timeline as a self-contained HTML page into this directory.
     #[arg(long)]
     pub report: Option<PathBuf>,
+    /// Also write each run's history of holds as JSON into this directory.
+    #[arg(long)]
+    pub history: Option<PathBuf>,
+}
+
+/// Who votes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Voters {
+    /// Nodes and witnesses.
+    All,
+    /// The witnesses alone.
+    Witnesses,
+}
+
+/// Which scenarios `run all` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Set {
+    /// Every one.
+    Whole,
+    /// About ten minutes of them.
+    Ci,
+}
+
+/// Which clusters a matrix has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Matrix {
+    /// A pair with a witness, a pair without an authority, three nodes.
+    Small,
+    /// Those with all leases, more witnesses, and voters that are witnesses only.
+    Full,
+}
+
+/// What the real cluster is made of, and what burdens it.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Cluster {
+    /// Nodes. With more than two, cuts between the master and the backup leave the others where they are.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=9))]
+    pub nodes: u8,
+    /// Witnesses. Two nodes without one have no authority.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=5))]
+    pub witnesses: u8,
+    /// Who votes.
+    #[arg(long, value_enum, default_value = "all")]
+    pub voters: Voters,
+    /// Length of the lease, as in `300ms` or `1s`.
+    #[arg(long, default_value = "500ms", value_parser = milliseconds)]
+    pub lease: u64,
+    /// So many ordinary programs that want a whole CPU each, all the time.
+    #[arg(long, default_value_t = 0)]
+    pub hogs: u8,
+    /// So many real-time programs, at most a minute; the kernel leaves others a twentieth of each CPU.
+    #[arg(long, default_value_t = 0)]
+    pub rt_hogs: u8,
+}
+
+/// `300ms` or `3s` in milliseconds.
+fn milliseconds(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no length such as 300ms or 3s");
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').ok_or_else(wrong)?, 1000),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    if (100..=60_000).contains(&(number.saturating_mul(unit))) { Ok(number * unit) } else { Err(wrong()) }
+}
+
+impl Cluster {
+    /// Its shape.
+    pub fn shape(&self) -> Shape {
+        let nodes_vote = self.voters == Voters::All;
+        Shape { nodes: self.nodes, witnesses: self.witnesses, nodes_vote, lease_ms: self.lease }
+    }
+
+    /// What burdens the machine.
+    pub fn burden(&self) -> Burden {
+        Burden { hogs: self.hogs, rt_hogs: self.rt_hogs }
+    }
+}
+
+impl Run {
+    /// The clusters to run in.
+    pub fn shapes(&self) -> Vec<Shape> {
+        let own = self.cluster.shape();
+        let alone = Shape { witnesses: 0, ..own };
+        let three = Shape { nodes: 3, witnesses: 0, nodes_vote: true, ..own };
+        let pair = Shape { nodes: 2, witnesses: 1, nodes_vote: true, ..own };
+        match self.matrix {
+            None => vec![own],
+            Some(Matrix::Small) => vec![pair, alone, three],
+            Some(Matrix::Full) => {
+                let leases = [300, 500, 1000, 3000].map(|lease_ms| Shape { lease_ms, ..pair });
+                let more = [
+                    alone,
+                    three,
+                    Shape { witnesses: 1, ..three },
+                    Shape { witnesses: 3, ..pair },
+                    Shape { witnesses: 1, nodes_vote: false, ..pair },
+                    Shape { witnesses: 3, nodes_vote: false, ..pair },
+                    Shape { witnesses: 5, nodes_vote: false, ..three },
+                ];
+                leases.into_iter().chain(more).collect()
+            }
+        }
+    }
+
+    /// What burdens the machine.
+    pub fn burden(&self) -> Burden {
+        self.cluster.burden()
+    }
 }
 
 /// Options of `sim`.
@@ -103,6 +234,89 @@ pub struct Sim {
     /// Only one line of JSON on the standard output.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `soak`.
+#[derive(Debug, Args)]
+pub struct Soak {
+    /// For so many minutes; a round that has begun is finished.
+    #[arg(long, default_value_t = 10)]
+    pub minutes: u64,
+    /// At most so many rounds.
+    #[arg(long, default_value_t = u64::MAX)]
+    pub rounds: u64,
+    /// The seed of all courses.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The number of the first round: to play one again.
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
+    /// The real cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// Time limits are so many times as long; what must never happen stays as it is.
+    #[arg(long, default_value_t = 1)]
+    pub slack: u64,
+    /// Only one line of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` and `keepone-witness` are; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+    /// Keep logs and histories of rounds that failed in this directory.
+    #[arg(long)]
+    pub keep_logs: Option<PathBuf>,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// What is measured.
+    #[command(subcommand)]
+    pub what: Measured,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub enum Measured {
+    /// The holder's machine falls silent, over and over: how long the client waits.
+    Failover {
+        /// How many times.
+        #[arg(long, default_value_t = 50)]
+        runs: u64,
+        /// Also measure the installed keepalived, a tenth as often, and give the ratio.
+        #[arg(long)]
+        compare: bool,
+        /// What both have.
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Nothing happens: how often the holder changes.
+    Calm {
+        /// For so many minutes.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// What both have.
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Options of every measurement.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The real cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// What is driven.
+    #[arg(long, value_enum, default_value = "keepone")]
+    pub peer: PeerKind,
+    /// Only lines of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` and `keepone-witness` are; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
 }
 
 /// Options of `demo`.

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+pub use crate::deed::Deed;
+
 /// A part of the cluster, as a scenario names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
@@ -15,8 +17,14 @@ pub enum Who {
     MasterSideClient,
     /// The reference address.
     Gateway,
-    /// The witness.
+    /// The first witness.
     Witness,
+    /// Every witness.
+    Witnesses,
+    /// Every node but the master.
+    Others,
+    /// Every node.
+    Nodes,
 }
 
 impl fmt::Display for Who {
@@ -28,6 +36,9 @@ impl fmt::Display for Who {
             Who::MasterSideClient => "master-side client",
             Who::Gateway => "gateway",
             Who::Witness => "witness",
+            Who::Witnesses => "witnesses",
+            Who::Others => "other nodes",
+            Who::Nodes => "nodes",
         })
     }
 }
@@ -122,6 +133,33 @@ pub enum Fault {
         /// Of this kind.
         class: Class,
     },
+    /// Ends exactly such a drop; others stay.
+    Mend {
+        /// As in the drop.
+        from: Who,
+        /// As in the drop.
+        to: Who,
+        /// As in the drop.
+        way: Way,
+        /// As in the drop.
+        on: Where,
+        /// As in the drop.
+        class: Class,
+    },
+    /// A drop that comes and goes; a course is written out before it is played, see
+    /// [`crate::scenario::Scenario::course`].
+    Flap {
+        /// As in a drop.
+        from: Who,
+        /// As in a drop.
+        to: Who,
+        /// As in a drop.
+        on: Where,
+        /// Milliseconds that it stays cut, and then whole.
+        every_ms: u64,
+        /// Milliseconds until it is whole for good.
+        for_ms: u64,
+    },
     /// The cable is pulled: the node sees the carrier go.
     LinkDown {
         /// Whose.
@@ -129,6 +167,15 @@ pub enum Fault {
         /// Where.
         on: Network,
     },
+    /// The cable is put back.
+    LinkUp {
+        /// Whose.
+        who: Who,
+        /// Where.
+        on: Network,
+    },
+    /// Something that only the real world can do.
+    Real(Deed),
     /// SIGKILL.
     Kill {
         /// Whose agent, or the witness.
@@ -170,13 +217,15 @@ pub enum Fault {
         /// Whose agent, or the witness.
         who: Who,
     },
-    /// Every drop ends and every link comes up; processes stay as they are.
+    /// Every drop and every kind of weather ends and every link comes up; processes stay as they are.
     Heal,
 }
 
 impl Fault {
     /// Whether this makes the world better: what the clients' return is measured from.
     pub fn is_repair(&self) -> bool {
-        matches!(self, Fault::Heal | Fault::Resume { .. } | Fault::Continue { .. } | Fault::Start { .. })
+        matches!(self, Fault::Heal | Fault::Mend { .. } | Fault::Resume { .. })
+            || matches!(self, Fault::Continue { .. } | Fault::Start { .. })
+            || matches!(self, Fault::Real(deed) if deed.is_repair())
     }
 }

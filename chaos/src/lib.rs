@@ -4,13 +4,17 @@
 //! packets in network namespaces and never links the agent; the simulator drives the pure core.
 //! [`verdict`] turns what was seen into an [`outcome`].
 
+pub mod bench;
+pub mod deed;
 pub mod demo;
 pub mod fault;
+pub mod history;
 pub mod netns;
 pub mod outcome;
 pub mod qemu;
 pub mod report;
 pub mod scenario;
 pub mod sim;
+pub mod soak;
 pub mod spans;
 pub mod verdict;

@@ -1,6 +1,7 @@
 //! The `keepone-chaos` program: see `cli.rs` for its commands.
 
 mod cli;
+mod long;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,7 +9,8 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 
-use cli::{Cli, Command, GuestCommand, PeerKind, QemuCommand, WorldKind};
+use cli::{Cli, Command, GuestCommand, QemuCommand, Set, WorldKind};
+use keepone_chaos::history::History;
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
 use keepone_chaos::netns::process::Processes;
@@ -17,6 +19,7 @@ use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario};
 use keepone_chaos::{demo, qemu, report, sim};
+use long::{measure, soak};
 
 /// Something did not hold.
 const VIOLATED: u8 = 1;
@@ -34,6 +37,8 @@ fn main() -> ExitCode {
         }
         Command::Run(run) => run_scenarios(&run),
         Command::Sim(asked) => simulate_seeds(&asked),
+        Command::Soak(asked) => soak(&asked),
+        Command::Bench(asked) => measure(&asked.what),
         Command::Demo(demo) => run_demo(&demo),
         Command::Qemu(asked) => run_qemu(&asked),
         Command::Guest(asked) => run_guest(&asked),
@@ -62,13 +67,24 @@ fn bin_dir(asked: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
 
 fn run_scenarios(run: &cli::Run) -> anyhow::Result<ExitCode> {
     let scenarios: Vec<&Scenario> = match run.scenario.as_str() {
-        "all" => scenario::ALL.iter().collect(),
-        name => {
-            let Some(found) = scenario::find(name) else {
-                eprintln!("keepone-chaos: no scenario is called {name:?}: see `keepone-chaos list`");
-                return Ok(ExitCode::from(USAGE));
+        "all" => {
+            let wanted = |scenario: &&Scenario| match (run.set, run.world) {
+                (Set::Ci, _) if !scenario.ci => false,
+                (_, WorldKind::Sim) => !scenario.is_real_only(),
+                _ => true,
             };
-            vec![found]
+            scenario::ALL.iter().filter(wanted).collect()
+        }
+        names => {
+            let mut found = Vec::new();
+            for name in names.split(',') {
+                let Some(scenario) = scenario::find(name) else {
+                    eprintln!("keepone-chaos: no scenario is called {name:?}: see `keepone-chaos list`");
+                    return Ok(ExitCode::from(USAGE));
+                };
+                found.push(scenario);
+            }
+            found
         }
     };
     let held = match run.world {
@@ -136,35 +152,46 @@ fn say(outcome: &Outcome, json: bool) -> anyhow::Result<bool> {
 }
 
 fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool> {
-    let peer = match run.peer {
-        PeerKind::Keepone => Peer::Keepone,
-        PeerKind::Keepalived => Peer::Keepalived,
-    };
+    let peer = run.peer.peer();
     let title = demo::title(peer);
     let processes = Processes::new();
     let mut held = true;
-    for scenario in scenarios {
-        let plan = Plan {
-            peer,
-            nodes: usize::from(run.nodes),
-            clients: if scenario.second_client { 2 } else { 1 },
-            heartbeats: 2,
-            bin_dir: bin_dir(run.bin_dir.as_ref())?,
-            shift: runner::phase(run.seed),
-            room: Path::new(enclosure::ROOM).join(scenario.name),
-        };
-        let keep = |world: &World| match &run.keep_logs {
-            Some(directory) => world.keep_logs(&directory.join(scenario.name)),
-            None => Ok(()),
-        };
-        let record = runner::run(scenario, plan, &processes, &mut Nobody, keep)
-            .with_context(|| format!("run {} with {}", scenario.name, peer.as_str()))?;
-        let mut judged = demo::judge(&scenario.with_slack(run.slack), peer, title.clone(), record);
-        judged.outcome.seed = run.seed;
-        held &= say(&judged.outcome, run.json)?;
-        if let Some(directory) = &run.report {
-            let file = format!("{}-{}.html", scenario.name, peer.as_str());
-            demo::write_report(directory, &file, &report::page(scenario, &[judged]))?;
+    for shape in run.shapes() {
+        for scenario in scenarios {
+            if let Some(why) = scenario.needs.missing(&shape) {
+                // Of all scenarios, those that mean nothing here are left out; one that is asked for is not.
+                if scenarios.len() == 1 && run.matrix.is_none() {
+                    eprintln!("keepone-chaos: {} is not for {}: {why}", scenario.name, shape.name());
+                    return Ok(false);
+                }
+                continue;
+            }
+            let scenario = scenario.with_lease(shape.lease_ms).with_slack(run.slack);
+            let place = format!("{}-{}", scenario.name, shape.slug());
+            let room = Path::new(enclosure::ROOM).join(&place);
+            let mut plan = Plan::new(&scenario, peer, shape, bin_dir(run.bin_dir.as_ref())?, room);
+            plan.shift = runner::phase(run.seed);
+            plan.burden = run.burden();
+            let keep = |world: &World| match &run.keep_logs {
+                Some(directory) => world.keep_logs(&directory.join(&place)),
+                None => Ok(()),
+            };
+            let record = runner::run(&scenario, plan, &processes, &mut Nobody, keep)
+                .with_context(|| format!("run {} with {}", scenario.name, peer.as_str()))?;
+            let mut judged = demo::judge(&scenario, peer, title.clone(), record);
+            judged.outcome.seed = run.seed;
+            judged.outcome.shape = shape.name();
+            held &= say(&judged.outcome, run.json)?;
+            if let Some(directory) = &run.history {
+                let history = serde_json::to_string(&History::of(&judged.record))?;
+                std::fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+                let file = directory.join(format!("{place}.json"));
+                std::fs::write(&file, history).with_context(|| format!("write {}", file.display()))?;
+            }
+            if let Some(directory) = &run.report {
+                let file = format!("{}-{}.html", scenario.name, peer.as_str());
+                demo::write_report(directory, &file, &report::page(&scenario, &[judged]))?;
+            }
         }
     }
     Ok(held)

@@ -11,6 +11,8 @@ pub struct Outcome {
     pub world: &'static str,
     /// What was driven: `keepone`, or `keepalived` for comparison.
     pub peer: &'static str,
+    /// The cluster: nodes, witnesses, who votes, lease.
+    pub shape: String,
     /// The seed that was asked for; the netns world takes its chances from the machine.
     pub seed: u64,
     /// Two holders at one instant, by the worst of the views below.
@@ -23,6 +25,10 @@ pub struct Outcome {
     pub dual_holder_client_ms: f64,
     /// Two nodes had the VIP among their addresses: harmless behind a shut gate, and said all the same.
     pub dual_address_ms: f64,
+    /// From the first repair to the last instant with two holders: what P2 bounds where there is no authority.
+    pub overlap_after_repair_ms: f64,
+    /// Frames that named the VIP and came out of a node whose gate had been shut for longer than E_tx.
+    pub behind_shut_gate: usize,
     /// Nobody spoke for the VIP.
     pub no_holder_ms: f64,
     /// The longest silence that the first client saw.

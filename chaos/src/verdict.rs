@@ -1,10 +1,11 @@
 //! From what was seen to what it means: pure sums over a [`Record`].
 
+use crate::history::History;
 use crate::netns::observe::events::Said;
 use crate::netns::observe::sniffer::Naming;
 use crate::netns::record::{NodeRecord, Record};
 use crate::outcome::Outcome;
-use crate::scenario::{RETURN_MS, Scenario};
+use crate::scenario::{RETURN_MS, Scenario, Two};
 use crate::spans::{Spans, millis};
 
 /// Two frames of one node no farther apart than this show that it held the VIP in between.
@@ -15,6 +16,10 @@ pub const BRIDGE: u64 = 50_000_000;
 const HUSH: u64 = 10_000_000;
 /// Who spoke within this before the end holds the VIP at the end.
 const LAST_LOOK: u64 = 200_000_000;
+
+/// E_tx: how long a frame may live behind the gate. What comes out of a node later than this after its gate was
+/// certainly shut has passed a shut gate (I9).
+const BEHIND_THE_GATE: u64 = 20_000_000;
 
 /// When the frames of a node show it as the holder.
 pub fn wire(node: &NodeRecord) -> Spans {
@@ -55,10 +60,21 @@ fn worst_silence(record: &Record, client: usize) -> (u64, u64) {
 /// The worst client gap, the two-holder times and everything else; without the breaches.
 pub fn measure(scenario: &Scenario, record: &Record) -> Outcome {
     let (begin, end) = (record.begin, record.end);
-    let shared = |sets: Vec<Spans>| millis(Spans::shared_by_two(&sets).within(begin, end).total());
-    let wire_ms = shared(record.nodes.iter().map(wire).collect());
-    let gate_ms = shared(record.nodes.iter().map(|node| node.open.clone()).collect());
-    let client_ms = shared(answered(record));
+    let shared = |sets: &[Spans]| Spans::shared_by_two(sets).within(begin, end);
+    let wire = shared(&record.nodes.iter().map(wire).collect::<Vec<_>>());
+    let gate = (0..record.nodes.iter().map(|node| node.more_open.len()).max().unwrap_or(0))
+        .map(|more| record.nodes.iter().filter_map(|node| node.more_open.get(more).cloned()).collect::<Vec<_>>())
+        .map(|sets| shared(&sets))
+        .fold(shared(&record.nodes.iter().map(|node| node.open.clone()).collect::<Vec<_>>()), |all, more| {
+            all.union(&more)
+        });
+    let clients = shared(&answered(record));
+    let all = wire.union(&gate).union(&clients);
+    let (wire_ms, gate_ms, client_ms) = (millis(wire.total()), millis(gate.total()), millis(clients.total()));
+    let address = record.nodes.iter().map(|node| node.address.clone()).collect::<Vec<_>>();
+    let first_repair = record.deeds.iter().find(|deed| deed.repair).map_or(end, |deed| deed.at);
+    let last_of_two = all.within(first_repair, end).iter().map(|(_, to)| to).max();
+    let late = last_of_two.map_or(0, |last| last - first_repair);
     let everyone = Spans::from_sightings(record.nodes.iter().flat_map(instants).collect(), HUSH);
     Outcome {
         scenario: scenario.name.to_owned(),
@@ -68,7 +84,9 @@ pub fn measure(scenario: &Scenario, record: &Record) -> Outcome {
         dual_holder_wire_ms: wire_ms,
         dual_holder_gate_ms: gate_ms,
         dual_holder_client_ms: client_ms,
-        dual_address_ms: shared(record.nodes.iter().map(|node| node.address.clone()).collect()),
+        dual_address_ms: millis(shared(&address).total()),
+        overlap_after_repair_ms: millis(late),
+        behind_shut_gate: behind_shut_gate(record),
         no_holder_ms: millis(everyone.gaps(begin, end).total()),
         client_outage_ms: millis(silences(record, 0).longest()),
         probe_stall_ms: millis(record.stalls.first().map_or(0, |stalls| stalls.within(begin, end).longest())),
@@ -139,22 +157,48 @@ fn alerts(record: &Record) -> Vec<String> {
     alerts
 }
 
+/// Milliseconds as reports have them.
+fn in_ms(ms: u64) -> f64 {
+    millis(ms.saturating_mul(1_000_000))
+}
+
+/// How many frames that name the VIP came out of a node whose gate had certainly been shut for E_tx.
+fn behind_shut_gate(record: &Record) -> usize {
+    let of = |node: &NodeRecord| {
+        let late = node.shut.iter().filter(|(from, to)| to - from > BEHIND_THE_GATE);
+        let late: Vec<(u64, u64)> = late.map(|(from, to)| (from + BEHIND_THE_GATE, to)).collect();
+        let seen = node.sightings.iter().map(|sighting| sighting.at);
+        let seen = seen.filter(|at| (record.begin..record.end).contains(at) && !node.paused.contains(*at));
+        seen.filter(|at| late.iter().any(|(from, to)| (from..to).contains(&at))).count()
+    };
+    record.nodes.iter().map(of).sum()
+}
+
 /// Everything that the scenario demands and that was not so, in words.
 pub fn breaches(scenario: &Scenario, record: &Record, outcome: &Outcome) -> Vec<String> {
     let demands = &scenario.demands;
     let mut breaches = Vec::new();
     let mut breach = |text: String| breaches.push(text);
-    for (view, ms) in [
-        ("on the wire", outcome.dual_holder_wire_ms),
-        (if outcome.peer == "keepone" { "by gates" } else { "by addresses" }, outcome.dual_holder_gate_ms),
-        ("by clients", outcome.dual_holder_client_ms),
-    ] {
-        if ms > 0.0 {
-            breach(format!("two holders for {ms} ms {view}"));
+    match demands.two {
+        Two::Never => {
+            for (view, ms) in [
+                ("on the wire", outcome.dual_holder_wire_ms),
+                (if outcome.peer == "keepone" { "by gates" } else { "by addresses" }, outcome.dual_holder_gate_ms),
+                ("by clients", outcome.dual_holder_client_ms),
+            ] {
+                if ms > 0.0 {
+                    breach(format!("two holders for {ms} ms {view}"));
+                }
+            }
+        }
+        Two::UntilHealed(limit) => {
+            let (limit, ms) = (in_ms(scenario.limit(limit)), outcome.overlap_after_repair_ms);
+            if ms > limit {
+                breach(format!("two holders until {ms} ms after the first repair, limit {limit}"));
+            }
         }
     }
-    #[allow(clippy::cast_precision_loss, reason = "limits are small")]
-    let (outage_limit, return_limit) = (demands.outage_ms as f64, demands.return_ms as f64);
+    let (outage_limit, return_limit) = (in_ms(scenario.limit(demands.outage)), in_ms(scenario.limit(demands.back)));
     let (silence, stalled) = worst_silence(record, 0);
     if millis(silence - stalled) > outage_limit {
         let (silence, stalled) = (millis(silence), millis(stalled));
@@ -199,12 +243,19 @@ pub fn own_breaches(scenario: &Scenario, record: &Record, outcome: &Outcome) -> 
     if record.nodes.iter().all(|node| node.open.within(record.begin, record.end).is_empty()) {
         breaches.push("no gate was seen open: nothing is proven by gates".to_owned());
     }
+    if outcome.behind_shut_gate > 0 {
+        breaches.push(format!("{} frames named the VIP behind a shut gate (I9)", outcome.behind_shut_gate));
+    }
+    if scenario.demands.two == Two::Never {
+        breaches.extend(History::of(record).breaches());
+    }
     for wanted in scenario.demands.alerts {
         if !outcome.alerts.iter().any(|alert| alert.ends_with(&format!(": {wanted}"))) {
             breaches.push(format!("nobody raised the alert {wanted}"));
         }
     }
-    for alert in outcome.alerts.iter().filter(|alert| alert.ends_with(": dual-master")) {
+    let suspected = outcome.alerts.iter().filter(|alert| alert.ends_with(": dual-master"));
+    for alert in suspected.filter(|_| scenario.demands.two == Two::Never && !scenario.is_attacked()) {
         breaches.push(format!("the alert {alert} was raised, and there never were two"));
     }
     breaches
@@ -217,7 +268,7 @@ mod tests {
     use crate::netns::observe::client::Answer;
     use crate::netns::observe::sniffer::Sighting;
     use crate::netns::record::Deed;
-    use crate::scenario::Demands;
+    use crate::scenario::{Demands, Limit, PLAIN};
 
     const MS: u64 = 1_000_000;
 
@@ -227,13 +278,14 @@ mod tests {
         steps: &[],
         lasts_ms: 1000,
         demands: Demands {
-            outage_ms: 50,
-            return_ms: 100,
+            two: Two::Never,
+            outage: Limit::ms(50),
+            back: Limit::ms(100),
             keeps_holder: false,
             final_holder: Some(Who::Backup),
             alerts: &[],
         },
-        second_client: false,
+        ..PLAIN
     };
 
     /// Each node speaks, and answers the client, every millisecond of its span.
@@ -280,6 +332,29 @@ mod tests {
         let outcome = measure(&SCENARIO, &record);
         assert!(outcome.dual_holder_wire_ms == 0.0 && outcome.dual_holder_gate_ms > 0.0);
         assert_eq!(outcome.final_holder, "n2");
+    }
+
+    #[test]
+    fn a_frame_behind_a_gate_that_was_shut_for_e_tx_is_counted_and_one_in_flight_is_not() {
+        let mut record = record((0, 500), (520, 1000));
+        record.nodes[0].shut = Spans::from_pairs(vec![(480 * MS, 1000 * MS)]);
+        assert_eq!(measure(&SCENARIO, &record).behind_shut_gate, 0);
+        record.nodes[0].shut = Spans::from_pairs(vec![(475 * MS, 1000 * MS)]);
+        let outcome = measure(&SCENARIO, &record);
+        assert_eq!(outcome.behind_shut_gate, 5);
+        assert_eq!(own_breaches(&SCENARIO, &record, &outcome).len(), 1);
+    }
+
+    #[test]
+    fn without_an_authority_two_holders_must_end_soon_after_the_first_repair() {
+        let demands = Demands { two: Two::UntilHealed(Limit::ms(120)), ..SCENARIO.demands };
+        let scenario = Scenario { demands, ..SCENARIO };
+        let breaches_with = |until: u64| {
+            let mut record = record((0, until), (300, 1000));
+            record.deeds.push(Deed { at: 600 * MS, label: "healed", repair: true });
+            breaches(&scenario, &record, &measure(&scenario, &record)).len()
+        };
+        assert_eq!((breaches_with(700), breaches_with(730)), (0, 1));
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Drop for Asker {
 
 #[test]
 fn a_cut_is_silent_one_way_by_class_and_ends_with_the_heal() {
-    let topology = Topology::build(2, 1, 0).unwrap();
+    let topology = Topology::build(2, 1, 1, 0).unwrap();
     let mut cuts = Cuts::new(&topology).unwrap();
     let node = topology.host(Kind::Node(0)).unwrap();
     let client = topology.host(Kind::Client(0)).unwrap();
@@ -108,7 +108,7 @@ fn a_cut_is_silent_one_way_by_class_and_ends_with_the_heal() {
 
 #[test]
 fn a_pulled_cable_is_seen_by_the_machine_and_can_be_put_back() {
-    let topology = Topology::build(2, 1, 1).unwrap();
+    let topology = Topology::build(2, 1, 1, 1).unwrap();
     let node = topology.host(Kind::Node(1)).unwrap();
     let lan = node.port(Network::Lan).unwrap();
     let asker = Asker::new(&topology, lan.address);
@@ -128,7 +128,7 @@ fn a_pulled_cable_is_seen_by_the_machine_and_can_be_put_back() {
 
 #[test]
 fn the_observers_see_one_holder_then_two_then_the_other_one() {
-    let topology = Topology::build(2, 1, 0).unwrap();
+    let topology = Topology::build(2, 1, 1, 0).unwrap();
     let asker = Asker::new(&topology, VIP);
     let (live, stop) = (Arc::clone(&asker.live), asker.stop.clone());
     oracle::start(&topology, VIP, stop.clone()).unwrap();

@@ -15,6 +15,8 @@ pub enum Guard {
     EpochOnce,
     /// V3: the own voter refuses its own node too while another holds.
     OwnVoterRefuses,
+    /// T1: what the lease assumes of clocks is measured against the others'.
+    RateWatch,
 }
 
 /// Which guards are on.

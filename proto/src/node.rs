@@ -22,7 +22,6 @@ use crate::decision::{Reason, Role};
 use crate::domain::Domain;
 use crate::event::Event;
 use crate::facts::{Facts, GateState, Interface};
-#[cfg(feature = "ablation")]
 use crate::guard::Guard;
 use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
@@ -113,7 +112,10 @@ impl Node {
             domains: domains.collect(),
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
             gate: None,
-            clocks: settings.quorum().map(|quorum| Clocks::new(&quorum.timing)),
+            clocks: settings
+                .quorum()
+                .filter(|_| settings.guards.has(Guard::RateWatch))
+                .map(|quorum| Clocks::new(&quorum.timing)),
             amnesia: Sightings::default(),
             duplicates: Sightings::default(),
             lives: Lives::default(),

@@ -31,7 +31,7 @@ impl Lan {
     /// # Errors
     /// What can't be made; root is needed.
     pub fn build(heartbeats: u8) -> Result<Self, Error> {
-        let topology = Topology::build(2, 1, heartbeats)?;
+        let topology = Topology::build(2, 1, 1, heartbeats)?;
         let cuts = Cuts::new(&topology)?;
         let room = TempDir::with_prefix("keepone-tests-").map_err(io_error("make a temporary directory"))?;
         Ok(Lan { topology, cuts, room })

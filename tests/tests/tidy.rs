@@ -138,6 +138,24 @@ fn the_agent_reads_its_clock_in_one_place() {
     assert!(found.is_empty(), "call crate::clock::now instead: {found:#?}");
 }
 
+/// T1: step it by a day, and nothing moves. What measures from outside (chaos, tests) may stamp with it.
+#[test]
+fn the_wall_clock_decides_nothing() {
+    for directory in ["proto", "config", "arbiter", "agent", "agent/bpf"] {
+        let found = with(directory, &["SystemTime", "CLOCK_REALTIME", "UNIX_EPOCH", "CLOCK_TAI", "Utc::now"]);
+        assert!(found.is_empty(), "the wall clock may be stepped at any time: {found:#?}");
+    }
+}
+
+#[test]
+fn nothing_of_ours_goes_past_the_gate() {
+    // R4: BPF can't stop a sender that asks for this, so we never do.
+    for directory in ["agent", "arbiter", "proto", "config"] {
+        let found = with(directory, &["QDISC_BYPASS", "AF_XDP", "SO_TXTIME"]);
+        assert!(found.is_empty(), "goes past the gate: {found:#?}");
+    }
+}
+
 #[test]
 fn the_simulator_reads_no_wall_clock() {
     let found = with("chaos", &["Instant::now", "SystemTime::now", "clock_gettime"]);

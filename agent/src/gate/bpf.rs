@@ -337,23 +337,50 @@ impl BpfGate {
         }
     }
 
-    /// R14: what is wrong, if anything. Gates interfaces that came meanwhile.
+    /// R14: what is wrong, if anything. Gates interfaces that came meanwhile; what others have broken is put
+    /// right and told all the same: frames may have passed, so nothing is to be held until the next test.
     pub(super) fn self_test(&mut self) -> Result<(), String> {
         self.attach_new().map_err(|error| error.to_string())?;
+        self.test_names()?;
+        let mut faults = Vec::new();
+        for index in self.gated.keys().copied().collect::<Vec<_>>() {
+            let Some(Err(fault)) = self.gated.get(&index).map(|gated| gated.test(&self.prober)) else { continue };
+            faults.push(match self.attach_again(index) {
+                Ok(()) => format!("{fault}; it is attached again"),
+                Err(error) => format!("{fault}; it can't be attached again: {error}"),
+            });
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+    }
+
+    fn test_names(&self) -> Result<(), String> {
         for (address, slot) in &self.layout.addresses {
             match self.names.slot_of(*address) {
                 Ok(found) if found == Some(*slot) => {}
                 Ok(Some(slot::SHUT_SLOT)) => {
                     return Err(format!("the guardian has sealed the gate of {address}: only a new worker opens it"));
                 }
-                Ok(_) => return Err(format!("somebody has taken {address} out of the gate's map: restart keepone")),
+                Ok(_) => {
+                    let mended = match self.names.put_back(&self.layout) {
+                        Ok(()) => String::from("it is put back"),
+                        Err(error) => format!("it can't be put back: {error}"),
+                    };
+                    return Err(format!("somebody has taken {address} out of the gate's map; {mended}"));
+                }
                 Err(error) => return Err(format!("the gate's map can't be read: {error}")),
             }
         }
-        for gated in self.gated.values() {
-            gated.test(&self.prober)?;
-        }
         Ok(())
+    }
+
+    /// New links in the place of those on one interface, before all others' programs. What is left of the old
+    /// ones stays until the new ones stand, which takes programs of their own: the kernel has each only once.
+    fn attach_again(&mut self, index: u32) -> Result<(), GateError> {
+        let _old = self.gated.remove(&index);
+        self.programs = Programs::default();
+        // Also if it is the probe's own name that leads nowhere.
+        self.names.put_back(&self.layout)?;
+        self.attach(Source::Kernel).map(|_| ())
     }
 
     /// Takes the gate off the interfaces and its pins away. Best effort: what stays, stays shut.
@@ -391,8 +418,8 @@ impl Gated {
                 Ok(info) if info.ifindex == Some(*index) => {}
                 Ok(_) => {
                     return Err(format!(
-                        "the gate for {direction} frames of {name} has been detached by somebody else: \
-                         find out by whom (bpftool net), then restart keepone"
+                        "the gate for {direction} frames of {name} has been detached by somebody else \
+                         (`bpftool net` may tell by whom)"
                     ));
                 }
                 Err(error) => return Err(format!("the gate of {name} can't be examined: {error}")),

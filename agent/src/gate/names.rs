@@ -60,13 +60,29 @@ impl Names {
 
     /// Leads every name of the layout to its slot; also undoes the guardian's seal.
     pub(super) fn fill(&self, layout: &Layout) -> Result<(), BpfError> {
-        for (address, slot) in &layout.addresses {
-            self.set_address(*address, *slot)?;
+        self.set(layout, true)
+    }
+
+    /// Leads the names that somebody took out to their slots again. Those that are there stay as they are: the
+    /// guardian may have sealed them.
+    pub(super) fn put_back(&self, layout: &Layout) -> Result<(), BpfError> {
+        self.set(layout, false)
+    }
+
+    fn set(&self, layout: &Layout, all: bool) -> Result<(), BpfError> {
+        let addresses = layout.addresses.iter().map(|(address, slot)| (*address, *slot));
+        for (address, slot) in addresses.chain([(DUMMY.into(), slot::SHUT_SLOT)]) {
+            if all || self.slot_of(address)?.is_none() {
+                self.set_address(address, slot)?;
+            }
         }
         for ((ipv6, vrid), slot) in &layout.routers {
-            self.vrid.update(&program::vrid_key(*ipv6, *vrid), &slot.to_ne_bytes())?;
+            let key = program::vrid_key(*ipv6, *vrid);
+            if all || self.vrid.lookup(&key)?.is_none() {
+                self.vrid.update(&key, &slot.to_ne_bytes())?;
+            }
         }
-        self.set_address(DUMMY.into(), slot::SHUT_SLOT)
+        Ok(())
     }
 
     /// Whether exactly the names of the layout are there, wherever they lead.

@@ -35,6 +35,8 @@ pub(super) struct Maps<'a> {
 const SCRATCH: i16 = -8;
 const KEY: i16 = -24;
 const SLOT: i16 = -32;
+/// Not 0: the frame bears the MAC of a virtual router whose gate is shut, and only a resignation may pass.
+const FROM_SHUT: i16 = -40;
 const FIB: i16 = -96;
 
 const FIB_BYTES: i32 = 64;
@@ -42,6 +44,11 @@ const FIB_SKIP_NEIGHBOUR: i32 = 1 << 2;
 const FIB_NOT_FORWARDED: i32 = 4;
 const FIB_FORWARDING_DISABLED: i32 = 5;
 const HEADER_START_NET: i32 = 1;
+
+/// The first four bytes of every virtual router's MAC, as they lie in the frame (RFC 9568, 7.3), and the fifth
+/// by family: 1 for IPv4, 2 for IPv6. The sixth is the VRID.
+const VIRTUAL_MAC: [u8; 4] = [0, 0, 0x5e, 0];
+const PACKET_HOST: i32 = 0;
 
 const IPV4: i32 = 0x0800;
 const ARP: i32 = 0x0806;
@@ -66,21 +73,25 @@ struct Build<'a> {
     asm: Asm,
     maps: Maps<'a>,
     header: Header,
+    /// The frame is none of the gate's business, but for its MAC.
     pass: Label,
+    /// It passes whatever its MAC.
+    clear: Label,
     drop: Label,
 }
 
 impl<'a> Build<'a> {
     fn new(maps: Maps<'a>, header: Header) -> Self {
         let mut asm = Asm::new();
-        let (pass, drop) = (asm.label(), asm.label());
-        asm.mov(R6, R1);
-        Build { asm, maps, header, pass, drop }
+        let (pass, clear, drop) = (asm.label(), asm.label(), asm.label());
+        asm.mov(R6, R1).store(Size::Double, R10, FROM_SHUT, 0);
+        Build { asm, maps, header, pass, clear, drop }
     }
 
     fn finish(mut self) -> Result<Vec<Insn>, AsmError> {
         // NEXT, not PASS: the host's other programs have their say too.
-        self.asm.bind(self.pass).mov(R0, verdict::NEXT).exit();
+        self.asm.bind(self.pass).load(Size::Double, R8, R10, FROM_SHUT).jump_if(Cond::Ne, R8, 0, self.drop);
+        self.asm.bind(self.clear).mov(R0, verdict::NEXT).exit();
         self.asm.bind(self.drop).mov(R0, verdict::DROP).exit();
         self.asm.assemble()
     }
@@ -150,11 +161,27 @@ impl<'a> Build<'a> {
         self.asm.alu(Alu::And, R8, 0x0f).jump_if(Cond::Ne, R8, VRRP_ADVERTISEMENT, self.pass);
         // Priority 0 says "I no longer am": R8 sends it when the gate is shut already.
         self.fetch_byte(2, R8);
-        self.asm.jump_if(Cond::Eq, R8, 0, self.pass);
+        self.asm.jump_if(Cond::Eq, R8, 0, self.clear);
         self.fetch_byte(1, R8);
         self.asm.alu(Alu::Or, R8, family << 8).store(Size::Word, R10, KEY, R8);
         self.unless_shut(self.maps.vrid, self.pass);
         self.asm.jump(self.drop);
+    }
+
+    /// Goes on at `shut` if the MAC at this place of the Ethernet header is a virtual router's whose gate is
+    /// shut, else falls through. Too short a frame has none, and passes.
+    fn if_virtual_mac_shut(&mut self, at: i32, shut: Label) {
+        let (open, family) = (self.asm.label(), self.asm.label());
+        self.asm.mov(R7, 0);
+        self.fetch(at, 6, FIB);
+        self.asm.load(Size::Word, R8, R10, FIB);
+        self.asm.jump_if(Cond::Ne, R8, u32::from_ne_bytes(VIRTUAL_MAC).cast_signed(), open);
+        self.asm.load(Size::Byte, R8, R10, FIB + 4).mov(R9, 4).jump_if(Cond::Eq, R8, 1, family);
+        self.asm.mov(R9, 6).jump_if(Cond::Ne, R8, 2, open);
+        self.asm.bind(family).alu(Alu::Lsh, R9, 8).load(Size::Byte, R8, R10, FIB + 5);
+        self.asm.alu(Alu::Or, R8, R9).store(Size::Word, R10, KEY, R8);
+        self.unless_shut(self.maps.vrid, open);
+        self.asm.jump(shut).bind(open);
     }
 
     /// Drops what would be delivered here; passes what is forwarded.
@@ -185,7 +212,12 @@ pub(super) fn egress(maps: Maps<'_>, header: Header) -> Result<Vec<Insn>, AsmErr
     let mut b = Build::new(maps, header);
     let (ipv4, ipv6, advertisement) = (b.asm.label(), b.asm.label(), b.asm.label());
     // Transit is not holding: what came in over an interface is somebody else's.
-    b.asm.load(Size::Word, R8, R6, skb::INGRESS_IFINDEX).jump_if(Cond::Ne, R8, 0, b.pass);
+    b.asm.load(Size::Word, R8, R6, skb::INGRESS_IFINDEX).jump_if(Cond::Ne, R8, 0, b.clear);
+    if header == Header::Ethernet {
+        let (noted, other) = (b.asm.label(), b.asm.label());
+        b.if_virtual_mac_shut(6, noted);
+        b.asm.jump(other).bind(noted).store(Size::Double, R10, FROM_SHUT, 1).bind(other);
+    }
     b.ether_type();
     b.asm.jump_if(Cond::Eq, R8, IPV4, ipv4).jump_if(Cond::Eq, R8, IPV6, ipv6).jump_if(Cond::Ne, R8, ARP, b.pass);
 
@@ -224,6 +256,15 @@ pub(super) fn ingress(maps: Maps<'_>, header: Header) -> Result<Vec<Insn>, AsmEr
     b.asm.load(Size::Word, R8, R6, skb::VLAN_PRESENT).jump_if(Cond::Eq, R8, 0, untagged);
     b.asm.load(Size::Word, R8, R6, skb::VLAN_TCI).alu(Alu::And, R8, VLAN_ID).jump_if(Cond::Ne, R8, 0, b.pass);
     b.asm.bind(untagged);
+    if header == Header::Ethernet {
+        // To this very interface, so that it would be delivered or routed here, which a BACKUP must not
+        // (RFC 9568, 6.4.2). What goes to a macvlan above is judged there.
+        let elsewhere = b.asm.label();
+        b.asm.load(Size::Word, R8, R6, skb::PKT_TYPE).jump_if(Cond::Ne, R8, PACKET_HOST, elsewhere);
+        let drop = b.drop;
+        b.if_virtual_mac_shut(0, drop);
+        b.asm.bind(elsewhere);
+    }
     b.ether_type();
     b.asm.jump_if(Cond::Eq, R8, IPV6, ipv6).jump_if(Cond::Ne, R8, IPV4, b.pass);
 

@@ -15,7 +15,7 @@ use crate::netns::process::Processes;
 use crate::netns::runner;
 use crate::netns::world::Plan;
 use crate::report::{self, Equipment, Run, duration, sentence};
-use crate::scenario::{DEMO, Scenario};
+use crate::scenario::{DEMO, Scenario, Shape};
 use crate::verdict;
 use board::{Board, Reporter, Screen};
 use start::StartLine;
@@ -118,15 +118,8 @@ fn one(
     processes: &Processes,
     mut reporter: Reporter,
 ) -> Result<crate::netns::record::Record, Error> {
-    let plan = Plan {
-        peer,
-        nodes: 2,
-        clients: 1,
-        heartbeats: 2,
-        shift: 0,
-        bin_dir: options.bin_dir.clone(),
-        room: Path::new(ROOM).join(peer.as_str()),
-    };
+    let room = Path::new(ROOM).join(peer.as_str());
+    let plan = Plan::new(&DEMO, peer, Shape::PAIR, options.bin_dir.clone(), room);
     runner::run(&DEMO, plan, processes, &mut reporter, |world| match &options.keep_logs {
         Some(directory) => world.keep_logs(&directory.join(peer.as_str())),
         None => Ok(()),

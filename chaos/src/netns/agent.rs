@@ -1,17 +1,21 @@
 //! The programs under test: their directories, their configuration, how they are started and found.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
 
-use super::configuration::{self, Cluster, Members};
+use super::configuration::{self, Cluster, Extras, Members, Pace};
 use super::error::{Error, io_error};
 use super::namespace::Namespace;
 use super::process::{self, Processes};
 use super::topology::{Host, Kind, Topology};
+use super::world::Plan;
+use crate::deed::Change;
 use crate::fault::Part;
 
 /// What keeps the VIP alive in a world.
@@ -47,6 +51,8 @@ pub struct Agent {
     pid: Option<i32>,
     /// Whether it was told to end, so that its end is no surprise.
     ended_on_purpose: bool,
+    /// Its configuration's file, and the text of each change to it.
+    configurations: Option<(PathBuf, Vec<(Change, String)>)>,
 }
 
 impl Agent {
@@ -83,6 +89,39 @@ impl Agent {
         if self.ended_on_purpose { None } else { processes.ending(self.pid?) }
     }
 
+    /// Its first process, if it was ever started.
+    pub fn pid(&self) -> Option<i32> {
+        self.pid
+    }
+
+    /// Its processes that `part` means at this moment; none if it does not run.
+    pub fn processes(&self, processes: &Processes, part: Part) -> Vec<i32> {
+        match self.pid {
+            Some(pid) if processes.ending(pid).is_none() => process::members(pid, part),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Says that its end from now on is no surprise.
+    pub fn expect_end(&mut self) {
+        self.ended_on_purpose = true;
+    }
+
+    /// Writes a changed configuration, which counts at the next start.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn configure(&self, change: Change) -> Result<(), Error> {
+        let Some((file, texts)) = &self.configurations else { return Ok(()) };
+        let text = texts.iter().find(|(other, _)| *other == change);
+        text.map_or(Ok(()), |(_, text)| write(file, text))
+    }
+
+    /// Where its voter's record is, a file system of its own.
+    pub fn state_dir(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
     /// Its log file.
     pub fn log(&self) -> PathBuf {
         self.directory.join("log")
@@ -99,20 +138,14 @@ impl Agent {
     }
 }
 
-/// The programs of a world, none of them running yet: the agents in the order of the nodes, and the witness.
+/// The programs of a world, none of them running yet: the agents in the order of the nodes, and the witnesses.
 ///
 /// # Errors
 /// [`Error::NoBinary`], [`Error::Command`] when the keys can't be made, [`Error::Io`].
-pub fn prepare(
-    peer: Peer,
-    topology: &Topology,
-    room: &Path,
-    bin_dir: &Path,
-    processes: &Processes,
-) -> Result<(Vec<Agent>, Option<Agent>), Error> {
-    match peer {
-        Peer::Keepone => prepare_keepone(topology, room, bin_dir, processes),
-        Peer::Keepalived => prepare_keepalived(topology, room).map(|agents| (agents, None)),
+pub fn prepare(plan: &Plan, topology: &Topology, processes: &Processes) -> Result<(Vec<Agent>, Vec<Agent>), Error> {
+    match plan.peer {
+        Peer::Keepone => prepare_keepone(plan, topology, processes),
+        Peer::Keepalived => prepare_keepalived(topology, &plan.room).map(|agents| (agents, Vec::new())),
     }
 }
 
@@ -126,7 +159,16 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 
 fn agent(host: &Host, directory: PathBuf, program: PathBuf, arguments: Vec<String>) -> Agent {
     let namespace = host.namespace.clone();
-    Agent { kind: host.kind, directory, namespace, program, arguments, pid: None, ended_on_purpose: false }
+    Agent {
+        kind: host.kind,
+        directory,
+        namespace,
+        program,
+        arguments,
+        pid: None,
+        ended_on_purpose: false,
+        configurations: None,
+    }
 }
 
 fn find_binary(bin_dir: &Path, name: &str) -> Result<PathBuf, Error> {
@@ -140,40 +182,63 @@ pub fn keepalived() -> Option<PathBuf> {
     ["/usr/sbin/keepalived", "/usr/local/sbin/keepalived"].into_iter().map(PathBuf::from).find(|path| path.is_file())
 }
 
-fn prepare_keepone(
-    topology: &Topology,
-    room: &Path,
-    bin_dir: &Path,
-    processes: &Processes,
-) -> Result<(Vec<Agent>, Option<Agent>), Error> {
-    let program = find_binary(bin_dir, "keepone")?;
-    let witness_program = find_binary(bin_dir, "keepone-witness")?;
+/// The disk of a voter, small enough to be filled.
+fn make_disk(path: &Path) -> Result<(), Error> {
+    make_dir(path)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("keepone-chaos"), path, Some("tmpfs"), flags, Some("size=256k"))
+        .map_err(io_error(format!("mount a tmpfs on {}", path.display())))
+}
+
+/// A script that never returns.
+fn hanging_script(room: &Path) -> Result<PathBuf, Error> {
+    let path = room.join("hang");
+    write(&path, "#!/bin/sh\nexec sleep 3600\n")?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(io_error("make a script executable"))?;
+    Ok(path)
+}
+
+fn prepare_keepone(plan: &Plan, topology: &Topology, processes: &Processes) -> Result<(Vec<Agent>, Vec<Agent>), Error> {
+    let program = find_binary(&plan.bin_dir, "keepone")?;
+    let witness_program = find_binary(&plan.bin_dir, "keepone-witness")?;
+    let room = &plan.room;
     let keys = room.join("keys");
     make_dir(&keys)?;
-    let mut names: Vec<String> = topology.node_hosts().map(|host| host.name.clone()).collect();
-    let witness = topology.host(Kind::Witness);
-    names.extend(witness.map(|host| host.name.clone()));
+    let hosts = topology.node_hosts().chain(topology.witness_hosts());
+    let names: Vec<String> = hosts.map(|host| host.name.clone()).collect();
     let mut command = Command::new(&program);
     command.args(["keys", "--cluster", "demo", "--out"]).arg(&keys).args(&names);
     processes.complete(&topology.switch, command, &room.join("keys.log"), Duration::from_secs(20))?;
     let members = Members::read(&keys.join("members.toml"))?;
-    let cluster = Cluster { topology, keys: &keys, members: &members, pace: configuration::Pace::default() };
+    let notify = if plan.hanging_scripts { Some(hanging_script(room)?) } else { None };
+    let extras = Extras { notify, more_instances: plan.more_instances };
+    let pace = Pace::of_lease(plan.shape.lease_ms);
+    let cluster = Cluster { topology, keys: &keys, members: &members, shape: &plan.shape, pace, extras: &extras };
 
     let mut agents = Vec::new();
     for host in topology.node_hosts() {
         let directory = room.join(&host.name);
         make_dir(&directory.join("run"))?;
         make_dir(&directory.join("bpf"))?;
+        make_disk(&directory.join("state"))?;
         let file = directory.join("keepone.toml");
-        write(&file, &cluster.of_node(host, &directory))?;
-        agents.push(agent(host, directory, program.clone(), run_with(&file)));
+        let texts = [Change::Original, Change::OtherLease, Change::OtherRate]
+            .map(|change| (change, cluster.of_changed_node(host, &directory, change)));
+        let mut node = agent(host, directory, program.clone(), run_with(&file));
+        node.configurations = Some((file, texts.to_vec()));
+        node.configure(Change::Original)?;
+        agents.push(node);
     }
-    let Some(host) = witness else { return Ok((agents, None)) };
-    let directory = room.join(&host.name);
-    make_dir(&directory.join("run"))?;
-    let file = directory.join("witness.toml");
-    write(&file, &cluster.of_witness(host, &directory))?;
-    Ok((agents, Some(agent(host, directory, witness_program, run_with(&file)))))
+    let mut witnesses = Vec::new();
+    for host in topology.witness_hosts() {
+        let directory = room.join(&host.name);
+        make_dir(&directory.join("run"))?;
+        make_disk(&directory.join("state"))?;
+        let file = directory.join("witness.toml");
+        write(&file, &cluster.of_witness(host, &directory))?;
+        witnesses.push(agent(host, directory, witness_program.clone(), run_with(&file)));
+    }
+    Ok((agents, witnesses))
 }
 
 fn run_with(file: &Path) -> Vec<String> {

@@ -7,13 +7,16 @@ use serde::Deserialize;
 
 use super::error::{Error, io_error};
 use super::topology::{GATEWAY, Host, Kind, Topology, VIP};
+use crate::deed::Change;
 use crate::fault::Network;
-use crate::scenario::LEASE_MS;
+use crate::scenario::Shape;
 
 /// Name of the one virtual router, and so of its fencing domain.
 pub const INSTANCE: &str = "VI_1";
 /// Name of the cluster.
 pub const CLUSTER: &str = "demo";
+/// Its VRID.
+pub const VRID: u8 = 51;
 /// UDP port of the heartbeat endpoints.
 const HEARTBEAT_PORT: u16 = 7946;
 /// UDP port of the witness.
@@ -48,6 +51,28 @@ fn priority(node: usize) -> usize {
     150_usize.saturating_sub(50 * node).max(1)
 }
 
+/// What scenarios ask of the configurations beside the cluster's shape.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extras {
+    /// A script that every change of role is told to.
+    pub notify: Option<std::path::PathBuf>,
+    /// So many more virtual routers.
+    pub more_instances: u8,
+}
+
+impl Extras {
+    /// Nothing.
+    pub const NONE: Extras = Extras { notify: None, more_instances: 0 };
+}
+
+/// Names of all domains of a cluster with so many more virtual routers; the watched one first.
+pub fn domains(more_instances: u8) -> Vec<String> {
+    std::iter::once(INSTANCE.to_owned()).chain((0..more_instances).map(|number| format!("MORE_{number}"))).collect()
+}
+
+/// Addresses of each of the further virtual routers.
+const MORE_ADDRESSES: u8 = 20;
+
 /// The times of a cluster, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -59,14 +84,16 @@ pub struct Pace {
     pub hidden_freeze_ms: u64,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Pace { lease_ms: LEASE_MS, period_ms: 100, hidden_freeze_ms: 0 }
+impl Pace {
+    /// For a lease: a beat each fifth of it, at most every 100 ms, so that a peer counts as silent before its
+    /// lease has run out.
+    pub fn of_lease(lease_ms: u64) -> Self {
+        Pace { lease_ms, period_ms: (lease_ms / 5).min(100), hidden_freeze_ms: 0 }
     }
 }
 
 /// What the configurations of one cluster have in common.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Cluster<'a> {
     /// The wires.
     pub topology: &'a Topology,
@@ -74,19 +101,25 @@ pub struct Cluster<'a> {
     pub keys: &'a Path,
     /// Who belongs to it.
     pub members: &'a Members,
-    /// Its times.
+    /// Its shape.
+    pub shape: &'a Shape,
+    /// Its times; those of the shape's lease, unless a world is slow.
     pub pace: Pace,
+    /// What else.
+    pub extras: &'a Extras,
 }
 
 impl Cluster<'_> {
-    fn witness_address(&self) -> Option<(&str, String)> {
-        let host = self.topology.host(Kind::Witness)?;
+    /// Where the witness of that name listens; `None` for a node.
+    fn witness_address(&self, name: &str) -> Option<String> {
+        let host = self.topology.witness_hosts().find(|host| host.name == name)?;
         let address = host.port(Network::Witness)?.address;
-        Some((&host.name, format!("{address}:{WITNESS_PORT}")))
+        Some(format!("{address}:{WITNESS_PORT}"))
     }
 
     fn voters(&self) -> Vec<&str> {
-        self.members.member.iter().map(|member| member.name.as_str()).collect()
+        let names = self.members.member.iter().map(|member| member.name.as_str());
+        names.filter(|name| self.shape.nodes_vote || self.witness_address(name).is_some()).collect()
     }
 
     /// What all voters must agree on.
@@ -101,21 +134,26 @@ impl Cluster<'_> {
 
     /// `keepone.toml` of a node.
     pub fn of_node(&self, host: &Host, directory: &Path) -> String {
+        self.of_changed_node(host, directory, Change::Original)
+    }
+
+    /// The same, after a change.
+    pub fn of_changed_node(&self, host: &Host, directory: &Path, change: Change) -> String {
         let (name, keys, directory) = (&host.name, self.keys.display(), directory.display());
         let mut text = format!(
             "[cluster]\nname = \"{CLUSTER}\"\n\n[node]\nname = \"{name}\"\nkey_file = \"{keys}/{name}.key\"\n\
              state_dir = \"{directory}/state\"\nrun_dir = \"{directory}/run\"\nbpf_dir = \"{directory}/bpf\"\n"
         );
-        let witness = self.witness_address();
         for Member { name, id, public_key } in &self.members.member {
             let _ = write!(text, "\n[[member]]\nname = \"{name}\"\nid = {id}\npublic_key = \"{public_key}\"\n");
-            if let Some((_, address)) = witness.as_ref().filter(|(witness, _)| witness == name) {
+            if let Some(address) = self.witness_address(name) {
                 let _ = writeln!(text, "witness = \"{address}\"");
             }
         }
         self.add_links(host, &mut text);
         if let Kind::Node(number) = host.kind {
-            self.add_instance(number, &mut text);
+            self.add_authority(change, &mut text);
+            self.add_instances(number, &mut text);
         }
         text
     }
@@ -138,26 +176,53 @@ impl Cluster<'_> {
         }
     }
 
-    fn add_instance(&self, number: usize, text: &mut String) {
+    fn add_authority(&self, change: Change, text: &mut String) {
+        let lease = match change {
+            Change::Original => self.lease(),
+            Change::OtherLease => {
+                let pace = Pace { lease_ms: self.pace.lease_ms * 2, ..self.pace };
+                Cluster { pace, ..*self }.lease()
+            }
+            Change::OtherRate => self.lease() + "rate_error = 0.02\n",
+        };
+        let _ = match self.shape.voters() {
+            0 => write!(text, "\n[arbiter]\ntype = \"none\"\n"),
+            _ => write!(text, "\n[arbiter]\ntype = \"quorum\"\nvoters = {:?}\n{lease}", self.voters()),
+        };
         let _ = write!(
             text,
-            "\n[arbiter]\ntype = \"quorum\"\nvoters = {:?}\n{}\
-             \n[reference_ip]\ntargets = [\"{GATEWAY}\"]\nneed = 1\ninterval = \"500ms\"\ntimeout = \"400ms\"\nrise = 2\n\
-             fall = 3\n\n[gate]\nmeans = \"auto\"\n\
-             \n[[vrrp_instance]]\nname = \"{INSTANCE}\"\nstate = \"BACKUP\"\ninterface = \"lan0\"\n\
-             virtual_router_id = 51\nversion = 3\npriority = {}\nadvert_int = \"1s\"\n\
-             virtual_ipaddress = [\"{VIP}/24 dev lan0\"]\ntrack_interface = [\"lan0\"]\n",
-            self.voters(),
-            self.lease(),
-            priority(number)
+            "\n[reference_ip]\ntargets = [\"{GATEWAY}\"]\nneed = 1\ninterval = \"500ms\"\ntimeout = \"400ms\"\nrise = 2\n\
+             fall = 3\n\n[gate]\nmeans = \"auto\"\n"
         );
     }
 
-    /// `witness.toml` of the witness.
+    fn add_instances(&self, number: usize, text: &mut String) {
+        let notify = self
+            .extras
+            .notify
+            .as_ref()
+            .map_or(String::new(), |script| format!("notify = [\"{}\", \"root\"]\n", script.display()));
+        let mut add = |name: &str, router: u8, addresses: &[String]| {
+            let _ = write!(
+                text,
+                "\n[[vrrp_instance]]\nname = \"{name}\"\nstate = \"BACKUP\"\ninterface = \"lan0\"\n\
+                 virtual_router_id = {router}\nversion = 3\npriority = {}\nadvert_int = \"1s\"\n\
+                 virtual_ipaddress = {addresses:?}\ntrack_interface = [\"lan0\"]\n{notify}",
+                priority(number)
+            );
+        };
+        add(INSTANCE, VRID, &[format!("{VIP}/24 dev lan0")]);
+        for (name, more) in domains(self.extras.more_instances).iter().skip(1).zip(0_u8..) {
+            let addresses = (0..MORE_ADDRESSES).map(|place| format!("198.18.{more}.{}/32 dev lan0", place + 1));
+            add(name, 100 + more, &addresses.collect::<Vec<String>>());
+        }
+    }
+
+    /// `witness.toml` of a witness.
     pub fn of_witness(&self, host: &Host, directory: &Path) -> String {
         let (name, keys, directory) = (&host.name, self.keys.display(), directory.display());
         let own = self.members.member.iter().find(|member| member.name == *name);
-        let (id, listen) = (own.map_or(0, |member| member.id), self.witness_address().map_or(String::new(), |w| w.1));
+        let (id, listen) = (own.map_or(0, |member| member.id), self.witness_address(name).unwrap_or_default());
         let mut text = format!(
             "name = \"{name}\"\nid = {id}\nkey_file = \"{keys}/{name}.key\"\nlisten = \"{listen}\"\n\
              state_dir = \"{directory}/state\"\n\n[[cluster]]\nname = \"{CLUSTER}\"\nvoters = {:?}\n{}",
@@ -194,21 +259,24 @@ mod tests {
     #[test]
     fn every_program_gets_well_formed_toml_with_the_same_members() {
         // Needs root: the addresses are those of real namespaces.
-        let topology = Topology::build(2, 1, 2).unwrap();
+        let topology = Topology::build(2, 1, 1, 2).unwrap();
         let text = ["n1", "n2", "w"].iter().zip(1..).fold(String::new(), |text, (name, id)| {
             text + &format!("[[member]]\nname = \"{name}\"\nid = {id}\npublic_key = \"key{id}\"\n")
         });
         let members: Members = toml::from_str(&text).unwrap();
-        let cluster =
-            Cluster { topology: &topology, keys: Path::new("/keys"), members: &members, pace: Pace::default() };
+        let extras = Extras { more_instances: 2, ..Extras::default() };
+        let (keys, pace, shape) = (Path::new("/keys"), Pace::of_lease(Shape::PAIR.lease_ms), &Shape::PAIR);
+        let cluster = Cluster { topology: &topology, keys, members: &members, shape, pace, extras: &extras };
         let directory = Path::new("/room/x");
         let node: toml::Table =
             cluster.of_node(topology.host(Kind::Node(1)).unwrap(), directory).parse().expect("a node's");
         assert_eq!(node["member"].as_array().unwrap()[2]["witness"].as_str(), Some("10.9.0.100:7947"));
         assert_eq!(node["heartbeat_link"].as_array().unwrap()[1]["peers"]["n1"].as_str(), Some("10.1.1.1"));
         assert_eq!(node["vrrp_instance"].as_array().unwrap()[0]["priority"].as_integer(), Some(100));
+        assert_eq!(node["vrrp_instance"].as_array().unwrap().len(), 3);
+        assert_eq!(node["arbiter"]["voters"].as_array().unwrap().len(), 3);
         let witness: toml::Table =
-            cluster.of_witness(topology.host(Kind::Witness).unwrap(), directory).parse().expect("the witness's");
+            cluster.of_witness(topology.host(Kind::Witness(0)).unwrap(), directory).parse().expect("the witness's");
         assert_eq!(witness["id"].as_integer(), Some(3));
         assert_eq!(witness["cluster"].as_array().unwrap()[0]["member"].as_array().unwrap().len(), 2);
         if let Some(directory) = std::env::var_os("KEEPONE_SAMPLE_CONFIG") {

@@ -1,13 +1,13 @@
 //! Silent loss in the switch: one small eBPF program on the way out of every port drops the frames that
 //! a rule names, by who sent them and what they are. No link goes down and nobody is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keepone_bpf::{Alu, Asm, AsmError, Attach, BpfError, Cond, Insn, Link, Map, MapKind, Place, Program, Reg, Size};
 use keepone_bpf::{helper, skb, verdict};
 
 use super::error::Error;
-use super::topology::{Host, Kind, Topology};
+use super::topology::{Host, Kind, Port, Topology};
 use crate::fault::{Class, Network};
 
 /// Frames of one class from one machine that may not leave the switch towards another.
@@ -50,10 +50,21 @@ impl Rule {
 const AT: i16 = -16;
 const SCRATCH: i16 = -24;
 
+/// An element's value: every such frame is lost.
+const LOST: u8 = 1;
+/// An element's value: only frames that [`super::weather`] has let through pass.
+const WEATHERED: u8 = 2;
+/// The mark of frames that have been through the weather.
+pub const MARK: u32 = 0x6b65_6570;
+
 /// Drops the frame if the key on the stack is in the map; R6 is the context.
 fn drop_if_listed(asm: &mut Asm, map: &Map, drop: keepone_bpf::Label) {
+    let on = asm.label();
     asm.map(Reg::R1, map).mov(Reg::R2, Reg::R10).add(Reg::R2, i32::from(AT));
-    asm.call(helper::MAP_LOOKUP_ELEM).jump_if(Cond::Ne, Reg::R0, 0, drop);
+    asm.call(helper::MAP_LOOKUP_ELEM).jump_if(Cond::Eq, Reg::R0, 0, on);
+    asm.load(Size::Byte, Reg::R1, Reg::R0, 0).jump_if(Cond::Eq, Reg::R1, i32::from(LOST), drop);
+    asm.load(Size::Word, Reg::R1, Reg::R6, skb::MARK).jump_if(Cond::Ne, Reg::R1, MARK as i32, drop);
+    asm.bind(on);
 }
 
 /// Copies `length` octets of the frame, from the offset in R7, to the stack; passes the frame if it is shorter.
@@ -106,9 +117,11 @@ fn program(map: &Map) -> Result<Vec<Insn>, AsmError> {
 pub struct Cuts {
     map: Map,
     /// They stay attached as long as these are open.
-    _links: Vec<Link>,
+    links: Vec<Link>,
+    program: Program,
     dropped: BTreeSet<Rule>,
-    paused: BTreeSet<Rule>,
+    weathered: BTreeSet<Rule>,
+    paused: BTreeMap<Kind, BTreeSet<Rule>>,
 }
 
 impl Cuts {
@@ -125,23 +138,36 @@ impl Cuts {
                 ports.map(|port| Link::attach(&program, port.index, Attach::TcxEgress, Place::First)).collect();
             Ok(links?)
         })?;
-        Ok(Cuts { map, _links: links, dropped: BTreeSet::new(), paused: BTreeSet::new() })
+        Ok(Cuts { map, links, program, dropped: BTreeSet::new(), weathered: BTreeSet::new(), paused: BTreeMap::new() })
+    }
+
+    /// Puts the program on a port that has been made since.
+    ///
+    /// # Errors
+    /// [`Error::Bpf`].
+    pub fn attach(&mut self, topology: &Topology, port: &Port) -> Result<(), Error> {
+        let program = &self.program;
+        let attach = || Ok(Link::attach(program, port.index, Attach::TcxEgress, Place::First)?);
+        self.links.push(topology.switch.run(attach)?);
+        Ok(())
     }
 
     /// Brings the map in line with the rules.
-    fn apply(&mut self, before: &BTreeSet<Rule>) -> Result<(), Error> {
-        let after: BTreeSet<Rule> = self.dropped.union(&self.paused).copied().collect();
-        for rule in after.difference(before) {
-            self.map.update(&rule.key(), &[1])?;
+    fn apply(&mut self, before: &BTreeMap<Rule, u8>) -> Result<(), Error> {
+        let after = self.in_force();
+        for (rule, value) in after.iter().filter(|(rule, value)| before.get(rule) != Some(value)) {
+            self.map.update(&rule.key(), &[*value])?;
         }
-        for rule in before.difference(&after) {
+        for rule in before.keys().filter(|rule| !after.contains_key(rule)) {
             self.map.delete(&rule.key())?;
         }
         Ok(())
     }
 
-    fn in_force(&self) -> BTreeSet<Rule> {
-        self.dropped.union(&self.paused).copied().collect()
+    fn in_force(&self) -> BTreeMap<Rule, u8> {
+        let mut rules: BTreeMap<Rule, u8> = self.weathered.iter().map(|rule| (*rule, WEATHERED)).collect();
+        rules.extend(self.dropped.iter().chain(self.paused.values().flatten()).map(|rule| (*rule, LOST)));
+        rules
     }
 
     /// Adds rules.
@@ -154,6 +180,28 @@ impl Cuts {
         self.apply(&before)
     }
 
+    /// Ends these rules.
+    ///
+    /// # Errors
+    /// [`Error::Bpf`].
+    pub fn mend(&mut self, rules: impl IntoIterator<Item = Rule>) -> Result<(), Error> {
+        let before = self.in_force();
+        for rule in rules {
+            self.dropped.remove(&rule);
+        }
+        self.apply(&before)
+    }
+
+    /// From now on only frames with [`MARK`] come through where these rules say.
+    ///
+    /// # Errors
+    /// [`Error::Bpf`].
+    pub fn set_weather(&mut self, rules: impl IntoIterator<Item = Rule>) -> Result<(), Error> {
+        let before = self.in_force();
+        self.weathered.extend(rules);
+        self.apply(&before)
+    }
+
     /// Ends every rule but those of machines that stand still.
     ///
     /// # Errors
@@ -161,6 +209,7 @@ impl Cuts {
     pub fn heal(&mut self) -> Result<(), Error> {
         let before = self.in_force();
         self.dropped.clear();
+        self.weathered.clear();
         self.apply(&before)
     }
 
@@ -170,12 +219,13 @@ impl Cuts {
     /// [`Error::Bpf`].
     pub fn set_paused(&mut self, topology: &Topology, kind: Kind, paused: bool) -> Result<(), Error> {
         let before = self.in_force();
-        self.paused.clear();
+        self.paused.remove(&kind);
         if let (true, Some(own)) = (paused, topology.host(kind)) {
+            let rules = self.paused.entry(kind).or_default();
             for other in topology.hosts.iter().filter(|other| other.kind != kind) {
                 for port in &own.ports {
-                    self.paused.extend(Rule::between(own, other, port.network, Class::All));
-                    self.paused.extend(Rule::between(other, own, port.network, Class::All));
+                    rules.extend(Rule::between(own, other, port.network, Class::All));
+                    rules.extend(Rule::between(other, own, port.network, Class::All));
                 }
             }
         }
@@ -215,11 +265,14 @@ mod tests {
             (Class::Udp(9001), false, false),
             (Class::All, true, true),
         ] {
-            map.update(&rule(class).key(), &[1]).unwrap();
-            let wanted = |hit| if hit { verdict::DROP } else { verdict::NEXT };
-            assert_eq!(verdict(&vrrp), wanted(hits_vrrp), "{class:?}");
-            assert_eq!(verdict(&udp), wanted(hits_udp), "{class:?}");
-            assert_eq!(verdict(&frame(far, 112, [0; 4])), verdict::NEXT, "{class:?}");
+            // Made-up frames bear no mark, so weather stops them as a cut does.
+            for value in [LOST, WEATHERED] {
+                map.update(&rule(class).key(), &[value]).unwrap();
+                let wanted = |hit| if hit { verdict::DROP } else { verdict::NEXT };
+                assert_eq!(verdict(&vrrp), wanted(hits_vrrp), "{class:?}");
+                assert_eq!(verdict(&udp), wanted(hits_udp), "{class:?}");
+                assert_eq!(verdict(&frame(far, 112, [0; 4])), verdict::NEXT, "{class:?}");
+            }
             map.delete(&rule(class).key()).unwrap();
         }
     }

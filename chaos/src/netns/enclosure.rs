@@ -15,6 +15,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, geteuid};
 
+use super::deeds;
 use super::error::{Error, io_error};
 
 /// Tells the inner process that it is one.
@@ -81,9 +82,15 @@ fn guard() -> Result<ExitCode, Error> {
             // The first process of a PID namespace ignores every other signal that it has not asked for.
             let _ = kill(pid, Signal::SIGKILL);
             let _ = waitpid(pid, None);
+            deeds::remove_all_groups();
             return Ok(ExitCode::from(130));
         }
-        match waitpid(pid, Some(WaitPidFlag::WNOHANG)).map_err(io_error("wait for the enclosed process"))? {
+        let status = waitpid(pid, Some(WaitPidFlag::WNOHANG)).map_err(io_error("wait for the enclosed process"))?;
+        if matches!(status, WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {
+            // What is frozen can be killed, and its group is empty now.
+            deeds::remove_all_groups();
+        }
+        match status {
             WaitStatus::Exited(_, code) => return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
             WaitStatus::Signaled(_, signal, _) => {
                 let status = std::process::ExitStatus::from_raw(signal as i32);

@@ -1,5 +1,9 @@
 //! Real-time priority for the few threads whose lateness would be taken for an outage of the cluster.
 
+/// SCHED_RR priority of the observers: above the cluster's threads and above the hogs that a scenario starts,
+/// so that they see what those do to each other.
+const PRIORITY: i32 = 30;
+
 /// Puts the calling thread ahead of every ordinary one; where that is refused it stays as it is, and its
 /// stalls are measured all the same.
 #[allow(unsafe_code, reason = "no safe wrapper is at hand")]
@@ -8,7 +12,7 @@ pub fn raise() {
     // calling thread.
     let _ = unsafe {
         let mut parameters: libc::sched_param = std::mem::zeroed();
-        parameters.sched_priority = 1;
+        parameters.sched_priority = PRIORITY;
         libc::sched_setscheduler(0, libc::SCHED_RR, &raw const parameters)
     };
 }

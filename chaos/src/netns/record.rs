@@ -4,15 +4,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::configuration::INSTANCE;
+use super::configuration::domains;
 use super::error::{Error, io_error};
 use super::observe::client::{Answer, Diary};
 use super::observe::events::{self, AgentEvent};
+use super::observe::gate::GateDiary;
 use super::observe::sniffer::Sighting;
 use super::observe::{Live, Stop, address, client, gate, oracle, responder, sniffer};
 use super::topology::{Kind, Topology, VIP};
 use super::world::World;
 use crate::fault::Network;
+use crate::history::Hold;
 use crate::spans::Spans;
 
 /// Something that was done to the world.
@@ -37,6 +39,12 @@ pub struct NodeRecord {
     pub open: Spans,
     /// When it had the address.
     pub address: Spans,
+    /// When its gate was certainly shut; nothing for a peer without gates.
+    pub shut: Spans,
+    /// When its gate was open, by epoch.
+    pub holds: Vec<Hold>,
+    /// When its gates of further domains were certainly open.
+    pub more_open: Vec<Spans>,
     /// When the whole machine stood still: what came out of its interface then went nowhere.
     pub paused: Spans,
 }
@@ -74,7 +82,7 @@ pub struct Observers {
     clients: Vec<JoinHandle<Diary>>,
     taps: Vec<JoinHandle<Vec<Sighting>>>,
     addresses: Vec<JoinHandle<Spans>>,
-    gates: JoinHandle<Vec<Spans>>,
+    gates: JoinHandle<Vec<Vec<GateDiary>>>,
 }
 
 impl Observers {
@@ -84,7 +92,7 @@ impl Observers {
     /// When a socket can't be opened.
     pub fn start(world: &World) -> Result<Self, Error> {
         let topology: &Topology = &world.topology;
-        let live = Arc::new(Live::new(world.plan.nodes, world.plan.clients));
+        let live = Arc::new(Live::new(world.plan.nodes(), world.plan.clients));
         let stop = Stop::default();
         let mut observers = Observers {
             live: Arc::clone(&live),
@@ -94,7 +102,7 @@ impl Observers {
             addresses: Vec::new(),
             gates: gate::start(
                 world.agents.iter().map(|agent| agent.bpf_dir()).collect(),
-                INSTANCE,
+                &domains(world.plan.more_instances),
                 Arc::clone(&live),
                 stop.clone(),
             ),
@@ -138,8 +146,12 @@ impl Observers {
             node.address = watcher.join().map_err(|_| Error::Thread("an address"))?;
         }
         let has_gate = world.plan.peer == super::agent::Peer::Keepone;
-        for (open, node) in gates.into_iter().zip(&mut record.nodes) {
-            node.open = if has_gate { open } else { node.address.clone() };
+        for (diaries, node) in gates.into_iter().zip(&mut record.nodes) {
+            let mut diaries = diaries.into_iter();
+            let watched = diaries.next().unwrap_or_default();
+            node.open = if has_gate { watched.open() } else { node.address.clone() };
+            node.more_open = diaries.map(|diary| diary.open()).collect();
+            (node.holds, node.shut) = (watched.holds, watched.shut);
         }
         for (node, agent) in world.agents.iter().enumerate() {
             record.events.extend(events::read(&agent.run_dir(), node));

@@ -9,8 +9,9 @@ use super::error::Error;
 use super::observe::{FRESH, Live};
 use super::process::Processes;
 use super::record::{Deed, NodeRecord, Observers, Record};
+use super::topology::Kind;
 use super::world::{Cast, Plan, World};
-use crate::fault::Fault;
+use crate::fault::{Deed as Real, Fault};
 use crate::scenario::Scenario;
 use crate::spans::Spans;
 
@@ -79,7 +80,7 @@ fn play(
     spectator: &mut dyn Spectator,
 ) -> Result<Record, Error> {
     let holder = wait_until_steady(world, &observers.live, spectator)?;
-    let cast = Cast::new(holder);
+    let cast = Cast::new(holder, &world.plan.shape);
     spectator.ready(holder);
     let names = world.topology.node_hosts().map(|host| NodeRecord { name: host.name.clone(), ..NodeRecord::default() });
     let mut record = Record {
@@ -92,7 +93,7 @@ fn play(
     spectator.begun(record.begin);
 
     let mut pauses = Pauses::default();
-    for step in scenario.steps {
+    for step in scenario.course() {
         wait_until(record.begin + record.shift + step.at_ms * 1_000_000, world, &observers.live, spectator);
         let before = clock::now();
         world.apply(step.fault, cast)?;
@@ -188,18 +189,16 @@ struct Pauses {
 
 impl Pauses {
     fn note(&mut self, fault: Fault, cast: Cast, at: u64) {
-        let node = |who| match cast.kind(who) {
-            super::topology::Kind::Node(node) => Some(node),
-            _ => None,
+        let nodes = |who| {
+            let kinds = cast.kinds(who).into_iter();
+            kinds.filter_map(|kind| if let Kind::Node(node) = kind { Some(node) } else { None })
         };
         match fault {
-            Fault::Pause { who } => {
-                if let Some(node) = node(who) {
-                    self.since.insert(node, at);
-                }
+            Fault::Pause { who } | Fault::Real(Real::PowerOff { who }) => {
+                self.since.extend(nodes(who).map(|node| (node, at)));
             }
-            Fault::Resume { who } => {
-                if let Some((node, since)) = node(who).and_then(|node| self.since.remove_entry(&node)) {
+            Fault::Resume { who } | Fault::Real(Real::PowerOn { who }) => {
+                for (node, since) in nodes(who).filter_map(|node| self.since.remove_entry(&node)).collect::<Vec<_>>() {
                     self.spans.entry(node).or_default().push((since, at));
                 }
             }

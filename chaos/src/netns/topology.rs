@@ -26,8 +26,8 @@ pub enum Kind {
     Client(usize),
     /// Answers pings on the reference address.
     Gateway,
-    /// Runs the witness.
-    Witness,
+    /// Runs a witness; numbered from 0.
+    Witness(usize),
     /// Asks each node directly whether it serves the VIP; no cut ever concerns it.
     Oracle,
 }
@@ -50,7 +50,7 @@ pub struct Port {
 /// A machine.
 #[derive(Debug)]
 pub struct Host {
-    /// `n1`, `c1`, `gw`, `w`, `oracle`.
+    /// `n1`, `c1`, `gw`, `w` (the first witness), `w2`, `oracle`.
     pub name: String,
     /// What it is.
     pub kind: Kind,
@@ -81,11 +81,12 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Builds it: `nodes` nodes (1 to 9), `clients` clients (1 to 9), `heartbeats` networks (0 to 9).
+    /// Builds it: `nodes` nodes (1 to 9), `witnesses` witnesses (0 to 5), `clients` clients (1 to 9),
+    /// `heartbeats` networks (0 to 9).
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Netlink`], naming what could not be made.
-    pub fn build(nodes: usize, clients: usize, heartbeats: u8) -> Result<Self, Error> {
+    pub fn build(nodes: usize, witnesses: usize, clients: usize, heartbeats: u8) -> Result<Self, Error> {
         let switch = Namespace::new()?;
         let mut networks = vec![Network::Lan];
         networks.extend((0..heartbeats).map(Network::Heartbeat));
@@ -94,7 +95,8 @@ impl Topology {
 
         let mut kinds: Vec<Kind> = (0..nodes).map(Kind::Node).collect();
         kinds.extend((0..clients).map(Kind::Client));
-        kinds.extend([Kind::Gateway, Kind::Witness, Kind::Oracle]);
+        kinds.extend((0..witnesses).map(Kind::Witness));
+        kinds.extend([Kind::Gateway, Kind::Oracle]);
         let mut hosts = Vec::new();
         for kind in kinds {
             hosts.push(make_host(&switch, kind, &networks)?);
@@ -110,6 +112,35 @@ impl Topology {
     /// The nodes in order.
     pub fn node_hosts(&self) -> impl Iterator<Item = &Host> {
         self.hosts.iter().filter(|host| matches!(host.kind, Kind::Node(_)))
+    }
+
+    /// The witnesses in order.
+    pub fn witness_hosts(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| matches!(host.kind, Kind::Witness(_)))
+    }
+
+    /// Removes a machine's interface, with the switch's port at its other end.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn unmake(&self, kind: Kind, network: Network) -> Result<(), Error> {
+        let Some(port) = self.host(kind).and_then(|host| host.port(network)) else { return Ok(()) };
+        let index = port.index;
+        self.switch.netlink(|handle| async move {
+            handle.link().del(index).execute().await.map_err(netlink_error("remove a port"))
+        })
+    }
+
+    /// Makes a removed interface again, under its name and with its addresses; returns the new port.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn make_again(&mut self, kind: Kind, network: Network) -> Result<Option<Port>, Error> {
+        let switch = self.switch.clone();
+        let Some(host) = self.hosts.iter_mut().find(|host| host.kind == kind) else { return Ok(None) };
+        let Some(place) = host.ports.iter_mut().find(|port| port.network == network) else { return Ok(None) };
+        *place = make_port(&switch, &host.namespace, &host.name, network, place.address)?;
+        Ok(Some(place.clone()))
     }
 
     /// Joins an interface of the switch's namespace to a network's bridge, and sets it up; its index.
@@ -141,7 +172,7 @@ impl Topology {
     }
 }
 
-fn netlink_error(what: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> Error {
+pub(super) fn netlink_error(what: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> Error {
     let what = what.into();
     move |source| Error::Netlink { what, source }
 }
@@ -151,7 +182,8 @@ fn host_name(kind: Kind) -> String {
         Kind::Node(number) => format!("n{}", number + 1),
         Kind::Client(number) => format!("c{}", number + 1),
         Kind::Gateway => "gw".to_owned(),
-        Kind::Witness => "w".to_owned(),
+        Kind::Witness(0) => "w".to_owned(),
+        Kind::Witness(number) => format!("w{}", number + 1),
         Kind::Oracle => "oracle".to_owned(),
     }
 }
@@ -166,8 +198,8 @@ fn address(kind: Kind, network: Network) -> Option<Ipv4Addr> {
         (Network::Lan, Kind::Oracle) => Some(Ipv4Addr::new(192, 0, 2, 99)),
         (Network::Heartbeat(link), Kind::Node(number)) => Some(Ipv4Addr::new(10, 1, link, 1 + small(number))),
         (Network::Witness, Kind::Node(number)) => Some(Ipv4Addr::new(10, 9, 0, 1 + small(number))),
-        (Network::Witness, Kind::Witness) => Some(Ipv4Addr::new(10, 9, 0, 100)),
-        (Network::Lan, Kind::Witness) | (Network::Heartbeat(_) | Network::Witness, _) => None,
+        (Network::Witness, Kind::Witness(number)) => Some(Ipv4Addr::new(10, 9, 0, 100 + small(number))),
+        (Network::Lan, Kind::Witness(_)) | (Network::Heartbeat(_) | Network::Witness, _) => None,
     }
 }
 
@@ -183,7 +215,7 @@ fn mac(network: Network, address: Ipv4Addr) -> [u8; 6] {
 }
 
 /// The name of a machine's interface on a network.
-fn interface(network: Network) -> String {
+pub fn interface(network: Network) -> String {
     match network {
         Network::Lan => "lan0".to_owned(),
         Network::Heartbeat(_) => network.to_string(),
@@ -201,7 +233,7 @@ async fn make_bridges(handle: Handle, networks: Vec<Network>) -> Result<(), Erro
     Ok(())
 }
 
-async fn link_index(handle: &Handle, name: &str) -> Result<u32, Error> {
+pub(super) async fn link_index(handle: &Handle, name: &str) -> Result<u32, Error> {
     let found = handle.link().get().match_name(name.to_owned()).execute().try_next().await;
     let link = found.map_err(netlink_error(format!("look up {name}")))?;
     link.map(|link| link.header.index)

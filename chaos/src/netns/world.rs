@@ -6,18 +6,31 @@ use nix::sys::signal::Signal;
 
 use super::agent::{self, Agent, Peer};
 use super::cut::{Cuts, Rule};
+use super::deeds::Works;
 use super::error::Error;
 use super::process::{Processes, tail};
 use super::topology::{Kind, Topology};
+use super::weather::Relays;
+use crate::deed::Weather;
 use crate::fault::{Class, Fault, Network, Part, Way, Where, Who};
+use crate::scenario::{Scenario, Shape};
+
+/// What burdens the machine all through a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Burden {
+    /// Ordinary programs that want a whole CPU each.
+    pub hogs: u8,
+    /// Real-time programs that want one; at most for a minute.
+    pub rt_hogs: u8,
+}
 
 /// What a world is made of.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// What keeps the VIP alive.
     pub peer: Peer,
-    /// Nodes, 2 to 4.
-    pub nodes: usize,
+    /// Nodes, witnesses, voters, lease.
+    pub shape: Shape,
     /// Clients, 1 or 2.
     pub clients: usize,
     /// Heartbeat networks.
@@ -28,6 +41,35 @@ pub struct Plan {
     pub shift: u64,
     /// Where the world may keep its files; made anew.
     pub room: PathBuf,
+    /// Whether each change is told to a script that never returns.
+    pub hanging_scripts: bool,
+    /// So many more virtual routers than the one that is watched.
+    pub more_instances: u8,
+    /// What burdens the machine.
+    pub burden: Burden,
+}
+
+impl Plan {
+    /// For a scenario, in a cluster of that shape.
+    pub fn new(scenario: &Scenario, peer: Peer, shape: Shape, bin_dir: PathBuf, room: PathBuf) -> Self {
+        Plan {
+            peer,
+            shape,
+            clients: if scenario.second_client { 2 } else { 1 },
+            heartbeats: 2,
+            bin_dir,
+            shift: 0,
+            room,
+            hanging_scripts: scenario.hanging_scripts,
+            more_instances: scenario.more_instances,
+            burden: Burden::default(),
+        }
+    }
+
+    /// How many nodes.
+    pub fn nodes(&self) -> usize {
+        usize::from(self.shape.nodes)
+    }
 }
 
 /// Which machines a scenario's words mean, settled when it begins.
@@ -37,23 +79,32 @@ pub struct Cast {
     pub master: usize,
     /// The first of the others.
     pub backup: usize,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// How many witnesses.
+    pub witnesses: usize,
 }
 
 impl Cast {
     /// With `holder` as the master.
-    pub fn new(holder: usize) -> Self {
-        Cast { master: holder, backup: usize::from(holder == 0) }
+    pub fn new(holder: usize, shape: &Shape) -> Self {
+        let (nodes, witnesses) = (usize::from(shape.nodes), usize::from(shape.witnesses));
+        Cast { master: holder, backup: usize::from(holder == 0), nodes, witnesses }
     }
 
-    /// The machine behind a word.
-    pub fn kind(self, who: Who) -> Kind {
+    /// The machines behind a word.
+    pub fn kinds(self, who: Who) -> Vec<Kind> {
+        let nodes = || (0..self.nodes).map(Kind::Node);
         match who {
-            Who::Master => Kind::Node(self.master),
-            Who::Backup => Kind::Node(self.backup),
-            Who::Client => Kind::Client(0),
-            Who::MasterSideClient => Kind::Client(1),
-            Who::Gateway => Kind::Gateway,
-            Who::Witness => Kind::Witness,
+            Who::Master => vec![Kind::Node(self.master)],
+            Who::Backup => vec![Kind::Node(self.backup)],
+            Who::Client => vec![Kind::Client(0)],
+            Who::MasterSideClient => vec![Kind::Client(1)],
+            Who::Gateway => vec![Kind::Gateway],
+            Who::Witness => vec![Kind::Witness(0)],
+            Who::Witnesses => (0..self.witnesses).map(Kind::Witness).collect(),
+            Who::Nodes => nodes().collect(),
+            Who::Others => nodes().filter(|kind| *kind != Kind::Node(self.master)).collect(),
         }
     }
 }
@@ -67,9 +118,12 @@ pub struct World {
     pub agents: Vec<Agent>,
     /// The plan it was made from.
     pub plan: Plan,
-    witness: Option<Agent>,
-    cuts: Cuts,
-    processes: Processes,
+    /// The witnesses in order.
+    pub witnesses: Vec<Agent>,
+    pub(super) cuts: Cuts,
+    pub(super) processes: Processes,
+    pub(super) works: Works,
+    relays: Relays,
     links_down: Vec<(Kind, Network)>,
 }
 
@@ -79,14 +133,19 @@ impl World {
     /// # Errors
     /// Any of [`Error`]'s.
     pub fn start(plan: Plan, processes: &Processes) -> Result<Self, Error> {
-        let topology = Topology::build(plan.nodes, plan.clients, plan.heartbeats)?;
+        let witnesses = usize::from(plan.shape.witnesses);
+        let topology = Topology::build(plan.nodes(), witnesses, plan.clients, plan.heartbeats)?;
         let cuts = Cuts::new(&topology)?;
-        let (agents, witness) = agent::prepare(plan.peer, &topology, &plan.room, &plan.bin_dir, processes)?;
+        let (agents, witnesses) = agent::prepare(&plan, &topology, processes)?;
         let processes = processes.clone();
-        let mut world = World { topology, agents, plan, witness, cuts, processes, links_down: Vec::new() };
-        for agent in world.witness.iter_mut().chain(&mut world.agents) {
+        let (works, relays, links_down) = (Works::default(), Relays::default(), Vec::new());
+        let mut world = World { topology, agents, plan, witnesses, cuts, processes, works, relays, links_down };
+        for agent in world.witnesses.iter_mut().chain(&mut world.agents) {
             agent.start(&world.processes)?;
         }
+        let Burden { hogs, rt_hogs } = world.plan.burden;
+        world.start_hogs(hogs, None, 3_600_000)?;
+        world.start_hogs(rt_hogs, Some(20), 60_000)?;
         Ok(world)
     }
 
@@ -96,23 +155,44 @@ impl World {
     /// When the world, not the cluster, fails.
     pub fn apply(&mut self, fault: Fault, cast: Cast) -> Result<(), Error> {
         match fault {
-            Fault::Drop { from, to, way, on, class } => self.cut(cast.kind(from), cast.kind(to), way, on, class),
-            Fault::LinkDown { who, on } => self.set_link(cast.kind(who), on, false),
-            Fault::Kill { who, part } => self.signal(cast.kind(who), part, Signal::SIGKILL),
-            Fault::Terminate { who } => self.signal(cast.kind(who), Part::Guardian, Signal::SIGTERM),
-            Fault::Stop { who, part } => self.signal(cast.kind(who), part, Signal::SIGSTOP),
-            Fault::Continue { who, part } => self.signal(cast.kind(who), part, Signal::SIGCONT),
+            Fault::Drop { from, to, way, on, class } => {
+                let rules = self.rules(&cast.kinds(from), &cast.kinds(to), way, on, class);
+                self.cuts.drop(rules)
+            }
+            Fault::Mend { from, to, way, on, class } => {
+                let rules = self.rules(&cast.kinds(from), &cast.kinds(to), way, on, class);
+                self.cuts.mend(rules)
+            }
+            // A course has none left: it is written out before it is played.
+            Fault::Flap { .. } => Ok(()),
+            Fault::LinkDown { who, on } => self.each(cast, who, |world, kind| world.set_link(kind, on, false)),
+            Fault::LinkUp { who, on } => self.each(cast, who, |world, kind| world.set_link(kind, on, true)),
+            Fault::Kill { who, part } => self.signal(cast, who, part, Signal::SIGKILL),
+            Fault::Terminate { who } => self.signal(cast, who, Part::Guardian, Signal::SIGTERM),
+            Fault::Stop { who, part } => self.signal(cast, who, part, Signal::SIGSTOP),
+            Fault::Continue { who, part } => self.signal(cast, who, part, Signal::SIGCONT),
             Fault::Pause { who } => {
-                self.cuts.set_paused(&self.topology, cast.kind(who), true)?;
-                self.signal(cast.kind(who), Part::Both, Signal::SIGSTOP)
+                self.each(cast, who, |world, kind| world.cuts.set_paused(&world.topology, kind, true))?;
+                self.signal(cast, who, Part::Both, Signal::SIGSTOP)
             }
             Fault::Resume { who } => {
-                self.signal(cast.kind(who), Part::Both, Signal::SIGCONT)?;
-                self.cuts.set_paused(&self.topology, cast.kind(who), false)
+                self.signal(cast, who, Part::Both, Signal::SIGCONT)?;
+                self.each(cast, who, |world, kind| world.cuts.set_paused(&world.topology, kind, false))
             }
-            Fault::Start { who } => self.start_again(cast.kind(who)),
+            Fault::Start { who } => self.each(cast, who, World::start_again),
+            Fault::Real(deed) => self.apply_deed(deed, cast),
             Fault::Heal => self.heal(),
         }
+    }
+
+    /// Does the same to every machine that a word means.
+    pub(super) fn each(
+        &mut self,
+        cast: Cast,
+        who: Who,
+        mut work: impl FnMut(&mut World, Kind) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        cast.kinds(who).into_iter().try_for_each(|kind| work(self, kind))
     }
 
     fn networks(&self) -> Vec<Network> {
@@ -120,16 +200,36 @@ impl World {
         [Network::Lan, Network::Witness].into_iter().chain(heartbeats).collect()
     }
 
-    fn cut(&mut self, from: Kind, to: Kind, way: Way, on: Where, class: Class) -> Result<(), Error> {
-        let (Some(from), Some(to)) = (self.topology.host(from), self.topology.host(to)) else { return Ok(()) };
+    /// The rules for frames between any of the ones and any of the others; nobody talks to itself.
+    fn rules(&self, from: &[Kind], to: &[Kind], way: Way, on: Where, class: Class) -> Vec<Rule> {
         let mut rules = Vec::new();
-        for network in self.networks().into_iter().filter(|&network| on.covers(network)) {
-            rules.extend(Rule::between(from, to, network, class));
-            if way == Way::Both {
-                rules.extend(Rule::between(to, from, network, class));
+        for (&from, &to) in from.iter().flat_map(|from| to.iter().map(move |to| (from, to))) {
+            let (Some(from), Some(to)) = (self.topology.host(from), self.topology.host(to)) else { continue };
+            if from.kind == to.kind {
+                continue;
+            }
+            for network in self.networks().into_iter().filter(|&network| on.covers(network)) {
+                rules.extend(Rule::between(from, to, network, class));
+                if way == Way::Both {
+                    rules.extend(Rule::between(to, from, network, class));
+                }
             }
         }
-        self.cuts.drop(rules)
+        rules
+    }
+
+    pub(super) fn set_weather(&mut self, from: &[Kind], to: &[Kind], weather: Weather) -> Result<(), Error> {
+        // The relays listen before the switch stops anything.
+        for (&from, &to) in from.iter().flat_map(|from| to.iter().map(move |to| (from, to))) {
+            for network in self.networks().into_iter().filter(|_| from != to) {
+                let port = |kind| self.topology.host(kind).and_then(|host| host.port(network));
+                if let (Some(from), Some(to)) = (port(from), port(to)) {
+                    self.relays.start(&self.topology, from, to, weather)?;
+                }
+            }
+        }
+        let rules = self.rules(from, to, Way::There, Where::Everywhere, Class::All);
+        self.cuts.set_weather(rules)
     }
 
     fn set_link(&mut self, kind: Kind, network: Network, up: bool) -> Result<(), Error> {
@@ -143,25 +243,28 @@ impl World {
 
     fn heal(&mut self) -> Result<(), Error> {
         self.cuts.heal()?;
+        self.relays.end();
         for (kind, network) in std::mem::take(&mut self.links_down) {
             self.set_link(kind, network, true)?;
         }
         Ok(())
     }
 
-    fn program(&mut self, kind: Kind) -> Option<&mut Agent> {
-        self.agents.iter_mut().chain(&mut self.witness).find(|agent| agent.kind == kind)
+    pub(super) fn program(&mut self, kind: Kind) -> Option<&mut Agent> {
+        self.agents.iter_mut().chain(&mut self.witnesses).find(|agent| agent.kind == kind)
     }
 
-    fn signal(&mut self, kind: Kind, part: Part, signal: Signal) -> Result<(), Error> {
-        if let Some(agent) = self.program(kind) {
-            agent.signal(part, signal);
-        }
-        Ok(())
+    fn signal(&mut self, cast: Cast, who: Who, part: Part, signal: Signal) -> Result<(), Error> {
+        self.each(cast, who, |world, kind| {
+            if let Some(agent) = world.program(kind) {
+                agent.signal(part, signal);
+            }
+            Ok(())
+        })
     }
 
     /// Starts what is not running; what came back by itself is left alone.
-    fn start_again(&mut self, kind: Kind) -> Result<(), Error> {
+    pub(super) fn start_again(&mut self, kind: Kind) -> Result<(), Error> {
         let processes = self.processes.clone();
         match self.program(kind) {
             Some(agent) if !agent.is_running(&processes) => agent.start(&processes),
@@ -171,7 +274,7 @@ impl World {
 
     /// Programs that ended though nobody asked them to, with the end of their logs.
     pub fn surprises(&self) -> Vec<String> {
-        let programs = self.agents.iter().chain(&self.witness);
+        let programs = self.agents.iter().chain(&self.witnesses);
         let tell = |agent: &Agent| {
             let ending = agent.surprise(&self.processes)?;
             let name = self.topology.host(agent.kind).map_or("?", |host| host.name.as_str());
@@ -182,9 +285,12 @@ impl World {
 
     /// Ends every program of this world; orderly where it can be had within a moment.
     pub fn end(&mut self) {
-        for agent in self.agents.iter_mut().chain(&mut self.witness) {
+        self.works.end();
+        self.relays.end();
+        for agent in self.agents.iter_mut().chain(&mut self.witnesses) {
             agent.signal(Part::Both, Signal::SIGKILL);
         }
+        self.works.tidy();
     }
 
     /// Copies configuration, logs and events to `directory`.

@@ -17,12 +17,13 @@ use super::image::{self, Kernel};
 use super::vm::{Machine, Nic, Settings};
 use crate::fault::Network;
 use crate::netns::clock;
-use crate::netns::configuration::{Cluster, Members, Pace};
+use crate::netns::configuration::{Cluster, Extras, Members, Pace};
 use crate::netns::error::{Error, io_error};
 use crate::netns::observe::sniffer::{self, Naming, Sighting};
 use crate::netns::observe::{Live, Stop, oracle, responder};
 use crate::netns::process::Processes;
 use crate::netns::topology::{Host, Kind, Port, Topology, VIP};
+use crate::scenario::Shape;
 use crate::spans::{Spans, millis};
 
 const MS: u64 = 1_000_000;
@@ -195,7 +196,7 @@ impl Stage {
     /// Makes the wires, starts the witness, the guest and, once it holds, the other node.
     fn set(kernel: &Kernel, base: Vec<u8>, bin_dir: &Path, room: &Path) -> Result<Self, Error> {
         let processes = Processes::new();
-        let topology = Topology::build(2, 1, 2)?;
+        let topology = Topology::build(2, 1, 1, 2)?;
         let mut command = Command::new(bin_dir.join("keepone"));
         command.args(["keys", "--cluster", "demo", "--out"]).arg(room.join("keys")).args(["n1", "n2", "w"]);
         processes.complete(&topology.switch, command, &room.join("keys.log"), ANSWER)?;
@@ -212,8 +213,9 @@ impl Stage {
         let (bin_dir, room) = (bin_dir.to_owned(), room.to_owned());
         let (kernel, guest, taps) = (kernel.clone(), None, vec![(1, tap)]);
         let mut stage = Stage { kernel, base, topology, processes, bin_dir, room, members, guest, stop, live, taps };
-        stage
-            .start(Kind::Witness, "keepone-witness", |cluster, host, directory| cluster.of_witness(host, directory))?;
+        stage.start(Kind::Witness(0), "keepone-witness", |cluster, host, directory| {
+            cluster.of_witness(host, directory)
+        })?;
         stage.boot(None)?;
         // Only then is the guest the one that is disturbed; and it is asked nothing while it boots.
         oracle::start_every(&stage.topology, VIP, ASK, stage.stop.clone())?;
@@ -223,7 +225,14 @@ impl Stage {
     }
 
     fn cluster<'a>(&'a self, keys: &'a Path) -> Cluster<'a> {
-        Cluster { topology: &self.topology, keys, members: &self.members, pace: PACE }
+        Cluster {
+            topology: &self.topology,
+            keys,
+            members: &self.members,
+            pace: PACE,
+            shape: &Shape::PAIR,
+            extras: &Extras::NONE,
+        }
     }
 
     /// Starts a program in its namespace.

@@ -47,6 +47,9 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, String> {
 /// # Errors
 /// As [`run`].
 pub fn run_traced(scenario: &Scenario, seed: u64, trace: bool) -> Result<(Outcome, Vec<String>), String> {
+    if scenario.is_real_only() {
+        return Err(format!("{} is for real machines only: leave --world sim out", scenario.name));
+    }
     let mut world = World::new(Plan::for_scenarios(), seed, Rng::new(seed), trace);
     world.boot();
     world.run_until(STEADY);
@@ -56,7 +59,7 @@ pub fn run_traced(scenario: &Scenario, seed: u64, trace: bool) -> Result<(Outcom
     let cast = Cast { master, backup: 1 - master.min(1) };
     let mut record = Record { first_holder: master, begin: STEADY, ..Record::default() };
     let mut deeds = Vec::new();
-    for step in scenario.steps {
+    for step in scenario.course() {
         let at = STEADY + step.at_ms * MS;
         deeds.extend(cast.translate(&step.fault).into_iter().map(|fault| Deed { at, fault }));
         record.deeds.push(Done { at, label: step.label, repair: step.fault.is_repair() });
@@ -88,7 +91,7 @@ fn fill(record: &mut Record, world: &mut World, clients: usize) {
             sightings: serving.iter().map(|at| Sighting { at: *at, naming: Naming::Ip }).collect(),
             open: Spans::from_pairs(open),
             address: Spans::from_sightings(addresses, 2 * MS),
-            paused: Spans::new(),
+            ..NodeRecord::default()
         });
     }
     for client in 0..clients {
@@ -127,24 +130,28 @@ impl Cast {
     fn host(&self, who: Who) -> Option<usize> {
         match who {
             Who::Master => Some(self.master),
-            Who::Backup => Some(self.backup),
-            Who::Witness => Some(WITNESS),
-            Who::Client | Who::MasterSideClient | Who::Gateway => None,
+            Who::Backup | Who::Others => Some(self.backup),
+            Who::Witness | Who::Witnesses => Some(WITNESS),
+            Who::Client | Who::MasterSideClient | Who::Gateway | Who::Nodes => None,
         }
+    }
+
+    /// "The nodes" are two here: what concerns them is done to each.
+    fn each(&self, who: Who) -> Vec<Who> {
+        if who == Who::Nodes { vec![Who::Master, Who::Backup] } else { vec![who] }
     }
 
     fn translate(&self, fault: &named::Fault) -> Vec<Fault> {
         let of = |who: Who, make: &dyn Fn(usize) -> Fault| self.host(who).map(make).into_iter().collect();
         match *fault {
-            named::Fault::Drop { from, to, way, on, class } => self.cut(from, to, way == Way::Both, on, class),
+            named::Fault::Drop { from, to, way, on, class } => self.cuts(from, to, way == Way::Both, on, class, true),
+            named::Fault::Mend { from, to, way, on, class } => self.cuts(from, to, way == Way::Both, on, class, false),
+            // A course has no flapping left, and is refused with anything for real machines.
+            named::Fault::Flap { .. } | named::Fault::Real(_) => Vec::new(),
+            named::Fault::LinkUp { who, on: Network::Lan } => of(who, &|host| Fault::Carrier { host, up: true }),
+            named::Fault::LinkUp { who, on } => self.link(who, on, false),
             named::Fault::LinkDown { who, on: Network::Lan } => of(who, &|host| Fault::Carrier { host, up: false }),
-            named::Fault::LinkDown { who, on } => {
-                let Some(host) = self.host(who) else { return Vec::new() };
-                let others = (0..=WITNESS).filter(|other| *other != host);
-                let path = Some(path(on));
-                let cut = |from, to| Fault::Cut { from, to, path, cut: true };
-                others.flat_map(|other| [cut(host, other), cut(other, host)]).collect()
-            }
+            named::Fault::LinkDown { who, on } => self.link(who, on, true),
             named::Fault::Kill { who, part } => match part {
                 Part::Guardian => Vec::new(),
                 Part::Worker | Part::Both => {
@@ -164,11 +171,24 @@ impl Cast {
         }
     }
 
-    fn cut(&self, from: Who, to: Who, both: bool, on: Where, class: Class) -> Vec<Fault> {
+    fn link(&self, who: Who, on: Network, cut: bool) -> Vec<Fault> {
+        let Some(host) = self.host(who) else { return Vec::new() };
+        let others = (0..=WITNESS).filter(|other| *other != host);
+        let path = Some(path(on));
+        let cut = |from, to| Fault::Cut { from, to, path, cut };
+        others.flat_map(|other| [cut(host, other), cut(other, host)]).collect()
+    }
+
+    fn cuts(&self, from: Who, to: Who, both: bool, on: Where, class: Class, cut: bool) -> Vec<Fault> {
+        let pairs = self.each(from).into_iter().flat_map(|from| self.each(to).into_iter().map(move |to| (from, to)));
+        pairs.filter(|(from, to)| from != to).flat_map(|(from, to)| self.cut(from, to, both, on, class, cut)).collect()
+    }
+
+    fn cut(&self, from: Who, to: Who, both: bool, on: Where, class: Class, cut: bool) -> Vec<Fault> {
         let client = |who: Who| match who {
             Who::Client => Some(0),
             Who::MasterSideClient => Some(1),
-            Who::Master | Who::Backup | Who::Gateway | Who::Witness => None,
+            _ => None,
         };
         match (self.host(from), self.host(to)) {
             (Some(from), Some(to)) => {
@@ -177,15 +197,15 @@ impl Cast {
                     on.covers(*network) && (class == Class::All || (class == Class::Vrrp) == (*network == Network::Lan))
                 };
                 let paths = all.into_iter().filter(concerned).map(path);
-                let one = |path, from, to| Fault::Cut { from, to, path: Some(path), cut: true };
+                let one = |path, from, to| Fault::Cut { from, to, path: Some(path), cut };
                 paths
                     .flat_map(|path| [Some(one(path, from, to)), both.then(|| one(path, to, from))])
                     .flatten()
                     .collect()
             }
             (Some(host), None) | (None, Some(host)) => match client(from).or(client(to)) {
-                Some(client) => vec![Fault::Client { client, host, cut: true }],
-                None => vec![Fault::Reference { host, reaches: false }],
+                Some(client) => vec![Fault::Client { client, host, cut }],
+                None => vec![Fault::Reference { host, reaches: !cut }],
             },
             (None, None) => Vec::new(),
         }

@@ -59,7 +59,7 @@ fn the_report_of_a_sweep_does_not_depend_on_the_threads() {
 
 #[test]
 fn every_named_scenario_holds_what_it_demands() {
-    for scenario in crate::scenario::ALL {
+    for scenario in crate::scenario::ALL.iter().filter(|scenario| !scenario.is_real_only()) {
         for seed in 0..3 {
             let outcome = run_scenario(scenario.name, seed).unwrap();
             assert_eq!(outcome.violations, Vec::<String>::new(), "{} seed {seed}", scenario.name);

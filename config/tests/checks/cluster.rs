@@ -1,5 +1,9 @@
 //! Members, links, arbiter, gate, references.
 
+use std::time::Duration;
+
+use keepone_proto::settings::Authority;
+
 use super::*;
 
 #[test]
@@ -218,6 +222,34 @@ fn an_arbiter_wants_a_cluster_and_a_type_that_works() {
     refused(&changed("    type quorum\n", ""), "k.conf:31:1: error: `arbiter` has no type", "type quorum");
     let (_, notes) = load(&changed("type quorum", "type none")).unwrap();
     found(&notes, Severity::Note, "k.conf:1:9: note: cluster `demo` has no arbiter", "two holders");
+}
+
+#[test]
+fn a_virtual_machines_profile_makes_room_for_hidden_freezes_and_must_fit() {
+    let vm = |more: &str| changed("    type quorum", &format!("    type quorum\n    profile vm{more}"));
+    let sound = vm("").replace("    lease 500ms\n", "");
+    let (config, _) = load(&sound).unwrap();
+    let Authority::Quorum(quorum) = &config.authority else { panic!("{:?}", config.authority) };
+    let t = &quorum.timing;
+    let ms = Duration::from_millis;
+    assert_eq!((t.lease, t.hidden_freeze, t.horizon(), t.renewal_interval()), (ms(2000), ms(500), ms(500), ms(160)));
+    let words = keepone_config::explain_timing(&config, Duration::from_millis(4));
+    assert!(words.contains("costs nothing up to H = 500 ms") && words.contains("G/(1-rho) = 505.050 ms"), "{words}");
+    let (own, _) =
+        load(&sound.replace("profile vm", "profile vm\n    hidden_freeze 200ms\n    gate_horizon 300ms")).unwrap();
+    let Authority::Quorum(own) = own.authority else { panic!() };
+    assert_eq!((own.timing.hidden_freeze, own.timing.horizon()), (ms(200), ms(300)));
+    refused(
+        &vm("\n    lease 1s").replace("    lease 500ms\n", ""),
+        "k.conf:34:11: error: lease too short",
+        "explain-timing",
+    );
+    refused(
+        &vm("\n    gate_horizon 25ms").replace("    lease 500ms\n", ""),
+        "k.conf:33:13: error: gate horizon too short",
+        "explain-timing",
+    );
+    refused(&changed("    type quorum", "    type quorum\n    profile cloud"), "k.conf:33:13: error:", "metal");
 }
 
 #[test]

@@ -60,8 +60,8 @@ impl Grant {
         self.until
     }
 
-    /// Until when the gate may be open: D, or G after the sending of the newest answered request, whichever is
-    /// sooner. Past it the lease is still held, and the next answer opens the gate again.
+    /// Until when the gate may be open: D, or G after the sending of the newest request that another node's
+    /// voter has answered, whichever is sooner. Past it the lease is still held, and the next answer opens the gate again.
     pub fn gate_until(&self) -> Instant {
         self.gate_until
     }

@@ -174,9 +174,12 @@ impl Holder {
         let Phase::Held { epoch, .. } = self.phase else { return None };
         let lent = self.deadline().filter(|lent| now < *lent);
         let until = self.until(epoch).filter(|until| now < *until)?;
-        let voters = self.voters.values().filter_map(|track| track.good_from).max();
-        let newest = voters.max(self.promises.as_ref().and_then(|promises| promises.newest(epoch)))?;
-        let grant = Grant::new(epoch, until).capped(newest + self.quorum.timing.horizon());
+        let grant = Grant::new(epoch, until);
+        // The own voter stands still with us, and says nothing of a hidden freeze.
+        let others = self.voters.iter().filter(|(voter, _)| **voter != self.me.node);
+        let newest = others.filter_map(|(_, track)| track.good_from).max();
+        let newest = newest.max(self.promises.as_ref().and_then(|promises| promises.newest(epoch)));
+        let grant = newest.map_or(grant, |newest| grant.capped(newest + self.quorum.timing.horizon()));
         Some(if lent.is_some() { grant } else { grant.backed_by(Backing::Promises) })
     }
 

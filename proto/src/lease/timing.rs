@@ -57,8 +57,8 @@ pub struct LeaseTiming {
     pub gate: Duration,
     /// H: hidden-freeze allowance, zero on metal.
     pub hidden_freeze: Duration,
-    /// G: the gate never stays open longer than this after the sending of the newest answered request; what is
-    /// above L_h is as good as L_h.
+    /// G: the gate never stays open longer than this after the sending of the newest request that another node's
+    /// voter has answered; what is above L_h is as good as L_h.
     pub gate_horizon: Duration,
     /// The longest round trip to a voter that the cluster is made for.
     pub round_trip: Duration,

@@ -129,7 +129,10 @@ impl Cluster {
             cluster: ClusterId(1),
             digest: digest(),
             candidates: [id(1), id(2)].into(),
-            lease_max: quorum().timing.lease_max,
+            lease_max: match &authority {
+                Authority::Quorum(quorum) => quorum.timing.lease_max,
+                Authority::None => quorum().timing.lease_max,
+            },
             incarnation: Incarnation(33),
         };
         Cluster {

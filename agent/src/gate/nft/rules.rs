@@ -90,12 +90,10 @@ impl Ruleset {
 
     /// An Advertisement's VRRP header at the place: dropped unless its gate is open, or it resigns.
     fn advertisement(&mut self, place: Place, vrids: Kind) -> String {
-        let mut rules = vec![
-            place.load(0, 1).mask(&[0x0f]).differs(&[1]).then(Accept),
-            // Priority 0 says "I no longer am": R8 sends it when the gate is shut already.
-            place.load(2, 1).equals(&[0]).then(Accept),
-        ];
-        rules.extend(shut(&place.load(1, 1), vrids, Drop));
+        let mut rules = vec![place.load(0, 1).mask(&[0x0f]).differs(&[1]).then(Accept)];
+        // Priority 0 says "I no longer am": R8 sends it when the gate is shut already.
+        let announces = place.load(2, 1).differs(&[0]);
+        rules.extend(shut(&place.and(announces, 1, 1), vrids, Drop));
         self.chain(place.chain(&format!("advert_{}", vrids.names())), rules)
     }
 

@@ -112,6 +112,38 @@ fn a_shut_gate_stops_every_frame_that_names_the_vip_and_no_other(means: Means) {
     }
 }
 
+/// From the virtual router's own MAC nothing leaves while shut, whatever it says: a switch would learn it here.
+fn a_shut_gate_stops_what_bears_its_virtual_mac(means: Means) {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let mut gate = gate(&host, means, 1);
+    let raw = Raw::new(&host, "v0");
+    let from = |family: u8, vrid: u8, mut frame: Vec<u8>| {
+        frame[6..12].copy_from_slice(&[0, 0, 0x5e, 0, family, vrid]);
+        frame
+    };
+    let own4 = || ether(0x0800, &ipv4(17, OWN4, 0, &[0; 8]));
+    let own6 = || ether(0x86dd, &ipv6(17, OWN6, &[0; 8]));
+    let rows: Vec<(&str, Vec<u8>, bool)> = vec![
+        ("ARP of the node itself", from(1, VRID, ether(0x0806, &arp(2, OWN4, OWN4))), false),
+        ("IPv4 from the node", from(1, VRID, own4()), false),
+        ("IPv6 from the node", from(2, VRID, own6()), false),
+        ("something that is no IP", from(1, VRID, ether(0x88b5, &[0; 20])), false),
+        ("Advertisement", from(1, VRID, ether(0x0800, &ipv4(112, OWN4, 0, &vrrp(0x31, VRID, 100)))), false),
+        ("resignation", from(1, VRID, ether(0x0800, &ipv4(112, OWN4, 0, &vrrp(0x31, VRID, 0)))), true),
+        ("resignation, IPv6", from(2, VRID, ether(0x86dd, &ipv6(112, OWN6, &vrrp(0x31, VRID, 0)))), true),
+        ("IPv4 of another virtual router", from(1, VRID + 1, own4()), true),
+        ("neither family", from(3, VRID, own4()), true),
+    ];
+    for (name, frame, passes) in &rows {
+        assert_eq!(raw.passes(frame), *passes, "shut: {name}");
+    }
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    for (name, frame, _) in &rows {
+        assert!(raw.passes(frame), "open: {name}");
+    }
+}
+
 fn one_domain_open_leaves_the_other_shut(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
@@ -222,6 +254,45 @@ fn names_the_vip(frame: &[u8]) -> bool {
     rules(frame).unwrap_or(false)
 }
 
+/// The next of a sequence that is the same in each run, below a bound.
+fn numbers() -> impl FnMut(usize) -> usize {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    }
+}
+
+/// One of the matrix, with some bytes changed and perhaps cut short.
+fn mangled(frames: &[(&str, Vec<u8>, bool)], random: &mut impl FnMut(usize) -> usize) -> Vec<u8> {
+    let mut frame = frames[random(frames.len())].1.clone();
+    for _ in 0..random(3) {
+        let at = random(frame.len());
+        frame[at] = if random(2) == 0 { frame[at] ^ (1 << random(8)) } else { random(256) as u8 };
+    }
+    if random(4) == 0 {
+        frame.truncate(14 + random(frame.len() - 14));
+    }
+    frame
+}
+
+fn mangled_frames_are_judged_on_the_way_out_as_the_rules_say(means: Means) {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let _gate = gate(&host, means, 1);
+    let raw = Raw::new(&host, "v0");
+    let (frames, mut random, mut dropped) = (matrix(), numbers(), 0);
+    for _ in 0..20_000 {
+        let frame = mangled(&frames, &mut random);
+        let stopped = !raw.passes(&frame);
+        assert_eq!(stopped, names_the_vip(&frame), "{frame:02x?}");
+        dropped += u32::from(stopped);
+    }
+    assert!(dropped > 3_000, "{dropped}");
+}
+
 #[test]
 fn the_program_judges_mangled_frames_as_the_rules_say() {
     let host = Host::new();
@@ -230,24 +301,10 @@ fn the_program_judges_mangled_frames_as_the_rules_say() {
     let kept = keeper.lock();
     let Kept::Bpf(bpf) = &*kept else { panic!("means 1 was asked for") };
     let egress = bpf.programs().1;
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = move |below: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        (seed % below as u64) as usize
-    };
-    let frames = matrix();
+    let (frames, mut random) = (matrix(), numbers());
     let (mut judged, mut dropped) = (0, 0);
     for _ in 0..30_000 {
-        let mut frame = frames[random(frames.len())].1.clone();
-        for _ in 0..random(3) {
-            let at = random(frame.len());
-            frame[at] = if random(2) == 0 { frame[at] ^ (1 << random(8)) } else { random(256) as u8 };
-        }
-        if random(4) == 0 {
-            frame.truncate(14 + random(frame.len() - 14));
-        }
+        let frame = mangled(&frames, &mut random);
         // The kernel refuses to run on some frames that are too short for their EtherType.
         let Ok(run) = egress.test_run(&frame, 1) else { continue };
         let stopped = run.verdict == keepone_bpf::verdict::DROP;
@@ -288,6 +345,8 @@ fn the_cost_of_a_packet_is_small() {
 }
 
 by_both_means!(
+    a_shut_gate_stops_what_bears_its_virtual_mac,
+    mangled_frames_are_judged_on_the_way_out_as_the_rules_say,
     a_shut_gate_stops_every_frame_that_names_the_vip_and_no_other,
     one_domain_open_leaves_the_other_shut,
     a_frame_cut_short_before_the_name_passes_and_harms_nobody,

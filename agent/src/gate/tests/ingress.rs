@@ -1,6 +1,6 @@
 //! What comes in: delivered here, or on its way to somebody else.
 
-use super::world::{Raw, mac, reaches, udp_packet};
+use super::world::{Raw, mac, reaches, reaches_soon, udp_packet};
 use super::*;
 
 /// Host with the VIP, and a client that knows its MAC; every interface forwards or not.
@@ -75,7 +75,7 @@ fn router() -> (Host, Host, Host) {
 fn round_trip(client: &Host, holder: &Host) -> bool {
     [("10.7.0.2:7001", "10.9.0.100:7000"), ("[fd07::2]:7001", "[fd09::100]:7000")].into_iter().all(|(from, to)| {
         let (from_socket, to_socket) = (client.udp(from), holder.udp(to));
-        reaches(&from_socket, to, &to_socket) && reaches(&to_socket, from, &from_socket)
+        reaches_soon(&from_socket, to, &to_socket) && reaches_soon(&to_socket, from, &from_socket)
     })
 }
 
@@ -184,6 +184,60 @@ fn a_virtual_mac_on_a_macvlan_is_gated(means: Means) {
     assert!(reaches(&from, "10.9.0.100:7000", &at));
 }
 
+/// A BACKUP must discard what is sent to the virtual router's MAC, whoever's address is in it (RFC 9568, 6.4.2);
+/// what is sent to the interface below the macvlan is its own affair.
+fn what_is_sent_to_the_virtual_mac_is_discarded_while_shut(means: Means) {
+    let (host, client) = server("1");
+    host.ip("link add link v0 name vmac type macvlan mode bridge");
+    host.ip("link set vmac address 00:00:5e:00:01:33 up");
+    let far = Host::new();
+    host.cable("f0", &far, "f1", 7);
+    far.ip("route add default via 10.7.0.1");
+    // Both ways of answering ARP for the host go: the client is told.
+    let at = host.udp("0.0.0.0:7000");
+    let at_far = far.udp("0.0.0.0:7000");
+    client.ip("route add 10.7.0.0/24 via 10.9.0.1");
+    let from = client.udp("10.9.0.2:0");
+    let to = |mac: &str| client.ip(&format!("neigh replace 10.9.0.1 lladdr {mac} dev v1"));
+    let (own, virtual_mac) = ("02:00:00:00:09:01", "00:00:5e:00:01:33");
+    host.sysctl("ipv4/conf/all/rp_filter", "0");
+    host.sysctl("ipv4/conf/vmac/rp_filter", "0");
+    to(virtual_mac);
+    assert!(reaches_soon(&from, "10.9.0.1:7000", &at), "works without a gate");
+    assert!(reaches_soon(&from, "10.7.0.2:7000", &at_far), "and is routed");
+    let mut gate = gate(&host, means, 1);
+    assert!(!reaches(&from, "10.9.0.1:7000", &at), "delivered");
+    assert!(!reaches(&from, "10.7.0.2:7000", &at_far), "routed");
+    to(own);
+    assert!(
+        reaches_soon(&from, "10.9.0.1:7000", &at) && reaches_soon(&from, "10.7.0.2:7000", &at_far),
+        "the node's own MAC"
+    );
+    to(virtual_mac);
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    assert!(reaches_soon(&from, "10.9.0.1:7000", &at) && reaches_soon(&from, "10.7.0.2:7000", &at_far), "open");
+}
+
+/// The holder behind a BACKUP that is a bridge uses the virtual MAC, and goes on doing so.
+fn a_bridge_passes_the_holders_virtual_mac(means: Means) {
+    let (client, bridge, holder) = (Host::new(), Host::new(), Host::new());
+    bridge.ip("link add br0 type bridge");
+    bridge.ip("link set br0 up");
+    for (host, mine) in [(&client, "p0"), (&holder, "p1")] {
+        bridge.cable(mine, host, "v1", 9);
+        bridge.ip(&format!("addr flush dev {mine}"));
+        bridge.ip(&format!("link set {mine} master br0"));
+        host.ip("neigh flush nud permanent dev v1");
+    }
+    holder.ip("link set v1 address 00:00:5e:00:01:33");
+    holder.ip("addr flush dev v1");
+    holder.ip("addr add 10.9.0.100/24 dev v1");
+    let _gate = gate(&bridge, means, 1);
+    let (from, to) = (client.udp("10.9.0.2:7001"), holder.udp("10.9.0.100:7000"));
+    assert!(reaches_soon(&from, "10.9.0.100:7000", &to), "there");
+    assert!(reaches_soon(&to, "10.9.0.2:7001", &from), "and back");
+}
+
 #[test]
 fn an_interface_that_joins_a_bridge_hands_its_incoming_frames_to_it_and_takes_them_back() {
     let (host, client) = server("0");
@@ -209,6 +263,8 @@ fn an_interface_that_joins_a_bridge_hands_its_incoming_frames_to_it_and_takes_th
 }
 
 by_both_means!(
+    what_is_sent_to_the_virtual_mac_is_discarded_while_shut,
+    a_bridge_passes_the_holders_virtual_mac,
     nothing_is_delivered_to_the_vip_while_shut_whether_the_host_forwards_or_not,
     an_arp_request_for_the_vip_is_heard_but_not_answered_while_shut,
     a_backup_that_routes_goes_on_routing_to_and_from_the_holder,

@@ -270,7 +270,7 @@ fn what_was_decided_before_a_pause_opens_nothing_after_the_deadline(means: Means
         let (host, peer) = (Host::new(), Host::new());
         host.cable("v0", &peer, "v1", 9);
         let raw = Raw::new(&host, "v0");
-        let holder = Holder::start_paused(&host, means, 600, at);
+        let mut holder = Holder::start_paused(&host, means, 600, at);
         assert!(!raw.passes(&garp()), "{at}: nothing was written yet");
         std::thread::sleep(holder.1.since(now()) + Duration::from_millis(200));
         holder.signal(nix::sys::signal::Signal::SIGCONT);
@@ -279,6 +279,10 @@ fn what_was_decided_before_a_pause_opens_nothing_after_the_deadline(means: Means
             assert!(!raw.passes(&garp()), "{at}: passes {:?} after the deadline", now().since(holder.1));
             std::thread::sleep(Duration::from_micros(200));
         }
+        // Nor was one of the two copies of means 2 written late, and taken out again when it was read back.
+        let lines = BufReader::new(holder.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let told: Vec<String> = lines.take_while(|line| !line.starts_with("held ")).collect();
+        assert!(!told.iter().any(|line| line.starts_with("refused")), "{at}: {told:?}");
     }
 }
 
@@ -340,8 +344,10 @@ fn the_self_test_turns_red_when_somebody_detaches_a_link() {
             assert_eq!(link.info().unwrap().attach, Some(at));
             link.detach().unwrap();
             let fault = gate.self_test().unwrap_err();
-            assert!(fault.contains("v0") && fault.contains("detached"), "{fault}");
+            assert!(fault.contains("v0") && fault.contains("attached again"), "{fault}");
+            gate.self_test().unwrap();
         });
+        assert!(!Raw::new(&host, "v0").passes(&garp()), "it is back");
     }
 }
 

@@ -144,6 +144,11 @@ pub fn reaches(from: &UdpSocket, to: &str, at: &UdpSocket) -> bool {
     at.recv_from(&mut buffer).is_ok()
 }
 
+/// The same within some seconds: for what should arrive, also on a busy host and over fresh links.
+pub fn reaches_soon(from: &UdpSocket, to: &str, at: &UdpSocket) -> bool {
+    (0..15).any(|_| reaches(from, to, at))
+}
+
 /// A tunnel without a link header, and the file at its other end.
 pub fn tun(host: &Host, name: &'static str) -> std::fs::File {
     host.run(move || {

@@ -65,6 +65,7 @@ pub fn start(
     let sender_stop = stop.clone();
     let sending = thread::spawn(move || send(&sender, vip, &sender_stop));
     Ok(thread::spawn(move || {
+        priority::raise();
         let mut answers = Vec::new();
         while !stop.is_set() {
             if let Some(answer) = receive(&socket) {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use keepone_bpf::Map;
+use keepone_bpf::{Map, Mapping};
 use keepone_proto::id::hash_name;
 
 use super::{Live, Stop};
+use crate::history::Hold;
 use crate::netns::clock;
 use crate::netns::priority;
 use crate::spans::Spans;
@@ -18,14 +19,14 @@ use crate::spans::Spans;
 const INTERVAL: Duration = Duration::from_millis(2);
 /// Looks between two searches for maps that have appeared or been replaced.
 const SEARCH_EVERY: u32 = 25;
-/// Elements of the gate's map that are looked at, at most.
-const ELEMENTS: u32 = 16;
 
-/// One look at one gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One look at one domain's slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Look {
     at: u64,
     deadline: u64,
+    /// Counter, incarnation, attempt and node of the epoch.
+    epoch: [u64; 3],
 }
 
 /// What two looks in a row prove to have been open.
@@ -37,53 +38,118 @@ fn certain(first: Look, second: Look) -> Option<(u64, u64)> {
     (first.deadline > first.at && !drawn_in).then(|| (first.at, first.deadline.min(second.at)))
 }
 
-/// The gate of one node.
-struct Gate {
-    directory: PathBuf,
-    domain: u64,
-    maps: Vec<Map>,
-    last: Option<Look>,
-    open: Vec<(u64, u64)>,
+/// What two looks in a row prove to have been shut: the deadline had passed before the first one, and nobody
+/// has moved it since.
+fn certainly_shut(first: Look, second: Look) -> Option<(u64, u64)> {
+    (first.deadline <= first.at && second.deadline == first.deadline).then_some((first.at, second.at))
 }
 
-impl Gate {
-    /// Opens every map of deadlines below the directory; pins of an agent that started again are new maps.
-    fn search(&mut self) {
-        self.maps = pins(&self.directory, 2).iter().filter_map(|path| Map::open_pinned(path).ok()).collect();
+/// What was seen of one node's gate for one domain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GateDiary {
+    /// When it was certainly open, by epoch.
+    pub holds: Vec<Hold>,
+    /// When it was certainly shut.
+    pub shut: Spans,
+}
+
+impl GateDiary {
+    /// When it was certainly open.
+    pub fn open(&self) -> Spans {
+        Spans::from_pairs(self.holds.iter().map(|hold| (hold.from, hold.to)).collect())
+    }
+}
+
+/// One domain's slots in the maps of one node.
+#[derive(Debug, Default)]
+struct Domain {
+    id: u64,
+    last: Option<Look>,
+    holds: Vec<Hold>,
+    shut: Vec<(u64, u64)>,
+}
+
+impl Domain {
+    fn see(&mut self, look: Look, node: usize) {
+        if let Some(last) = self.last {
+            if let Some((from, to)) = certain(last, look) {
+                match self.holds.last_mut() {
+                    Some(hold) if hold.to >= from && hold.epoch == last.epoch => hold.to = to,
+                    _ => self.holds.push(Hold { node, epoch: last.epoch, from, to }),
+                }
+            }
+            if let Some((from, to)) = certainly_shut(last, look) {
+                match self.shut.last_mut() {
+                    Some(span) if span.1 >= from => span.1 = to,
+                    _ => self.shut.push((from, to)),
+                }
+            }
+        }
+        self.last = Some(look);
+    }
+}
+
+/// The pinned maps of one node's gate, for looking at them from outside.
+#[derive(Debug)]
+pub struct Peephole {
+    directory: PathBuf,
+    maps: Vec<Mapping>,
+}
+
+impl Peephole {
+    /// For the pins below `directory`; sees nothing before the first [`Peephole::search`].
+    pub fn new(directory: PathBuf) -> Self {
+        Peephole { directory, maps: Vec::new() }
     }
 
-    /// The latest deadline of the domain in any map; 0 if it is nowhere.
-    fn deadline(&self) -> u64 {
-        let mut latest = 0;
+    /// Opens every map of deadlines below the directory; pins of an agent that started again are new maps.
+    pub fn search(&mut self) {
+        let maps =
+            pins(&self.directory, 2).into_iter().filter_map(|path| Map::open_pinned(&path).ok()?.mmap(false).ok());
+        self.maps = maps.collect();
+    }
+
+    /// The latest deadline of the domain in any map, and its epoch; zeros if it is nowhere.
+    fn slot(&self, domain: u64) -> (u64, [u64; 3]) {
+        let mut latest = (0, [0; 3]);
         for map in &self.maps {
-            for element in 0..ELEMENTS.min(map.max_entries()) {
-                let Ok(Some(value)) = map.lookup(&element.to_ne_bytes()) else { break };
-                let word = |place: usize| -> Option<u64> {
-                    Some(u64::from_ne_bytes(value.get(place * 8..place * 8 + 8)?.try_into().ok()?))
-                };
-                match (word(0), word(1)) {
-                    (Some(deadline), Some(domain)) if domain == self.domain => latest = latest.max(deadline),
-                    // Slots are given out in order: the rest is unused.
-                    (_, Some(0)) => break,
-                    _ => {}
+            for element in 0..map.elements() {
+                let word = |place| map.load(element, place).unwrap_or(0);
+                if word(1) == domain {
+                    let slot = (word(0), [word(2), word(3), word(4)]);
+                    latest = latest.max(slot);
+                    break;
                 }
             }
         }
         latest
     }
 
+    /// The deadline of the domain of that name; 0 if it is nowhere.
+    pub fn deadline(&self, domain: &str) -> u64 {
+        self.slot(hash_name(domain)).0
+    }
+}
+
+/// The gate of one node.
+struct Gate {
+    node: usize,
+    peephole: Peephole,
+    domains: Vec<Domain>,
+}
+
+impl Gate {
+    /// Looks at every domain; whether the first one is open.
     fn look(&mut self) -> bool {
-        // Read before the deadline, so that the deadline is never younger than its instant.
-        let at = clock::now();
-        let look = Look { at, deadline: self.deadline() };
-        if let Some(pair) = self.last.and_then(|last| certain(last, look)) {
-            match self.open.last_mut() {
-                Some(last) if last.1 >= pair.0 => last.1 = pair.1,
-                _ => self.open.push(pair),
-            }
+        let mut first_is_open = None;
+        for domain in &mut self.domains {
+            // Read before the deadline, so that the deadline is never younger than its instant.
+            let at = clock::now();
+            let (deadline, epoch) = self.peephole.slot(domain.id);
+            first_is_open = first_is_open.or(Some(deadline > at));
+            domain.see(Look { at, deadline, epoch }, self.node);
         }
-        self.last = Some(look);
-        look.deadline > at
+        first_is_open.unwrap_or(false)
     }
 }
 
@@ -100,21 +166,28 @@ fn pins(directory: &Path, depth: u8) -> Vec<PathBuf> {
     found
 }
 
-/// Watches the gates whose pins lie in `directories`, one of each node, for the domain `domain`, until
-/// the run stops; returns when each was certainly open.
-pub fn start(directories: Vec<PathBuf>, domain: &str, live: Arc<Live>, stop: Stop) -> JoinHandle<Vec<Spans>> {
-    let domain = hash_name(domain);
-    let mut gates: Vec<Gate> = directories
-        .into_iter()
-        .map(|directory| Gate { directory, domain, maps: Vec::new(), last: None, open: Vec::new() })
-        .collect();
+/// Watches the gates whose pins lie in `directories`, one of each node, for the domains of these names, until
+/// the run stops; returns what was seen, by node and domain.
+pub fn start(
+    directories: Vec<PathBuf>,
+    domains: &[String],
+    live: Arc<Live>,
+    stop: Stop,
+) -> JoinHandle<Vec<Vec<GateDiary>>> {
+    let ids: Vec<u64> = domains.iter().map(|name| hash_name(name)).collect();
+    let gate = |(node, directory)| Gate {
+        node,
+        peephole: Peephole::new(directory),
+        domains: ids.iter().map(|&id| Domain { id, ..Domain::default() }).collect(),
+    };
+    let mut gates: Vec<Gate> = directories.into_iter().enumerate().map(gate).collect();
     thread::spawn(move || {
         priority::raise();
         let mut looks = 0_u32;
         while !stop.is_set() {
             for (node, gate) in gates.iter_mut().enumerate() {
                 if looks.is_multiple_of(SEARCH_EVERY) {
-                    gate.search();
+                    gate.peephole.search();
                 }
                 let open = gate.look();
                 live.set_gate(node, open);
@@ -122,7 +195,8 @@ pub fn start(directories: Vec<PathBuf>, domain: &str, live: Arc<Live>, stop: Sto
             looks = looks.wrapping_add(1);
             thread::sleep(INTERVAL);
         }
-        gates.into_iter().map(|gate| Spans::from_pairs(gate.open)).collect()
+        let diary = |domain: Domain| GateDiary { holds: domain.holds, shut: Spans::from_pairs(domain.shut) };
+        gates.into_iter().map(|gate| gate.domains.into_iter().map(diary).collect()).collect()
     })
 }
 
@@ -148,13 +222,15 @@ mod tests {
         assert!(memory.store(0, 1, hash_name("other")) && memory.store(0, 0, u64::MAX));
         assert!(memory.store(1, 1, hash_name("VI_1")) && memory.store(1, 0, begin + 300_000_000));
         let (live, stop) = (Arc::new(Live::new(1, 0)), Stop::default());
-        let watch = start(vec![directory.clone()], "VI_1", Arc::clone(&live), stop.clone());
+        let watch = start(vec![directory.clone()], &["VI_1".to_owned()], Arc::clone(&live), stop.clone());
         thread::sleep(Duration::from_millis(150));
         assert!(live.gate(0));
         thread::sleep(Duration::from_millis(400));
         assert!(!live.gate(0));
         stop.set();
-        let spans = watch.join().unwrap().remove(0);
+        let diary = watch.join().unwrap().remove(0).remove(0);
+        assert!(diary.shut.total() > 200_000_000 && diary.shut.iter().all(|(from, _)| from >= begin + 300_000_000));
+        let spans = diary.open();
         let last = spans.iter().last().unwrap().1;
         assert_eq!(last, begin + 300_000_000, "exactly the deadline, not the look after it");
         assert!(spans.total() > 200_000_000, "{spans:?}");
@@ -164,11 +240,24 @@ mod tests {
 
     #[test]
     fn a_gate_is_certainly_open_up_to_its_deadline_and_never_beyond_a_tombstone() {
-        let look = |at, deadline| Look { at, deadline };
+        let look = |at, deadline| Look { at, deadline, ..Look::default() };
         assert_eq!(certain(look(10, 500), look(12, 500)), Some((10, 12)));
         assert_eq!(certain(look(10, 11), look(12, 11)), Some((10, 11)), "it ran out between the looks");
         assert_eq!(certain(look(10, 500), look(12, 900)), Some((10, 12)), "renewed");
         assert_eq!(certain(look(10, 500), look(12, 0)), None, "shut at some time between");
         assert_eq!(certain(look(10, 0), look(12, 500)), None, "opened at some time between");
+        assert_eq!(certainly_shut(look(10, 9), look(12, 9)), Some((10, 12)));
+        assert_eq!(certainly_shut(look(10, 11), look(12, 11)), None, "it ran out between the looks");
+        assert_eq!(certainly_shut(look(10, 9), look(12, 11)), None, "it was open for a moment between");
+    }
+
+    #[test]
+    fn another_epoch_is_another_hold_even_without_a_gap() {
+        let mut domain = Domain::default();
+        for (at, counter) in [(10, 1), (12, 1), (14, 2), (16, 2), (18, 2)] {
+            domain.see(Look { at, deadline: 100 + at, epoch: [counter, 0, 0] }, 1);
+        }
+        let holds: Vec<(u64, u64, u64)> = domain.holds.iter().map(|hold| (hold.epoch[0], hold.from, hold.to)).collect();
+        assert_eq!(holds, [(1, 10, 14), (2, 14, 18)]);
     }
 }

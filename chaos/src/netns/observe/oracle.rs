@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_millis(2);
 const OWN_PORT: u16 = 9001;
 
 /// The Internet checksum of `header` (RFC 1071), with its own field as zero.
-fn checksum(header: &[u8]) -> u16 {
+pub fn checksum(header: &[u8]) -> u16 {
     let mut sum: u32 = header
         .chunks(2)
         .map(|pair| u32::from(pair.first().copied().unwrap_or(0)) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))

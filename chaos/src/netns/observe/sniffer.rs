@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use super::{Live, Stop, packet};
 use crate::netns::error::{Error, io_error};
 use crate::netns::topology::{Port, Topology};
+use crate::netns::{clock, priority};
 
 /// How a frame names the VIP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,10 +95,24 @@ pub fn start(
         Ok(socket)
     })?;
     Ok(thread::spawn(move || {
+        priority::raise();
         let mut seen = Vec::new();
         let mut buffer = [0_u8; 256];
-        while !stop.is_set() {
-            let Ok(Some(frame)) = packet::receive(&socket, &mut buffer) else { continue };
+        // On a busy machine frames wait in the socket: those from before the end are still read.
+        let mut end = None;
+        loop {
+            if stop.is_set() {
+                end = end.or(Some(clock::now()));
+            }
+            let Ok(Some(frame)) = packet::receive(&socket, &mut buffer) else {
+                if end.is_some() {
+                    break;
+                }
+                continue;
+            };
+            if end.is_some_and(|end| frame.at >= end) {
+                break;
+            }
             let octets = buffer.get(..frame.length.min(buffer.len())).unwrap_or_default();
             if let (false, Some(naming)) = (frame.outgoing, classify(octets, vip)) {
                 seen.push(Sighting { at: frame.at, naming });

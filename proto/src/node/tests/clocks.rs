@@ -112,6 +112,39 @@ fn a_freeze_that_h_covers_costs_nothing() {
 }
 
 #[test]
+fn past_g_the_gate_is_shut_by_the_kernel_and_the_next_answer_opens_it_again() {
+    let timing = LeaseTiming::for_profile(Profile::Vm, Profile::Vm.default_lease());
+    let mut cluster = steady(Authority::Quorum(QuorumSettings { timing, ..quorum() }));
+    cluster.cut_between(1, 2);
+    cluster.cut_between(1, WITNESS);
+    cluster.run_to(5550);
+    assert_eq!(cluster.open(), [] as [u16; 0], "its own voter goes on answering, and proves nothing");
+    assert_eq!(cluster.role(1).0, Role::Master);
+    cluster.cut.clear();
+    cluster.run_to(5800);
+    assert_eq!((cluster.open(), cluster.role(1).0), (vec![1], Role::Master));
+    let moved = |deed: &Action| matches!(deed, Action::Transition(_) | Action::ShutGate { .. });
+    assert_eq!(cluster.when(1, 5000, moved), None, "under the same epoch");
+}
+
+#[test]
+fn nobody_reached_after_a_freeze_the_overlap_ends_after_g() {
+    let timing = LeaseTiming::for_profile(Profile::Vm, Profile::Vm.default_lease());
+    let mut cluster = steady(Authority::Quorum(QuorumSettings { timing, ..quorum() }));
+    cluster.freeze_to(1, 9000);
+    // All that has come is lost, and nothing comes any more.
+    cluster.queue.clear();
+    cluster.cut_between(1, 2);
+    cluster.cut_between(1, WITNESS);
+    assert_eq!(cluster.open(), [1, 2]);
+    // G counts from the last request before the freeze, at most R ago.
+    cluster.run_to(9000 + 330);
+    assert_eq!(cluster.open(), [1, 2], "no program in the guest could know");
+    cluster.run_to(9000 + 501);
+    assert_eq!(cluster.open(), [2]);
+}
+
+#[test]
 fn a_voter_whose_clock_alone_is_off_is_not_counted_and_named() {
     let mut cluster = steady(Authority::Quorum(quorum()));
     // The witness's clock leaps ahead: what it grants now would end too early.

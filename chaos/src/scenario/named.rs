@@ -1,93 +1,10 @@
-//! The scenarios, as data: what is done when, and what must hold.
+//! The scenarios whose names reports and the README use most: cuts, deaths, pauses.
 
+use super::{CALM, Demands, LAN, Limit, MOVES, NODES_APART, PLAIN, SPARE, Scenario, WITNESSED, cut, step};
 use crate::fault::{Class, Fault, Network, Part, Way, Where, Who};
 
-/// One deed of a scenario.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
-    /// Milliseconds after the cluster has been found steady.
-    pub at_ms: u64,
-    /// What is done.
-    pub fault: Fault,
-    /// How a timeline names it, in a few words; steps of one instant share one label.
-    pub label: &'static str,
-}
-
-/// What must hold, beyond "never two holders".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Demands {
-    /// The longest silence that the first client may see, in milliseconds.
-    pub outage_ms: u64,
-    /// How soon after a heal or a resume each client must be answered, in milliseconds.
-    pub return_ms: u64,
-    /// The holder of the beginning answers throughout: it may not change.
-    pub keeps_holder: bool,
-    /// Who must hold the VIP at the end; `None`: anybody, but somebody.
-    pub final_holder: Option<Who>,
-    /// Alerts that must have been raised by some node.
-    pub alerts: &'static [&'static str],
-}
-
-/// A named course of faults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scenario {
-    /// The stable name.
-    pub name: &'static str,
-    /// One line for `list` and for reports.
-    pub what: &'static str,
-    /// In the order of time.
-    pub steps: &'static [Step],
-    /// Milliseconds from the steady state to the last look.
-    pub lasts_ms: u64,
-    /// What must hold.
-    pub demands: Demands,
-    /// Whether a second client stands on the master's side.
-    pub second_client: bool,
-}
-
-impl Scenario {
-    /// With time limits `slack` times as long; what must never happen stays as it is. For machines that
-    /// stall, where a missed limit says nothing of the cluster.
-    pub fn with_slack(mut self, slack: u64) -> Self {
-        self.demands.outage_ms = self.demands.outage_ms.saturating_mul(slack);
-        self.demands.return_ms = self.demands.return_ms.saturating_mul(slack);
-        self
-    }
-}
-
-/// The lease of the worlds' clusters, in milliseconds: D0's limits are counted from it.
-pub const LEASE_MS: u64 = 500;
-/// After a heal or a resume the client must be answered within this.
-pub const RETURN_MS: u64 = 100;
-/// The longest silence of a takeover that waits for the lease to run out.
-const LAPSE_MS: u64 = LEASE_MS + 100;
-/// A client may lose this much to the machine's own stalls where nothing of the cluster moves.
-const NOISE_MS: u64 = 50;
-
-const CALM: Demands = Demands {
-    outage_ms: NOISE_MS,
-    return_ms: RETURN_MS,
-    keeps_holder: true,
-    final_holder: Some(Who::Master),
-    alerts: &[],
-};
-const MOVES: Demands =
-    Demands { outage_ms: LAPSE_MS, return_ms: RETURN_MS, keeps_holder: false, final_holder: None, alerts: &[] };
-
-const fn step(at_ms: u64, label: &'static str, fault: Fault) -> Step {
-    Step { at_ms, fault, label }
-}
-
-const fn cut(from: Who, to: Who, way: Way, on: Where, class: Class) -> Fault {
-    Fault::Drop { from, to, way, on, class }
-}
-
-/// Every line between the two nodes, and VRRP with them.
-const NODES_APART: Fault = cut(Who::Master, Who::Backup, Way::Both, Where::Everywhere, Class::All);
-const LAN: Where = Where::One(Network::Lan);
-
-/// Every scenario, in the order of `keepone-chaos list`.
-pub const ALL: &[Scenario] = &[
+/// The first fifteen: what everybody asks about.
+pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "cut-vrrp-only",
         what: "a switch swallows VRRP between the nodes; the heartbeat lines live",
@@ -97,7 +14,8 @@ pub const ALL: &[Scenario] = &[
         ],
         lasts_ms: 12_000,
         demands: Demands { alerts: &["vrrp-silent"], ..CALM },
-        second_client: false,
+        ci: true,
+        ..PLAIN
     },
     Scenario {
         name: "cut-one-heartbeat",
@@ -112,7 +30,8 @@ pub const ALL: &[Scenario] = &[
         ],
         lasts_ms: 9_000,
         demands: Demands { alerts: &["link-down"], ..CALM },
-        second_client: false,
+        ci: true,
+        ..PLAIN
     },
     Scenario {
         name: "cut-all-heartbeats",
@@ -120,7 +39,8 @@ pub const ALL: &[Scenario] = &[
         steps: &[step(1000, "all lines cut", NODES_APART), step(9000, "healed", Fault::Heal)],
         lasts_ms: 13_000,
         demands: Demands { alerts: &["peer-silent"], ..CALM },
-        second_client: false,
+        ci: true,
+        ..PLAIN
     },
     Scenario {
         name: "cut-all-heartbeats-and-witness-from-master",
@@ -132,7 +52,9 @@ pub const ALL: &[Scenario] = &[
         ],
         lasts_ms: 13_000,
         demands: MOVES,
-        second_client: false,
+        ci: true,
+        needs: WITNESSED,
+        ..PLAIN
     },
     Scenario {
         name: "partition-client-each-side",
@@ -149,6 +71,9 @@ pub const ALL: &[Scenario] = &[
         lasts_ms: 13_000,
         demands: MOVES,
         second_client: true,
+        ci: true,
+        needs: WITNESSED,
+        ..PLAIN
     },
     Scenario {
         name: "one-way-master-deaf",
@@ -159,7 +84,8 @@ pub const ALL: &[Scenario] = &[
         ],
         lasts_ms: 13_000,
         demands: MOVES,
-        second_client: false,
+        ci: true,
+        ..PLAIN
     },
     Scenario {
         name: "one-way-master-mute",
@@ -170,7 +96,8 @@ pub const ALL: &[Scenario] = &[
         ],
         lasts_ms: 13_000,
         demands: CALM,
-        second_client: false,
+        ci: true,
+        ..PLAIN
     },
     Scenario {
         name: "kill-master",
@@ -180,8 +107,9 @@ pub const ALL: &[Scenario] = &[
             step(6000, "agent up again", Fault::Start { who: Who::Master }),
         ],
         lasts_ms: 10_000,
-        demands: Demands { outage_ms: 150, ..MOVES },
-        second_client: false,
+        demands: Demands { outage: Limit::ms(150), ..MOVES },
+        ci: true,
+        ..PLAIN
     },
     Scenario {
         name: "kill-all-master",
@@ -192,7 +120,8 @@ pub const ALL: &[Scenario] = &[
         ],
         lasts_ms: 10_000,
         demands: MOVES,
-        second_client: false,
+        ci: true,
+        ..PLAIN
     },
     Scenario {
         name: "stop-master-10s",
@@ -203,7 +132,8 @@ pub const ALL: &[Scenario] = &[
         ],
         lasts_ms: 15_000,
         demands: MOVES,
-        second_client: false,
+        ci: true,
+        ..PLAIN
     },
     Scenario {
         name: "pause-node-10s",
@@ -214,7 +144,8 @@ pub const ALL: &[Scenario] = &[
         ],
         lasts_ms: 15_000,
         demands: MOVES,
-        second_client: false,
+        ci: true,
+        ..PLAIN
     },
     Scenario {
         name: "witness-restart",
@@ -225,7 +156,9 @@ pub const ALL: &[Scenario] = &[
         ],
         lasts_ms: 7_000,
         demands: CALM,
-        second_client: false,
+        ci: true,
+        needs: SPARE,
+        ..PLAIN
     },
     Scenario {
         name: "witness-down",
@@ -233,15 +166,18 @@ pub const ALL: &[Scenario] = &[
         steps: &[step(1000, "witness killed", Fault::Kill { who: Who::Witness, part: Part::Both })],
         lasts_ms: 7_000,
         demands: CALM,
-        second_client: false,
+        ci: true,
+        needs: SPARE,
+        ..PLAIN
     },
     Scenario {
         name: "graceful-stop",
         what: "SIGTERM to the master's agent: it hands over, then ends",
         steps: &[step(1000, "SIGTERM", Fault::Terminate { who: Who::Master })],
         lasts_ms: 6_000,
-        demands: Demands { outage_ms: 50, final_holder: Some(Who::Backup), ..MOVES },
-        second_client: false,
+        demands: Demands { outage: Limit::ms(50), final_holder: Some(Who::Backup), ..MOVES },
+        ci: true,
+        ..PLAIN
     },
     Scenario {
         name: "reference-lost-on-master",
@@ -251,8 +187,9 @@ pub const ALL: &[Scenario] = &[
             step(8000, "healed", Fault::Heal),
         ],
         lasts_ms: 13_000,
-        demands: Demands { outage_ms: 150, alerts: &["references-lost"], ..MOVES },
-        second_client: false,
+        demands: Demands { outage: Limit::ms(150), alerts: &["references-lost"], ..MOVES },
+        ci: true,
+        ..PLAIN
     },
 ];
 
@@ -270,36 +207,5 @@ pub const DEMO: Scenario = Scenario {
     ],
     lasts_ms: 31_000,
     demands: Demands { alerts: &["link-down", "peer-silent"], ..MOVES },
-    second_client: false,
+    ..PLAIN
 };
-
-/// The scenario of that name.
-pub fn find(name: &str) -> Option<&'static Scenario> {
-    ALL.iter().find(|scenario| scenario.name == name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_scenario_has_its_own_name_and_its_steps_in_order_within_its_time() {
-        for (place, scenario) in ALL.iter().enumerate() {
-            assert!(ALL.iter().skip(place + 1).all(|other| other.name != scenario.name), "{} twice", scenario.name);
-            assert!(scenario.steps.is_sorted_by_key(|step| step.at_ms), "{} out of order", scenario.name);
-            let last = scenario.steps.last().map_or(0, |step| step.at_ms);
-            assert!(last + 2 * LEASE_MS < scenario.lasts_ms, "{} ends before the cluster can settle", scenario.name);
-        }
-        assert_eq!(ALL.len(), 15);
-    }
-
-    #[test]
-    fn a_scenario_that_pauses_or_stops_also_resumes() {
-        for scenario in ALL {
-            let stops = scenario.steps.iter().filter(|s| matches!(s.fault, Fault::Stop { .. } | Fault::Pause { .. }));
-            let resumes =
-                scenario.steps.iter().filter(|s| matches!(s.fault, Fault::Continue { .. } | Fault::Resume { .. }));
-            assert_eq!(stops.count(), resumes.count(), "{}", scenario.name);
-        }
-    }
-}

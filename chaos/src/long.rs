@@ -1,0 +1,95 @@
+//! The commands that take their time: `soak` and `bench`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::cli::{Common, Measured, Soak};
+use crate::{BROKEN, VIOLATED, bin_dir};
+use keepone_chaos::netns::agent::{self, Peer};
+use keepone_chaos::netns::enclosure::{self, Side};
+use keepone_chaos::{bench, soak as rounds};
+
+fn code(held: bool) -> ExitCode {
+    if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) }
+}
+
+/// Plays rounds and says what was seen.
+pub fn soak(asked: &Soak) -> anyhow::Result<ExitCode> {
+    if let Side::Outside(code) = enclosure::enter()? {
+        return Ok(code);
+    }
+    let options = rounds::Options {
+        time: Duration::from_secs(asked.minutes.saturating_mul(60)),
+        rounds: asked.rounds,
+        seed: asked.seed,
+        first: asked.first,
+        shape: asked.cluster.shape(),
+        burden: asked.cluster.burden(),
+        slack: asked.slack,
+        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        room: Path::new(enclosure::ROOM).join("soak"),
+        keep_logs: asked.keep_logs.clone(),
+    };
+    let report = rounds::run(&options, |round, course, outcome| {
+        if !asked.json {
+            let (kinds, outage) = (course.kinds.join(" "), outcome.client_outage_ms);
+            println!("round {round}: {kinds}: silent at most {outage} ms, {} in the end", outcome.final_holder);
+            outcome.violations.iter().for_each(|violation| println!("  VIOLATED {violation}"));
+        }
+    })?;
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(code(report.violations.is_empty()))
+}
+
+fn options(common: &Common, peer: Peer) -> anyhow::Result<bench::Options> {
+    Ok(bench::Options {
+        peer,
+        shape: common.cluster.shape(),
+        burden: common.cluster.burden(),
+        bin_dir: bin_dir(common.bin_dir.as_ref())?,
+        room: Path::new(enclosure::ROOM).join("bench"),
+    })
+}
+
+/// Measures and says what was seen.
+pub fn measure(what: &Measured) -> anyhow::Result<ExitCode> {
+    if let Side::Outside(code) = enclosure::enter()? {
+        return Ok(code);
+    }
+    match what {
+        Measured::Failover { runs, compare, common } => failover(*runs, *compare, common),
+        Measured::Calm { minutes, common } => {
+            let seen = bench::calm(&options(common, common.peer.peer())?, minutes.saturating_mul(60))?;
+            if !common.json {
+                let (minutes, changes, hogs) = (minutes, seen.changes, seen.hogs);
+                println!("{} for {minutes} min beside {hogs} hogs: {changes} changes of holder", seen.peer);
+                println!("  client silent at most {} ms, the machine's {}", seen.client_outage_ms, seen.probe_stall_ms);
+            }
+            println!("{}", serde_json::to_string(&seen)?);
+            Ok(code(seen.changes == 0 && seen.dual_holder_ms == 0.0))
+        }
+    }
+}
+
+fn failover(runs: u64, compare: bool, common: &Common) -> anyhow::Result<ExitCode> {
+    let one = |peer, runs| -> anyhow::Result<bench::Failover> {
+        let seen = bench::failover(&options(common, peer)?, runs, |fresh| {
+            if !common.json {
+                println!("{}: {fresh:?}", peer.as_str());
+            }
+        })?;
+        println!("{}", serde_json::to_string(&seen)?);
+        Ok(seen)
+    };
+    let own = one(common.peer.peer(), runs)?;
+    if compare {
+        if agent::keepalived().is_none() {
+            eprintln!("keepone-chaos: no keepalived is installed: nothing to compare with");
+            return Ok(ExitCode::from(BROKEN));
+        }
+        let other = one(Peer::Keepalived, (runs / 10).max(5))?;
+        println!("keepalived's client waits {:.1} times as long (p50)", other.p50_ms / own.p50_ms.max(0.1));
+    }
+    Ok(code(own.dual_holder_ms == 0.0 && own.runs > 0))
+}

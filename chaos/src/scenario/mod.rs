@@ -1,0 +1,311 @@
+//! The scenarios, as data: what is done when, and what must hold.
+
+mod disaster;
+mod host;
+mod named;
+mod network;
+mod outsider;
+mod process;
+mod shape;
+mod voter;
+
+pub use named::DEMO;
+pub use shape::{Needs, Shape};
+
+use crate::deed::Deed;
+use crate::fault::{Class, Fault, Network, Way, Where, Who};
+
+/// One deed of a scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Milliseconds after the cluster has been found steady.
+    pub at_ms: u64,
+    /// What is done.
+    pub fault: Fault,
+    /// How a timeline names it, in a few words; steps of one instant share one label.
+    pub label: &'static str,
+}
+
+/// A length of time that may depend on the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// So many leases ...
+    pub leases: u64,
+    /// ... and so many milliseconds.
+    pub ms: u64,
+}
+
+impl Limit {
+    /// Milliseconds, whatever the lease is.
+    pub const fn ms(ms: u64) -> Self {
+        Limit { leases: 0, ms }
+    }
+
+    /// `leases` leases and `ms` milliseconds.
+    pub const fn of(leases: u64, ms: u64) -> Self {
+        Limit { leases, ms }
+    }
+}
+
+/// Whether there may ever be two holders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Two {
+    /// Never: P1.
+    Never,
+    /// While every path between the nodes is cut, and this long after a repair: P2, without an authority.
+    UntilHealed(Limit),
+}
+
+/// What must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demands {
+    /// Whether there may be two holders.
+    pub two: Two,
+    /// The longest silence that the first client may see.
+    pub outage: Limit,
+    /// How soon after a heal or a resume each client must be answered.
+    pub back: Limit,
+    /// The holder of the beginning answers throughout: it may not change.
+    pub keeps_holder: bool,
+    /// Who must hold the VIP at the end; `None`: anybody, but somebody.
+    pub final_holder: Option<Who>,
+    /// Alerts that must have been raised by some node.
+    pub alerts: &'static [&'static str],
+}
+
+/// A named course of faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scenario {
+    /// The stable name.
+    pub name: &'static str,
+    /// One line for `list` and for reports.
+    pub what: &'static str,
+    /// In the order of time.
+    pub steps: &'static [Step],
+    /// Milliseconds from the steady state to the last look.
+    pub lasts_ms: u64,
+    /// What must hold.
+    pub demands: Demands,
+    /// Whether a second client stands on the master's side.
+    pub second_client: bool,
+    /// Which clusters it is for.
+    pub needs: Needs,
+    /// Whether each change is told to a script that never returns.
+    pub hanging_scripts: bool,
+    /// So many more virtual routers than the one that is watched.
+    pub more_instances: u8,
+    /// Whether it is one of the set that a build server has time for.
+    pub ci: bool,
+    /// The cluster's lease, from which [`Limit`]s are counted. In milliseconds.
+    pub lease_ms: u64,
+    /// Time limits are so many times as long.
+    pub slack: u64,
+}
+
+impl Scenario {
+    /// With time limits `slack` times as long; what must never happen stays as it is. For machines that
+    /// stall, where a missed limit says nothing of the cluster.
+    pub fn with_slack(mut self, slack: u64) -> Self {
+        self.slack = slack;
+        self
+    }
+
+    /// For a cluster with another lease.
+    pub fn with_lease(mut self, lease_ms: u64) -> Self {
+        self.lease_ms = lease_ms;
+        self
+    }
+
+    /// A limit in milliseconds.
+    pub fn limit(&self, limit: Limit) -> u64 {
+        limit.leases.saturating_mul(self.lease_ms).saturating_add(limit.ms).saturating_mul(self.slack)
+    }
+
+    /// Whether it does something that only the real world can do.
+    pub fn is_real_only(&self) -> bool {
+        let real = self.steps.iter().any(|step| matches!(step.fault, Fault::Real(_)));
+        real || self.hanging_scripts
+            || self.more_instances > 0
+            || self.needs.authority != Some(true)
+            || self.needs.nodes_vote == Some(false)
+    }
+
+    /// Whether somebody else claims the VIP, so that an alert about two masters is what it should be.
+    pub fn is_attacked(&self) -> bool {
+        let forged = |step: &Step| matches!(step.fault, Fault::Real(Deed::Forge { .. }));
+        self.steps.iter().any(forged)
+    }
+
+    /// The steps with every flapping written out, in the order of time.
+    pub fn course(&self) -> Vec<Step> {
+        let mut course = Vec::new();
+        for &step in self.steps {
+            let Fault::Flap { from, to, on, every_ms, for_ms } = step.fault else {
+                course.push(step);
+                continue;
+            };
+            let (way, class) = (Way::Both, Class::All);
+            let every = every_ms.max(1);
+            for turn in 0..for_ms / every {
+                let fault = match turn % 2 {
+                    0 => Fault::Drop { from, to, way, on, class },
+                    _ => Fault::Mend { from, to, way, on, class },
+                };
+                course.push(Step { at_ms: step.at_ms + turn * every, fault, ..step });
+            }
+            let fault = Fault::Mend { from, to, way, on, class };
+            course.push(Step { at_ms: step.at_ms + for_ms, fault, ..step });
+        }
+        course.sort_by_key(|step| step.at_ms);
+        course
+    }
+}
+
+/// The lease of the worlds' clusters, in milliseconds, unless another is asked for.
+pub const LEASE_MS: u64 = 500;
+/// After a heal or a resume the client must be answered within this.
+pub const RETURN_MS: u64 = 100;
+/// The longest silence of a takeover that waits for the lease to run out.
+const LAPSE: Limit = Limit::of(1, 100);
+/// A client may lose this much to the machine's own stalls where nothing of the cluster moves.
+const NOISE: Limit = Limit::ms(50);
+
+/// Nothing moves and nobody notices.
+pub const CALM: Demands = Demands {
+    two: Two::Never,
+    outage: NOISE,
+    back: Limit::ms(RETURN_MS),
+    keeps_holder: true,
+    final_holder: Some(Who::Master),
+    alerts: &[],
+};
+const MOVES: Demands = Demands { outage: LAPSE, keeps_holder: false, final_holder: None, ..CALM };
+/// Only one holder at a time, and somebody in the end.
+pub const ONE: Demands = Demands { outage: Limit::ms(600_000), back: Limit::ms(600_000), ..MOVES };
+
+/// Any cluster with an authority.
+const ARBITRATED: Needs =
+    Needs { authority: Some(true), min_nodes: 2, min_witnesses: 0, nodes_vote: None, spare_voter: false };
+/// One with a witness.
+const WITNESSED: Needs = Needs { min_witnesses: 1, ..ARBITRATED };
+/// One that has a majority without any one of its voters.
+const SPARE: Needs = Needs { spare_voter: true, ..WITNESSED };
+/// One whose nodes vote.
+const VOTING: Needs = Needs { nodes_vote: Some(true), ..SPARE };
+/// One without an authority.
+const ALONE: Needs = Needs { authority: Some(false), ..ARBITRATED };
+
+/// What scenarios have in common where they do not say otherwise.
+pub const PLAIN: Scenario = Scenario {
+    name: "",
+    what: "",
+    steps: &[],
+    lasts_ms: 0,
+    demands: CALM,
+    second_client: false,
+    needs: ARBITRATED,
+    hanging_scripts: false,
+    more_instances: 0,
+    ci: false,
+    lease_ms: LEASE_MS,
+    slack: 1,
+};
+
+const fn step(at_ms: u64, label: &'static str, fault: Fault) -> Step {
+    Step { at_ms, fault, label }
+}
+
+const fn cut(from: Who, to: Who, way: Way, on: Where, class: Class) -> Fault {
+    Fault::Drop { from, to, way, on, class }
+}
+
+/// Every line between the two nodes, and VRRP with them.
+const NODES_APART: Fault = cut(Who::Master, Who::Backup, Way::Both, Where::Everywhere, Class::All);
+const LAN: Where = Where::One(Network::Lan);
+
+const GROUPS: [&[Scenario]; 7] = [
+    named::SCENARIOS,
+    process::SCENARIOS,
+    network::SCENARIOS,
+    voter::SCENARIOS,
+    host::SCENARIOS,
+    outsider::SCENARIOS,
+    disaster::SCENARIOS,
+];
+
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses a place that is not there")]
+const COUNT: usize = {
+    let (mut count, mut group) = (0, 0);
+    while group < GROUPS.len() {
+        count += GROUPS[group].len();
+        group += 1;
+    }
+    count
+};
+
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses a place that is not there")]
+const fn flat() -> [Scenario; COUNT] {
+    let mut all = [PLAIN; COUNT];
+    let (mut at, mut group) = (0, 0);
+    while group < GROUPS.len() {
+        let mut place = 0;
+        while place < GROUPS[group].len() {
+            all[at] = GROUPS[group][place];
+            at += 1;
+            place += 1;
+        }
+        group += 1;
+    }
+    all
+}
+
+/// Every scenario, in the order of `keepone-chaos list`.
+pub static ALL: &[Scenario] = &flat();
+
+/// The scenario of that name.
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().find(|scenario| scenario.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_has_its_own_name_and_its_steps_in_order_within_its_time() {
+        for (place, scenario) in ALL.iter().enumerate() {
+            assert!(ALL.iter().skip(place + 1).all(|other| other.name != scenario.name), "{} twice", scenario.name);
+            assert!(scenario.steps.is_sorted_by_key(|step| step.at_ms), "{} out of order", scenario.name);
+            let last = scenario.course().last().map_or(0, |step| step.at_ms);
+            assert!(last + 2 * LEASE_MS < scenario.lasts_ms, "{} ends before the cluster can settle", scenario.name);
+        }
+        assert_eq!(named::SCENARIOS.len(), 15);
+    }
+
+    #[test]
+    fn a_scenario_that_pauses_or_stops_also_resumes() {
+        for scenario in ALL {
+            let stops = scenario.steps.iter().filter(|s| matches!(s.fault, Fault::Stop { .. } | Fault::Pause { .. }));
+            let resumes =
+                scenario.steps.iter().filter(|s| matches!(s.fault, Fault::Continue { .. } | Fault::Resume { .. }));
+            assert_eq!(stops.count(), resumes.count(), "{}", scenario.name);
+        }
+    }
+
+    #[test]
+    fn a_flapping_line_is_written_out_and_ends_whole() {
+        let flap = Fault::Flap { from: Who::Master, to: Who::Backup, on: LAN, every_ms: 50, for_ms: 200 };
+        let steps: &'static [Step] =
+            Box::leak(Box::new([step(1000, "flaps", flap), step(1100, "healed", Fault::Heal)]));
+        let course = Scenario { steps, ..PLAIN }.course();
+        let at: Vec<u64> = course.iter().map(|step| step.at_ms).collect();
+        assert_eq!(at, [1000, 1050, 1100, 1100, 1150, 1200]);
+        assert!(matches!(course[0].fault, Fault::Drop { .. }) && matches!(course[5].fault, Fault::Mend { .. }));
+    }
+
+    #[test]
+    fn a_limit_grows_with_the_lease_and_the_slack() {
+        let scenario = PLAIN.with_lease(3000).with_slack(2);
+        assert_eq!((scenario.limit(LAPSE), scenario.limit(NOISE)), (6200, 100));
+    }
+}

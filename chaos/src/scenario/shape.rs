@@ -1,0 +1,98 @@
+//! The clusters that a scenario is for.
+
+/// What a cluster is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Nodes, 2 to 9.
+    pub nodes: u8,
+    /// Witnesses, 0 to 5.
+    pub witnesses: u8,
+    /// Whether the nodes are voters; without, the witnesses alone are.
+    pub nodes_vote: bool,
+    /// Length of the lease in milliseconds.
+    pub lease_ms: u64,
+}
+
+impl Shape {
+    /// The recommended pair.
+    pub const PAIR: Shape = Shape { nodes: 2, witnesses: 1, nodes_vote: true, lease_ms: super::LEASE_MS };
+
+    /// How many vote. Two nodes without a witness have no authority: there would be no failover with one.
+    pub fn voters(&self) -> u8 {
+        let nodes = if self.nodes_vote { self.nodes } else { 0 };
+        let voters = nodes + self.witnesses;
+        if self.witnesses == 0 && voters < 3 { 0 } else { voters }
+    }
+
+    /// Its name in file names.
+    pub fn slug(&self) -> String {
+        let voters = if self.nodes_vote { "" } else { "v" };
+        format!("{}n{}w{voters}-{}ms", self.nodes, self.witnesses, self.lease_ms)
+    }
+
+    /// Its name in tables: nodes, witnesses, voters.
+    pub fn name(&self) -> String {
+        let voters = if self.nodes_vote { "" } else { ", witnesses vote" };
+        format!("{} nodes + {} witnesses{voters}, lease {} ms", self.nodes, self.witnesses, self.lease_ms)
+    }
+}
+
+/// What a scenario needs of a cluster, to mean what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Whether there is an authority, if that matters.
+    pub authority: Option<bool>,
+    /// At least so many nodes.
+    pub min_nodes: u8,
+    /// At least so many witnesses.
+    pub min_witnesses: u8,
+    /// Whether the nodes vote, if that matters.
+    pub nodes_vote: Option<bool>,
+    /// Whether a majority must be left without any one voter.
+    pub spare_voter: bool,
+}
+
+impl Needs {
+    /// Why a cluster is not one for the scenario; `None`: it is.
+    pub fn missing(&self, shape: &Shape) -> Option<&'static str> {
+        let voters = shape.voters();
+        if self.authority.is_some_and(|authority| authority != (voters > 0)) {
+            return Some(if voters > 0 {
+                "it is about a cluster without an authority"
+            } else {
+                "it needs an authority"
+            });
+        }
+        if shape.nodes < self.min_nodes {
+            return Some("it needs more nodes");
+        }
+        if shape.witnesses < self.min_witnesses {
+            return Some("it needs more witnesses");
+        }
+        if self.nodes_vote.is_some_and(|vote| vote != shape.nodes_vote) {
+            return Some("it is about the other kind of voters");
+        }
+        let spare = voters > 0 && voters - 1 > voters / 2;
+        (self.spare_voter && !spare).then_some("every voter is needed for a majority")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ALONE, ARBITRATED, SPARE, VOTING, WITNESSED};
+    use super::*;
+
+    #[test]
+    fn a_cluster_fits_only_the_scenarios_that_mean_something_there() {
+        let alone = Shape { witnesses: 0, ..Shape::PAIR };
+        let one_witness_votes = Shape { nodes_vote: false, ..Shape::PAIR };
+        let three = Shape { nodes: 3, witnesses: 0, ..Shape::PAIR };
+        assert_eq!((alone.voters(), Shape::PAIR.voters(), one_witness_votes.voters(), three.voters()), (0, 3, 1, 3));
+        let fits = |needs: Needs| [Shape::PAIR, alone, one_witness_votes].map(|shape| needs.missing(&shape).is_none());
+        assert_eq!(fits(ARBITRATED), [true, false, true]);
+        assert_eq!(fits(SPARE), [true, false, false]);
+        assert_eq!(fits(VOTING), [true, false, false]);
+        assert_eq!(fits(ALONE), [false, true, false]);
+        assert_eq!(WITNESSED.missing(&three), Some("it needs more witnesses"));
+    }
+}
