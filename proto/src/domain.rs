@@ -290,7 +290,7 @@ impl Domain {
             next: self.lease.next_attempt(),
             master_for: self.master_since.map_or(Duration::ZERO, |since| now.since(since)),
             heir: self.heir,
-            sees: facts.heard().find(|peer| self.is_master_of(peer)).map(|peer| peer.node),
+            sees: self.sees(facts),
             alone: self.lease.is_arbitrated() && self.lease.is_unruled(now),
             source: first.and_then(|router| facts.address(router.settings.interface, router.settings.ipv6)),
         }

@@ -487,3 +487,75 @@ fn a_master_whose_answers_go_elsewhere_says_so_within_a_second_announces_and_ask
         assert_eq!(lan.when(2, 12_000, |deed| matches!(deed, Action::Mirror { .. })), None);
     }
 }
+
+/// m·h and one more: what P2 allows beside the way of a message.
+const X_ASYM: Duration = Duration::from_millis(480);
+
+#[test]
+fn one_direction_that_heals_ends_a_double_mastery_within_x_asym_d8() {
+    // Without an authority, and under one that is silent where that is accepted.
+    for policy in [None, Some(Policy::AcceptDualMaster)] {
+        for (deaf, hearing) in [(1, 2), (2, 1)] {
+            let mut lan = Lan::new(2, policy);
+            lan.cut_witnesses();
+            lan.cut_between(1, 2);
+            lan.run_to(15_000);
+            assert_eq!(lan.open(), [1, 2]);
+            lan.cut.remove(&(deaf, hearing));
+            lan.run_to(16_000);
+            assert_eq!(lan.open(), [deaf], "the one who hears is the only one who can yield");
+            let shut = lan.when(hearing, 15_000, is_shut).unwrap();
+            assert!(shut.since(at(15_000)) <= X_ASYM, "{:?}", shut.since(at(15_000)));
+            assert_eq!(lan.when(deaf, 15_000, is_shut), None);
+        }
+    }
+}
+
+#[test]
+fn under_an_authority_a_master_that_nobody_hears_is_succeeded_by_the_lease_and_no_two_ever_hold_d8() {
+    let mut lan = Lan::new(3, Some(Policy::Strict));
+    lan.cut.extend([(1, 2), (1, 3)]);
+    // Its voters hear it: it stays, and the others, who don't hear it, are refused.
+    lan.run_to(9000);
+    assert_eq!(lan.open(), [1]);
+    assert_eq!(lan.role(2).1, Reason::LeaseHeldByAnother);
+}
+
+#[test]
+fn a_master_that_one_of_three_does_not_hear_stays_and_one_that_none_hears_yields_to_the_next_d8() {
+    let mut lan = Lan::new(3, None);
+    lan.cut.insert((1, 2));
+    lan.run_to(9000);
+    assert_eq!(lan.open(), [1], "node 3 hears it, and node 2 hears of that (D3)");
+    lan.cut.insert((1, 3));
+    lan.run_to(12_000);
+    assert_eq!(lan.open(), [2]);
+    let (opened, shut) = (lan.when(2, 9000, opens).unwrap(), lan.when(1, 9000, is_shut).unwrap());
+    assert!(shut.since(opened) <= X_ASYM, "{:?}", shut.since(opened));
+}
+
+#[test]
+fn a_double_mastery_that_is_seen_over_a_third_node_alone_ends_too() {
+    // Node 1 on one side, nodes 2 and 3 on the other; then only what node 3 says reaches node 1.
+    let mut lan = Lan::new(3, None);
+    lan.cut_between(1, 2);
+    lan.cut_between(1, 3);
+    lan.run_to(15_000);
+    assert_eq!(lan.open(), [1, 2]);
+    lan.cut.remove(&(3, 1));
+    lan.run_to(16_000);
+    assert_eq!(lan.open(), [2], "node 1 alone has learnt of it");
+    let shut = lan.when(1, 15_000, is_shut).unwrap();
+    assert!(shut.since(at(15_000)) <= X_ASYM, "{:?}", shut.since(at(15_000)));
+    // Healed both ways between 1 and 3, never between 1 and 2: node 3 hears both, and names the one that stays.
+    let mut lan = Lan::new(3, None);
+    lan.cut_between(1, 2);
+    lan.cut_between(1, 3);
+    lan.run_to(15_000);
+    lan.cut.retain(|pair| ![(1, 3), (3, 1)].contains(pair));
+    lan.run_to(16_000);
+    assert_eq!(lan.open(), [1], "it was Master before the split (D7)");
+    assert!(lan.log.iter().any(|(_, who, deed)| {
+        *who == 3 && matches!(deed, Action::Alert(alert) if alert.raised && alert.name == AlertName::DualMaster)
+    }));
+}
