@@ -289,6 +289,10 @@ impl Domain {
 
     /// Who is to have it next: the best that could hold it, and hears us.
     fn choose_heir(&self, facts: &Facts<'_>, reason: Reason) -> Option<NodeId> {
+        if reason == Reason::RivalWins {
+            // It goes to the rival, who has it. Whoever else were named would claim against it.
+            return None;
+        }
         let able = facts.heard().filter(|peer| !peer.is_deaf(facts.now)).filter(|peer| match reason {
             Reason::ReferencesLost => facts.references.is_better(self.families, peer.references()),
             _ => true,

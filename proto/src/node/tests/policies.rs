@@ -274,6 +274,22 @@ fn under_degrade_it_holds_on_while_all_others_promise_and_says_so_d4() {
 }
 
 #[test]
+fn voters_that_took_the_holder_for_deaf_renew_its_epoch_once_it_hears_them_v8() {
+    let mut lan = Lan::new(2, Some(Policy::Degrade));
+    let epoch = lan.nodes[&1].epoch(VIP);
+    // They hear it all along, and their answers are lost.
+    for witness in WITNESSES..WITNESSES + 3 {
+        lan.cut.extend([(witness, 1), (witness, 2)]);
+    }
+    lan.run_to(10_000);
+    assert_eq!(lan.role(1), (Role::Master, Reason::OnPromises));
+    lan.cut.clear();
+    lan.run_to(11_000);
+    assert_eq!((lan.role(1), lan.nodes[&1].epoch(VIP)), ((Role::Master, Reason::Elected), epoch));
+    assert_eq!(lan.when(1, 5000, is_shut), None);
+}
+
+#[test]
 fn one_candidate_that_cannot_be_reached_is_one_promise_too_few() {
     let mut lan = Lan::new(3, Some(Policy::Degrade));
     lan.cut_witnesses_from(1);
@@ -552,9 +568,12 @@ fn a_double_mastery_that_is_seen_over_a_third_node_alone_ends_too() {
     lan.cut_between(1, 2);
     lan.cut_between(1, 3);
     lan.run_to(15_000);
+    assert_eq!(lan.open(), [1, 2]);
     lan.cut.retain(|pair| ![(1, 3), (3, 1)].contains(pair));
     lan.run_to(16_000);
     assert_eq!(lan.open(), [1], "it was Master before the split (D7)");
+    assert_eq!(lan.when(1, 15_000, is_shut), None);
+    assert_eq!(lan.when(3, 5000, opens), None, "whoever yields names no heir beside its rival");
     assert!(lan.log.iter().any(|(_, who, deed)| {
         *who == 3 && matches!(deed, Action::Alert(alert) if alert.raised && alert.name == AlertName::DualMaster)
     }));
