@@ -4,37 +4,67 @@
 //! loop must not wait for it (R15). A test that hangs is itself a finding: see [`GateKeeper::test`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use keepone_proto::event::{Event, GateStrength};
+use keepone_proto::time::Instant;
 use tokio::sync::mpsc;
 
+use crate::clock;
 use crate::gate::{FormerGone, Keeper};
 
 /// How often it is looked whether former gates are gone.
 const LOOK: Duration = Duration::from_millis(2);
-/// Tests that may be owed before the gate counts as untested: they are asked for once a second.
-const OWED: u32 = 10;
+/// Tests are owed and none has ended for this long: the gate counts as untested. How many are owed says
+/// nothing, for each of many domains that claim at once asks for its own.
+const OVERDUE: Duration = Duration::from_secs(10);
 
 enum Job {
     Test { strength: GateStrength, former: FormerGone },
     Follow,
 }
 
+/// The tests that have been asked for and have not ended.
+#[derive(Debug, Default)]
+struct Owed {
+    count: AtomicU32,
+    /// When the last one ended, or the first one was asked for: nanoseconds of the boot clock.
+    moved: AtomicU64,
+}
+
+impl Owed {
+    /// One more; `false` if none has ended for [`OVERDUE`] although some are owed.
+    fn ask(&self, now: Instant) -> bool {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            self.moved.store(now.as_nanos(), Ordering::Relaxed);
+        } else if now.since(Instant::from_nanos(self.moved.load(Ordering::Relaxed))) > OVERDUE {
+            return false;
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// One has ended.
+    fn settle(&self, now: Instant) {
+        self.moved.store(now.as_nanos(), Ordering::Relaxed);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The thread's end in the driver's hand.
 pub(crate) struct GateKeeper {
     jobs: Option<Sender<Job>>,
-    owed: Arc<AtomicU32>,
+    owed: Arc<Owed>,
     events: mpsc::Sender<Event>,
 }
 
 impl GateKeeper {
     /// Starts the thread, if there is something to keep.
     pub(crate) fn start(keeper: Option<Keeper>, events: mpsc::Sender<Event>) -> Self {
-        let owed = Arc::new(AtomicU32::new(0));
+        let owed = Arc::new(Owed::default());
         let jobs = keeper.and_then(|keeper| {
             let (jobs, queue) = channel();
             let (settled, answers) = (Arc::clone(&owed), events.clone());
@@ -51,12 +81,11 @@ impl GateKeeper {
 
     /// Asks for a self-test; the answer comes as [`Event::GateTest`]. Tests that do not end are a fault.
     pub(crate) fn test(&self, strength: GateStrength, former: FormerGone) {
-        if self.owed.load(Ordering::Relaxed) >= OWED {
+        if !self.owed.ask(clock::now()) {
             let fault = "the gate's self-test does not end: the kernel's rtnl lock is held for many seconds".to_owned();
             let _ = self.events.try_send(Event::GateTest { strength, fault });
             return;
         }
-        self.owed.fetch_add(1, Ordering::Relaxed);
         self.ask(Job::Test { strength, former });
     }
 
@@ -71,7 +100,7 @@ impl GateKeeper {
     }
 }
 
-fn serve(keeper: &Keeper, queue: &Receiver<Job>, owed: &AtomicU32, events: &mpsc::Sender<Event>) {
+fn serve(keeper: &Keeper, queue: &Receiver<Job>, owed: &Owed, events: &mpsc::Sender<Event>) {
     while let Ok(job) = queue.recv() {
         match job {
             Job::Test { strength, former } => {
@@ -79,7 +108,7 @@ fn serve(keeper: &Keeper, queue: &Receiver<Job>, owed: &AtomicU32, events: &mpsc
                     thread::sleep(LOOK);
                 }
                 let fault = keeper.self_test().err().unwrap_or_default();
-                owed.fetch_sub(1, Ordering::Relaxed);
+                owed.settle(clock::now());
                 if events.blocking_send(Event::GateTest { strength, fault }).is_err() {
                     return;
                 }
@@ -90,5 +119,21 @@ fn serve(keeper: &Keeper, queue: &Receiver<Job>, owed: &AtomicU32, events: &mpsc
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixty_claims_at_once_are_no_hanging_test_and_ten_seconds_without_an_end_are() {
+        let (owed, at) = (Owed::default(), |ms: u64| Instant::from_nanos(ms * 1_000_000));
+        assert!((0..60).all(|_| owed.ask(at(5_000))), "however many are asked for at once");
+        owed.settle(at(14_000));
+        assert!(owed.ask(at(24_000)), "one ended ten seconds ago");
+        assert!(!owed.ask(at(24_001)), "and none since");
+        (0..60).for_each(|_| owed.settle(at(25_000)));
+        assert!(owed.ask(at(90_000)), "none was owed");
     }
 }

@@ -12,6 +12,8 @@ use std::thread;
 use keepone_proto::action::{Alert, Transition};
 use serde_json::{Value, json};
 
+use crate::notify::fifo::Fifo;
+
 /// Lines that may wait for the disk.
 const QUEUE: usize = 4096;
 
@@ -20,18 +22,19 @@ const QUEUE: usize = 4096;
 pub struct Record {
     queue: SyncSender<String>,
     node: String,
+    fifo: Option<Fifo>,
 }
 
 impl Record {
-    /// Opens the log for appending and starts its thread.
+    /// Opens the log for appending and starts its thread; the same lines go to the FIFO, if there is one.
     ///
     /// # Errors
     /// The file can't be opened.
-    pub fn open(run_dir: &Path, node: &str) -> io::Result<Self> {
+    pub fn open(run_dir: &Path, node: &str, fifo: Option<Fifo>) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(run_dir.join("events.jsonl"))?;
         let (queue, lines) = sync_channel(QUEUE);
         thread::Builder::new().name("event-log".into()).spawn(move || write_all(file, &lines))?;
-        Ok(Record { queue, node: node.to_owned() })
+        Ok(Record { queue, node: node.to_owned(), fifo })
     }
 
     /// A change of role.
@@ -48,7 +51,8 @@ impl Record {
     pub fn alert(&self, domain: Option<&str>, alert: &Alert, t_ns: u64) {
         self.put(json!({
             "kind": "alert", "node": self.node, "domain": domain, "t_ns": t_ns, "name": alert.name.as_str(),
-            "raised": alert.raised, "evidence": alert.evidence,
+            "raised": alert.raised, "severity": alert.name.severity().as_str(), "evidence": alert.evidence,
+            "remedy": alert.remedy, "epoch": alert.epoch.map(|epoch| epoch.to_string()),
         }));
     }
 
@@ -58,8 +62,12 @@ impl Record {
     }
 
     fn put(&self, line: Value) {
+        let line = line.to_string();
+        if let Some(fifo) = &self.fifo {
+            fifo.put(&line);
+        }
         // A line that finds no room is lost; the next ones tell how things stand.
-        let _ = self.queue.try_send(line.to_string());
+        let _ = self.queue.try_send(line);
     }
 }
 

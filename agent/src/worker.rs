@@ -38,6 +38,9 @@ use crate::net::Interfaces;
 use crate::net::neighbor::Neighbors;
 use crate::net::vrrp::VrrpSockets;
 use crate::notify::Notifier;
+use crate::notify::alerts::AlertScript;
+use crate::notify::fifo::Fifo;
+use crate::notify::run::Rules;
 use crate::record::Record;
 use crate::references::References;
 use crate::{clock, lock, realtime};
@@ -142,13 +145,21 @@ impl Start<'_> {
         for (domain, epoch) in &held {
             tracing::info!(domain = plan.domain_name(*domain), %epoch, "a former run held it; it is released");
         }
+        let fifo = self.config.global.event_fifo.as_deref().and_then(|path| {
+            let started = Fifo::start(path);
+            started.inspect_err(|error| tracing::error!(%error, "no event_fifo {}", path.display())).ok()
+        });
+        let event_log = Record::open(&plan.run_dir, &plan.node_name, fifo);
         let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
         let gate =
             gate.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the gate: {error}")))?;
-        let event_log = Record::open(&plan.run_dir, &plan.node_name);
         let event_log =
             event_log.inspect_err(|error| tracing::error!(%error, "no event log in the run directory")).ok();
         let node = Node::new(plan.settings.clone(), self.incarnation, Restored { record, held }, clock::now());
+        let global = &self.config.global;
+        let rules = Rules { user: global.script_user.clone(), timeout: global.script_timeout };
+        let start = |script| AlertScript::start(script, plan.node_name.clone(), rules.clone());
+        let alert_script = global.alert_script.clone().and_then(start);
         let references = &plan.settings.references;
         let shells = Shells {
             virtual_addresses: plan.virtual_addresses(),
@@ -156,8 +167,9 @@ impl Start<'_> {
             neighbors: Neighbors::new(plan.watched(), interfaces.clone(), events.clone()),
             mirrors: Mirrors::spawn(events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
+            notifier: Notifier::start(&plan.domain_names, &rules),
+            alert_script,
             discipline: Discipline::default(),
-            notifier: Notifier::start(&plan.domain_names),
             interfaces,
             keeper: GateKeeper::start(gate.as_ref().and_then(GateWriter::keeper), events.clone()),
             gate,

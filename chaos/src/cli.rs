@@ -131,7 +131,7 @@ pub enum Set {
 /// Which clusters a matrix has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Matrix {
-    /// A pair with a witness, a pair without an authority, three nodes.
+    /// A pair with a witness, the same in IPv6, a pair without an authority, three nodes.
     Small,
     /// Those with all leases, more witnesses, and voters that are witnesses only.
     Full,
@@ -152,6 +152,9 @@ pub struct Cluster {
     /// Length of the lease, as in `300ms` or `1s`.
     #[arg(long, default_value = "500ms", value_parser = milliseconds)]
     pub lease: u64,
+    /// The VIP is an IPv6 address.
+    #[arg(long)]
+    pub ipv6: bool,
     /// So many ordinary programs that want a whole CPU each, all the time.
     #[arg(long, default_value_t = 0)]
     pub hogs: u8,
@@ -175,7 +178,7 @@ impl Cluster {
     /// Its shape.
     pub fn shape(&self) -> Shape {
         let nodes_vote = self.voters == Voters::All;
-        Shape { nodes: self.nodes, witnesses: self.witnesses, nodes_vote, lease_ms: self.lease }
+        Shape { nodes: self.nodes, witnesses: self.witnesses, nodes_vote, lease_ms: self.lease, ipv6: self.ipv6 }
     }
 
     /// What burdens the machine.
@@ -193,10 +196,11 @@ impl Run {
         let pair = Shape { nodes: 2, witnesses: 1, nodes_vote: true, ..own };
         match self.matrix {
             None => vec![own],
-            Some(Matrix::Small) => vec![pair, alone, three],
+            Some(Matrix::Small) => vec![pair, Shape { ipv6: true, ..pair }, alone, three],
             Some(Matrix::Full) => {
                 let leases = [300, 500, 1000, 3000].map(|lease_ms| Shape { lease_ms, ..pair });
                 let more = [
+                    Shape { ipv6: true, ..pair },
                     alone,
                     three,
                     Shape { witnesses: 1, ..three },
@@ -383,7 +387,7 @@ pub enum GuestCommand {
         /// The node's number, from 0.
         node: u8,
     },
-    /// Prints the monotonic, the boot and the wall clock in nanoseconds.
+    /// Answers each line of its input with the monotonic, the boot and the wall clock in nanoseconds.
     Clocks,
     /// Breaks the gate of an agent for good, and keeps it from taking its addresses out.
     Vandalize {

@@ -91,7 +91,7 @@ impl Where {
 pub enum Class {
     /// Every frame.
     All,
-    /// VRRP: IP protocol 112 over IPv4 (RFC 9568, 5.1.1.4).
+    /// VRRP: IP protocol 112 (RFC 9568, 5.1.1.4 and 5.1.2.4).
     Vrrp,
     /// UDP over IPv4 to or from this port.
     Udp(u16),

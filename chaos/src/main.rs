@@ -158,7 +158,7 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
     let mut held = true;
     for shape in run.shapes() {
         for scenario in scenarios {
-            if let Some(why) = scenario.needs.missing(&shape) {
+            if let Some(why) = scenario.missing(&shape) {
                 // Of all scenarios, those that mean nothing here are left out; one that is asked for is not.
                 if scenarios.len() == 1 && run.matrix.is_none() {
                     eprintln!("keepone-chaos: {} is not for {}: {why}", scenario.name, shape.name());
@@ -269,10 +269,7 @@ fn keep_guests(asked: &cli::Qemu, room: &Path) -> anyhow::Result<()> {
 fn run_guest(asked: &GuestCommand) -> anyhow::Result<ExitCode> {
     match asked {
         GuestCommand::Respond { node } => qemu::guest::respond(*node)?,
-        GuestCommand::Clocks => {
-            let [monotonic, boot, wall] = qemu::guest::clocks()?;
-            println!("{monotonic} {boot} {wall}");
-        }
+        GuestCommand::Clocks => qemu::guest::serve_clocks()?,
         GuestCommand::Vandalize { pid, bpf_dir } => qemu::guest::vandalize(*pid, bpf_dir)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -124,7 +124,7 @@ fn lease(out: &mut String, t: &LeaseTiming) {
     line(
         out,
         format_args!(
-            "gate        shut at the sooner of D and t_send + G of another node's newest answer, G = {}{}",
+            "horizon     the gate is shut at the sooner of D and t_send + G of another node's newest answer, G = {}{}",
             Millis(t.horizon()),
             if t.gate_horizon > t.horizon() { " = L_h" } else { "" }
         ),

@@ -59,6 +59,9 @@ pub(crate) struct RawGlobal {
     pub garp_repeat: Option<At<u8>>,
     pub garp_delay: Option<At<Duration>>,
     pub script_user: Option<At<(String, Option<String>)>>,
+    pub script_timeout: Option<At<Duration>>,
+    pub alert_script: Option<Script>,
+    pub event_fifo: Option<At<PathBuf>>,
     pub default_interface: Option<At<String>>,
 }
 

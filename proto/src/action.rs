@@ -1,9 +1,11 @@
 //! Everything that can go out. The driver carries actions out in the order given.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+pub use crate::alerts::name::{AlertName, Severity};
 use crate::decision::{Reason, Role};
 use crate::id::{DomainId, Epoch, InstanceId, LinkId, NodeId, Priority, ReferenceId};
 use crate::time::Instant;
@@ -33,7 +35,7 @@ pub enum Action {
         link: LinkId,
         /// To this peer.
         to: NodeId,
-        /// A [`crate::wire::heartbeat::Beat`], at most 1162 bytes.
+        /// A [`crate::wire::heartbeat::Beat`] or a [`crate::wire::profile::Profile`], at most 1162 bytes.
         bytes: Vec<u8>,
     },
     /// Send a lease message to a member: on every link to a peer, on the one connection to a witness.
@@ -170,86 +172,8 @@ pub struct Alert {
     pub raised: bool,
     /// What was seen.
     pub evidence: String,
-}
-
-/// The names of alerts, stable for scripts and dashboards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AlertName {
-    /// Advertisements are silent while a heartbeat link shows the peer MASTER (D1, S17).
-    VrrpSilent,
-    /// A heartbeat link to a peer is down while another lives.
-    LinkDown,
-    /// A peer is silent on every link.
-    PeerSilent,
-    /// No peer and no reference can be reached from here (D2).
-    Isolated,
-    /// Fewer references answer than are needed.
-    ReferencesLost,
-    /// Claimed while the peers were silent, with no authority to ask (D3).
-    ClaimedUnarbitrated,
-    /// No majority of voters answers (D4).
-    AuthorityUnreachable,
-    /// The lease ran out (D4, D5).
-    LeaseLost,
-    /// Two holders were seen (D7).
-    DualMaster,
-    /// A peer that claims MASTER does not hear us (D8).
-    DeafPeer,
-    /// The gate's self-test failed, or there is no gate (R14).
-    GateBroken,
-    /// A member speaks with another configuration digest (V9, S17).
-    ConfigMismatch,
-    /// The voter could not write its record (V6).
-    VoterDisk,
-    /// The addresses could not be set or removed.
-    AddressFailed,
-    /// A voter's answers can't be true: its clock went backwards, or an older life of it came back (R17).
-    VoterAmnesia,
-    /// The authority is silent, and the domain is held on promises of the other candidates (D4, `degrade`).
-    Degraded,
-    /// The operator accepts two Masters while the authority is silent: it stands for ever (D4).
-    DualMasterAccepted,
-    /// A peer that is silent here is heard, as Master, by a third node (D3).
-    PeerSeenElsewhere,
-    /// The gateway's answers reach our own address and not the virtual one: somebody else has it (D9).
-    MirrorLost,
-    /// A clock is beyond what the lease assumes: a wrong rate, a hidden freeze, a restored snapshot (T1, rho, H).
-    ClockAssumptionViolated,
-    /// Two agents speak with one identity: a cloned node, or a copied key (F62).
-    DuplicateNode,
-    /// The fence command failed: nothing is taken over until it succeeds, or the victim is heard again.
-    FenceFailed,
-    /// This node can't let go of a domain and restarts itself.
-    SelfReboot,
-}
-
-impl AlertName {
-    /// The stable name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AlertName::VrrpSilent => "vrrp-silent",
-            AlertName::LinkDown => "link-down",
-            AlertName::PeerSilent => "peer-silent",
-            AlertName::Isolated => "isolated",
-            AlertName::ReferencesLost => "references-lost",
-            AlertName::ClaimedUnarbitrated => "claimed-unarbitrated",
-            AlertName::AuthorityUnreachable => "authority-unreachable",
-            AlertName::LeaseLost => "lease-lost",
-            AlertName::DualMaster => "dual-master",
-            AlertName::DeafPeer => "deaf-peer",
-            AlertName::GateBroken => "gate-broken",
-            AlertName::ConfigMismatch => "config-mismatch",
-            AlertName::VoterDisk => "voter-disk",
-            AlertName::AddressFailed => "address-failed",
-            AlertName::VoterAmnesia => "voter-amnesia",
-            AlertName::Degraded => "degraded",
-            AlertName::DualMasterAccepted => "dual-master-accepted",
-            AlertName::PeerSeenElsewhere => "peer-seen-elsewhere",
-            AlertName::MirrorLost => "mirror-lost",
-            AlertName::ClockAssumptionViolated => "clock-assumption-violated",
-            AlertName::DuplicateNode => "duplicate-node",
-            AlertName::FenceFailed => "fence-failed",
-            AlertName::SelfReboot => "self-reboot",
-        }
-    }
+    /// What to do about it; empty when it is over.
+    pub remedy: Cow<'static, str>,
+    /// The epoch that the domain is held under, if this node holds it.
+    pub epoch: Option<Epoch>,
 }

@@ -1,55 +1,258 @@
 //! Conditions that an operator should know of: each is told once when it begins and once when it ends.
+//!
+//! What must stay true: alerts leave in the order in which they became true (I22); one that the table says is
+//! said at once never waits; and a condition that flaps is one alert, not hundreds. A condition that comes back
+//! while its alert stands, or soon after its end, makes the alert stand the longer, up to [`LONGEST`].
 
+pub mod name;
+
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use crate::action::{Action, Alert, AlertName};
+use crate::action::{Action, Alert};
 use crate::id::DomainId;
+use crate::time::Instant;
+use name::AlertName;
+
+/// A condition that flaps is told to be over once it has been gone for this long, at most.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Of one that is over at once, but has come back, the end waits this long, doubled with each return.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// What comes back within this long after its end is the same trouble.
+const SAME_TROUBLE: Duration = Duration::from_secs(60);
+/// An alert that stands is told anew, when what it is about has changed, at most this often.
+const TOLD_ANEW: Duration = Duration::from_secs(1);
+
+/// What is said of a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// What is seen.
+    pub evidence: String,
+    /// What to do about it, where it can be said more exactly than in the table.
+    pub remedy: Option<String>,
+}
+
+impl From<String> for Words {
+    fn from(evidence: String) -> Self {
+        Words { evidence, remedy: None }
+    }
+}
+
+/// A condition that has come and gone so often, each time within so long, is said although it never lasted.
+const MANY_BLIPS: u32 = 3;
+const BLIPS_WITHIN: Duration = Duration::from_secs(5);
 
 /// All alerts of a node.
 #[derive(Debug, Clone, Default)]
 pub struct Alerts {
-    raised: BTreeMap<(AlertName, Option<DomainId>), ()>,
+    now: Instant,
+    states: BTreeMap<(AlertName, Option<DomainId>), State>,
     news: Vec<Alert>,
 }
 
-impl Alerts {
-    /// Says how one condition stands; `words` is asked only when it begins or ends,
-    /// and tells what is seen then: at the end what is well again, not what was wrong.
-    pub fn set(&mut self, name: AlertName, domain: Option<DomainId>, raised: bool, words: impl FnOnce() -> String) {
-        // Most of the time nothing stands, and nothing is to be told.
-        let was = !self.raised.is_empty() && self.raised.contains_key(&(name, domain));
-        if was == raised {
-            return;
+/// One condition: how it is, and what has been said of it.
+#[derive(Debug, Clone)]
+struct State {
+    /// How it was last found, and since when it has been so.
+    present: bool,
+    since: Instant,
+    /// For a condition that is a moment: it counts as present until then.
+    until: Option<Instant>,
+    /// Whether it has been said to stand, and when something was last said.
+    said: bool,
+    said_at: Option<Instant>,
+    /// How often it has gone again before it was said, and when last.
+    blips: u32,
+    gone_at: Option<Instant>,
+    /// What is to be said when the wait is over.
+    words: Option<Words>,
+    /// What the words are about; when that changes, they are said anew.
+    topic: u64,
+    /// How often it has come back in this trouble.
+    returns: u32,
+}
+
+impl State {
+    fn new(now: Instant) -> Self {
+        State {
+            present: false,
+            since: now,
+            until: None,
+            said: false,
+            said_at: None,
+            blips: 0,
+            gone_at: None,
+            words: None,
+            topic: 0,
+            returns: 0,
         }
-        if raised {
-            self.raised.insert((name, domain), ());
-        } else {
-            self.raised.remove(&(name, domain));
-        }
-        self.news.push(Alert { name, domain, raised, evidence: words() });
     }
 
-    /// [`Alerts::set`] with words that fit only while it stands, and what is well again once it has ended.
-    pub fn set_with_end(
+    /// It is found to be otherwise than before.
+    fn flip(&mut self, now: Instant, present: bool) {
+        (self.present, self.since, self.until) = (present, now, None);
+        if !present {
+            self.gone_at = Some(now);
+            return;
+        }
+        let lately = |at: Option<Instant>, within| at.is_some_and(|at| now.since(at) < within);
+        if self.said || lately(self.said_at, SAME_TROUBLE) {
+            self.returns = self.returns.saturating_add(1);
+        } else {
+            self.returns = 0;
+        }
+        self.blips = if lately(self.gone_at, BLIPS_WITHIN) { self.blips.saturating_add(1) } else { 0 };
+    }
+
+    /// From when on what is found may be said.
+    fn due(&self, name: AlertName) -> Instant {
+        let damping = name.damping();
+        if self.present {
+            let wait = if self.blips >= MANY_BLIPS { Duration::ZERO } else { damping.raise_after() };
+            return self.since + wait;
+        }
+        let wait = match self.returns {
+            0 => damping.clear_after(),
+            more => damping.clear_after().max(FIRST_WAIT).saturating_mul(1 << more.min(6)),
+        };
+        self.since + wait.min(LONGEST)
+    }
+}
+
+impl Alerts {
+    /// What is set from now on is seen at `now`.
+    pub fn at(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// Says how one condition stands; `words` is asked only when it begins or ends, or is about to be said,
+    /// and tells what is seen then: at the end what is well again, not what was wrong.
+    pub fn set<W: Into<Words>>(
         &mut self,
         name: AlertName,
         domain: Option<DomainId>,
         raised: bool,
-        words: impl FnOnce() -> String,
+        words: impl FnOnce() -> W,
+    ) {
+        self.set_about(name, domain, raised, 0, words);
+    }
+
+    /// [`Alerts::set`] with words that fit only while it stands, and what is well again once it has ended.
+    pub fn set_with_end<W: Into<Words>>(
+        &mut self,
+        name: AlertName,
+        domain: Option<DomainId>,
+        raised: bool,
+        words: impl FnOnce() -> W,
         end: &str,
     ) {
-        self.set(name, domain, raised, || if raised { words() } else { String::from(end) });
+        self.set(name, domain, raised, || if raised { words().into() } else { Words::from(String::from(end)) });
     }
 
-    /// Those that stand.
+    /// [`Alerts::set`] of a condition that may be about different things, told apart by any number: when it
+    /// stands and the number changes, it is told anew.
+    pub fn set_about<W: Into<Words>>(
+        &mut self,
+        name: AlertName,
+        domain: Option<DomainId>,
+        raised: bool,
+        topic: u64,
+        words: impl FnOnce() -> W,
+    ) {
+        let (now, key) = (self.now, (name, domain));
+        if !raised && !self.states.contains_key(&key) {
+            return;
+        }
+        let state = self.states.entry(key).or_insert_with(|| State::new(now));
+        let changed = state.present != raised;
+        if changed {
+            state.flip(now, raised);
+        }
+        let rested = state.said_at.is_some_and(|at| now.since(at) >= TOLD_ANEW);
+        let anew = state.said && raised && topic != state.topic && rested;
+        if state.said == raised && !anew {
+            state.words = None;
+            return;
+        }
+        let due = anew || now >= state.due(name);
+        if due || changed || state.words.is_none() {
+            (state.topic, state.words) = (topic, Some(words().into()));
+        }
+        if due {
+            say(state, key, now, &mut self.news);
+        }
+    }
+
+    /// A condition that is a moment: it counts as present for `lasts`, counted anew each time that it is seen.
+    pub fn seen<W: Into<Words>>(
+        &mut self,
+        name: AlertName,
+        domain: Option<DomainId>,
+        topic: u64,
+        lasts: Duration,
+        words: impl FnOnce() -> W,
+    ) {
+        self.set_about(name, domain, true, topic, words);
+        if let Some(state) = self.states.get_mut(&(name, domain)) {
+            state.until = Some(self.now + lasts);
+        }
+    }
+
+    /// Those that are said to stand.
     pub fn standing(&self) -> impl Iterator<Item = (AlertName, Option<DomainId>)> + '_ {
-        self.raised.keys().copied()
+        self.states.iter().filter(|(_, state)| state.said).map(|(key, _)| *key)
     }
 
-    /// What began or ended since the last call.
+    /// When something is to be said, unless it changes before.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let due = self.states.iter().filter_map(|((name, _), state)| match state.until {
+            Some(until) if state.present && state.said => Some(until),
+            _ if state.said != state.present => Some(state.due(*name)),
+            _ => None,
+        });
+        due.min()
+    }
+
+    /// What is to be said by now, in order.
     pub fn take(&mut self, out: &mut Vec<Action>) {
+        let now = self.now;
+        for (key, state) in &mut self.states {
+            if state.present
+                && let Some(until) = state.until.filter(|until| now >= *until)
+            {
+                let lasted = until.since(state.since);
+                state.flip(until, false);
+                let end = format!("not seen again, after it was seen for {} s", lasted.as_secs());
+                state.words = state.said.then(|| Words::from(end));
+            }
+            if state.said != state.present && now >= state.due(key.0) {
+                say(state, *key, now, &mut self.news);
+            }
+        }
+        self.states.retain(|_, state| state.present || state.said || now.since(state.since) < SAME_TROUBLE);
         out.extend(self.news.drain(..).map(Action::Alert));
     }
 }
+
+/// Says how it stands.
+fn say(state: &mut State, (name, domain): (AlertName, Option<DomainId>), now: Instant, news: &mut Vec<Alert>) {
+    let words = state.words.take().unwrap_or_else(|| Words::from(String::new()));
+    (state.said, state.said_at) = (state.present, Some(now));
+    let mut evidence = words.evidence;
+    if !state.present && state.returns > 0 {
+        evidence.push_str(&format!(" (it came back {} times)", state.returns));
+    }
+    let remedy = match words.remedy {
+        _ if !state.present => Cow::Borrowed(""),
+        Some(exact) => Cow::Owned(exact),
+        None => Cow::Borrowed(name.remedy()),
+    };
+    news.push(Alert { name, domain, raised: state.present, evidence, remedy, epoch: None });
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 
 mod deeds;
 mod evidence;
+mod findings;
 mod ladder;
 mod mirror;
 mod policy;
@@ -29,6 +30,7 @@ use crate::time::Instant;
 use crate::vrrp::instance::Instance;
 use crate::vrrp::params::Params;
 use crate::wire::heartbeat::DomainBeat;
+use findings::DomainFindings;
 
 /// Without an authority Advertisements say whose the addresses are; a rival's ARP may overtake its own.
 const ADVERTISEMENT_FIRST: Duration = Duration::from_millis(50);
@@ -105,6 +107,7 @@ pub(crate) struct Domain {
     eligible: bool,
     wants: bool,
     mirrors: Mirrors,
+    pub(crate) findings: DomainFindings,
     /// How long it may be unable to let go before the machine is restarted.
     reboot_after: Option<Duration>,
     /// Since when it can't let go.
@@ -183,6 +186,7 @@ impl Domain {
             eligible: false,
             wants: false,
             mirrors: Mirrors::new(&domain.mirrors),
+            findings: DomainFindings::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use crate::id::{DomainId, Epoch, InterfaceId, LinkId, NodeId, ReferenceId};
@@ -32,7 +32,7 @@ pub enum Event {
         link: LinkId,
         /// Who sent it.
         from: NodeId,
-        /// A [`crate::wire::heartbeat::Beat`].
+        /// A [`crate::wire::heartbeat::Beat`], or a [`crate::wire::profile::Profile`].
         bytes: Vec<u8>,
     },
     /// A lease message, request or answer, from a member whose key has been proven.
@@ -111,6 +111,15 @@ pub enum Event {
         domain: DomainId,
         /// The sender's hardware address.
         mac: [u8; 6],
+    },
+    /// A connection was refused for its key: said again as long as it is tried.
+    KeyRefused {
+        /// The member that is dialed, or whose address it comes from, if that is known.
+        node: Option<NodeId>,
+        /// Its address.
+        address: SocketAddr,
+        /// `true`: the key there is not the one that we know; `false`: ours is refused there.
+        theirs: bool,
     },
     /// What the kernel does to the rate of the boot clock: the answer to [`crate::action::Action::ReadClock`].
     ClockState(ClockState),

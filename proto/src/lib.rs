@@ -17,6 +17,7 @@ pub mod effects;
 pub mod event;
 mod facts;
 mod fencing;
+mod findings;
 pub mod guard;
 pub mod heartbeat;
 pub mod id;

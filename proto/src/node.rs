@@ -4,13 +4,14 @@
 //! What must stay true: the same settings, seed and events give the same actions, to the byte (I25), and
 //! every handler is idempotent (I24).
 
+mod alerts;
 mod clock;
+pub(crate) mod findings;
 mod restored;
 mod sightings;
 mod vrrp;
 
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -27,13 +28,13 @@ use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId, Priority};
 use crate::lease::lives::Lives;
-use crate::lease::timing::Millis;
 use crate::lease::voter::{Voter, VoterOutput};
 use crate::reference::ReferenceMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS, MAX_HEARD};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
+use crate::wire::profile;
 pub use restored::Restored;
 use restored::own_voter;
 use sightings::Sightings;
@@ -79,6 +80,7 @@ pub struct Node {
     duplicates: Sightings,
     lives: Lives,
     alerts: Alerts,
+    findings: findings::Findings,
     counters: Counters,
     started_at: Instant,
     beat_at: Instant,
@@ -120,6 +122,7 @@ impl Node {
             duplicates: Sightings::default(),
             lives: Lives::default(),
             alerts: Alerts::default(),
+            findings: findings::Findings::new(&settings),
             counters: Counters::default(),
             started_at: now,
             beat_at: now,
@@ -145,6 +148,7 @@ impl Node {
             self.wake(now);
         }
         self.handled_at = now;
+        self.alerts.at(now);
         self.absorb(now, event, &mut out); // facts
         self.settle_clocks(now);
         self.judge(now, &mut out); // judgement, and the deeds that follow
@@ -153,7 +157,7 @@ impl Node {
         }
         self.keep_time(now, &mut out);
         self.raise(now);
-        self.alerts.take(&mut out);
+        self.say_alerts(&mut out);
         out
     }
 
@@ -181,7 +185,8 @@ impl Node {
         let sights = [self.amnesia.next_deadline(), self.duplicates.next_deadline()];
         let feed = self.settings.watchdog.then_some(self.feed_at);
         let fixed = [feed, call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
-        fixed.into_iter().chain(clocks).chain(sights).flatten().chain(peers).chain(domains).min()
+        let fixed = fixed.into_iter().chain([self.alerts.next_deadline()]);
+        fixed.chain(clocks).chain(sights).flatten().chain(peers).chain(domains).min()
     }
 
     /// What a domain is here, why, and its priority.
@@ -258,9 +263,6 @@ impl Node {
             Event::Fenced { domain, victim, error } => {
                 self.with_domain(now, domain, |domain, _| domain.fence.on_fenced(now, victim, error));
             }
-            Event::ForeignClaim { domain, mac: _ } => {
-                self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, out));
-            }
             Event::ClockState(state) => {
                 if let Some(clocks) = &mut self.clocks {
                     clocks.on_kernel(state);
@@ -269,6 +271,10 @@ impl Node {
             Event::Mirrored { domain, place, own, virtual_one } => {
                 self.with_domain(now, domain, |domain, facts| domain.on_mirrored(facts, place, own, virtual_one, out));
             }
+            Event::ForeignClaim { domain, mac } => {
+                self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, mac, out));
+            }
+            Event::KeyRefused { node, address, theirs } => self.findings.key_refused(now, node, address, theirs),
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
             }
@@ -276,6 +282,9 @@ impl Node {
     }
 
     fn on_beat(&mut self, now: Instant, link: LinkId, from: NodeId, bytes: &[u8], out: &mut Vec<Action>) {
+        if bytes.first() == Some(&profile::TAG) {
+            return self.on_profile(now, from, bytes);
+        }
         let beat = match Beat::parse(bytes) {
             Ok(beat) if beat.cluster == self.settings.cluster => beat,
             Ok(_) | Err(_) => {
@@ -284,14 +293,7 @@ impl Node {
             }
         };
         let differs = beat.digest != self.settings.digest;
-        self.alerts.set(AlertName::ConfigMismatch, None, differs, || {
-            let name = self.settings.names.node(from);
-            if differs {
-                format!("{name} has another voter set or other lease lengths: compare its arbiter section with ours")
-            } else {
-                format!("{name} has our voter set and lease lengths")
-            }
-        });
+        self.findings.digest_of(now, from, differs);
         let Some(peer) = self.peers.get_mut(&from) else {
             self.counters.bad_beats += 1;
             return;
@@ -384,16 +386,10 @@ impl Node {
         if !self.is_believed(now, from, envelope) {
             return;
         }
-        if let Message::Refuse { why, .. } = envelope.message {
-            let differs = why == RefuseReason::Digest;
-            if differs {
-                self.alerts.set(AlertName::ConfigMismatch, None, true, || {
-                    format!(
-                        "voter {} has another voter set or other lease lengths: compare its configuration with ours",
-                        self.settings.names.node(from)
-                    )
-                });
-            }
+        if let Message::Refuse { why, .. } = envelope.message
+            && why == RefuseReason::Digest
+        {
+            self.findings.digest_refused(now, from);
         }
         let mut fault = None;
         self.with_domain(now, envelope.domain, |domain, _| {
@@ -468,6 +464,7 @@ impl Node {
         if all || now >= self.call_at {
             self.send_beats(now, all, out);
         }
+        self.send_profiles(now, out);
         if now >= self.beat_at {
             let period = self.settings.heartbeat.period;
             // On a grid, unless whole periods were slept through.
@@ -544,45 +541,6 @@ impl Node {
         for id in ids {
             self.with_domain(now, id, |domain, facts| domain.announce_again(now, facts, out));
         }
-    }
-
-    /// The node's own alerts, as they stand.
-    fn raise(&mut self, now: Instant) {
-        self.raise_clocks(now);
-        self.raise_sights(now);
-        let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
-        let silent = self.peers.values().filter(|peer| peer.is_silent(now));
-        let is_silent = silent.clone().next().is_some();
-        // Words are made only when they are asked for: this is run after each event.
-        let words = || {
-            let silent: Vec<String> = silent.map(|peer| String::from(names.node(peer.node))).collect();
-            format!("silent for {} on every link: {}", Millis(silence), silent.join(", "))
-        };
-        self.alerts.set_with_end(AlertName::PeerSilent, None, is_silent, words, "every peer is heard again");
-        let heard = self.peers.values().filter(|peer| peer.is_heard(now));
-        let down = heard.flat_map(|peer| {
-            peer.links().filter(|(_, link)| !link.is_up(now, silence)).map(move |(id, link)| (peer.node, id, link))
-        });
-        let some_down = down.clone().next().is_some();
-        let words = || {
-            let words = down.map(|(peer, id, link)| {
-                let since = link
-                    .heard_at()
-                    .map_or(String::from("never heard"), |at| format!("last heard {} ago", Millis(now.since(at))));
-                format!("{} to {} ({since})", names.link(id), names.node(peer))
-            });
-            words.collect::<Vec<_>>().join(", ")
-        };
-        // A start is no fault: the links need a moment to come up.
-        let started = now.since(self.started_at) > silence * 3;
-        let (is_down, end) = (started && some_down, "every link to a peer that is heard is up");
-        self.alerts.set_with_end(AlertName::LinkDown, None, is_down, words, end);
-        let lost = self.references.is_known() && [false, true].into_iter().any(|ipv6| self.references.is_lost(ipv6));
-        let report = self.references.report();
-        self.alerts.set(AlertName::ReferencesLost, None, lost, || format!("{report} references answer"));
-        let fault = self.gate.as_ref().map(|gate| gate.fault.clone()).unwrap_or_default();
-        let (is_broken, end) = (!fault.is_empty(), "the gate passes its test again");
-        self.alerts.set_with_end(AlertName::GateBroken, None, is_broken, || fault, end);
     }
 
     fn facts(&self, now: Instant) -> Facts<'_> {

@@ -107,7 +107,7 @@ fn one_heartbeat_link_is_cut_and_nothing_moves() {
     pair.cut(&[Network::Heartbeat(0)], Class::All);
     pair.stays(A, DOWN * 3);
     for node in [A, B] {
-        pair.must(pair.programs[node].said().contains("alert link-down"), "a lost link is not told");
+        pair.must(pair.programs[node].said().contains("alert heartbeat-link-down"), "a lost link is not told");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use keepone_proto::action::{Action, Alert, Transition};
+use keepone_proto::action::{Action, Alert, Severity, Transition};
 use keepone_proto::event::{Event, GateStrength};
 use keepone_proto::id::{DomainId, Epoch, InstanceId, InterfaceId, NodeId};
 use keepone_proto::time::Instant;
@@ -210,10 +210,15 @@ impl Shells {
         let domain = alert.domain.map(|domain| self.plan.domain_name(domain));
         let (name, of) = (alert.name.as_str(), domain.map(|domain| format!(" of {domain}")).unwrap_or_default());
         let evidence = if alert.evidence.is_empty() { String::new() } else { format!(": {}", alert.evidence) };
-        if alert.raised {
-            tracing::warn!("alert {name}{of}{evidence}");
-        } else {
-            tracing::info!("alert {name}{of} is over{evidence}");
+        let remedy = &alert.remedy;
+        match (alert.raised, alert.name.severity()) {
+            (false, _) => tracing::info!("alert {name}{of} is over{evidence}"),
+            (true, Severity::Critical) => tracing::error!("alert {name}{of}{evidence}; to do: {remedy}"),
+            (true, Severity::Warning) => tracing::warn!("alert {name}{of}{evidence}; to do: {remedy}"),
+            (true, Severity::Notice) => tracing::info!("alert {name}{of}{evidence}; to do: {remedy}"),
+        }
+        if let Some(script) = &self.alert_script {
+            script.tell(alert, domain);
         }
         if let Some(record) = &self.record {
             record.alert(domain, alert, clock::now().as_nanos());

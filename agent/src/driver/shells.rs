@@ -27,6 +27,7 @@ use crate::net::neighbor::Neighbors;
 use crate::net::vrrp::{Family, VrrpSockets};
 use crate::netlink::watch::{Change, Interface};
 use crate::notify::Notifier;
+use crate::notify::alerts::AlertScript;
 use crate::record::Record;
 use crate::references::References;
 
@@ -52,6 +53,7 @@ pub(crate) struct Shells {
     pub(crate) discipline: Discipline,
     pub(crate) voter_disk: Option<Writer>,
     pub(crate) notifier: Notifier,
+    pub(crate) alert_script: Option<AlertScript>,
     pub(crate) record: Option<Record>,
     /// The lifetime last given to addresses, whole seconds.
     pub(crate) lifetime_s: u32,

@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::clock;
-use crate::notify::become_user;
+use crate::notify::run::become_user;
 
 /// How often a running command is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -101,7 +101,7 @@ pub fn run(fence: &FenceCommand, victim: &Victim) -> Result<(), FenceError> {
     if let Some(held) = victim.held {
         command.env("KEEPONE_VICTIM_EPOCH", held.to_string());
     }
-    become_user(&mut command, &fence.script).map_err(&not_run)?;
+    become_user(&mut command, &fence.script, None).map_err(&not_run)?;
     command.stdin(Stdio::null()).stdout(writer).stderr(copy).process_group(0);
     let mut child = command.spawn().map_err(|error| not_run(error.to_string()))?;
     // Only the command's own ends are left open, so that its end is the pipe's.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keepone_arbiter::quic::{
-    BEAT_TAG, BindError, Dialer, Endpoint, EndpointSettings, Identity, LEASE_TAG, Listener, Outlet, Peer, Received,
-    Roster, Sink, TransportSettings,
+    BEAT_TAG, BindError, Dialer, Endpoint, EndpointSettings, Identity, LEASE_TAG, Listener, Outlet, PROFILE_TAG, Peer,
+    Received, Refusal, Refusals, Roster, Sink, TransportSettings,
 };
 use keepone_proto::event::Event;
 use keepone_proto::id::LinkId;
@@ -143,6 +143,7 @@ impl Inner {
             identity: shared.identity.clone(),
             roster: shared.roster.clone(),
             transport: shared.transport,
+            refusals: refusals(config, shared),
         });
         let mut current = self.lock();
         match &result {
@@ -229,13 +230,22 @@ async fn serve(inner: Arc<Inner>, shared: Shared, endpoint: Endpoint) {
     Listener::new(endpoint.clone(), sink.clone(), Arc::new(on_accept)).run().await;
 }
 
+/// A refused key, told with the member that has the address on this link. A full queue loses it: it comes again.
+fn refusals(config: &LinkConfig, shared: &Shared) -> Refusals {
+    let (events, peers) = (shared.events.clone(), config.peers.clone());
+    Refusals::new(move |Refusal { node, address, theirs }| {
+        let of_address = || peers.iter().find(|(_, peer)| peer.ip() == address.ip()).map(|(node, _)| *node);
+        let _ = events.try_send(Event::KeyRefused { node: node.or_else(of_address), address, theirs });
+    })
+}
+
 /// Turns datagrams into events, told apart by their first octet.
 fn sink(link: LinkId, shared: &Shared) -> Sink {
     let (events, lost) = (shared.events.clone(), shared.lost.clone());
     Arc::new(move |received: Received<'_>| {
         let (from, bytes) = (received.peer.node, received.bytes.to_vec());
         let event = match bytes.first() {
-            Some(&BEAT_TAG) => Event::BeatReceived { link, from, bytes },
+            Some(&(BEAT_TAG | PROFILE_TAG)) => Event::BeatReceived { link, from, bytes },
             Some(&LEASE_TAG) => Event::LeaseReceived { from, bytes },
             _ => return tracing::debug!("datagram of unknown kind from member {from} on {link:?}"),
         };

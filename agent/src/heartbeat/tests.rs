@@ -128,13 +128,23 @@ async fn a_stranger_gets_nothing_through_in_either_direction() {
     let (a, mut to_a) = Heartbeats::start(&a).unwrap();
     let (stranger, mut to_stranger) = Heartbeats::start(&stranger).unwrap();
     let quarter = Duration::from_millis(250);
+    // Both are told whose key was refused, with the member that has the address, and nothing else.
+    let refused = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    let else_came = |event: &Event| match event {
+        Event::KeyRefused { node, theirs, .. } => {
+            refused.borrow_mut().insert((*node, *theirs));
+            false
+        }
+        _ => true,
+    };
     for _ in 0..3 {
         let send = || _ = stranger.send_beat(LINK, node(1), beat(64, 1));
-        assert_eq!(until(quarter, send, &mut to_a, |_| true).await, None);
+        assert_eq!(until(quarter, send, &mut to_a, else_came).await, None);
         let send = || _ = a.send_beat(LINK, node(2), beat(64, 1));
-        assert_eq!(until(quarter, send, &mut to_stranger, |_| true).await, None);
+        assert_eq!(until(quarter, send, &mut to_stranger, else_came).await, None);
     }
     assert!(roster.strangers() > 0);
+    assert_eq!(refused.take(), [(Some(node(2)), true), (Some(node(1)), false)].into());
 }
 
 #[tokio::test]

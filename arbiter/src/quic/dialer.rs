@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::jitter::Jitter;
+use super::refusal::{Refusal, TELL_EVERY, whose};
 use super::transport::Endpoint;
 use super::{LEASE_TAG, MAX_DATAGRAM, Sink, receive};
 use crate::quic::ratelimit::RateLimit;
@@ -190,8 +191,15 @@ impl Dialer {
     /// connection go to the sink.
     pub fn spawn(endpoint: Endpoint, address: SocketAddr, outlet: Arc<Outlet>, sink: Sink) -> Self {
         let jitter = Jitter::new();
-        let dialing =
-            Dialing { endpoint, address, outlet: outlet.clone(), sink, jitter, log: RateLimit::new(LOG_EVERY) };
+        let dialing = Dialing {
+            endpoint,
+            address,
+            outlet: outlet.clone(),
+            sink,
+            jitter,
+            log: RateLimit::new(LOG_EVERY),
+            refusals: RateLimit::new(TELL_EVERY),
+        };
         Dialer { outlet, task: tokio::spawn(dialing.run()) }
     }
 }
@@ -225,6 +233,7 @@ struct Dialing {
     sink: Sink,
     jitter: Jitter,
     log: RateLimit,
+    refusals: RateLimit,
 }
 
 impl Dialing {
@@ -237,6 +246,7 @@ impl Dialing {
             let Some(why) = self.watch(&connection).await else { continue };
             tracing::debug!("connection to member {} at {} ended: {why}", self.outlet.node, self.address);
             let short = if why == quinn::ConnectionError::Reset { SHORT_LIFE_RESET } else { SHORT_LIFE };
+            self.refused(&why);
             if since.elapsed() < short {
                 self.complain(&format!("{why}; if it refuses our key, compare both sides' member lists"));
                 self.pause().await;
@@ -254,7 +264,12 @@ impl Dialing {
             };
             match result {
                 Ok(connection) => return connection,
-                Err(error) => self.complain(&error.to_string()),
+                Err(error) => {
+                    if let DialError::Connection(why) = &error {
+                        self.refused(why);
+                    }
+                    self.complain(&error.to_string());
+                }
             }
             self.pause().await;
         }
@@ -307,6 +322,16 @@ impl Dialing {
         tokio::select! {
             () = sleep(self.jitter.between(low, high)) => {}
             () = self.outlet.redial.notified() => {}
+        }
+    }
+
+    /// Tells of a key that was refused, if that is why.
+    fn refused(&mut self, why: &quinn::ConnectionError) {
+        if let Some(theirs) = whose(why)
+            && self.refusals.admit(Instant::now()).is_some()
+        {
+            let (node, address) = (Some(self.outlet.node), self.address);
+            self.endpoint.refusals().tell(Refusal { node, address, theirs });
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::ratelimit::RateLimit;
+use super::refusal::{Refusal, TELL_EVERY, whose};
 use super::roster::Peer;
 use super::transport::Endpoint;
 use super::{Sink, receive};
@@ -31,6 +32,9 @@ const PER_PEER: usize = 4;
 /// One log line on strangers each.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
+/// Addresses whose refusals are told.
+const MOST_REFUSED: usize = 64;
+
 /// Called with each accepted peer and the instance name of its endpoint.
 pub type OnAccept = Arc<dyn Fn(Peer, &str) + Send + Sync>;
 
@@ -41,6 +45,8 @@ pub struct Listener {
     on_accept: OnAccept,
     kept: Mutex<BTreeMap<Peer, VecDeque<quinn::Connection>>>,
     log: Mutex<RateLimit>,
+    /// By address, so that a stranger does not keep a member's trouble from being told.
+    refusals: Mutex<BTreeMap<std::net::IpAddr, RateLimit>>,
     handshakes: AtomicUsize,
 }
 
@@ -59,6 +65,7 @@ impl Listener {
             on_accept,
             kept: Mutex::default(),
             log: Mutex::new(RateLimit::new(LOG_EVERY)),
+            refusals: Mutex::default(),
             handshakes: AtomicUsize::new(0),
         }
     }
@@ -94,7 +101,12 @@ impl Listener {
             Ok(Err(error)) if is_given_up(&error) => {
                 return tracing::debug!("{remote} gave up its attempt to connect: {error}");
             }
-            Ok(Err(error)) => return self.refused(remote, &error.to_string()),
+            Ok(Err(error)) => {
+                if let Some(theirs) = whose(&error) {
+                    self.key_refused(remote, theirs);
+                }
+                return self.refused(remote, &error.to_string());
+            }
             Err(_) => return self.refused(remote, "the handshake did not end in time"),
         };
         let Some(peer) = self.endpoint.roster().peer(&connection) else {
@@ -106,6 +118,9 @@ impl Listener {
         let instance = hello.and_then(|data| data.server_name).unwrap_or_default();
         (self.on_accept)(peer, &instance);
         let why = receive(&connection, peer, &self.sink).await;
+        if let Some(theirs) = whose(&why) {
+            self.key_refused(remote, theirs);
+        }
         tracing::debug!("connection from member {} at {remote} ended: {why}", peer.node);
         self.forget(peer, &connection);
     }
@@ -125,6 +140,21 @@ impl Listener {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(of_peer) = kept.get_mut(&peer) {
             of_peer.retain(|other| other.stable_id() != connection.stable_id());
+        }
+    }
+
+    fn key_refused(&self, address: SocketAddr, theirs: bool) {
+        let admitted = {
+            let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            // Of more addresses than any cluster has members, those that are known are told.
+            if refusals.len() >= MOST_REFUSED && !refusals.contains_key(&address.ip()) {
+                return;
+            }
+            let limit = refusals.entry(address.ip()).or_insert_with(|| RateLimit::new(TELL_EVERY));
+            limit.admit(Instant::now()).is_some()
+        };
+        if admitted {
+            self.endpoint.refusals().tell(Refusal { node: None, address, theirs });
         }
     }
 

@@ -10,12 +10,14 @@
 //! - [`transport`]: quinn's settings, and an endpoint on a bound socket
 //! - [`dialer`]: the one connection that a member sends on; dialed again for as long as it takes
 //! - [`listener`]: the connections that it receives on
+//! - [`refusal`]: whose key was refused by whom
 
 pub mod dialer;
 pub mod identity;
 mod jitter;
 pub mod listener;
 pub(crate) mod ratelimit;
+pub mod refusal;
 pub mod roster;
 pub mod socket;
 pub mod transport;
@@ -25,11 +27,14 @@ use std::sync::Arc;
 pub use dialer::{Dialer, Outlet, SendError};
 pub use identity::{Identity, KeyError, PublicKey};
 pub use listener::Listener;
+pub use refusal::{Refusal, Refusals};
 pub use roster::{Peer, Roster};
 pub use transport::{BindError, Endpoint, EndpointSettings, TransportSettings};
 
 /// First octet of a heartbeat datagram.
 pub const BEAT_TAG: u8 = b'B';
+/// First octet of a profile datagram.
+pub const PROFILE_TAG: u8 = keepone_proto::wire::profile::TAG;
 /// First octet of a lease datagram.
 pub const LEASE_TAG: u8 = keepone_proto::wire::lease::TAG;
 /// The longest datagram that every path carries: what a QUIC packet of 1200 octets has room for.

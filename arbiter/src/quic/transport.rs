@@ -19,6 +19,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::identity::Identity;
+use super::refusal::Refusals;
 use super::roster::{Roster, tls};
 use super::socket::FilteredSocket;
 
@@ -82,6 +83,8 @@ pub struct EndpointSettings {
     pub roster: Arc<Roster>,
     /// Timing.
     pub transport: TransportSettings,
+    /// Who hears of keys that are refused.
+    pub refusals: Refusals,
 }
 
 /// An endpoint that can't be had.
@@ -134,6 +137,7 @@ pub struct Endpoint {
     instance: Arc<str>,
     ifindex: Option<u32>,
     transport: TransportSettings,
+    refusals: Refusals,
 }
 
 impl Endpoint {
@@ -176,7 +180,8 @@ impl Endpoint {
         };
         let instance = instance_name().into();
         let roster = settings.roster.clone();
-        Ok(Endpoint { quinn, client, socket, roster, instance, ifindex, transport: settings.transport })
+        let (transport, refusals) = (settings.transport, settings.refusals.clone());
+        Ok(Endpoint { quinn, client, socket, roster, instance, ifindex, transport, refusals })
     }
 
     /// The bound address.
@@ -210,6 +215,10 @@ impl Endpoint {
             socket.shut();
         }
         self.close("abandoned");
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     pub(crate) fn settings(&self) -> &TransportSettings {

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use crate::quic::ratelimit::RateLimit;
 use crate::quic::{
-    BindError, Dialer, Endpoint, EndpointSettings, Identity, LEASE_TAG, Outlet, Received, Roster, SendError, Sink,
-    TransportSettings,
+    BindError, Dialer, Endpoint, EndpointSettings, Identity, LEASE_TAG, Outlet, Received, Refusal, Refusals, Roster,
+    SendError, Sink, TransportSettings,
 };
 
 /// Between two attempts to open a socket.
@@ -88,9 +88,15 @@ impl std::fmt::Debug for WitnessClient {
 impl WitnessClient {
     /// Starts to dial, within a tokio runtime; never fails, for what fails is tried again.
     ///
-    /// `deliver` gets an [`Event::LeaseReceived`] for each lease message, on a network task: it must not
+    /// `deliver` gets an [`Event::LeaseReceived`] for each lease message, and an [`Event::KeyRefused`] for a
+    /// connection that fails for a key, on a network task: it must not
     /// block.
     pub fn start(settings: &ClientSettings, deliver: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        let deliver = Arc::new(deliver);
+        let refused = deliver.clone();
+        let refusals = Refusals::new(move |Refusal { node, address, theirs }| {
+            refused(Event::KeyRefused { node, address, theirs });
+        });
         let sink: Sink = Arc::new(move |received: Received<'_>| {
             if received.bytes.first() == Some(&LEASE_TAG) {
                 deliver(Event::LeaseReceived { from: received.peer.node, bytes: received.bytes.to_vec() });
@@ -100,7 +106,7 @@ impl WitnessClient {
         for (node, address) in &settings.witnesses {
             let (outlet, rebind) = (Outlet::new(*node), Arc::new(Rebind::default()));
             let task = tokio::spawn(serve(
-                endpoint_settings(settings, *address),
+                endpoint_settings(settings, *address, refusals.clone()),
                 *address,
                 outlet.clone(),
                 sink.clone(),
@@ -158,7 +164,7 @@ impl Drop for WitnessClient {
     }
 }
 
-fn endpoint_settings(settings: &ClientSettings, witness: SocketAddr) -> EndpointSettings {
+fn endpoint_settings(settings: &ClientSettings, witness: SocketAddr, refusals: Refusals) -> EndpointSettings {
     let any: SocketAddr = match witness {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -171,6 +177,7 @@ fn endpoint_settings(settings: &ClientSettings, witness: SocketAddr) -> Endpoint
         identity: settings.identity.clone(),
         roster: settings.roster.clone(),
         transport: settings.transport,
+        refusals,
     }
 }
 

@@ -22,8 +22,8 @@ use super::state::{StateDir, StoreError, Writer};
 use crate::clock::boottime;
 use crate::quic::ratelimit::RateLimit;
 use crate::quic::{
-    BindError, Endpoint, EndpointSettings, Identity, KeyError, LEASE_TAG, Listener, Peer, PublicKey, Received, Roster,
-    Sink, TransportSettings,
+    BindError, Endpoint, EndpointSettings, Identity, KeyError, LEASE_TAG, Listener, Peer, PublicKey, Received,
+    Refusals, Roster, Sink, TransportSettings,
 };
 
 /// Requests waiting for the voter; more than that, and the newest are lost like any datagram.
@@ -106,6 +106,7 @@ impl Witness {
             identity,
             roster,
             transport: TransportSettings::default(),
+            refusals: Refusals::default(),
         })?;
         let other = |source| BindError::Other { local: config.listen, source };
         let local = endpoint.local_addr().map_err(other)?;

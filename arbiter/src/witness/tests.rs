@@ -124,6 +124,9 @@ impl Candidate {
             let request = Envelope { nonce: self.nonce, message, ..self.blank.clone() };
             let _ = self.client.send_lease(node(3), request.emit());
             while let Ok(Some(event)) = timeout(Duration::from_millis(50), self.answers.recv()).await {
+                if matches!(event, Event::KeyRefused { theirs: false, .. }) {
+                    continue;
+                }
                 let Event::LeaseReceived { from, bytes } = event else { panic!("{event:?}") };
                 assert_eq!(from, node(3));
                 let answer = Envelope::parse(&bytes).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::error::{Error, io_error};
-use super::topology::{GATEWAY, Host, Kind, Topology, VIP};
+use super::topology::{GATEWAY, Host, Kind, Topology, VIP, vip};
 use crate::deed::Change;
 use crate::fault::Network;
 use crate::scenario::Shape;
@@ -211,7 +211,8 @@ impl Cluster<'_> {
                 priority(number)
             );
         };
-        add(INSTANCE, VRID, &[format!("{VIP}/24 dev lan0")]);
+        let length = if self.shape.ipv6 { 64 } else { 24 };
+        add(INSTANCE, VRID, &[format!("{}/{length} dev lan0", vip(self.shape.ipv6))]);
         for (name, more) in domains(self.extras.more_instances).iter().skip(1).zip(0_u8..) {
             let addresses = (0..MORE_ADDRESSES).map(|place| format!("198.18.{more}.{}/32 dev lan0", place + 1));
             add(name, 100 + more, &addresses.collect::<Vec<String>>());

@@ -76,6 +76,7 @@ fn read(asm: &mut Asm, to: i16, length: i32, pass: keepone_bpf::Label) {
 fn program(map: &Map) -> Result<Vec<Insn>, AsmError> {
     let mut asm = Asm::new();
     let (pass, drop, udp) = (asm.label(), asm.label(), asm.label());
+    let (ipv4, vrrp) = (asm.label(), asm.label());
     asm.mov(Reg::R6, Reg::R1);
     // The key for every class: this port, the frame's source address, the rest zero.
     asm.load(Size::Word, Reg::R2, Reg::R6, skb::IFINDEX).store(Size::Word, Reg::R10, AT, Reg::R2);
@@ -85,12 +86,20 @@ fn program(map: &Map) -> Result<Vec<Insn>, AsmError> {
     drop_if_listed(&mut asm, map, drop);
 
     asm.load(Size::Word, Reg::R2, Reg::R6, skb::PROTOCOL);
-    asm.jump_if(Cond::Ne, Reg::R2, i32::from(0x0800_u16.to_be()), pass);
+    asm.jump_if(Cond::Eq, Reg::R2, i32::from(0x0800_u16.to_be()), ipv4);
+    asm.jump_if(Cond::Ne, Reg::R2, i32::from(0x86dd_u16.to_be()), pass);
+    // RFC 8200: the next header is octet 6; VRRP has no extension header before it.
+    asm.mov(Reg::R7, 14 + 6);
+    read(&mut asm, SCRATCH, 1, pass);
+    asm.load(Size::Byte, Reg::R8, Reg::R10, SCRATCH);
+    asm.jump_if(Cond::Eq, Reg::R8, 112, vrrp).jump(pass);
+    asm.bind(ipv4);
     // RFC 791: the protocol is octet 9 of the header, whose length in words is in the first one.
     asm.mov(Reg::R7, 14 + 9);
     read(&mut asm, SCRATCH, 1, pass);
     asm.load(Size::Byte, Reg::R8, Reg::R10, SCRATCH);
     asm.jump_if(Cond::Eq, Reg::R8, 17, udp).jump_if(Cond::Ne, Reg::R8, 112, pass);
+    asm.bind(vrrp);
     asm.store(Size::Half, Reg::R10, AT + 10, VRRP);
     drop_if_listed(&mut asm, map, drop);
     asm.jump(pass);
@@ -246,6 +255,22 @@ mod tests {
         frame.extend(ports);
         frame.extend([0; 16]);
         frame
+    }
+
+    #[test]
+    fn vrrp_over_ipv6_is_vrrp_too() {
+        let map = Map::create(MapKind::Hash, "t", KEY as u32, 1, 8).unwrap();
+        let program = Program::load("t", "Dual MIT/GPL", &program(&map).unwrap()).unwrap();
+        let source = [2, 0, 0, 0, 1, 11];
+        map.update(&Rule { port: 1, source, class: Class::Vrrp }.key(), &[LOST]).unwrap();
+        let judge = |next_header: u8| {
+            let mut frame = vec![0xff; 6];
+            frame.extend(source);
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, next_header, 255]);
+            frame.resize(80, 0);
+            program.test_run(&frame, 1).unwrap().verdict
+        };
+        assert_eq!((judge(112), judge(58)), (verdict::DROP, verdict::NEXT));
     }
 
     #[test]

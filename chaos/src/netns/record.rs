@@ -1,6 +1,5 @@
 //! All observers of one world, and what they saw.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -11,7 +10,7 @@ use super::observe::events::{self, AgentEvent};
 use super::observe::gate::GateDiary;
 use super::observe::sniffer::Sighting;
 use super::observe::{Live, Stop, address, client, gate, oracle, responder, sniffer};
-use super::topology::{Kind, Topology, VIP};
+use super::topology::{Kind, Topology, vip};
 use super::world::World;
 use crate::fault::Network;
 use crate::history::Hold;
@@ -92,6 +91,7 @@ impl Observers {
     /// When a socket can't be opened.
     pub fn start(world: &World) -> Result<Self, Error> {
         let topology: &Topology = &world.topology;
+        let vip = vip(world.plan.shape.ipv6);
         let live = Arc::new(Live::new(world.plan.nodes(), world.plan.clients));
         let stop = Stop::default();
         let mut observers = Observers {
@@ -110,20 +110,21 @@ impl Observers {
         for (node, host) in topology.node_hosts().enumerate() {
             let number = u8::try_from(node).unwrap_or(u8::MAX);
             responder::start(&host.namespace, number, stop.clone())?;
+            responder::start_ipv6(&host.namespace, number, stop.clone())?;
             let lan = host.port(Network::Lan).ok_or_else(|| {
                 io_error("find a node's LAN port")(std::io::Error::from(std::io::ErrorKind::NotFound))
             })?;
-            let tap = sniffer::start(topology, lan, node, IpAddr::V4(VIP), Arc::clone(&live), stop.clone())?;
+            let tap = sniffer::start(topology, lan, node, vip, Arc::clone(&live), stop.clone())?;
             observers.taps.push(tap);
-            let watcher = address::start(&host.namespace, node, VIP, Arc::clone(&live), stop.clone())?;
+            let watcher = address::start(&host.namespace, node, vip, Arc::clone(&live), stop.clone())?;
             observers.addresses.push(watcher);
         }
         for number in 0..world.plan.clients {
             let Some(host) = topology.host(Kind::Client(number)) else { continue };
-            let probes = client::start(&host.namespace, number, VIP, Arc::clone(&live), stop.clone())?;
+            let probes = client::start(&host.namespace, number, vip, Arc::clone(&live), stop.clone())?;
             observers.clients.push(probes);
         }
-        oracle::start(topology, VIP, stop)?;
+        oracle::start(topology, vip, stop)?;
         Ok(observers)
     }
 

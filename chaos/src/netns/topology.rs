@@ -1,7 +1,7 @@
 //! The cluster's wires: one switch namespace with a bridge for each network, and a namespace for each
 //! machine with a veth pair to every network that it is on.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 
 use futures_util::TryStreamExt;
@@ -14,6 +14,20 @@ use crate::fault::Network;
 
 /// The address that the whole world is about.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+/// The same in IPv6, where a world is about that.
+pub const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
+
+/// The address that a world is about.
+pub fn vip(ipv6: bool) -> IpAddr {
+    if ipv6 { VIP6.into() } else { VIP.into() }
+}
+
+/// A machine's own IPv6 address on the LAN, made of the last octet of its IPv4 one.
+pub fn lan6(address: Ipv4Addr) -> Ipv6Addr {
+    let [.., last] = address.octets();
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last))
+}
+
 /// The reference address, a machine of its own on the LAN.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
@@ -302,7 +316,12 @@ fn make_port(
             .add(index, address.into(), 24)
             .execute()
             .await
-            .map_err(netlink_error(format!("add {address} to {own}")))
+            .map_err(netlink_error(format!("add {address} to {own}")))?;
+        if network == Network::Lan {
+            let add = handle.address().add(index, lan6(address).into(), 64).execute();
+            add.await.map_err(netlink_error(format!("add {} to {own}", lan6(address))))?;
+        }
+        Ok(())
     })?;
     Ok(Port { network, name, index, mac, address })
 }

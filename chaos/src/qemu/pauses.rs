@@ -95,6 +95,8 @@ pub struct Report {
     pub clock_error_ms: f64,
     /// Both spoke for the VIP.
     pub overlap_ms: f64,
+    /// Frames of the one that stood still, while the other held.
+    pub late_frames: usize,
     /// Whether the other node took over.
     pub taken_over: bool,
     /// The alerts that the guest raised meanwhile.
@@ -133,9 +135,19 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Vec<Report>, Er
     Ok(cases.iter().map(|case| judge(case, &spoke)).collect())
 }
 
-fn judge(case: &Case, spoke: &[Spans]) -> Report {
-    let within: Vec<Spans> = spoke.iter().map(|spans| spans.within(case.begin, case.end)).collect();
+/// `spoke`: by node, when it sent a frame that names the VIP.
+fn judge(case: &Case, spoke: &[Vec<u64>]) -> Report {
+    let of_case = |instants: &Vec<u64>| {
+        instants.iter().copied().filter(|at| (case.begin..case.end).contains(at)).collect::<Vec<u64>>()
+    };
+    let frames: Vec<Vec<u64>> = spoke.iter().map(of_case).collect();
+    let within: Vec<Spans> = frames.iter().map(|frames| Spans::from_sightings(frames.clone(), BRIDGE)).collect();
     let overlap = Spans::shared_by_two(&within).total();
+    // A single late frame is no measurable time, and still one too many.
+    let late = frames
+        .first()
+        .zip(within.get(1))
+        .map_or(0, |(frames, other)| frames.iter().filter(|at| other.contains(**at)).count());
     let taken_over = within.get(1).is_some_and(|spans| !spans.is_empty());
     let lasted = case.resumed - case.begin;
     let mut violations = Vec::new();
@@ -145,6 +157,9 @@ fn judge(case: &Case, spoke: &[Spans]) -> Report {
         Pause::Hidden if case.asked <= PACE.hidden_freeze_ms => 0,
         Pause::Hidden | Pause::Snapshot => PACE.lease_ms * MS,
     };
+    if late > 0 && allowed == 0 {
+        violations.push(format!("{late} frames of the one that stood still while the other held"));
+    }
     if overlap > allowed {
         violations.push(format!("two holders for {} ms, where {} ms are allowed", millis(overlap), millis(allowed)));
     }
@@ -163,6 +178,7 @@ fn judge(case: &Case, spoke: &[Spans]) -> Report {
         hidden_wall_ms,
         clock_error_ms: millis(case.error),
         overlap_ms: millis(overlap),
+        late_frames: late,
         taken_over,
         alerts: case.alerts.clone(),
         violations,
@@ -294,7 +310,11 @@ impl Stage {
         }
         self.taps.extend(taps);
         match memory {
-            None => guest.must("sh /k/start", ANSWER).map(drop)?,
+            None => {
+                guest.must("sh /k/start", ANSWER)?;
+                // Both ends stay open in the shell that serves the commands.
+                guest.must("exec 8<>/k/ask 9<>/k/told", ANSWER)?;
+            }
             Some(_) => guest.go_on()?,
         }
         self.guest = Some(guest);
@@ -338,7 +358,7 @@ impl Stage {
 
     fn read_clocks(&mut self) -> Result<Reading, Error> {
         let asked = clock::now();
-        let text = self.guest()?.must("keepone-chaos guest clocks", ANSWER)?;
+        let text = self.guest()?.must("echo >&8; read -r answer <&9; echo $answer", ANSWER)?;
         let answered = clock::now();
         let mut numbers = text.split_ascii_whitespace().map(|word| word.parse().unwrap_or(0));
         let guest = [(); 3].map(|()| numbers.next().unwrap_or(0));
@@ -393,8 +413,8 @@ impl Stage {
         self.boot(Some(&file))
     }
 
-    /// Ends everything; when each node spoke for the VIP.
-    fn close(mut self) -> Result<Vec<Spans>, Error> {
+    /// Ends everything; when each node sent a frame for the VIP.
+    fn close(mut self) -> Result<Vec<Vec<u64>>, Error> {
         if let Some(guest) = &mut self.guest {
             let events = guest.must("cat /k/run/events.jsonl", ANSWER)?;
             let file = self.room.join("n1/events.jsonl");
@@ -408,7 +428,7 @@ impl Stage {
                 spoke.extend(seen.iter().filter(|s| s.naming != Naming::Advertisement).map(|s| s.at));
             }
         }
-        Ok(spoke.into_iter().map(|instants| Spans::from_sightings(instants, BRIDGE)).collect())
+        Ok(spoke)
     }
 }
 
@@ -435,7 +455,8 @@ fn start(n1: &Host) -> String {
         ));
     }
     text.push_str(
-        "mkdir -p /k/run /k/state /k/bpf\n(keepone-chaos guest respond 0 >/dev/console 2>&1 </dev/null &)\n\
+        "mkdir -p /k/run /k/state /k/bpf\nmkfifo /k/ask /k/told\n\
+         (keepone-chaos guest clocks <>/k/ask >/k/told 2>/dev/console &)\n(keepone-chaos guest respond 0 >/dev/console 2>&1 </dev/null &)\n\
          (keepone run -c /k/n1.toml >/dev/console 2>&1 </dev/null &)\n",
     );
     text
@@ -470,23 +491,26 @@ mod tests {
         Case { pause, asked, begin, resumed, end, hidden: [0; 3], error: 0, alerts: Vec::new() }
     }
 
-    fn spans(from_ms: u64, to_ms: u64) -> Spans {
-        Spans::from_pairs(vec![(from_ms * MS, to_ms * MS)])
+    /// A frame each millisecond.
+    fn frames(from_ms: u64, to_ms: u64) -> Vec<u64> {
+        (from_ms..to_ms).map(|at| at * MS).collect()
     }
 
     #[test]
     fn one_millisecond_of_two_holders_is_too_much_after_a_visible_pause_and_allowed_after_a_hidden_one() {
-        let spoke = [spans(0, 6501), spans(6500, 20_000)];
+        let spoke = [frames(0, 6502), frames(6500, 20_000)];
         let violations = |pause, asked| judge(&case(pause, asked, 5500), &spoke).violations.len();
-        assert_eq!((violations(Pause::Visible, 5500), violations(Pause::Hidden, 5500)), (1, 0));
-        assert_eq!(violations(Pause::Hidden, 300), 1, "within H nothing may happen");
-        let long = [spans(0, 11_000), spans(6500, 20_000)];
+        assert_eq!((violations(Pause::Visible, 5500), violations(Pause::Hidden, 5500)), (2, 0));
+        assert_eq!(violations(Pause::Hidden, 300), 2, "within H nothing may happen");
+        let one = [vec![6600 * MS], frames(6500, 20_000)];
+        assert_eq!(judge(&case(Pause::Visible, 5500, 5500), &one).violations.len(), 1, "a single late frame");
+        let long = [frames(0, 11_000), frames(6500, 20_000)];
         assert_eq!(judge(&case(Pause::Hidden, 5500, 5500), &long).violations.len(), 1, "more than the lease");
     }
 
     #[test]
     fn nobody_taking_over_from_a_long_pause_is_no_proof() {
-        let spoke = [spans(0, 1000), Spans::new()];
+        let spoke = [frames(0, 1000), Vec::new()];
         assert_eq!(judge(&case(Pause::Visible, 6000, 6000), &spoke).violations.len(), 1);
         assert!(judge(&case(Pause::Visible, 100, 100), &spoke).violations.is_empty());
     }

@@ -12,9 +12,9 @@ const fn on(who: Who) -> Fault {
     Fault::Real(Deed::PowerOn { who })
 }
 
-/// P2 with heartbeats of 100 ms: X_sym, and X_asym where only one direction is back; and what ARP needs.
+/// P2 with heartbeats of 100 ms: X_sym, and X_asym, about 400 ms, where only one direction is back.
 const SYMMETRIC: Limit = Limit::ms(120);
-const ASYMMETRIC: Limit = Limit::ms(400);
+const ASYMMETRIC: Limit = Limit::ms(450);
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -82,6 +82,30 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 Fault::Mend {
                     from: Who::Master,
                     to: Who::Backup,
+                    way: Way::There,
+                    on: Where::Everywhere,
+                    class: Class::All,
+                },
+            ),
+            step(10_000, "healed", Fault::Heal),
+        ],
+        lasts_ms: 14_000,
+        demands: Demands { two: Two::UntilHealed(ASYMMETRIC), outage: Limit::ms(600), back: Limit::ms(600), ..MOVES },
+        needs: ALONE,
+        ..PLAIN
+    },
+    Scenario {
+        name: "alone-other-direction-heals",
+        what: "no authority: every path is cut for 6 s, then what the backup sends arrives again",
+        steps: &[
+            step(1000, "all lines cut", cut(Who::Master, Who::Backup, Way::There, Where::Everywhere, Class::All)),
+            step(1000, "all lines cut", cut(Who::Backup, Who::Master, Way::There, Where::Everywhere, Class::All)),
+            step(
+                7000,
+                "backup → master works",
+                Fault::Mend {
+                    from: Who::Backup,
+                    to: Who::Master,
                     way: Way::There,
                     on: Where::Everywhere,
                     class: Class::All,

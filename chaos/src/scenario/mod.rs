@@ -136,6 +136,12 @@ impl Scenario {
         self.steps.iter().any(forged)
     }
 
+    /// Why a cluster is not one for this scenario; `None`: it is.
+    pub fn missing(&self, shape: &Shape) -> Option<&'static str> {
+        let family = (shape.ipv6 && self.is_attacked()).then_some("what it forges is IPv4");
+        self.needs.missing(shape).or(family)
+    }
+
     /// The steps with every flapping written out, in the order of time.
     pub fn course(&self) -> Vec<Step> {
         let mut course = Vec::new();

@@ -29,7 +29,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(6000, "healed", Fault::Heal),
         ],
         lasts_ms: 9_000,
-        demands: Demands { alerts: &["link-down"], ..CALM },
+        demands: Demands { alerts: &["heartbeat-link-down"], ..CALM },
         ci: true,
         ..PLAIN
     },
@@ -38,7 +38,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "every path between the nodes is cut, VRRP too; both still reach clients and witness",
         steps: &[step(1000, "all lines cut", NODES_APART), step(9000, "healed", Fault::Heal)],
         lasts_ms: 13_000,
-        demands: Demands { alerts: &["peer-silent"], ..CALM },
+        demands: Demands { alerts: &["all-heartbeats-down"], ..CALM },
         ci: true,
         ..PLAIN
     },
@@ -206,6 +206,6 @@ pub const DEMO: Scenario = Scenario {
         step(26_000, "SIGCONT", Fault::Continue { who: Who::Master, part: Part::Both }),
     ],
     lasts_ms: 31_000,
-    demands: Demands { alerts: &["link-down", "peer-silent"], ..MOVES },
+    demands: Demands { alerts: &["heartbeat-link-down", "all-heartbeats-down"], ..MOVES },
     ..PLAIN
 };

@@ -44,7 +44,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(11_000, "SIGCONT", Fault::Continue { who: Who::Backup, part: Part::Both }),
         ],
         lasts_ms: 14_000,
-        demands: Demands { alerts: &["peer-silent"], ..CALM },
+        demands: Demands { alerts: &["all-heartbeats-down"], ..CALM },
         needs: SPARE,
         ci: true,
         ..PLAIN

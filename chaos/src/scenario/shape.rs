@@ -11,11 +11,13 @@ pub struct Shape {
     pub nodes_vote: bool,
     /// Length of the lease in milliseconds.
     pub lease_ms: u64,
+    /// Whether the VIP is an IPv6 address.
+    pub ipv6: bool,
 }
 
 impl Shape {
     /// The recommended pair.
-    pub const PAIR: Shape = Shape { nodes: 2, witnesses: 1, nodes_vote: true, lease_ms: super::LEASE_MS };
+    pub const PAIR: Shape = Shape { nodes: 2, witnesses: 1, nodes_vote: true, lease_ms: super::LEASE_MS, ipv6: false };
 
     /// How many vote. Two nodes without a witness have no authority: there would be no failover with one.
     pub fn voters(&self) -> u8 {
@@ -27,13 +29,15 @@ impl Shape {
     /// Its name in file names.
     pub fn slug(&self) -> String {
         let voters = if self.nodes_vote { "" } else { "v" };
-        format!("{}n{}w{voters}-{}ms", self.nodes, self.witnesses, self.lease_ms)
+        let family = if self.ipv6 { "-ipv6" } else { "" };
+        format!("{}n{}w{voters}-{}ms{family}", self.nodes, self.witnesses, self.lease_ms)
     }
 
     /// Its name in tables: nodes, witnesses, voters.
     pub fn name(&self) -> String {
         let voters = if self.nodes_vote { "" } else { ", witnesses vote" };
-        format!("{} nodes + {} witnesses{voters}, lease {} ms", self.nodes, self.witnesses, self.lease_ms)
+        let family = if self.ipv6 { ", IPv6" } else { "" };
+        format!("{} nodes + {} witnesses{voters}, lease {} ms{family}", self.nodes, self.witnesses, self.lease_ms)
     }
 }
 

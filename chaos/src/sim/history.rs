@@ -117,6 +117,7 @@ impl History {
             | Event::AddressesDone { .. }
             | Event::Persisted { .. }
             | Event::ForeignClaim { .. }
+            | Event::KeyRefused { .. }
             | Event::ClockState(_)
             | Event::Fenced { .. }
             | Event::Stop => {

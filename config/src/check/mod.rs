@@ -84,6 +84,9 @@ impl Check<'_> {
             vrrp_mcast_group6: or(&global.mcast_group6, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12)),
             announce: announce(&global.garp_repeat, &global.garp_delay, AnnounceSettings::default()),
             script_user: value(&global.script_user),
+            script_timeout: or(&global.script_timeout, Duration::from_secs(60)),
+            alert_script: global.alert_script.clone(),
+            event_fifo: value(&global.event_fifo),
         }
     }
 

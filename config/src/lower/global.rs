@@ -25,6 +25,12 @@ impl Lower<'_> {
             }
             "vrrp_garp_interval" | "vrrp_gna_interval" => lower.garp_interval(item),
             "script_user" => global.script_user = lower.script_user(item),
+            "script_timeout" => {
+                let bounds = Duration::from_millis(100)..=Duration::from_secs(3600);
+                global.script_timeout = lower.value(item, value::duration(bounds));
+            }
+            "alert_script" => global.alert_script = lower.script(item),
+            "event_fifo" => global.event_fifo = lower.path(item),
             "default_interface" => global.default_interface = lower.value(item, value::interface),
             _ => lower.unread(item),
         });

@@ -1,8 +1,12 @@
 //! `global_defs`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use keepone_proto::settings::AnnounceSettings;
+
+use super::Script;
 
 /// Names and defaults of the whole file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,4 +21,10 @@ pub struct Global {
     pub announce: AnnounceSettings,
     /// User and group of scripts that name none; `None`: the agent's default.
     pub script_user: Option<(String, Option<String>)>,
+    /// A script that runs longer is killed; 60 s by default.
+    pub script_timeout: Duration,
+    /// Run at the begin and the end of each alert.
+    pub alert_script: Option<Script>,
+    /// A FIFO that gets each transition and alert as one line of JSON.
+    pub event_fifo: Option<PathBuf>,
 }

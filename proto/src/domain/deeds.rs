@@ -13,6 +13,7 @@ use crate::decision::{Health, Peers, Reason, References, Role, Verdict, View, de
 use crate::effects::{Hold, LetGo};
 use crate::facts::Facts;
 use crate::fencing::Way;
+use crate::findings::Oddity;
 use crate::guard::Guard;
 use crate::id::{Epoch, NodeId, Priority};
 use crate::lease::grant::Grant;
@@ -46,7 +47,7 @@ impl Domain {
         match verdict {
             Verdict::Master(grant, reason) => self.hold(facts, grant, reason, &view, out),
             // A fence command failed a moment ago: another node, whose command may succeed, comes first.
-            Verdict::Claim(_) if !self.fence.may_claim(facts.now) => {
+            Verdict::Claim(_) if self.is_barred(facts) => {
                 self.sweep(facts, view.peers, out);
                 self.lease.sit(facts.now);
                 self.rest(facts, Role::Backup, Reason::FenceFailed, &view, out);
@@ -342,6 +343,7 @@ impl Domain {
             out.push(Action::TestGate);
         }
         let from = core::mem::replace(&mut self.role, role);
+        self.findings.left(from, role, reason);
         self.news = true;
         out.push(Action::Transition(Transition {
             domain: self.id,
@@ -360,8 +362,6 @@ impl Domain {
         let now = facts.now;
         let words = || self.words(facts, view);
         let (id, master) = (Some(self.id), self.master_since.is_some());
-        let vrrp_silent = view.peers == Peers::Master && self.vrrp_is_silent(facts);
-        alerts.set(AlertName::VrrpSilent, id, vrrp_silent, words);
         let isolated = matches!(view.references, References::LostHere | References::LostEverywhere)
             && matches!(view.peers, Peers::Silent | Peers::Absent);
         alerts.set(AlertName::Isolated, id, isolated, words);
@@ -369,7 +369,7 @@ impl Domain {
         alerts.set(AlertName::ClaimedUnarbitrated, id, alone, words);
         let few = || self.lease.answering(now).is_some_and(|(answering, needed)| answering < needed);
         let unreachable = view.lease == Lease::Unanswered || (master && few());
-        alerts.set(AlertName::AuthorityUnreachable, id, unreachable, words);
+        alerts.set(AlertName::ArbiterUnreachable, id, unreachable, words);
         self.raise_policy(facts, view, alerts);
         self.raise_mirrors(alerts);
         alerts.set(AlertName::LeaseLost, id, self.lapsed_at.is_some(), words);
@@ -387,6 +387,7 @@ impl Domain {
             || self.two_hold(facts)
             || self.rival_seen.is_some_and(|at| now.since(at) < core::time::Duration::from_secs(1));
         alerts.set(AlertName::DualMaster, id, dual, words);
+        self.raise_findings(facts, view, alerts);
         if seen {
             self.rival_since = self.rival_since.or(Some(now));
             self.rival_seen = Some(now);
@@ -409,12 +410,23 @@ impl Domain {
         // Without an address of our own nothing can be ours.
         let own = own.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let (id, outputs) = (router.id, router.machine.on_advertisement(facts.now, from, own, advertisement));
+        self.findings.speaks(facts.now, from, own, advertisement);
         for output in outputs {
             match output {
                 Output::Advertise(advertisement) => out.push(Action::Advertise { instance: id, advertisement }),
-                Output::HigherSeen { from, .. } => self.on_rival_advertisement(facts, place, from, true, out),
-                Output::LowerSeen { from, .. } => self.on_rival_advertisement(facts, place, from, false, out),
-                Output::IntervalMismatch { .. } | Output::AddressListMismatch { .. } | Output::Discarded { .. } => {}
+                Output::HigherSeen { from, .. } => {
+                    self.on_rival_advertisement(facts, place, (from, advertisement), true, out);
+                }
+                Output::LowerSeen { from, .. } => {
+                    self.on_rival_advertisement(facts, place, (from, advertisement), false, out);
+                }
+                Output::IntervalMismatch { from, found, .. } => {
+                    self.findings.odd(facts.now, from, Oddity::Interval(found), advertisement);
+                }
+                Output::AddressListMismatch { from, found } => {
+                    self.findings.odd(facts.now, from, Oddity::Addresses(found), advertisement);
+                }
+                Output::Discarded { from, why } => self.findings.discarded(facts.now, from, why, advertisement),
             }
         }
     }
@@ -424,14 +436,19 @@ impl Domain {
         &mut self,
         facts: &Facts<'_>,
         place: usize,
-        from: IpAddr,
+        (from, advertisement): (IpAddr, &Advertisement),
         higher: bool,
         out: &mut Vec<Action>,
     ) {
         // A peer of our kind that is heard is judged by its beats.
         let heard = facts.heard().any(|peer| peer.domain(self.id).is_some_and(|said| said.source == Some(from)));
+        let Some(router) = self.routers.get(place) else { return };
+        // One that speaks for none of our addresses is a stranger on our VRID, and no second holder (F56).
+        let shares = advertisement.addresses.iter().any(|address| router.settings.addresses.contains(address));
         if !heard {
-            self.rival_seen = Some(facts.now);
+            if shares {
+                self.rival_seen = Some(facts.now);
+            }
             if let Some(router) = self.routers.get_mut(place).filter(|_| higher) {
                 router.higher_seen = true;
             }
@@ -444,8 +461,9 @@ impl Domain {
     }
 
     /// Somebody else's ARP or NA for one of our addresses (D7).
-    pub(crate) fn on_foreign_claim(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
+    pub(crate) fn on_foreign_claim(&mut self, facts: &Facts<'_>, mac: [u8; 6], out: &mut Vec<Action>) {
         if self.master_since.is_some_and(|since| facts.now > since) {
+            self.findings.claimed(facts.now, mac);
             self.rival_seen = Some(facts.now);
             if self.lease.is_arbitrated() {
                 self.announce_again(facts.now, facts, out);

@@ -277,11 +277,6 @@ impl Domain {
         facts.peers.values().any(|peer| peer.domain(self.id).is_some_and(|said| said.source == Some(source)))
     }
 
-    /// VRRP's timers say that the Master is gone (D1).
-    pub(super) fn vrrp_is_silent(&self, facts: &Facts<'_>) -> bool {
-        self.routers.iter().any(|router| router.machine.election(facts.now) == Election::Won)
-    }
-
     /// D3: what third parties say of a peer that is silent here.
     fn words_of_others(&self, facts: &Facts<'_>, silent: NodeId) -> String {
         let (now, names) = (facts.now, &facts.settings.names);

@@ -20,6 +20,11 @@ impl Domain {
         self.fence.clear_way(facts.now, self.id, epoch, &victims, out)
     }
 
+    /// Whether a claim would be in vain, since a fence command failed a moment ago and is still needed.
+    pub(super) fn is_barred(&self, facts: &Facts<'_>) -> bool {
+        !self.fence.may_claim(facts.now) && !self.victims(facts).is_empty()
+    }
+
     /// With an authority: the last holder, if it has fallen silent without having let go. Without one, anybody
     /// may hold who is silent, unless the former Master has given the domain up for us.
     fn victims(&self, facts: &Facts<'_>) -> Vec<NodeId> {

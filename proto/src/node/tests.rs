@@ -20,6 +20,7 @@ use core::net::IpAddr;
 
 mod clocks;
 mod fencing;
+mod finders;
 mod policies;
 mod words;
 
@@ -111,6 +112,8 @@ struct Cluster {
     cut: BTreeSet<(u16, u16)>,
     /// Beats on these are lost.
     links_cut: BTreeSet<LinkId>,
+    /// Beats on this link, from the one to the other, are lost.
+    link_cut_one_way: BTreeSet<(LinkId, u16, u16)>,
     /// Advertisements are lost.
     vrrp_cut: bool,
     references_lost: BTreeSet<u16>,
@@ -143,6 +146,7 @@ impl Cluster {
             queue: VecDeque::new(),
             cut: BTreeSet::new(),
             links_cut: BTreeSet::new(),
+            link_cut_one_way: BTreeSet::new(),
             vrrp_cut: false,
             references_lost: BTreeSet::new(),
             skew: BTreeMap::new(),
@@ -227,7 +231,8 @@ impl Cluster {
             Action::Ping { reference } => self.ping(node, reference),
             Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
             Action::SendBeat { link, to, bytes } => {
-                if !self.cut.contains(&(node, to.get())) && !self.links_cut.contains(&link) {
+                let one_way = self.link_cut_one_way.contains(&(link, node, to.get()));
+                if !self.cut.contains(&(node, to.get())) && !self.links_cut.contains(&link) && !one_way {
                     self.queue.push_back((to.get(), Event::BeatReceived { link, from: id(node), bytes }));
                 }
                 return;
@@ -387,7 +392,7 @@ fn one_voter_of_three_makes_none_and_says_so() {
     cluster.run_to(6000);
     assert_eq!(cluster.role(1), (Role::Backup, Reason::AuthorityUnreachable));
     assert!(cluster.open().is_empty());
-    assert!(cluster.alerts(1).contains(&"authority-unreachable"));
+    assert!(cluster.alerts(1).contains(&"arbiter-unreachable"));
 }
 
 #[test]

@@ -47,7 +47,10 @@ impl Node {
             Some((id, at)) => self.with_domain(now, id, |domain, facts| {
                 domain.on_advertisement(facts, at, source, &advertisement, out);
             }),
-            None => self.counters.bad_advertisements += 1,
+            None => {
+                self.counters.bad_advertisements += 1;
+                self.on_strange_advertisement(now, packet.interface, source, unicast, &advertisement);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod heartbeat;
 pub mod ip;
 pub mod lease;
 pub mod ndp;
+pub mod profile;
 pub mod vrrp;
 
 use alloc::vec::Vec;

@@ -16,19 +16,21 @@ use rtnetlink::{Handle, LinkBridge, LinkUnspec};
 use crate::fault::Network;
 use crate::netns::error::{Error, io_error};
 use crate::netns::namespace::Namespace;
-use crate::netns::topology::{Kind, interface, link_index, netlink_error};
+use crate::netns::topology::{Kind, interface, lan6, link_index, netlink_error};
 use crate::netns::world::World;
 
 /// What fills a disk.
 const FILLER: &str = "filler";
 
-/// The IPv4 addresses of the interface `index`, with the messages that remove them.
-async fn addresses(handle: &Handle, index: u32) -> Result<Vec<(Ipv4Addr, AddressMessage)>, Error> {
+/// The addresses of the interface `index`, with the messages that remove them.
+async fn addresses(handle: &Handle, index: u32) -> Result<Vec<(IpAddr, AddressMessage)>, Error> {
     let mut found = Vec::new();
     let mut messages = handle.address().get().set_link_index_filter(index).execute();
     while let Some(message) = messages.try_next().await.map_err(netlink_error("list addresses"))? {
         let address = message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+            AddressAttribute::Local(address @ IpAddr::V4(_)) | AddressAttribute::Address(address @ IpAddr::V6(_)) => {
+                Some(*address)
+            }
             _ => None,
         });
         found.extend(address.map(|address| (address, message)));
@@ -36,10 +38,12 @@ async fn addresses(handle: &Handle, index: u32) -> Result<Vec<(Ipv4Addr, Address
     Ok(found)
 }
 
-/// Removes every IPv4 address of the LAN interface that `keep` does not name.
-async fn remove_addresses(handle: &Handle, keep: Option<Ipv4Addr>) -> Result<u32, Error> {
+/// Removes every address of the LAN interface that `keep` does not name; link-local ones are the kernel's.
+async fn remove_addresses(handle: &Handle, keep: &[IpAddr]) -> Result<u32, Error> {
     let index = link_index(handle, &interface(Network::Lan)).await?;
-    for (_, message) in addresses(handle, index).await?.into_iter().filter(|(address, _)| Some(*address) != keep) {
+    let local = |address: &IpAddr| matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    let all = addresses(handle, index).await?.into_iter();
+    for (_, message) in all.filter(|(address, _)| !keep.contains(address) && !local(address)) {
         // The agent may have removed it first.
         let _ = handle.address().del(message).execute().await;
     }
@@ -70,16 +74,21 @@ impl World {
     /// Removes every address of the LAN interface but the machine's own.
     pub(super) fn remove_vips(&mut self, kind: Kind) -> Result<(), Error> {
         let Some((namespace, own)) = self.lan(kind) else { return Ok(()) };
-        namespace.netlink(|handle| async move { remove_addresses(&handle, Some(own)).await.map(|_| ()) })
+        namespace.netlink(|handle| async move {
+            remove_addresses(&handle, &[own.into(), lan6(own).into()]).await.map(|_| ())
+        })
     }
 
     /// Removes every address of the LAN interface and puts the machine's own back.
     pub(super) fn flush_addresses(&mut self, kind: Kind) -> Result<(), Error> {
         let Some((namespace, own)) = self.lan(kind) else { return Ok(()) };
         namespace.netlink(|handle| async move {
-            let index = remove_addresses(&handle, None).await?;
-            let add = handle.address().add(index, own.into(), 24).execute();
-            add.await.map_err(netlink_error("put a machine's own address back"))
+            let index = remove_addresses(&handle, &[]).await?;
+            for (address, length) in [(IpAddr::from(own), 24), (lan6(own).into(), 64)] {
+                let add = handle.address().add(index, address, length).execute();
+                add.await.map_err(netlink_error("put a machine's own address back"))?;
+            }
+            Ok(())
         })
     }
 

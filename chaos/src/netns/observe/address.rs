@@ -1,6 +1,6 @@
 //! Which node has the VIP among its addresses, from the kernel's own messages in each namespace.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -17,9 +17,9 @@ use crate::netns::error::{Error, io_error};
 use crate::netns::namespace::Namespace;
 use crate::spans::Spans;
 
-fn names(message: &AddressMessage, vip: Ipv4Addr) -> bool {
+fn names(message: &AddressMessage, vip: IpAddr) -> bool {
     message.attributes.iter().any(|attribute| match attribute {
-        AddressAttribute::Local(address) | AddressAttribute::Address(address) => *address == IpAddr::V4(vip),
+        AddressAttribute::Local(address) | AddressAttribute::Address(address) => *address == vip,
         _ => false,
     })
 }
@@ -31,11 +31,11 @@ fn names(message: &AddressMessage, vip: Ipv4Addr) -> bool {
 pub fn start(
     namespace: &Namespace,
     node: usize,
-    vip: Ipv4Addr,
+    vip: impl Into<IpAddr>,
     live: Arc<Live>,
     stop: Stop,
 ) -> Result<JoinHandle<Spans>, Error> {
-    let namespace = namespace.clone();
+    let (namespace, vip) = (namespace.clone(), vip.into());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io_error("start an event loop"))?;
     Ok(thread::spawn(move || {
@@ -45,9 +45,10 @@ pub fn start(
     }))
 }
 
-async fn watch(node: usize, vip: Ipv4Addr, live: &Live, stop: &Stop) -> Result<Spans, Error> {
+async fn watch(node: usize, vip: IpAddr, live: &Live, stop: &Stop) -> Result<Spans, Error> {
     let (connection, handle, mut messages) =
-        rtnetlink::new_multicast_connection(&[MulticastGroup::Ipv4Ifaddr]).map_err(io_error("watch addresses"))?;
+        rtnetlink::new_multicast_connection(&[MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr])
+            .map_err(io_error("watch addresses"))?;
     tokio::spawn(connection);
     let mut pairs = Vec::new();
     let mut since = None;

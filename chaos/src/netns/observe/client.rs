@@ -2,14 +2,14 @@
 //! ordinary neighbor cache, and notes which node answered when.
 
 use std::io::IoSliceMut;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::sockopt::ReceiveTimestampns;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
 
 use super::responder::{PORT, PROBE};
@@ -51,12 +51,14 @@ const STALL: Duration = Duration::from_millis(5);
 pub fn start(
     namespace: &Namespace,
     client: usize,
-    vip: Ipv4Addr,
+    vip: impl Into<IpAddr>,
     live: Arc<Live>,
     stop: Stop,
 ) -> Result<JoinHandle<Diary>, Error> {
+    let vip = vip.into();
     let socket = namespace.run(|| {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(io_error("bind a client"))?;
+        let any: IpAddr = if vip.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind((any, 0)).map_err(io_error("bind a client"))?;
         setsockopt(&socket, ReceiveTimestampns, &true).map_err(io_error("ask for timestamps"))?;
         socket.set_read_timeout(Some(Duration::from_millis(100))).map_err(io_error("set a timeout"))?;
         Ok(socket)
@@ -67,10 +69,19 @@ pub fn start(
     Ok(thread::spawn(move || {
         priority::raise();
         let mut answers = Vec::new();
-        while !stop.is_set() {
-            if let Some(answer) = receive(&socket) {
+        // On a busy machine answers wait in the socket: those from before the end are still read.
+        let mut end = None;
+        loop {
+            if stop.is_set() {
+                end = end.or(Some(clock::now()));
+            }
+            let answer = receive(&socket);
+            if let Some(answer) = answer {
                 live.answered(client, answer.node, clock::now());
                 answers.push(answer);
+            }
+            if end.is_some_and(|end| answer.is_none_or(|answer| answer.at >= end)) {
+                break;
             }
         }
         // A sender that died would have left silence, which speaks for itself.
@@ -78,7 +89,7 @@ pub fn start(
     }))
 }
 
-fn send(socket: &UdpSocket, vip: Ipv4Addr, stop: &Stop) -> Spans {
+fn send(socket: &UdpSocket, vip: IpAddr, stop: &Stop) -> Spans {
     priority::raise();
     let stall = u64::try_from(STALL.as_nanos()).unwrap_or(u64::MAX);
     let begin = Instant::now();
@@ -108,7 +119,8 @@ fn receive(socket: &UdpSocket) -> Option<Answer> {
     let mut octets = [0_u8; PROBE + 1];
     let mut control = nix::cmsg_space!(TimeSpec);
     let mut parts = [IoSliceMut::new(&mut octets)];
-    let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()).ok()?;
+    let message =
+        recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()).ok()?;
     let stamp = message.cmsgs().ok()?.find_map(|control| match control {
         ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp),
         _ => None,

@@ -81,8 +81,8 @@ mod tests {
         let event = parse(line, 0).unwrap();
         assert_eq!(event.at, 17);
         assert!(matches!(event.said, Said::Transition { ref to, .. } if to == "Fenced"));
-        let alert = parse(r#"{"kind":"alert","name":"link-down","raised":false,"t_ns":18}"#, 1).unwrap();
-        assert!(matches!(alert.said, Said::Alert { ref name, raised: false, .. } if name == "link-down"));
+        let alert = parse(r#"{"kind":"alert","name":"heartbeat-link-down","raised":false,"t_ns":18}"#, 1).unwrap();
+        assert!(matches!(alert.said, Said::Alert { ref name, raised: false, .. } if name == "heartbeat-link-down"));
         assert_eq!(parse(r#"{"kind":"start","t_ns":1}"#, 0), None);
         for end in 0..line.len() {
             assert_eq!(parse(&line[..end], 0), None);

@@ -109,15 +109,16 @@ impl Peephole {
         self.maps = maps.collect();
     }
 
-    /// The latest deadline of the domain in any map, and its epoch; zeros if it is nowhere.
-    fn slot(&self, domain: u64) -> (u64, [u64; 3]) {
-        let mut latest = (0, [0; 3]);
+    /// The latest deadline of the domain in any map, and its epoch; `None` if it is nowhere: then nothing is
+    /// known, for a gate whose pins were removed may well be open.
+    fn slot(&self, domain: u64) -> Option<(u64, [u64; 3])> {
+        let mut latest = None;
         for map in &self.maps {
             for element in 0..map.elements() {
                 let word = |place| map.load(element, place).unwrap_or(0);
                 if word(1) == domain {
                     let slot = (word(0), [word(2), word(3), word(4)]);
-                    latest = latest.max(slot);
+                    latest = latest.max(Some(slot));
                     break;
                 }
             }
@@ -127,7 +128,7 @@ impl Peephole {
 
     /// The deadline of the domain of that name; 0 if it is nowhere.
     pub fn deadline(&self, domain: &str) -> u64 {
-        self.slot(hash_name(domain)).0
+        self.slot(hash_name(domain)).map_or(0, |slot| slot.0)
     }
 }
 
@@ -145,9 +146,12 @@ impl Gate {
         for domain in &mut self.domains {
             // Read before the deadline, so that the deadline is never younger than its instant.
             let at = clock::now();
-            let (deadline, epoch) = self.peephole.slot(domain.id);
-            first_is_open = first_is_open.or(Some(deadline > at));
-            domain.see(Look { at, deadline, epoch }, self.node);
+            let look = self.peephole.slot(domain.id).map(|(deadline, epoch)| Look { at, deadline, epoch });
+            first_is_open = first_is_open.or(Some(look.is_some_and(|look| look.deadline > at)));
+            match look {
+                Some(look) => domain.see(look, self.node),
+                None => domain.last = None,
+            }
         }
         first_is_open.unwrap_or(false)
     }

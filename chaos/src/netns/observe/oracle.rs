@@ -4,7 +4,7 @@
 //! stay unseen. The oracle's questions make every holder speak, and the taps hear the answers. It stands
 //! outside every cut.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{Stop, packet};
 use crate::fault::Network;
 use crate::netns::error::{Error, io_error};
 use crate::netns::priority;
-use crate::netns::topology::{Kind, Topology};
+use crate::netns::topology::{Kind, Topology, lan6};
 
 /// Between two questions to one node.
 const INTERVAL: Duration = Duration::from_millis(2);
@@ -32,28 +32,62 @@ pub fn checksum(header: &[u8]) -> u16 {
     !u16::try_from(sum).unwrap_or(0)
 }
 
-/// A probe in UDP in IPv4 in Ethernet, addressed to one node's hardware and to the VIP.
-fn question(from_mac: [u8; 6], to_mac: [u8; 6], from: Ipv4Addr, vip: Ipv4Addr) -> Vec<u8> {
-    let udp_length = u16::try_from(8 + PROBE).unwrap_or(0);
-    let mut ip = vec![0x45, 0];
-    ip.extend((20 + udp_length).to_be_bytes());
-    ip.extend([0, 0, 0x40, 0, 64, 17, 0, 0]);
-    ip.extend(from.octets());
-    ip.extend(vip.octets());
-    let sum = checksum(&ip).to_be_bytes();
-    ip.splice(10..12, sum);
+/// The UDP datagram of a question, with the checksum that IPv6 demands where both addresses are that.
+fn datagram(from: IpAddr, to: IpAddr) -> Vec<u8> {
+    let length = u16::try_from(8 + PROBE).unwrap_or(0);
+    let mut udp = Vec::new();
+    udp.extend(OWN_PORT.to_be_bytes());
+    udp.extend(PORT.to_be_bytes());
+    udp.extend(length.to_be_bytes());
+    // RFC 768: a checksum of zero says that there is none.
+    udp.extend([0, 0]);
+    udp.extend([0; PROBE]);
+    if let (IpAddr::V6(from), IpAddr::V6(to)) = (from, to) {
+        // RFC 8200, 8.1: addresses, length, next header.
+        let mut summed: Vec<u8> = from.octets().into_iter().chain(to.octets()).collect();
+        summed.extend(u32::from(length).to_be_bytes());
+        summed.extend([0, 0, 0, 17]);
+        summed.extend(&udp);
+        udp.splice(6..8, checksum(&summed).to_be_bytes());
+    }
+    udp
+}
 
+/// A probe in UDP in IP in Ethernet, addressed to one node's hardware and to the VIP.
+fn question(from_mac: [u8; 6], to_mac: [u8; 6], own: Ipv4Addr, vip: IpAddr) -> Vec<u8> {
+    let (from, ethertype): (IpAddr, [u8; 2]) = match vip {
+        IpAddr::V4(_) => (own.into(), [0x08, 0x00]),
+        IpAddr::V6(_) => (lan6(own).into(), [0x86, 0xdd]),
+    };
+    let udp = datagram(from, vip);
+    let length = u16::try_from(udp.len()).unwrap_or(0);
+    let mut ip = Vec::new();
+    match (from, vip) {
+        (IpAddr::V6(from), IpAddr::V6(vip)) => {
+            ip.extend([0x60, 0, 0, 0]);
+            ip.extend(length.to_be_bytes());
+            ip.extend([17, 64]);
+            ip.extend(from.octets());
+            ip.extend(vip.octets());
+        }
+        (_, IpAddr::V4(vip)) => {
+            ip.extend([0x45, 0]);
+            ip.extend((20 + length).to_be_bytes());
+            ip.extend([0, 0, 0x40, 0, 64, 17, 0, 0]);
+            ip.extend(own.octets());
+            ip.extend(vip.octets());
+            let sum = checksum(&ip).to_be_bytes();
+            ip.splice(10..12, sum);
+        }
+        // The address is taken from the VIP's family above.
+        (IpAddr::V4(_), IpAddr::V6(_)) => {}
+    }
     let mut frame = Vec::new();
     frame.extend(to_mac);
     frame.extend(from_mac);
-    frame.extend([0x08, 0x00]);
+    frame.extend(ethertype);
     frame.extend(ip);
-    frame.extend(OWN_PORT.to_be_bytes());
-    frame.extend(PORT.to_be_bytes());
-    frame.extend(udp_length.to_be_bytes());
-    // RFC 768: a checksum of zero says that there is none.
-    frame.extend([0, 0]);
-    frame.extend([0; PROBE]);
+    frame.extend(udp);
     frame
 }
 
@@ -61,7 +95,7 @@ fn question(from_mac: [u8; 6], to_mac: [u8; 6], from: Ipv4Addr, vip: Ipv4Addr) -
 ///
 /// # Errors
 /// [`Error::Io`] when its sockets can't be made.
-pub fn start(topology: &Topology, vip: Ipv4Addr, stop: Stop) -> Result<(), Error> {
+pub fn start(topology: &Topology, vip: impl Into<IpAddr>, stop: Stop) -> Result<(), Error> {
     start_every(topology, vip, INTERVAL, stop)
 }
 
@@ -69,7 +103,8 @@ pub fn start(topology: &Topology, vip: Ipv4Addr, stop: Stop) -> Result<(), Error
 ///
 /// # Errors
 /// [`Error::Io`] when its sockets can't be made.
-pub fn start_every(topology: &Topology, vip: Ipv4Addr, interval: Duration, stop: Stop) -> Result<(), Error> {
+pub fn start_every(topology: &Topology, vip: impl Into<IpAddr>, interval: Duration, stop: Stop) -> Result<(), Error> {
+    let vip = vip.into();
     let Some(host) = topology.host(Kind::Oracle) else { return Ok(()) };
     let Some(own) = host.port(Network::Lan) else { return Ok(()) };
     let questions: Vec<Vec<u8>> = topology
@@ -80,8 +115,8 @@ pub fn start_every(topology: &Topology, vip: Ipv4Addr, interval: Duration, stop:
     let (sender, sink) = host.namespace.run(|| {
         let name = nix::net::if_::if_nametoindex("lan0").map_err(io_error("find the oracle's interface"))?;
         let sender = packet::open(name).map_err(io_error("open the oracle's socket"))?;
-        // Answers end here; without a socket the kernel would refuse each with an ICMP error to the VIP.
-        let sink = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, OWN_PORT)).map_err(io_error("bind the oracle's port"))?;
+        // Answers of both families end here; without a socket the kernel would refuse each with an ICMP error to the VIP.
+        let sink = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, OWN_PORT)).map_err(io_error("bind the oracle's port"))?;
         Ok((sender, sink))
     })?;
     // The sender hears the whole LAN, which nobody reads: keep that small.
@@ -105,8 +140,19 @@ mod tests {
 
     #[test]
     fn a_header_with_its_checksum_sums_to_zero() {
-        let frame = question([2; 6], [4; 6], Ipv4Addr::new(192, 0, 2, 99), Ipv4Addr::new(192, 0, 2, 100));
+        let frame = question([2; 6], [4; 6], Ipv4Addr::new(192, 0, 2, 99), Ipv4Addr::new(192, 0, 2, 100).into());
         assert_eq!(checksum(&frame[14..34]), 0);
         assert_eq!(frame.len(), 14 + 20 + 8 + PROBE);
+    }
+
+    #[test]
+    fn a_question_in_ipv6_has_a_checksum_over_its_addresses_too() {
+        let vip: Ipv6Addr = "2001:db8::100".parse().unwrap();
+        let frame = question([2; 6], [4; 6], Ipv4Addr::new(192, 0, 2, 99), vip.into());
+        assert_eq!((frame.len(), &frame[12..14], frame[20]), (14 + 40 + 8 + PROBE, &[0x86, 0xdd][..], 17));
+        let mut summed = frame[22..54].to_vec();
+        summed.extend([0, 0, 0, 8 + PROBE as u8, 0, 0, 0, 17]);
+        summed.extend(&frame[54..]);
+        assert_eq!(checksum(&summed), 0);
     }
 }

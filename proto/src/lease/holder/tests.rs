@@ -255,6 +255,28 @@ fn a_voter_whose_clock_went_backwards_is_ignored_for_l_max_r17() {
 }
 
 #[test]
+fn a_late_answer_to_a_former_life_is_no_answer_to_this_one() {
+    let asked = |incarnation: u64| {
+        let mut h = holder(1);
+        h = Holder::new(
+            Claimant { incarnation: Incarnation(incarnation), ..h.me },
+            quorum(),
+            Duration::from_millis(100),
+            Guards::default(),
+            1,
+        );
+        h.stand(at(1000), 100);
+        let (to, request) = h.take_outbox().into_iter().next().unwrap();
+        let stamp = crate::wire::lease::Stamp { incarnation: Incarnation(1), clock: at(400) };
+        (h, to, Envelope { message: Message::Free { max_counter: 0, stamp }, ..request })
+    };
+    let (former, to, late) = asked(0x1234_5678_9abc_def0);
+    let (present, _, _) = asked(0x0fed_cba9_8765_4321);
+    assert_eq!(former.sent_at(to, &late), Some(at(1000)));
+    assert_eq!(present.sent_at(to, &late), None);
+}
+
+#[test]
 fn an_heir_that_overtakes_the_transfer_asks_again_and_gives_nothing_up() {
     let (mut a, mut b, mut voters) = (holder(1), holder(2), Voters::new());
     a.stand(at(1000), 200);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::ClockState;
 use crate::lease::timing::Profile;
+use alloc::format;
 
 const MS: i64 = 1_000_000;
 

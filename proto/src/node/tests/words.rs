@@ -21,7 +21,7 @@ fn named() -> Cluster {
 }
 
 /// What a node said when an alert last began, or ended.
-fn said(cluster: &Cluster, node: u16, name: AlertName, raised: bool) -> &str {
+pub(super) fn said(cluster: &Cluster, node: u16, name: AlertName, raised: bool) -> &str {
     let alerts =
         cluster.log.iter().rev().filter(|(_, who, _)| *who == node).filter_map(|(_, _, action)| match action {
             Action::Alert(alert) => Some(alert),
@@ -36,7 +36,7 @@ fn a_link_that_is_down_is_told_by_its_name_and_its_peers() {
     let mut cluster = named();
     cluster.links_cut.insert(LinkId(1));
     cluster.run_to(6000);
-    let words = said(&cluster, 1, AlertName::LinkDown, true);
+    let words = said(&cluster, 1, AlertName::HeartbeatLinkDown, true);
     assert!(words.starts_with("hb1 to n2 (last heard "), "{words}");
 }
 
@@ -45,7 +45,7 @@ fn a_silent_peer_is_told_by_its_name_and_so_is_the_evidence_of_a_transition() {
     let mut cluster = named();
     cluster.cut_between(1, 2);
     cluster.run_to(7000);
-    assert_eq!(said(&cluster, 2, AlertName::PeerSilent, true), "silent for 300 ms on every link: n1");
+    assert_eq!(said(&cluster, 2, AlertName::AllHeartbeatsDown, true), "silent for 300 ms on every link: n1");
     let words = cluster.log.iter().find_map(|(_, who, action)| match action {
         Action::Transition(transition) if *who == 2 => Some(transition.evidence.as_str()),
         _ => None,
@@ -61,6 +61,7 @@ fn a_voter_of_another_configuration_is_told_by_its_name() {
     let message = Message::Refuse { why, holder: None, remaining: Duration::ZERO, max_counter: 0, stamp };
     let answer = Envelope { cluster: ClusterId(1), digest: digest(), domain: VIP, nonce: 1, message };
     cluster.give(1, Event::LeaseReceived { from: id(2), bytes: answer.emit() });
+    cluster.run_to(6000);
     let words = said(&cluster, 1, AlertName::ConfigMismatch, true);
     assert!(words.starts_with("voter n2 has another voter set"), "{words}");
 }
@@ -71,19 +72,20 @@ fn an_alert_that_ends_tells_what_is_well_again() {
     cluster.links_cut.insert(LinkId(1));
     cluster.run_to(6000);
     cluster.links_cut.clear();
-    cluster.run_to(7000);
-    assert_eq!(said(&cluster, 1, AlertName::LinkDown, false), "every link to a peer that is heard is up");
+    cluster.run_to(7500);
+    assert_eq!(said(&cluster, 1, AlertName::HeartbeatLinkDown, false), "every link to a peer that is heard is up");
 
     cluster.cut_between(1, 2);
-    cluster.run_to(8000);
+    cluster.run_to(8500);
     cluster.cut.clear();
-    cluster.run_to(9000);
-    assert_eq!(said(&cluster, 1, AlertName::PeerSilent, false), "every peer is heard again");
+    cluster.run_to(10_000);
+    assert_eq!(said(&cluster, 1, AlertName::AllHeartbeatsDown, false), "every peer is heard again");
 
     let test = |fault: &str| Event::GateTest { strength: GateStrength::Strong, fault: fault.to_string() };
     cluster.give(1, test("the program is gone"));
     assert_eq!(said(&cluster, 1, AlertName::GateBroken, true), "the program is gone");
     cluster.give(1, test(""));
+    cluster.run_to(11_500);
     assert_eq!(said(&cluster, 1, AlertName::GateBroken, false), "the gate passes its test again");
 }
 

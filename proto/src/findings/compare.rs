@@ -1,0 +1,213 @@
+//! Two sides compared: each setting that both must have alike.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Difference, Known};
+use crate::id::{ClusterId, DomainId, NodeId, hash_name};
+use crate::lease::timing::Millis;
+use crate::settings::{Authority, InstanceSettings, Settings, VrrpVersion};
+use crate::wire::profile::{InstanceProfile, LeaseProfile};
+
+/// Our own instances as a peer is told of them; what changes while we run is filled in later.
+pub(crate) fn instances(settings: &Settings) -> Vec<InstanceProfile> {
+    let of = |(place, instance): (usize, &InstanceSettings)| {
+        let domain = settings.domains.iter().find(|d| d.instances.iter().any(|id| usize::from(id.0) == place));
+        profile(settings.cluster, domain.map_or(DomainId(0), |domain| domain.id), instance)
+    };
+    settings.instances.iter().enumerate().map(of).collect()
+}
+
+/// What voters must agree on, if there are any.
+pub(crate) fn lease(settings: &Settings) -> Option<LeaseProfile> {
+    settings.domains.iter().find_map(|domain| match &domain.authority {
+        Authority::Quorum(quorum) => Some(LeaseProfile {
+            lease: quorum.timing.lease,
+            lease_max: quorum.timing.lease_max,
+            rate_error_ppm: quorum.timing.rate_error_ppm,
+            voters: quorum.voters.clone(),
+        }),
+        _ => None,
+    })
+}
+
+fn profile(cluster: ClusterId, domain: DomainId, instance: &InstanceSettings) -> InstanceProfile {
+    // A sum does not know the order, which does not matter (RFC 9568, 7.1).
+    let addresses = instance.addresses.iter().map(|address| hash_name(&address.to_string()));
+    InstanceProfile {
+        name: hash_name(&instance.name),
+        domain,
+        vrid: instance.vrid.get(),
+        version: number(instance.version),
+        ipv6: instance.ipv6,
+        hears_no_master: false,
+        preempt: instance.preempt,
+        priority: instance.priority,
+        advert_int: instance.advert_int,
+        addresses: u8::try_from(instance.addresses.len()).unwrap_or(u8::MAX),
+        addresses_hash: addresses.fold(0, u64::wrapping_add),
+        auth: match (instance.version, instance.auth_pass) {
+            // With the cluster and the instance in it, so that equal passwords elsewhere do not show.
+            (VrrpVersion::V2, Some(secret)) => hash_name(&format!("{} {} {secret:?}", cluster.0, instance.name)).max(1),
+            (VrrpVersion::V2, None) | (VrrpVersion::V3, _) => 0,
+        },
+        unicast: instance.unicast_peers.is_some(),
+        source: None,
+    }
+}
+
+pub(crate) fn number(version: VrrpVersion) -> u8 {
+    match version {
+        VrrpVersion::V2 => 2,
+        VrrpVersion::V3 => 3,
+    }
+}
+
+/// Everything that differs between this node and a peer. `own` are [`instances`].
+pub(crate) fn differences(
+    settings: &Settings,
+    own: &[InstanceProfile],
+    node: NodeId,
+    theirs: &Known,
+) -> Vec<Difference> {
+    let peer = settings.names.node(node).into_owned();
+    let mut found = Vec::new();
+    let mut of_node = |words: String, remedy: String| found.push(Difference { domain: None, words, remedy });
+    if theirs.cluster != settings.cluster {
+        let words = format!("{peer} belongs to another cluster: its cluster name is not ours");
+        of_node(words, format!("give {peer} and this node one cluster name"));
+        return found;
+    }
+    if theirs.period != settings.heartbeat.period {
+        let ours = Millis(settings.heartbeat.period);
+        let words = format!("heartbeat interval: {} on {peer}, {ours} here", Millis(theirs.period));
+        of_node(words, format!("set one heartbeat interval on {peer} and here"));
+    }
+    if u32::from(theirs.misses) != settings.heartbeat.misses {
+        let words = format!("heartbeat misses: {} on {peer}, {} here", theirs.misses, settings.heartbeat.misses);
+        of_node(words, format!("set one number of misses on {peer} and here"));
+    }
+    compare_lease(settings, &peer, lease(settings).as_ref(), theirs.lease.as_ref(), &mut found);
+    for (mine, settings) in own.iter().zip(&settings.instances) {
+        compare_instance(&peer, settings, mine, theirs, &mut found);
+    }
+    let strange = theirs.instances().filter(|theirs| !own.iter().any(|mine| mine.name == theirs.name));
+    let strange: Vec<String> = strange.map(|instance| format!("VRID {}", instance.vrid)).collect();
+    if !strange.is_empty() {
+        found.push(Difference {
+            domain: None,
+            words: format!("{peer} has a vrrp_instance that this node has not ({})", strange.join(", ")),
+            remedy: format!("configure the same vrrp_instances, of the same names, on {peer} and here"),
+        });
+    }
+    found
+}
+
+fn compare_lease(
+    settings: &Settings,
+    peer: &str,
+    ours: Option<&LeaseProfile>,
+    theirs: Option<&LeaseProfile>,
+    found: &mut Vec<Difference>,
+) {
+    let remedy = format!("make the [arbiter] sections of {peer} and this node alike (V9)");
+    let mut say = |words| found.push(Difference { domain: None, words, remedy: remedy.clone() });
+    let (ours, theirs) = match (ours, theirs) {
+        (None, None) => return,
+        (Some(_), None) => return say(format!("{peer} asks no authority, this node does")),
+        (None, Some(_)) => return say(format!("{peer} asks an authority, this node asks none")),
+        (Some(ours), Some(theirs)) => (ours, theirs),
+    };
+    if ours.voters != theirs.voters {
+        let list = |voters: &[NodeId]| {
+            voters.iter().map(|voter| settings.names.node(*voter).into_owned()).collect::<Vec<_>>().join(", ")
+        };
+        say(format!("voters: {} on {peer}, {} here", list(&theirs.voters), list(&ours.voters)));
+    }
+    let mut length = |what: &str, theirs: Duration, ours: Duration| {
+        if theirs.as_millis() != ours.as_millis() {
+            say(format!("{what}: {} on {peer}, {} here", Millis(theirs), Millis(ours)));
+        }
+    };
+    length("lease", theirs.lease, ours.lease);
+    length("longest lease", theirs.lease_max, ours.lease_max);
+    if ours.rate_error_ppm != theirs.rate_error_ppm {
+        say(format!("rate error: {} ppm on {peer}, {} ppm here", theirs.rate_error_ppm, ours.rate_error_ppm));
+    }
+}
+
+fn compare_instance(
+    peer: &str,
+    settings: &InstanceSettings,
+    mine: &InstanceProfile,
+    theirs: &Known,
+    found: &mut Vec<Difference>,
+) {
+    let name = &settings.name;
+    let mut say = |what: &str, words: String| {
+        found.push(Difference {
+            domain: Some(mine.domain),
+            words: format!("{name}: {words}"),
+            remedy: format!("set the same {what} for {name} on {peer} and here"),
+        });
+    };
+    let Some(other) = theirs.instance(mine.name) else {
+        if theirs.is_complete() {
+            let alike = theirs.instances().any(|theirs| theirs.vrid == mine.vrid && theirs.ipv6 == mine.ipv6);
+            let called = if alike { ", but one of its VRID under another name" } else { "" };
+            say("vrrp_instance name", format!("{peer} has no such vrrp_instance{called}"));
+        }
+        return;
+    };
+    if other.domain != mine.domain {
+        say("vrrp_sync_group", format!("it is in another vrrp_sync_group on {peer}"));
+    }
+    if other.vrid != mine.vrid {
+        say("virtual_router_id", format!("virtual_router_id {} on {peer}, {} here", other.vrid, mine.vrid));
+    }
+    if (other.version, other.ipv6) != (mine.version, mine.ipv6) {
+        let family = |ipv6| if ipv6 { "IPv6" } else { "IPv4" };
+        let of = |one: &InstanceProfile| format!("VRRPv{} over {}", one.version, family(one.ipv6));
+        say("version", format!("{} on {peer}, {} here", of(other), of(mine)));
+    }
+    if other.advert_int.as_millis() / 10 != mine.advert_int.as_millis() / 10 {
+        let (theirs, ours) = (Millis(other.advert_int), Millis(mine.advert_int));
+        say("advert_int", format!("advert_int {theirs} on {peer}, {ours} here"));
+    }
+    if (other.addresses, other.addresses_hash) != (mine.addresses, mine.addresses_hash) {
+        let list = settings.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let count = other.addresses;
+        say("virtual_ipaddress", format!("other virtual addresses on {peer} ({count} of them) than here ({list})"));
+    }
+    match (other.auth, mine.auth) {
+        (theirs, ours) if theirs == ours => {}
+        (0, _) => say("authentication", format!("no authentication on {peer}, a password here")),
+        (_, 0) => say("authentication", format!("a password on {peer}, no authentication here")),
+        (_, _) => say("auth_pass", format!("another password on {peer} than here")),
+    }
+    if other.unicast != mine.unicast {
+        let of = |unicast| if unicast { "unicast" } else { "multicast" };
+        say("unicast_peer", format!("{} on {peer}, {} here", of(other.unicast), of(mine.unicast)));
+    }
+}
+
+/// Instances whose base priority a peer has, too: the node's number decides between them, which is seldom what
+/// was meant.
+pub(crate) fn clashes(
+    settings: &Settings,
+    own: &[InstanceProfile],
+    node: NodeId,
+    theirs: &Known,
+) -> Vec<(DomainId, String)> {
+    let peer = settings.names.node(node);
+    let mut found = Vec::new();
+    for (mine, settings) in own.iter().zip(&settings.instances) {
+        if theirs.instance(mine.name).is_some_and(|other| other.priority == mine.priority) {
+            let words = format!("{}: priority {} on {peer} and here", settings.name, mine.priority.0);
+            found.push((mine.domain, words));
+        }
+    }
+    found
+}

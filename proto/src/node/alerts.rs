@@ -1,0 +1,69 @@
+//! The alerts that concern the whole node, and the saying of all.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::action::{Action, AlertName};
+use crate::lease::timing::Millis;
+use crate::time::Instant;
+
+impl Node {
+    /// The node's own alerts, as they stand.
+    pub(super) fn raise(&mut self, now: Instant) {
+        self.raise_clocks(now);
+        self.raise_sights(now);
+        let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
+        let silent = self.peers.values().filter(|peer| peer.is_silent(now));
+        let is_silent = silent.clone().next().is_some();
+        // Words are made only when they are asked for: this is run after each event.
+        let words = || {
+            let silent = silent.map(|peer| {
+                let advertises = self.findings.advertises(now, peer.node, self.domains.values());
+                let hint = if advertises { " (but its Advertisements arrive: UDP is filtered)" } else { "" };
+                format!("{}{hint}", names.node(peer.node))
+            });
+            let silent: Vec<String> = silent.collect();
+            format!("silent for {} on every link: {}", Millis(silence), silent.join(", "))
+        };
+        self.alerts.set_with_end(AlertName::AllHeartbeatsDown, None, is_silent, words, "every peer is heard again");
+        let heard = self.peers.values().filter(|peer| peer.is_heard(now));
+        let down = heard.flat_map(|peer| {
+            peer.links().filter(|(_, link)| !link.is_up(now, silence)).map(move |(id, link)| (peer.node, id, link))
+        });
+        let some_down = down.clone().next().is_some();
+        let words = || {
+            let words = down.map(|(peer, id, link)| {
+                let since = link
+                    .heard_at()
+                    .map_or(String::from("never heard"), |at| format!("last heard {} ago", Millis(now.since(at))));
+                let there = self.findings.says_of(peer, id, link.heard_at(), silence);
+                format!("{} to {} ({since}{there})", names.link(id), names.node(peer))
+            });
+            words.collect::<Vec<_>>().join(", ")
+        };
+        // A start is no fault: the links need a moment to come up.
+        let started = now.since(self.started_at) > silence * 3;
+        let (is_down, end) = (started && some_down, "every link to a peer that is heard is up");
+        self.alerts.set_with_end(AlertName::HeartbeatLinkDown, None, is_down, words, end);
+        let lost = self.references.is_known() && [false, true].into_iter().any(|ipv6| self.references.is_lost(ipv6));
+        let report = self.references.report();
+        self.alerts.set(AlertName::ReferencesLost, None, lost, || format!("{report} references answer"));
+        let fault = self.gate.as_ref().map(|gate| gate.fault.clone()).unwrap_or_default();
+        let (is_broken, end) = (!fault.is_empty(), "the gate passes its test again");
+        self.alerts.set_with_end(AlertName::GateBroken, None, is_broken, || fault, end);
+        self.raise_findings(now);
+    }
+
+    /// What has begun or ended, each with the epoch under which it finds its domain.
+    pub(super) fn say_alerts(&mut self, out: &mut Vec<Action>) {
+        let from = out.len();
+        self.alerts.take(out);
+        for action in out.iter_mut().skip(from) {
+            if let Action::Alert(alert) = action {
+                alert.epoch = alert.domain.and_then(|id| self.domains.get(&id)).and_then(|domain| domain.lease.epoch());
+            }
+        }
+    }
+}
