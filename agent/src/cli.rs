@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use keepone_agent::assemble::Plan;
 use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_agent::gate::Means;
+use keepone_agent::gate_lab::{self, Lab};
 use keepone_agent::guardian::{Guardian, PULSE_FD};
 use keepone_agent::{keys, logging, rights, worker};
 use keepone_config::{Config, explain_timing};
@@ -35,6 +36,10 @@ enum Command {
         /// The configuration: `.toml` is the native language, anything else keepalived.conf.
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
+        /// Record whatever the core is told in FILE, for `keepone-chaos replay`. The recording of a former run
+        /// is kept as FILE.1; at 256 MiB, about an hour of a pair, it ends. It has the VRRP passwords in it.
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
     },
     /// Read a configuration and say what is wrong with it.
     Check {
@@ -59,19 +64,50 @@ enum Command {
         #[arg(required = true)]
         members: Vec<String>,
     },
+    /// The gate by itself, for `keepone-chaos gate-bench`.
+    #[command(hide = true)]
+    GateLab {
+        #[arg(long, value_parser = means)]
+        means: Means,
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        #[arg(long)]
+        interface: String,
+        #[arg(long = "address", required = true)]
+        addresses: Vec<std::net::IpAddr>,
+        #[arg(long, default_value_t = 500)]
+        hold_ms: u64,
+        #[arg(long, default_value_t = 0)]
+        renewals: u32,
+        #[arg(long)]
+        pause: bool,
+        #[arg(long, default_value_t = 0)]
+        costs: usize,
+    },
     /// The process that the guardian of `run` starts.
     #[command(hide = true)]
     Worker {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
     },
+}
+
+fn means(text: &str) -> Result<Means, String> {
+    let all = [Means::Bpf, Means::Nft, Means::Lifetime];
+    all.into_iter().find(|means| means.as_str() == text).ok_or_else(|| String::from("one of bpf, nft, lifetime"))
 }
 
 /// Runs the command and turns its end into an exit code.
 pub(crate) fn main() -> ExitCode {
     let ended = match Cli::parse().command {
-        Command::Run { config } => run(&config),
-        Command::Worker { config } => work(&config),
+        Command::Run { config, record } => run(&config, record),
+        Command::Worker { config, record } => work(&config, record.as_deref()),
+        Command::GateLab { means, dir, interface, addresses, hold_ms, renewals, pause, costs } => {
+            let hold = std::time::Duration::from_millis(hold_ms);
+            gate_lab::run(&Lab { means, dir, interface, addresses, hold, renewals, pause, costs }).map(|()| 0)
+        }
         Command::Check { file, json, explain_timing } => return check(&file, json, explain_timing),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
     };
@@ -85,7 +121,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// The guardian's process.
-fn run(file: &Path) -> Result<u8, Failure> {
+fn run(file: &Path, record: Option<PathBuf>) -> Result<u8, Failure> {
     let config = load(file, true)?;
     rights::check()?;
     let plan = Plan::new(&config);
@@ -93,16 +129,16 @@ fn run(file: &Path) -> Result<u8, Failure> {
     let guardian = Guardian::new(file, &plan).map_err(|error| {
         Failure::say(Code::Unexpected, format!("the guardian can't take over the signals: {error}"))
     })?;
-    guardian.run()
+    guardian.recording(record).run()
 }
 
 /// The worker's process.
-fn work(file: &Path) -> Result<u8, Failure> {
+fn work(file: &Path, record: Option<&Path>) -> Result<u8, Failure> {
     // The guardian blocked its own signals; the worker wants them.
     let _ = nix::sys::signal::SigSet::all().thread_unblock();
     let _flush = logging::start();
     let config = load(file, false)?;
-    worker::run(&config, pulse()).map(|()| 0)
+    worker::run(&config, pulse(), record).map(|()| 0)
 }
 
 /// The worker's end of the pipe to its guardian.

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::kernel::Said;
+use crate::recording::Recorder;
 pub(crate) use shells::Shells;
 
 /// Events taken in one go before the timers get their turn.
@@ -28,6 +29,7 @@ const PULSE: Duration = Duration::from_millis(50);
 pub(crate) struct Driver {
     node: Node,
     shells: Shells,
+    recorder: Option<Recorder>,
     stopped: bool,
 }
 
@@ -47,8 +49,8 @@ enum Woke {
 }
 
 impl Driver {
-    pub(crate) fn new(node: Node, shells: Shells) -> Self {
-        Driver { node, shells, stopped: false }
+    pub(crate) fn new(node: Node, shells: Shells, recorder: Option<Recorder>) -> Self {
+        Driver { node, shells, recorder, stopped: false }
     }
 
     /// Runs until the node has stopped.
@@ -119,7 +121,12 @@ impl Driver {
     fn take(&mut self, event: Event) {
         let mut queue = std::collections::VecDeque::from([event]);
         while let Some(event) = queue.pop_front() {
-            let actions = self.node.handle(clock::now(), event);
+            let now = clock::now();
+            let copy = self.recorder.is_some().then(|| event.clone());
+            let actions = self.node.handle(now, event);
+            if let Some((recorder, event)) = self.recorder.as_mut().zip(copy) {
+                recorder.step(now, event, &actions);
+            }
             for action in actions {
                 if action == Action::Stopped {
                     self.stopped = true;

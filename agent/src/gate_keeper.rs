@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use keepone_proto::event::{Event, GateStrength};
 use keepone_proto::time::Instant;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
 use tokio::sync::mpsc;
 
 use crate::clock;
@@ -18,6 +20,10 @@ use crate::gate::{FormerGone, Keeper};
 
 /// How often it is looked whether former gates are gone.
 const LOOK: Duration = Duration::from_millis(2);
+/// After a change of an interface, for those that come with it.
+const BREATH: Duration = Duration::from_millis(2);
+/// After a failure of the watch.
+const AFTER_ERROR: Duration = Duration::from_millis(200);
 /// Tests are owed and none has ended for this long: the gate counts as untested. How many are owed says
 /// nothing, for each of many domains that claim at once asks for its own.
 const OVERDUE: Duration = Duration::from_secs(10);
@@ -68,6 +74,7 @@ impl GateKeeper {
         let jobs = keeper.and_then(|keeper| {
             let (jobs, queue) = channel();
             let (settled, answers) = (Arc::clone(&owed), events.clone());
+            watch_links(jobs.clone());
             let thread = thread::Builder::new().name("gate-keeper".into());
             thread.spawn(move || serve(&keeper, &queue, &settled, &answers)).ok().map(|_| jobs)
         });
@@ -98,6 +105,33 @@ impl GateKeeper {
         // The thread lives as long as this end does.
         let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
     }
+}
+
+/// Has the gate follow every interface at once, also those that no configuration names: the kernel answers for
+/// an address on any. Without it the self-test, each second, makes up for it.
+fn watch_links(jobs: Sender<Job>) {
+    /// RTMGRP_LINK (linux/rtnetlink.h).
+    const LINKS: u32 = 1;
+    let Ok(mut socket) = Socket::new(NETLINK_ROUTE) else { return };
+    if socket.bind(&SocketAddr::new(0, LINKS)).is_err() {
+        return;
+    }
+    let watch = move || loop {
+        match socket.recv_from_full() {
+            // Whatever it says, the keeper looks for itself; so does a message that got lost.
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+            Err(_) => thread::sleep(AFTER_ERROR),
+        }
+        // A storm of them is one change; what comes after the look below is another.
+        thread::sleep(BREATH);
+        while socket.recv(&mut &mut [0_u8; 8192][..], libc::MSG_DONTWAIT).is_ok() {}
+        if jobs.send(Job::Follow).is_err() {
+            return;
+        }
+    };
+    // Detached: it ends with the process.
+    let _ = thread::Builder::new().name("gate-links".into()).spawn(watch);
 }
 
 fn serve(keeper: &Keeper, queue: &Receiver<Job>, owed: &Owed, events: &mpsc::Sender<Event>) {

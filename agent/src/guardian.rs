@@ -56,6 +56,8 @@ pub(crate) mod pulse {
 pub struct Guardian {
     /// The configuration file, for the worker.
     file: PathBuf,
+    /// Where the worker is to record what its core is told.
+    recording: Option<PathBuf>,
     bpf_dir: PathBuf,
     addresses: Vec<(String, std::net::IpAddr, u8)>,
     /// Silence of a worker that runs.
@@ -102,6 +104,7 @@ impl Guardian {
         let addresses = addresses.map(|address| (address.interface.clone(), address.address, address.prefix_len));
         Ok(Guardian {
             file: file.to_owned(),
+            recording: None,
             bpf_dir: plan.bpf_dir.clone(),
             addresses: addresses.collect(),
             // A stopped worker's beats stop as well; shorter than that would be false alarms for nothing.
@@ -111,6 +114,13 @@ impl Guardian {
             watchdog_settings: plan.fencing.watchdog.clone(),
             watchdog: None,
         })
+    }
+
+    /// Each worker records what its core is told in `file`.
+    #[must_use]
+    pub fn recording(mut self, file: Option<PathBuf>) -> Self {
+        self.recording = file;
+        self
     }
 
     /// Watches workers until it is told to stop; returns the exit code.
@@ -199,10 +209,12 @@ impl Guardian {
         let (ours, theirs) = nix::unistd::pipe().map_err(|error| fail("pipe", error.into()))?;
         set_flags(&ours).map_err(|error| fail("pipe", error))?;
         let program = std::env::current_exe().map_err(|error| fail("own path", error))?;
+        let recording = self.recording.iter().flat_map(|file| ["--record".as_ref(), file.as_os_str()]);
         let child = Command::new(program)
             .arg("worker")
             .arg("-c")
             .arg(&self.file)
+            .args(recording)
             .env(PULSE_FD, theirs.as_raw_fd().to_string())
             .spawn()
             .map_err(|error| fail("fork", error))?;

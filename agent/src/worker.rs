@@ -16,7 +16,8 @@ use keepone_config::model::{Cluster, GateMeans};
 use keepone_proto::event::Event;
 use keepone_proto::id::Incarnation;
 use keepone_proto::lease::record::Record as VoterRecord;
-use keepone_proto::node::{Node, Restored};
+use keepone_proto::node::Restored;
+use keepone_proto::recording::Header;
 use keepone_proto::settings::Authority;
 use nix::fcntl::Flock;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,6 +43,7 @@ use crate::notify::alerts::AlertScript;
 use crate::notify::fifo::Fifo;
 use crate::notify::run::Rules;
 use crate::record::Record;
+use crate::recording::Recorder;
 use crate::references::References;
 use crate::{clock, lock, realtime};
 
@@ -55,7 +57,7 @@ const QUEUE: usize = 4096;
 ///
 /// # Errors
 /// What the operator, or a new start, has to mend.
-pub fn run(config: &Config, pulse: Option<File>) -> Result<(), Failure> {
+pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Result<(), Failure> {
     // First: a worker that waits for its turn must not outlive its guardian either.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
@@ -71,7 +73,7 @@ pub fn run(config: &Config, pulse: Option<File>) -> Result<(), Failure> {
     let keys = config.cluster.as_ref().map(load_keys).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no runtime: {error}")))?;
-    let start = Start { config, plan, incarnation, gate, gate_fault, keys, pulse };
+    let start = Start { config, plan, incarnation, gate, gate_fault, keys, pulse, recording };
     runtime.block_on(async {
         let (driver, sources) = start.assemble()?;
         realtime::ask();
@@ -121,6 +123,7 @@ struct Start<'a> {
     gate_fault: String,
     keys: Option<(Identity, Arc<Roster>)>,
     pulse: Option<File>,
+    recording: Option<&'a Path>,
 }
 
 impl Start<'_> {
@@ -155,7 +158,16 @@ impl Start<'_> {
             gate.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the gate: {error}")))?;
         let event_log =
             event_log.inspect_err(|error| tracing::error!(%error, "no event log in the run directory")).ok();
-        let node = Node::new(plan.settings.clone(), self.incarnation, Restored { record, held }, clock::now());
+        let header = Header {
+            keepone_recording: keepone_proto::recording::FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            settings: plan.settings.clone(),
+            incarnation: self.incarnation,
+            restored: Restored { record, held },
+            started: clock::now(),
+        };
+        let recorder = self.recording.and_then(|file| start_recording(file, &header));
+        let node = header.node();
         let global = &self.config.global;
         let rules = Rules { user: global.script_user.clone(), timeout: global.script_timeout };
         let start = |script| AlertScript::start(script, plan.node_name.clone(), rules.clone());
@@ -186,8 +198,14 @@ impl Start<'_> {
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
-        Ok((Driver::new(node, shells), Sources { heartbeats: beats, events: received }))
+        Ok((Driver::new(node, shells, recorder), Sources { heartbeats: beats, events: received }))
     }
+}
+
+/// A recording that can't be made is said, and keeps nobody from serving.
+fn start_recording(file: &Path, header: &Header) -> Option<Recorder> {
+    let started = Recorder::start(file, header);
+    started.inspect_err(|error| tracing::error!(%error, file = %file.display(), "nothing is recorded")).ok()
 }
 
 fn check_interfaces(plan: &Plan) -> Result<(), Failure> {

@@ -26,6 +26,12 @@ pub enum Command {
     Run(Run),
     /// Runs the simulator over many seeds.
     Sim(Sim),
+    /// Takes each guard of the protocol out in turn: the simulator must miss every one of them.
+    Mutate(Mutate),
+    /// Replays what `keepone run --record FILE` wrote: the same events must give the same actions.
+    Replay(Replay),
+    /// Measures how late the agent's gate shuts while the agent is stopped, killed, starved or paused. Needs root.
+    GateBench(GateBench),
     /// Plays rounds of faults drawn by a seed, several at a time, and judges each.
     Soak(Soak),
     /// Measures failovers, or the calm of a cluster to which nothing is done.
@@ -47,6 +53,34 @@ impl PeerKind {
             PeerKind::Keepalived => Peer::Keepalived,
         }
     }
+}
+
+/// Options of `gate-bench`.
+#[derive(Debug, Args)]
+pub struct GateBench {
+    /// Only the gate of this means; default: all three.
+    #[arg(long, value_enum)]
+    pub means: Option<MeansKind>,
+    /// Runs of each means under each disturbance.
+    #[arg(long, default_value_t = 10)]
+    pub runs: u32,
+    /// Only one line of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` is; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// By which means a gate is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MeansKind {
+    /// eBPF.
+    Bpf,
+    /// nf_tables.
+    Nft,
+    /// Address lifetimes.
+    Lifetime,
 }
 
 /// Which world.
@@ -229,14 +263,50 @@ pub struct Sim {
     /// The first of them.
     #[arg(long, default_value_t = 0)]
     pub first: u64,
-    /// Take each guard out in turn: each must be missed in at least one seed.
+    /// The same as `mutate`.
     #[arg(long)]
     pub ablate: bool,
+    /// Run without one guard, by the name that `mutate` calls it.
+    #[arg(long)]
+    pub mutant: Option<String>,
+    /// Make the first violating seed of these as small as it goes, and tell it as a timeline.
+    #[arg(long)]
+    pub shrink: bool,
     /// Print the history of the first seed in words.
     #[arg(long)]
     pub trace: bool,
     /// Only one line of JSON on the standard output.
     #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `mutate`.
+#[derive(Debug, Args)]
+pub struct Mutate {
+    /// How many seeds for each guard.
+    #[arg(long, default_value_t = 4000)]
+    pub seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
+    /// Only one line of JSON on the standard output.
+    #[arg(long, conflicts_with = "markdown")]
+    pub json: bool,
+    /// A table for a page.
+    #[arg(long)]
+    pub markdown: bool,
+}
+
+/// Options of `replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The recording.
+    pub file: PathBuf,
+    /// Tell every action, not only changes of role and alerts.
+    #[arg(long)]
+    pub actions: bool,
+    /// Only one line of JSON on the standard output.
+    #[arg(long, conflicts_with = "actions")]
     pub json: bool,
 }
 

@@ -5,11 +5,12 @@ mod long;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
 
-use cli::{Cli, Command, GuestCommand, QemuCommand, Set, WorldKind};
+use cli::{Cli, Command, GuestCommand, MeansKind, QemuCommand, Set, WorldKind};
 use keepone_chaos::history::History;
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
@@ -18,7 +19,7 @@ use keepone_chaos::netns::runner::{self, Nobody};
 use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario};
-use keepone_chaos::{demo, qemu, report, sim};
+use keepone_chaos::{demo, gate_bench, qemu, replay, report, sim};
 use long::{measure, soak};
 
 /// Something did not hold.
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
         }
         Command::Run(run) => run_scenarios(&run),
         Command::Sim(asked) => simulate_seeds(&asked),
+        Command::Mutate(asked) => mutate(&asked),
+        Command::Replay(asked) => replay_file(&asked),
+        Command::GateBench(asked) => bench_gate(&asked),
         Command::Soak(asked) => soak(&asked),
         Command::Bench(asked) => measure(&asked.what),
         Command::Demo(demo) => run_demo(&demo),
@@ -106,40 +110,108 @@ fn simulate(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool> {
     Ok(held)
 }
 
-/// Sweeps over seeds, or over the guards taken out one at a time.
+/// Sweeps over seeds.
 fn simulate_seeds(asked: &cli::Sim) -> anyhow::Result<ExitCode> {
+    if asked.ablate {
+        let (seeds, first, json) = (asked.seeds, asked.first, asked.json);
+        return mutate(&cli::Mutate { seeds, first, json, markdown: false });
+    }
+    let mut options = sim::Options::default();
+    if let Some(name) = &asked.mutant {
+        options.mutant = sim::Mutant::find(name);
+        if options.mutant.is_none() {
+            eprintln!("keepone-chaos: no guard is called {name:?}: see `keepone-chaos mutate`");
+            return Ok(ExitCode::from(USAGE));
+        }
+    }
     if asked.trace {
-        let options = sim::Options { trace: true, ..sim::Options::default() };
+        let options = sim::Options { trace: true, ..options };
         sim::run_seed(asked.first, &options).trace.iter().for_each(|line| println!("{line}"));
     }
-    if asked.ablate {
-        let rows = sim::ablations(asked.first, asked.seeds);
-        if asked.json {
-            println!("{}", serde_json::to_string(&rows)?);
-        } else {
-            println!("{:34} {:>9} {:>10} {:>8}", "taken out", "seeds", "violating", "dual");
-            for row in &rows {
-                println!("{:34} {:>9} {:>10} {:>8}", row.ablation, row.seeds, row.violating, row.dual);
-            }
+    let began = std::time::Instant::now();
+    let progress = |done: u64| {
+        if !asked.json {
+            eprintln!("{done} of {} seeds after {} s", asked.seeds, began.elapsed().as_secs());
         }
-        let blind = rows.iter().any(|row| row.violating == 0);
-        return Ok(if blind { ExitCode::from(VIOLATED) } else { ExitCode::SUCCESS });
-    }
-    let report = sim::sweep(asked.first, asked.seeds, &sim::Options::default());
+    };
+    let report = sim::sweep(asked.first, asked.seeds, &options, progress);
     if !asked.json {
+        let minutes = (began.elapsed().as_secs_f64() / 60.0).max(f64::EPSILON);
         println!(
             "{} seeds from {}: {} simulated hours, {} events, {} violating, {} with two holders",
-            report.seeds,
-            report.first_seed,
-            report.simulated_s / 3600,
-            report.events,
-            report.violating,
-            report.dual
+            report.seeds, report.first_seed, report.simulated_hours, report.events, report.violations, report.dual
         );
+        #[allow(clippy::cast_precision_loss, reason = "for people to read")]
+        let seeds = report.seeds as f64;
+        println!("{:.0} seeds and {:.0} simulated hours a minute", seeds / minutes, report.simulated_hours / minutes);
         report.examples.iter().for_each(|example| println!("  {example}"));
     }
+    if asked.shrink {
+        match report.first_violating {
+            Some(seed) => shrink(seed, asked, &options),
+            None => println!("nothing to shrink: every seed held"),
+        }
+    }
     println!("{}", serde_json::to_string(&report)?);
-    Ok(if report.violating == 0 { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+    Ok(if report.violations == 0 { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+}
+
+/// Tells the least scenario in which a seed's first violation still shows.
+fn shrink(seed: u64, asked: &cli::Sim, options: &sim::Options) {
+    let mutant = asked.mutant.as_ref().map(|name| format!(" --mutant {name}")).unwrap_or_default();
+    match sim::shrink(seed, options) {
+        Some(shrunk) => {
+            print!("{}", shrunk.words());
+            println!("\nreplay: keepone-chaos sim --seeds 1 --first {seed}{mutant} --shrink");
+        }
+        None => println!("seed {seed} holds"),
+    }
+}
+
+/// Takes each guard out in turn.
+fn mutate(asked: &cli::Mutate) -> anyhow::Result<ExitCode> {
+    let quiet = asked.json || asked.markdown;
+    if !quiet {
+        println!(
+            "{:36} {:9} {:>8} {:>9} {:>10} {:>8} {:>10}",
+            "taken out", "rule", "seeds", "violating", "first seed", "dual", "worst ms"
+        );
+    }
+    let rows = sim::mutants(asked.first, asked.seeds, |row| {
+        if !quiet {
+            let first = row.first_seed.map_or("-".to_owned(), |seed| seed.to_string());
+            println!(
+                "{:36} {:9} {:>8} {:>9} {first:>10} {:>8} {:>10.1}",
+                row.mutant, row.rules, row.seeds, row.violating, row.dual, row.worst_overlap_ms
+            );
+        }
+    });
+    let (control, mutants) = rows.split_at(1);
+    let caught = mutants.iter().filter(|row| row.violating > 0).count();
+    let clean = control.iter().all(|row| row.violating == 0);
+    if asked.markdown {
+        print!("{}", sim::markdown(&rows));
+    } else {
+        let last =
+            serde_json::json!({ "rows": rows, "control_clean": clean, "mutants": mutants.len(), "caught": caught });
+        println!("{last}");
+    }
+    Ok(if clean && caught == mutants.len() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+}
+
+/// Replays a recording.
+fn replay_file(asked: &cli::Replay) -> anyhow::Result<ExitCode> {
+    let file = std::fs::File::open(&asked.file).with_context(|| format!("open {}", asked.file.display()))?;
+    let lines = std::io::BufReader::new(file);
+    let tell = |line: &str| println!("{line}");
+    let told: Option<&dyn Fn(&str)> = if asked.json { None } else { Some(&tell) };
+    let replayed = replay::replay(lines, asked.actions, told)
+        .with_context(|| format!("{} is no recording of `keepone run --record`", asked.file.display()))?;
+    if !asked.json {
+        println!("{}", replayed.words());
+    }
+    println!("{}", serde_json::to_string(&replayed)?);
+    Ok(if replayed.differs.is_none() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
 }
 
 /// Says what was seen; whether everything held.
@@ -195,6 +267,40 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
         }
     }
     Ok(held)
+}
+
+fn bench_gate(asked: &cli::GateBench) -> anyhow::Result<ExitCode> {
+    if let Side::Outside(code) = enclosure::enter()? {
+        return Ok(code);
+    }
+    let means = match asked.means {
+        None => gate_bench::Means::ALL.to_vec(),
+        Some(MeansKind::Bpf) => vec![gate_bench::Means::Bpf],
+        Some(MeansKind::Nft) => vec![gate_bench::Means::Nft],
+        Some(MeansKind::Lifetime) => vec![gate_bench::Means::Lifetime],
+    };
+    let options = gate_bench::Options { means, runs: asked.runs, bin_dir: bin_dir(asked.bin_dir.as_ref())? };
+    let table = gate_bench::run(&options, |row| {
+        let late = |nanos: i64| Duration::from_nanos(nanos.unsigned_abs());
+        let sign = |nanos: i64| if nanos < 0 { "-" } else { "" };
+        let (p50, max) = (row.all.p50, row.all.max);
+        eprintln!(
+            "{:9} {:20} {:3} runs  p50 {}{:?}  max {}{:?}",
+            row.means.as_str(),
+            row.disturbance.as_str(),
+            row.runs,
+            sign(p50),
+            late(p50),
+            sign(max),
+            late(max)
+        );
+    })?;
+    if asked.json {
+        println!("{}", serde_json::to_string(&table)?);
+    } else {
+        print!("{table}");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_demo(asked: &cli::Demo) -> anyhow::Result<ExitCode> {
@@ -283,6 +389,10 @@ fn print_outcome(outcome: &Outcome) {
     println!("  no holder     {:>9.1} ms", outcome.no_holder_ms);
     let (outage, stall) = (outcome.client_outage_ms, outcome.probe_stall_ms);
     println!("  client outage {outage:>9.1} ms (the machine kept the prober waiting {stall:.1} ms)");
+    if let Some(load) = outcome.load {
+        let (begun, lost, failed) = (load.begun, load.lost_syns, load.failed);
+        println!("  connections   {begun} at {}/s, {lost} SYNs lost, {failed} failed", load.per_second);
+    }
     println!("  final holder  {}", outcome.final_holder);
     for violation in &outcome.violations {
         println!("  VIOLATED      {violation}");

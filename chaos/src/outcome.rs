@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::netns::observe::load::Load;
+
 /// The result of one run. Times are milliseconds.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Outcome {
@@ -35,8 +37,13 @@ pub struct Outcome {
     pub client_outage_ms: f64,
     /// The longest time that the machine itself kept the first client from probing: what an outage may owe to it.
     pub probe_stall_ms: f64,
+    /// The longest time that the machine kept a thread of the agents' priority from running.
+    pub machine_stall_ms: f64,
     /// From each heal, resume and restart to where each client is served for good again.
     pub return_ms: Vec<f64>,
+    /// How the TCP connections of a busy service went, where a scenario has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// Who held the VIP in the end; `none`, or several names when there are several.
     pub final_holder: String,
     /// `node: from → to (reason)`, for each loss of the mastership, by the agents' own word.

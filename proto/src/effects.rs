@@ -165,7 +165,8 @@ impl Kernel {
             Gate::Open { epoch: held, .. } | Gate::Opening { epoch: held, .. } if held != epoch => self.shut(held, out),
             Gate::Shut | Gate::Open { .. } | Gate::Opening { .. } | Gate::Shutting { .. } => {}
         }
-        if self.gate_failed || !matches!(self.gate, Gate::Open { .. }) {
+        // Past G the lease is held and the gate is shut: nothing is put behind it before it is open again (I11).
+        if self.gate_failed || !matches!(self.gate, Gate::Open { until, .. } if now < until) {
             return Hold::Underway;
         }
         let renew = self.lifetime_at.is_some_and(|at| now >= at);

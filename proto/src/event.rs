@@ -10,6 +10,7 @@ use crate::id::{DomainId, Epoch, InterfaceId, LinkId, NodeId, ReferenceId};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// The deadline that [`crate::node::Node::next_deadline`] named has come (or nothing has).
     Tick,
@@ -24,6 +25,7 @@ pub enum Event {
         /// TTL or hop limit.
         hop_limit: u8,
         /// From the first octet of the VRRP header.
+        #[cfg_attr(feature = "serde", serde(with = "crate::recording::hex"))]
         bytes: Vec<u8>,
     },
     /// A heartbeat, from a peer whose key has been proven.
@@ -33,6 +35,7 @@ pub enum Event {
         /// Who sent it.
         from: NodeId,
         /// A [`crate::wire::heartbeat::Beat`], or a [`crate::wire::profile::Profile`].
+        #[cfg_attr(feature = "serde", serde(with = "crate::recording::hex"))]
         bytes: Vec<u8>,
     },
     /// A lease message, request or answer, from a member whose key has been proven.
@@ -40,6 +43,7 @@ pub enum Event {
         /// Who sent it.
         from: NodeId,
         /// A [`crate::wire::lease::Envelope`].
+        #[cfg_attr(feature = "serde", serde(with = "crate::recording::hex"))]
         bytes: Vec<u8>,
     },
     /// An interface's state, at start and on each change.
@@ -138,6 +142,7 @@ pub enum Event {
 
 /// How the kernel disciplines this host's clocks (`adjtimex(2)`); `CLOCK_BOOTTIME` is slewed like the others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClockState {
     /// By how much it makes them run faster (or, below zero, slower) than the hardware, in parts per
     /// billion: tick length and frequency together. `None` where it can't be read.
@@ -148,6 +153,7 @@ pub struct ClockState {
 
 /// How well the gate holds (safety.md, The gate).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum GateStrength {
     /// No gate at all.
     None,

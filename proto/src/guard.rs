@@ -5,16 +5,38 @@
 /// A rule of safety.md whose absence the simulator must notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Guard {
-    /// R1, R3: the deadline counts from the request, not from the reply.
-    DeadlineFromRequest,
-    /// V7: a restarted voter waits for L_max.
-    RestartWait,
-    /// R8: the gate is shut before the lease is given back.
-    ShutBeforeRelease,
-    /// R5, R6: an epoch belongs to one attempt.
-    EpochOnce,
+    /// A strict majority, not half of the voters.
+    Majority,
+    /// V2, V3: a voter refuses while another is lent to.
+    LendsOnce,
     /// V3: the own voter refuses its own node too while another holds.
     OwnVoterRefuses,
+    /// V4: an epoch below the highest seen is refused.
+    EpochRises,
+    /// V5: a release frees only exactly what it names.
+    ReleaseMatches,
+    /// V6: no answer that changes an epoch leaves before the record is on disk.
+    DiskFirst,
+    /// V7: a restarted voter waits for L_max.
+    RestartWait,
+    /// V9: another configuration's digest is refused.
+    DigestAgrees,
+    /// R1, R3: the deadline counts from the request, not from the reply.
+    DeadlineFromRequest,
+    /// R3: an answer counts for the request that it answers.
+    NonceMatches,
+    /// R3, I11: addresses only behind an open gate.
+    GateFirst,
+    /// R5, R6: an epoch belongs to one attempt.
+    EpochOnce,
+    /// R8: the gate is shut before the lease is given back.
+    ShutBeforeRelease,
+    /// R12: what a former life has left goes first.
+    CleanStart,
+    /// D2: who reaches neither peers nor references shuts its gate.
+    IsolatedYields,
+    /// D7, D8: of two that hold, one yields.
+    RivalYields,
     /// T1: what the lease assumes of clocks is measured against the others'.
     RateWatch,
 }

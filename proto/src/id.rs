@@ -5,6 +5,7 @@ use core::num::{NonZeroU8, NonZeroU16};
 
 /// A member of the cluster, agent or witness: 1..=65535, unique in the cluster.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NodeId(NonZeroU16);
 
 impl NodeId {
@@ -36,6 +37,7 @@ impl fmt::Display for NodeId {
 
 /// Virtual Router Identifier, 1..=255. RFC 9568, 5.2.3.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Vrid(NonZeroU8);
 
 impl Vrid {
@@ -63,6 +65,7 @@ impl fmt::Debug for Vrid {
 ///
 /// RFC 9568, 5.2.4.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Priority(pub u8);
 
 impl Priority {
@@ -76,6 +79,7 @@ macro_rules! index {
     ($(#[$doc:meta])* $name:ident($inner:ty), $prefix:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         pub struct $name(pub $inner);
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,6 +102,7 @@ macro_rules! hashed {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         pub struct $name(pub u64);
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,6 +146,7 @@ pub const fn hash_name(name: &str) -> u64 {
 /// Ordered by `counter` first, which is above every epoch that the node had seen when it made the
 /// attempt; the rest makes it unique (safety.md, Messages).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Epoch {
     /// Above the counter of every epoch seen.
     pub counter: u64,

@@ -25,6 +25,8 @@ pub mod jitter;
 pub mod lease;
 pub mod mirror;
 pub mod node;
+#[cfg(feature = "serde")]
+pub mod recording;
 pub mod reference;
 pub mod settings;
 pub mod time;

@@ -14,6 +14,7 @@ use crate::lease::timing::{LeaseTiming, TimingError};
 
 /// Everything that [`crate::node::Node`] knows before the first event.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Settings {
     /// The cluster.
     pub cluster: ClusterId,
@@ -47,6 +48,7 @@ pub struct Settings {
     /// Whether a hardware watchdog is to be fed ([`crate::action::Action::FeedWatchdog`]).
     pub watchdog: bool,
     /// Which guards are on; all of them but in the simulator's ablations.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub guards: Guards,
 }
 
@@ -62,6 +64,7 @@ impl Settings {
 
 /// What the operator calls the members and the links. One without a name goes by its number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Names {
     /// Of the members, witnesses included.
     pub nodes: BTreeMap<NodeId, String>,
@@ -83,6 +86,7 @@ impl Names {
 
 /// Period and misses (safety.md T: h, m).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HeartbeatSettings {
     /// h: one beat on each link and to each peer, 100 ms by default.
     pub period: Duration,
@@ -99,6 +103,7 @@ impl HeartbeatSettings {
 
 /// Another agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PeerSettings {
     /// Its id.
     pub node: NodeId,
@@ -108,6 +113,7 @@ pub struct PeerSettings {
 
 /// A network interface by name; the agent finds the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct InterfaceSettings {
     /// The kernel's name for it.
     pub name: String,
@@ -115,6 +121,7 @@ pub struct InterfaceSettings {
 
 /// One virtual router.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct InstanceSettings {
     /// The operator's name for it.
     pub name: String,
@@ -146,6 +153,7 @@ pub struct InstanceSettings {
 
 /// `track_interface`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TrackInterface {
     /// Which one.
     pub interface: InterfaceId,
@@ -155,6 +163,7 @@ pub struct TrackInterface {
 
 /// Version of a virtual router's Advertisements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum VrrpVersion {
     /// RFC 3768.
     V2,
@@ -164,6 +173,7 @@ pub enum VrrpVersion {
 
 /// A fencing domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DomainSettings {
     /// Hash of the name.
     pub id: DomainId,
@@ -185,6 +195,7 @@ pub struct DomainSettings {
 
 /// What becomes of a domain while no majority of its authority answers (D4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Policy {
     /// Nobody claims, and a Master holds until its lease has run out.
     #[default]
@@ -208,6 +219,7 @@ impl Policy {
 
 /// A virtual address from which a Master pings a gateway (D9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MirrorSettings {
     /// The virtual address.
     pub address: IpAddr,
@@ -217,6 +229,7 @@ pub struct MirrorSettings {
 
 /// Address families.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Families {
     /// IPv4 is among them.
     pub v4: bool,
@@ -241,6 +254,7 @@ impl Families {
 
 /// The rings outside the gate, for one domain (safety.md, The gate, 4).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FencingSettings {
     /// A command that must succeed against a silent holder before this node takes over.
     pub command: Option<FenceSettings>,
@@ -250,6 +264,7 @@ pub struct FencingSettings {
 
 /// A fence command, as far as the core must know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FenceSettings {
     /// When the shell kills it.
     pub timeout: Duration,
@@ -259,6 +274,7 @@ pub struct FenceSettings {
 
 /// Who decides which node may hold a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Authority {
     /// Nobody: VRRP's own election, plus heartbeats and references (P2).
     None,
@@ -268,6 +284,7 @@ pub enum Authority {
 
 /// The voter set and the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct QuorumSettings {
     /// All voters in ascending order: nodes and witnesses.
     pub voters: Vec<NodeId>,
@@ -302,6 +319,7 @@ impl Authority {
 
 /// Reference addresses (D2) and their hysteresis.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReferenceSettings {
     /// The addresses to ping; none configured: the rule is off.
     pub targets: Vec<IpAddr>,
@@ -320,6 +338,7 @@ pub struct ReferenceSettings {
 
 /// How often the network is told where an address lives (D10).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AnnounceSettings {
     /// Frames in the burst on becoming Master, 5 by default.
     pub burst: u8,

@@ -12,6 +12,7 @@ use core::time::Duration;
 /// Arithmetic saturates: an instant is never before the boot nor beyond the end of a `u64`
 /// (584 years), so no input can make it wrap.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Instant(u64);
 
 impl Instant {

@@ -108,12 +108,9 @@ impl Shells {
 
     fn on_interface(&mut self, seen: &Interface) -> Option<Event> {
         let id = self.interfaces.update(seen)?;
-        for (_, family, error) in self.vrrp.refresh() {
-            tracing::warn!(interface = seen.name, ?family, error = %crate::exit::chain(&error), "no vrrp socket");
-        }
-        for (_, error) in self.neighbors.refresh() {
-            tracing::warn!(interface = seen.name, error = %crate::exit::chain(&error), "no packet socket");
-        }
+        // They open by themselves, and say what they can't.
+        drop(self.vrrp.refresh());
+        drop(self.neighbors.refresh());
         self.keeper.follow_interfaces();
         if let (Some(heartbeats), Some(ifindex)) = (&self.heartbeats, seen.ifindex) {
             heartbeats.interface_changed(&seen.name, ifindex);

@@ -222,6 +222,8 @@ enum Inner {
 enum Kept {
     Bpf(BpfGate),
     Nft(NftGate),
+    /// Taken down: whoever still asks must not put it up again.
+    Gone,
 }
 
 /// What examines a gate and follows the interfaces. The kernel answers it under the rtnl lock, which others
@@ -242,6 +244,7 @@ impl Keeper {
         match &mut *self.lock() {
             Kept::Bpf(gate) => gate.self_test(),
             Kept::Nft(gate) => gate.self_test(),
+            Kept::Gone => Ok(()),
         }
     }
 
@@ -253,13 +256,15 @@ impl Keeper {
         match &mut *self.lock() {
             Kept::Bpf(gate) => gate.attach_new(),
             Kept::Nft(gate) => gate.attach_new(),
+            Kept::Gone => Ok(0),
         }
     }
 
     fn take_down(&self) {
-        match &mut *self.lock() {
-            Kept::Bpf(gate) => gate.take_down(),
-            Kept::Nft(gate) => gate.take_down(),
+        match std::mem::replace(&mut *self.lock(), Kept::Gone) {
+            Kept::Bpf(mut gate) => gate.take_down(),
+            Kept::Nft(mut gate) => gate.take_down(),
+            Kept::Gone => {}
         }
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keepone_proto::event::Event;
 use keepone_proto::id::{DomainId, InterfaceId};
@@ -160,9 +161,17 @@ fn parse_claim(frame: &[u8]) -> Option<Claim> {
 pub struct Neighbors {
     /// The virtual addresses of each interface, and the domain of each.
     watched: BTreeMap<InterfaceId, BTreeMap<IpAddr, DomainId>>,
-    open: BTreeMap<InterfaceId, Open>,
+    slots: Slots,
     interfaces: Interfaces,
     events: mpsc::Sender<Event>,
+}
+
+type Slots = Arc<Mutex<BTreeMap<InterfaceId, Slot>>>;
+
+/// Sockets, or the place of some that are being opened, for one kernel index.
+struct Slot {
+    ifindex: u32,
+    open: Option<Open>,
 }
 
 struct Open {
@@ -176,6 +185,11 @@ impl Drop for Open {
     }
 }
 
+// A panic elsewhere while the lock was held leaves whole slots.
+fn lock(slots: &Slots) -> MutexGuard<'_, BTreeMap<InterfaceId, Slot>> {
+    slots.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Neighbors {
     /// No socket is open until [`Neighbors::refresh`] finds its interface.
     pub fn new(
@@ -183,37 +197,27 @@ impl Neighbors {
         interfaces: Interfaces,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        Neighbors { watched, open: BTreeMap::new(), interfaces, events }
+        Neighbors { watched, slots: Slots::default(), interfaces, events }
     }
 
-    /// Brings the sockets in line with the interfaces, like
+    /// Brings the sockets in line with the interfaces, on threads that may wait, like
     /// [`VrrpSockets::refresh`](super::vrrp::VrrpSockets::refresh).
-    ///
-    /// Returns what could not be opened; it is tried again with the next call.
-    pub fn refresh(&mut self) -> Vec<(InterfaceId, OpenError)> {
-        let mut failures = Vec::new();
+    pub fn refresh(&self) -> Vec<JoinHandle<bool>> {
+        let mut slots = lock(&self.slots);
+        let mut opening = Vec::new();
         for (id, addresses) in &self.watched {
             let seen = self.interfaces.get(*id);
             let Some((name, ifindex)) = seen.and_then(|seen| Some((seen.name, seen.ifindex?))) else {
-                self.open.remove(id);
+                slots.remove(id);
                 continue;
             };
-            if self.open.get(id).is_some_and(|open| open.sender.ifindex() == ifindex) {
-                continue;
-            }
-            self.open.remove(id);
-            let opened = FrameSender::open(&name)
-                .and_then(|sender| Ok((sender, ClaimWatch::open(&name, addresses.keys().copied())?)));
-            match opened {
-                Ok((sender, watch)) => {
-                    let reader =
-                        tokio::spawn(read(watch, addresses.clone(), self.interfaces.clone(), self.events.clone()));
-                    self.open.insert(*id, Open { sender, reader });
-                }
-                Err(error) => failures.push((*id, error)),
+            if slots.get(id).is_none_or(|slot| slot.ifindex != ifindex) {
+                slots.insert(*id, Slot { ifindex, open: None });
+                let place = Place { id: *id, name, ifindex, slots: Arc::clone(&self.slots) };
+                opening.push(tokio::spawn(place.fill(addresses.clone(), self.interfaces.clone(), self.events.clone())));
             }
         }
-        failures
+        opening
     }
 
     /// Announces once that an address lives here: gratuitous ARP, or an unsolicited Neighbor
@@ -222,7 +226,8 @@ impl Neighbors {
     /// # Errors
     /// [`SendError`].
     pub fn announce(&self, interface: InterfaceId, address: IpAddr, router: bool) -> Result<Sent, SendError> {
-        let open = self.open.get(&interface).ok_or(SendError::NotOpen)?;
+        let slots = lock(&self.slots);
+        let open = slots.get(&interface).and_then(|slot| slot.open.as_ref()).ok_or(SendError::NotOpen)?;
         // The table's is newer: a bond takes another address when its first port leaves.
         let mac = self.interfaces.mac(interface).filter(|_| open.sender.mac().is_some());
         let mac = mac.or(open.sender.mac()).ok_or(SendError::NotEthernet)?;
@@ -237,7 +242,8 @@ impl Neighbors {
     /// # Errors
     /// [`SendError`].
     pub fn probe(&self, interface: InterfaceId, address: IpAddr) -> Result<Sent, SendError> {
-        let open = self.open.get(&interface).ok_or(SendError::NotOpen)?;
+        let slots = lock(&self.slots);
+        let open = slots.get(&interface).and_then(|slot| slot.open.as_ref()).ok_or(SendError::NotOpen)?;
         let mac = self.interfaces.mac(interface).or(open.sender.mac()).ok_or(SendError::NotEthernet)?;
         open.sender.send(&match address {
             IpAddr::V4(address) => arp::probe(mac, address),
@@ -250,7 +256,52 @@ impl Neighbors {
     /// # Errors
     /// [`SendError`].
     pub fn send(&self, interface: InterfaceId, frame: &[u8]) -> Result<Sent, SendError> {
-        self.open.get(&interface).ok_or(SendError::NotOpen)?.sender.send(frame)
+        let slots = lock(&self.slots);
+        let open = slots.get(&interface).and_then(|slot| slot.open.as_ref()).ok_or(SendError::NotOpen)?;
+        open.sender.send(frame)
+    }
+}
+
+/// A slot to be filled.
+struct Place {
+    id: InterfaceId,
+    name: String,
+    ifindex: u32,
+    slots: Slots,
+}
+
+impl Place {
+    /// Opens the sockets; whether they are there.
+    async fn fill(
+        self,
+        addresses: BTreeMap<IpAddr, DomainId>,
+        interfaces: Interfaces,
+        events: mpsc::Sender<Event>,
+    ) -> bool {
+        let (name, watched) = (self.name.clone(), addresses.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let sender = FrameSender::open(&name)?;
+            Ok::<_, OpenError>((sender, ClaimWatch::open(&name, watched.keys().copied())?))
+        });
+        let opened = opened.await;
+        let mut slots = lock(&self.slots);
+        // It may have been made once more meanwhile: then another slot waits for other sockets.
+        let Some(slot) = slots.get_mut(&self.id).filter(|slot| slot.ifindex == self.ifindex) else { return false };
+        match opened {
+            Ok(Ok((sender, watch))) if sender.ifindex() == self.ifindex => {
+                let reader = tokio::spawn(read(watch, addresses, interfaces, events));
+                slot.open = Some(Open { sender, reader });
+                return true;
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(interface = self.name, error = %crate::exit::chain(&error), "no packet socket");
+            }
+            Ok(Ok(_)) | Err(_) => {
+                tracing::debug!(interface = self.name, "packet sockets for an interface that has gone");
+            }
+        }
+        slots.remove(&self.id);
+        false
     }
 }
 

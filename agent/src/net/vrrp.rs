@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keepone_proto::event::Event;
 use keepone_proto::id::InterfaceId;
@@ -276,9 +276,18 @@ pub struct VrrpSettings {
 /// All VRRP sockets of the agent. Each has a task that turns packets into [`Event::VrrpReceived`].
 pub struct VrrpSockets {
     settings: Vec<VrrpSettings>,
-    open: BTreeMap<(InterfaceId, Family), Open>,
+    slots: Slots,
     interfaces: Interfaces,
     events: mpsc::Sender<Event>,
+}
+
+type Key = (InterfaceId, Family);
+type Slots = Arc<Mutex<BTreeMap<Key, Slot>>>;
+
+/// A socket, or the place of one that is being opened, for one kernel index.
+struct Slot {
+    ifindex: u32,
+    open: Option<Open>,
 }
 
 struct Open {
@@ -292,39 +301,40 @@ impl Drop for Open {
     }
 }
 
+// A panic elsewhere while the lock was held leaves whole slots.
+fn lock(slots: &Slots) -> MutexGuard<'_, BTreeMap<Key, Slot>> {
+    slots.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl VrrpSockets {
     /// No socket is open until [`VrrpSockets::refresh`] finds its interface.
     pub fn new(settings: Vec<VrrpSettings>, interfaces: Interfaces, events: mpsc::Sender<Event>) -> Self {
-        VrrpSockets { settings, open: BTreeMap::new(), interfaces, events }
+        VrrpSockets { settings, slots: Slots::default(), interfaces, events }
     }
 
     /// Brings the sockets in line with the interfaces: opens those that are missing, and opens anew
     /// those whose interface was made again. To be called on each change of an interface.
     ///
-    /// Returns what could not be opened; it is tried again with the next call.
-    pub fn refresh(&mut self) -> Vec<(InterfaceId, Family, OpenError)> {
-        let mut failures = Vec::new();
+    /// The kernel lets a socket join a group under its rtnl lock, which others may hold for long; so each is
+    /// opened on a thread that may wait (R15). Whether it was, the handles tell who wants to know; what
+    /// could not be opened is logged, and tried again with the next call.
+    pub fn refresh(&self) -> Vec<JoinHandle<bool>> {
+        let mut slots = lock(&self.slots);
+        let mut opening = Vec::new();
         for settings in &self.settings {
             let key = (settings.interface, settings.family);
             let seen = self.interfaces.get(settings.interface);
             let Some((name, ifindex)) = seen.and_then(|seen| Some((seen.name, seen.ifindex?))) else {
-                self.open.remove(&key);
+                slots.remove(&key);
                 continue;
             };
-            if self.open.get(&key).is_some_and(|open| open.socket.ifindex() == ifindex) {
-                continue;
-            }
-            self.open.remove(&key);
-            match VrrpSocket::open(&name, settings.family, &settings.groups) {
-                Ok(socket) => {
-                    let socket = Arc::new(socket);
-                    let reader = tokio::spawn(read(Arc::clone(&socket), settings.interface, self.events.clone()));
-                    self.open.insert(key, Open { socket, reader });
-                }
-                Err(error) => failures.push((key.0, key.1, error)),
+            if slots.get(&key).is_none_or(|slot| slot.ifindex != ifindex) {
+                slots.insert(key, Slot { ifindex, open: None });
+                let (slots, events) = (Arc::clone(&self.slots), self.events.clone());
+                opening.push(tokio::spawn(open(settings.clone(), name, ifindex, slots, events)));
             }
         }
-        failures
+        opening
     }
 
     /// Sends one packet; see [`VrrpSocket::send`].
@@ -338,9 +348,38 @@ impl VrrpSockets {
         destination: IpAddr,
         bytes: &[u8],
     ) -> Result<Sent, SendError> {
-        let open = self.open.get(&(interface, Family::of(destination))).ok_or(SendError::NotOpen)?;
+        let slots = lock(&self.slots);
+        let slot = slots.get(&(interface, Family::of(destination)));
+        let open = slot.and_then(|slot| slot.open.as_ref()).ok_or(SendError::NotOpen)?;
         open.socket.send(source, destination, bytes)
     }
+}
+
+/// Fills a slot; whether it did.
+async fn open(settings: VrrpSettings, name: String, ifindex: u32, slots: Slots, events: mpsc::Sender<Event>) -> bool {
+    let VrrpSettings { interface, family, groups } = settings;
+    let shown = name.clone();
+    let opened = tokio::task::spawn_blocking(move || VrrpSocket::open(&name, family, &groups)).await;
+    let mut slots = lock(&slots);
+    let key = (interface, family);
+    // It may have been made once more meanwhile: then another slot waits for another socket.
+    let Some(slot) = slots.get_mut(&key).filter(|slot| slot.ifindex == ifindex) else { return false };
+    match opened {
+        Ok(Ok(socket)) if socket.ifindex() == ifindex => {
+            let socket = Arc::new(socket);
+            let reader = tokio::spawn(read(Arc::clone(&socket), interface, events));
+            slot.open = Some(Open { socket, reader });
+            return true;
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(interface = shown, ?family, error = %crate::exit::chain(&error), "no vrrp socket");
+        }
+        Ok(Ok(_)) | Err(_) => {
+            tracing::debug!(interface = shown, ?family, "a vrrp socket for an interface that has gone")
+        }
+    }
+    slots.remove(&key);
+    false
 }
 
 /// Reads until the receiver of events is gone.

@@ -8,8 +8,9 @@ use super::error::{Error, io_error};
 use super::observe::client::{Answer, Diary};
 use super::observe::events::{self, AgentEvent};
 use super::observe::gate::GateDiary;
+use super::observe::load::{self, Load};
 use super::observe::sniffer::Sighting;
-use super::observe::{Live, Stop, address, client, gate, oracle, responder, sniffer};
+use super::observe::{Live, Stop, address, canary, client, gate, oracle, responder, sniffer};
 use super::topology::{Kind, Topology, vip};
 use super::world::World;
 use crate::fault::Network;
@@ -69,6 +70,10 @@ pub struct Record {
     pub shift: u64,
     /// The last look.
     pub end: u64,
+    /// When the machine kept a thread of the agents' priority from running.
+    pub canary: Spans,
+    /// How the TCP connections of a busy service went, if there were any.
+    pub load: Option<Load>,
     /// Programs that ended by themselves.
     pub surprises: Vec<String>,
 }
@@ -81,7 +86,10 @@ pub struct Observers {
     clients: Vec<JoinHandle<Diary>>,
     taps: Vec<JoinHandle<Vec<Sighting>>>,
     addresses: Vec<JoinHandle<Spans>>,
+    /// With its own end, before that of the services that it needs.
+    load: Option<(JoinHandle<Load>, Stop)>,
     gates: JoinHandle<Vec<Vec<GateDiary>>>,
+    canary: JoinHandle<Spans>,
 }
 
 impl Observers {
@@ -100,6 +108,8 @@ impl Observers {
             clients: Vec::new(),
             taps: Vec::new(),
             addresses: Vec::new(),
+            load: None,
+            canary: canary::start(stop.clone()),
             gates: gate::start(
                 world.agents.iter().map(|agent| agent.bpf_dir()).collect(),
                 &domains(world.plan.more_instances),
@@ -124,6 +134,12 @@ impl Observers {
             let probes = client::start(&host.namespace, number, vip, Arc::clone(&live), stop.clone())?;
             observers.clients.push(probes);
         }
+        if let (Some(client), true) = (topology.host(Kind::Client(0)), world.plan.load > 0) {
+            topology.node_hosts().try_for_each(|host| load::serve(&host.namespace, stop.clone()))?;
+            let enough = Stop::default();
+            let load = load::start(&client.namespace, vip, world.plan.load, enough.clone())?;
+            observers.load = Some((load, enough));
+        }
         oracle::start(topology, vip, stop)?;
         Ok(observers)
     }
@@ -133,8 +149,13 @@ impl Observers {
     /// # Errors
     /// [`Error::Thread`] if one of them died: what it did not see must not count as calm.
     pub fn finish(self, world: &World, record: &mut Record) -> Result<(), Error> {
+        if let Some((load, enough)) = self.load {
+            enough.set();
+            record.load = Some(load.join().map_err(|_| Error::Thread("the load"))?);
+        }
         self.stop.set();
         let gates = self.gates.join().map_err(|_| Error::Thread("the gates"))?;
+        record.canary = self.canary.join().map_err(|_| Error::Thread("the canary"))?;
         for probes in self.clients {
             let diary = probes.join().map_err(|_| Error::Thread("a client"))?;
             record.answers.push(diary.answers);

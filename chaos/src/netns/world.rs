@@ -47,6 +47,8 @@ pub struct Plan {
     pub more_instances: u8,
     /// What burdens the machine.
     pub burden: Burden,
+    /// TCP connections to the VIP in a second.
+    pub load: u64,
 }
 
 impl Plan {
@@ -63,6 +65,7 @@ impl Plan {
             hanging_scripts: scenario.hanging_scripts,
             more_instances: scenario.more_instances,
             burden: Burden::default(),
+            load: scenario.load,
         }
     }
 

@@ -50,6 +50,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "graceful-stop-under-load",
+        what: "SIGTERM to the master's agent while 10 000 TCP connections a second are begun to the VIP",
+        steps: &[step(2000, "SIGTERM", Fault::Terminate { who: Who::Master })],
+        lasts_ms: 7_000,
+        demands: Demands { outage: Limit::ms(50), final_holder: Some(Who::Backup), ..MOVES },
+        load: 10_000,
+        ..PLAIN
+    },
+    Scenario {
         name: "many-instances",
         what: "sixty virtual routers with twenty addresses each, and the master's agent is killed",
         steps: &[
@@ -57,7 +66,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(6000, "agent up again", Fault::Start { who: Who::Master }),
         ],
         lasts_ms: 12_000,
-        demands: Demands { outage: Limit::of(1, 400), back: Limit::ms(400), ..MOVES },
+        // The kernel takes 1200 addresses one after the other.
+        demands: Demands { outage: Limit::of(1, 2000), back: Limit::ms(2000), ..MOVES },
         more_instances: 59,
         ..PLAIN
     },

@@ -94,6 +94,8 @@ pub struct Scenario {
     pub hanging_scripts: bool,
     /// So many more virtual routers than the one that is watched.
     pub more_instances: u8,
+    /// So many TCP connections to the VIP are begun in a second.
+    pub load: u64,
     /// Whether it is one of the set that a build server has time for.
     pub ci: bool,
     /// The cluster's lease, from which [`Limit`]s are counted. In milliseconds.
@@ -212,6 +214,7 @@ pub const PLAIN: Scenario = Scenario {
     needs: ARBITRATED,
     hanging_scripts: false,
     more_instances: 0,
+    load: 0,
     ci: false,
     lease_ms: LEASE_MS,
     slack: 1,
@@ -286,6 +289,15 @@ mod tests {
             assert!(last + 2 * LEASE_MS < scenario.lasts_ms, "{} ends before the cluster can settle", scenario.name);
         }
         assert_eq!(named::SCENARIOS.len(), 15);
+    }
+
+    #[test]
+    fn the_table_of_faults_names_every_scenario() {
+        let page = include_str!("../../../docs/chaos.md");
+        let table = page.split("## Faults and scenarios").nth(1).unwrap();
+        let missing: Vec<&str> =
+            ALL.iter().map(|scenario| scenario.name).filter(|name| !table.contains(&format!("`{name}`"))).collect();
+        assert_eq!(missing, Vec::<&str>::new());
     }
 
     #[test]

@@ -5,10 +5,11 @@ use keepone_proto::event::Event;
 use keepone_proto::id::{DomainId, Epoch};
 use keepone_proto::time::Instant;
 
-use super::fault::Fault;
+use super::fault::{Fault, Variant};
 use super::host::{Host, Machine, Write};
+use super::mutant::Mutant;
 use super::network::{MS, Path, US};
-use super::plan::{Mode, PING_FALL, PING_MS, PING_TIMEOUT_MS, Plan};
+use super::plan::{Mode, PING_FALL, Plan};
 use super::world::{What, World, draw_clock};
 
 /// P2: two gates with a path that works both ways, and one way, between their nodes.
@@ -26,24 +27,34 @@ impl World {
         decided: Instant,
     ) {
         let (now, place, kind) = (self.now, Plan::place(domain), self.plan.gate_kind());
+        let trouble = self.hosts.get(number).is_some_and(|host| host.troubles.gate);
+        let pick = if trouble { self.rng.below(1_000_000) } else { 0 };
         let Some(host) = self.hosts.get_mut(number) else { return };
         let (clock, life) = (host.clock, host.life);
         let Some(kernel) = host.kernels.get_mut(place) else { return };
-        let error = match until {
-            Some(until) => kernel.open(now, &clock, kind, (epoch, until, decided)).err(),
+        // What can't be read back may have been written all the same.
+        let (lost, unread) = (trouble && pick < 300_000, trouble && pick < 600_000);
+        let refused = match until {
+            _ if lost => false,
+            Some(until) => kernel.open(now, &clock, kind, (epoch, until, decided)).is_err(),
             None => {
                 kernel.shut(now, epoch);
-                None
+                false
             }
         };
         self.check_p2();
         self.check_isolation();
         match until {
-            Some(_) if error.is_none() => self.oracle.on_open(now, number, place, &self.hosts),
+            _ if lost => {}
+            Some(_) if !refused => self.oracle.on_open(now, number, place, &self.hosts),
             Some(_) => {}
             None => self.oracle.on_shut(now, number, place),
         }
-        let error = error.map(|_| "the epoch has a tombstone".to_owned());
+        let error = match (refused, unread) {
+            (true, _) => Some("the epoch has a tombstone".to_owned()),
+            (false, true) => Some("reads back other than written".to_owned()),
+            (false, false) => None,
+        };
         let event = Event::GateWritten { domain, epoch, open: until.is_some(), error };
         self.at(now + 2 * US, What::Deliver { host: number, life: Some(life), event });
     }
@@ -120,6 +131,10 @@ impl World {
         let Some(host) = self.hosts.get_mut(number).filter(|host| host.life == life && host.machine.is_none()) else {
             return;
         };
+        if self.plan.mutant == Some(Mutant::GuardianReleasesFirst) {
+            self.at(now, What::GuardianReleases { host: number, life, again: 0 });
+            return;
+        }
         for kernel in &mut host.kernels {
             kernel.shut_any(now);
             kernel.addresses_until = 0;
@@ -138,12 +153,13 @@ impl World {
         let Some(host) = self.hosts.get(number).filter(|host| host.life == life && host.machine.is_none()) else {
             return;
         };
+        let variant = host.variant;
         let epochs: Vec<(usize, Epoch)> = (host.kernels.iter().enumerate())
             .filter_map(|(place, kernel)| kernel.epoch.map(|epoch| (place, epoch)))
             .collect();
         for (place, epoch) in epochs {
             for voter in (0..self.plan.hosts).filter(|voter| *voter != number) {
-                let bytes = self.plan.release(place, epoch, u64::from(again));
+                let bytes = self.plan.release(variant, place, epoch, u64::from(again));
                 self.send_lease(number, voter, now, bytes);
             }
         }
@@ -196,6 +212,30 @@ impl World {
             Fault::Disk { host, on } => self.trouble(host, |host| host.troubles.disk = on),
             Fault::Netlink { host, on } => self.trouble(host, |host| host.troubles.netlink = on),
             Fault::GateTest { host, on } => self.trouble(host, |host| host.troubles.gate_test = on),
+            Fault::Gate { host, on } => self.trouble(host, |host| host.troubles.gate = on),
+            Fault::Freeze { host, lasts } => self.freeze(host, lasts),
+            Fault::Reload { host, variant } => {
+                // A witness knows no priority, and one that can't vote is no more than one that is down.
+                self.kill(host, false);
+                self.trouble(host, |host| host.variant = variant);
+                self.start(host);
+            }
+            Fault::TearRecord(host) => {
+                if let Some(host) = self.hosts.get_mut(host) {
+                    if let Some(record) = &mut host.record {
+                        record.pop();
+                    }
+                    self.oracle.amnesia = true;
+                }
+            }
+            Fault::ForeignRouter { priority } => {
+                let begins = self.foreign.is_none() && priority.is_some();
+                self.foreign = priority;
+                if begins {
+                    self.advertise_foreign();
+                }
+            }
+            Fault::Replay { ppm } => self.replays = ppm,
             Fault::ForeignClaim(host) => {
                 self.oracle.dual_alarm = self.oracle.dual_alarm.or(Some(now));
                 self.deliver(host, Event::ForeignClaim { domain: Plan::domain(0), mac: [2, 0, 0, 0, 0, 9] });
@@ -226,10 +266,11 @@ impl World {
     /// I17: T_ref + m·h after that, and what timers add, the gate is shut.
     pub(super) fn check_isolation(&mut self) {
         // Beats under way, and pauses between two steps, would need a limit of their own.
-        if self.pauses > 0 || !self.fair {
+        if self.pauses > 0 || !self.fair || self.replays > 0 {
             return;
         }
-        let limit = (u64::from(PING_FALL) * PING_MS + PING_TIMEOUT_MS + 300 + 50) * MS;
+        let pings = u64::from(PING_FALL) * self.plan.ping_ms() + self.plan.ping_timeout_ms();
+        let limit = (pings + 300 * self.plan.pace + 50) * MS + self.plan.jiffy;
         for number in 0..self.plan.agents {
             let Some(since) = self.isolated.get(number).copied().flatten() else { continue };
             let Some(host) = self.hosts.get(number) else { continue };
@@ -246,6 +287,44 @@ impl World {
         if let Some(host) = self.hosts.get_mut(host) {
             change(host);
         }
+    }
+
+    /// The hypervisor stops the machine, and its clock with it.
+    fn freeze(&mut self, number: usize, lasts: u64) {
+        let now = self.now;
+        let until = now.saturating_add(lasts);
+        let Some(host) = self.hosts.get_mut(number).filter(|host| host.frozen.is_none()) else { return };
+        host.clock = host.clock.frozen(until, lasts);
+        for kernel in &mut host.kernels {
+            kernel.froze(now, lasts);
+        }
+        host.frozen = Some(until);
+        self.fair = false;
+        let Some(host) = self.hosts.get_mut(number) else { return };
+        host.busy_until = if host.busy_until > now { host.busy_until + lasts } else { host.busy_until };
+        (host.disk_free_at, host.netlink_free_at) = (host.disk_free_at.max(until), host.netlink_free_at.max(until));
+        if number < self.plan.agents {
+            for place in 0..self.plan.domains {
+                self.oracle.on_shut(now, number, place);
+            }
+        }
+        self.at(until, What::Thaw { host: number });
+    }
+
+    /// It goes on as if nothing had been; its gate with it.
+    pub(super) fn thaw(&mut self, number: usize) {
+        let now = self.now;
+        let Some(host) = self.hosts.get_mut(number).filter(|host| host.frozen.is_some_and(|until| until <= now)) else {
+            return;
+        };
+        (host.frozen, host.tick_at, host.wake_at) = (None, None, None);
+        if number < self.plan.agents {
+            for place in 0..self.plan.domains {
+                self.oracle.on_open(now, number, place, &self.hosts);
+            }
+        }
+        self.go_on(number);
+        self.plan_tick(number);
     }
 
     fn set_carrier(&mut self, number: usize, up: bool) {
@@ -287,13 +366,7 @@ impl World {
         let Some(host) = self.hosts.get_mut(number).filter(|host| host.machine.is_some()) else { return };
         host.end_process();
         (host.stopped, host.silent) = (false, false);
-        // Of the writes under way, some had reached the disk.
-        for _ in 0..some {
-            if let Some(write) = host.writes.pop_front() {
-                host.record = Some(write.bytes);
-            }
-        }
-        host.writes.clear();
+        host.settle_writes(usize::try_from(some).unwrap_or(0));
         let life = host.life;
         if guardian {
             let after = self.rng.range(MS, 10 * MS);
@@ -321,7 +394,7 @@ impl World {
         self.healed = true;
         let busy = self.hosts.iter().map(|host| host.netlink_free_at.max(host.disk_free_at));
         self.backlog = busy.max().unwrap_or(0);
-        self.pauses = 0;
+        (self.pauses, self.replays, self.foreign) = (0, 0, None);
         for number in 0..self.plan.hosts {
             self.trouble(number, |host| host.troubles = Default::default());
             if self.hosts.get(number).is_some_and(|host| !host.carrier) {
@@ -333,6 +406,11 @@ impl World {
                 self.wake_later(number, self.now);
             }
             self.resume(number);
+            // Who was configured otherwise is restarted as the others are.
+            if self.hosts.get(number).is_some_and(|host| host.variant != Variant::Usual) {
+                self.kill(number, false);
+                self.trouble(number, |host| host.variant = Variant::Usual);
+            }
             // One that is in the middle of an orderly stop is started again when it has ended.
             self.start(number);
         }

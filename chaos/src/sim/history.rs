@@ -103,8 +103,7 @@ impl History {
                 self.mix_bytes(bytes);
                 let from = *from;
                 self.say(at, || {
-                    let words = keepone_proto::wire::lease::Envelope::parse(bytes)
-                        .map_or_else(|_| "?".to_owned(), |e| format!("nonce {} {:?}", e.nonce, e.message));
+                    let words = super::speech::words(bytes);
                     format!("h{host} <- n{from} {words}")
                 });
             }
@@ -136,8 +135,7 @@ impl History {
                 self.mix_bytes(bytes);
                 let to = *to;
                 self.say(at, || {
-                    let words = keepone_proto::wire::lease::Envelope::parse(bytes)
-                        .map_or_else(|_| "?".to_owned(), |e| format!("nonce {} {:?}", e.nonce, e.message));
+                    let words = super::speech::words(bytes);
                     format!("h{host} -> n{to} {words}")
                 });
             }

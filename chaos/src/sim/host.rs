@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use keepone_proto::action::Action;
 use keepone_proto::decision::Role;
 use keepone_proto::event::Event;
-use keepone_proto::id::Incarnation;
+use keepone_proto::id::{Epoch, Incarnation};
 use keepone_proto::node::Node;
 use keepone_proto::time::Instant;
 
 use super::clock::Clock;
+use super::fault::Variant;
 use super::kernel::Kernel;
 use keepone_proto::lease::voter::Voter;
 
@@ -52,6 +53,8 @@ pub struct Troubles {
     pub netlink: bool,
     /// The gate's self-test fails.
     pub gate_test: bool,
+    /// Writes of the gate fail, or can't be read back.
+    pub gate: bool,
 }
 
 /// One host.
@@ -69,6 +72,10 @@ pub struct Host {
     pub stopped: bool,
     /// The whole machine stands still: no frame goes in or out.
     pub silent: bool,
+    /// The hypervisor has stopped it until then, and hides that from its clock.
+    pub frozen: Option<u64>,
+    /// Its configuration.
+    pub variant: Variant,
     /// Events that wait for the process.
     pub inbox: VecDeque<Event>,
     /// Actions that wait for their turn.
@@ -97,6 +104,8 @@ pub struct Host {
     pub clean: Vec<bool>,
     /// The role that each domain last told (I22).
     pub roles: Vec<Role>,
+    /// The epoch under which each domain last told MASTER in this life (I22).
+    pub mastered: Vec<Option<Epoch>>,
     /// `Stopped` was said.
     pub ended: bool,
 }
@@ -111,6 +120,8 @@ impl Host {
             incarnation: Incarnation(0),
             stopped: false,
             silent: false,
+            frozen: None,
+            variant: Variant::Usual,
             inbox: VecDeque::new(),
             pending: VecDeque::new(),
             busy_until: 0,
@@ -125,6 +136,7 @@ impl Host {
             troubles: Troubles::default(),
             clean: vec![false; domains],
             roles: vec![Role::Init; domains],
+            mastered: vec![None; domains],
             ended: false,
         }
     }
@@ -140,6 +152,15 @@ impl Host {
     /// Whether the process runs and does not stand still.
     pub fn is_running(&self) -> bool {
         self.machine.is_some() && !self.stopped
+    }
+
+    /// Of the writes under way, the first `some` have reached the disk, and the rest never will.
+    pub fn settle_writes(&mut self, some: usize) {
+        let reached = self.writes.len().min(some);
+        if let Some(last) = self.writes.drain(..reached).next_back() {
+            self.record = Some(last.bytes);
+        }
+        self.writes.clear();
     }
 
     /// The process ends here and now.

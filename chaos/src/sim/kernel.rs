@@ -15,6 +15,10 @@ use super::clock::Clock;
 pub enum GateKind {
     /// As it should: absolute, on the boot clock.
     Absolute,
+    /// As nftables keeps it: absolute, and seen at the next tick of that many nanoseconds.
+    Jiffies(u64),
+    /// An ablation: a write under an epoch that has a tombstone opens all the same (R9).
+    Reopens,
     /// An ablation: what is left of the deadline when it is computed counts from when it is written.
     Relative,
     /// An ablation: no deadline at all.
@@ -57,16 +61,28 @@ impl Kernel {
         write: (Epoch, Instant, Instant),
     ) -> Result<(), Refused> {
         let (epoch, until, decided) = write;
-        if self.tombstones.contains(&epoch) {
+        if kind != GateKind::Reopens && self.tombstones.contains(&epoch) {
             return Err(Refused);
         }
         self.epoch = Some(epoch);
         self.open_until = match kind {
-            GateKind::Absolute => clock.real(until),
+            GateKind::Absolute | GateKind::Reopens => clock.real(until),
+            GateKind::Jiffies(jiffy) => clock.real(until).next_multiple_of(jiffy.max(1)),
             GateKind::Relative => now + clock.real_for(until.since(decided)),
             GateKind::Eternal => u64::MAX,
         };
         Ok(())
+    }
+
+    /// The host stood still from `from` on for `lasted` nanoseconds, and its clock hides that: all that
+    /// its clock bounds lasts longer by as much.
+    pub fn froze(&mut self, from: u64, lasted: u64) {
+        if self.open_until > from {
+            self.open_until = self.open_until.saturating_add(lasted);
+        }
+        if self.addresses_until > from {
+            self.addresses_until = self.addresses_until.saturating_add(lasted);
+        }
     }
 
     /// Tombstone.

@@ -3,30 +3,37 @@
 //!
 //! A seed is a history (I25): [`run_seed`] with the same options gives the same one, to the byte. The
 //! [`oracle`] knows real time and all hosts, and holds the history against the invariants of the safety
-//! design. [`ablation`] takes out one guard at a time: the sweep must then find a violation.
+//! design. [`mutant`] takes out one guard at a time: the sweep must then find a violation.
 
-pub mod ablation;
 pub mod clock;
 mod devices;
 pub mod fault;
 pub mod history;
 mod host;
+mod judge;
 pub mod kernel;
+pub mod mutant;
 pub mod network;
 pub mod oracle;
 pub mod plan;
+mod process;
+mod queue;
 pub mod rng;
 mod run;
 mod scenarios;
 pub mod schedule;
+mod shrink;
+mod speech;
+pub mod swarm;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod world;
 
-pub use ablation::Ablation;
+pub use mutant::Mutant;
 pub use oracle::Violation;
 pub use plan::Mode;
-pub use run::{Options, Outcome, run_seed};
+pub use run::{Case, Options, Outcome, run_seed};
 pub use scenarios::{run, run_scenario};
-pub use sweep::{AblationRow, Report, ablations, sweep};
+pub use shrink::{Shrunk, shrink};
+pub use sweep::{MutantRow, Report, markdown, mutants, sweep};

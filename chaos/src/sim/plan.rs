@@ -15,9 +15,13 @@ use keepone_proto::settings::{
     AnnounceSettings, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings,
     InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, Settings, VrrpVersion,
 };
+use keepone_proto::time::nanos;
+use keepone_proto::wire::vrrp::Advertisement;
 
-use super::ablation::Ablation;
+use super::fault::Variant;
 use super::kernel::GateKind;
+use super::mutant::Mutant;
+use super::network::{MS, S};
 use super::rng::Rng;
 
 /// Who decides.
@@ -27,12 +31,14 @@ pub enum Mode {
     Pair,
     /// Three nodes that vote, no witness.
     Three,
+    /// Two to five nodes that vote or don't, and up to three witnesses.
+    Mixed,
     /// Two nodes and no authority: P2 instead of P1.
     Unarbitrated,
 }
 
 /// The cluster of one history.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Who decides.
     pub mode: Mode,
@@ -40,12 +46,20 @@ pub struct Plan {
     pub agents: usize,
     /// Hosts in all; the rest are witnesses.
     pub hosts: usize,
+    /// Whether the agents vote too.
+    pub nodes_vote: bool,
     /// Heartbeat links.
     pub links: u8,
-    /// The lengths by which the world judges; the ablations may tell the agents others.
+    /// How slow the cluster is: h is so many times 100 ms, and the rest with it.
+    pub pace: u64,
+    /// The lengths by which the world judges; the mutants may tell the agents others.
     pub timing: LeaseTiming,
     /// The lengths that the agents are told.
     pub told: LeaseTiming,
+    /// Freezes are longer than H: not P1 but its bound is promised.
+    pub beyond: bool,
+    /// What a tick of the kernel lasts, where the gate is as late as that; 0: it is punctual.
+    pub jiffy: u64,
     /// Priorities by agent.
     pub priorities: Vec<u8>,
     /// Preempt_Mode, on all alike.
@@ -56,64 +70,102 @@ pub struct Plan {
     pub references: bool,
     /// Advertisement_Interval.
     pub advert_ms: u64,
-    /// How many domains.
+    /// How many domains, at most [`DOMAINS`].
     pub domains: usize,
     /// What is taken out.
-    pub ablation: Option<Ablation>,
+    pub mutant: Option<Mutant>,
 }
 
-/// The reference's ping interval, its timeout, and the losses in a row until it is down.
-pub const PING_MS: u64 = 300;
-/// See [`PING_MS`].
-pub const PING_TIMEOUT_MS: u64 = 250;
-/// See [`PING_MS`].
+/// Domains at most.
+pub const DOMAINS: usize = 3;
+const IDS: [DomainId; DOMAINS] =
+    [DomainId(hash_name("vip")), DomainId(hash_name("other")), DomainId(hash_name("third"))];
+
+/// The losses in a row until a reference is down.
 pub const PING_FALL: u8 = 3;
 
 impl Plan {
     /// Drawn from the seed's stream.
-    pub fn draw(rng: &mut Rng, mode: Option<Mode>, ablation: Option<Ablation>) -> Self {
-        let drawn = match rng.below(10) {
-            0..=6 => Mode::Pair,
-            7..=8 => Mode::Three,
+    pub fn draw(rng: &mut Rng, mode: Option<Mode>, mutant: Option<Mutant>) -> Self {
+        let drawn = match rng.below(20) {
+            0..=10 => Mode::Pair,
+            11..=12 => Mode::Three,
+            13..=17 => Mode::Mixed,
             _ => Mode::Unarbitrated,
         };
-        let drawn = if ablation.is_some() && drawn == Mode::Unarbitrated { Mode::Pair } else { drawn };
+        let drawn = match mutant {
+            // What only two without an authority can show.
+            Some(Mutant::NobodyYields) => Mode::Unarbitrated,
+            Some(_) if drawn == Mode::Unarbitrated => Mode::Pair,
+            Some(_) | None => drawn,
+        };
         let mode = mode.unwrap_or(drawn);
-        let lease_ms = rng.pick(&[300, 500, 500, 1000]).copied().unwrap_or(500);
+        let (mut pace, lease_ms) = rng
+            .pick(&[(1, 300), (1, 500), (1, 1000), (2, 1000), (2, 2000), (5, 5000), (5, 5000), (10, 10_000)])
+            .copied()
+            .unwrap_or((1, 500));
+        if mode == Mode::Unarbitrated {
+            pace = 1;
+        }
         let mut timing = LeaseTiming::for_lease(Duration::from_millis(lease_ms));
         if rng.chance(250_000) {
             timing.lease_max = timing.lease * 2;
         }
-        let mut told = timing;
-        if ablation == Some(Ablation::DriftMargin) {
-            (told.rate_error_ppm, told.transmit, told.gate) = (0, Duration::ZERO, Duration::ZERO);
+        let jiffy_ms = *rng.pick(&[0, 0, 1, 4, 10]).unwrap_or(&0);
+        timing.gate = timing.gate.max(Duration::from_millis(jiffy_ms));
+        let arbitrated = mode != Mode::Unarbitrated;
+        let allows = mutant == Some(Mutant::NoFreezeAllowance);
+        if arbitrated && (rng.chance(200_000) || allows) {
+            timing.hidden_freeze = timing.lease / 10;
         }
-        let mut priorities = vec![200, 150, 100];
+        let beyond = arbitrated && mutant.is_none() && rng.chance(15_000);
+        if arbitrated && (beyond || rng.chance(80_000)) && rng.chance(500_000) {
+            timing.gate_horizon = timing.lease / 2;
+        }
+        if timing.check().is_err() {
+            timing.gate_horizon = Duration::MAX;
+            (timing.gate, timing.hidden_freeze) = (Duration::from_micros(100), Duration::ZERO);
+        }
+        let mut told = timing;
+        match mutant {
+            Some(Mutant::NoDriftMargin) => {
+                (told.rate_error_ppm, told.transmit, told.gate) = (0, Duration::ZERO, Duration::ZERO);
+            }
+            Some(Mutant::NoFreezeAllowance) => told.hidden_freeze = Duration::ZERO,
+            Some(Mutant::NoDrain) => told.transmit = Duration::ZERO,
+            Some(_) | None => {}
+        }
+        let mut priorities = vec![200, 150, 100, 80, 60];
         if rng.chance(300_000) {
             priorities.rotate_left(1);
         }
         if rng.chance(150_000) {
             priorities.fill(100);
         }
-        let (agents, hosts) = match mode {
-            Mode::Pair => (2, 3),
-            Mode::Three => (3, 3),
-            Mode::Unarbitrated => (2, 2),
+        let (agents, witnesses, nodes_vote) = match mode {
+            Mode::Pair => (2, 1, true),
+            Mode::Three => (3, 0, true),
+            Mode::Mixed => draw_members(rng),
+            Mode::Unarbitrated => (2, 0, true),
         };
         Plan {
             mode,
             agents,
-            hosts,
+            hosts: agents + witnesses,
+            nodes_vote,
             links: u8::try_from(rng.range(1, 2)).unwrap_or(1),
+            pace,
             timing,
             told,
+            beyond,
+            jiffy: u64::try_from(timing.gate.as_millis()).unwrap_or(0) * MS,
             priorities,
             preempt: rng.chance(600_000),
-            preempt_delay_ms: if rng.chance(300_000) { 500 } else { 0 },
-            references: rng.chance(600_000),
-            advert_ms: if mode == Mode::Unarbitrated { 200 } else { 1000 },
-            domains: if rng.chance(150_000) { 2 } else { 1 },
-            ablation,
+            preempt_delay_ms: if rng.chance(300_000) { 500 * pace } else { 0 },
+            references: rng.chance(600_000) || mutant == Some(Mutant::IsolatedGoesOn),
+            advert_ms: if arbitrated { 1000 * pace } else { 200 },
+            domains: *rng.pick(&[1, 1, 1, 1, 1, 1, 1, 2, 2, 3]).unwrap_or(&1),
+            mutant,
         }
     }
 
@@ -124,16 +176,20 @@ impl Plan {
             mode: Mode::Pair,
             agents: 2,
             hosts: 3,
+            nodes_vote: true,
             links: 2,
+            pace: 1,
             timing,
             told: timing,
+            beyond: false,
+            jiffy: 0,
             priorities: vec![200, 100],
             preempt: false,
             preempt_delay_ms: 0,
             references: true,
             advert_ms: 1000,
             domains: 1,
-            ablation: None,
+            mutant: None,
         }
     }
 
@@ -149,12 +205,12 @@ impl Plan {
 
     /// The id of a domain.
     pub fn domain(place: usize) -> DomainId {
-        DomainId(hash_name(if place == 0 { "vip" } else { "other" }))
+        IDS.get(place).copied().unwrap_or(DomainId(0))
     }
 
     /// The place of a domain.
     pub fn place(domain: DomainId) -> usize {
-        usize::from(domain != Self::domain(0))
+        IDS.iter().position(|id| *id == domain).unwrap_or(0)
     }
 
     /// A node's own address on the LAN.
@@ -162,42 +218,82 @@ impl Plan {
         IpAddr::V4(Ipv4Addr::new(192, 0, 2, u8::try_from(host + 1).unwrap_or(u8::MAX)))
     }
 
-    fn quorum(&self) -> QuorumSettings {
-        QuorumSettings { voters: (0..self.hosts).map(Self::node).collect(), timing: self.told }
+    /// Between two pings of the reference, in milliseconds.
+    pub fn ping_ms(&self) -> u64 {
+        300 * self.pace
+    }
+
+    /// How long an answer of the reference may take, in milliseconds.
+    pub fn ping_timeout_ms(&self) -> u64 {
+        250 * self.pace
+    }
+
+    /// Whether a host votes.
+    pub fn votes(&self, host: usize) -> bool {
+        self.mode != Mode::Unarbitrated && host < self.hosts && (host >= self.agents || self.nodes_vote)
+    }
+
+    /// q.
+    pub fn majority(&self) -> usize {
+        (0..self.hosts).filter(|host| self.votes(*host)).count() / 2 + 1
+    }
+
+    /// After a heal: how long a better node may take to have it back, and the words to follow.
+    pub fn moves(&self) -> u64 {
+        let half = S / 2 * self.pace;
+        if self.preempt { half * 5 + self.preempt_delay_ms * MS } else { half }
+    }
+
+    /// P1 beyond H: how long two gates may be open at once at most, G/(1−ρ).
+    pub fn overlap_bound(&self) -> u64 {
+        let rho = u64::from(self.timing.rate_error_ppm);
+        let length = nanos(self.timing.horizon() + self.timing.gate) + self.jiffy;
+        length.saturating_mul(1_000_000) / 1_000_000_u64.saturating_sub(rho).max(1)
+    }
+
+    fn quorum(&self, variant: Variant) -> QuorumSettings {
+        let voters = (0..self.hosts).filter(|host| self.votes(*host)).map(Self::node).collect();
+        let mut timing = self.told;
+        if variant == Variant::OtherDigest {
+            timing.lease_max += timing.lease;
+        }
+        QuorumSettings { voters, timing }
     }
 
     /// Whether there is an authority as far as the agents know.
     pub fn is_arbitrated(&self) -> bool {
-        self.mode != Mode::Unarbitrated && self.ablation != Some(Ablation::Arbiter)
+        self.mode != Mode::Unarbitrated && self.mutant != Some(Mutant::NoArbiter)
     }
 
     /// How the kernels keep the deadline.
     pub fn gate_kind(&self) -> GateKind {
-        match self.ablation {
-            Some(Ablation::KernelGate) => GateKind::Eternal,
-            Some(Ablation::AbsoluteGate) => GateKind::Relative,
+        match self.mutant {
+            Some(Mutant::NoKernelGate) => GateKind::Eternal,
+            Some(Mutant::RelativeGate) => GateKind::Relative,
+            Some(Mutant::SecondWriter) => GateKind::Reopens,
+            _ if self.jiffy > 0 => GateKind::Jiffies(self.jiffy),
             _ => GateKind::Absolute,
         }
     }
 
     /// Which guards the core runs with.
     pub fn guards(&self) -> Guards {
-        self.ablation.and_then(Ablation::guard).map_or_else(Guards::default, Guards::without)
+        self.mutant.and_then(Mutant::guard).map_or_else(Guards::default, Guards::without)
     }
 
     fn cluster() -> ClusterId {
         ClusterId(hash_name("sim"))
     }
 
-    fn digest(&self) -> ConfigDigest {
-        config_digest(Self::cluster(), &self.quorum())
+    fn digest(&self, variant: Variant) -> ConfigDigest {
+        config_digest(Self::cluster(), &self.quorum(variant))
     }
 
     /// What an agent is told.
-    pub fn settings(&self, host: usize, seed: u64) -> Settings {
+    pub fn settings(&self, host: usize, variant: Variant, seed: u64) -> Settings {
         let links: Vec<LinkId> = (0..self.links).map(LinkId).collect();
         let peers = (0..self.agents).filter(|peer| *peer != host);
-        let authority = if self.is_arbitrated() { Authority::Quorum(self.quorum()) } else { Authority::None };
+        let authority = if self.is_arbitrated() { Authority::Quorum(self.quorum(variant)) } else { Authority::None };
         let domain = |place: usize| DomainSettings {
             id: Self::domain(place),
             name: format!("d{place}"),
@@ -213,18 +309,18 @@ impl Plan {
             cluster: Self::cluster(),
             node: Self::node(host),
             names: Names::default(),
-            digest: self.digest(),
+            digest: self.digest(variant),
             seed,
-            heartbeat: HeartbeatSettings { period: Duration::from_millis(100), misses: 3 },
+            heartbeat: HeartbeatSettings { period: Duration::from_millis(100 * self.pace), misses: 3 },
             peers: peers.map(|peer| PeerSettings { node: Self::node(peer), links: links.clone() }).collect(),
             interfaces: vec![InterfaceSettings { name: "lan".into() }],
-            instances: (0..self.domains).map(|place| self.instance(host, place)).collect(),
+            instances: (0..self.domains).map(|place| self.instance(host, variant, place)).collect(),
             domains: (0..self.domains).map(domain).collect(),
             references: ReferenceSettings {
                 targets,
                 need: 1,
-                interval: Duration::from_millis(PING_MS),
-                timeout: Duration::from_millis(PING_TIMEOUT_MS),
+                interval: Duration::from_millis(self.ping_ms()),
+                timeout: Duration::from_millis(self.ping_timeout_ms()),
                 rise: 2,
                 fall: PING_FALL,
             },
@@ -243,7 +339,19 @@ impl Plan {
         self.priorities.get(at).copied().unwrap_or(100)
     }
 
-    fn instance(&self, host: usize, place: usize) -> InstanceSettings {
+    /// What a router of another cluster says that has our VRID.
+    pub fn foreign_advertisement(&self, priority: u8) -> Advertisement {
+        Advertisement {
+            version: VrrpVersion::V3,
+            vrid: VRID,
+            priority: Priority(priority),
+            advert_int: Duration::from_millis(self.advert_ms),
+            addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200))],
+            auth_pass: None,
+        }
+    }
+
+    fn instance(&self, host: usize, variant: Variant, place: usize) -> InstanceSettings {
         let number = u8::try_from(place).unwrap_or(0);
         InstanceSettings {
             name: format!("vr{place}"),
@@ -251,7 +359,10 @@ impl Plan {
             vrid: Vrid::new(51 + number).unwrap_or(VRID),
             version: VrrpVersion::V3,
             ipv6: false,
-            priority: Priority(self.priority(host, place)),
+            priority: Priority(match variant {
+                Variant::OtherPriority => 255 - self.priority(host, place),
+                Variant::Usual | Variant::OtherDigest => self.priority(host, place),
+            }),
             advert_int: Duration::from_millis(self.advert_ms),
             preempt: self.preempt,
             preempt_delay: Duration::from_millis(self.preempt_delay_ms),
@@ -263,23 +374,32 @@ impl Plan {
     }
 
     /// What a witness is told.
-    pub fn voter(&self, incarnation: Incarnation) -> VoterSettings {
+    pub fn voter(&self, variant: Variant, incarnation: Incarnation) -> VoterSettings {
         let candidates: BTreeSet<NodeId> = (0..self.agents).map(Self::node).collect();
         VoterSettings {
             cluster: Self::cluster(),
-            digest: self.digest(),
+            digest: self.digest(variant),
             candidates,
-            lease_max: self.told.lease_max,
+            lease_max: self.quorum(variant).timing.lease_max,
             incarnation,
         }
     }
 
     /// A guardian's farewell in the name of its dead worker.
-    pub fn release(&self, place: usize, epoch: keepone_proto::id::Epoch, nonce: u64) -> Vec<u8> {
+    pub fn release(&self, variant: Variant, place: usize, epoch: keepone_proto::id::Epoch, nonce: u64) -> Vec<u8> {
         let message = keepone_proto::wire::lease::Message::Release { epoch };
-        let (cluster, digest, domain) = (Self::cluster(), self.digest(), Self::domain(place));
+        let (cluster, digest, domain) = (Self::cluster(), self.digest(variant), Self::domain(place));
         keepone_proto::wire::lease::Envelope { cluster, digest, domain, nonce, message }.emit()
     }
+}
+
+/// Agents, witnesses, and whether the agents vote: whatever has a majority that survives one loss, and more.
+fn draw_members(rng: &mut Rng) -> (usize, usize, bool) {
+    let agents = *rng.pick(&[2, 2, 2, 3, 3, 4, 5]).unwrap_or(&2);
+    let nodes_vote = rng.chance(600_000);
+    let least = if nodes_vote { u64::from(agents == 2) } else { 1 };
+    let witnesses = usize::try_from(rng.range(least, 3)).unwrap_or(1);
+    (agents, witnesses, nodes_vote)
 }
 
 const FIRST: NodeId = match NodeId::new(1) {

@@ -1,9 +1,12 @@
 //! The course of one history, drawn from its seed: what goes wrong, when, and for how long.
 
-use super::fault::{Deed, Fault};
+use keepone_proto::time::nanos;
+
+use super::fault::{Deed, Fault, Variant};
 use super::network::{MS, Path, S, US, Weather};
 use super::plan::{Mode, Plan};
 use super::rng::Rng;
+use super::swarm::{Swarm, Trouble};
 
 /// What kind of history it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,21 +32,37 @@ pub struct Schedule {
     pub healed_at: u64,
     /// The last look.
     pub end: u64,
+    /// Look until the end even if the cluster is steady before.
+    pub patient: bool,
     /// Pauses between two steps of a process, in parts per million of the steps.
     pub pauses: u32,
+    /// How often an event comes twice (I24), in parts per million.
+    pub twice: u32,
+    /// What may happen.
+    pub swarm: Swarm,
 }
 
 impl Schedule {
     /// Drawn from the seed's stream.
     pub fn draw(rng: &mut Rng, plan: &Plan) -> Self {
         let kind = match rng.below(100) {
-            0..=2 => Kind::Calm,
-            3..=5 => Kind::Handover,
-            6..=7 if plan.references => Kind::ReferencesGone,
+            _ if plan.beyond => Kind::Storm,
+            0 | 1 => Kind::Calm,
+            2..=4 => Kind::Handover,
+            5 if plan.references => Kind::ReferencesGone,
             _ => Kind::Storm,
         };
-        let steady = 5 * S + plan.preempt_delay_ms * MS;
-        let mut schedule = Schedule { kind, deeds: Vec::new(), healed_at: steady, end: steady + 3 * S, pauses: 0 };
+        let steady = 5 * S * plan.pace + plan.preempt_delay_ms * MS;
+        let mut schedule = Schedule {
+            kind,
+            deeds: Vec::new(),
+            healed_at: steady,
+            end: steady + 3 * S * plan.pace,
+            patient: rng.chance(120_000),
+            pauses: 0,
+            twice: *rng.pick(&[0, 5_000]).unwrap_or(&0),
+            swarm: Swarm::default(),
+        };
         match kind {
             Kind::Calm => {}
             // The host is found when it is done: whoever holds then.
@@ -63,110 +82,145 @@ impl Schedule {
     }
 
     fn storm(&mut self, rng: &mut Rng, plan: &Plan) {
-        let begin = if rng.chance(200_000) { 200 * MS } else { 2 * S };
-        let until = begin + rng.range(3, 9) * S;
+        let lease_max = nanos(plan.timing.lease_max);
+        let begin = rng.range(200 * MS, lease_max + S * plan.pace);
+        let until = begin + rng.range(2, 6) * S * plan.pace;
         if plan.mode != Mode::Unarbitrated {
             self.pauses = *rng.pick(&[0, 500, 3_000, 10_000]).unwrap_or(&0);
         }
+        self.healed_at = until;
+        self.swarm = Swarm::draw(rng, |trouble| is_allowed(trouble, plan));
         for _ in 0..rng.range(1, 10) {
             let at = begin + rng.below(until - begin);
-            let lasts = rng.log_range(5 * MS, 4 * S);
-            self.trouble(rng, plan, at, (at + lasts).min(until));
+            let lasts = rng.log_range(5 * MS, 4 * S * plan.pace);
+            let trouble = self.swarm.pick(rng);
+            self.trouble(rng, plan, trouble, (at, (at + lasts).min(until)));
         }
-        self.push(until, Fault::Heal);
         self.deeds.sort_by_key(|deed| deed.at);
-        self.healed_at = until;
-        let lease_max = u64::try_from(plan.timing.lease_max.as_nanos()).unwrap_or(0);
-        let moves = if plan.preempt { 2 * S + S / 2 + plan.preempt_delay_ms * MS } else { S / 2 };
+        self.part_freezes(plan);
+        self.push(until, Fault::Heal);
+        self.end = until + self.liveness_limit(plan) + plan.moves();
+    }
+
+    /// I19: how long after the heal somebody has to hold.
+    pub fn liveness_limit(&self, plan: &Plan) -> u64 {
+        let lease_max = nanos(plan.timing.lease_max);
         let vrrp = if plan.mode == Mode::Unarbitrated { S } else { 0 };
-        self.end = until + lease_max + 2 * S + moves + vrrp;
+        // What a foreign router said is believed until VRRP's timer has run out (D0).
+        let foreign = self.deeds.iter().any(|deed| matches!(deed.fault, Fault::ForeignRouter { .. }));
+        let foreign = if foreign { 4 * plan.advert_ms * MS } else { 0 };
+        lease_max + lease_max / 50 + 2 * S * plan.pace + vrrp + foreign
     }
 
-    fn both(&mut self, at: u64, until: u64, fault: Fault, repair: Fault) {
-        self.push(at, fault);
-        self.push(until, repair);
+    /// The allowance H is for one freeze at a time: two of a host are apart by more than a lease.
+    fn part_freezes(&mut self, plan: &Plan) {
+        let gap = 2 * nanos(plan.timing.lease_max) + S / 10;
+        let mut last = vec![None; plan.hosts];
+        self.deeds.retain(|deed| {
+            let Fault::Freeze { host, lasts } = deed.fault else { return true };
+            let Some(last) = last.get_mut(host) else { return false };
+            let apart = last.is_none_or(|last| deed.at > last + gap);
+            if apart {
+                *last = Some(deed.at + lasts);
+            }
+            apart
+        });
     }
 
-    fn cut(&mut self, at: u64, until: u64, ends: (usize, usize), path: Option<Path>) {
+    fn both(&mut self, span: (u64, u64), fault: Fault, repair: Fault) {
+        self.push(span.0, fault);
+        self.push(span.1, repair);
+    }
+
+    fn cut(&mut self, span: (u64, u64), ends: (usize, usize), path: Option<Path>) {
         let (from, to) = ends;
-        self.both(at, until, Fault::Cut { from, to, path, cut: true }, Fault::Cut { from, to, path, cut: false });
+        self.both(span, Fault::Cut { from, to, path, cut: true }, Fault::Cut { from, to, path, cut: false });
     }
 
-    fn trouble(&mut self, rng: &mut Rng, plan: &Plan, at: u64, until: u64) {
+    fn trouble(&mut self, rng: &mut Rng, plan: &Plan, trouble: Trouble, span: (u64, u64)) {
+        let (at, until) = span;
         let agent = pick(rng, plan.agents);
         let host = pick(rng, plan.hosts);
         let other = (host + 1 + pick(rng, plan.hosts - 1)) % plan.hosts;
-        match rng.below(20) {
-            0 | 1 => {
-                // Every line between two.
-                self.cut(at, until, (host, other), None);
-                self.cut(at, until, (other, host), None);
+        match trouble {
+            Trouble::CutPair => {
+                self.cut(span, (host, other), None);
+                self.cut(span, (other, host), None);
             }
-            2 => self.cut(at, until, (host, other), None),
-            3 => {
+            Trouble::CutOneWay => self.cut(span, (host, other), None),
+            Trouble::CutPath => {
                 let path = rng.pick(&[Path::Lan, Path::Link(0), Path::Link(1), Path::Witness]).copied();
-                self.cut(at, until, (host, other), path);
+                self.cut(span, (host, other), path);
                 if rng.chance(500_000) {
-                    self.cut(at, until, (other, host), path);
+                    self.cut(span, (other, host), path);
                 }
             }
-            4 | 5 => self.isolate(rng, plan, agent, (at, until)),
-            6 | 7 if plan.mode != Mode::Unarbitrated => {
+            Trouble::Isolate => self.isolate(rng, plan, agent, span),
+            Trouble::Weather => {
                 let weather = bad_weather(rng);
                 let fair = Weather::FAIR;
                 for (from, to) in [(host, other), (other, host)] {
-                    self.both(
-                        at,
-                        until,
-                        Fault::Weather { from, to, weather },
-                        Fault::Weather { from, to, weather: fair },
-                    );
+                    self.both(span, Fault::Weather { from, to, weather }, Fault::Weather { from, to, weather: fair });
                 }
             }
-            6..=9 => self.both(at, until, Fault::Stop(host), Fault::Continue(host)),
-            10 => self.both(at, until, Fault::Pause(agent), Fault::Continue(agent)),
-            11 | 12 => {
+            Trouble::Replay => {
+                let ppm = *rng.pick(&[10_000, 100_000, 500_000]).unwrap_or(&10_000);
+                self.both(span, Fault::Replay { ppm }, Fault::Replay { ppm: 0 });
+            }
+            Trouble::Stop => self.both(span, Fault::Stop(host), Fault::Continue(host)),
+            Trouble::Pause => self.both(span, Fault::Pause(host), Fault::Continue(host)),
+            Trouble::Freeze => {
+                let longest = if plan.beyond { 2 * nanos(plan.timing.lease) } else { nanos(plan.timing.hidden_freeze) };
+                let lasts = rng.log_range(MS, longest).min(self.healed_at.saturating_sub(at + MS));
+                self.push(at, Fault::Freeze { host, lasts });
+            }
+            Trouble::Kill => {
                 let guardian = rng.chance(500_000) && host < plan.agents;
-                self.both(at, until, Fault::Kill { host, guardian }, Fault::Start(host));
-                if rng.chance(250_000) {
-                    self.push(at, Fault::LoseRecord(host));
-                }
+                self.both(span, Fault::Kill { host, guardian }, Fault::Start(host));
             }
-            13 => self.both(at, until, Fault::PowerOff(host), Fault::Start(host)),
-            14 => self.both(at, until, Fault::Terminate(agent), Fault::Start(agent)),
-            15 if plan.references => self.references(rng, plan, agent, (at, until)),
-            15 | 16 => self.both(
-                at,
-                until,
-                Fault::Carrier { host: agent, up: false },
-                Fault::Carrier { host: agent, up: true },
-            ),
-            17 => self.both(at, until, Fault::Disk { host, on: true }, Fault::Disk { host, on: false }),
-            18 => self.both(
-                at,
-                until,
-                Fault::Netlink { host: agent, on: true },
-                Fault::Netlink { host: agent, on: false },
-            ),
-            _ if rng.chance(500_000) => self.push(at, Fault::ForeignClaim(agent)),
-            _ => self.both(
-                at,
-                until,
-                Fault::GateTest { host: agent, on: true },
-                Fault::GateTest { host: agent, on: false },
-            ),
+            Trouble::Amnesia => {
+                let guardian = rng.chance(300_000) && host < plan.agents;
+                self.both(span, Fault::Kill { host, guardian }, Fault::Start(host));
+                self.push(at, if rng.chance(500_000) { Fault::LoseRecord(host) } else { Fault::TearRecord(host) });
+            }
+            Trouble::PowerOff => self.both(span, Fault::PowerOff(host), Fault::Start(host)),
+            Trouble::Terminate => self.both(span, Fault::Terminate(agent), Fault::Start(agent)),
+            Trouble::Reload => {
+                let variant = *rng.pick(&[Variant::OtherPriority, Variant::OtherDigest]).unwrap_or(&Variant::Usual);
+                self.both(span, Fault::Reload { host, variant }, Fault::Reload { host, variant: Variant::Usual });
+            }
+            Trouble::References => self.references(rng, plan, agent, span),
+            Trouble::Carrier => {
+                self.both(span, Fault::Carrier { host: agent, up: false }, Fault::Carrier { host: agent, up: true });
+            }
+            Trouble::Disk => self.both(span, Fault::Disk { host, on: true }, Fault::Disk { host, on: false }),
+            Trouble::Netlink => {
+                self.both(span, Fault::Netlink { host: agent, on: true }, Fault::Netlink { host: agent, on: false });
+            }
+            Trouble::GateTest => {
+                self.both(span, Fault::GateTest { host: agent, on: true }, Fault::GateTest { host: agent, on: false });
+            }
+            Trouble::Gate => {
+                self.both(span, Fault::Gate { host: agent, on: true }, Fault::Gate { host: agent, on: false })
+            }
+            Trouble::ForeignClaim => self.push(at, Fault::ForeignClaim(agent)),
+            Trouble::ForeignRouter => {
+                let priority = rng.pick(&[1, 120, 254]).copied();
+                self.both((at, until), Fault::ForeignRouter { priority }, Fault::ForeignRouter { priority: None });
+            }
         }
     }
 
     fn isolate(&mut self, rng: &mut Rng, plan: &Plan, agent: usize, span: (u64, u64)) {
-        let (at, until) = span;
-        for peer in (0..plan.hosts).filter(|peer| *peer != agent) {
-            self.cut(at, until, (agent, peer), None);
-            self.cut(at, until, (peer, agent), None);
+        // From all, or only from its peers: a witness may still be there.
+        let others = if rng.chance(400_000) { plan.agents } else { plan.hosts };
+        for peer in (0..others).filter(|peer| *peer != agent) {
+            self.cut(span, (agent, peer), None);
+            self.cut(span, (peer, agent), None);
         }
         if rng.chance(500_000) {
             let fault = |reaches| Fault::Reference { host: agent, reaches };
-            self.both(at, until, fault(false), fault(true));
+            self.both(span, fault(false), fault(true));
         }
     }
 
@@ -174,8 +228,35 @@ impl Schedule {
         let all = rng.chance(300_000);
         for host in (0..plan.agents).filter(|host| all || *host == agent) {
             let fault = |reaches| Fault::Reference { host, reaches };
-            self.both(span.0, span.1, fault(false), fault(true));
+            self.both(span, fault(false), fault(true));
         }
+    }
+}
+
+/// What this cluster's promise covers.
+fn is_allowed(trouble: Trouble, plan: &Plan) -> bool {
+    match trouble {
+        Trouble::Freeze => plan.beyond || !plan.timing.hidden_freeze.is_zero(),
+        Trouble::References => plan.references,
+        // P2's bounds are for lines that are whole or cut, and for kernels that do as they are told.
+        Trouble::Weather | Trouble::Replay | Trouble::Gate | Trouble::Reload | Trouble::ForeignRouter => {
+            plan.mode != Mode::Unarbitrated
+        }
+        Trouble::CutPair
+        | Trouble::CutOneWay
+        | Trouble::CutPath
+        | Trouble::Isolate
+        | Trouble::Stop
+        | Trouble::Pause
+        | Trouble::Kill
+        | Trouble::Amnesia
+        | Trouble::PowerOff
+        | Trouble::Terminate
+        | Trouble::Carrier
+        | Trouble::Disk
+        | Trouble::Netlink
+        | Trouble::GateTest
+        | Trouble::ForeignClaim => true,
     }
 }
 
@@ -188,7 +269,7 @@ fn bad_weather(rng: &mut Rng) -> Weather {
     Weather {
         least: 50 * US,
         spread,
-        loss: *rng.pick(&[0, 10_000, 300_000]).unwrap_or(&0),
+        loss: *rng.pick(&[0, 10_000, 200_000, 400_000]).unwrap_or(&0),
         twice: *rng.pick(&[0, 50_000, 300_000]).unwrap_or(&0),
     }
 }

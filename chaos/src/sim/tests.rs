@@ -3,37 +3,66 @@
 use super::scenarios::run_traced;
 use super::*;
 
+fn quietly(first: u64, count: u64, options: &Options) -> Report {
+    sweep(first, count, options, |_| {})
+}
+
 #[test]
 fn three_hundred_seeds_hold_every_invariant() {
-    let report = sweep(0, 300, &Options::default());
-    assert_eq!((report.violating, report.dual), (0, 0), "{:#?}", report.examples);
-    assert!(report.simulated_s > 2000 && report.events > 100_000, "{report:?}");
+    let report = quietly(0, 300, &Options::default());
+    assert_eq!((report.violations, report.dual), (0, 0), "{:#?}", report.examples);
+    assert!(report.simulated_hours > 0.5 && report.events > 100_000, "{report:?}");
 }
 
 #[test]
 fn every_mode_holds_its_invariants() {
-    for mode in [Mode::Pair, Mode::Three, Mode::Unarbitrated] {
-        let report = sweep(7000, 40, &Options { mode: Some(mode), ..Options::default() });
-        assert_eq!(report.violating, 0, "{mode:?} {:#?}", report.examples);
+    for mode in [Mode::Pair, Mode::Three, Mode::Mixed, Mode::Unarbitrated] {
+        let report = quietly(7000, 40, &Options { mode: Some(mode), ..Options::default() });
+        assert_eq!(report.violations, 0, "{mode:?} {:#?}", report.examples);
     }
 }
 
+/// Found within a few hundred seeds; the others need the thousands of `keepone-chaos mutate`.
+const QUICKLY_MISSED: &[Mutant] = &[
+    Mutant::NoArbiter,
+    Mutant::HalfIsMajority,
+    Mutant::LendsTwice,
+    Mutant::OwnVoterGrants,
+    Mutant::NoWaitAfterRestart,
+    Mutant::AnswerBeforeDisk,
+    Mutant::DeadlineFromReply,
+    Mutant::AddressBeforeGate,
+    Mutant::ReleaseBeforeShut,
+    Mutant::NoDriftMargin,
+    Mutant::NoCleanStart,
+    Mutant::RelativeGate,
+    Mutant::NoKernelGate,
+];
+
 #[test]
 fn a_guard_that_is_taken_out_is_missed() {
-    for ablation in ablation::ALL {
-        let options = Options { ablation: Some(*ablation), ..Options::default() };
+    for mutant in QUICKLY_MISSED {
+        let options = Options { mutant: Some(*mutant), ..Options::default() };
         let found = (0..400).find(|seed| !run_seed(*seed, &options).violations.is_empty());
-        assert!(found.is_some(), "nothing shows that {} is missing", ablation.as_str());
+        assert!(found.is_some(), "nothing shows that {} is missing", mutant.as_str());
     }
 }
 
 #[test]
 fn without_an_arbiter_or_without_the_margin_two_hold_at_once() {
-    for ablation in [Ablation::Arbiter, Ablation::DriftMargin, Ablation::ShutBeforeRelease, Ablation::KernelGate] {
-        let options = Options { ablation: Some(ablation), ..Options::default() };
+    for mutant in [Mutant::NoArbiter, Mutant::NoDriftMargin, Mutant::ReleaseBeforeShut, Mutant::NoKernelGate] {
+        let options = Options { mutant: Some(mutant), ..Options::default() };
         let found = (0..400).find(|seed| run_seed(*seed, &options).is_dual());
-        assert!(found.is_some(), "{}: never two holders", ablation.as_str());
+        assert!(found.is_some(), "{}: never two holders", mutant.as_str());
     }
+}
+
+#[test]
+fn every_mutant_has_a_name_of_its_own() {
+    for mutant in mutant::ALL {
+        assert_eq!(Mutant::find(mutant.as_str()), Some(*mutant));
+    }
+    assert_eq!(Mutant::find("no-such-guard"), None);
 }
 
 #[test]
@@ -50,11 +79,24 @@ fn one_seed_is_one_history_i25() {
 
 #[test]
 fn the_report_of_a_sweep_does_not_depend_on_the_threads() {
-    let options = Options { ablation: Some(Ablation::ShutBeforeRelease), ..Options::default() };
-    let (first, second) = (sweep(0, 130, &options), sweep(0, 130, &options));
+    let options = Options { mutant: Some(Mutant::ReleaseBeforeShut), ..Options::default() };
+    let (first, second) = (quietly(0, 130, &options), quietly(0, 130, &options));
     assert_eq!(serde_json::to_string(&first).ok(), serde_json::to_string(&second).ok());
     let alone = (0..130).filter(|seed| !run_seed(*seed, &options).violations.is_empty()).count();
-    assert_eq!(usize::try_from(first.violating).ok(), Some(alone));
+    assert_eq!(usize::try_from(first.violations).ok(), Some(alone));
+}
+
+#[test]
+fn a_violating_seed_shrinks_to_what_matters_and_the_same_each_time() {
+    let options = Options { mutant: Some(Mutant::ReleaseBeforeShut), ..Options::default() };
+    let seed = quietly(0, 200, &options).first_violating.unwrap();
+    let shrunk = shrink(seed, &options).unwrap();
+    assert!(shrunk.case.deeds().len() <= shrunk.deeds_before.min(4), "{}", shrunk.words());
+    assert!(shrunk.words().contains(shrunk.violation.rule));
+    assert_eq!(shrunk.words(), shrink(seed, &options).unwrap().words());
+    let again = shrunk.case.run(false);
+    assert!(again.violations.iter().any(|violation| violation.rule == shrunk.violation.rule));
+    assert!(shrink(seed, &Options::default()).is_none(), "with the guard there is nothing to shrink");
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl Domain {
     /// released; then the evidence must have come in. Whether all that is done.
     fn start(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) -> bool {
         let now = facts.now;
-        if !self.kernel.clean(now, out) {
+        if facts.settings.guards.has(Guard::CleanStart) && !self.kernel.clean(now, out) {
             return false;
         }
         if self.former.is_some()
@@ -172,6 +172,10 @@ impl Domain {
             }
         }
         self.has_held = true;
+        if !facts.settings.guards.has(Guard::GateFirst) && self.kernel.opened_at().is_none() {
+            let (domain, epoch, lifetime_s) = (self.id, grant.epoch(), self.lifetime_s);
+            out.push(Action::AddAddresses { domain, epoch, lifetime_s });
+        }
         let held = self.kernel.hold(now, grant, self.lifetime_s, out);
         match (held, self.master_since) {
             (Hold::Underway, None) => self.set_role(facts, Role::Claiming, reason, view, out),

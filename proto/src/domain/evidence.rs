@@ -10,6 +10,7 @@ use super::Domain;
 use crate::decision::{Election, Health, Peers, References, Role, View};
 use crate::event::GateStrength;
 use crate::facts::Facts;
+use crate::guard::Guard;
 use crate::heartbeat::peer::Peer;
 use crate::id::{NodeId, Priority};
 use crate::lease::holder::Lease;
@@ -70,13 +71,19 @@ impl Domain {
 
     fn references(&self, facts: &Facts<'_>) -> References {
         let better = || facts.heard().any(|peer| facts.references.is_better(self.families, peer.references()));
-        match facts.references.answers(self.families) {
+        let seen = match facts.references.answers(self.families) {
             Answers::Unconfigured => References::Unconfigured,
             Answers::Enough => References::Reachable,
             Answers::Partly | Answers::TooFew if better() => References::LostHere,
             // One family still has a path: whoever has that is not cut off.
             Answers::Partly => References::Reachable,
             Answers::TooFew => References::LostEverywhere,
+        };
+        match seen {
+            References::LostHere | References::LostEverywhere if !facts.settings.guards.has(Guard::IsolatedYields) => {
+                References::Reachable
+            }
+            seen => seen,
         }
     }
 
@@ -180,6 +187,9 @@ impl Domain {
     /// D7, D8: which of two that hold yields.
     fn loses_to(&self, facts: &Facts<'_>, rival: &Peer) -> bool {
         let now = facts.now;
+        if !facts.settings.guards.has(Guard::RivalYields) {
+            return false;
+        }
         let alone = rival.domain(self.id).is_some_and(|said| said.alone);
         match (self.lease.is_arbitrated(), self.lease.is_unruled(now)) {
             // Whoever holds by the authority's leave stays, and who holds by nobody's yields to that (D4).

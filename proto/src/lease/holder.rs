@@ -80,8 +80,10 @@ enum Phase {
 pub struct Holder {
     me: Claimant,
     quorum: QuorumSettings,
-    /// L_h of these settings.
+    /// L_h, G and R of these settings: asked for at each step, and dear to compute.
     length: Duration,
+    horizon: Duration,
+    renewal: Duration,
     guards: Guards,
     jitter: Jitter,
     /// VRRP's skew of this node's priority, as a part of h (R13).
@@ -116,6 +118,8 @@ impl Holder {
         Holder {
             me,
             length: quorum.timing.holder_lease(),
+            horizon: quorum.timing.horizon(),
+            renewal: quorum.timing.renewal_interval(),
             quorum,
             guards,
             jitter: Jitter::new(seed ^ me.domain.0),
@@ -179,7 +183,7 @@ impl Holder {
         let others = self.voters.iter().filter(|(voter, _)| **voter != self.me.node);
         let newest = others.filter_map(|(_, track)| track.good_from).max();
         let newest = newest.max(self.promises.as_ref().and_then(|promises| promises.newest(epoch)));
-        let grant = newest.map_or(grant, |newest| grant.capped(newest + self.quorum.timing.horizon()));
+        let grant = newest.map_or(grant, |newest| grant.capped(newest + self.horizon));
         Some(if lent.is_some() { grant } else { grant.backed_by(Backing::Promises) })
     }
 
@@ -209,9 +213,9 @@ impl Holder {
             Phase::Asking { since, .. } | Phase::Acquiring { since, .. } => now.since(since) > patience,
             Phase::Idle | Phase::Held { .. } | Phase::Lapsed => true,
         };
-        if refusals > self.quorum.voters.len() - self.quorum.majority() {
+        if refusals > self.quorum.voters.len() - self.majority() {
             Lease::Refused
-        } else if asked_long && answered < self.quorum.majority() {
+        } else if asked_long && answered < self.majority() {
             Lease::Unanswered
         } else if self.refused {
             Lease::Refused
@@ -226,7 +230,7 @@ impl Holder {
     }
 
     fn renewal(&self) -> Duration {
-        self.quorum.timing.renewal_interval()
+        self.renewal
     }
 
     /// It holds, and no majority has granted for two renewals.
@@ -328,7 +332,7 @@ impl Holder {
 
     /// q.
     pub fn majority(&self) -> usize {
-        self.quorum.majority()
+        if self.guards.has(Guard::Majority) { self.quorum.majority() } else { (self.quorum.voters.len() / 2).max(1) }
     }
 
     /// Whether some voter has yet to hear that an epoch is over.
@@ -358,7 +362,7 @@ impl Holder {
     fn deadline(&self) -> Option<Instant> {
         let sent = self.voters.values().filter_map(|track| track.good_from);
         // Asked for at each step, and the voters are few: without a list to sort.
-        let majority = self.quorum.majority();
+        let majority = self.majority();
         let qth = sent.clone().filter(|at| sent.clone().filter(|other| other >= at).count() >= majority).max()?;
         Some(qth + self.length)
     }
@@ -511,7 +515,7 @@ impl Holder {
             (track.free, track.refused, track.lends) = (true, None, None);
         }
         let free = self.voters.values().filter(|track| track.free).count();
-        if free >= self.quorum.majority() {
+        if free >= self.majority() {
             let attempt = self.attempt.saturating_add(1);
             let (counter, node) = (self.max_counter.saturating_add(1), self.me.node);
             let epoch = Epoch { counter, incarnation: self.me.incarnation, attempt, node };
@@ -532,7 +536,7 @@ impl Holder {
     }
 
     fn on_refusal(&mut self, now: Instant, from: NodeId, nonce: u64, why: RefuseReason, remaining: Duration) {
-        let (count, majority) = (self.quorum.voters.len(), self.quorum.majority());
+        let (count, majority) = (self.quorum.voters.len(), self.majority());
         let Some(track) = self.voters.get_mut(&from) else { return };
         if matches!(self.phase, Phase::Held { .. }) && track.sent_at(nonce).is_some() {
             // A voter that can't say yes to anybody, for now, says nothing of this epoch.
@@ -584,7 +588,8 @@ impl Holder {
         }
         let from_request = self.guards.has(Guard::DeadlineFromRequest);
         let Some(track) = self.voters.get_mut(&from) else { return };
-        let Some(sent_at) = track.sent_at(nonce) else { return };
+        let sent_at = if self.guards.has(Guard::NonceMatches) { track.sent_at(nonce) } else { track.newest_sent() };
+        let Some(sent_at) = sent_at else { return };
         (track.refused, track.denied) = (None, false);
         track.prev_ack = track.prev_ack.max(nonce);
         track.good_from = track.good_from.max(Some(if from_request { sent_at } else { now }));
@@ -623,11 +628,7 @@ impl Holder {
     /// While asking, the moment at which silence becomes evidence is a deadline too.
     fn unless_patient(&self, since: Instant, resend_at: Instant) -> Instant {
         let verdict_at = since + self.patience() + Duration::from_nanos(1);
-        if self.answering(since) >= self.quorum.majority() {
-            resend_at
-        } else {
-            resend_at.min(verdict_at.max(resend_at))
-        }
+        if self.answering(since) >= self.majority() { resend_at } else { resend_at.min(verdict_at.max(resend_at)) }
     }
 
     /// Renews, asks again, gives up, lapses: whatever is due.
@@ -646,7 +647,7 @@ impl Holder {
             }
             Phase::Acquiring { resend_at, .. } if now >= resend_at => {
                 if let Phase::Acquiring { resend_at, .. } = &mut self.phase {
-                    *resend_at = now + self.quorum.timing.renewal_interval() / 2;
+                    *resend_at = now + self.renewal / 2;
                 }
                 self.acquire_all(now);
             }

@@ -15,6 +15,7 @@ const MAGIC: [u8; 8] = *b"keepone1";
 
 /// The durable state of a voter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Record {
     /// The highest epoch of each domain.
     pub domains: BTreeMap<DomainId, Epoch>,

@@ -44,6 +44,7 @@ impl Profile {
 
 /// The lengths, as the operator chose them or by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LeaseTiming {
     /// L_a: lease length at the voter.
     pub lease: Duration,

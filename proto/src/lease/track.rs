@@ -86,6 +86,11 @@ impl Track {
         self.sent.iter().find(|(sent, _)| *sent == nonce).map(|(_, at)| *at)
     }
 
+    /// When the newest request was sent; only where the guard of nonces is taken out.
+    pub(super) fn newest_sent(&self) -> Option<Instant> {
+        self.sent.back().map(|(_, at)| *at)
+    }
+
     /// Whether it has answered within `patience`.
     pub(super) fn answered_within(&self, now: Instant, patience: Duration) -> bool {
         self.answered_at.is_some_and(|at| now.since(at) <= patience)
@@ -97,6 +102,11 @@ impl Track {
     /// network may overtake. What was doubted is what is measured by from then on: a voter that was restored
     /// goes on from there, and has forgotten nothing that still binds it once L_max has passed.
     pub(super) fn believe(&mut self, now: Instant, sent: Option<Instant>, stamp: Stamp, lease_max: Duration) -> Belief {
+        // A datagram of a life that ended long ago, first heard now, would pass for a new life and retire the one that
+        // lives. Who answers a request of ours lives.
+        if sent.is_none() && self.seen.is_some_and(|(seen, _)| seen.incarnation != stamp.incarnation) {
+            return Belief::Ignored;
+        }
         let asked_since = |at: Instant| sent.is_some_and(|sent| sent >= at);
         let doubt = match self.seen {
             // The last words of a life that ended while they were under way are no doubt, only late.

@@ -110,6 +110,7 @@ struct Waiting {
 #[derive(Debug, Clone)]
 pub struct Voter {
     settings: VoterSettings,
+    guards: Guards,
     quiet_until: Instant,
     tickets: u64,
     domains: BTreeMap<DomainId, Domain>,
@@ -124,7 +125,7 @@ impl Voter {
             domains.insert(*id, Domain { max_epoch: Some(*epoch), restored: Some(*epoch), ..Domain::default() });
         }
         let quiet_until = now + settings.lease_max;
-        Voter { settings, quiet_until, tickets: 0, domains }
+        Voter { settings, guards: Guards::default(), quiet_until, tickets: 0, domains }
     }
 
     /// The same, with only the guards that are on; for the simulator, which takes one out at a time.
@@ -132,6 +133,7 @@ impl Voter {
         if !guards.has(Guard::RestartWait) {
             self.quiet_until = Instant::BOOT;
         }
+        self.guards = guards;
         self
     }
 
@@ -156,6 +158,11 @@ impl Voter {
         (now < loan.until).then_some(Granted { epoch: loan.epoch, until: loan.until })
     }
 
+    /// The highest epoch of a domain that it has seen (V4).
+    pub fn highest(&self, domain: DomainId) -> Option<Epoch> {
+        self.domains.get(&domain)?.max_epoch
+    }
+
     /// Every domain it has heard of, with the unexpired grant.
     pub fn domains(&self, now: Instant) -> impl Iterator<Item = (DomainId, Option<Granted>)> + '_ {
         self.domains.keys().map(move |id| (*id, self.granted(now, *id)))
@@ -174,7 +181,7 @@ impl Voter {
         self.expire(now, &mut out);
         let refusal = if request.cluster != self.settings.cluster {
             Some(RefuseReason::Cluster)
-        } else if request.digest != self.settings.digest {
+        } else if request.digest != self.settings.digest && self.guards.has(Guard::DigestAgrees) {
             Some(RefuseReason::Digest)
         } else if !self.settings.candidates.contains(&from) {
             Some(RefuseReason::NotYou)
@@ -289,6 +296,7 @@ impl Voter {
         let quiet = now < self.quiet_until;
         let domain = self.domains.entry(request.domain).or_default();
         let held = domain.loan.is_some_and(|loan| now < loan.until && loan.epoch.node != from);
+        let held = held && self.guards.has(Guard::LendsOnce);
         if held || quiet {
             domain.waiting.insert(from, Waiting { priority, nonce: request.nonce, at: now });
             out.push(self.refuse(now, from, request, if held { RefuseReason::Held } else { RefuseReason::Quiet }));
@@ -311,11 +319,15 @@ impl Voter {
             Some(RefuseReason::NotYou)
         } else if ask.lease > self.settings.lease_max {
             Some(RefuseReason::TooLong)
-        } else if domain.loan.is_some_and(|loan| now < loan.until && loan.epoch != ask.epoch) && !succeeds {
+        } else if domain.loan.is_some_and(|loan| now < loan.until && loan.epoch != ask.epoch)
+            && !succeeds
+            && self.guards.has(Guard::LendsOnce)
+        {
             Some(RefuseReason::Held)
         } else if quiet && !renews && !succeeds {
             Some(RefuseReason::Quiet)
-        } else if !renews && domain.max_epoch.is_some_and(|max| ask.epoch <= max) {
+        } else if !renews && domain.max_epoch.is_some_and(|max| ask.epoch <= max) && self.guards.has(Guard::EpochRises)
+        {
             Some(RefuseReason::Stale)
         } else {
             None
@@ -352,11 +364,17 @@ impl Voter {
         } else {
             domain.restored = None;
             domain.max_epoch = Some(ask.epoch);
-            self.persist(request.domain, (from, request.nonce, grant), out);
+            self.persist(now, request.domain, (from, request.nonce, grant), out);
         }
     }
 
-    fn persist(&mut self, domain: DomainId, answer: (NodeId, u64, Deferred), out: &mut Vec<VoterOutput>) {
+    fn persist(
+        &mut self,
+        #[cfg_attr(not(feature = "ablation"), allow(unused_variables))] now: Instant,
+        domain: DomainId,
+        answer: (NodeId, u64, Deferred),
+        out: &mut Vec<VoterOutput>,
+    ) {
         self.tickets += 1;
         let ticket = self.tickets;
         if let Some(domain) = self.domains.get_mut(&domain) {
@@ -369,6 +387,11 @@ impl Voter {
             domain.pending = Some(Pending { ticket, answers });
         }
         out.push(VoterOutput::Persist { ticket, bytes: self.record().emit() });
+        #[cfg(feature = "ablation")]
+        if !self.guards.has(Guard::DiskFirst) {
+            let early = self.persisted(now, ticket, true);
+            out.extend(early);
+        }
     }
 
     fn release(&mut self, now: Instant, from: NodeId, request: &Envelope, epoch: Epoch, out: &mut Vec<VoterOutput>) {
@@ -378,7 +401,8 @@ impl Voter {
         }
         let domain = self.domains.entry(request.domain).or_default();
         // Only that exact one (V5); whatever else there is, the released epoch is over, so "done" is true.
-        if domain.loan.is_some_and(|loan| loan.epoch == epoch) {
+        let exact = self.guards.has(Guard::ReleaseMatches);
+        if domain.loan.is_some_and(|loan| loan.epoch == epoch || !exact) {
             domain.loan = None;
             domain.pending = None;
         }
@@ -420,7 +444,7 @@ impl Voter {
         domain.loan = Some(Loan { epoch: heir, until, prev_ack: 0, heard_at: now });
         domain.restored = None;
         domain.max_epoch = Some(heir);
-        self.persist(request.domain, (from, request.nonce, Deferred::Transferred { epoch, heir }), out);
+        self.persist(now, request.domain, (from, request.nonce, Deferred::Transferred { epoch, heir }), out);
     }
 
     /// Tells the best waiting candidate of each domain whose grant has ended (V11).

@@ -10,6 +10,7 @@ use crate::time::Instant;
 
 /// What a former life of this node left behind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Restored {
     /// The record of this node's own voter, if it votes and the record could be read (V6, V7).
     pub record: Option<Record>,

@@ -98,13 +98,15 @@ fn a_foreign_claim_is_an_event_and_our_own_is_none() {
         let (id, domain) = (InterfaceId(0), DomainId(7));
         let (events, mut queue) = mpsc::channel(16);
         let watched = vips().into_iter().map(|address| (address, domain)).collect();
-        let mut neighbors = Neighbors::new([(id, watched)].into(), interfaces.clone(), events);
+        let neighbors = Neighbors::new([(id, watched)].into(), interfaces.clone(), events);
         let far = world.far(|| FrameSender::open("far0")).unwrap();
         for life in 0..2 {
             let own = FrameSender::open("near0").unwrap();
             let seen = Interface { ifindex: Some(own.ifindex()), mac: own.mac(), ..Interface::absent("near0") };
             interfaces.update(&seen);
-            assert!(neighbors.refresh().is_empty());
+            for opened in neighbors.refresh() {
+                assert!(opened.await.unwrap());
+            }
             if life > 0 {
                 break;
             }

@@ -158,8 +158,10 @@ fn the_sockets_follow_an_interface_that_is_made_again() {
                 groups: vec![if family == Family::V4 { GROUP_V4.into() } else { GROUP_V6.into() }],
             })
             .to_vec();
-        let mut sockets = VrrpSockets::new(settings, interfaces.clone(), events);
-        assert!(sockets.refresh().is_empty());
+        let sockets = VrrpSockets::new(settings, interfaces.clone(), events);
+        for opened in sockets.refresh() {
+            assert!(opened.await.unwrap());
+        }
         let absent = sockets.send(id, address(NEAR_V4), GROUP_V4.into(), &[0; 8]);
         assert_eq!(absent, Err(SendError::NotOpen));
 
@@ -170,7 +172,9 @@ fn the_sockets_follow_an_interface_that_is_made_again() {
             }
             let ifindex = nix::net::if_::if_nametoindex("near0").unwrap();
             interfaces.update(&Interface { ifindex: Some(ifindex), ..Interface::absent("near0") });
-            assert!(sockets.refresh().is_empty());
+            for opened in sockets.refresh() {
+                assert!(opened.await.unwrap());
+            }
             let far = world.far(|| VrrpSocket::open("far0", Family::V6, &[GROUP_V6.into()])).unwrap();
             assert_eq!(sockets.send(id, address(NEAR_V6), GROUP_V6.into(), &[7; 8]), Ok(Sent::Taken));
             assert_eq!(soon(far.recv()).await.unwrap().bytes, [7; 8]);

@@ -44,7 +44,10 @@ impl Works {
     /// Ends what works in the background.
     pub(super) fn end(&mut self) {
         self.over.0.store(true, Ordering::Relaxed);
-        processes::signal(&self.programs, Signal::SIGKILL);
+        // With their children: a killed timeout(1) would leave its own behind.
+        for program in self.programs.drain(..) {
+            processes::signal(&processes::members(program, Part::Both), Signal::SIGKILL);
+        }
     }
 
     /// Removes what the kernel keeps beyond its processes; those must have been killed.

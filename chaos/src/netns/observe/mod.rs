@@ -2,9 +2,11 @@
 //! addresses in the kernels. Every instant is on one clock, [`super::clock::now`].
 
 pub mod address;
+pub mod canary;
 pub mod client;
 pub mod events;
 pub mod gate;
+pub mod load;
 pub mod oracle;
 pub mod packet;
 pub mod responder;

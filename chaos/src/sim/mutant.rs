@@ -1,0 +1,190 @@
+//! One guard taken out at a time: a simulator that can't see a missing guard proves nothing about those
+//! that are there.
+
+use keepone_proto::guard::Guard;
+
+/// What is taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutant {
+    /// Nothing: the same clusters and histories as the others see, with every guard on.
+    Control,
+    /// Nobody is asked: silence is death.
+    NoArbiter,
+    /// A majority is half of the voters.
+    HalfIsMajority,
+    /// V2, V3: a voter lends what it has lent.
+    LendsTwice,
+    /// V3: the own voter says yes to its own node whoever holds.
+    OwnVoterGrants,
+    /// V4: a voter takes an epoch below the highest that it has seen.
+    OldEpochCounts,
+    /// V5: a release frees whatever is lent.
+    ReleaseOfAnything,
+    /// V6: the answer does not wait for the disk.
+    AnswerBeforeDisk,
+    /// V7: a restarted voter grants at once.
+    NoWaitAfterRestart,
+    /// V9: digests are not compared.
+    AnyDigest,
+    /// R1, R3: the deadline counts from the reply.
+    DeadlineFromReply,
+    /// R3: an answer counts for the newest request, whichever it answers.
+    AnyNonce,
+    /// R3: the address is set before the gate is open.
+    AddressBeforeGate,
+    /// R5, R6: an epoch serves more than one attempt.
+    EpochTwice,
+    /// R6: an incarnation serves more than one life.
+    SameIncarnation,
+    /// R8: the lease is given back before the gate is shut.
+    ReleaseBeforeShut,
+    /// R8: E_tx is not waited out.
+    NoDrain,
+    /// R9: a second writer writes the gate late, and no tombstone bars it.
+    SecondWriter,
+    /// R12: a node starts without cleaning up.
+    NoCleanStart,
+    /// R16: the guardian releases before it shuts.
+    GuardianReleasesFirst,
+    /// The holder's lease is as long as the voter's, without the margin for clocks and frames.
+    NoDriftMargin,
+    /// The margin leaves out what a hypervisor may hide.
+    NoFreezeAllowance,
+    /// The gate takes a relative timeout, and is written late.
+    RelativeGate,
+    /// The kernel keeps no deadline.
+    NoKernelGate,
+    /// D2: a node that reaches nobody goes on.
+    IsolatedGoesOn,
+    /// D7: of two that hold, nobody yields.
+    NobodyYields,
+}
+
+/// All that take something out.
+pub const ALL: &[Mutant] = &[
+    Mutant::NoArbiter,
+    Mutant::HalfIsMajority,
+    Mutant::LendsTwice,
+    Mutant::OwnVoterGrants,
+    Mutant::OldEpochCounts,
+    Mutant::ReleaseOfAnything,
+    Mutant::AnswerBeforeDisk,
+    Mutant::NoWaitAfterRestart,
+    Mutant::AnyDigest,
+    Mutant::DeadlineFromReply,
+    Mutant::AnyNonce,
+    Mutant::AddressBeforeGate,
+    Mutant::EpochTwice,
+    Mutant::SameIncarnation,
+    Mutant::ReleaseBeforeShut,
+    Mutant::NoDrain,
+    Mutant::SecondWriter,
+    Mutant::NoCleanStart,
+    Mutant::GuardianReleasesFirst,
+    Mutant::NoDriftMargin,
+    Mutant::NoFreezeAllowance,
+    Mutant::RelativeGate,
+    Mutant::NoKernelGate,
+    Mutant::IsolatedGoesOn,
+    Mutant::NobodyYields,
+];
+
+impl Mutant {
+    /// The stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mutant::Control => "nothing",
+            Mutant::NoArbiter => "no-arbiter",
+            Mutant::HalfIsMajority => "half-is-a-majority",
+            Mutant::LendsTwice => "voter-lends-twice",
+            Mutant::OwnVoterGrants => "own-voter-grants-freely",
+            Mutant::OldEpochCounts => "old-epoch-counts",
+            Mutant::ReleaseOfAnything => "release-frees-anything",
+            Mutant::AnswerBeforeDisk => "answer-before-the-disk",
+            Mutant::NoWaitAfterRestart => "no-wait-after-a-voters-restart",
+            Mutant::AnyDigest => "digests-not-compared",
+            Mutant::DeadlineFromReply => "deadline-from-the-reply",
+            Mutant::AnyNonce => "answer-counts-for-any-request",
+            Mutant::AddressBeforeGate => "address-before-the-gate",
+            Mutant::EpochTwice => "an-epoch-used-twice",
+            Mutant::SameIncarnation => "an-incarnation-used-twice",
+            Mutant::ReleaseBeforeShut => "release-before-the-gate-is-shut",
+            Mutant::NoDrain => "last-frame-not-waited-for",
+            Mutant::SecondWriter => "second-writer-of-the-gate",
+            Mutant::NoCleanStart => "no-clean-up-at-the-start",
+            Mutant::GuardianReleasesFirst => "guardian-releases-before-it-shuts",
+            Mutant::NoDriftMargin => "no-drift-margin",
+            Mutant::NoFreezeAllowance => "no-allowance-for-hidden-freezes",
+            Mutant::RelativeGate => "relative-gate-written-late",
+            Mutant::NoKernelGate => "no-kernel-gate",
+            Mutant::IsolatedGoesOn => "isolated-node-goes-on",
+            Mutant::NobodyYields => "nobody-yields",
+        }
+    }
+
+    /// The rules that it breaks, by their numbers.
+    pub fn rules(self) -> &'static str {
+        match self {
+            Mutant::Control => "–",
+            Mutant::NoArbiter => "P1",
+            Mutant::HalfIsMajority => "authority",
+            Mutant::LendsTwice => "V2, V3",
+            Mutant::OwnVoterGrants => "V3",
+            Mutant::OldEpochCounts => "V4",
+            Mutant::ReleaseOfAnything => "V5",
+            Mutant::AnswerBeforeDisk => "V6",
+            Mutant::NoWaitAfterRestart => "V7",
+            Mutant::AnyDigest => "V9",
+            Mutant::DeadlineFromReply => "R1, R3",
+            Mutant::AnyNonce | Mutant::AddressBeforeGate => "R3",
+            Mutant::EpochTwice => "R5, R6",
+            Mutant::SameIncarnation => "R6",
+            Mutant::ReleaseBeforeShut | Mutant::NoDrain => "R8",
+            Mutant::SecondWriter => "R9",
+            Mutant::NoCleanStart => "R12",
+            Mutant::GuardianReleasesFirst => "R16",
+            Mutant::NoDriftMargin => "T, ρ",
+            Mutant::NoFreezeAllowance => "T, H",
+            Mutant::RelativeGate | Mutant::NoKernelGate => "gate",
+            Mutant::IsolatedGoesOn => "D2",
+            Mutant::NobodyYields => "D7",
+        }
+    }
+
+    /// The core's guard that it takes out, where the core is what is changed.
+    pub fn guard(self) -> Option<Guard> {
+        Some(match self {
+            Mutant::HalfIsMajority => Guard::Majority,
+            Mutant::LendsTwice => Guard::LendsOnce,
+            Mutant::OwnVoterGrants => Guard::OwnVoterRefuses,
+            Mutant::OldEpochCounts => Guard::EpochRises,
+            Mutant::ReleaseOfAnything => Guard::ReleaseMatches,
+            Mutant::AnswerBeforeDisk => Guard::DiskFirst,
+            Mutant::NoWaitAfterRestart => Guard::RestartWait,
+            Mutant::AnyDigest => Guard::DigestAgrees,
+            Mutant::DeadlineFromReply => Guard::DeadlineFromRequest,
+            Mutant::AnyNonce => Guard::NonceMatches,
+            Mutant::AddressBeforeGate => Guard::GateFirst,
+            Mutant::EpochTwice => Guard::EpochOnce,
+            Mutant::ReleaseBeforeShut => Guard::ShutBeforeRelease,
+            Mutant::NoCleanStart => Guard::CleanStart,
+            Mutant::IsolatedGoesOn => Guard::IsolatedYields,
+            Mutant::NobodyYields => Guard::RivalYields,
+            Mutant::Control
+            | Mutant::NoArbiter
+            | Mutant::SameIncarnation
+            | Mutant::NoDrain
+            | Mutant::SecondWriter
+            | Mutant::GuardianReleasesFirst
+            | Mutant::NoDriftMargin
+            | Mutant::NoFreezeAllowance
+            | Mutant::RelativeGate
+            | Mutant::NoKernelGate => return None,
+        })
+    }
+
+    /// The mutant of a name.
+    pub fn find(name: &str) -> Option<Mutant> {
+        ALL.iter().copied().find(|mutant| mutant.as_str() == name)
+    }
+}

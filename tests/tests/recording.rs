@@ -1,0 +1,51 @@
+//! What a real agent's core was told, recorded on real packets, replays to the same actions (I25). Needs root.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::io::{BufReader, Cursor};
+use std::path::Path;
+use std::time::Duration;
+
+use keepone_chaos::netns::topology::VIP;
+use keepone_chaos::replay::{Replayed, replay};
+use keepone_tests::cluster::Cluster;
+use keepone_tests::lan::Lan;
+use keepone_tests::observe::Watch;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn replayed(file: &Path) -> Replayed {
+    replay(BufReader::new(std::fs::File::open(file).unwrap()), false, None).unwrap()
+}
+
+#[test]
+fn a_run_of_two_agents_and_a_handover_replays_the_same_and_a_tampered_line_is_named() {
+    let lan = Lan::build(2).unwrap();
+    let cluster = Cluster::new(&lan).unwrap();
+    let program = keepone_tests::binary::find("keepone");
+    let files = [0, 1].map(|node| lan.room().join(format!("n{}.recording", node + 1)));
+    let [first, second] = [0, 1].map(|node| {
+        let config = cluster.write(&lan, node).unwrap();
+        let words = [&program, &config, &files[node]].map(|path| path.to_str().unwrap().to_owned());
+        lan.start(node, &[&words[0], "run", "-c", &words[1], "--record", &words[2]]).unwrap()
+    });
+    let watch = Watch::start(&lan, VIP.into()).unwrap();
+    assert!(watch.alone(0, LIMIT).is_some(), "nobody became MASTER:\n{}", first.said());
+    first.end(LIMIT).unwrap();
+    assert!(watch.has(1, LIMIT).is_some(), "no handover:\n{}", second.said());
+    second.end(LIMIT).unwrap();
+    for file in &files {
+        let outcome = replayed(file);
+        assert_eq!(outcome.differs, None, "{}", outcome.words());
+        assert_eq!((outcome.ended, outcome.torn), (None, false), "the whole run is there");
+        assert!(outcome.events > 30 && outcome.transitions >= 3, "{} events", outcome.events);
+    }
+    // An hour is moved in one line: whatever was due in it is done there, and was not.
+    let text = std::fs::read_to_string(&files[1]).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let place = lines.len() / 2;
+    let mut step: serde_json::Value = serde_json::from_str(&lines[place]).unwrap();
+    step["t"] = (step["t"].as_u64().unwrap() + 3_600_000_000_000).into();
+    lines[place] = step.to_string();
+    let differs = replay(Cursor::new(lines.join("\n")), false, None).unwrap().differs.unwrap();
+    assert_eq!(usize::try_from(differs.line).unwrap(), place + 1);
+}
