@@ -14,6 +14,7 @@ use keepone_proto::settings::{
 };
 
 use crate::gate::GateDomain;
+use crate::net::is_on_network;
 use crate::net::vrrp::{Family, VrrpSettings};
 use crate::netlink::address::VirtualAddress;
 
@@ -281,18 +282,6 @@ fn mirrors(config: &Config, places: &[usize]) -> Vec<MirrorSettings> {
         }
     }
     mirrors
-}
-
-/// Whether `other` is on the network of `address`.
-fn is_on_network(address: IpAddr, prefix: u8, other: IpAddr) -> bool {
-    let bits = |address: IpAddr| match address {
-        IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
-        IpAddr::V6(v6) => (v6.to_bits(), 128),
-    };
-    let ((mine, width), (theirs, other_width)) = (bits(address), bits(other));
-    // A prefix of the whole address has no other host in it.
-    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-    width == other_width && prefix < width && mine & mask == theirs & mask
 }
 
 /// Of all addresses that it holds, advertised or not; of its protocol where it has none.

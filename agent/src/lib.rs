@@ -19,6 +19,7 @@ mod kernel;
 pub mod keys;
 mod lock;
 pub mod logging;
+pub mod mirror;
 pub mod net;
 pub mod netlink;
 pub mod notify;

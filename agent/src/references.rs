@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ pub struct PingError {
 /// needs it.
 pub struct Pinger {
     interface: Option<String>,
-    clients: BTreeMap<bool, Client>,
+    /// By family and source.
+    clients: BTreeMap<(bool, Option<IpAddr>), Client>,
     /// Tells this pinger's pings from those of others, where the kernel does not: on raw sockets.
     identifier: PingIdentifier,
     sequence: AtomicU16,
@@ -62,7 +63,20 @@ impl Pinger {
         target: IpAddr,
         timeout: Duration,
     ) -> Result<impl Future<Output = Option<Duration>> + Send + 'static, PingError> {
-        let client = self.client(target)?;
+        self.ping_from(None, target, timeout)
+    }
+
+    /// [`Pinger::ping`] from one address of this node.
+    ///
+    /// # Errors
+    /// As there; also while this node does not have that address.
+    pub fn ping_from(
+        &mut self,
+        source: Option<IpAddr>,
+        target: IpAddr,
+        timeout: Duration,
+    ) -> Result<impl Future<Output = Option<Duration>> + Send + 'static, PingError> {
+        let client = self.client(source, target)?;
         let (identifier, sequence) = (self.identifier, self.sequence.fetch_add(1, Ordering::Relaxed));
         Ok(async move {
             let answered = async {
@@ -85,8 +99,8 @@ impl Pinger {
         })
     }
 
-    fn client(&mut self, target: IpAddr) -> Result<Client, PingError> {
-        if let Some(client) = self.clients.get(&target.is_ipv6()) {
+    fn client(&mut self, from: Option<IpAddr>, target: IpAddr) -> Result<Client, PingError> {
+        if let Some(client) = self.clients.get(&(target.is_ipv6(), from)) {
             return Ok(client.clone());
         }
         let (family, kind) = if target.is_ipv6() { ("IPv6", ICMP::V6) } else { ("IPv4", ICMP::V4) };
@@ -94,8 +108,11 @@ impl Pinger {
         if let Some(interface) = &self.interface {
             config = config.interface(interface);
         }
+        if let Some(from) = from {
+            config = config.bind(SocketAddr::new(from, 0));
+        }
         let client = Client::new(&config.build()).map_err(|source| PingError { family, source })?;
-        self.clients.insert(target.is_ipv6(), client.clone());
+        self.clients.insert((target.is_ipv6(), from), client.clone());
         Ok(client)
     }
 }

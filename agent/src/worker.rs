@@ -34,6 +34,7 @@ use crate::gate_writer::GateWriter;
 use crate::heartbeat::{HeartbeatConfig, Heartbeats, LinkConfig, StartError};
 use crate::kernel::Kernel;
 use crate::lock::Denied;
+use crate::mirror::Mirrors;
 use crate::net::Interfaces;
 use crate::net::neighbor::Neighbors;
 use crate::net::vrrp::VrrpSockets;
@@ -176,6 +177,7 @@ impl Start<'_> {
             virtual_addresses: plan.virtual_addresses(),
             vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),
             neighbors: Neighbors::new(plan.watched(), interfaces.clone(), events.clone()),
+            mirrors: Mirrors::spawn(events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
             notifier: Notifier::start(&plan.domain_names, &rules),
             alert_script,

@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 pub use crate::alerts::name::{AlertName, Severity};
 use crate::decision::{Reason, Role};
@@ -91,6 +92,22 @@ pub enum Action {
     Ping {
         /// Which one.
         reference: ReferenceId,
+    },
+    /// Ping a gateway once from a virtual address and once from our own (D9); answer with
+    /// [`crate::event::Event::Mirrored`].
+    Mirror {
+        /// Which domain.
+        domain: DomainId,
+        /// Which of its tests: a place in [`crate::settings::DomainSettings::mirrors`].
+        place: u8,
+    },
+    /// Ask the network who else has an address, without claiming it (RFC 5227, 2.1.1; RFC 4862, 5.4.3). Whoever
+    /// does answers with what is an [`crate::event::Event::ForeignClaim`] here.
+    ProbeAddress {
+        /// Whose.
+        domain: DomainId,
+        /// Which.
+        address: IpAddr,
     },
     /// Write the voter's record and fsync it (V6); answer with [`crate::event::Event::Persisted`].
     Persist {

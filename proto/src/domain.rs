@@ -9,6 +9,8 @@ mod evidence;
 mod findings;
 mod handover;
 mod ladder;
+mod mirror;
+mod policy;
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -23,6 +25,7 @@ use crate::jitter::Jitter;
 use crate::lease::authority::DomainLease;
 use crate::lease::holder::Claimant;
 use crate::lease::timing::LeaseTiming;
+use crate::mirror::Mirrors;
 use crate::settings::{Authority, DomainSettings, Families, InstanceSettings, Settings};
 use crate::time::Instant;
 use crate::vrrp::instance::Instance;
@@ -118,6 +121,7 @@ pub(crate) struct Domain {
     test: Option<Test>,
     /// Until when the Master's word that this node is its heir keeps the gate's test valid.
     heir_until: Option<Instant>,
+    mirrors: Mirrors,
     pub(crate) findings: DomainFindings,
     /// How long it may be unable to let go before the machine is restarted.
     reboot_after: Option<Duration>,
@@ -198,6 +202,7 @@ impl Domain {
             wants: false,
             test: None,
             heir_until: None,
+            mirrors: Mirrors::new(&domain.mirrors),
             findings: DomainFindings::default(),
         }
     }
@@ -296,7 +301,7 @@ impl Domain {
             master_for: self.master_since.map_or(Duration::ZERO, |since| now.since(since)),
             // Under an authority the heir is told before the Transfer, so that it can test its gate meanwhile.
             heir: self.leaving.and_then(|leaving| leaving.heir).or(self.heir),
-            sees: facts.heard().find(|peer| self.is_master_of(peer)).map(|peer| peer.node),
+            sees: self.sees(facts),
             alone: self.lease.is_arbitrated() && self.lease.is_unruled(now),
             source: first.and_then(|router| facts.address(router.settings.interface, router.settings.ipv6)),
         }
@@ -317,6 +322,7 @@ impl Domain {
             self.rival_seen.map(|at| at + Duration::from_secs(1)),
             self.lower_since.map(|since| since + self.preempt_delay()),
             self.heir_until,
+            self.mirrors.next_deadline(),
             self.fence.next_deadline(),
             self.stuck_since.zip(self.reboot_after).map(|(since, after)| since + after),
         ];

@@ -93,6 +93,17 @@ pub enum Event {
         /// The round trip; `None`: no answer within the timeout.
         rtt: Option<Duration>,
     },
+    /// How a mirror test ended (D9).
+    Mirrored {
+        /// Of which domain.
+        domain: DomainId,
+        /// Which of its tests.
+        place: u8,
+        /// Whether the gateway answered our own address.
+        own: bool,
+        /// Whether it answered the virtual one, and the answer came here.
+        virtual_one: bool,
+    },
     /// The record of [`crate::action::Action::Persist`] is on disk, or is not.
     Persisted {
         /// The ticket of the action.

@@ -316,6 +316,9 @@ impl Node {
                     clocks.on_kernel(state);
                 }
             }
+            Event::Mirrored { domain, place, own, virtual_one } => {
+                self.with_domain(now, domain, |domain, facts| domain.on_mirrored(facts, place, own, virtual_one, out));
+            }
             Event::ForeignClaim { domain, mac } => {
                 self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, mac, out));
             }

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 
 use keepone_proto::action::{Action, Alert, Severity, Transition};
 use keepone_proto::event::{Event, GateStrength};
-use keepone_proto::id::{DomainId, Epoch, InstanceId, NodeId};
+use keepone_proto::id::{DomainId, Epoch, InstanceId, InterfaceId, NodeId};
 use keepone_proto::time::Instant;
 use keepone_proto::wire::vrrp::{Advertisement, Checksum};
 
 use super::Shells;
 use crate::clock;
 use crate::kernel::Ask;
+use crate::mirror::Look;
 use crate::net::{SendError, Sent};
 
 impl Shells {
@@ -49,6 +50,14 @@ impl Shells {
             Action::ReadClock => self.discipline.read(),
             Action::Ping { reference } => {
                 self.references.ping(reference);
+                None
+            }
+            Action::Mirror { domain, place } => {
+                self.look_into_mirror(domain, place);
+                None
+            }
+            Action::ProbeAddress { domain, address } => {
+                self.probe(domain, address);
                 None
             }
             Action::Persist { ticket, bytes } => self.persist(ticket, bytes),
@@ -109,6 +118,33 @@ impl Shells {
                 }
             }
         }
+    }
+
+    /// Pings a gateway from a virtual address and from our own (D9).
+    fn look_into_mirror(&self, domain: DomainId, place: u8) {
+        let settings = self.plan.settings.domains.iter().find(|settings| settings.id == domain);
+        let Some(mirror) = settings.and_then(|settings| settings.mirrors.get(usize::from(place))) else { return };
+        let Some(interface) = self.interface_of(domain, mirror.address) else { return };
+        let Some(own) =
+            self.interfaces.neighbor_of(interface, mirror.gateway, |address| self.virtual_addresses.contains(&address))
+        else {
+            // Without an address of our own beside the gateway there is nothing to compare with.
+            return;
+        };
+        self.mirrors.look(Look { domain, place, gateway: mirror.gateway, own, virtual_one: mirror.address });
+    }
+
+    /// Asks who else has an address, without claiming it.
+    fn probe(&self, domain: DomainId, address: IpAddr) {
+        let Some(interface) = self.interface_of(domain, address) else { return };
+        if let Err(error) = self.neighbors.probe(interface, address) {
+            tracing::debug!(error = %crate::exit::chain(&error), "a probe was not sent");
+        }
+    }
+
+    fn interface_of(&self, domain: DomainId, address: IpAddr) -> Option<InterfaceId> {
+        let mut addresses = self.plan.addresses.get(&domain)?.iter();
+        self.plan.interface_id(&addresses.find(|vip| vip.address == address)?.interface)
     }
 
     fn send_lease(&self, to: NodeId, bytes: Vec<u8>) {

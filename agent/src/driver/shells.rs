@@ -21,6 +21,7 @@ use crate::gate_writer::GateWriter;
 use crate::guardian::pulse;
 use crate::heartbeat::Heartbeats;
 use crate::kernel::{Ask, Kernel};
+use crate::mirror::Mirrors;
 use crate::net::Interfaces;
 use crate::net::neighbor::Neighbors;
 use crate::net::vrrp::{Family, VrrpSockets};
@@ -48,6 +49,7 @@ pub(crate) struct Shells {
     pub(crate) heartbeats: Option<Heartbeats>,
     pub(crate) witnesses: Option<WitnessClient>,
     pub(crate) references: References,
+    pub(crate) mirrors: Mirrors,
     pub(crate) discipline: Discipline,
     pub(crate) voter_disk: Option<Writer>,
     pub(crate) notifier: Notifier,

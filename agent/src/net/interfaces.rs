@@ -7,6 +7,7 @@ use keepone_proto::event::Event;
 use keepone_proto::id::InterfaceId;
 use keepone_proto::settings::InterfaceSettings;
 
+use super::is_on_network;
 use super::vrrp::Family;
 use crate::netlink::watch::Interface;
 
@@ -80,6 +81,13 @@ impl Interfaces {
             IpAddr::V6(address) => family == Family::V6 && address.is_unicast_link_local(),
         };
         self.get(id)?.usable().filter(fits).find(|address| !is_virtual(*address))
+    }
+
+    /// The first usable address of ours that is on one network with `other`, never a virtual one.
+    pub fn neighbor_of(&self, id: InterfaceId, other: IpAddr, is_virtual: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+        let seen = self.get(id)?;
+        let mut own = seen.addresses.iter().filter(|own| own.usable && !is_virtual(own.address));
+        own.find(|own| is_on_network(own.address, own.prefix_len, other)).map(|own| own.address)
     }
 
     /// Whether a hardware address is one of ours.

@@ -132,5 +132,17 @@ fn outcome(answer: nix::Result<usize>) -> Result<Sent, SendError> {
     }
 }
 
+/// Whether `other` is on the network of `address`.
+pub(crate) fn is_on_network(address: std::net::IpAddr, prefix: u8, other: std::net::IpAddr) -> bool {
+    let bits = |address: std::net::IpAddr| match address {
+        std::net::IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
+        std::net::IpAddr::V6(v6) => (v6.to_bits(), 128),
+    };
+    let ((mine, width), (theirs, other_width)) = (bits(address), bits(other));
+    // A prefix of the whole address has no other host in it.
+    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+    width == other_width && prefix < width && mine & mask == theirs & mask
+}
+
 #[cfg(test)]
 pub(crate) mod namespace;

@@ -237,6 +237,20 @@ impl Neighbors {
         })
     }
 
+    /// Asks who else has an address, without claiming it (RFC 5227, RFC 4862): an answer is heard as a claim.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn probe(&self, interface: InterfaceId, address: IpAddr) -> Result<Sent, SendError> {
+        let slots = lock(&self.slots);
+        let open = slots.get(&interface).and_then(|slot| slot.open.as_ref()).ok_or(SendError::NotOpen)?;
+        let mac = self.interfaces.mac(interface).or(open.sender.mac()).ok_or(SendError::NotEthernet)?;
+        open.sender.send(&match address {
+            IpAddr::V4(address) => arp::probe(mac, address),
+            IpAddr::V6(address) => ndp::probe(mac, address),
+        })
+    }
+
     /// Sends one frame on an interface; see [`FrameSender::send`].
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::fencing::Way;
 use crate::findings::Oddity;
 use crate::guard::Guard;
 use crate::id::{Epoch, NodeId, Priority};
-use crate::lease::grant::{Backing, Grant};
+use crate::lease::grant::Grant;
 use crate::lease::holder::Lease;
 use crate::vrrp::output::Output;
 use crate::wire::vrrp::Advertisement;
@@ -89,6 +89,7 @@ impl Domain {
             }
         }
         self.speak_again(facts, view.peers, out);
+        self.look_into_mirrors(facts, out);
         self.raise(facts, &view, alerts);
         // Without an authority a claim is granted on the spot.
         matches!(verdict, Verdict::Claim(_)) && self.lease.grant(facts.now).is_some()
@@ -310,6 +311,10 @@ impl Domain {
 
     /// Who is to have it next: the best that could hold it, and hears us.
     fn choose_heir(&self, facts: &Facts<'_>, reason: Reason) -> Option<NodeId> {
+        if reason == Reason::RivalWins {
+            // It goes to the rival, who has it. Whoever else were named would claim against it.
+            return None;
+        }
         let able = facts.heard().filter(|peer| !peer.is_deaf(facts.now)).filter(|peer| match reason {
             Reason::ReferencesLost => facts.references.is_better(self.families, peer.references()),
             _ => true,
@@ -386,6 +391,7 @@ impl Domain {
         let unreachable = view.lease == Lease::Unanswered || (master && few());
         alerts.set(AlertName::ArbiterUnreachable, id, unreachable, words);
         self.raise_policy(facts, view, alerts);
+        self.raise_mirrors(alerts);
         alerts.set(AlertName::LeaseLost, id, self.lapsed_at.is_some(), words);
         let failure = self.kernel.failure();
         let (failed, end) = (failure.is_some(), "the kernel has taken the last change");
@@ -408,20 +414,6 @@ impl Domain {
         } else if !dual {
             (self.rival_since, self.rival_seen) = (None, None);
         }
-    }
-
-    /// What the operator's policy for a silent authority has brought about (D3, D4).
-    fn raise_policy(&self, facts: &Facts<'_>, view: &View, alerts: &mut Alerts) {
-        let id = Some(self.id);
-        let words = || self.words(facts, view);
-        let promised = self.lease.grant(facts.now).is_some_and(|grant| grant.backing() == Backing::Promises);
-        let degraded = self.master_since.is_some() && promised;
-        alerts.set(AlertName::Degraded, id, degraded, words);
-        let accepted =
-            || String::from("policy i-accept-dual-master: while the arbiter is silent two nodes may hold it");
-        alerts.set(AlertName::DualMasterAccepted, id, self.lease.accepts_two(), accepted);
-        let elsewhere = view.peers == Peers::SeenElsewhere && self.master_since.is_none();
-        alerts.set(AlertName::PeerSeenElsewhere, id, elsewhere, words);
     }
 
     /// An Advertisement for one of its routers.

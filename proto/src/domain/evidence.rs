@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
+use core::cmp::{Ordering, Reverse};
 use core::net::IpAddr;
 
 use super::Domain;
@@ -102,9 +102,12 @@ impl Domain {
         let mut masters = facts.heard().filter(|peer| self.is_master_of(peer)).peekable();
         if masters.peek().is_none() {
             let accepted = || self.lease.accepts_two() && self.lease_word(facts) == Lease::Unruled;
-            let unruled = !self.lease.is_arbitrated() || accepted();
-            let elsewhere = unruled && self.is_seen_elsewhere(facts);
-            return if elsewhere { Peers::SeenElsewhere } else { Peers::NoMaster };
+            let unruled = self.lease.is_unruled(now) || accepted();
+            return match unruled && self.is_seen_elsewhere(facts) {
+                true if self.outlived_the_former(facts) => Peers::RivalWins,
+                true => Peers::SeenElsewhere,
+                false => Peers::NoMaster,
+            };
         }
         if self.master_since.is_none() && !self.kernel.is_open(now) {
             return Peers::Master;
@@ -141,6 +144,29 @@ impl Domain {
     fn is_rival(&self, peer: &Peer) -> bool {
         let said_since = peer.spoke_at(self.id).zip(self.kernel.opened_at()).is_some_and(|(at, since)| at > since);
         said_since && self.said(peer).is_some_and(|said| said.holding)
+    }
+
+    /// It has held for so long that no third node takes the Master before it for alive any more: one that names
+    /// another now hears another hold beside us. Either it does not hear us, and then the other can't learn of us:
+    /// we are the one who can yield (D8). Or it hears both, and has named the one that stays (D7).
+    fn outlived_the_former(&self, facts: &Facts<'_>) -> bool {
+        let heartbeat = facts.settings.heartbeat;
+        let held_for = self.kernel.opened_at().map(|since| facts.now.since(since));
+        held_for.is_some_and(|held_for| held_for > heartbeat.silence() + heartbeat.period * 2)
+    }
+
+    /// The Master that is heard; of two the one that stays (D7), so that both can learn from a third node which.
+    pub(super) fn sees(&self, facts: &Facts<'_>) -> Option<NodeId> {
+        let masters = facts.heard().filter(|peer| self.is_master_of(peer));
+        let stays = masters.max_by(|a, b| {
+            let right = |peer: &Peer| peer.domain(self.id).is_some_and(|said| !said.alone);
+            let held_for = |peer: &Peer| peer.master_for(facts.now, self.id).unwrap_or_default();
+            let rank = |peer: &Peer| (peer.domain(self.id).map(|said| said.priority), Reverse(peer.node));
+            let near = held_for(a).abs_diff(held_for(b)) <= facts.settings.heartbeat.period * 3;
+            let longer = if near { Ordering::Equal } else { held_for(a).cmp(&held_for(b)) };
+            right(a).cmp(&right(b)).then(longer).then(rank(a).cmp(&rank(b)))
+        });
+        stays.map(|peer| peer.node)
     }
 
     /// D7: two peers that are heard have each said to hold since the other began to.

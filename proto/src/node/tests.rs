@@ -288,6 +288,8 @@ impl Cluster {
             }
             Action::ReadClock
             | Action::Announce { .. }
+            | Action::Mirror { .. }
+            | Action::ProbeAddress { .. }
             | Action::Transition(_)
             | Action::Alert(_)
             | Action::Stopped => return,

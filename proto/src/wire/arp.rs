@@ -93,6 +93,17 @@ pub fn gratuitous_request(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
     frame.finish()
 }
 
+/// A probe for `address` by the host at `mac`: the whole frame, to broadcast. It claims nothing: its sender address is
+/// 0.0.0.0, so nobody's cache is changed by it. RFC 5227, 2.1.1.
+pub fn probe(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
+    let mut frame = Writer::new();
+    frame.bytes(&[0xff; 6]).bytes(&mac).u16(ETHERTYPE);
+    frame.u16(1).u16(0x0800).u8(6).u8(4).u16(1);
+    frame.bytes(&mac).bytes(&Ipv4Addr::UNSPECIFIED.octets());
+    frame.bytes(&[0; 6]).bytes(&address.octets());
+    frame.finish()
+}
+
 /// Reads a frame from the first octet of its Ethernet header; what follows the ARP packet is padding.
 pub fn parse(frame: &[u8]) -> Result<Arp, DecodeError> {
     let short = DecodeError::Truncated { have: frame.len() };
@@ -151,6 +162,14 @@ mod tests {
         assert_eq!(arp.operation, Operation::Request);
         assert_eq!((arp.frame_source, arp.sender_mac), (MAC, MAC));
         assert_eq!(arp.sender_ip, Ipv4Addr::new(192, 0, 2, 1));
+    }
+
+    #[test]
+    fn a_probe_claims_nothing() {
+        let arp = parse(&probe(MAC, Ipv4Addr::new(192, 0, 2, 1))).unwrap();
+        assert_eq!((arp.operation, arp.sender_mac), (Operation::Request, MAC));
+        assert_eq!((arp.sender_ip, arp.target_ip), (Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(192, 0, 2, 1)));
+        assert!(!arp.is_gratuitous());
     }
 
     #[test]

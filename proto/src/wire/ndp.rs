@@ -12,6 +12,7 @@ pub const ETHERTYPE: u16 = 0x86dd;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 const NEXT_HEADER_ICMPV6: u8 = 58;
+const TYPE_NEIGHBOR_SOLICITATION: u8 = 135;
 const TYPE_NEIGHBOR_ADVERTISEMENT: u8 = 136;
 const OPTION_TARGET_LINK_LAYER_ADDRESS: u8 = 2;
 const ROUTER: u8 = 0x80;
@@ -120,6 +121,28 @@ pub fn unsolicited(mac: [u8; 6], address: Ipv6Addr, router: bool) -> Vec<u8> {
     // 8 (type to reserved) + 16 (target) + 8 (option) octets of payload.
     frame.u32(6 << 28).u16(32).u8(NEXT_HEADER_ICMPV6).u8(255);
     frame.bytes(&address.octets()).bytes(&ALL_NODES.octets()).bytes(&message);
+    frame.finish()
+}
+
+/// A Neighbor Solicitation for `address` that claims nothing, from the unspecified address to the solicited-node
+/// group, as duplicate address detection sends it: the whole frame. RFC 4862, 5.4.2; RFC 4861, 4.3.
+pub fn probe(mac: [u8; 6], address: Ipv6Addr) -> Vec<u8> {
+    let [.., a, b, c] = address.octets();
+    let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
+    let mut message = Writer::new();
+    message.u8(TYPE_NEIGHBOR_SOLICITATION).u8(0).u16(0).u32(0);
+    message.bytes(&address.octets());
+    let mut message = message.finish();
+    let checksum = icmpv6_checksum(Ipv6Addr::UNSPECIFIED, group, &message);
+    if let Some(field) = message.get_mut(2..4) {
+        field.copy_from_slice(&checksum.to_be_bytes());
+    }
+
+    let mut frame = Writer::new();
+    frame.bytes(&[0x33, 0x33, 0xff, a, b, c]).bytes(&mac).u16(ETHERTYPE);
+    // 8 (type to reserved) + 16 (target) octets of payload.
+    frame.u32(6 << 28).u16(24).u8(NEXT_HEADER_ICMPV6).u8(255);
+    frame.bytes(&Ipv6Addr::UNSPECIFIED.octets()).bytes(&group.octets()).bytes(&message);
     frame.finish()
 }
 
@@ -241,6 +264,22 @@ mod tests {
             2, 1,  0x02, 0, 0, 0, 0, 0x0a,
         ];
         assert_eq!(unsolicited(MAC, VIP, true), wanted);
+    }
+
+    #[test]
+    fn the_probe_is_a_solicitation_octet_by_octet() {
+        // Sum by hand: destination ff02 + 1 + ff00 + 1 = 1fe04; length 18; next header 3a; message 8700 + 2001 + db8 + 1
+        //   1fe04 + 18 + 3a + 8700 + 2001 + db8 + 1 = 2b310; folded: b310 + 2 = b312; complement 4ced
+        #[rustfmt::skip]
+        let wanted = [
+            0x33, 0x33, 0xff, 0, 0, 1,  0x02, 0, 0, 0, 0, 0x0a,  0x86, 0xdd,
+            0x60, 0, 0, 0,  0, 24,  58,  255,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 1,
+            135, 0,  0x4c, 0xed,  0, 0, 0, 0,
+            0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+        ];
+        assert_eq!(probe(MAC, VIP), wanted);
     }
 
     #[test]

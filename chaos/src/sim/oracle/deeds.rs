@@ -63,6 +63,8 @@ impl Oracle {
                 | Action::FeedWatchdog
                 | Action::Reboot { .. }
                 | Action::Ping { .. }
+                | Action::Mirror { .. }
+                | Action::ProbeAddress { .. }
                 | Action::Persist { .. }
                 | Action::Alert(_)
                 | Action::Stopped => {}

@@ -2,7 +2,7 @@
 //! agents and witnesses on one LAN.
 
 use super::*;
-use crate::settings::{Families, Policy};
+use crate::settings::{Families, MirrorSettings, Policy};
 use crate::wire::vrrp::Checksum;
 
 /// The first witness; agents count from 1.
@@ -19,6 +19,8 @@ struct Lan {
     cut: BTreeSet<(u16, u16)>,
     /// Answers to promises that are held back, to be delivered by hand.
     held_back: Option<Vec<(u16, Event)>>,
+    /// The gateway's answers to the virtual address go elsewhere.
+    mirror_lost: bool,
     lives: u64,
     log: Vec<(Instant, u16, Action)>,
 }
@@ -40,6 +42,8 @@ impl Lan {
             settings.instances[0].priority = Priority(u8::try_from(210 - 10 * node).unwrap());
             settings.domains[0].families = Families { v4: true, v6: false };
             settings.domains[0].policy = policy.unwrap_or_default();
+            let (address, gateway) = (IpAddr::from([192, 0, 2, 100]), IpAddr::from([192, 0, 2, 254]));
+            settings.domains[0].mirrors = vec![MirrorSettings { address, gateway }];
             settings
         });
         let settings: Vec<Settings> = settings.collect();
@@ -57,6 +61,7 @@ impl Lan {
             queue: VecDeque::new(),
             cut: BTreeSet::new(),
             held_back: None,
+            mirror_lost: false,
             lives: 0,
             log: Vec::new(),
         };
@@ -143,6 +148,9 @@ impl Lan {
             }
             Action::Ping { reference } => Event::Pinged { reference, rtt: Some(Duration::from_millis(1)) },
             Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
+            Action::Mirror { domain, place } => {
+                Event::Mirrored { domain, place, own: true, virtual_one: !self.mirror_lost }
+            }
             Action::SendBeat { link, to, bytes } => {
                 if !self.cut.contains(&(node, to.get())) {
                     self.queue.push_back((to.get(), Event::BeatReceived { link, from: id(node), bytes }));
@@ -260,6 +268,22 @@ fn under_degrade_it_holds_on_while_all_others_promise_and_says_so_d4() {
     lan.nodes.remove(&1);
     lan.run_to(26_200);
     assert_eq!(lan.open(), [2]);
+}
+
+#[test]
+fn voters_that_took_the_holder_for_deaf_renew_its_epoch_once_it_hears_them_v8() {
+    let mut lan = Lan::new(2, Some(Policy::Degrade));
+    let epoch = lan.nodes[&1].epoch(VIP);
+    // They hear it all along, and their answers are lost.
+    for witness in WITNESSES..WITNESSES + 3 {
+        lan.cut.extend([(witness, 1), (witness, 2)]);
+    }
+    lan.run_to(10_000);
+    assert_eq!(lan.role(1), (Role::Master, Reason::OnPromises));
+    lan.cut.clear();
+    lan.run_to(11_000);
+    assert_eq!((lan.role(1), lan.nodes[&1].epoch(VIP)), ((Role::Master, Reason::Elected), epoch));
+    assert_eq!(lan.when(1, 5000, is_shut), None);
 }
 
 #[test]
@@ -445,4 +469,110 @@ fn under_an_authority_what_a_third_party_sees_is_evidence_only_d3() {
         _ => None,
     });
     assert!(refused.unwrap().contains("; node 3 heard it "), "{refused:?}");
+}
+
+#[test]
+fn a_master_whose_answers_go_elsewhere_says_so_within_a_second_announces_and_asks_who_it_is_d9() {
+    for policy in [None, Some(Policy::Strict)] {
+        let mut lan = Lan::new(2, policy);
+        // Beyond the announcements after its start.
+        lan.run_to(12_000);
+        lan.log.clear();
+        lan.mirror_lost = true;
+        lan.run_to(13_000);
+        let is_told = |deed: &Action| matches!(deed, Action::Alert(a) if a.name == AlertName::MirrorLost && a.raised);
+        let told = lan.when(1, 12_000, is_told).unwrap();
+        assert!(told <= at(13_000), "{told:?}");
+        let announces = |deed: &Action| matches!(deed, Action::Announce { count: 5, .. });
+        assert_eq!(lan.when(1, 12_000, announces), Some(told));
+        assert_eq!(lan.when(1, 12_000, |deed| matches!(deed, Action::ProbeAddress { .. })), Some(told));
+        // Somebody answers the probe (D7); under an authority that takes nothing from its holder.
+        lan.give(1, Event::ForeignClaim { domain: VIP, mac: [6; 6] });
+        lan.run_to(13_100);
+        assert!(lan.alerts(1).contains(&"dual-master"));
+        lan.run_to(15_000);
+        assert_eq!(lan.open(), [1], "no change of role");
+        assert!(lan.when(1, told.as_nanos() / 1_000_000 + 500, announces).is_some(), "it is tried again");
+        lan.mirror_lost = false;
+        // Over, once it has been gone for a second.
+        lan.run_to(16_500);
+        assert!(!lan.alerts(1).contains(&"mirror-lost"));
+        // Whoever holds nothing looks into no mirror.
+        assert_eq!(lan.when(2, 12_000, |deed| matches!(deed, Action::Mirror { .. })), None);
+    }
+}
+
+/// m·h and one more: what P2 allows beside the way of a message.
+const X_ASYM: Duration = Duration::from_millis(480);
+
+#[test]
+fn one_direction_that_heals_ends_a_double_mastery_within_x_asym_d8() {
+    // Without an authority, and under one that is silent where that is accepted.
+    for policy in [None, Some(Policy::AcceptDualMaster)] {
+        for (deaf, hearing) in [(1, 2), (2, 1)] {
+            let mut lan = Lan::new(2, policy);
+            lan.cut_witnesses();
+            lan.cut_between(1, 2);
+            lan.run_to(15_000);
+            assert_eq!(lan.open(), [1, 2]);
+            lan.cut.remove(&(deaf, hearing));
+            lan.run_to(16_000);
+            assert_eq!(lan.open(), [deaf], "the one who hears is the only one who can yield");
+            let shut = lan.when(hearing, 15_000, is_shut).unwrap();
+            assert!(shut.since(at(15_000)) <= X_ASYM, "{:?}", shut.since(at(15_000)));
+            assert_eq!(lan.when(deaf, 15_000, is_shut), None);
+        }
+    }
+}
+
+#[test]
+fn under_an_authority_a_master_that_nobody_hears_is_succeeded_by_the_lease_and_no_two_ever_hold_d8() {
+    let mut lan = Lan::new(3, Some(Policy::Strict));
+    lan.cut.extend([(1, 2), (1, 3)]);
+    // Its voters hear it: it stays, and the others, who don't hear it, are refused.
+    lan.run_to(9000);
+    assert_eq!(lan.open(), [1]);
+    assert_eq!(lan.role(2).1, Reason::LeaseHeldByAnother);
+}
+
+#[test]
+fn a_master_that_one_of_three_does_not_hear_stays_and_one_that_none_hears_yields_to_the_next_d8() {
+    let mut lan = Lan::new(3, None);
+    lan.cut.insert((1, 2));
+    lan.run_to(9000);
+    assert_eq!(lan.open(), [1], "node 3 hears it, and node 2 hears of that (D3)");
+    lan.cut.insert((1, 3));
+    lan.run_to(12_000);
+    assert_eq!(lan.open(), [2]);
+    let (opened, shut) = (lan.when(2, 9000, opens).unwrap(), lan.when(1, 9000, is_shut).unwrap());
+    assert!(shut.since(opened) <= X_ASYM, "{:?}", shut.since(opened));
+}
+
+#[test]
+fn a_double_mastery_that_is_seen_over_a_third_node_alone_ends_too() {
+    // Node 1 on one side, nodes 2 and 3 on the other; then only what node 3 says reaches node 1.
+    let mut lan = Lan::new(3, None);
+    lan.cut_between(1, 2);
+    lan.cut_between(1, 3);
+    lan.run_to(15_000);
+    assert_eq!(lan.open(), [1, 2]);
+    lan.cut.remove(&(3, 1));
+    lan.run_to(16_000);
+    assert_eq!(lan.open(), [2], "node 1 alone has learnt of it");
+    let shut = lan.when(1, 15_000, is_shut).unwrap();
+    assert!(shut.since(at(15_000)) <= X_ASYM, "{:?}", shut.since(at(15_000)));
+    // Healed both ways between 1 and 3, never between 1 and 2: node 3 hears both, and names the one that stays.
+    let mut lan = Lan::new(3, None);
+    lan.cut_between(1, 2);
+    lan.cut_between(1, 3);
+    lan.run_to(15_000);
+    assert_eq!(lan.open(), [1, 2]);
+    lan.cut.retain(|pair| ![(1, 3), (3, 1)].contains(pair));
+    lan.run_to(16_000);
+    assert_eq!(lan.open(), [1], "it was Master before the split (D7)");
+    assert_eq!(lan.when(1, 15_000, is_shut), None);
+    assert_eq!(lan.when(3, 5000, opens), None, "whoever yields names no heir beside its rival");
+    assert!(lan.log.iter().any(|(_, who, deed)| {
+        *who == 3 && matches!(deed, Action::Alert(alert) if alert.raised && alert.name == AlertName::DualMaster)
+    }));
 }
