@@ -11,6 +11,7 @@ use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_agent::gate::Means;
 use keepone_agent::gate_lab::{self, Lab};
 use keepone_agent::guardian::{Guardian, PULSE_FD};
+use keepone_agent::voters::{self, Wish};
 use keepone_agent::{keys, logging, rights, worker};
 use keepone_config::{Config, explain_timing};
 use keepone_config::{Severity, render_all, to_json};
@@ -64,6 +65,20 @@ enum Command {
         #[arg(required = true)]
         members: Vec<String>,
     },
+    /// Ask every voter how it stands, and say what is left of a change of the voter set.
+    ///
+    /// To be run on a node, with its key. Ends with 0 when all voters answer and nothing is left to do, and with 1
+    /// while something is.
+    Voters {
+        /// The configuration.
+        #[arg(short, long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        change: Option<VoterChange>,
+    },
     /// The gate by itself, for `keepone-chaos gate-bench`.
     #[command(hide = true)]
     GateLab {
@@ -94,6 +109,20 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum VoterChange {
+    /// Print the lines of the next configuration, in which NAME votes too.
+    Add {
+        /// A member that does not vote.
+        name: String,
+    },
+    /// Print the lines of the next configuration, in which NAME votes no more.
+    Remove {
+        /// A voter.
+        name: String,
+    },
+}
+
 fn means(text: &str) -> Result<Means, String> {
     let all = [Means::Bpf, Means::Nft, Means::Lifetime];
     all.into_iter().find(|means| means.as_str() == text).ok_or_else(|| String::from("one of bpf, nft, lifetime"))
@@ -110,6 +139,7 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Check { file, json, explain_timing } => return check(&file, json, explain_timing),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
+        Command::Voters { config, json, change } => ask_voters(config.as_deref(), json, change),
     };
     match ended {
         Ok(code) => ExitCode::from(code),
@@ -222,6 +252,22 @@ fn check(file: &Path, json: bool, timing: bool) -> ExitCode {
         println!("{} is good: {}", file.display(), count(config.instances.len(), "virtual router"));
     }
     ExitCode::SUCCESS
+}
+
+fn ask_voters(file: Option<&Path>, json: bool, change: Option<VoterChange>) -> Result<u8, Failure> {
+    let file = file.ok_or_else(|| {
+        Failure::say(Code::Usage, "`keepone voters` wants the configuration that the node runs with: `-c FILE`")
+    })?;
+    let wish = match change {
+        None => Wish::Show,
+        Some(VoterChange::Add { name }) => Wish::Add(name),
+        Some(VoterChange::Remove { name }) => Wish::Remove(name),
+    };
+    // Its remarks are `keepone check`'s to tell.
+    let config = load(file, false)?;
+    let outcome = voters::run(&config, file, &wish, json)?;
+    print!("{}", outcome.text);
+    Ok(outcome.code)
 }
 
 fn make_keys(cluster: &str, out: &Path, members: &[String]) -> Result<u8, Failure> {

@@ -29,4 +29,5 @@ pub mod record;
 mod recording;
 pub mod references;
 pub mod rights;
+pub mod voters;
 pub mod worker;

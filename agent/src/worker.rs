@@ -320,7 +320,8 @@ fn allow_for(plan: &mut Plan, lateness: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load_keys(cluster: &Cluster) -> Result<(Identity, Arc<Roster>), Failure> {
+/// The own key, and the others'.
+pub(crate) fn load_keys(cluster: &Cluster) -> Result<(Identity, Arc<Roster>), Failure> {
     let identity = Identity::load(&cluster.key_file).map_err(|error| Failure::new(ExitCode::Key, &error))?;
     if let Some(me) = cluster.me()
         && me.public_key.0 != identity.public_key().0
@@ -408,6 +409,11 @@ fn open_voter(
         tracing::error!(error = %crate::exit::chain(&error), "the voter starts without its record");
         None
     });
+    if let Authority::Quorum(quorum) = &config.authority {
+        // Only for `keepone voters`, so it costs the voter nothing if the directory is full.
+        let noted = crate::voters::own::note(&cluster.run_dir, cluster.id, quorum);
+        let _ = noted.inspect_err(|error| tracing::warn!(%error, "the voter's generation was not noted in run_dir"));
+    }
     let events = events.clone();
     let writer = Writer::spawn(store, move |ticket, outcome| {
         let error = outcome.err().map(|error| crate::exit::chain(&error));

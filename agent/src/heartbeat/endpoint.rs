@@ -13,6 +13,7 @@ use keepone_proto::id::LinkId;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use super::visits::Visits;
 use super::{LinkConfig, LinkStatus, PeerStatus};
 
 /// Between two attempts to open a socket.
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) transport: TransportSettings,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) lost: Arc<AtomicU64>,
+    pub(super) visits: Arc<Visits>,
 }
 
 /// Whether a link has its socket.
@@ -241,8 +243,11 @@ fn refusals(config: &LinkConfig, shared: &Shared) -> Refusals {
 
 /// Turns datagrams into events, told apart by their first octet.
 fn sink(link: LinkId, shared: &Shared) -> Sink {
-    let (events, lost) = (shared.events.clone(), shared.lost.clone());
+    let (events, lost, visits) = (shared.events.clone(), shared.lost.clone(), shared.visits.clone());
     Arc::new(move |received: Received<'_>| {
+        if received.visits && !visits.admit(&received) {
+            return tracing::debug!("a visitor of member {} on {link:?} may only inspect", received.peer.node);
+        }
         let (from, bytes) = (received.peer.node, received.bytes.to_vec());
         let event = match bytes.first() {
             Some(&(BEAT_TAG | PROFILE_TAG)) => Event::BeatReceived { link, from, bytes },

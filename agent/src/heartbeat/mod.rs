@@ -8,6 +8,7 @@
 //! dials its own connection to each peer and sends only on that; it receives on all.
 
 mod endpoint;
+mod visits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 
 pub use endpoint::LinkState;
 use endpoint::{Link, Shared};
+use visits::Visits;
 
 /// Events waiting for the decision loop. A beat that finds no room is lost, as on a network.
 const QUEUE: usize = 4096;
@@ -113,6 +115,7 @@ pub struct Heartbeats {
     links: BTreeMap<LinkId, Link>,
     outlets: BTreeMap<(NodeId, LinkId), Arc<Outlet>>,
     lost: Arc<AtomicU64>,
+    visits: Arc<Visits>,
 }
 
 impl Heartbeats {
@@ -126,12 +129,14 @@ impl Heartbeats {
     pub fn start(config: &HeartbeatConfig) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
         let (events, receiver) = mpsc::channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
+        let visits = Arc::new(Visits::default());
         let shared = Shared {
             identity: config.identity.clone(),
             roster: config.roster.clone(),
             transport: config.transport,
             events,
             lost: lost.clone(),
+            visits: visits.clone(),
         };
         let (mut links, mut outlets) = (BTreeMap::new(), BTreeMap::new());
         for link in &config.links {
@@ -143,7 +148,7 @@ impl Heartbeats {
             outlets.extend(started.outlets().map(|outlet| ((outlet.node(), link.id), outlet)));
             links.insert(link.id, started);
         }
-        Ok((Heartbeats { links, outlets, lost }, receiver))
+        Ok((Heartbeats { links, outlets, lost, visits }, receiver))
     }
 
     /// Sends a beat over one link.
@@ -154,8 +159,16 @@ impl Heartbeats {
         self.outlets.get(&(to, link)).ok_or(SendError::NotConnected(to))?.send(bytes)
     }
 
-    /// Sends a lease message to a peer over every link to it; returns over how many it left.
+    /// Sends a lease message to a peer over every link to it; returns over how many it left. What answers a
+    /// visit of that peer goes back to the visitor alone.
     pub fn send_lease(&self, to: NodeId, bytes: &[u8]) -> usize {
+        match self.visits.take_answers(to, bytes) {
+            None => self.send_to_agent(to, bytes),
+            Some(rest) => rest.iter().map(|bytes| self.send_to_agent(to, bytes)).max().unwrap_or(0),
+        }
+    }
+
+    fn send_to_agent(&self, to: NodeId, bytes: &[u8]) -> usize {
         let of_peer = self.outlets.range((to, LinkId(0))..=(to, LinkId(u8::MAX)));
         of_peer.filter(|(_, outlet)| outlet.send(bytes.to_vec()).is_ok()).count()
     }

@@ -286,7 +286,7 @@ impl Dialing {
         }
         // Ends with the connection, which may be later than this dialer turns to a newer one.
         let (reader, sink) = (connection.clone(), self.sink.clone());
-        tokio::spawn(async move { receive(&reader, peer, &sink).await });
+        tokio::spawn(async move { receive(&reader, peer, false, &sink).await });
         Ok(connection)
     }
 

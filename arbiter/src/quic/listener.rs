@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::ratelimit::RateLimit;
 use super::refusal::{Refusal, TELL_EVERY, whose};
 use super::roster::Peer;
-use super::transport::Endpoint;
+use super::transport::{Endpoint, is_visitor};
 use super::{Sink, receive};
 
 /// A handshake takes one round trip and a lost packet or two.
@@ -43,7 +43,8 @@ pub struct Listener {
     endpoint: Endpoint,
     sink: Sink,
     on_accept: OnAccept,
-    kept: Mutex<BTreeMap<Peer, VecDeque<quinn::Connection>>>,
+    /// Visitors are counted apart, so that they push no agent out.
+    kept: Mutex<BTreeMap<(Peer, bool), VecDeque<quinn::Connection>>>,
     log: Mutex<RateLimit>,
     /// By address, so that a stranger does not keep a member's trouble from being told.
     refusals: Mutex<BTreeMap<std::net::IpAddr, RateLimit>>,
@@ -113,19 +114,22 @@ impl Listener {
             connection.close(VarInt::from_u32(1), b"stranger");
             return self.refused(remote, "its key can't be read");
         };
-        self.keep(peer, connection.clone());
         let hello = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
         let instance = hello.and_then(|data| data.server_name).unwrap_or_default();
-        (self.on_accept)(peer, &instance);
-        let why = receive(&connection, peer, &self.sink).await;
+        let visits = is_visitor(&instance);
+        self.keep((peer, visits), connection.clone());
+        if !visits {
+            (self.on_accept)(peer, &instance);
+        }
+        let why = receive(&connection, peer, visits, &self.sink).await;
         if let Some(theirs) = whose(&why) {
             self.key_refused(remote, theirs);
         }
         tracing::debug!("connection from member {} at {remote} ended: {why}", peer.node);
-        self.forget(peer, &connection);
+        self.forget((peer, visits), &connection);
     }
 
-    fn keep(&self, peer: Peer, connection: quinn::Connection) {
+    fn keep(&self, peer: (Peer, bool), connection: quinn::Connection) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let of_peer = kept.entry(peer).or_default();
         of_peer.push_back(connection);
@@ -136,7 +140,7 @@ impl Listener {
         }
     }
 
-    fn forget(&self, peer: Peer, connection: &quinn::Connection) {
+    fn forget(&self, peer: (Peer, bool), connection: &quinn::Connection) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(of_peer) = kept.get_mut(&peer) {
             of_peer.retain(|other| other.stable_id() != connection.stable_id());

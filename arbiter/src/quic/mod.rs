@@ -11,6 +11,7 @@
 //! - [`dialer`]: the one connection that a member sends on; dialed again for as long as it takes
 //! - [`listener`]: the connections that it receives on
 //! - [`refusal`]: whose key was refused by whom
+//! - [`visit`]: one question to a member, from a program beside the agent
 
 pub mod dialer;
 pub mod identity;
@@ -21,6 +22,7 @@ pub mod refusal;
 pub mod roster;
 pub mod socket;
 pub mod transport;
+pub mod visit;
 
 use std::sync::Arc;
 
@@ -47,18 +49,43 @@ pub struct Received<'a> {
     pub connection: &'a quinn::Connection,
     /// Who sent it.
     pub peer: Peer,
+    /// Whether it came from a [`visit`]: an answer is to go back on this connection.
+    pub visits: bool,
     /// From its first octet.
     pub bytes: &'a [u8],
+}
+
+impl Received<'_> {
+    /// The way back, for later.
+    pub fn way_back(&self) -> WayBack {
+        WayBack(self.connection.clone())
+    }
+}
+
+/// The connection that a datagram came on.
+#[derive(Debug, Clone)]
+pub struct WayBack(quinn::Connection);
+
+impl WayBack {
+    /// Sends one datagram, never waiting; lost like any datagram where it can't go.
+    pub fn send(&self, bytes: Vec<u8>) {
+        let _ = self.0.send_datagram(bytes.into());
+    }
 }
 
 /// Where datagrams go. Called from network tasks: it must not block.
 pub type Sink = Arc<dyn Fn(Received<'_>) + Send + Sync>;
 
 /// Hands every datagram of a connection to the sink until the connection ends; says why it did.
-pub(crate) async fn receive(connection: &quinn::Connection, peer: Peer, sink: &Sink) -> quinn::ConnectionError {
+pub(crate) async fn receive(
+    connection: &quinn::Connection,
+    peer: Peer,
+    visits: bool,
+    sink: &Sink,
+) -> quinn::ConnectionError {
     loop {
         match connection.read_datagram().await {
-            Ok(bytes) => sink(Received { connection, peer, bytes: &bytes }),
+            Ok(bytes) => sink(Received { connection, peer, visits, bytes: &bytes }),
             Err(error) => return error,
         }
     }

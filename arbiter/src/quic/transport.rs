@@ -184,6 +184,13 @@ impl Endpoint {
         Ok(Endpoint { quinn, client, socket, roster, instance, ifindex, transport, refusals })
     }
 
+    /// The same for a program that asks something and goes, beside the agent that speaks with this key: its
+    /// instance name says so, so that nobody takes it for the agent's next life.
+    pub(crate) fn visiting(mut self) -> Self {
+        self.instance = format!("{VISITOR}{}", self.instance).into();
+        self
+    }
+
     /// The bound address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.quinn.local_addr()
@@ -239,6 +246,14 @@ impl Endpoint {
 /// The index of an interface, `None` if there is none of that name.
 pub fn index_of(interface: &str) -> Option<u32> {
     nix::net::if_::if_nametoindex(interface).ok()
+}
+
+/// Begins the instance names of visitors; an agent's begin otherwise.
+const VISITOR: &str = "visitor-";
+
+/// Whether the endpoint of that instance name only asks something and goes.
+pub(crate) fn is_visitor(instance: &str) -> bool {
+    instance.starts_with(VISITOR)
 }
 
 fn instance_name() -> String {

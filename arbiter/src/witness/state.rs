@@ -143,17 +143,7 @@ impl Store {
     /// The record of a former life; `None` if there was none. An error is for the log: the voter then
     /// starts without a record, which costs a wait and nothing else (V7).
     pub fn load(&self) -> Result<Option<Record>, StoreError> {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StoreError::Read { path: self.path.clone(), source }),
-        };
-        let torn = || StoreError::Torn { path: self.path.clone() };
-        let (crc, record) = bytes.split_first_chunk::<4>().ok_or_else(torn)?;
-        if u32::from_be_bytes(*crc) != crc32fast::hash(record) {
-            return Err(torn());
-        }
-        Record::parse(record).map(Some).map_err(|_| torn())
+        read(&self.path)
     }
 
     /// Replaces the record and waits until it is on the disk.
@@ -172,6 +162,31 @@ impl Store {
         // Without this the rename itself may be lost with the power.
         File::open(&self.state.dir)?.sync_all()
     }
+}
+
+/// The record of a cluster's voter as it is on the disk, beside the voter that keeps it: for those who only look.
+///
+/// # Errors
+/// It can't be read, or is damaged.
+pub fn peek(dir: &Path, cluster: &str) -> Result<Option<Record>, StoreError> {
+    if !is_file_name(cluster) {
+        return Err(StoreError::Name(cluster.into()));
+    }
+    read(&dir.join(format!("{cluster}.voter")))
+}
+
+fn read(path: &Path) -> Result<Option<Record>, StoreError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StoreError::Read { path: path.into(), source }),
+    };
+    let torn = || StoreError::Torn { path: path.into() };
+    let (crc, record) = bytes.split_first_chunk::<4>().ok_or_else(torn)?;
+    if u32::from_be_bytes(*crc) != crc32fast::hash(record) {
+        return Err(torn());
+    }
+    Record::parse(record).map(Some).map_err(|_| torn())
 }
 
 /// Writes records on a thread of its own, in the order of their tickets, so that a slow disk holds up

@@ -1,0 +1,103 @@
+//! `keepone voters`: how each voter stands, what is left of a change of the voter set, and the next set (V9).
+//!
+//! - [`ask`]: the question, over a connection of its own beside the agent's
+//! - [`own`]: this node's voter, from what it keeps on disk
+//! - [`judge`]: from the answers to the next step
+//! - [`change`]: the next configuration
+//! - [`table`]: what is printed
+
+mod ask;
+pub mod change;
+pub mod judge;
+pub(crate) mod own;
+mod table;
+
+use std::path::Path;
+
+use keepone_config::Config;
+use keepone_config::model::Cluster;
+use keepone_proto::settings::{Authority, Names, QuorumSettings};
+
+use crate::assemble::Plan;
+use crate::exit::{ExitCode, Failure};
+use crate::worker::load_keys;
+use judge::Heard;
+
+/// What the operator wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// How the voters stand.
+    Show,
+    /// The configuration with one more.
+    Add(String),
+    /// The configuration with one less.
+    Remove(String),
+}
+
+/// What is printed, and the exit code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// For standard output.
+    pub text: String,
+    /// 0: nothing is left to do; 1: something is, or a voter does not answer.
+    pub code: u8,
+}
+
+/// One of a cluster with voters.
+struct Scene<'a> {
+    cluster: &'a Cluster,
+    quorum: &'a QuorumSettings,
+    names: &'a Names,
+}
+
+/// Asks the voters of the configuration in `file` and says how they stand, or what the next configuration is.
+///
+/// # Errors
+/// The configuration has no voters, the keys can't be used, or the change is refused.
+pub fn run(config: &Config, file: &Path, wish: &Wish, json: bool) -> Result<Outcome, Failure> {
+    let plan = Plan::new(config);
+    let (Some(cluster), Authority::Quorum(quorum)) = (&config.cluster, &config.authority) else {
+        let words = format!("{} has no voters: they come with `type quorum` in [arbiter]", file.display());
+        return Err(Failure::say(ExitCode::Invalid, words));
+    };
+    let scene = Scene { cluster, quorum, names: &plan.settings.names };
+    match wish {
+        Wish::Show => {
+            let heard = everyone(&scene, &plan)?;
+            let steps = judge::next_steps(cluster.id, quorum, scene.names, &heard);
+            let code = u8::from(!steps.is_empty());
+            let show = if json { table::json } else { table::text };
+            Ok(Outcome { text: show(&scene, &heard, &steps), code })
+        }
+        Wish::Add(name) | Wish::Remove(name) => {
+            let member = cluster.members.iter().find(|member| member.name == *name).ok_or_else(|| {
+                let words = format!(
+                    "{name} is no member of cluster {}: add its [[member]] with id and public_key on every member first",
+                    cluster.name
+                );
+                Failure::say(ExitCode::Usage, words)
+            })?;
+            let adds = matches!(wish, Wish::Add(_));
+            let change = if adds { change::Change::Add(member.id) } else { change::Change::Remove(member.id) };
+            let refused = |refusal: change::Refusal| {
+                let code = if refusal.is_usage() { ExitCode::Usage } else { ExitCode::Unexpected };
+                Failure::new(code, &refusal)
+            };
+            let next = change::next(quorum, scene.names, change).map_err(refused)?;
+            let heard = everyone(&scene, &plan)?;
+            change::enough(&next, scene.names, &heard).map_err(refused)?;
+            let text =
+                if json { table::next_in_json(&next, scene.names) } else { change::fragment(&next, scene.names, file) };
+            Ok(Outcome { text, code: 0 })
+        }
+    }
+}
+
+fn everyone(scene: &Scene<'_>, plan: &Plan) -> Result<Heard, Failure> {
+    let keys = load_keys(scene.cluster)?;
+    let mut heard = ask::all(scene, plan, &keys)?;
+    if judge::everybody(scene.quorum).contains(&scene.cluster.node) {
+        heard.insert(scene.cluster.node, own::look(scene.cluster));
+    }
+    Ok(heard)
+}
