@@ -20,7 +20,7 @@ use nix::fcntl::{Flock, FlockArg};
 const EXIT_CODES: &str = "Exit codes: 0 stopped in good order · 2 wrong command line · 10 configuration unreadable · \
 11 configuration wrong · 12 interface missing · 13 address or port in use · 14 key missing or not the member's · \
 15 not permitted (run as root or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF) · 16 the kernel can't make the gate · \
-17 already running · 18 state or run directory unusable · 1 anything else";
+17 already running · 18 state or run directory unusable · 1 anything else (of `voters`: something is left to do)";
 
 /// keepone holds a virtual IP on exactly one node.
 #[derive(Parser)]

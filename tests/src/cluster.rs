@@ -51,6 +51,18 @@ impl Cluster {
         self.arbiter = "type = \"quorum\"\nvoters = [\"n1\", \"n2\", \"w\"]\nlease = \"500ms\"".into();
     }
 
+    /// The file of the witness, which is run as `keepone-witness`; `more` are lines of its `[[cluster]]`.
+    pub fn of_witness(&self, lan: &Lan, more: &str) -> String {
+        let room = lan.room().display();
+        let members = self.members.split("[[member]]").filter(|entry| entry.contains("name = "));
+        let others = members.filter(|entry| !entry.contains("name = \"w\""));
+        let others: String = others.map(|entry| format!("\n[[cluster.member]]\n{}\n", entry.trim())).collect();
+        format!(
+            "name = \"w\"\nid = 3\nkey_file = \"{room}/keys/w.key\"\nlisten = \"10.9.0.100:7947\"\n\
+             state_dir = \"{room}/w-state\"\n\n[[cluster]]\nname = \"test\"\n{more}\n{others}"
+        )
+    }
+
     /// Writes a node's file, with its state and run directories below the LAN's room.
     ///
     /// # Errors
