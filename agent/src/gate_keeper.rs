@@ -29,7 +29,7 @@ const AFTER_ERROR: Duration = Duration::from_millis(200);
 const OVERDUE: Duration = Duration::from_secs(10);
 
 enum Job {
-    Test { strength: GateStrength, former: FormerGone },
+    Test { number: u64, strength: GateStrength, former: FormerGone },
     Follow,
 }
 
@@ -87,13 +87,13 @@ impl GateKeeper {
     }
 
     /// Asks for a self-test; the answer comes as [`Event::GateTest`]. Tests that do not end are a fault.
-    pub(crate) fn test(&self, strength: GateStrength, former: FormerGone) {
+    pub(crate) fn test(&self, number: u64, strength: GateStrength, former: FormerGone) {
         if !self.owed.ask(clock::now()) {
             let fault = "the gate's self-test does not end: the kernel's rtnl lock is held for many seconds".to_owned();
-            let _ = self.events.try_send(Event::GateTest { strength, fault });
+            let _ = self.events.try_send(Event::GateTest { number, strength, fault });
             return;
         }
-        self.ask(Job::Test { strength, former });
+        self.ask(Job::Test { number, strength, former });
     }
 
     /// Gates what has appeared.
@@ -137,13 +137,13 @@ fn watch_links(jobs: Sender<Job>) {
 fn serve(keeper: &Keeper, queue: &Receiver<Job>, owed: &Owed, events: &mpsc::Sender<Event>) {
     while let Ok(job) = queue.recv() {
         match job {
-            Job::Test { strength, former } => {
+            Job::Test { number, strength, former } => {
                 while !former.is_gone() {
                     thread::sleep(LOOK);
                 }
                 let fault = keeper.self_test().err().unwrap_or_default();
                 owed.settle(clock::now());
-                if events.blocking_send(Event::GateTest { strength, fault }).is_err() {
+                if events.blocking_send(Event::GateTest { number, strength, fault }).is_err() {
                     return;
                 }
             }

@@ -446,7 +446,11 @@ pub enum QemuCommand {
         only: String,
     },
     /// Stops a machine that is MASTER, seen by its clocks and not, and measures what comes of it.
-    Pauses,
+    Pauses {
+        /// Only the pauses whose name contains this: visible, hidden, cut, snapshot.
+        #[arg(default_value = "")]
+        only: String,
+    },
 }
 
 /// What a guest runs for itself.

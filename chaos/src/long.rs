@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::cli::{Common, Measured, Soak};
-use crate::{BROKEN, VIOLATED, bin_dir};
+use crate::{BROKEN, USAGE, VIOLATED, bin_dir};
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
 use keepone_chaos::{bench, soak as rounds};
@@ -16,6 +16,10 @@ fn code(held: bool) -> ExitCode {
 
 /// Plays rounds and says what was seen.
 pub fn soak(asked: &Soak) -> anyhow::Result<ExitCode> {
+    if asked.cluster.shape().voters() == 0 {
+        eprintln!("keepone-chaos: a cluster without an authority may have two holders while it is cut: add a witness");
+        return Ok(ExitCode::from(USAGE));
+    }
     if let Side::Outside(code) = enclosure::enter()? {
         return Ok(code);
     }

@@ -343,8 +343,8 @@ fn run_qemu(asked: &cli::Qemu) -> anyhow::Result<ExitCode> {
             done?;
             Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
         }
-        QemuCommand::Pauses => {
-            let done = qemu::pauses::run(&asked.kernel, &bin_dir, room);
+        QemuCommand::Pauses { only } => {
+            let done = qemu::pauses::run(&asked.kernel, &bin_dir, room, only);
             keep_guests(asked, room)?;
             let reports = done?;
             for report in &reports {

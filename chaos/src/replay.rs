@@ -198,7 +198,7 @@ mod tests {
         let mut events = vec![
             (at(1), Event::Tick),
             (at(2), Event::Interface { interface, up: true, addresses: vec![Plan::address(0)] }),
-            (at(3), Event::GateTest { strength: GateStrength::Strong, fault: String::new() }),
+            (at(3), Event::GateTest { number: 1, strength: GateStrength::Strong, fault: String::new() }),
             (
                 at(4),
                 Event::BeatReceived { link: keepone_proto::id::LinkId(0), from: Plan::node(1), bytes: vec![1, 254] },

@@ -98,6 +98,8 @@ pub(crate) struct RawArbiter {
     pub written: Written,
     pub kind: Option<At<ArbiterType>>,
     pub voters: Vec<At<String>>,
+    pub generation: Option<At<u32>>,
+    pub former_voters: Vec<At<String>>,
     pub witnesses: Vec<At<String>>,
     pub profile: Option<At<Profile>>,
     pub lease: Option<At<Duration>>,

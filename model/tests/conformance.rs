@@ -70,6 +70,9 @@ fn a_voter(life: u64, now: Instant, record: Option<&keepone_proto::lease::record
     let settings = VoterSettings {
         cluster: CLUSTER,
         digest: DIGEST,
+        generation: 1,
+        set: DIGEST,
+        former: None,
         candidates: BTreeSet::from([node(0), node(1)]),
         lease_max: TICK * u32::from(LOAN),
         incarnation: Incarnation(life),
@@ -125,7 +128,7 @@ proptest! {
                 }
                 Deed::Acquire(epoch) => {
                     let lease = TICK * u32::from(LOAN);
-                    let ask = Message::Acquire { epoch: real(epoch), lease, prev_ack: real_voter.nonce };
+                    let ask = Message::Acquire { epoch: real(epoch), lease, prev_ack: real_voter.nonce, priority: 100 };
                     granted = real_voter.ask(now, node(epoch.node), ask);
                     expected = MODEL.acquire(&mut state.voters[0], epoch);
                 }
@@ -162,9 +165,10 @@ proptest! {
         // The model's lengths have the margins folded in.
         (timing.rate_error_ppm, timing.transmit, timing.gate) = (0, Duration::ZERO, Duration::ZERO);
         let me = Claimant { cluster: CLUSTER, digest: DIGEST, domain: DOMAIN, node: node(0), incarnation: Incarnation(7) };
-        let quorum = QuorumSettings { voters: voters.to_vec(), timing };
+        let quorum = QuorumSettings::new(voters.to_vec(), timing);
         let mut holder = Holder::new(me, quorum, Duration::from_millis(100), Guards::default(), 1);
         let mut now = Instant::BOOT + Duration::from_secs(50);
+        holder.set_tested(now, true);
         holder.stand(now, 100);
         let stamp = |now| Stamp { incarnation: Incarnation(1), clock: now };
         let envelope = |nonce, message| Envelope { cluster: CLUSTER, digest: DIGEST, domain: DOMAIN, nonce, message };

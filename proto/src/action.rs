@@ -43,7 +43,7 @@ pub enum Action {
     SendLease {
         /// To whom.
         to: NodeId,
-        /// A [`crate::wire::lease::Envelope`].
+        /// What [`crate::wire::lease::unpack`] reads, at most 1162 octets.
         bytes: Vec<u8>,
     },
     /// Let frames for the domain's addresses pass until `until`, under `epoch`; answer with
@@ -81,7 +81,10 @@ pub enum Action {
         epoch: Epoch,
     },
     /// Run the gate's self-test; answer with [`crate::event::Event::GateTest`].
-    TestGate,
+    TestGate {
+        /// To name in the answer; a claim waits for a test that was begun after it was decided (R14).
+        number: u64,
+    },
     /// Read the rate at which the kernel runs this node's boot clock; answer with
     /// [`crate::event::Event::ClockState`], or not at all while it is as last told.
     ReadClock,

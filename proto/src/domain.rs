@@ -7,6 +7,7 @@
 mod deeds;
 mod evidence;
 mod findings;
+mod handover;
 mod ladder;
 mod mirror;
 mod policy;
@@ -55,6 +56,17 @@ struct Leaving {
     reason: Reason,
     to: Role,
     heir: Option<NodeId>,
+    /// The epoch that the heir left with the voters, where it is not heard.
+    heir_epoch: Option<Epoch>,
+}
+
+/// The gate's test that a claim waits for (R14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Test {
+    /// To be asked for.
+    Wanted,
+    /// Asked for under this number.
+    Asked(u64),
 }
 
 /// One domain.
@@ -106,6 +118,9 @@ pub(crate) struct Domain {
     given_early_at: Option<Instant>,
     eligible: bool,
     wants: bool,
+    test: Option<Test>,
+    /// Until when the Master's word that this node is its heir keeps the gate's test valid.
+    heir_until: Option<Instant>,
     mirrors: Mirrors,
     pub(crate) findings: DomainFindings,
     /// How long it may be unable to let go before the machine is restarted.
@@ -185,6 +200,8 @@ impl Domain {
             given_early_at: None,
             eligible: false,
             wants: false,
+            test: None,
+            heir_until: None,
             mirrors: Mirrors::new(&domain.mirrors),
             findings: DomainFindings::default(),
         }
@@ -208,17 +225,6 @@ impl Domain {
     /// Whether a voter on this node may lend it to another (R10).
     pub(crate) fn must_not_lend(&self, now: Instant) -> bool {
         self.lease.epoch().is_some() && self.lease.grant(now).is_some()
-    }
-
-    /// R11: a better Backup asks. Given up for it, if it is better and can hold.
-    pub(crate) fn on_request(&mut self, facts: &Facts<'_>, from: NodeId) {
-        let Some(peer) = facts.peers.get(&from) else { return };
-        let Some(said) = peer.domain(self.id) else { return };
-        let settled = self.master_since.is_some_and(|since| facts.now.since(since) > Duration::from_secs(1));
-        let better = said.wants && said.eligible && said.priority > self.priority();
-        if settled && better && self.leaving.is_none() && !peer.is_deaf(facts.now) {
-            self.leaving = Some(Leaving { reason: Reason::HandedOver, to: Role::Backup, heir: Some(from) });
-        }
     }
 
     /// The former Master, without an authority, has given it up for us.
@@ -293,7 +299,8 @@ impl Domain {
             remaining: grant.map_or(Duration::ZERO, |grant| grant.until().since(now)),
             next: self.lease.next_attempt(),
             master_for: self.master_since.map_or(Duration::ZERO, |since| now.since(since)),
-            heir: self.heir,
+            // Under an authority the heir is told before the Transfer, so that it can test its gate meanwhile.
+            heir: self.leaving.and_then(|leaving| leaving.heir).or(self.heir),
             sees: self.sees(facts),
             alone: self.lease.is_arbitrated() && self.lease.is_unruled(now),
             source: first.and_then(|router| facts.address(router.settings.interface, router.settings.ipv6)),
@@ -314,6 +321,7 @@ impl Domain {
             self.given_early_at.map(|at| at + self.timing.drain()),
             self.rival_seen.map(|at| at + Duration::from_secs(1)),
             self.lower_since.map(|since| since + self.preempt_delay()),
+            self.heir_until,
             self.mirrors.next_deadline(),
             self.fence.next_deadline(),
             self.stuck_since.zip(self.reboot_after).map(|(since, after)| since + after),

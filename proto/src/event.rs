@@ -42,7 +42,7 @@ pub enum Event {
     LeaseReceived {
         /// Who sent it.
         from: NodeId,
-        /// A [`crate::wire::lease::Envelope`].
+        /// What [`crate::wire::lease::unpack`] reads.
         #[cfg_attr(feature = "serde", serde(with = "crate::recording::hex"))]
         bytes: Vec<u8>,
     },
@@ -79,6 +79,8 @@ pub enum Event {
     },
     /// What the gate is, and whether its last self-test passed (R14).
     GateTest {
+        /// The number of the action that asked for it.
+        number: u64,
         /// How well it holds.
         strength: GateStrength,
         /// Why the test failed; empty means that it passed.

@@ -26,6 +26,8 @@ pub(crate) struct Facts<'a> {
     /// `None` without an authority: no lease counts by them.
     pub(crate) clocks: Option<&'a Clocks>,
     pub(crate) stopping: bool,
+    /// The generation of the voter set is open (V9); true without an authority.
+    pub(crate) is_open: bool,
 }
 
 /// An interface as last reported; down until then.
@@ -39,6 +41,8 @@ pub(crate) struct Interface {
 /// The gate as last tested.
 #[derive(Debug, Clone)]
 pub(crate) struct GateState {
+    /// The number of the test.
+    pub(crate) number: u64,
     pub(crate) strength: GateStrength,
     /// Empty: the test passed.
     pub(crate) fault: String,

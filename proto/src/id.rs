@@ -119,6 +119,7 @@ hashed!(/// A fencing domain, what moves together: a sync group, or an instance 
 hashed!(/// The cluster, [`hash_name`] of its name.
     ClusterId);
 hashed!(/// Digest of what every voter must agree on: the voter set and the lease's bounds (V9).
+    #[derive(Default)]
     ConfigDigest);
 hashed!(/// A new random number at each start of an agent or witness (R6, R17); also the boot id of beats.
     Incarnation);

@@ -4,14 +4,16 @@
 //! What must stay true: the same settings, seed and events give the same actions, to the byte (I25), and
 //! every handler is idempotent (I24).
 
+mod agenda;
 mod alerts;
 mod clock;
 pub(crate) mod findings;
+mod lease;
 mod restored;
 mod sightings;
 mod vrrp;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -26,15 +28,17 @@ use crate::facts::{Facts, GateState, Interface};
 use crate::guard::Guard;
 use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
-use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId, Priority};
+use crate::id::{ConfigDigest, DomainId, Epoch, Incarnation, InterfaceId, LinkId, NodeId, Priority, Vrid};
+use crate::lease::generation::{Former, Opening};
 use crate::lease::lives::Lives;
-use crate::lease::voter::{Voter, VoterOutput};
+use crate::lease::voter::Voter;
 use crate::reference::ReferenceMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS, MAX_HEARD};
-use crate::wire::lease::{Envelope, Message, RefuseReason};
+use crate::wire::lease::Envelope;
 use crate::wire::profile;
+use agenda::Agenda;
 pub use restored::Restored;
 use restored::own_voter;
 use sightings::Sightings;
@@ -97,6 +101,23 @@ pub struct Node {
     rebooting: bool,
     stopping_since: Option<Instant>,
     stopped: bool,
+    /// Which domains have something to judge.
+    agenda: Agenda,
+    /// Where an Advertisement belongs: the virtual routers of an interface, VRID and family.
+    places: BTreeMap<(InterfaceId, Vrid, bool), Vec<(DomainId, usize)>>,
+    /// Lease messages that leave together at the end of this event.
+    outbox: BTreeMap<NodeId, Vec<Envelope>>,
+    /// The last test of the gate that was asked for, and whether that was for this event.
+    tests: u64,
+    test_is_asked: bool,
+    /// Whether our generation of the voter set is open (V9).
+    opening: Option<Opening>,
+    /// The digest of the generation before, while that is served too.
+    former_digest: Option<ConfigDigest>,
+    /// Voters that can't write their records: of which domain they refused an epoch for it.
+    disks: BTreeSet<(NodeId, DomainId)>,
+    /// Why our own voter can't.
+    own_disk: Option<String>,
 }
 
 impl Node {
@@ -107,11 +128,22 @@ impl Node {
             let former = restored.held.iter().find(|(id, _)| *id == domain.id).map(|(_, epoch)| *epoch);
             (domain.id, Domain::new(&settings, domain, incarnation, former, now))
         });
+        let domains: BTreeMap<DomainId, Domain> = domains.collect();
+        let quorum = settings.quorum();
         Node {
+            agenda: Agenda::new(domains.keys().copied()),
+            places: places(&domains),
+            outbox: BTreeMap::new(),
+            tests: 0,
+            test_is_asked: false,
+            opening: quorum.map(|quorum| Opening::new(settings.cluster, quorum, now)),
+            former_digest: quorum.and_then(|quorum| Former::of(settings.cluster, quorum)).map(|former| former.digest),
+            disks: BTreeSet::new(),
+            own_disk: None,
             peers: peers.collect(),
             references: ReferenceMachine::new(settings.references.clone(), now),
             interfaces: settings.interfaces.iter().map(|_| Interface::default()).collect(),
-            domains: domains.collect(),
+            domains,
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
             gate: None,
             clocks: settings
@@ -148,16 +180,20 @@ impl Node {
             self.wake(now);
         }
         self.handled_at = now;
+        self.test_is_asked = false;
         self.alerts.at(now);
         self.absorb(now, event, &mut out); // facts
         self.settle_clocks(now);
+        self.inspect(now, &mut out);
         self.judge(now, &mut out); // judgement, and the deeds that follow
+        self.post(&mut out);
         if slept {
             self.announce_all(now, &mut out);
         }
         self.keep_time(now, &mut out);
         self.raise(now);
         self.say_alerts(&mut out);
+        self.plan(now);
         out
     }
 
@@ -167,6 +203,7 @@ impl Node {
         self.peers.values_mut().for_each(|peer| peer.slept(before, now));
         let routers = self.domains.values_mut().flat_map(|domain| &mut domain.routers);
         routers.for_each(|router| router.machine.slept(before, now));
+        self.agenda.touch_all();
     }
 
     /// When [`Event::Tick`] is due, unless another event comes before.
@@ -177,14 +214,15 @@ impl Node {
             let deaf = peer.deaf_at().map(|at| at + Duration::from_nanos(1));
             [Some(silent), deaf].into_iter().flatten().filter(|at| *at > now)
         });
-        let domains =
-            self.domains.values().filter_map(|domain| domain.next_deadline(now, self.settings.heartbeat.silence()));
+        let domains = self.agenda.next_deadline();
+        let inspection = self.opening.as_ref().and_then(Opening::next_deadline);
         let voter = self.voter.as_ref().and_then(Voter::next_deadline);
         let call = self.peers.values().any(|peer| peer.is_silent(now)).then_some(self.call_at);
         let clocks = self.clocks.iter().flat_map(|clocks| [Some(self.clock_at), clocks.next_deadline()]);
         let sights = [self.amnesia.next_deadline(), self.duplicates.next_deadline()];
         let feed = self.settings.watchdog.then_some(self.feed_at);
-        let fixed = [feed, call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter];
+        let fixed =
+            [feed, call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter, inspection];
         let fixed = fixed.into_iter().chain([self.alerts.next_deadline()]);
         fixed.chain(clocks).chain(sights).flatten().chain(peers).chain(domains).min()
     }
@@ -214,6 +252,12 @@ impl Node {
         self.counters
     }
 
+    /// How many times a domain has been judged: what an event costs.
+    #[cfg(test)]
+    pub(crate) fn judged(&self) -> u64 {
+        self.agenda.judged
+    }
+
     /// The alerts that stand.
     pub fn alerts(&self) -> impl Iterator<Item = (AlertName, Option<DomainId>)> + '_ {
         self.alerts.standing()
@@ -227,13 +271,11 @@ impl Node {
                 self.on_vrrp(now, &packet, out);
             }
             Event::BeatReceived { link, from, bytes } => self.on_beat(now, link, from, &bytes, out),
-            Event::LeaseReceived { from, bytes } => match Envelope::parse(&bytes) {
-                Ok(envelope) if envelope.cluster == self.settings.cluster => self.on_lease(now, from, &envelope, out),
-                Ok(_) | Err(_) => self.counters.bad_lease_messages += 1,
-            },
+            Event::LeaseReceived { from, bytes } => self.on_lease(now, from, &bytes, out),
             Event::Interface { interface, up, addresses } => {
                 if let Some(known) = self.interfaces.get_mut(usize::from(interface.0)) {
                     let rose = up && !known.up;
+                    self.agenda.touch_all();
                     *known = Interface { known: true, up, addresses };
                     if rose {
                         self.announce_all(now, out);
@@ -241,22 +283,27 @@ impl Node {
                 }
             }
             Event::GateWritten { domain, epoch, open, error } => {
+                self.agenda.touch(domain);
                 if let Some(domain) = self.domains.get_mut(&domain) {
                     domain.kernel.on_gate_written(now, epoch, open, error);
                 }
             }
             Event::AddressesDone { domain, epoch: _, present, error } => {
+                self.agenda.touch(domain);
                 if let Some(domain) = self.domains.get_mut(&domain) {
                     domain.kernel.on_addresses_done(now, present, error);
                 }
             }
-            Event::GateTest { strength, fault } => self.gate = Some(GateState { strength, fault }),
+            Event::GateTest { number, strength, fault } => {
+                self.gate = Some(GateState { number, strength, fault });
+                self.agenda.touch_all();
+            }
             Event::Pinged { reference, rtt } => self.references.on_ping(reference, rtt.is_some()),
             Event::Persisted { ticket, error } => {
-                let words = || error.clone().unwrap_or_else(|| String::from("the record is written again"));
-                self.alerts.set(AlertName::VoterDisk, None, error.is_some(), words);
+                let written = error.is_none();
+                self.own_disk = error;
                 if let Some(voter) = &mut self.voter {
-                    let outputs = voter.persisted(now, ticket, error.is_none());
+                    let outputs = voter.persisted(now, ticket, written);
                     self.carry_out(now, outputs, out);
                 }
             }
@@ -264,6 +311,7 @@ impl Node {
                 self.with_domain(now, domain, |domain, _| domain.fence.on_fenced(now, victim, error));
             }
             Event::ClockState(state) => {
+                self.agenda.touch_all();
                 if let Some(clocks) = &mut self.clocks {
                     clocks.on_kernel(state);
                 }
@@ -277,6 +325,7 @@ impl Node {
             Event::KeyRefused { node, address, theirs } => self.findings.key_refused(now, node, address, theirs),
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
+                self.agenda.touch_all();
             }
         }
     }
@@ -292,7 +341,7 @@ impl Node {
                 return;
             }
         };
-        let differs = beat.digest != self.settings.digest;
+        let differs = beat.digest != self.settings.digest && Some(beat.digest) != self.former_digest;
         self.findings.digest_of(now, from, differs);
         let Some(peer) = self.peers.get_mut(&from) else {
             self.counters.bad_beats += 1;
@@ -320,133 +369,18 @@ impl Node {
                 if said.wants {
                     domain.on_request(facts, from);
                 }
-                if said.heir == Some(me) && !domain.lease.is_arbitrated() && said.role != Role::Master {
-                    domain.nominate(now);
+                match (said.heir == Some(me), domain.lease.is_arbitrated()) {
+                    (true, true) => domain.forewarn(now),
+                    (true, false) if said.role != Role::Master => domain.nominate(now),
+                    (true | false, _) => {}
                 }
             });
         }
+        if heard.restarted {
+            self.agenda.touch_all();
+        }
         if heard.returned || heard.restarted {
             self.announce_all(now, out);
-        }
-    }
-
-    /// D4, `degrade`: a holder asks for a promise. Whoever gives none says nothing.
-    fn on_promise(&mut self, now: Instant, from: NodeId, asked: &Envelope, out: &mut Vec<Action>) {
-        let Message::Promise { epoch, lease } = asked.message else { return };
-        // V9, V10: under the same lengths, and in its own name.
-        if asked.digest != self.settings.digest || epoch.node != from {
-            self.counters.bad_lease_messages += 1;
-            return;
-        }
-        let mut promised = false;
-        self.with_domain(now, asked.domain, |domain, facts| promised = domain.promise(facts, epoch, lease));
-        if promised {
-            let answer = Envelope { message: Message::Promised { epoch, lease }, ..asked.clone() };
-            out.push(Action::SendLease { to: from, bytes: answer.emit() });
-        }
-    }
-
-    fn on_lease(&mut self, now: Instant, from: NodeId, envelope: &Envelope, out: &mut Vec<Action>) {
-        if let Message::Promise { .. } = envelope.message {
-            return self.on_promise(now, from, envelope, out);
-        }
-        if envelope.message.is_request() {
-            // R10: while this node's own grant is unexpired its voter lends to nobody else.
-            let holds = self.domains.get(&envelope.domain).is_some_and(|domain| domain.must_not_lend(now));
-            if holds
-                && from != self.settings.node
-                && let Message::Acquire { .. } = envelope.message
-            {
-                return;
-            }
-            // Told of an end, this node need not wait for the holder's silence.
-            if let Message::Release { epoch } = envelope.message
-                && epoch.node == from
-                && from != self.settings.node
-            {
-                self.with_domain(now, envelope.domain, |domain, _| domain.on_released(epoch));
-            }
-            if self.is_second_agent(now, from, envelope) {
-                return;
-            }
-            if let Some(voter) = &mut self.voter {
-                #[cfg(feature = "ablation")]
-                if from == self.settings.node && !self.settings.guards.has(Guard::OwnVoterRefuses) {
-                    voter.forget_rivals(envelope.domain, from);
-                }
-                let outputs = voter.handle(now, from, envelope);
-                self.carry_out(now, outputs, out);
-            }
-            return;
-        }
-        self.on_answer(now, from, envelope);
-    }
-
-    fn on_answer(&mut self, now: Instant, from: NodeId, envelope: &Envelope) {
-        if !self.is_believed(now, from, envelope) {
-            return;
-        }
-        if let Message::Refuse { why, .. } = envelope.message
-            && why == RefuseReason::Digest
-        {
-            self.findings.digest_refused(now, from);
-        }
-        let mut fault = None;
-        self.with_domain(now, envelope.domain, |domain, _| {
-            if let Message::Refuse { why: RefuseReason::Held, holder: Some(holder), .. } = envelope.message {
-                domain.fence.saw_holder(holder);
-            }
-            fault = domain.lease.on_answer(now, from, envelope);
-            if let Message::Offer { epoch, .. } = envelope.message {
-                domain.on_offer(now, from, epoch);
-            }
-        });
-        if let Some(fault) = fault {
-            self.note_amnesia(now, fault);
-        }
-    }
-
-    /// The voter's outputs: answers to this node itself are taken at once.
-    fn carry_out(&mut self, now: Instant, outputs: Vec<VoterOutput>, out: &mut Vec<Action>) {
-        for output in outputs {
-            match output {
-                VoterOutput::Send { to, envelope } if to == self.settings.node => self.on_answer(now, to, &envelope),
-                VoterOutput::Send { to, envelope } => out.push(Action::SendLease { to, bytes: envelope.emit() }),
-                VoterOutput::Persist { ticket, bytes } => out.push(Action::Persist { ticket, bytes }),
-            }
-        }
-    }
-
-    /// Serves the leases and judges every domain, until nothing more follows from this event.
-    fn judge(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if let Some(voter) = &mut self.voter {
-            let outputs = voter.tick(now);
-            self.carry_out(now, outputs, out);
-        }
-        for _ in 0..ROUNDS {
-            let ids: Vec<DomainId> = self.domains.keys().copied().collect();
-            let mut moved = false;
-            for id in ids {
-                let mut outbox = Vec::new();
-                let mut alerts = core::mem::take(&mut self.alerts);
-                self.with_domain(now, id, |domain, facts| {
-                    domain.lease.tick(now);
-                    moved |= domain.settle(facts, &mut alerts, out);
-                    outbox = domain.lease.take_outbox();
-                });
-                self.alerts = alerts;
-                moved |= !outbox.is_empty();
-                for (to, envelope) in outbox {
-                    if to == self.settings.node {
-                        self.on_lease(now, to, &envelope, out);
-                    } else {
-                        out.push(Action::SendLease { to, bytes: envelope.emit() });
-                    }
-                }
-            }
-            if !moved {
-                break;
-            }
         }
     }
 
@@ -455,11 +389,11 @@ impl Node {
         out.extend(self.references.due(now).into_iter().map(|reference| Action::Ping { reference }));
         if now >= self.test_at {
             self.test_at = now + GATE_TEST;
-            out.push(Action::TestGate);
+            self.ask_test(out);
         }
+        let news = self.agenda.take_news();
         self.ask_for_the_rate(now, out);
         self.climb(now, out);
-        let news = self.domains.values_mut().fold(false, |news, domain| core::mem::take(&mut domain.news) | news);
         let all = now >= self.beat_at || news;
         if all || now >= self.call_at {
             self.send_beats(now, all, out);
@@ -510,9 +444,9 @@ impl Node {
         let heard = self.peers.values().filter_map(|peer| Some((peer.node, now.since(peer.heard_at()?))));
         let heard: Vec<(NodeId, Duration)> = heard.take(MAX_HEARD).collect();
         let facts = self.facts(now);
-        let domains = self.domains.values().map(|domain| domain.beat(&facts));
         let count = self.domains.len();
-        let domains: Vec<_> = domains.cycle().skip(self.first_domain).take(count.min(MAX_DOMAINS)).collect();
+        let turned = self.domains.values().skip(self.first_domain).chain(self.domains.values());
+        let domains: Vec<_> = turned.take(count.min(MAX_DOMAINS)).map(|domain| domain.beat(&facts)).collect();
         if count > MAX_DOMAINS {
             self.first_domain = (self.first_domain + MAX_DOMAINS) % count;
         }
@@ -543,6 +477,15 @@ impl Node {
         }
     }
 
+    /// Has the gate tested, once for this event.
+    fn ask_test(&mut self, out: &mut Vec<Action>) -> u64 {
+        if !core::mem::replace(&mut self.test_is_asked, true) {
+            self.tests += 1;
+            out.push(Action::TestGate { number: self.tests });
+        }
+        self.tests
+    }
+
     fn facts(&self, now: Instant) -> Facts<'_> {
         Facts {
             now,
@@ -553,11 +496,17 @@ impl Node {
             gate: self.gate.as_ref(),
             clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
+            is_open: self.opening.as_ref().is_none_or(Opening::is_open),
         }
     }
 
-    /// Runs `deed` on a domain with the facts of the rest of the node.
+    /// Runs `deed` on a domain with the facts of the rest of the node; it will be judged anew.
     fn with_domain(&mut self, now: Instant, id: DomainId, deed: impl FnOnce(&mut Domain, &Facts<'_>)) {
+        self.agenda.touch(id);
+        self.on_domain(now, id, deed);
+    }
+
+    fn on_domain(&mut self, now: Instant, id: DomainId, deed: impl FnOnce(&mut Domain, &Facts<'_>)) {
         // Not by `self.facts`, so that the domain may change while the rest is looked at.
         let facts = Facts {
             now,
@@ -568,12 +517,25 @@ impl Node {
             gate: self.gate.as_ref(),
             clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
+            is_open: self.opening.as_ref().is_none_or(Opening::is_open),
         };
         match self.domains.get_mut(&id) {
             Some(domain) => deed(domain, &facts),
             None => self.counters.bad_lease_messages += 1,
         }
     }
+}
+
+/// Where the virtual routers are, for Advertisements.
+fn places(domains: &BTreeMap<DomainId, Domain>) -> BTreeMap<(InterfaceId, Vrid, bool), Vec<(DomainId, usize)>> {
+    let mut places = BTreeMap::<_, Vec<_>>::new();
+    for (id, domain) in domains {
+        for (at, router) in domain.routers.iter().enumerate() {
+            let settings = &router.settings;
+            places.entry((settings.interface, settings.vrid, settings.ipv6)).or_default().push((*id, at));
+        }
+    }
+    places
 }
 
 #[cfg(test)]

@@ -290,9 +290,25 @@ pub struct QuorumSettings {
     pub voters: Vec<NodeId>,
     /// The lease's lengths and margins.
     pub timing: LeaseTiming,
+    /// Which in the row of voter sets this is, from 1 (V9).
+    pub generation: u32,
+    /// The voters of the generation before, in ascending order, while that one is served too; they differ from
+    /// `voters` by one.
+    pub former: Option<Vec<NodeId>>,
 }
 
 impl QuorumSettings {
+    /// The first generation.
+    pub fn new(voters: Vec<NodeId>, timing: LeaseTiming) -> Self {
+        QuorumSettings { voters, timing, generation: 1, former: None }
+    }
+
+    /// The generation before, if it is named.
+    pub fn former(&self) -> Option<QuorumSettings> {
+        let voters = self.former.clone()?;
+        Some(QuorumSettings { voters, timing: self.timing, generation: self.generation.checked_sub(1)?, former: None })
+    }
+
     /// q: how many voters are a strict majority.
     pub fn majority(&self) -> usize {
         self.voters.len() / 2 + 1

@@ -46,7 +46,7 @@ impl Shells {
                 self.kernel.ask(Ask::Remove { domain, epoch });
                 None
             }
-            Action::TestGate => self.test_gate(),
+            Action::TestGate { number } => self.test_gate(number),
             Action::ReadClock => self.discipline.read(),
             Action::Ping { reference } => {
                 self.references.ping(reference);
@@ -170,17 +170,17 @@ impl Shells {
         }
     }
 
-    fn test_gate(&mut self) -> Option<Event> {
+    fn test_gate(&mut self, number: u64) -> Option<Event> {
         let Some(gate) = &self.gate else {
-            return Some(Event::GateTest { strength: GateStrength::None, fault: self.gate_fault.clone() });
+            return Some(Event::GateTest { number, strength: GateStrength::None, fault: self.gate_fault.clone() });
         };
         let strength = gate.strength();
         if self.keeper.is_there() {
             // Former gates bar the addresses too: nothing is to be held before they are gone.
-            self.keeper.test(strength, gate.former_gone());
+            self.keeper.test(number, strength, gate.former_gone());
             return None;
         }
-        Some(Event::GateTest { strength, fault: String::new() })
+        Some(Event::GateTest { number, strength, fault: String::new() })
     }
 
     fn persist(&self, ticket: u64, bytes: Vec<u8>) -> Option<Event> {

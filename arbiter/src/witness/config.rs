@@ -134,6 +134,8 @@ struct Raw {
 struct RawCluster {
     name: Spanned<String>,
     voters: Option<Vec<Spanned<String>>>,
+    generation: Option<Spanned<u32>>,
+    former_voters: Option<Vec<Spanned<String>>>,
     profile: Option<Spanned<String>>,
     lease: Option<Spanned<RawDuration>>,
     lease_max: Option<Spanned<RawDuration>>,
@@ -271,22 +273,28 @@ impl Check<'_> {
         let timing = self.timing(raw);
         let mut ids: BTreeMap<&str, NodeId> = members.iter().map(|m| (m.name.as_str(), m.id)).collect();
         ids.insert(own_name, own_id);
-        let mut voters = BTreeSet::new();
-        match &raw.voters {
-            None => voters.extend(ids.values()),
-            Some(names) => {
-                for voter in names {
-                    match ids.get(voter.as_ref().as_str()) {
-                        Some(id) if voters.insert(*id) => {}
-                        Some(_) => self.complain(voter.span(), format!("voter {:?} is there twice", voter.as_ref())),
-                        None => {
-                            let known: Vec<_> = ids.keys().copied().collect();
-                            let message =
-                                format!("voter {:?} is no member: one of {known:?} is wanted", voter.as_ref());
-                            self.complain(voter.span(), message);
-                        }
-                    }
-                }
+        let voters = match &raw.voters {
+            None => ids.values().copied().collect(),
+            Some(names) => self.voters(names, &ids),
+        };
+        let generation = raw.generation.as_ref().map_or(1, |generation| *generation.as_ref());
+        let former = raw.former_voters.as_ref().map(|names| (names, self.voters(names, &ids)));
+        if let Some(generation) = raw.generation.as_ref().filter(|generation| *generation.as_ref() == 0) {
+            self.complain(generation.span(), "generation = 0: voter sets are counted from 1".into());
+        }
+        if let Some((names, former)) = &former {
+            let span = names.first().map_or_else(|| raw.name.span(), Spanned::span);
+            let differ = former.symmetric_difference(&voters).count();
+            if differ != 1 {
+                let message = format!(
+                    "former_voters and the voters differ by {differ} members, and must by one: change one voter at a time, each time with the next generation"
+                );
+                self.complain(span, message);
+            } else if generation < 2 {
+                self.complain(
+                    span,
+                    "former_voters without a generation of 2 or more: nothing comes before the first".into(),
+                );
             }
         }
         if !voters.contains(&own_id) {
@@ -299,10 +307,28 @@ impl Check<'_> {
                 format!("cluster {name:?} has no member that may hold: add [[cluster.member]]"),
             );
         }
-        let quorum = QuorumSettings { voters: voters.into_iter().collect(), timing: timing? };
+        let former = former.map(|(_, former)| former.into_iter().collect());
+        let voters = voters.into_iter().collect();
+        let quorum = QuorumSettings { voters, timing: timing?, generation: generation.max(1), former };
         let id = ClusterId(hash_name(&name));
         let digest = config_digest(id, &quorum);
         Some(ClusterConfig { name, id, members, own_key, quorum, digest })
+    }
+
+    fn voters(&mut self, names: &[Spanned<String>], ids: &BTreeMap<&str, NodeId>) -> BTreeSet<NodeId> {
+        let mut voters = BTreeSet::new();
+        for voter in names {
+            match ids.get(voter.as_ref().as_str()) {
+                Some(id) if voters.insert(*id) => {}
+                Some(_) => self.complain(voter.span(), format!("voter {:?} is there twice", voter.as_ref())),
+                None => {
+                    let known: Vec<_> = ids.keys().copied().collect();
+                    let message = format!("voter {:?} is no member: one of {known:?} is wanted", voter.as_ref());
+                    self.complain(voter.span(), message);
+                }
+            }
+        }
+        voters
     }
 
     fn members(&mut self, raw: &RawCluster, own_name: &str, own_id: NodeId) -> (Vec<Member>, Option<PublicKey>) {

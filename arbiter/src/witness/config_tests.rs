@@ -33,7 +33,7 @@ fn the_digest_is_that_of_the_same_numbers_elsewhere() {
     let cluster = &config.clusters[0];
     let voters = [1, 2, 3].map(|id| NodeId::new(id).unwrap()).to_vec();
     let timing = LeaseTiming::for_lease(Duration::from_millis(500));
-    assert_eq!(cluster.digest, config_digest(ClusterId(hash_name("demo")), &QuorumSettings { voters, timing }));
+    assert_eq!(cluster.digest, config_digest(ClusterId(hash_name("demo")), &QuorumSettings::new(voters, timing)));
     assert_eq!(cluster.candidates().len(), 2);
     assert_eq!(config.key_file, Path::new("/etc/keepone/w.key"));
     assert_eq!(config.state_dir, Path::new("/var/lib/w"));

@@ -13,7 +13,7 @@ use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, N
 use keepone_proto::lease::lives::Lives;
 use keepone_proto::lease::voter::{Voter, VoterOutput, VoterSettings};
 use keepone_proto::time::Instant;
-use keepone_proto::wire::lease::{Envelope, Message, RefuseReason, Stamp};
+use keepone_proto::wire::lease::{Envelope, Message, RefuseReason, Stamp, pack, unpack};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -172,21 +172,29 @@ fn sink(requests: mpsc::Sender<Request>) -> Sink {
         if received.bytes.first() != Some(&LEASE_TAG) {
             return;
         }
-        match Envelope::parse(received.bytes) {
-            Ok(envelope) => {
-                let (connection, peer) = (received.connection.clone(), received.peer);
-                let _ = requests.try_send(Request { connection, peer, envelope });
+        let entries = match unpack(received.bytes) {
+            Ok(entries) => entries,
+            Err(error) => return tracing::debug!("from member {}: {error}", received.peer.node),
+        };
+        let cluster = entries.cluster;
+        let mut envelopes = Vec::new();
+        for entry in entries {
+            match entry {
+                Ok(envelope) => envelopes.push(envelope),
+                Err(error) => tracing::debug!("from member {}: {error}", received.peer.node),
             }
-            Err(error) => tracing::debug!("from member {}: {error}", received.peer.node),
         }
+        let (connection, peer) = (received.connection.clone(), received.peer);
+        let _ = requests.try_send(Request { connection, peer, cluster, envelopes });
     })
 }
 
-/// A message, with the way back.
+/// The messages of one datagram, with the way back.
 struct Request {
     connection: quinn::Connection,
     peer: Peer,
-    envelope: Envelope,
+    cluster: ClusterId,
+    envelopes: Vec<Envelope>,
 }
 
 /// The record of a ticket is on disk, or is not.
@@ -232,7 +240,7 @@ impl Hall {
     }
 
     fn handle(&mut self, now: Instant, request: &Request) {
-        let seat = self.clusters.get_mut(&request.envelope.cluster);
+        let seat = self.clusters.get_mut(&request.cluster);
         let member = seat.and_then(|seat| Some((*seat.members.get(&request.peer.key)?, seat)));
         match member {
             Some((from, seat)) => seat.handle(now, from, request),
@@ -243,19 +251,20 @@ impl Hall {
     /// Neither this cluster nor that member of it is known here; the asker may say so in its log too.
     fn refuse_cluster(&mut self, now: Instant, request: &Request) {
         if let Some(more) = self.strangers.admit(tokio::time::Instant::now()) {
-            let (key, cluster) = (request.peer.key, request.envelope.cluster);
+            let (key, cluster) = (request.peer.key, request.cluster);
             tracing::warn!(
                 "the member with key {key} asks for cluster {cluster:?}, in which it is not known here: compare the cluster names ({more} more like this)"
             );
         }
-        if !request.envelope.message.is_request() {
-            return;
-        }
         let stamp = Stamp { incarnation: self.incarnation, clock: now };
-        let (why, remaining) = (RefuseReason::Cluster, Duration::ZERO);
-        let message = Message::Refuse { why, holder: None, remaining, max_counter: 0, stamp };
-        let answer = Envelope { digest: ConfigDigest(0), message, ..request.envelope.clone() };
-        let _ = request.connection.send_datagram(answer.emit().into());
+        let (why, holder, holder_priority) = (RefuseReason::Cluster, None, 0);
+        let (remaining, max_counter) = (Duration::ZERO, 0);
+        let message = Message::Refuse { why, holder, holder_priority, remaining, max_counter, stamp };
+        let asked = request.envelopes.iter().filter(|envelope| envelope.message.is_request());
+        let answers = asked.map(|envelope| Envelope { digest: ConfigDigest(0), message, ..envelope.clone() });
+        for datagram in pack(&answers.collect::<Vec<_>>()) {
+            let _ = request.connection.send_datagram(datagram.into());
+        }
     }
 }
 
@@ -295,8 +304,7 @@ impl Seat {
             let _ = settled.send(Outcome { cluster, ticket, result });
         });
         let lease_max = config.quorum.timing.lease_max;
-        let candidates = config.candidates();
-        let settings = VoterSettings { cluster, digest: config.digest, candidates, lease_max, incarnation };
+        let settings = VoterSettings::new(cluster, &config.quorum, config.candidates(), incarnation);
         let known = record.as_ref().map_or(0, |record| record.domains.len());
         tracing::info!(
             "cluster {}: {known} domains on record; for {} ms only their holders are granted anything",
@@ -320,12 +328,19 @@ impl Seat {
     }
 
     fn handle(&mut self, now: Instant, from: NodeId, request: &Request) {
-        if self.is_second_agent(now, from, &request.envelope) {
+        let envelopes: Vec<Envelope> =
+            request.envelopes.iter().filter(|envelope| !self.is_second_agent(now, from, envelope)).cloned().collect();
+        if envelopes.is_empty() {
             return;
         }
-        self.routes.insert(from, request.connection.clone());
-        let outputs = self.voter.handle(now, from, &request.envelope);
+        let inspects = envelopes.iter().all(|envelope| envelope.message == Message::Inspect);
+        let former = self.routes.insert(from, request.connection.clone());
+        let outputs = self.voter.handle_all(now, from, &envelopes);
         self.carry_out(now, outputs);
+        // Who only looks, as `keepone voters` does, is not where the agent wants to be told things unasked.
+        if let Some(former) = former.filter(|_| inspects) {
+            self.routes.insert(from, former);
+        }
     }
 
     /// Whether a request can only be of a second agent with a member's key. What it already holds it may
@@ -360,14 +375,12 @@ impl Seat {
     }
 
     fn carry_out(&mut self, now: Instant, outputs: Vec<VoterOutput>) {
+        let mut answers = BTreeMap::<NodeId, Vec<Envelope>>::new();
         for output in outputs {
             match output {
                 VoterOutput::Send { to, envelope } => {
                     self.tell(to, &envelope);
-                    if let Some(connection) = self.routes.get(&to) {
-                        // Lost like any datagram where it can't go; the asker asks again.
-                        let _ = connection.send_datagram(envelope.emit().into());
-                    }
+                    answers.entry(to).or_default().push(envelope);
                 }
                 VoterOutput::Persist { ticket, bytes } => {
                     if !self.writer.write(ticket, bytes) {
@@ -376,6 +389,13 @@ impl Seat {
                         self.carry_out(now, refusals);
                     }
                 }
+            }
+        }
+        for (to, envelopes) in answers {
+            let Some(connection) = self.routes.get(&to) else { continue };
+            for datagram in pack(&envelopes) {
+                // Lost like any datagram where it can't go; the asker asks again.
+                let _ = connection.send_datagram(datagram.into());
             }
         }
     }
@@ -400,10 +420,17 @@ impl Seat {
                     );
                 }
             }
+            Message::Wanted { priority, heir, .. } => {
+                let better = self.names.get(&heir.node).map_or("?", String::as_str);
+                tracing::debug!("cluster {cluster}: domain {domain:?}: {name} is told that {better} ({priority}) asks");
+            }
             Message::Grant { .. }
             | Message::Ended { .. }
             | Message::Free { .. }
             | Message::Offer { .. }
+            | Message::Report { .. }
+            | Message::Inspect
+            | Message::HandoverRequest { .. }
             | Message::Promise { .. }
             | Message::Promised { .. }
             | Message::Query { .. }

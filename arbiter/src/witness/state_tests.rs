@@ -7,7 +7,7 @@ use super::*;
 
 fn record(counter: u64) -> Record {
     let epoch = Epoch { counter, incarnation: Incarnation(7), attempt: 1, node: NodeId::new(1).unwrap() };
-    Record { domains: BTreeMap::from([(DomainId(3), epoch)]) }
+    Record { floor: 1, domains: BTreeMap::from([(DomainId(3), epoch)]), ..Record::default() }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use keepone_proto::event::Event;
 use keepone_proto::id::{ClusterId, DomainId, Epoch, Incarnation, NodeId};
-use keepone_proto::wire::lease::{Envelope, Message, RefuseReason};
+use keepone_proto::wire::lease::{Envelope, Message, RefuseReason, unpack};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
@@ -31,7 +31,7 @@ fn epoch(counter: u64, by: u16) -> Epoch {
 }
 
 fn acquire(epoch: Epoch, prev_ack: u64) -> Message {
-    Message::Acquire { epoch, lease: LEASE, prev_ack }
+    Message::Acquire { epoch, lease: LEASE, prev_ack, priority: 100 }
 }
 
 /// A witness's files, and the keys of its members.
@@ -129,8 +129,8 @@ impl Candidate {
                 }
                 let Event::LeaseReceived { from, bytes } = event else { panic!("{event:?}") };
                 assert_eq!(from, node(3));
-                let answer = Envelope::parse(&bytes).unwrap();
-                if answer.nonce >= first {
+                let answers = unpack(&bytes).unwrap().map(Result::unwrap);
+                if let Some(answer) = answers.filter(|answer| answer.nonce >= first).last() {
                     return Some(answer.message);
                 }
             }

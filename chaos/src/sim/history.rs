@@ -161,7 +161,7 @@ impl History {
                 });
                 self.told.push(Told { at, host, action: action.clone() });
             }
-            Action::TestGate | Action::ReadClock | Action::Ping { .. } | Action::Mirror { .. } => self.mix(6),
+            Action::TestGate { .. } | Action::ReadClock | Action::Ping { .. } | Action::Mirror { .. } => self.mix(6),
             Action::Advertise { .. }
             | Action::Announce { .. }
             | Action::ProbeAddress { .. }

@@ -257,7 +257,7 @@ impl Plan {
         if variant == Variant::OtherDigest {
             timing.lease_max += timing.lease;
         }
-        QuorumSettings { voters, timing }
+        QuorumSettings::new(voters, timing)
     }
 
     /// Whether there is an authority as far as the agents know.
@@ -376,13 +376,7 @@ impl Plan {
     /// What a witness is told.
     pub fn voter(&self, variant: Variant, incarnation: Incarnation) -> VoterSettings {
         let candidates: BTreeSet<NodeId> = (0..self.agents).map(Self::node).collect();
-        VoterSettings {
-            cluster: Self::cluster(),
-            digest: self.digest(variant),
-            candidates,
-            lease_max: self.quorum(variant).timing.lease_max,
-            incarnation,
-        }
+        VoterSettings::new(Self::cluster(), &self.quorum(variant), candidates, incarnation)
     }
 
     /// A guardian's farewell in the name of its dead worker.

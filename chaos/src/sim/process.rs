@@ -6,7 +6,7 @@ use keepone_proto::event::{Event, GateStrength};
 use keepone_proto::id::{InterfaceId, ReferenceId};
 use keepone_proto::lease::voter::{Voter, VoterOutput};
 use keepone_proto::time::{Instant, nanos};
-use keepone_proto::wire::lease::Envelope;
+use keepone_proto::wire::lease::{Envelope, pack};
 
 use super::host::{INBOX, Machine, Pending};
 use super::mutant::Mutant;
@@ -230,9 +230,9 @@ impl World {
                 self.ask_netlink(number, (domain, epoch), Some(lifetime_s), at);
             }
             Action::RemoveAddresses { domain, epoch } => self.ask_netlink(number, (domain, epoch), None, at),
-            Action::TestGate => {
+            Action::TestGate { number: test } => {
                 let fault = if host.troubles.gate_test { "the probe passed a shut gate" } else { "" };
-                let event = Event::GateTest { strength: GateStrength::Strong, fault: fault.to_owned() };
+                let event = Event::GateTest { number: test, strength: GateStrength::Strong, fault: fault.to_owned() };
                 let after = self.rng.range(100 * US, MS);
                 self.at(at + after, What::Deliver { host: number, life: Some(life), event });
             }
@@ -336,16 +336,22 @@ impl World {
 /// What a witness does with an event, as the actions that its shell would carry out.
 fn witness(voter: &mut Voter, now: Instant, event: &Event) -> Vec<Action> {
     let outputs = match event {
-        Event::LeaseReceived { from, bytes } => match Envelope::parse(bytes) {
-            Ok(envelope) => voter.handle(now, *from, &envelope),
-            Err(_) => Vec::new(),
-        },
+        Event::LeaseReceived { from, bytes } => {
+            voter.handle_all(now, *from, &speech::messages(bytes).collect::<Vec<_>>())
+        }
         Event::Persisted { ticket, error } => voter.persisted(now, *ticket, error.is_none()),
         _ => voter.tick(now),
     };
-    let action = |output| match output {
-        VoterOutput::Send { to, envelope } => Action::SendLease { to, bytes: envelope.emit() },
-        VoterOutput::Persist { ticket, bytes } => Action::Persist { ticket, bytes },
-    };
-    outputs.into_iter().map(action).collect()
+    let mut actions = Vec::new();
+    let mut answers = std::collections::BTreeMap::<_, Vec<Envelope>>::new();
+    for output in outputs {
+        match output {
+            VoterOutput::Send { to, envelope } => answers.entry(to).or_default().push(envelope),
+            VoterOutput::Persist { ticket, bytes } => actions.push(Action::Persist { ticket, bytes }),
+        }
+    }
+    for (to, answers) in answers {
+        actions.extend(pack(&answers).into_iter().map(|bytes| Action::SendLease { to, bytes }));
+    }
+    actions
 }

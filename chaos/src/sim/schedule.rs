@@ -155,7 +155,11 @@ impl Schedule {
                     self.cut(span, (other, host), path);
                 }
             }
-            Trouble::Isolate => self.isolate(rng, plan, agent, span),
+            Trouble::Isolate => {
+                // What it is to be alone for long shows late (I17).
+                let until = if rng.chance(500_000) { self.healed_at } else { until };
+                self.isolate(rng, plan, agent, (at, until));
+            }
             Trouble::Weather => {
                 let weather = bad_weather(rng);
                 let fair = Weather::FAIR;

@@ -110,7 +110,7 @@ fn fault(dice: &mut Dice, hold_ms: u64) -> Drawn {
         }
         7 => {
             let on = dice.one_of(&[Network::Lan, Network::Heartbeat(0), Network::Witness], Network::Lan);
-            drawn("heartbeat-link-down", Fault::LinkDown { who: node, on }).ends_with(Fault::LinkUp { who: node, on })
+            drawn("cable-out", Fault::LinkDown { who: node, on }).ends_with(Fault::LinkUp { who: node, on })
         }
         8 | 9 => drawn("kill", Fault::Kill { who: anyone, part }).ends_with(Fault::Start { who: anyone }).has(anyone),
         10 => {
@@ -226,6 +226,6 @@ mod tests {
             assert!(course.steps.iter().all(|step| step.at_ms <= HEALED + 1), "nothing is done after the heal");
             kinds.extend(course.kinds);
         }
-        assert_eq!(kinds.len(), 18, "{kinds:?}");
+        assert_eq!(kinds.len(), 17, "{kinds:?}");
     }
 }

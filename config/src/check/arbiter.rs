@@ -69,7 +69,42 @@ impl Check<'_> {
         let voters = self.voters(arbiter, place, names);
         let timing = self.timing(arbiter, place, heartbeat);
         self.heartbeats_and_gate(arbiter, place);
-        Some(QuorumSettings { voters: voters?, timing })
+        let voters = voters?;
+        let (generation, former) = self.generation(arbiter, names, &voters)?;
+        Some(QuorumSettings { voters, timing, generation, former })
+    }
+
+    /// Which in the row of voter sets this is, and the set before it, which differs by one member (V9).
+    fn generation(
+        &mut self,
+        arbiter: &RawArbiter,
+        names: &Names,
+        voters: &[NodeId],
+    ) -> Option<(u32, Option<Vec<NodeId>>)> {
+        let generation = arbiter.generation.as_ref().map_or(1, |generation| generation.value);
+        let Some(first) = arbiter.former_voters.first() else { return Some((generation, None)) };
+        if generation == 1 {
+            let help = "write `generation 2`, or the next number after the one that the former voters had";
+            self.report.error(
+                &first.place,
+                "`former_voters` without a generation: nothing comes before the first",
+                help,
+            );
+            return None;
+        }
+        let former: Option<BTreeSet<NodeId>> =
+            arbiter.former_voters.iter().map(|name| self.member(names, name)).collect();
+        let former = former?;
+        let now: BTreeSet<NodeId> = voters.iter().copied().collect();
+        let differ = former.symmetric_difference(&now).count();
+        if differ != 1 {
+            let message = format!("`former_voters` and the voters differ by {differ} members, and must by one");
+            let help = "change one voter at a time, each time with the next generation: two sets that differ by more may \
+                        each have a majority that does not know of the other's";
+            self.report.error(&first.place, message, help);
+            return None;
+        }
+        Some((generation, Some(former.into_iter().collect())))
     }
 
     /// The voter set in ascending order: those named; or all nodes and the witnesses named; or all members.

@@ -68,6 +68,8 @@ pub(crate) static ARBITER: Table = Table {
     active: &[
         key("type", Form::Value),
         key("voters", Form::Words),
+        key("generation", Form::Value),
+        key("former_voters", Form::Words),
         key("witness", Form::Words),
         key("profile", Form::Value),
         key("lease", Form::Value),

@@ -123,6 +123,8 @@ impl Lower<'_> {
             written: self.written(block),
             kind: None,
             voters: Vec::new(),
+            generation: None,
+            former_voters: Vec::new(),
             witnesses: Vec::new(),
             profile: None,
             lease: None,
@@ -141,6 +143,11 @@ impl Lower<'_> {
             match item.keyword.text.as_str() {
                 "type" => arbiter.kind = lower.value(item, arbiter_type),
                 "voters" => arbiter.voters.extend(lower.names(item)),
+                "generation" => {
+                    let help = "count the voter sets from 1 on, the same on every member; the default is 1";
+                    arbiter.generation = lower.value(item, value::number(1..=1_000_000, help));
+                }
+                "former_voters" => arbiter.former_voters.extend(lower.names(item)),
                 "witness" => arbiter.witnesses.extend(lower.names(item)),
                 "profile" => arbiter.profile = lower.value(item, profile),
                 "lease" | "ttl" => arbiter.lease = span(lower, MILLI),

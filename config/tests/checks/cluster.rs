@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use keepone_proto::settings::Authority;
-
 use super::*;
+use keepone_proto::settings::Authority;
 
 #[test]
 fn a_lease_that_does_not_fit_is_refused_with_the_formula() {
@@ -272,4 +271,61 @@ fn references_must_be_reachable_at_all() {
         "k.conf:40:18: error: a reference address stands alone",
         "line of its own",
     );
+}
+
+#[test]
+fn voter_sets_follow_one_another_one_member_at_a_time() {
+    let next = |former: &str, generation: &str| {
+        changed("voters n1 n2 w", &format!("voters n1 n2 w\n    {former}\n    {generation}"))
+    };
+    refused(
+        &next("former_voters n1", "generation 2"),
+        "k.conf:34:19: error: `former_voters` and the voters differ by 2",
+        "one voter at a time",
+    );
+    refused(
+        &next("former_voters n1 n2 w", "generation 2"),
+        "k.conf:34:19: error: `former_voters` and the voters differ by 0 members",
+        "",
+    );
+    refused(
+        &next("former_voters n1 n2", ""),
+        "k.conf:34:19: error: `former_voters` without a generation",
+        "generation 2",
+    );
+    refused(&next("former_voters n1 n9", "generation 2"), "k.conf:34:22: error: no member is named `n9`", "");
+    let (config, _) = load(&next("former_voters n1 n2", "generation 2")).unwrap();
+    let Authority::Quorum(quorum) = config.authority else { panic!() };
+    assert_eq!((quorum.generation, quorum.former.map(|former| former.len())), (2, Some(2)));
+}
+
+#[test]
+fn nodes_and_witnesses_vote_in_any_mix() {
+    let witness = |number: u8| {
+        format!(
+            "    member w{number} {{\n        id {number}\n        public_key {}\n        witness 10.9.0.{number}:7947\n    }}\n",
+            keepone_config::model::PublicKey([number; 32])
+        )
+    };
+    let more: String = (10..15).map(witness).collect();
+    let with = |voters: &str| {
+        let text = changed("voters n1 n2 w", voters);
+        let at = text.find("    member ").unwrap();
+        format!("{}{more}{}", &text[..at], &text[at..])
+    };
+    for (voters, count) in [
+        ("voters w10", 1),
+        ("voters w10 w11 w12", 3),
+        ("voters w10 w11 w12 w13 w14", 5),
+        ("voters n1 w10 w11", 3),
+        ("voters n1 n2 w10 w11", 4),
+        ("voters n1 n2 w10 w11 w12", 5),
+        ("witness w10", 3),
+    ] {
+        let (config, _) = load(&with(voters)).unwrap_or_else(|e| panic!("{voters}: {e:?}"));
+        let Authority::Quorum(quorum) = config.authority else { panic!() };
+        assert_eq!(quorum.voters.len(), count, "{voters}");
+    }
+    refused(&with("voters w10 w11"), "k.conf:58:12: error: 2 voters: a majority is 2", "at least 3 voters");
+    refused(&with("voters n1"), "k.conf:58:12: error: 1 voter: a majority is 1", "at least 3 voters");
 }

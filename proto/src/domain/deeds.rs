@@ -33,6 +33,8 @@ impl Domain {
         }
         self.serve_routers(facts, out);
         self.keep_clocks(facts);
+        let tested = self.is_tested(facts);
+        self.lease.set_tested(facts.now, tested);
         let view = self.view(facts);
         let verdict = decide(&view);
         // A node that has just started leaves the first word to those who were there: it has heard nothing
@@ -41,9 +43,13 @@ impl Domain {
         self.eligible = settled_in
             && view.health == Health::Healthy
             && view.references != References::LostHere
+            && facts.is_open
             && !self.lease.is_bound_by_former_life(facts.now)
             && !matches!(verdict, Verdict::Fenced(_));
-        self.wants = verdict == Verdict::Wait(Reason::AsksForHandover);
+        let by_voters = matches!(verdict, Verdict::Claim(_)) && self.asks_by_voters(facts.now);
+        self.wants = verdict == Verdict::Wait(Reason::AsksForHandover) || by_voters;
+        // Who asks will be an heir, and must not be tested only then; who holds without leave asks on for it.
+        self.keep_test(facts.now, self.wants || matches!(verdict, Verdict::Claim(_) | Verdict::Master(..)));
         match verdict {
             Verdict::Master(grant, reason) => self.hold(facts, grant, reason, &view, out),
             // A fence command failed a moment ago: another node, whose command may succeed, comes first.
@@ -57,7 +63,11 @@ impl Domain {
                 if reason == Reason::WithoutAuthority {
                     self.lease.stand_alone(facts.now);
                 }
-                self.lease.stand(facts.now, self.priority().0);
+                if facts.is_open {
+                    self.lease.stand(facts.now, self.priority().0);
+                }
+                self.lease.ask_for_handover(facts.now, by_voters);
+                let reason = if by_voters { Reason::AsksForHandover } else { reason };
                 let role = if view.lease == Lease::Vacant { Role::Claiming } else { Role::Backup };
                 self.rest(facts, role, reason, &view, out);
             }
@@ -68,11 +78,15 @@ impl Domain {
             }
             Verdict::Yield(reason) => {
                 let to = if facts.stopping { Role::Init } else { Role::Backup };
-                self.leave(facts, Leaving { reason, to, heir: None }, &view, out);
+                self.leave(facts, Leaving { reason, to, heir: None, heir_epoch: None }, &view, out);
             }
             Verdict::Fenced(Reason::LeaseLost) => self.lapse(facts, &view, out),
-            Verdict::Fenced(reason) => self.leave(facts, Leaving { reason, to: Role::Fenced, heir: None }, &view, out),
-            Verdict::Fault(reason) => self.leave(facts, Leaving { reason, to: Role::Fault, heir: None }, &view, out),
+            Verdict::Fenced(reason) => {
+                self.leave(facts, Leaving { reason, to: Role::Fenced, heir: None, heir_epoch: None }, &view, out)
+            }
+            Verdict::Fault(reason) => {
+                self.leave(facts, Leaving { reason, to: Role::Fault, heir: None, heir_epoch: None }, &view, out)
+            }
         }
         self.speak_again(facts, view.peers, out);
         self.look_into_mirrors(facts, out);
@@ -148,7 +162,7 @@ impl Domain {
             let skew = period.saturating_mul(256 - u32::from(self.priority().0)) / 256;
             self.stand_at = Some(now + period + skew + self.jitter.up_to(period / 2));
         }
-        if !self.sees_lower_master(facts) {
+        if !self.sees_lower_master(facts) && !self.knows_lower_holder(now) {
             self.lower_since = None;
         } else if self.lower_since.is_none() {
             self.lower_since = Some(now);
@@ -172,6 +186,7 @@ impl Domain {
             }
         }
         self.has_held = true;
+        self.lease.set_priority(self.priority().0);
         if !facts.settings.guards.has(Guard::GateFirst) && self.kernel.opened_at().is_none() {
             let (domain, epoch, lifetime_s) = (self.id, grant.epoch(), self.lifetime_s);
             out.push(Action::AddAddresses { domain, epoch, lifetime_s });
@@ -211,12 +226,14 @@ impl Domain {
             }
             let heir = self.choose_heir(facts, why.reason);
             self.leaving = Some(Leaving { heir, ..why });
+            // The heir tests its gate while ours is being shut.
+            self.news |= heir.is_some();
         }
         let Some(mut leaving) = self.leaving else { return };
         if facts.stopping {
             leaving.to = Role::Init;
         }
-        let heir = leaving.heir.and_then(|heir| self.heir_epoch(facts, heir));
+        let heir = self.heir_epoch(facts, leaving);
         if !facts.settings.guards.has(Guard::ShutBeforeRelease) && self.lease.grant(now).is_some() {
             self.lease.give_back(now, heir);
             self.given_early_at = Some(now);
@@ -309,9 +326,13 @@ impl Domain {
         able.max().map(|(_, Reverse(node))| node)
     }
 
-    fn heir_epoch(&self, facts: &Facts<'_>, heir: NodeId) -> Option<Epoch> {
+    /// The heir's unused epoch, from its beats, or as it left it with the voters.
+    fn heir_epoch(&self, facts: &Facts<'_>, leaving: Leaving) -> Option<Epoch> {
         let above = self.lease.epoch()?.counter;
-        facts.peers.get(&heir)?.next_epoch(self.id, above)
+        if let Some(epoch) = leaving.heir_epoch {
+            return Some(Epoch { counter: epoch.counter.max(above.saturating_add(1)), ..epoch });
+        }
+        facts.peers.get(&leaving.heir?)?.next_epoch(self.id, above)
     }
 
     /// Announcements that are due again (D10).
@@ -340,11 +361,6 @@ impl Domain {
         self.reason = reason;
         if self.role == role {
             return;
-        }
-        if role == Role::Claiming {
-            // R14: a claim has the gate tested afresh. It does not wait for the answer, which the kernel may
-            // hold up; a gate that turns out to be broken is let go of at once.
-            out.push(Action::TestGate);
         }
         let from = core::mem::replace(&mut self.role, role);
         self.findings.left(from, role, reason);

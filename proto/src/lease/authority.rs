@@ -129,6 +129,42 @@ impl DomainLease {
         }
     }
 
+    /// Whether the gate has passed a test since it was decided to claim (R14).
+    pub fn set_tested(&mut self, now: Instant, tested: bool) {
+        match self {
+            DomainLease::Unarbitrated(_) => {}
+            DomainLease::Quorum(holder) => holder.set_tested(now, tested),
+            DomainLease::Accepting(lease) => lease.holder.set_tested(now, tested),
+        }
+    }
+
+    /// Whether the holder is asked to hand over, by way of the voters (R11).
+    pub fn ask_for_handover(&mut self, now: Instant, asks: bool) {
+        match self {
+            DomainLease::Unarbitrated(_) => {}
+            DomainLease::Quorum(holder) => holder.ask_for_handover(now, asks),
+            DomainLease::Accepting(lease) => lease.holder.ask_for_handover(now, asks),
+        }
+    }
+
+    /// Who holds it and with what priority, as voters say.
+    pub fn rival(&self, now: Instant) -> Option<(Epoch, u8)> {
+        match self {
+            DomainLease::Unarbitrated(_) => None,
+            DomainLease::Quorum(holder) => holder.rival(now),
+            DomainLease::Accepting(lease) => lease.holder.rival(now),
+        }
+    }
+
+    /// The priority has changed.
+    pub fn set_priority(&mut self, priority: u8) {
+        match self {
+            DomainLease::Unarbitrated(_) => {}
+            DomainLease::Quorum(holder) => holder.set_priority(priority),
+            DomainLease::Accepting(lease) => lease.holder.set_priority(priority),
+        }
+    }
+
     /// The live grant.
     pub fn grant(&self, now: Instant) -> Option<Grant> {
         match self {

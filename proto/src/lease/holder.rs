@@ -20,7 +20,7 @@ use crate::guard::{Guard, Guards};
 use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
 use crate::jitter::Jitter;
 use crate::settings::QuorumSettings;
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
 
 /// Who asks, and for what.
@@ -106,8 +106,16 @@ pub struct Holder {
     drained_at: Instant,
     voters: BTreeMap<NodeId, Track>,
     phase: Phase,
+    /// The gate has passed a test since it was decided to claim (R14).
+    tested: bool,
     /// The epoch of a Transfer that named this node.
     offered: Option<Epoch>,
+    /// The same, while the gate is being tested.
+    offer_waits: Option<Epoch>,
+    /// Ask the holder to hand over instead of only asking whether it is gone (R11).
+    asks_for_handover: bool,
+    /// Who holds it and with what priority, as a voter has said, and when it did.
+    rival: Option<(Epoch, u8, Instant)>,
     farewells: Vec<Farewell>,
     outbox: Vec<(NodeId, Envelope)>,
     /// Only under the policy `degrade`.
@@ -139,7 +147,11 @@ impl Holder {
             drained_at: Instant::BOOT,
             voters,
             phase: Phase::Idle,
+            tested: false,
             offered: None,
+            offer_waits: None,
+            asks_for_handover: false,
+            rival: None,
             farewells: Vec::new(),
             outbox: Vec::new(),
             promises: None,
@@ -166,9 +178,44 @@ impl Holder {
         self.tick(now);
     }
 
+    /// Whether the gate has passed a test since it was decided to claim: only then is a new epoch asked for
+    /// (R14). What can be asked before goes on meanwhile.
+    pub fn set_tested(&mut self, now: Instant, tested: bool) {
+        self.tested = tested;
+        if !tested {
+            return;
+        }
+        if let Some(epoch) = self.offer_waits.take() {
+            self.take_offer(now, epoch);
+        }
+        self.attempt_if_free(now);
+    }
+
+    /// Whether the holder, which this node does not hear, is asked to hand over (R11).
+    pub fn ask_for_handover(&mut self, now: Instant, asks: bool) {
+        let begins = asks && !self.asks_for_handover;
+        self.asks_for_handover = asks;
+        if let Phase::Asking { resend_at, .. } = &mut self.phase
+            && begins
+        {
+            *resend_at = now;
+            self.tick(now);
+        }
+    }
+
+    /// Another's epoch and priority, where a voter has lately refused on its account and a majority has nothing
+    /// else against us: a voter that waits out its restart would not take what the other let go (V7).
+    pub fn rival(&self, now: Instant) -> Option<(Epoch, u8)> {
+        let (epoch, priority, at) = self.rival?;
+        let held = |track: &&Track| track.free || matches!(track.refused, Some((RefuseReason::Held, _)));
+        let ready = self.voters.values().filter(held).count() >= self.quorum.majority();
+        (ready && now.since(at) <= self.patience()).then_some((epoch, priority))
+    }
+
     /// The decision says: don't claim. An attempt under way is given up; a lease that is held stays.
     pub fn sit(&mut self, now: Instant) {
         self.standing = false;
+        (self.asks_for_handover, self.offer_waits) = (false, None);
         match self.phase {
             Phase::Asking { .. } => self.phase = Phase::Idle,
             Phase::Acquiring { .. } => self.abandon(now),
@@ -231,6 +278,14 @@ impl Holder {
         self.renewal
     }
 
+    /// The next point of the grid of R after `now`. All domains of a node have the same grid, so that their
+    /// renewals travel together; nodes differ by where their clocks stand.
+    fn next_renewal(&self, now: Instant) -> Instant {
+        let renewal = self.renewal().max(Duration::from_nanos(1));
+        let past = now.as_nanos() % nanos(renewal);
+        now + (renewal - Duration::from_nanos(past))
+    }
+
     /// How many voters have answered lately.
     pub fn answering(&self, now: Instant) -> usize {
         self.voters.values().filter(|track| track.answered_within(now, self.patience())).count()
@@ -257,6 +312,16 @@ impl Holder {
     /// Counter and attempt that the next attempt would use, for the beat.
     pub fn next_attempt(&self) -> (u64, u32) {
         (self.max_counter.saturating_add(1), self.attempt.saturating_add(1))
+    }
+
+    fn next_epoch(&self) -> Epoch {
+        let (counter, attempt) = self.next_attempt();
+        Epoch { counter, incarnation: self.me.incarnation, attempt, node: self.me.node }
+    }
+
+    /// The priority has changed while the lease is held: renewals tell the voters.
+    pub fn set_priority(&mut self, priority: u8) {
+        self.priority = priority;
     }
 
     /// Another epoch was seen somewhere: ours will be above it.
@@ -310,13 +375,25 @@ impl Holder {
         if matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) || now < self.drained_at {
             return false;
         }
+        if self.tested {
+            self.take_offer(now, epoch)
+        } else {
+            self.offer_waits = Some(epoch)
+        }
+        true
+    }
+
+    fn take_offer(&mut self, now: Instant, epoch: Epoch) {
+        let usable = epoch.attempt == self.attempt.saturating_add(1) && now >= self.drained_at;
+        if !usable || matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) {
+            return;
+        }
         if matches!(self.phase, Phase::Acquiring { .. }) {
             self.abandon(now);
         }
         self.offered = Some(epoch);
         self.refused = false;
         self.begin_attempt(now, epoch);
-        true
     }
 
     /// An answer of a voter, whose name the transport has proven.
@@ -338,10 +415,16 @@ impl Holder {
             Belief::Doubted(why) => return Some(VoterFault { voter: from, why }),
         }
         track.answered_at = Some(now);
+        let overtaken = track.free && track.is_overtaken(stamp);
         match answer.message {
+            // It is free since.
+            Message::Refuse { .. } if overtaken => {}
             Message::Free { max_counter, .. } => self.on_free(now, from, answer.nonce, max_counter),
-            Message::Refuse { why, holder, remaining, max_counter, .. } => {
+            Message::Refuse { why, holder, holder_priority, remaining, max_counter, .. } => {
                 self.max_counter = self.max_counter.max(max_counter);
+                if let Some(epoch) = holder.filter(|epoch| epoch.node != self.me.node) {
+                    self.rival = Some((epoch, holder_priority, now));
+                }
                 let silence = self.quorum.timing.lease.saturating_sub(remaining);
                 track.lends = holder.map(|holder| Lends { to: holder.node, silence, said_at: now });
                 self.on_refusal(now, from, answer.nonce, why, remaining);
@@ -354,7 +437,11 @@ impl Holder {
                 self.farewells.retain(|farewell| !farewell.is_done(now));
             }
             Message::Offer { .. }
+            | Message::Wanted { .. }
+            | Message::Report { .. }
             | Message::Query { .. }
+            | Message::HandoverRequest { .. }
+            | Message::Inspect
             | Message::Acquire { .. }
             | Message::Release { .. }
             | Message::Transfer { .. }
@@ -394,11 +481,14 @@ impl Holder {
         if let Some(track) = self.voters.get_mut(&from) {
             (track.free, track.refused, track.lends) = (true, None, None);
         }
+        self.attempt_if_free(now);
+    }
+
+    /// Begins an attempt once a majority has nothing against it (R2) and the gate has been tested (R14).
+    fn attempt_if_free(&mut self, now: Instant) {
         let free = self.voters.values().filter(|track| track.free).count();
-        if free >= self.majority() {
-            let attempt = self.attempt.saturating_add(1);
-            let (counter, node) = (self.max_counter.saturating_add(1), self.me.node);
-            let epoch = Epoch { counter, incarnation: self.me.incarnation, attempt, node };
+        if self.tested && matches!(self.phase, Phase::Asking { .. }) && free >= self.majority() {
+            let epoch = self.next_epoch();
             // With the guard taken out an attempt goes on under its former epoch while nobody was above it.
             let former = self.former.filter(|former| former.counter == self.max_counter);
             let repeated = former.filter(|_| !self.guards.has(Guard::EpochOnce));
@@ -409,6 +499,7 @@ impl Holder {
     fn begin_attempt(&mut self, now: Instant, epoch: Epoch) {
         self.attempt = self.attempt.max(epoch.attempt);
         self.former = Some(epoch);
+        self.offer_waits = None;
         self.max_counter = self.max_counter.max(epoch.counter);
         self.voters.values_mut().for_each(Track::new_epoch);
         self.phase = Phase::Acquiring { epoch, since: now, resend_at: now + self.renewal() / 2 };
@@ -476,8 +567,8 @@ impl Holder {
         if let Phase::Acquiring { since, .. } = self.phase
             && self.deadline().is_some_and(|until| now < until)
         {
-            self.phase = Phase::Held { epoch, renew_at: since + self.renewal() };
-            self.refused = false;
+            self.phase = Phase::Held { epoch, renew_at: self.next_renewal(since) };
+            (self.refused, self.rival) = (false, None);
         }
     }
 
@@ -514,7 +605,9 @@ impl Holder {
     /// Renews, asks again, gives up, lapses: whatever is due.
     pub fn tick(&mut self, now: Instant) {
         match self.phase {
-            Phase::Idle if self.standing && now >= self.not_before && !self.is_bound(now) => {
+            Phase::Idle
+                if self.standing && now >= self.not_before && self.offer_waits.is_none() && !self.is_bound(now) =>
+            {
                 for track in self.voters.values_mut() {
                     (track.free, track.refused) = (false, None);
                 }
@@ -533,10 +626,9 @@ impl Holder {
             }
             Phase::Held { .. } if self.grant(now).is_none() => self.phase = Phase::Lapsed,
             Phase::Held { renew_at, .. } if now >= renew_at => {
-                let renewal = self.renewal();
+                let next = self.next_renewal(now);
                 if let Phase::Held { renew_at, .. } = &mut self.phase {
-                    // On a grid, unless a whole interval was slept through.
-                    *renew_at = if now.since(*renew_at) < renewal { *renew_at + renewal } else { now + renewal };
+                    *renew_at = next;
                 }
                 self.acquire_all(now);
                 self.ask_promises(now);
@@ -562,7 +654,13 @@ impl Holder {
             if let Some(track) = self.voters.get_mut(&voter) {
                 track.remember(self.nonce, now);
             }
-            self.send(voter, self.nonce, Message::Query { priority: self.priority });
+            let priority = self.priority;
+            let message = if self.asks_for_handover {
+                Message::HandoverRequest { priority, next: self.next_epoch() }
+            } else {
+                Message::Query { priority }
+            };
+            self.send(voter, self.nonce, message);
         }
     }
 
@@ -583,8 +681,8 @@ impl Holder {
         // R1: the time of sending is read before it is sent.
         track.remember(self.nonce, now);
         let prev_ack = track.prev_ack;
-        let lease = self.quorum.timing.lease;
-        self.send(voter, self.nonce, Message::Acquire { epoch, lease, prev_ack });
+        let (lease, priority) = (self.quorum.timing.lease, self.priority);
+        self.send(voter, self.nonce, Message::Acquire { epoch, lease, prev_ack, priority });
     }
 
     fn send(&mut self, to: NodeId, nonce: u64, message: Message) {

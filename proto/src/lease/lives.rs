@@ -71,7 +71,7 @@ mod tests {
     fn ask(incarnation: u64) -> Envelope {
         let node = NodeId::new(1).unwrap();
         let epoch = Epoch { counter: 1, incarnation: Incarnation(incarnation), attempt: 1, node };
-        let message = Message::Acquire { epoch, lease: Duration::from_secs(1), prev_ack: 0 };
+        let message = Message::Acquire { epoch, lease: Duration::from_secs(1), prev_ack: 0, priority: 100 };
         Envelope { cluster: ClusterId(1), digest: ConfigDigest(1), domain: DomainId(1), nonce: 1, message }
     }
 

@@ -19,6 +19,7 @@
 pub mod accepting;
 pub mod authority;
 mod farewell;
+pub mod generation;
 pub mod grant;
 pub mod holder;
 pub mod lives;
@@ -35,19 +36,29 @@ use crate::settings::QuorumSettings;
 use crate::time::nanos;
 use crate::wire::Writer;
 
-/// Digest of what all voters must agree on (V9): the cluster, the voter set, and each length that the
-/// safety argument uses.
-pub fn config_digest(cluster: ClusterId, quorum: &QuorumSettings) -> ConfigDigest {
+/// Digest of a voter set: the cluster, the generation and the voters (V9).
+pub fn set_digest(cluster: ClusterId, quorum: &QuorumSettings) -> ConfigDigest {
     let mut w = Writer::new();
-    w.u64(cluster.0);
+    w.u64(cluster.0).u32(quorum.generation);
     for voter in &quorum.voters {
         w.u16(voter.get());
     }
+    digest(w)
+}
+
+/// Digest of what all voters must agree on (V9): the voter set, and each length that the safety argument uses.
+pub fn config_digest(cluster: ClusterId, quorum: &QuorumSettings) -> ConfigDigest {
+    let mut w = Writer::new();
+    w.u64(set_digest(cluster, quorum).0);
     let t = &quorum.timing;
     for duration in [t.lease, t.lease_max, t.transmit, t.gate, t.hidden_freeze] {
         w.u64(nanos(duration));
     }
     w.u32(t.rate_error_ppm);
+    digest(w)
+}
+
+fn digest(w: Writer) -> ConfigDigest {
     let mut text = alloc::string::String::new();
     for byte in w.finish() {
         use core::fmt::Write;

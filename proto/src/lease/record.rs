@@ -5,18 +5,27 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use crate::id::{DomainId, Epoch};
+use super::generation::Opened;
+use crate::id::{ConfigDigest, DomainId, Epoch};
+use crate::time::nanos;
 use crate::wire::lease::{get_epoch, put_epoch};
 use crate::wire::{Reader, Writer};
 
 /// First octets of a record: a name and the version of the format.
-const MAGIC: [u8; 8] = *b"keepone1";
+const MAGIC: [u8; 8] = *b"keepone2";
 
 /// The durable state of a voter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Record {
+    /// The oldest generation of the voter set that the voter still accepts (V9).
+    pub floor: u32,
+    /// The newest generation that it knows to be open.
+    pub opened: Opened,
+    /// L_max of that life of the voter: the next one waits at least as long, should it be configured shorter (V7).
+    pub lease_max: Duration,
     /// The highest epoch of each domain.
     pub domains: BTreeMap<DomainId, Epoch>,
 }
@@ -27,10 +36,12 @@ pub struct Record {
 pub struct RecordError;
 
 impl Record {
-    /// The octets: magic, count (4), then domain (8) and epoch (22) each.
+    /// The octets: magic, floor (4), opened (4 + 8), L_max in nanoseconds (8), count (4), then domain (8) and
+    /// epoch (22) each.
     pub fn emit(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.bytes(&MAGIC).u32(u32::try_from(self.domains.len()).unwrap_or(u32::MAX));
+        w.bytes(&MAGIC).u32(self.floor).u32(self.opened.generation).u64(self.opened.set.0);
+        w.u64(nanos(self.lease_max)).u32(u32::try_from(self.domains.len()).unwrap_or(u32::MAX));
         for (id, epoch) in &self.domains {
             w.u64(id.0);
             put_epoch(&mut w, *epoch);
@@ -44,12 +55,16 @@ impl Record {
         if r.array() != Some(MAGIC) {
             return Err(RecordError);
         }
+        let floor = r.u32().ok_or(RecordError)?;
+        let generation = r.u32().ok_or(RecordError)?;
+        let opened = Opened { generation, set: ConfigDigest(r.u64().ok_or(RecordError)?) };
+        let lease_max = Duration::from_nanos(r.u64().ok_or(RecordError)?);
         let count = r.u32().ok_or(RecordError)?;
         let mut domains = BTreeMap::new();
         for _ in 0..count {
             let id = DomainId(r.u64().ok_or(RecordError)?);
             domains.insert(id, get_epoch(&mut r).map_err(|_| RecordError)?);
         }
-        if r.remaining() == 0 { Ok(Record { domains }) } else { Err(RecordError) }
+        if r.remaining() == 0 { Ok(Record { floor, opened, lease_max, domains }) } else { Err(RecordError) }
     }
 }

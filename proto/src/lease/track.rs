@@ -134,6 +134,11 @@ impl Track {
         if self.doubted_until.is_some_and(|until| now < until) { Belief::Ignored } else { Belief::Counts }
     }
 
+    /// Whether this voter has said something later, which the network has let overtake.
+    pub(super) fn is_overtaken(&self, stamp: Stamp) -> bool {
+        self.seen.is_some_and(|(seen, _)| seen.incarnation == stamp.incarnation && stamp.clock < seen.clock)
+    }
+
     /// The newest that is known of it.
     fn meet(&mut self, stamp: Stamp, now: Instant) {
         self.retired.retain(|retired| *retired != stamp.incarnation);

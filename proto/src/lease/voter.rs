@@ -5,15 +5,20 @@
 //!
 //! The same machine runs in each agent that votes and in the witness.
 
+mod handover;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::guard::{Guard, Guards};
 use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
+use crate::lease::generation::{Former, Generations};
 use crate::lease::record::Record;
+use crate::lease::{config_digest, set_digest};
+use crate::settings::QuorumSettings;
 use crate::time::Instant;
-use crate::wire::lease::{Envelope, Message, RefuseReason, Stamp};
+use crate::wire::lease::{Envelope, Message, RefuseReason, Stamp, Standing};
 
 /// What a voter is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +27,39 @@ pub struct VoterSettings {
     pub cluster: ClusterId,
     /// The voter set and bounds it agrees to (V9).
     pub digest: ConfigDigest,
+    /// The generation of that.
+    pub generation: u32,
+    /// [`crate::lease::set_digest`] of it.
+    pub set: ConfigDigest,
+    /// The generation before, while that is served too.
+    pub former: Option<Former>,
     /// Who may hold: the agents.
     pub candidates: BTreeSet<NodeId>,
     /// L_max: it grants nothing longer, and waits this long after a restart (V7).
     pub lease_max: Duration,
     /// New at each start (R17).
     pub incarnation: Incarnation,
+}
+
+impl VoterSettings {
+    /// By a configuration.
+    pub fn new(
+        cluster: ClusterId,
+        quorum: &QuorumSettings,
+        candidates: BTreeSet<NodeId>,
+        incarnation: Incarnation,
+    ) -> Self {
+        VoterSettings {
+            cluster,
+            digest: config_digest(cluster, quorum),
+            generation: quorum.generation,
+            set: set_digest(cluster, quorum),
+            former: Former::of(cluster, quorum),
+            candidates,
+            lease_max: quorum.timing.lease_max,
+            incarnation,
+        }
+    }
 }
 
 /// What the voter wants done.
@@ -61,6 +93,8 @@ pub struct Granted {
 
 /// Askers remembered for one unwritten record; a retransmission beyond that gets no answer of its own.
 const MAX_PENDING_ANSWERS: usize = 8;
+/// The nonce of what no request of the receiver has asked for.
+const UNASKED: u64 = 0;
 
 /// One domain as this voter knows it.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +109,8 @@ struct Domain {
     pending: Option<Pending>,
     /// Who waits, with priority, nonce of the newest query, and when it was asked (V11).
     waiting: BTreeMap<NodeId, Waiting>,
+    /// Who has left word for the holder (R11).
+    wanted: BTreeMap<NodeId, Want>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +120,8 @@ struct Loan {
     /// The newest `prev_ack` and when it last changed (V8).
     prev_ack: u64,
     heard_at: Instant,
+    /// The holder's priority as it last said.
+    priority: u8,
 }
 
 #[derive(Debug, Clone)]
@@ -106,6 +144,15 @@ struct Waiting {
     at: Instant,
 }
 
+/// Word that was left for the holder (R11).
+#[derive(Debug, Clone, Copy)]
+struct Want {
+    priority: u8,
+    /// What a Transfer may name.
+    next: Epoch,
+    at: Instant,
+}
+
 /// The machine.
 #[derive(Debug, Clone)]
 pub struct Voter {
@@ -114,6 +161,15 @@ pub struct Voter {
     quiet_until: Instant,
     tickets: u64,
     domains: BTreeMap<DomainId, Domain>,
+    /// Those for which somebody waits (V11); the others need no looking after.
+    waited: BTreeSet<DomainId>,
+    /// An epoch has changed since the last record was handed out.
+    unwritten: bool,
+    /// Some domain may still have the holder of a former life.
+    remembers: bool,
+    /// The longest that it may have lent: L_max, or a former life's until that has run out.
+    longest: Duration,
+    generations: Generations,
 }
 
 impl Voter {
@@ -124,8 +180,23 @@ impl Voter {
         for (id, epoch) in record.iter().flat_map(|record| &record.domains) {
             domains.insert(*id, Domain { max_epoch: Some(*epoch), restored: Some(*epoch), ..Domain::default() });
         }
-        let quiet_until = now + settings.lease_max;
-        Voter { settings, guards: Guards::default(), quiet_until, tickets: 0, domains }
+        // What a former life lent under a longer L_max has to have run out too.
+        let longest = record.map_or(Duration::ZERO, |record| record.lease_max).max(settings.lease_max);
+        let quiet_until = now + longest;
+        let generations = Generations::new(&settings, record, now);
+        let (tickets, waited, unwritten, remembers) = (0, BTreeSet::new(), false, true);
+        Voter {
+            settings,
+            guards: Guards::default(),
+            quiet_until,
+            tickets,
+            domains,
+            waited,
+            unwritten,
+            remembers,
+            longest,
+            generations,
+        }
     }
 
     /// The same, with only the guards that are on; for the simulator, which takes one out at a time.
@@ -171,50 +242,75 @@ impl Voter {
     /// The durable state as it stands.
     pub fn record(&self) -> Record {
         let domains = self.domains.iter().filter_map(|(id, domain)| Some((*id, domain.max_epoch?)));
-        Record { domains: domains.collect() }
+        let (floor, opened) = self.generations.on_record();
+        Record { floor, opened, lease_max: self.longest, domains: domains.collect() }
     }
 
     /// A request, with the time at which it was taken from its queue (V1), from the member that the
     /// transport has proven.
     pub fn handle(&mut self, now: Instant, from: NodeId, request: &Envelope) -> Vec<VoterOutput> {
+        self.handle_all(now, from, core::slice::from_ref(request))
+    }
+
+    /// The same for all requests of one datagram. However many epochs change, one record is written.
+    pub fn handle_all(&mut self, now: Instant, from: NodeId, requests: &[Envelope]) -> Vec<VoterOutput> {
         let mut out = Vec::new();
         self.expire(now, &mut out);
+        for request in requests.iter().filter(|request| request.message.is_request()) {
+            self.serve(now, from, request, &mut out);
+        }
+        self.write(now, &mut out);
+        out
+    }
+
+    fn serve(&mut self, now: Instant, from: NodeId, request: &Envelope, out: &mut Vec<VoterOutput>) {
         let refusal = if request.cluster != self.settings.cluster {
             Some(RefuseReason::Cluster)
-        } else if request.digest != self.settings.digest && self.guards.has(Guard::DigestAgrees) {
-            Some(RefuseReason::Digest)
+        } else if request.message == Message::Inspect {
+            // What helps to see what is wrong is told to every member of every generation.
+            let message = Message::Report { standing: self.standing(now), stamp: self.stamp(now) };
+            out.push(self.send(from, request, message));
+            return;
+        } else if let Err(why) = self.generations.admit(&self.settings, request.digest)
+            && self.guards.has(Guard::DigestAgrees)
+        {
+            Some(why)
         } else if !self.settings.candidates.contains(&from) {
             Some(RefuseReason::NotYou)
         } else {
             None
         };
         if let Some(why) = refusal {
-            if request.message.is_request() {
-                out.push(self.refuse(now, from, request, why));
-            }
-            return out;
+            out.push(self.refuse(now, from, request, why));
+            return;
         }
         match request.message {
-            Message::Query { priority } => self.query(now, from, request, priority, &mut out),
-            Message::Acquire { epoch, lease, prev_ack } => {
-                self.acquire(now, from, request, Ask { epoch, lease, prev_ack }, &mut out);
+            Message::Query { priority } => self.query(now, from, request, priority, out),
+            Message::HandoverRequest { priority, next } => {
+                self.handover_request(now, from, request, Want { priority, next, at: now }, out);
             }
-            Message::Release { epoch } => self.release(now, from, request, epoch, &mut out),
-            Message::Transfer { epoch, heir } => self.transfer(now, from, request, epoch, heir, &mut out),
-            Message::Free { .. }
+            Message::Acquire { epoch, lease, prev_ack, priority } => {
+                self.acquire(now, from, request, Ask { epoch, lease, prev_ack, priority }, out);
+            }
+            Message::Release { epoch } => self.release(now, from, request, epoch, out),
+            Message::Transfer { epoch, heir } => self.transfer(now, from, request, epoch, heir, out),
+            Message::Inspect
+            | Message::Free { .. }
             | Message::Grant { .. }
             | Message::Refuse { .. }
             | Message::Ended { .. }
             | Message::Offer { .. }
+            | Message::Wanted { .. }
+            | Message::Report { .. }
             | Message::Promise { .. }
             | Message::Promised { .. } => {}
         }
-        out
     }
 
     /// The record of `ticket` is on disk, or could not be written.
     pub fn persisted(&mut self, now: Instant, ticket: u64, written: bool) -> Vec<VoterOutput> {
         let mut out = Vec::new();
+        self.generations.persisted(now, ticket, written);
         let stamp = self.stamp(now);
         let (cluster, digest) = (self.settings.cluster, self.settings.digest);
         for (id, domain) in &mut self.domains {
@@ -233,19 +329,17 @@ impl Voter {
                 match deferred {
                     _ if !written => {
                         let max_counter = domain.max_epoch.map_or(0, |epoch| epoch.counter);
-                        let (why, remaining) = (RefuseReason::Disk, Duration::ZERO);
-                        out.push(answer(
-                            to,
-                            nonce,
-                            Message::Refuse { why, holder: None, remaining, max_counter, stamp },
-                        ));
+                        let (why, holder, holder_priority) = (RefuseReason::Disk, None, 0);
+                        let remaining = Duration::ZERO;
+                        let message = Message::Refuse { why, holder, holder_priority, remaining, max_counter, stamp };
+                        out.push(answer(to, nonce, message));
                     }
                     Deferred::Grant { epoch, lease } => {
                         out.push(answer(to, nonce, Message::Grant { epoch, lease, stamp }));
                     }
                     Deferred::Transferred { epoch, heir } => {
                         out.push(answer(to, nonce, Message::Ended { epoch, stamp }));
-                        out.push(answer(heir.node, nonce, Message::Offer { epoch: heir, stamp }));
+                        out.push(answer(heir.node, UNASKED, Message::Offer { epoch: heir, stamp }));
                     }
                 }
             }
@@ -260,15 +354,32 @@ impl Voter {
 
     /// When [`Voter::tick`] has something to do: a grant ends for which somebody waits, or the quiet time does.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let waited = self.domains.values().filter(|domain| !domain.waiting.is_empty());
-        waited.map(|domain| domain.loan.map_or(self.quiet_until, |loan| loan.until.max(self.quiet_until))).min()
+        let waited = self.waited.iter().filter_map(|id| self.domains.get(id));
+        let free_at =
+            waited.map(|domain| domain.loan.map_or(self.quiet_until, |loan| loan.until.max(self.quiet_until)));
+        free_at.chain(self.generations.next_deadline()).min()
     }
 
     /// Tells the waiting what has become free (V11).
     pub fn tick(&mut self, now: Instant) -> Vec<VoterOutput> {
         let mut out = Vec::new();
         self.expire(now, &mut out);
+        self.write(now, &mut out);
         out
+    }
+
+    /// What it votes on (V9).
+    pub fn standing(&self, now: Instant) -> Standing {
+        let (floor, floor_for, opened) = self.generations.standing(now);
+        let lent = self.domains.values().filter(|domain| domain.loan.is_some_and(|loan| now < loan.until)).count();
+        Standing {
+            generation: self.settings.generation,
+            floor,
+            floor_for,
+            opened,
+            quiet_for: self.quiet_until.since(now),
+            lent: u16::try_from(lent).unwrap_or(u16::MAX),
+        }
     }
 
     fn stamp(&self, now: Instant) -> Stamp {
@@ -276,11 +387,12 @@ impl Voter {
     }
 
     fn send(&self, to: NodeId, request: &Envelope, message: Message) -> VoterOutput {
-        let (cluster, digest) = (request.cluster, self.settings.digest);
-        VoterOutput::Send {
-            to,
-            envelope: Envelope { cluster, digest, domain: request.domain, nonce: request.nonce, message },
-        }
+        self.tell(to, request.domain, request.nonce, message)
+    }
+
+    fn tell(&self, to: NodeId, domain: DomainId, nonce: u64, message: Message) -> VoterOutput {
+        let (cluster, digest) = (self.settings.cluster, self.settings.digest);
+        VoterOutput::Send { to, envelope: Envelope { cluster, digest, domain, nonce, message } }
     }
 
     fn refuse(&self, now: Instant, to: NodeId, request: &Envelope, why: RefuseReason) -> VoterOutput {
@@ -289,7 +401,8 @@ impl Voter {
         let free_at = loan.map_or(self.quiet_until, |loan| loan.until.max(self.quiet_until));
         let max_counter = domain.and_then(|domain| domain.max_epoch).map_or(0, |epoch| epoch.counter);
         let (holder, remaining) = (loan.map(|loan| loan.epoch), free_at.since(now));
-        self.send(to, request, Message::Refuse { why, holder, remaining, max_counter, stamp: self.stamp(now) })
+        let (holder_priority, stamp) = (loan.map_or(0, |loan| loan.priority), self.stamp(now));
+        self.send(to, request, Message::Refuse { why, holder, holder_priority, remaining, max_counter, stamp })
     }
 
     fn query(&mut self, now: Instant, from: NodeId, request: &Envelope, priority: u8, out: &mut Vec<VoterOutput>) {
@@ -299,6 +412,7 @@ impl Voter {
         let held = held && self.guards.has(Guard::LendsOnce);
         if held || quiet {
             domain.waiting.insert(from, Waiting { priority, nonce: request.nonce, at: now });
+            self.waited.insert(request.domain);
             out.push(self.refuse(now, from, request, if held { RefuseReason::Held } else { RefuseReason::Quiet }));
         } else {
             domain.waiting.remove(&from);
@@ -347,9 +461,15 @@ impl Voter {
                 }
                 // A shorter lease asked for later must not take back what an earlier answer promised.
                 loan.until = loan.until.max(until);
+                loan.priority = ask.priority;
             }
-            _ => domain.loan = Some(Loan { epoch: ask.epoch, until, prev_ack: ask.prev_ack, heard_at: now }),
+            _ => {
+                let (epoch, prev_ack, priority) = (ask.epoch, ask.prev_ack, ask.priority);
+                domain.loan = Some(Loan { epoch, until, prev_ack, heard_at: now, priority });
+            }
         }
+        self.generations.asked_under(&self.settings, request.digest);
+        let Some(domain) = self.domains.get_mut(&request.domain) else { return };
         domain.waiting.remove(&from);
         let grant = Deferred::Grant { epoch: ask.epoch, lease: ask.lease };
         if renews {
@@ -361,22 +481,19 @@ impl Voter {
             }
             let message = Message::Grant { epoch: ask.epoch, lease: ask.lease, stamp: self.stamp(now) };
             out.push(self.send(from, request, message));
+            out.extend(self.pass_on(now, request.domain));
         } else {
             domain.restored = None;
+            domain.wanted.clear();
             domain.max_epoch = Some(ask.epoch);
-            self.persist(now, request.domain, (from, request.nonce, grant), out);
+            self.persist(request.domain, (from, request.nonce, grant));
         }
     }
 
-    fn persist(
-        &mut self,
-        #[cfg_attr(not(feature = "ablation"), allow(unused_variables))] now: Instant,
-        domain: DomainId,
-        answer: (NodeId, u64, Deferred),
-        out: &mut Vec<VoterOutput>,
-    ) {
-        self.tickets += 1;
-        let ticket = self.tickets;
+    /// Has the answer wait for the record, which is handed out once the whole datagram has been served.
+    fn persist(&mut self, domain: DomainId, answer: (NodeId, u64, Deferred)) {
+        self.unwritten = true;
+        let ticket = self.tickets + 1;
         if let Some(domain) = self.domains.get_mut(&domain) {
             // What waited for an earlier record may go when this one is written, which includes it.
             let mut answers = domain.pending.take().map(|pending| pending.answers).unwrap_or_default();
@@ -386,11 +503,19 @@ impl Voter {
             answers.push(answer);
             domain.pending = Some(Pending { ticket, answers });
         }
-        out.push(VoterOutput::Persist { ticket, bytes: self.record().emit() });
-        #[cfg(feature = "ablation")]
-        if !self.guards.has(Guard::DiskFirst) {
-            let early = self.persisted(now, ticket, true);
-            out.extend(early);
+    }
+
+    /// Hands the record out, if something in it has changed or a change of it has failed.
+    fn write(&mut self, now: Instant, out: &mut Vec<VoterOutput>) {
+        if core::mem::take(&mut self.unwritten) || self.generations.is_due(now) {
+            self.tickets += 1;
+            self.generations.written_by(now, self.tickets);
+            out.push(VoterOutput::Persist { ticket: self.tickets, bytes: self.record().emit() });
+            #[cfg(feature = "ablation")]
+            if !self.guards.has(Guard::DiskFirst) {
+                let early = self.persisted(now, self.tickets, true);
+                out.extend(early);
+            }
         }
     }
 
@@ -410,7 +535,9 @@ impl Voter {
             domain.restored = None;
         }
         out.push(self.send(from, request, Message::Ended { epoch, stamp: self.stamp(now) }));
-        self.expire(now, out);
+        if now >= self.quiet_until {
+            self.tell_waiting(now, request.domain, out);
+        }
     }
 
     fn transfer(
@@ -432,7 +559,7 @@ impl Voter {
             // Heard before: say so again.
             let stamp = self.stamp(now);
             out.push(self.send(from, request, Message::Ended { epoch, stamp }));
-            out.push(self.send(heir.node, request, Message::Offer { epoch: heir, stamp }));
+            out.push(self.tell(heir.node, request.domain, UNASKED, Message::Offer { epoch: heir, stamp }));
             return;
         }
         if recorded != Some(epoch) || domain.max_epoch.is_some_and(|max| heir <= max) {
@@ -441,10 +568,12 @@ impl Voter {
             return;
         }
         let until = now + self.settings.lease_max;
-        domain.loan = Some(Loan { epoch: heir, until, prev_ack: 0, heard_at: now });
+        let priority = domain.wanted.get(&heir.node).map_or(0, |want| want.priority);
+        domain.loan = Some(Loan { epoch: heir, until, prev_ack: 0, heard_at: now, priority });
         domain.restored = None;
+        domain.wanted.clear();
         domain.max_epoch = Some(heir);
-        self.persist(now, request.domain, (from, request.nonce, Deferred::Transferred { epoch, heir }), out);
+        self.persist(request.domain, (from, request.nonce, Deferred::Transferred { epoch, heir }));
     }
 
     /// Tells the best waiting candidate of each domain whose grant has ended (V11).
@@ -452,23 +581,31 @@ impl Voter {
         if now < self.quiet_until {
             return;
         }
-        let stamp = self.stamp(now);
-        let (cluster, digest) = (self.settings.cluster, self.settings.digest);
+        if core::mem::take(&mut self.remembers) {
+            self.domains.values_mut().for_each(|domain| domain.restored = None);
+            self.longest = self.settings.lease_max;
+        }
+        let waited: Vec<DomainId> = self.waited.iter().copied().collect();
+        for id in waited {
+            self.tell_waiting(now, id, out);
+        }
+    }
+
+    fn tell_waiting(&mut self, now: Instant, id: DomainId, out: &mut Vec<VoterOutput>) {
         let stale = self.settings.lease_max.saturating_mul(4);
-        for (id, domain) in &mut self.domains {
-            domain.restored = None;
-            if domain.waiting.is_empty() || domain.loan.is_some_and(|loan| now < loan.until) {
-                continue;
-            }
-            domain.waiting.retain(|_, waiting| now.since(waiting.at) <= stale);
-            let best =
-                domain.waiting.iter().max_by_key(|(node, waiting)| (waiting.priority, core::cmp::Reverse(**node)));
-            let Some((to, nonce)) = best.map(|(node, waiting)| (*node, waiting.nonce)) else { continue };
-            // The others ask again by themselves; two that are told at once would split the vote.
-            domain.waiting.clear();
-            let max_counter = domain.max_epoch.map_or(0, |epoch| epoch.counter);
-            let message = Message::Free { max_counter, stamp };
-            out.push(VoterOutput::Send { to, envelope: Envelope { cluster, digest, domain: *id, nonce, message } });
+        let Some(domain) = self.domains.get_mut(&id) else { return };
+        if domain.loan.is_some_and(|loan| now < loan.until) {
+            return;
+        }
+        domain.waiting.retain(|_, waiting| now.since(waiting.at) <= stale);
+        let best = domain.waiting.iter().max_by_key(|(node, waiting)| (waiting.priority, core::cmp::Reverse(**node)));
+        let best = best.map(|(node, waiting)| (*node, waiting.nonce));
+        // The others ask again by themselves; two that are told at once would split the vote.
+        domain.waiting.clear();
+        self.waited.remove(&id);
+        let max_counter = domain.max_epoch.map_or(0, |epoch| epoch.counter);
+        if let Some((to, nonce)) = best {
+            out.push(self.tell(to, id, nonce, Message::Free { max_counter, stamp: self.stamp(now) }));
         }
     }
 }
@@ -479,6 +616,7 @@ struct Ask {
     epoch: Epoch,
     lease: Duration,
     prev_ack: u64,
+    priority: u8,
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ impl Node {
         let Some(clocks) = &mut self.clocks else { return };
         if clocks.observe(now, from, incarnation, reading) {
             self.domains.values_mut().for_each(|domain| domain.lease.renew_now(now));
+            self.agenda.touch_all();
         }
         self.settle_clocks(now);
     }
@@ -34,6 +35,7 @@ impl Node {
         clocks.tick(now);
         for voter in clocks.take_news() {
             self.domains.values_mut().for_each(|domain| domain.lease.distrust(voter));
+            self.agenda.touch_all();
         }
     }
 

@@ -27,12 +27,6 @@ pub(super) fn own_voter(
 ) -> Option<Voter> {
     let quorum = settings.quorum().filter(|quorum| quorum.voters.contains(&settings.node))?;
     let candidates = settings.peers.iter().map(|peer| peer.node).chain([settings.node]).collect();
-    let voter = VoterSettings {
-        cluster: settings.cluster,
-        digest: settings.digest,
-        candidates,
-        lease_max: quorum.timing.lease_max,
-        incarnation,
-    };
+    let voter = VoterSettings::new(settings.cluster, quorum, candidates, incarnation);
     Some(Voter::new(voter, now, record).with_guards(settings.guards))
 }

@@ -5,7 +5,6 @@ use core::net::IpAddr;
 
 use super::Node;
 use crate::action::Action;
-use crate::domain::Router;
 use crate::id::InterfaceId;
 use crate::time::Instant;
 use crate::wire::vrrp;
@@ -28,21 +27,14 @@ impl Node {
             self.counters.bad_advertisements += 1;
             return;
         };
-        let mut place = None;
-        for (id, domain) in &self.domains {
-            let fits = |router: &Router| {
-                let settings = &router.settings;
-                let of_mode = match &settings.unicast_peers {
-                    Some(peers) => unicast && peers.contains(&source),
-                    None => !unicast,
-                };
-                let here = settings.interface == packet.interface && settings.vrid == advertisement.vrid;
-                here && settings.ipv6 == source.is_ipv6() && of_mode
-            };
-            if let Some(at) = domain.routers.iter().position(fits) {
-                place = Some((*id, at));
-            }
-        }
+        let places = self.places.get(&(packet.interface, advertisement.vrid, source.is_ipv6()));
+        let place = places.into_iter().flatten().copied().find(|(id, at)| {
+            let router = self.domains.get(id).and_then(|domain| domain.routers.get(*at));
+            router.is_some_and(|router| match &router.settings.unicast_peers {
+                Some(peers) => unicast && peers.contains(&source),
+                None => !unicast,
+            })
+        });
         match place {
             Some((id, at)) => self.with_domain(now, id, |domain, facts| {
                 domain.on_advertisement(facts, at, source, &advertisement, out);

@@ -1,27 +1,36 @@
 //! The lease protocol between a candidate and a voter (safety.md, Messages).
 //!
-//! Every message is idempotent and fits one datagram. The sender's name is not in it: the transport
-//! proves it (V10).
+//! Every message is idempotent. One datagram carries as many as fit, since all domains of a node are renewed
+//! at the same time: [`pack`] and [`unpack`]. The sender's name is not in it: the transport proves it (V10).
 //!
 //! ```text
 //!  0      1      2      3
 //! +------+------+------+------+
-//! | 'L'  | ver  | kind | 0    |
+//! | 'L'  | ver  | count       |
 //! +------+------+------+------+
-//! | cluster (8), digest (8), domain (8), nonce (8), body by kind
+//! | cluster (8), digest (8)
+//! +---------------------------
+//! | count times: length of the rest (1), kind (1), domain (8), nonce (8), body by kind
 //! ```
+//!
+//! The length lets a receiver pass over an entry that it can't read: one bad entry costs itself only.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Reader, Writer};
 use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
+use crate::lease::generation::Opened;
 use crate::time::Instant;
+
+mod datagram;
+
+pub use datagram::{Entries, pack, unpack};
 
 /// First octet of every lease message: how the transport tells it from a beat.
 pub const TAG: u8 = b'L';
 /// Version of this format.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// A message with what all of them bear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +73,8 @@ pub enum Message {
         /// Nonce of the newest grant of this epoch, or refusal as deaf, that the asker has received from this voter,
         /// 0 for none (V8).
         prev_ack: u64,
+        /// The asker's priority, for those who are refused on its account (R11).
+        priority: u8,
     },
     /// I hold nothing under this epoch any more.
     Release {
@@ -77,6 +88,16 @@ pub enum Message {
         /// What begins: an unused epoch of the heir, from its beats.
         heir: Epoch,
     },
+    /// A better candidate that the holder does not hear leaves word with the voters (R11). Answered like a
+    /// `Query`; the holder is told by [`Message::Wanted`].
+    HandoverRequest {
+        /// The asker's priority.
+        priority: u8,
+        /// The unused epoch that a Transfer to the asker may name.
+        next: Epoch,
+    },
+    /// What do you vote on, and how far has your generation come (V9)? Of any generation; about no domain.
+    Inspect,
     /// Answer to `Query`: nobody holds the domain. Sent again unasked, with the nonce of the newest
     /// query, when a grant ends while the asker waits (V11).
     Free {
@@ -100,6 +121,8 @@ pub enum Message {
         why: RefuseReason,
         /// Who holds it, as far as the asker may care.
         holder: Option<Epoch>,
+        /// The holder's priority as it last said, 0 where nobody holds or it is not known.
+        holder_priority: u8,
         /// How long until it can be free.
         remaining: Duration,
         /// Counter of the highest epoch that the voter has seen.
@@ -135,6 +158,39 @@ pub enum Message {
         /// The voter.
         stamp: Stamp,
     },
+    /// Unasked, to the holder: somebody better has left a `HandoverRequest` (R11).
+    Wanted {
+        /// Its priority.
+        priority: u8,
+        /// The epoch that a Transfer may name.
+        heir: Epoch,
+        /// The voter.
+        stamp: Stamp,
+    },
+    /// Answer to `Inspect`.
+    Report {
+        /// How the voter stands.
+        standing: Standing,
+        /// The voter.
+        stamp: Stamp,
+    },
+}
+
+/// What a voter votes on (V9, `lease/generation.rs`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The generation of its configuration.
+    pub generation: u32,
+    /// It accepts no older generation than this, and its record says so, so that it never will again.
+    pub floor: u32,
+    /// For how long, by its own clock and within its present life.
+    pub floor_for: Duration,
+    /// The newest generation that it knows to be open.
+    pub opened: Opened,
+    /// How much longer it lends to nobody but its recorded holders (V7).
+    pub quiet_for: Duration,
+    /// How many domains it lends at present.
+    pub lent: u16,
 }
 
 /// Why a voter refuses.
@@ -159,10 +215,13 @@ pub enum RefuseReason {
     Disk = 8,
     /// This voter does not serve that cluster.
     Cluster = 9,
+    /// The voter's record bars that generation: it has gone on to a newer one, or knows this one with other
+    /// voters (V9).
+    Generation = 10,
 }
 
 impl RefuseReason {
-    const ALL: [RefuseReason; 9] = [
+    const ALL: [RefuseReason; 10] = [
         RefuseReason::Held,
         RefuseReason::Quiet,
         RefuseReason::Stale,
@@ -172,6 +231,7 @@ impl RefuseReason {
         RefuseReason::TooLong,
         RefuseReason::Disk,
         RefuseReason::Cluster,
+        RefuseReason::Generation,
     ];
 
     fn from_u8(byte: u8) -> Option<Self> {
@@ -192,7 +252,7 @@ pub enum DecodeError {
     #[error("first octet {0:#04x} where a lease message has 0x4c")]
     Tag(u8),
     /// Made by another version.
-    #[error("lease protocol version {0}, this is version 1: run the same release on all members")]
+    #[error("lease protocol version {0}, this is version 2: run the same release on all members")]
     Version(u8),
     /// No such message.
     #[error("lease message of unknown kind {0}")]
@@ -211,15 +271,24 @@ const GRANT: u8 = 6;
 const REFUSE: u8 = 7;
 const ENDED: u8 = 8;
 const OFFER: u8 = 9;
-const PROMISE: u8 = 10;
-const PROMISED: u8 = 11;
+const HANDOVER_REQUEST: u8 = 10;
+const WANTED: u8 = 11;
+const INSPECT: u8 = 12;
+const REPORT: u8 = 13;
+const PROMISE: u8 = 14;
+const PROMISED: u8 = 15;
 
 impl Message {
     /// Whether a voter answers it (the rest are answers).
     pub fn is_request(&self) -> bool {
         matches!(
             self,
-            Message::Query { .. } | Message::Acquire { .. } | Message::Release { .. } | Message::Transfer { .. }
+            Message::Query { .. }
+                | Message::Acquire { .. }
+                | Message::Release { .. }
+                | Message::Transfer { .. }
+                | Message::HandoverRequest { .. }
+                | Message::Inspect
         )
     }
 
@@ -230,11 +299,15 @@ impl Message {
             | Message::Grant { stamp, .. }
             | Message::Refuse { stamp, .. }
             | Message::Ended { stamp, .. }
-            | Message::Offer { stamp, .. } => Some(stamp),
+            | Message::Offer { stamp, .. }
+            | Message::Wanted { stamp, .. }
+            | Message::Report { stamp, .. } => Some(stamp),
             Message::Query { .. }
             | Message::Acquire { .. }
             | Message::Release { .. }
             | Message::Transfer { .. }
+            | Message::HandoverRequest { .. }
+            | Message::Inspect
             | Message::Promise { .. }
             | Message::Promised { .. } => None,
         }
@@ -251,6 +324,10 @@ impl Message {
             Message::Refuse { .. } => REFUSE,
             Message::Ended { .. } => ENDED,
             Message::Offer { .. } => OFFER,
+            Message::HandoverRequest { .. } => HANDOVER_REQUEST,
+            Message::Wanted { .. } => WANTED,
+            Message::Inspect => INSPECT,
+            Message::Report { .. } => REPORT,
             Message::Promise { .. } => PROMISE,
             Message::Promised { .. } => PROMISED,
         }
@@ -258,19 +335,24 @@ impl Message {
 }
 
 impl Envelope {
-    /// The octets.
+    /// A datagram of this message alone.
     pub fn emit(&self) -> Vec<u8> {
+        let (cluster, digest) = (self.cluster, self.digest);
+        datagram::Datagram { cluster, digest, count: 1, entries: self.entry() }.finish()
+    }
+
+    /// Its entry in a datagram, with the length in front.
+    fn entry(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.u8(TAG).u8(VERSION).u8(self.message.kind()).u8(0);
-        w.u64(self.cluster.0).u64(self.digest.0).u64(self.domain.0).u64(self.nonce);
+        w.u8(self.message.kind()).u64(self.domain.0).u64(self.nonce);
         match self.message {
             Message::Query { priority } => {
                 w.u8(priority);
             }
-            Message::Acquire { epoch, lease, prev_ack } => {
+            Message::Acquire { epoch, lease, prev_ack, priority } => {
                 put_epoch(&mut w, epoch);
                 put_duration(&mut w, lease);
-                w.u64(prev_ack);
+                w.u64(prev_ack).u8(priority);
             }
             Message::Release { epoch } => put_epoch(&mut w, epoch),
             Message::Transfer { epoch, heir } => {
@@ -286,11 +368,12 @@ impl Envelope {
                 put_duration(&mut w, lease);
                 put_stamp(&mut w, stamp);
             }
-            Message::Refuse { why, holder, remaining, max_counter, stamp } => {
+            Message::Refuse { why, holder, holder_priority, remaining, max_counter, stamp } => {
                 w.u8(why as u8).u8(u8::from(holder.is_some()));
                 if let Some(epoch) = holder {
                     put_epoch(&mut w, epoch);
                 }
+                w.u8(holder_priority);
                 put_duration(&mut w, remaining);
                 w.u64(max_counter);
                 put_stamp(&mut w, stamp);
@@ -303,32 +386,42 @@ impl Envelope {
                 put_epoch(&mut w, epoch);
                 put_stamp(&mut w, stamp);
             }
+            Message::HandoverRequest { priority, next } => {
+                w.u8(priority);
+                put_epoch(&mut w, next);
+            }
+            Message::Wanted { priority, heir, stamp } => {
+                w.u8(priority);
+                put_epoch(&mut w, heir);
+                put_stamp(&mut w, stamp);
+            }
+            Message::Inspect => {}
+            Message::Report { standing, stamp } => {
+                w.u32(standing.generation).u32(standing.floor).u16(standing.lent);
+                w.u32(standing.opened.generation).u64(standing.opened.set.0);
+                put_duration(&mut w, standing.floor_for);
+                put_duration(&mut w, standing.quiet_for);
+                put_stamp(&mut w, stamp);
+            }
         }
-        w.finish()
+        let rest = w.finish();
+        let mut entry = Writer::new();
+        // The longest, a refusal, has 77 octets.
+        entry.u8(u8::try_from(rest.len()).unwrap_or(u8::MAX)).bytes(&rest);
+        entry.finish()
     }
 
-    /// From the octets of one datagram.
+    /// From a datagram of one message; [`unpack`] reads the others.
+    ///
+    /// # Errors
+    /// It is none, or has none or several messages.
     pub fn parse(bytes: &[u8]) -> Result<Envelope, DecodeError> {
-        let mut r = Reader::new(bytes);
-        let [tag, version, kind, _] = r.array().ok_or(DecodeError::Truncated)?;
-        if tag != TAG {
-            return Err(DecodeError::Tag(tag));
-        }
-        if version != VERSION {
-            return Err(DecodeError::Version(version));
-        }
-        let mut u64 = || r.u64().ok_or(DecodeError::Truncated);
-        let (cluster, digest, domain, nonce) = (u64()?, u64()?, u64()?, u64()?);
-        let message = message(kind, &mut r)?;
-        match r.remaining() {
-            0 => Ok(Envelope {
-                cluster: ClusterId(cluster),
-                digest: ConfigDigest(digest),
-                domain: DomainId(domain),
-                nonce,
-                message,
-            }),
-            extra => Err(DecodeError::Trailing(extra)),
+        let mut entries = unpack(bytes)?;
+        let first = entries.next().ok_or(DecodeError::Truncated)??;
+        match entries.next() {
+            None => Ok(first),
+            Some(Err(error)) => Err(error),
+            Some(Ok(_)) => Err(DecodeError::Field("count")),
         }
     }
 }
@@ -337,7 +430,12 @@ fn message(kind: u8, r: &mut Reader<'_>) -> Result<Message, DecodeError> {
     const SHORT: DecodeError = DecodeError::Truncated;
     Ok(match kind {
         QUERY => Message::Query { priority: r.u8().ok_or(SHORT)? },
-        ACQUIRE => Message::Acquire { epoch: get_epoch(r)?, lease: get_duration(r)?, prev_ack: r.u64().ok_or(SHORT)? },
+        ACQUIRE => Message::Acquire {
+            epoch: get_epoch(r)?,
+            lease: get_duration(r)?,
+            prev_ack: r.u64().ok_or(SHORT)?,
+            priority: r.u8().ok_or(SHORT)?,
+        },
         RELEASE => Message::Release { epoch: get_epoch(r)? },
         TRANSFER => Message::Transfer { epoch: get_epoch(r)?, heir: get_epoch(r)? },
         FREE => Message::Free { max_counter: r.u64().ok_or(SHORT)?, stamp: get_stamp(r)? },
@@ -349,12 +447,24 @@ fn message(kind: u8, r: &mut Reader<'_>) -> Result<Message, DecodeError> {
                 1 => Some(get_epoch(r)?),
                 _ => return Err(DecodeError::Field("holder flag")),
             },
+            holder_priority: r.u8().ok_or(SHORT)?,
             remaining: get_duration(r)?,
             max_counter: r.u64().ok_or(SHORT)?,
             stamp: get_stamp(r)?,
         },
         ENDED => Message::Ended { epoch: get_epoch(r)?, stamp: get_stamp(r)? },
         OFFER => Message::Offer { epoch: get_epoch(r)?, stamp: get_stamp(r)? },
+        HANDOVER_REQUEST => Message::HandoverRequest { priority: r.u8().ok_or(SHORT)?, next: get_epoch(r)? },
+        WANTED => Message::Wanted { priority: r.u8().ok_or(SHORT)?, heir: get_epoch(r)?, stamp: get_stamp(r)? },
+        INSPECT => Message::Inspect,
+        REPORT => {
+            let (generation, floor) = (r.u32().ok_or(SHORT)?, r.u32().ok_or(SHORT)?);
+            let (lent, generation_opened) = (r.u16().ok_or(SHORT)?, r.u32().ok_or(SHORT)?);
+            let opened = Opened { generation: generation_opened, set: ConfigDigest(r.u64().ok_or(SHORT)?) };
+            let (floor_for, quiet_for) = (get_duration(r)?, get_duration(r)?);
+            let standing = Standing { generation, floor, floor_for, opened, quiet_for, lent };
+            Message::Report { standing, stamp: get_stamp(r)? }
+        }
         PROMISE => Message::Promise { epoch: get_epoch(r)?, lease: get_duration(r)? },
         PROMISED => Message::Promised { epoch: get_epoch(r)?, lease: get_duration(r)? },
         other => return Err(DecodeError::Kind(other)),
@@ -396,76 +506,4 @@ fn get_stamp(r: &mut Reader<'_>) -> Result<Stamp, DecodeError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec;
-    use proptest::prelude::*;
-
-    fn epoch() -> impl Strategy<Value = Epoch> {
-        (any::<u64>(), any::<u64>(), any::<u32>(), 1..=u16::MAX).prop_map(|(counter, incarnation, attempt, node)| {
-            Epoch { counter, incarnation: Incarnation(incarnation), attempt, node: NodeId::new(node).unwrap() }
-        })
-    }
-
-    fn duration() -> impl Strategy<Value = Duration> {
-        any::<u32>().prop_map(|micros| Duration::from_micros(micros.into()))
-    }
-
-    fn stamp() -> impl Strategy<Value = Stamp> {
-        (any::<u64>(), any::<u64>())
-            .prop_map(|(i, c)| Stamp { incarnation: Incarnation(i), clock: Instant::from_nanos(c) })
-    }
-
-    fn message() -> impl Strategy<Value = Message> {
-        prop_oneof![
-            any::<u8>().prop_map(|priority| Message::Query { priority }),
-            (epoch(), duration(), any::<u64>()).prop_map(|(epoch, lease, prev_ack)| Message::Acquire {
-                epoch,
-                lease,
-                prev_ack
-            }),
-            epoch().prop_map(|epoch| Message::Release { epoch }),
-            (epoch(), epoch()).prop_map(|(epoch, heir)| Message::Transfer { epoch, heir }),
-            (any::<u64>(), stamp()).prop_map(|(max_counter, stamp)| Message::Free { max_counter, stamp }),
-            (epoch(), duration(), stamp()).prop_map(|(epoch, lease, stamp)| Message::Grant { epoch, lease, stamp }),
-            (0..9usize, proptest::option::of(epoch()), duration(), any::<u64>(), stamp()).prop_map(
-                |(why, holder, remaining, max_counter, stamp)| Message::Refuse {
-                    why: RefuseReason::ALL[why],
-                    holder,
-                    remaining,
-                    max_counter,
-                    stamp
-                }
-            ),
-            (epoch(), stamp()).prop_map(|(epoch, stamp)| Message::Ended { epoch, stamp }),
-            (epoch(), stamp()).prop_map(|(epoch, stamp)| Message::Offer { epoch, stamp }),
-            (epoch(), duration()).prop_map(|(epoch, lease)| Message::Promise { epoch, lease }),
-            (epoch(), duration()).prop_map(|(epoch, lease)| Message::Promised { epoch, lease }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_emitted_parses_to_the_same(ids in any::<[u64; 4]>(), message in message()) {
-            let envelope = Envelope {
-                cluster: ClusterId(ids[0]), digest: ConfigDigest(ids[1]), domain: DomainId(ids[2]), nonce: ids[3], message,
-            };
-            let bytes = envelope.emit();
-            prop_assert!(bytes.len() <= 128);
-            prop_assert_eq!(Envelope::parse(&bytes), Ok(envelope));
-            for cut in 0..bytes.len() {
-                prop_assert!(Envelope::parse(&bytes[..cut]).is_err());
-            }
-        }
-
-        #[test]
-        fn any_octets_parse_or_are_refused(mut bytes in proptest::collection::vec(any::<u8>(), 0..160), real in any::<bool>()) {
-            if real && bytes.len() > 3 {
-                bytes[0] = TAG;
-                bytes[1] = VERSION;
-                bytes[2] %= 12;
-            }
-            let _ = Envelope::parse(&bytes);
-        }
-    }
-}
+mod tests;

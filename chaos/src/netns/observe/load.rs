@@ -22,6 +22,8 @@ const PORT: u16 = 9002;
 const TICK: Duration = Duration::from_millis(1);
 /// A connection that took this long had to send its SYN again.
 const LOST: Duration = Duration::from_millis(900);
+/// Connections that may be under way: each is a descriptor, and this program needs some for itself.
+const UNDER_WAY: u64 = 600;
 /// A connection that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -99,11 +101,19 @@ pub fn start(namespace: &Namespace, vip: IpAddr, per_second: u64, stop: Stop) ->
 async fn drive(to: SocketAddr, per_second: u64, stop: &Stop) -> Load {
     let mut load = Load::default();
     let (tell, mut told) = mpsc::unbounded_channel();
+    // What comes before somebody serves is no loss.
+    while connect(to).await.is_none() {
+        if stop.is_set() {
+            return load;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let begin = Instant::now();
     while !stop.is_set() {
         // As many as are due by now, so that a tick that comes late is made up for.
         let due = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_mul(per_second) / 1000;
-        while load.begun < due {
+        // More than these wait for others to end.
+        while load.begun < due && load.begun - load.established - load.failed < UNDER_WAY {
             let tell = tell.clone();
             tokio::spawn(async move { tell.send(connect(to).await) });
             load.begun += 1;
@@ -153,8 +163,7 @@ mod tests {
             stop.set();
             load.join().unwrap()
         };
-        let refused = run(Stop::default());
-        assert!(refused.begun > 0 && refused.failed == refused.begun, "{refused:?}");
+        assert_eq!(run(Stop::default()), Load::default(), "nobody serves yet");
         let stop = Stop::default();
         serve(&namespace, stop.clone()).unwrap();
         let served = run(stop);

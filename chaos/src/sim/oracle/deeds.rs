@@ -57,7 +57,7 @@ impl Oracle {
                 | Action::SendBeat { .. }
                 | Action::ShutGate { .. }
                 | Action::RemoveAddresses { .. }
-                | Action::TestGate
+                | Action::TestGate { .. }
                 | Action::ReadClock
                 | Action::Fence { .. }
                 | Action::FeedWatchdog

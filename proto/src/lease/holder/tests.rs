@@ -2,6 +2,7 @@ use super::*;
 use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::{Voter, VoterOutput, VoterSettings};
+use crate::wire::lease::Stamp;
 
 fn node(id: u16) -> NodeId {
     NodeId::new(id).unwrap()
@@ -12,17 +13,17 @@ fn at(ms: u64) -> Instant {
 }
 
 fn quorum() -> QuorumSettings {
-    QuorumSettings {
-        voters: alloc::vec![node(1), node(2), node(3)],
-        timing: LeaseTiming::for_lease(Duration::from_millis(1000)),
-    }
+    let voters = alloc::vec![node(1), node(2), node(3)];
+    QuorumSettings::new(voters, LeaseTiming::for_lease(Duration::from_millis(1000)))
 }
 
 fn holder(id: u16) -> Holder {
     let (cluster, domain) = (ClusterId(1), DomainId(7));
     let digest = config_digest(cluster, &quorum());
     let me = Claimant { cluster, digest, domain, node: node(id), incarnation: Incarnation(u64::from(id) * 1000) };
-    Holder::new(me, quorum(), Duration::from_millis(100), Guards::default(), u64::from(id))
+    let mut holder = Holder::new(me, quorum(), Duration::from_millis(100), Guards::default(), u64::from(id));
+    holder.set_tested(at(0), true);
+    holder
 }
 
 /// Three voters past their quiet time, with a disk that writes at once.
@@ -31,13 +32,8 @@ struct Voters(BTreeMap<NodeId, Voter>);
 impl Voters {
     fn new() -> Self {
         let voter = |id: u16| {
-            let settings = VoterSettings {
-                cluster: ClusterId(1),
-                digest: config_digest(ClusterId(1), &quorum()),
-                candidates: [node(1), node(2)].into(),
-                lease_max: Duration::from_millis(1000),
-                incarnation: Incarnation(u64::from(id)),
-            };
+            let candidates = [node(1), node(2)].into();
+            let settings = VoterSettings::new(ClusterId(1), &quorum(), candidates, Incarnation(u64::from(id)));
             (node(id), Voter::new(settings, at(0), None))
         };
         Voters([voter(1), voter(2), voter(3)].into())
@@ -378,4 +374,25 @@ fn a_new_claim_begins_without_the_former_ones_refusal() {
     assert_eq!(b.lease(at(1002)), Lease::Vacant);
     b.stand(at(3000), 100);
     assert_eq!(b.lease(at(3000)), Lease::Vacant);
+}
+
+#[test]
+fn a_refusal_that_the_word_free_has_overtaken_takes_nothing_back() {
+    let mut h = holder(1);
+    h.set_tested(at(0), false);
+    h.stand(at(1000), 100);
+    let asked = h.take_outbox();
+    let stamp = |ms| Stamp { incarnation: Incarnation(1), clock: at(ms) };
+    let answer = |to: usize, message| Envelope { message, ..asked[to].1.clone() };
+    let (why, holder, holder_priority, remaining) = (RefuseReason::Held, None, 0, Duration::from_millis(500));
+    let late = Message::Refuse { why, holder, holder_priority, remaining, max_counter: 1, stamp: stamp(10) };
+    for to in [0, 1] {
+        let free = Message::Free { max_counter: 1, stamp: stamp(11) };
+        h.on_answer(at(1002), asked[to].0, &answer(to, free));
+        h.on_answer(at(1003), asked[to].0, &answer(to, late));
+    }
+    // R14: only now is the gate tested, and the claim goes on at once.
+    assert!(h.take_outbox().is_empty());
+    h.set_tested(at(1004), true);
+    assert!(matches!(h.take_outbox()[..], [(_, Envelope { message: Message::Acquire { .. }, .. }), ..]));
 }

@@ -102,12 +102,13 @@ fn an_attempt_that_is_under_way_is_given_up_and_its_late_grants_count_for_nothin
     use crate::wire::lease::{Envelope, Message, Stamp};
 
     let timing = LeaseTiming::for_lease(LEASE);
-    let quorum = QuorumSettings { voters: alloc::vec![node(4), node(5), node(6)], timing };
+    let quorum = QuorumSettings::new(alloc::vec![node(4), node(5), node(6)], timing);
     let (cluster, digest, domain) = (ClusterId(1), ConfigDigest(1), DomainId(7));
     let me = Claimant { cluster, digest, domain, node: node(2), incarnation: Incarnation(2) };
     let holder = Holder::new(me, quorum, Duration::from_millis(100), Guards::default(), 1);
     let mut holder = holder.with_promises(Promises::new([node(1), node(3)], timing, at(0)));
     let stamp = Stamp { incarnation: Incarnation(9), clock: at(1) };
+    holder.set_tested(at(1000), true);
     holder.stand(at(1000), 100);
     for (voter, query) in holder.take_outbox() {
         holder.on_answer(at(1001), voter, &Envelope { message: Message::Free { max_counter: 0, stamp }, ..query });

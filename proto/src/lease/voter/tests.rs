@@ -1,4 +1,5 @@
 use super::*;
+use crate::lease::generation::Opened;
 use core::time::Duration;
 
 const L: Duration = Duration::from_millis(1000);
@@ -19,6 +20,9 @@ fn settings() -> VoterSettings {
     VoterSettings {
         cluster: ClusterId(1),
         digest: ConfigDigest(2),
+        generation: 1,
+        set: ConfigDigest(1),
+        former: None,
         candidates: [node(1), node(2)].into(),
         lease_max: L,
         incarnation: Incarnation(9),
@@ -30,7 +34,7 @@ fn ask(nonce: u64, message: Message) -> Envelope {
 }
 
 fn acquire(epoch: Epoch, prev_ack: u64) -> Message {
-    Message::Acquire { epoch, lease: L, prev_ack }
+    Message::Acquire { epoch, lease: L, prev_ack, priority: 100 }
 }
 
 /// Past its quiet time at 1000 ms.
@@ -139,7 +143,7 @@ fn a_full_disk_refuses_and_the_epoch_stays_used_up() {
 
 #[test]
 fn a_restarted_voter_grants_nobody_but_its_persisted_holder_for_l_max_v7_i8() {
-    let record = Record { domains: [(DomainId(7), epoch(5, 1))].into() };
+    let record = Record { floor: 1, domains: [(DomainId(7), epoch(5, 1))].into(), ..Record::default() };
     let mut v = Voter::new(settings(), at(0), Some(&record));
     assert_eq!(refused(&run(&mut v, 10, 2, &ask(1, acquire(epoch(9, 2), 0)))), Some(RefuseReason::Quiet));
     assert!(granted(&run(&mut v, 20, 1, &ask(1, acquire(epoch(5, 1), 0)))));
@@ -233,6 +237,21 @@ fn what_a_transfer_reserved_does_not_bar_its_own_heir() {
     assert_eq!(v.granted(at(1103), DomainId(7)).map(|granted| granted.epoch), Some(epoch(3, 2)));
 }
 
+#[test]
+fn one_record_is_written_for_all_epochs_that_change_in_one_datagram() {
+    let mut v = voter();
+    let of = |domain: u64| Envelope { domain: DomainId(domain), ..ask(domain, acquire(epoch(1, 1), 0)) };
+    let mut all: Vec<Envelope> = (1..=20).map(of).collect();
+    all[3].digest = ConfigDigest(3);
+    let outputs = v.handle_all(at(1000), node(1), &all);
+    let [VoterOutput::Send { .. }, VoterOutput::Persist { ticket, bytes }] = outputs.as_slice() else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!(Record::parse(bytes).unwrap().domains.len(), 19, "the one that is refused has none");
+    let answers = v.persisted(at(1001), *ticket, true);
+    assert_eq!(answers.len(), 19);
+}
+
 mod properties {
     use super::*;
     use proptest::prelude::*;
@@ -299,7 +318,8 @@ mod properties {
             domains in proptest::collection::btree_map(any::<u64>(), (any::<u64>(), 1..9u16), 0..20),
         ) {
             let domains = domains.into_iter().map(|(id, (counter, by))| (DomainId(id), epoch(counter, by)));
-            let record = Record { domains: domains.collect() };
+            let opened = Opened { generation: 3, set: ConfigDigest(4) };
+            let record = Record { floor: 2, opened, lease_max: L, domains: domains.collect() };
             let bytes = record.emit();
             prop_assert_eq!(Record::parse(&bytes), Ok(record));
             for cut in 0..bytes.len() {

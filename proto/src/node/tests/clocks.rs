@@ -271,13 +271,7 @@ fn a_witness_put_back_while_the_master_holds_is_ignored_for_l_max_and_told_f38()
 #[test]
 fn two_witnesses_with_one_identity_are_not_believed_f39() {
     let mut cluster = steady(Authority::Quorum(quorum()));
-    let settings = VoterSettings {
-        cluster: ClusterId(1),
-        digest: digest(),
-        candidates: [id(1), id(2)].into(),
-        lease_max: quorum().timing.lease_max,
-        incarnation: Incarnation(34),
-    };
+    let settings = VoterSettings::new(ClusterId(1), &quorum(), [id(1), id(2)].into(), Incarnation(34));
     let mut other = Voter::new(settings, at(0), None);
     for ms in (5100..9000).step_by(100) {
         core::mem::swap(&mut cluster.witness, &mut other);

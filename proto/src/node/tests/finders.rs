@@ -136,7 +136,7 @@ fn another_version_is_named_on_both_sides() {
 
 #[test]
 fn another_voter_set_or_lease_is_named_on_both_sides_and_the_odd_one_forms_no_majority_i14() {
-    let other = QuorumSettings { voters: vec![id(1), id(2)], timing: LeaseTiming::for_lease(Duration::from_secs(2)) };
+    let other = QuorumSettings::new(vec![id(1), id(2)], LeaseTiming::for_lease(Duration::from_secs(2)));
     let cluster = pair_with(|settings| {
         settings.digest = config_digest(ClusterId(1), &other);
         settings.domains[0].authority = Authority::Quorum(other.clone());

@@ -28,10 +28,8 @@ struct Lan {
 impl Lan {
     /// `agents` agents, of which node 1 is the best; three witnesses vote, or nobody.
     fn new(agents: u16, policy: Option<Policy>) -> Self {
-        let quorum = QuorumSettings {
-            voters: (WITNESSES..WITNESSES + 3).map(id).collect(),
-            timing: LeaseTiming::for_lease(Duration::from_millis(500)),
-        };
+        let voters = (WITNESSES..WITNESSES + 3).map(id).collect();
+        let quorum = QuorumSettings::new(voters, LeaseTiming::for_lease(Duration::from_millis(500)));
         let digest = config_digest(ClusterId(1), &quorum);
         let authority = if policy.is_some() { Authority::Quorum(quorum.clone()) } else { Authority::None };
         let settings = (1..=agents).map(|node| {
@@ -50,13 +48,8 @@ impl Lan {
         });
         let settings: Vec<Settings> = settings.collect();
         let witness = |number: u16| {
-            let voter = VoterSettings {
-                cluster: ClusterId(1),
-                digest,
-                candidates: (1..=agents).map(id).collect(),
-                lease_max: quorum.timing.lease_max,
-                incarnation: Incarnation(number.into()),
-            };
+            let candidates = (1..=agents).map(id).collect();
+            let voter = VoterSettings::new(ClusterId(1), &quorum, candidates, Incarnation(number.into()));
             (number, Voter::new(voter, at(0), None))
         };
         let witnesses = (WITNESSES..WITNESSES + 3).filter(|_| policy.is_some()).map(witness).collect();
@@ -112,7 +105,9 @@ impl Lan {
     fn ask_witness(&mut self, witness: u16, event: &Event) {
         let Some(voter) = self.witnesses.get_mut(&witness) else { return };
         let mut outputs = match event {
-            Event::LeaseReceived { from, bytes } => voter.handle(self.now, *from, &Envelope::parse(bytes).unwrap()),
+            Event::LeaseReceived { from, bytes } => {
+                voter.handle_all(self.now, *from, &unpack(bytes).unwrap().map(Result::unwrap).collect::<Vec<_>>())
+            }
             _ => voter.tick(self.now),
         };
         let mut answers = Vec::new();
@@ -129,7 +124,7 @@ impl Lan {
         if self.cut.contains(&(from, to.get())) {
             return;
         }
-        let promised = matches!(Envelope::parse(&bytes).unwrap().message, Message::Promised { .. });
+        let promised = messages(&bytes).iter().any(|said| matches!(said, Message::Promised { .. }));
         let event = Event::LeaseReceived { from: id(from), bytes };
         match &mut self.held_back {
             Some(held_back) if promised => held_back.push((to.get(), event)),
@@ -148,7 +143,9 @@ impl Lan {
             Action::RemoveAddresses { domain, epoch } => {
                 Event::AddressesDone { domain, epoch, present: false, error: None }
             }
-            Action::TestGate => Event::GateTest { strength: GateStrength::Strong, fault: String::new() },
+            Action::TestGate { number } => {
+                Event::GateTest { number, strength: GateStrength::Strong, fault: String::new() }
+            }
             Action::Ping { reference } => Event::Pinged { reference, rtt: Some(Duration::from_millis(1)) },
             Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
             Action::Mirror { domain, place } => {
@@ -378,7 +375,7 @@ fn a_refusal_of_the_voters_outranks_every_promise() {
     let epoch = Epoch { counter, incarnation: Incarnation(99), attempt: 1, node: id(2) };
     for (witness, nonce) in (WITNESSES..).zip([1, 2, 3]) {
         let (lease, digest) = (Duration::from_millis(500), lan.settings[0].digest);
-        for message in [Message::Acquire { epoch, lease, prev_ack: 0 }, Message::Release { epoch }] {
+        for message in [Message::Acquire { epoch, lease, prev_ack: 0, priority: 100 }, Message::Release { epoch }] {
             let envelope = Envelope { cluster: ClusterId(1), digest, domain: VIP, nonce, message };
             lan.give(witness, Event::LeaseReceived { from: id(2), bytes: envelope.emit() });
         }

@@ -58,7 +58,8 @@ fn a_voter_of_another_configuration_is_told_by_its_name() {
     let mut cluster = named();
     let stamp = crate::wire::lease::Stamp { incarnation: Incarnation(1), clock: cluster.now };
     let why = RefuseReason::Digest;
-    let message = Message::Refuse { why, holder: None, remaining: Duration::ZERO, max_counter: 0, stamp };
+    let (holder, holder_priority, remaining, max_counter) = (None, 0, Duration::ZERO, 0);
+    let message = Message::Refuse { why, holder, holder_priority, remaining, max_counter, stamp };
     let answer = Envelope { cluster: ClusterId(1), digest: digest(), domain: VIP, nonce: 1, message };
     cluster.give(1, Event::LeaseReceived { from: id(2), bytes: answer.emit() });
     cluster.run_to(6000);
@@ -81,7 +82,7 @@ fn an_alert_that_ends_tells_what_is_well_again() {
     cluster.run_to(10_000);
     assert_eq!(said(&cluster, 1, AlertName::AllHeartbeatsDown, false), "every peer is heard again");
 
-    let test = |fault: &str| Event::GateTest { strength: GateStrength::Strong, fault: fault.to_string() };
+    let test = |fault: &str| Event::GateTest { number: 0, strength: GateStrength::Strong, fault: fault.to_string() };
     cluster.give(1, test("the program is gone"));
     assert_eq!(said(&cluster, 1, AlertName::GateBroken, true), "the program is gone");
     cluster.give(1, test(""));

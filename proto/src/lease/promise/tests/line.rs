@@ -39,7 +39,7 @@ impl Rng {
 
 fn quorum() -> QuorumSettings {
     let timing = LeaseTiming::for_lease(LEASE);
-    QuorumSettings { voters: alloc::vec![node(4), node(5), node(6)], timing }
+    QuorumSettings::new(alloc::vec![node(4), node(5), node(6)], timing)
 }
 
 /// A clock with an offset and a rate in parts per million.
@@ -111,13 +111,8 @@ impl Line {
             last: None,
         };
         for id in CANDIDATES + 1..=HOSTS {
-            let settings = VoterSettings {
-                cluster: CLUSTER,
-                digest: config_digest(CLUSTER, &quorum()),
-                candidates: (1..=CANDIDATES).map(node).collect(),
-                lease_max: LEASE,
-                incarnation: Incarnation(id.into()),
-            };
+            let candidates = (1..=CANDIDATES).map(node).collect();
+            let settings = VoterSettings::new(CLUSTER, &quorum(), candidates, Incarnation(id.into()));
             line.voters.insert(id, Voter::new(settings, line.clock(id), None));
         }
         for id in 1..=CANDIDATES {
@@ -148,7 +143,9 @@ impl Line {
         let others = (1..=CANDIDATES).filter(|other| *other != id).map(node);
         let promises = Promises::new(others, quorum().timing, self.clock(id));
         let holder = Holder::new(me, quorum(), Duration::from_millis(100), Guards::default(), self.lives);
-        holder.with_promises(promises)
+        let mut holder = holder.with_promises(promises);
+        holder.set_tested(self.clock(id), true);
+        holder
     }
 
     /// What is doubled or late may overtake, or be overtaken by, all others.

@@ -1,0 +1,171 @@
+//! Which domains have something to judge: those that an event touched, those whose time has come, and all of
+//! them when something has changed that concerns all. A node with a thousand domains must not judge each of
+//! them for each answer about one.
+//!
+//! What must stay true: evidence that changes without touching a domain has a deadline, or is in [`Common`];
+//! as a backstop every domain is judged once in a heartbeat's period.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::{Node, ROUNDS};
+use crate::action::Action;
+use crate::id::DomainId;
+use crate::time::Instant;
+use crate::wire::heartbeat::References;
+
+/// The evidence of all domains that changes with time or by single messages, folded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Common {
+    /// Of each peer: heard, silent, deaf, and how many references it reaches.
+    peers: Vec<(bool, bool, bool, References)>,
+    references: (bool, [bool; 2], References),
+    /// The own clock is beyond what the lease assumes.
+    clock_is_off: bool,
+}
+
+/// What is to be judged.
+#[derive(Debug, Clone)]
+pub(super) struct Agenda {
+    touched: BTreeSet<DomainId>,
+    all: bool,
+    /// Judged or touched since the deadlines were last noted.
+    moved: BTreeSet<DomainId>,
+    due: BTreeSet<(Instant, DomainId)>,
+    due_at: BTreeMap<DomainId, Instant>,
+    common: Common,
+    news: bool,
+    /// How many judgements there were; for tests.
+    pub(super) judged: u64,
+}
+
+impl Agenda {
+    /// Everything is to be judged.
+    pub(super) fn new(domains: impl Iterator<Item = DomainId>) -> Self {
+        Agenda {
+            touched: BTreeSet::new(),
+            all: true,
+            moved: domains.collect(),
+            due: BTreeSet::new(),
+            due_at: BTreeMap::new(),
+            common: Common::default(),
+            news: false,
+            judged: 0,
+        }
+    }
+
+    /// Something has changed that concerns this one.
+    pub(super) fn touch(&mut self, id: DomainId) {
+        self.touched.insert(id);
+    }
+
+    /// Something has changed that concerns all.
+    pub(super) fn touch_all(&mut self) {
+        self.all = true;
+    }
+
+    /// When the first of them has something to do without an event.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Whether peers should hear of something before the next period; asked once.
+    pub(super) fn take_news(&mut self) -> bool {
+        core::mem::take(&mut self.news)
+    }
+
+    fn note(&mut self, id: DomainId, at: Option<Instant>) {
+        let former = match at {
+            Some(at) => self.due_at.insert(id, at),
+            None => self.due_at.remove(&id),
+        };
+        if former != at {
+            self.due.extend(at.map(|at| (at, id)));
+            if let Some(former) = former {
+                self.due.remove(&(former, id));
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Serves the leases and judges every domain that has something to judge, until nothing more follows from
+    /// this event.
+    pub(super) fn judge(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if let Some(voter) = &mut self.voter {
+            let outputs = voter.tick(now);
+            self.carry_out(now, outputs, out);
+        }
+        let common = self.common(now);
+        if common != self.agenda.common || now >= self.beat_at {
+            (self.agenda.common, self.agenda.all) = (common, true);
+        }
+        let due = self.agenda.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id);
+        self.agenda.touched.extend(due.collect::<Vec<_>>());
+        for _ in 0..ROUNDS {
+            let ids: Vec<DomainId> = if core::mem::take(&mut self.agenda.all) {
+                self.agenda.touched.clear();
+                self.domains.keys().copied().collect()
+            } else {
+                core::mem::take(&mut self.agenda.touched).into_iter().collect()
+            };
+            if ids.is_empty() {
+                break;
+            }
+            let mut own = Vec::new();
+            let mut alerts = core::mem::take(&mut self.alerts);
+            self.agenda.judged += u64::try_from(ids.len()).unwrap_or(0);
+            for id in ids {
+                let (mut moved, mut wants_test, mut outbox) = (false, false, Vec::new());
+                self.on_domain(now, id, |domain, facts| {
+                    domain.lease.tick(now);
+                    moved = domain.settle(facts, &mut alerts, out);
+                    outbox = domain.lease.take_outbox();
+                    wants_test = domain.wants_test();
+                });
+                if wants_test {
+                    let number = self.ask_test(out);
+                    self.on_domain(now, id, |domain, _| domain.asked_for_test(number));
+                }
+                if let Some(domain) = self.domains.get_mut(&id) {
+                    self.agenda.news |= core::mem::take(&mut domain.news);
+                }
+                self.agenda.moved.insert(id);
+                if moved || !outbox.is_empty() {
+                    self.agenda.touched.insert(id);
+                }
+                for (to, envelope) in outbox {
+                    if to == self.settings.node {
+                        own.push(envelope);
+                    } else {
+                        self.outbox.entry(to).or_default().push(envelope);
+                    }
+                }
+            }
+            self.alerts = alerts;
+            self.on_requests(now, self.settings.node, &own, out);
+        }
+    }
+
+    /// Notes when each domain that was looked at has something to do.
+    pub(super) fn plan(&mut self, now: Instant) {
+        let silence = self.settings.heartbeat.silence();
+        self.agenda.moved.extend(self.agenda.touched.iter().copied());
+        for id in core::mem::take(&mut self.agenda.moved) {
+            let at = self.domains.get(&id).and_then(|domain| domain.next_deadline(now, silence));
+            self.agenda.note(id, at);
+        }
+    }
+
+    fn common(&self, now: Instant) -> Common {
+        let peers = self.peers.values();
+        let peers = peers.map(|peer| (peer.is_heard(now), peer.is_silent(now), peer.is_deaf(now), peer.references()));
+        let references = (
+            self.references.is_known(),
+            [false, true].map(|ipv6| self.references.is_lost(ipv6)),
+            self.references.report(),
+        );
+        let clock_is_off = self.clocks.as_ref().is_some_and(|clocks| clocks.is_off(now));
+        Common { peers: peers.collect(), references, clock_is_off }
+    }
+}

@@ -1,0 +1,184 @@
+//! Lease messages of a node: its own voter's, its holders', and how they leave together.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::action::{Action, AlertName};
+#[cfg(feature = "ablation")]
+use crate::guard::Guard;
+use crate::id::{DomainId, NodeId};
+use crate::lease::voter::VoterOutput;
+use crate::time::Instant;
+use crate::wire::lease::{Envelope, Message, RefuseReason, pack, unpack};
+
+impl Node {
+    /// A datagram of lease messages: requests to our voter, answers to our domains. What can't be read is counted.
+    pub(super) fn on_lease(&mut self, now: Instant, from: NodeId, bytes: &[u8], out: &mut Vec<Action>) {
+        let entries = match unpack(bytes) {
+            Ok(entries) if entries.cluster == self.settings.cluster => entries,
+            Ok(_) | Err(_) => {
+                self.counters.bad_lease_messages += 1;
+                return;
+            }
+        };
+        let mut requests = Vec::new();
+        for entry in entries {
+            match entry {
+                Ok(envelope) if matches!(envelope.message, Message::Promise { .. }) => {
+                    self.on_promise(now, from, &envelope);
+                }
+                Ok(envelope) if envelope.message.is_request() => requests.push(envelope),
+                Ok(envelope) => self.on_answer(now, from, &envelope),
+                Err(_) => self.counters.bad_lease_messages += 1,
+            }
+        }
+        self.on_requests(now, from, &requests, out);
+    }
+
+    /// D4, `degrade`: a holder asks for a promise. Whoever gives none says nothing.
+    fn on_promise(&mut self, now: Instant, from: NodeId, asked: &Envelope) {
+        let Message::Promise { epoch, lease } = asked.message else { return };
+        // V9, V10: under the same lengths, and in its own name.
+        if asked.digest != self.settings.digest || epoch.node != from {
+            self.counters.bad_lease_messages += 1;
+            return;
+        }
+        let mut promised = false;
+        self.with_domain(now, asked.domain, |domain, facts| promised = domain.promise(facts, epoch, lease));
+        if promised {
+            let answer = Envelope { message: Message::Promised { epoch, lease }, ..asked.clone() };
+            self.outbox.entry(from).or_default().push(answer);
+        }
+    }
+
+    /// Requests of one member to our voter.
+    pub(super) fn on_requests(&mut self, now: Instant, from: NodeId, requests: &[Envelope], out: &mut Vec<Action>) {
+        let me = self.settings.node;
+        let mut served = Vec::with_capacity(requests.len());
+        for envelope in requests {
+            // R10: while this node's own grant is unexpired its voter lends to nobody else.
+            let holds = self.domains.get(&envelope.domain).is_some_and(|domain| domain.must_not_lend(now));
+            if holds && from != me && matches!(envelope.message, Message::Acquire { .. }) {
+                continue;
+            }
+            // Told of an end, this node need not wait for the holder's silence.
+            if let Message::Release { epoch } = envelope.message
+                && epoch.node == from
+                && from != me
+            {
+                self.with_domain(now, envelope.domain, |domain, _| domain.on_released(epoch));
+            }
+            if !self.is_second_agent(now, from, envelope) {
+                served.push(envelope.clone());
+            }
+        }
+        let Some(voter) = self.voter.as_mut().filter(|_| !served.is_empty()) else { return };
+        #[cfg(feature = "ablation")]
+        if from == me && !self.settings.guards.has(Guard::OwnVoterRefuses) {
+            served.iter().for_each(|envelope| voter.forget_rivals(envelope.domain, from));
+        }
+        let outputs = voter.handle_all(now, from, &served);
+        self.carry_out(now, outputs, out);
+    }
+
+    fn on_answer(&mut self, now: Instant, from: NodeId, envelope: &Envelope) {
+        if !self.is_believed(now, from, envelope) {
+            return;
+        }
+        match envelope.message {
+            Message::Report { standing, .. } => {
+                if self.opening.as_mut().is_some_and(|opening| opening.on_report(now, from, standing)) {
+                    self.agenda.touch_all();
+                }
+                return;
+            }
+            Message::Refuse { why, .. } => self.on_refusal(now, from, envelope.domain, why),
+            // Of a domain for which it could not write, so it has written since.
+            Message::Grant { .. } => {
+                self.disks.remove(&(from, envelope.domain));
+            }
+            _ => {}
+        }
+        let mut fault = None;
+        self.with_domain(now, envelope.domain, |domain, facts| {
+            if let Message::Refuse { why: RefuseReason::Held, holder: Some(holder), .. } = envelope.message {
+                domain.fence.saw_holder(holder);
+            }
+            fault = domain.lease.on_answer(now, from, envelope);
+            match envelope.message {
+                Message::Offer { epoch, .. } => domain.on_offer(now, from, epoch),
+                Message::Wanted { priority, heir, .. } if fault.is_none() => domain.on_wanted(facts, priority, heir),
+                _ => {}
+            }
+        });
+        if let Some(fault) = fault {
+            self.note_amnesia(now, fault);
+        }
+    }
+
+    /// What a refusal tells the operator.
+    fn on_refusal(&mut self, now: Instant, from: NodeId, domain: DomainId, why: RefuseReason) {
+        match why {
+            RefuseReason::Digest | RefuseReason::Generation => self.findings.digest_refused(now, from),
+            RefuseReason::Disk => {
+                self.disks.insert((from, domain));
+            }
+            _ => {}
+        }
+    }
+
+    /// The voter's outputs: answers to this node itself are taken at once.
+    pub(super) fn carry_out(&mut self, now: Instant, outputs: Vec<VoterOutput>, out: &mut Vec<Action>) {
+        for output in outputs {
+            match output {
+                VoterOutput::Send { to, envelope } if to == self.settings.node => self.on_answer(now, to, &envelope),
+                VoterOutput::Send { to, envelope } => self.outbox.entry(to).or_default().push(envelope),
+                VoterOutput::Persist { ticket, bytes } => out.push(Action::Persist { ticket, bytes }),
+            }
+        }
+    }
+
+    /// What this event has to say to each member leaves in as few datagrams as hold it.
+    pub(super) fn post(&mut self, out: &mut Vec<Action>) {
+        for (to, envelopes) in core::mem::take(&mut self.outbox) {
+            out.extend(pack(&envelopes).into_iter().map(|bytes| Action::SendLease { to, bytes }));
+        }
+    }
+
+    /// Asks the voters how they stand, until our generation is known to be open (V9).
+    pub(super) fn inspect(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let due = self.opening.as_mut().map(|opening| opening.due(now)).unwrap_or_default();
+        for (voter, nonce) in due {
+            let (cluster, digest) = (self.settings.cluster, self.settings.digest);
+            let envelope = Envelope { cluster, digest, domain: DomainId(0), nonce, message: Message::Inspect };
+            if voter == self.settings.node {
+                self.on_requests(now, voter, &[envelope], out);
+            } else {
+                self.outbox.entry(voter).or_default().push(envelope);
+            }
+        }
+    }
+
+    /// The alerts that concern voters.
+    pub(super) fn raise_of_voters(&mut self, started: bool) {
+        let names = &self.settings.names;
+        let failing: alloc::collections::BTreeSet<NodeId> = self.disks.iter().map(|(voter, _)| *voter).collect();
+        let failing: Vec<String> = failing.into_iter().map(|voter| String::from(names.node(voter))).collect();
+        let own = self.own_disk.as_deref();
+        let words = || match own {
+            Some(error) => String::from(error),
+            None => format!(
+                "{} can't write its record and takes no new epoch: its log names the file and the remedy",
+                failing.join(", ")
+            ),
+        };
+        let (raised, end) = (own.is_some() || !failing.is_empty(), "the record is written again");
+        self.alerts.set_with_end(AlertName::VoterDisk, None, raised, words, end);
+        let unproven = self.opening.as_ref().filter(|opening| started && !opening.is_open());
+        let words = || unproven.map(|opening| opening.words(|id| names.node(id).into_owned())).unwrap_or_default();
+        let end = "a voter bears the voter set out";
+        self.alerts.set_with_end(AlertName::VoterSetUnproven, None, unproven.is_some(), words, end);
+    }
+}

@@ -1,0 +1,130 @@
+//! Handover by way of the voters, where the nodes do not hear each other (R8, R11), and the gate's test before a
+//! claim (R14).
+
+use super::*;
+
+/// Node 2 is Master and node 1, the better one, comes back while every heartbeat line is cut.
+fn better_comes_back(vrrp_cut: bool, change: impl Fn(&mut Settings)) -> Cluster {
+    let mut cluster = Cluster::arbitrated();
+    cluster.start(2);
+    cluster.run_to(4000);
+    assert_eq!(cluster.open(), [2]);
+    cluster.links_cut.insert(LinkId(0));
+    cluster.vrrp_cut = vrrp_cut;
+    // Nor do lease messages go between the nodes: only the witness is left in common.
+    cluster.lease_cut = true;
+    let mut settings = settings(1, cluster.authority.clone());
+    change(&mut settings);
+    cluster.start_with(1, settings);
+    cluster.log.clear();
+    cluster
+}
+
+fn opens(action: &Action) -> bool {
+    matches!(action, Action::OpenGate { .. })
+}
+
+#[test]
+fn the_better_node_gets_the_domain_by_way_of_the_voters_r11() {
+    for vrrp_cut in [false, true] {
+        let mut cluster = better_comes_back(vrrp_cut, |_| {});
+        cluster.run_to(7000);
+        assert_eq!(cluster.open(), [1], "VRRP cut: {vrrp_cut}");
+        assert_eq!((cluster.role(1).0, cluster.role(2).0), (Role::Master, Role::Backup));
+        // R8, and not a lapse: the heir begins a round trip after the last frame of the former is gone.
+        let order = cluster.order(2, 4000);
+        assert!(order.ends_with(&["shut", "remove", "resign", "no master", "transfer"]), "{order:?}");
+        let shut = cluster.when(2, 4000, |deed| matches!(deed, Action::ShutGate { .. })).unwrap();
+        let opened = cluster.when(1, 4000, opens).unwrap();
+        let gap = opened.since(shut);
+        assert!(gap >= quorum().timing.drain() && gap < Duration::from_millis(40), "{gap:?}");
+        cluster.run_to(12_000);
+        assert_eq!(cluster.open(), [1], "and there it stays");
+    }
+}
+
+#[test]
+fn a_worse_node_does_not_ask_and_nopreempt_does_not_either() {
+    let mut cluster = better_comes_back(true, |settings| settings.instances[0].preempt = false);
+    cluster.run_to(9000);
+    assert_eq!((cluster.open(), cluster.order(2, 4000).contains(&"shut")), (vec![2], false));
+    let mut cluster = better_comes_back(true, |settings| settings.instances[0].priority = Priority(50));
+    cluster.run_to(9000);
+    assert_eq!((cluster.open(), cluster.order(2, 4000).contains(&"shut")), (vec![2], false));
+}
+
+#[test]
+fn preempt_delay_is_waited_out_from_the_first_word_of_a_worse_holder() {
+    let mut cluster = better_comes_back(true, |settings| settings.instances[0].preempt_delay = Duration::from_secs(3));
+    cluster.run_to(7050);
+    assert_eq!(cluster.open(), [2], "it knows of the holder since 4.1 s at the earliest");
+    cluster.run_to(8500);
+    assert_eq!(cluster.open(), [1]);
+}
+
+#[test]
+fn an_heir_whose_gate_is_broken_does_not_ask_r14() {
+    let mut cluster = better_comes_back(true, |_| {});
+    cluster.gate_broken.insert(1);
+    cluster.run_to(9000);
+    assert_eq!(cluster.open(), [2]);
+    cluster.gate_broken.clear();
+    cluster.run_to(12_000);
+    assert_eq!(cluster.open(), [1]);
+}
+
+#[test]
+fn a_priority_that_rises_while_all_lines_are_cut_moves_the_domain() {
+    let mut cluster = better_comes_back(true, |settings| {
+        let track = TrackInterface { interface: InterfaceId(1), weight: 120 };
+        settings.interfaces.push(InterfaceSettings { name: "up".into() });
+        settings.instances[0].priority = Priority(90);
+        settings.instances[0].track = vec![track];
+    });
+    cluster.give(1, Event::Interface { interface: InterfaceId(1), up: false, addresses: Vec::new() });
+    cluster.run_to(8000);
+    assert_eq!(cluster.open(), [2]);
+    cluster.give(1, Event::Interface { interface: InterfaceId(1), up: true, addresses: Vec::new() });
+    cluster.run_to(10_000);
+    assert_eq!(cluster.open(), [1]);
+}
+
+#[test]
+fn a_claim_waits_for_a_test_that_was_begun_after_it_was_decided_r14() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    // The kernel holds the test up from now on: the answers come later than the claim.
+    cluster.tests_held.insert(2);
+    cluster.cut_between(1, 2);
+    cluster.cut_between(1, WITNESS);
+    cluster.run_to(7000);
+    assert_eq!(cluster.open(), [0; 0], "delayed, not unsafe");
+    let asked = cluster.log.iter().filter(|(_, who, action)| {
+        let acquires = |bytes| messages(bytes).iter().any(|said| matches!(said, Message::Acquire { .. }));
+        *who == 2 && matches!(action, Action::SendLease { bytes, .. } if acquires(bytes))
+    });
+    assert_eq!(asked.count(), 0, "no grant was asked for");
+    // A result of a test that was begun before the claim is not enough.
+    let result = |number| Event::GateTest { number, strength: GateStrength::Strong, fault: String::new() };
+    cluster.give(2, result(1));
+    assert_eq!(cluster.open(), [0; 0]);
+    let newest = cluster.log.iter().rev().find_map(|(_, who, action)| match action {
+        Action::TestGate { number } if *who == 2 => Some(*number),
+        _ => None,
+    });
+    cluster.give(2, result(newest.unwrap()));
+    assert_eq!(cluster.open(), [2], "at once, since the voters have been asked meanwhile");
+}
+
+#[test]
+fn the_heir_of_an_orderly_stop_tests_its_gate_before_the_transfer_r14() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    cluster.give(1, Event::Stop);
+    cluster.run_to(5100);
+    let tested = cluster.when(2, 5000, |deed| matches!(deed, Action::TestGate { .. })).unwrap();
+    let transfers = |deed: &Action| match deed {
+        Action::SendLease { bytes, .. } => messages(bytes).iter().any(|said| matches!(said, Message::Transfer { .. })),
+        _ => false,
+    };
+    let transferred = cluster.when(1, 5000, transfers).unwrap();
+    assert!(tested < transferred, "{tested:?}, {transferred:?}");
+}

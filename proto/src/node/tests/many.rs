@@ -1,0 +1,99 @@
+//! Many domains on one node: what travels, and what it costs.
+
+extern crate std;
+
+use super::*;
+
+/// The settings of a node with so many domains, each of one virtual router.
+fn many(node: u16, domains: u16) -> Settings {
+    let one = settings(node, Authority::Quorum(quorum()));
+    let instance = |number: u16| InstanceSettings {
+        name: alloc::format!("vip{number}"),
+        vrid: Vrid::new(u8::try_from(number % 255 + 1).unwrap()).unwrap(),
+        interface: InterfaceId(number / 255),
+        ..one.instances[0].clone()
+    };
+    let domain = |number: u16| DomainSettings {
+        id: DomainId(u64::from(number) + 1),
+        name: alloc::format!("vip{number}"),
+        instances: vec![InstanceId(number)],
+        ..one.domains[0].clone()
+    };
+    let interface = |number: u16| InterfaceSettings { name: alloc::format!("lan{number}") };
+    Settings {
+        interfaces: (0..=domains / 255).map(interface).collect(),
+        instances: (0..domains).map(instance).collect(),
+        domains: (0..domains).map(domain).collect(),
+        ..one
+    }
+}
+
+fn start(domains: u16) -> Cluster {
+    let mut cluster = Cluster::arbitrated();
+    for node in [1, 2] {
+        cluster.start_with(node, many(node, domains));
+        for number in 1..=domains / 255 {
+            let (interface, addresses) = (InterfaceId(number), vec![address(node)]);
+            cluster.give(node, Event::Interface { interface, up: true, addresses });
+        }
+    }
+    cluster.run_to(4000);
+    let roles = (1..=u64::from(domains)).map(|id| cluster.nodes[&1].role(DomainId(id)).unwrap().0);
+    assert!(roles.into_iter().all(|role| role == Role::Master));
+    cluster
+}
+
+#[test]
+fn the_renewals_of_fifty_domains_travel_in_three_datagrams_a_voter() {
+    let mut cluster = start(50);
+    cluster.log.clear();
+    let intervals = 10;
+    let lasts = quorum().timing.renewal_interval() * intervals;
+    cluster.run_to(4000 + u64::try_from(lasts.as_millis()).unwrap());
+    for voter in [2, WITNESS] {
+        let mut acquires = 0;
+        let mut datagrams = 0;
+        for (_, who, action) in &cluster.log {
+            let Action::SendLease { to, bytes } = action else { continue };
+            if *who == 1 && *to == id(voter) {
+                datagrams += 1;
+                acquires += messages(bytes).iter().filter(|said| matches!(said, Message::Acquire { .. })).count();
+            }
+        }
+        assert_eq!((acquires, datagrams), (500, 30), "to voter {voter} in {intervals} intervals");
+    }
+    // The answers of the other node's voter, each with its stamp, are a little longer: two for each full one.
+    let answers = cluster.log.iter().filter(|(_, who, action)| *who == 2 && matches!(action, Action::SendLease { .. }));
+    assert_eq!(answers.count(), 50);
+}
+
+#[test]
+fn what_concerns_one_domain_is_not_judged_for_all() {
+    let mut cluster = start(50);
+    let node = cluster.nodes.get_mut(&1).unwrap();
+    let now = cluster.now;
+    node.handle(now, Event::Tick);
+    let before = node.judged();
+    let epoch = node.epoch(DomainId(1)).unwrap();
+    node.handle(now, Event::GateWritten { domain: DomainId(1), epoch, open: true, error: None });
+    assert!(node.judged() - before <= 2, "{} domains judged", node.judged() - before);
+}
+
+/// F65: a node with a thousand domains. Run it with `cargo test --release -p keepone-proto -- --ignored
+/// a_thousand --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn a_thousand_domains_cost_little() {
+    let mut cluster = start(1000);
+    cluster.log.clear();
+    let began = std::time::Instant::now();
+    cluster.run_to(14_000);
+    let took = began.elapsed();
+    let datagrams = cluster.log.iter().filter(|(_, _, action)| matches!(action, Action::SendLease { .. })).count();
+    let judged: u64 = cluster.nodes.values().map(Node::judged).sum();
+    std::println!(
+        "two nodes and a witness of 1000 domains, 10 s: {took:?} of one core for all three, {datagrams} lease \
+         datagrams, {} actions, {judged} judgements since the start",
+        cluster.log.len()
+    );
+}
