@@ -3,7 +3,10 @@
 //! What must stay true: [`Holder::grant`] is `Some` only before D, the q-th largest of
 //! (time of sending of the newest answered request + L_h) over the voters of the present epoch (I5).
 
-use alloc::collections::{BTreeMap, BTreeSet};
+mod parting;
+mod silence;
+
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -234,11 +237,6 @@ impl Holder {
         Some(if lent.is_some() { grant } else { grant.backed_by(Backing::Promises) })
     }
 
-    /// The later D of the voters' and the promises'; each covers by itself what lies before it.
-    fn until(&self, epoch: Epoch) -> Option<Instant> {
-        self.deadline().max(self.promises.as_ref().and_then(|promises| promises.deadline(epoch)))
-    }
-
     /// The evidence for the decision.
     pub fn lease(&self, now: Instant) -> Lease {
         if let Some(grant) = self.grant(now) {
@@ -286,98 +284,6 @@ impl Holder {
         let renewal = self.renewal().max(Duration::from_nanos(1));
         let past = now.as_nanos() % nanos(renewal);
         now + (renewal - Duration::from_nanos(past))
-    }
-
-    /// It holds, and no majority has granted for two renewals.
-    pub(super) fn is_short(&self, now: Instant) -> bool {
-        let late = self.renewal() * 2 + self.quorum.timing.round_trip;
-        let enough = self.quorum.timing.holder_lease().saturating_sub(late);
-        let held = matches!(self.phase, Phase::Held { .. });
-        held && !self.is_denied() && self.deadline().is_none_or(|lent| lent < now + enough)
-    }
-
-    /// So many voters have said no to the epoch that is held that no majority is left to renew it. They are
-    /// reached: whatever is done while nobody answers, is not for this.
-    fn is_denied(&self) -> bool {
-        let denied = self.voters.values().filter(|track| track.denied).count();
-        denied > self.quorum.voters.len() - self.quorum.majority()
-    }
-
-    /// Until when this node may not claim: it has promised, or its former life may have (I13).
-    pub fn is_bound(&self, now: Instant) -> bool {
-        self.promises.as_ref().is_some_and(|promises| promises.is_bound(now))
-    }
-
-    /// Another candidate holds under `epoch` and has lost its voters. Promises not to claim for `lease` from now,
-    /// unless this node holds itself (I13); what is on its way is given up first. Whether it promised.
-    pub fn promise(&mut self, now: Instant, epoch: Epoch, lease: Duration) -> bool {
-        let holds = matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) || now < self.drained_at;
-        let Some(promises) = self.promises.as_mut().filter(|_| !holds) else { return false };
-        if !promises.give(now, epoch, lease) {
-            return false;
-        }
-        self.saw_epoch(epoch);
-        self.offered = None;
-        if matches!(self.phase, Phase::Asking { .. }) {
-            self.phase = Phase::Idle;
-        }
-        self.abandon(now);
-        true
-    }
-
-    /// The holder of an epoch has let go: no promise to it is left.
-    pub fn on_let_go(&mut self, epoch: Epoch) {
-        if let Some(promises) = &mut self.promises {
-            promises.free(epoch);
-        }
-    }
-
-    /// The promises of the other candidates, under the policy `degrade`.
-    pub fn promises(&self) -> Option<&Promises> {
-        self.promises.as_ref()
-    }
-
-    /// Asks the other candidates for their promises, while the voters are silent.
-    fn ask_promises(&mut self, now: Instant) {
-        let Phase::Held { epoch, .. } = self.phase else { return };
-        if !self.is_short(now) {
-            return;
-        }
-        let nonce = &mut self.nonce;
-        let next = || {
-            *nonce += 1;
-            *nonce
-        };
-        let asked = self.promises.as_mut().map(|promises| promises.ask(now, epoch, next)).unwrap_or_default();
-        let lease = self.quorum.timing.lease;
-        for (candidate, nonce) in asked {
-            self.send(candidate, nonce, Message::Promise { epoch, lease });
-        }
-    }
-
-    /// An epoch of this life that nobody has been asked for, used up.
-    pub(super) fn spend_epoch(&mut self) -> Epoch {
-        self.attempt = self.attempt.saturating_add(1);
-        self.max_counter = self.max_counter.saturating_add(1);
-        let (counter, attempt) = (self.max_counter, self.attempt);
-        Epoch { counter, incarnation: self.me.incarnation, attempt, node: self.me.node }
-    }
-
-    /// Asks on with the priority of the last claim.
-    pub(super) fn stand_again(&mut self, now: Instant) {
-        if !self.standing {
-            self.stand(now, self.priority);
-        }
-    }
-
-    /// Which voters lend to `holder`, and how long ago they last heard it: a voter lends for L_a from there, and
-    /// its refusals say what is left of it (D3).
-    pub fn last_words(&self, now: Instant, holder: NodeId) -> Vec<(NodeId, Duration)> {
-        let lent = |(voter, track): (&NodeId, &Track)| {
-            let lends = track.lends.filter(|lends| lends.to == holder)?;
-            Some((*voter, lends.silence.saturating_add(now.since(lends.said_at))))
-        };
-        self.voters.iter().filter_map(lent).collect()
     }
 
     /// How many voters have answered lately.
@@ -442,32 +348,6 @@ impl Holder {
             self.drained_at = shut_at + self.quorum.timing.drain();
             self.not_before = self.drained_at;
         }
-    }
-
-    /// Gives the lease back, or to an heir; only after the gate is shut and E_tx has passed (R8).
-    pub fn give_back(&mut self, now: Instant, heir: Option<Epoch>) {
-        if let Phase::Held { epoch, .. } = self.phase {
-            self.phase = Phase::Idle;
-            self.standing = false;
-            let promised = self.promises.as_mut().map(|promises| promises.end(epoch)).unwrap_or_default();
-            for candidate in promised {
-                self.nonce += 1;
-                self.send(candidate, self.nonce, Message::Release { epoch });
-            }
-            self.bid_farewell(now, epoch, heir);
-        }
-    }
-
-    /// Releases an epoch of a former life of this node, whose gate is shut (R16).
-    pub fn release_former(&mut self, now: Instant, epoch: Epoch) {
-        self.saw_epoch(epoch);
-        self.bid_farewell(now, epoch, None);
-    }
-
-    fn bid_farewell(&mut self, now: Instant, epoch: Epoch, heir: Option<Epoch>) {
-        let pending: BTreeSet<NodeId> = self.voters.keys().copied().collect();
-        self.farewells.push(Farewell::new(epoch, heir, pending, now, now + self.quorum.timing.lease_max));
-        self.tick(now);
     }
 
     /// A Transfer named this node: take the epoch if it is the one reserved for the next attempt.
@@ -803,24 +683,6 @@ impl Holder {
         let prev_ack = track.prev_ack;
         let (lease, priority) = (self.quorum.timing.lease, self.priority);
         self.send(voter, self.nonce, Message::Acquire { epoch, lease, prev_ack, priority });
-    }
-
-    fn say_farewells(&mut self, now: Instant) {
-        self.farewells.retain(|farewell| !farewell.is_done(now));
-        let resend = self.renewal().max(self.quorum.timing.round_trip);
-        let mut words = Vec::new();
-        for farewell in &mut self.farewells {
-            if let Some(message) = farewell.due(now, resend) {
-                words.extend(farewell.pending().map(|voter| (voter, message)));
-            }
-        }
-        for (voter, message) in words {
-            self.nonce += 1;
-            if let Some(track) = self.voters.get_mut(&voter) {
-                track.remember(self.nonce, now);
-            }
-            self.send(voter, self.nonce, message);
-        }
     }
 
     fn send(&mut self, to: NodeId, nonce: u64, message: Message) {
