@@ -14,6 +14,9 @@ use crate::{Error, binary};
 /// UDP port of every heartbeat link.
 pub const HEARTBEAT_PORT: u16 = 7946;
 
+/// Name, id and UDP port of each witness that there may be.
+const WITNESSES: [(&str, u16, u16); 2] = [("w", 3, 7947), ("w2", 4, 7948)];
+
 /// What the nodes' configurations have in common, and the keys.
 #[derive(Debug)]
 pub struct Cluster {
@@ -32,9 +35,21 @@ impl Cluster {
     /// # Errors
     /// [`Error::Command`] with what `keepone keys` said; [`Error::Io`].
     pub fn new(lan: &Lan) -> Result<Self, Error> {
+        Cluster::of(lan, &["n1", "n2", "w"])
+    }
+
+    /// The same with a second witness, `w2`, on the machine of the first.
+    ///
+    /// # Errors
+    /// As [`Cluster::new`].
+    pub fn with_two_witnesses(lan: &Lan) -> Result<Self, Error> {
+        Cluster::of(lan, &["n1", "n2", "w", "w2"])
+    }
+
+    fn of(lan: &Lan, names: &[&str]) -> Result<Self, Error> {
         let keys = lan.room().join("keys");
         let mut command = Command::new(binary::find("keepone"));
-        command.args(["keys", "--cluster", "test", "--out"]).arg(&keys).args(["n1", "n2", "w"]);
+        command.args(["keys", "--cluster", "test", "--out"]).arg(&keys).args(names);
         let made = command.output().map_err(io_error("run keepone keys"))?;
         if !made.status.success() {
             let output = String::from_utf8_lossy(&made.stderr).into_owned();
@@ -42,6 +57,12 @@ impl Cluster {
         }
         let members =
             std::fs::read_to_string(keys.join("members.toml")).map_err(io_error("read what keepone keys wrote"))?;
+        let members = members.split("[[member]]").filter(|entry| entry.contains("name = ")).map(|entry| {
+            let port = WITNESSES.iter().find(|(name, _, _)| entry.contains(&format!("name = \"{name}\"")));
+            let witness = port.map(|(_, _, port)| format!("\nwitness = \"10.9.0.100:{port}\""));
+            format!("[[member]]\n{}{}\n\n", entry.trim(), witness.unwrap_or_default())
+        });
+        let members = members.collect();
         let arbiter = "type = \"none\"".to_owned();
         Ok(Cluster { members, arbiter, gate: "means = \"auto\"".into(), more: String::new() })
     }
@@ -51,15 +72,17 @@ impl Cluster {
         self.arbiter = "type = \"quorum\"\nvoters = [\"n1\", \"n2\", \"w\"]\nlease = \"500ms\"".into();
     }
 
-    /// The file of the witness, which is run as `keepone-witness`; `more` are lines of its `[[cluster]]`.
-    pub fn of_witness(&self, lan: &Lan, more: &str) -> String {
+    /// The file of a witness, which is run as `keepone-witness`; `more` are lines of its `[[cluster]]`.
+    pub fn of_witness(&self, lan: &Lan, name: &str, more: &str) -> String {
         let room = lan.room().display();
-        let members = self.members.split("[[member]]").filter(|entry| entry.contains("name = "));
-        let others = members.filter(|entry| !entry.contains("name = \"w\""));
-        let others: String = others.map(|entry| format!("\n[[cluster.member]]\n{}\n", entry.trim())).collect();
+        let own = WITNESSES.iter().find(|(witness, _, _)| *witness == name);
+        let (id, port) = own.map_or((0, 0), |(_, id, port)| (*id, *port));
+        let others = self.members.split("[[member]]").map(str::trim).filter(|entry| !entry.is_empty());
+        let others = others.filter(|entry| !entry.contains(&format!("name = \"{name}\"")));
+        let others: String = others.map(|entry| format!("\n[[cluster.member]]\n{entry}\n")).collect();
         format!(
-            "name = \"w\"\nid = 3\nkey_file = \"{room}/keys/w.key\"\nlisten = \"10.9.0.100:7947\"\n\
-             state_dir = \"{room}/w-state\"\n\n[[cluster]]\nname = \"test\"\n{more}\n{others}"
+            "name = \"{name}\"\nid = {id}\nkey_file = \"{room}/keys/{name}.key\"\nlisten = \"10.9.0.100:{port}\"\n\
+             state_dir = \"{room}/{name}-state\"\n\n[[cluster]]\nname = \"test\"\n{more}\n{others}"
         )
     }
 
@@ -76,8 +99,7 @@ impl Cluster {
         let (room, name) = (lan.room().display(), format!("n{}", node + 1));
         let mut text = format!(
             "[cluster]\nname = \"test\"\n{}\n[node]\nname = \"{name}\"\nkey_file = \"{room}/keys/{name}.key\"\n\
-             state_dir = \"{room}/{name}-state\"\nrun_dir = \"{room}/{name}-run\"\n\n{}\n\
-             witness = \"10.9.0.100:7947\"\n",
+             state_dir = \"{room}/{name}-state\"\nrun_dir = \"{room}/{name}-run\"\n\n{}\n",
             self.more,
             self.members.trim_end()
         );

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use keepone_chaos::fault::Part;
 use keepone_chaos::netns::clock;
 use keepone_chaos::netns::topology::{Kind, VIP};
 use keepone_tests::binary;
@@ -12,6 +13,7 @@ use keepone_tests::cluster::Cluster;
 use keepone_tests::lan::Lan;
 use keepone_tests::observe::Watch;
 use keepone_tests::program::{Ended, Program};
+use nix::sys::signal::Signal;
 
 /// Generous against a machine that is busy with other tests.
 const SOON: Duration = Duration::from_secs(30);
@@ -21,6 +23,7 @@ struct Voters {
     witness: Program,
     nodes: Vec<Program>,
     files: Vec<PathBuf>,
+    cluster: Cluster,
     watch: Watch,
     lan: Lan,
 }
@@ -28,13 +31,13 @@ struct Voters {
 impl Voters {
     fn start() -> Self {
         let lan = Lan::build(2).unwrap();
-        let mut cluster = Cluster::new(&lan).unwrap();
+        let mut cluster = Cluster::with_two_witnesses(&lan).unwrap();
         cluster.quorum();
         let watch = Watch::start(&lan, VIP.into()).unwrap();
-        let witness = start_witness(&lan, &cluster, FIRST);
+        let witness = start_witness(&lan, &cluster, "w", FIRST);
         let files: Vec<PathBuf> = (0..2).map(|node| cluster.write(&lan, node).unwrap()).collect();
         let nodes = (0..2).map(|node| start_node(&lan, node, &files[node])).collect();
-        let voters = Voters { witness, nodes, files, watch, lan };
+        let voters = Voters { witness, nodes, files, cluster, watch, lan };
         voters.must(voters.watch.alone(0, Duration::from_secs(15)).is_some(), "the better node does not become MASTER");
         voters
     }
@@ -72,17 +75,34 @@ impl Voters {
     }
 }
 
+impl Voters {
+    /// Ends a node's agent in good order and starts it with these lines of `[arbiter]`.
+    fn restart_node(&mut self, node: usize, lines: &str) {
+        self.cluster.arbiter = format!("type = \"quorum\"\n{lines}\nlease = \"500ms\"");
+        self.files[node] = self.cluster.write(&self.lan, node).unwrap();
+        self.nodes[node].signal(Part::Guardian, Signal::SIGTERM);
+        let ended = self.nodes[node].wait(SOON).is_some();
+        self.must(ended, "it does not end");
+        self.nodes[node] = start_node(&self.lan, node, &self.files[node]);
+    }
+
+    fn restart_witness(&mut self, lines: &str) {
+        self.witness.kill();
+        self.witness = start_witness(&self.lan, &self.cluster, "w", &format!("{lines}\nlease = \"500ms\""));
+    }
+}
+
 fn start_node(lan: &Lan, node: usize, file: &std::path::Path) -> Program {
     let program = binary::find("keepone");
     lan.start(node, &[program.to_str().unwrap(), "run", "-c", file.to_str().unwrap()]).unwrap()
 }
 
-fn start_witness(lan: &Lan, cluster: &Cluster, lines: &str) -> Program {
-    let file = lan.write("w.toml", &cluster.of_witness(lan, lines)).unwrap();
+fn start_witness(lan: &Lan, cluster: &Cluster, name: &str, lines: &str) -> Program {
+    let file = lan.write(&format!("{name}.toml"), &cluster.of_witness(lan, name, lines)).unwrap();
     let program = binary::find("keepone-witness");
     let host = lan.host(Kind::Witness(0));
     let command = [program.to_str().unwrap(), "run", "-c", file.to_str().unwrap()];
-    Program::start(&host.namespace, &command, &lan.room().join("w.log")).unwrap()
+    Program::start(&host.namespace, &command, &lan.room().join(format!("{name}.log"))).unwrap()
 }
 
 /// The cells of a voter's row.
@@ -137,4 +157,47 @@ fn all_three_answer_and_one_that_is_stopped_is_named() {
     assert_eq!(json.code, Some(1));
     let json: serde_json::Value = serde_json::from_str(&json.said).unwrap();
     assert_eq!(json["voters"][2]["answers"], false, "{json}");
+}
+
+/// The lines for `[arbiter]` in what `keepone voters add` printed.
+fn printed(said: &str) -> String {
+    let lines = said.lines().skip_while(|line| *line != "[arbiter]").skip(1);
+    lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_second_witness_is_added_as_the_command_says() {
+    let mut voters = Voters::start();
+    let began = clock::now();
+    let added = voters.ask(0, &["add", "w2"]);
+    assert_eq!(added.code, Some(0), "{added:?}");
+    let lines = printed(&added.said);
+    assert!(lines.contains("generation = 2") && lines.contains("former_voters"), "{added:?}");
+
+    let second = start_witness(&voters.lan, &voters.cluster, "w2", &format!("{lines}\nlease = \"500ms\""));
+    voters.restart_node(0, &lines);
+    voters.comes_to(0, 1, |said| {
+        said.contains("to do: restart n2, then w with generation 2") && row(said, "w2")[1] == "yes"
+    });
+    voters.restart_witness(&lines);
+    voters.comes_to(0, 1, |said| said.contains("to do: restart n2 with generation 2"));
+    voters.restart_node(1, &lines);
+    let remove = "generation 2 votes: remove former_voters here and on n1, then n2, then w, then w2";
+    voters.comes_to(0, 1, |said| said.contains(remove));
+    // One change at a time.
+    let refused = voters.ask(0, &["remove", "w"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.said.contains("a change is under way"), "{refused:?}");
+
+    let settled = lines.lines().filter(|line| !line.starts_with("former_voters")).collect::<Vec<_>>().join("\n");
+    voters.restart_node(0, &settled);
+    voters.comes_to(0, 1, |said| said.contains("remove former_voters on n2, then w, then w2"));
+    voters.restart_node(1, &settled);
+    voters.restart_witness(&settled);
+    drop(second);
+    let _second = start_witness(&voters.lan, &voters.cluster, "w2", &format!("{settled}\nlease = \"500ms\""));
+    voters.comes_to(0, 0, |said| said.contains("complete: all voters agree on generation 2"));
+    let overlap = voters.watch.overlap(began, clock::now());
+    voters.must(overlap == Duration::ZERO, "both held the address");
+    voters.must(voters.watch.alone(0, Duration::from_secs(15)).is_some(), "the better node does not hold in the end");
 }

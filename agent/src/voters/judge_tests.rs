@@ -105,7 +105,7 @@ fn the_next_change_waits_until_a_majority_has_closed_the_generation_before_the_f
     // Two are no majority of four, three are.
     for (member, waits) in [(1, true), (2, true), (3, false)] {
         heard.insert(id(member), Ok(answer(&third, 2, 3, &second)));
-        assert_eq!(steps(&third, &heard).starts_with("wait"), waits, "{member}: {}", steps(&third, &heard));
+        assert_eq!(steps(&third, &heard).starts_with("wait 2 s"), waits, "{member}: {}", steps(&third, &heard));
     }
     // One that serves generation 1 for ever is no matter of time.
     let heard = all(&[1, 2, 3, 4], answer(&third, 1, 9, &second));
