@@ -211,3 +211,5 @@ impl Heartbeats {
 mod netns_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod visit_tests;
