@@ -57,12 +57,12 @@ impl Cluster {
         }
         let members =
             std::fs::read_to_string(keys.join("members.toml")).map_err(io_error("read what keepone keys wrote"))?;
-        let members = members.split("[[member]]").filter(|entry| entry.contains("name = ")).map(|entry| {
+        let members = members.split("[[member]]").map(|entry| {
             let port = WITNESSES.iter().find(|(name, _, _)| entry.contains(&format!("name = \"{name}\"")));
-            let witness = port.map(|(_, _, port)| format!("\nwitness = \"10.9.0.100:{port}\""));
-            format!("[[member]]\n{}{}\n\n", entry.trim(), witness.unwrap_or_default())
+            let witness = port.map(|(_, _, port)| format!("\nwitness = \"10.9.0.100:{port}\"\n\n"));
+            witness.map_or_else(|| entry.to_owned(), |witness| format!("{}{witness}", entry.trim_end()))
         });
-        let members = members.collect();
+        let members = members.collect::<Vec<_>>().join("[[member]]");
         let arbiter = "type = \"none\"".to_owned();
         Ok(Cluster { members, arbiter, gate: "means = \"auto\"".into(), more: String::new() })
     }
@@ -77,7 +77,7 @@ impl Cluster {
         let room = lan.room().display();
         let own = WITNESSES.iter().find(|(witness, _, _)| *witness == name);
         let (id, port) = own.map_or((0, 0), |(_, id, port)| (*id, *port));
-        let others = self.members.split("[[member]]").map(str::trim).filter(|entry| !entry.is_empty());
+        let others = self.members.split("[[member]]").map(str::trim).filter(|entry| entry.contains("name = "));
         let others = others.filter(|entry| !entry.contains(&format!("name = \"{name}\"")));
         let others: String = others.map(|entry| format!("\n[[cluster.member]]\n{entry}\n")).collect();
         format!(

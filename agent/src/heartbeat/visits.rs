@@ -6,11 +6,14 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keepone_arbiter::quic::{Received, WayBack};
 use keepone_proto::id::NodeId;
+use keepone_proto::time::Instant;
 use keepone_proto::wire::lease::{Envelope, Message, pack, unpack};
+
+use crate::clock;
 
 /// A voter answers at once; what has not been answered by then never will be.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -50,7 +53,7 @@ impl Visits {
                 open.pop_front();
             }
             let (from, back) = (received.peer.node, received.way_back());
-            open.push_back(Visit { from, nonce, back, at: Instant::now() });
+            open.push_back(Visit { from, nonce, back, at: clock::now() });
         }
         self.any.store(!open.is_empty(), Ordering::Relaxed);
         true
@@ -63,7 +66,8 @@ impl Visits {
             return None;
         }
         let mut open = self.lock();
-        open.retain(|visit| visit.at.elapsed() < LONGEST);
+        let now = clock::now();
+        open.retain(|visit| now.since(visit.at) < LONGEST);
         let (mut left, mut answered) = (Vec::new(), false);
         for envelope in unpack(bytes).ok()?.flatten() {
             let asked = |visit: &Visit| visit.from == to && visit.nonce == envelope.nonce;
