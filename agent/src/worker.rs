@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use keepone_arbiter::quic::{BindError, Identity, Roster, TransportSettings};
 use keepone_arbiter::witness::client::{ClientSettings, WitnessClient};
-use keepone_arbiter::witness::state::{PROBED, Store, Writer};
+use keepone_arbiter::witness::state::{Store, Writer};
 use keepone_config::Config;
 use keepone_config::model::{Cluster, GateMeans};
 use keepone_proto::event::Event;
@@ -409,12 +409,16 @@ fn open_voter(
         None
     });
     let events = events.clone();
+    // Who asks for an epoch asks several times a second: each trouble is told once.
+    let mut told = None;
     let writer = Writer::spawn(store, move |ticket, outcome| {
         let error = outcome.err().map(|error| crate::exit::chain(&error));
-        match &error {
-            Some(error) => tracing::error!(error, "the voter's record can't be written: it grants nothing new"),
-            None if ticket == PROBED => tracing::info!("the voter's record can be written again"),
-            None => {}
+        if told != error {
+            match &error {
+                Some(error) => tracing::error!(error, "the voter's record can't be written: it grants nothing new"),
+                None => tracing::info!("the voter's record can be written again"),
+            }
+            told.clone_from(&error);
         }
         let _ = events.blocking_send(Event::Persisted { ticket, error });
     });
