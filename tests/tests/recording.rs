@@ -5,11 +5,13 @@ use std::io::{BufReader, Cursor};
 use std::path::Path;
 use std::time::Duration;
 
+use keepone_chaos::fault::Part;
 use keepone_chaos::netns::topology::VIP;
 use keepone_chaos::replay::{Replayed, replay};
 use keepone_tests::cluster::Cluster;
 use keepone_tests::lan::Lan;
 use keepone_tests::observe::Watch;
+use nix::sys::signal::Signal;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -30,8 +32,10 @@ fn a_run_of_two_agents_and_a_handover_replays_the_same_and_a_tampered_line_is_na
     });
     let watch = Watch::start(&lan, VIP.into()).unwrap();
     assert!(watch.alone(0, LIMIT).is_some(), "nobody became MASTER:\n{}", first.said());
+    first.signal(Part::Guardian, Signal::SIGTERM);
     first.end(LIMIT).unwrap();
     assert!(watch.has(1, LIMIT).is_some(), "no handover:\n{}", second.said());
+    second.signal(Part::Guardian, Signal::SIGTERM);
     second.end(LIMIT).unwrap();
     for file in &files {
         let outcome = replayed(file);

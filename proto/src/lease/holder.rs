@@ -3,7 +3,11 @@
 //! What must stay true: [`Holder::grant`] is `Some` only before D, the q-th largest of
 //! (time of sending of the newest answered request + L_h) over the voters of the present epoch (I5).
 
-use alloc::collections::{BTreeMap, BTreeSet};
+mod answers;
+mod parting;
+mod silence;
+
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -12,7 +16,7 @@ use super::grant::{Backing, Grant};
 use super::promise::Promises;
 use super::timing::LeaseTiming;
 pub use super::track::Amnesia;
-use super::track::{Belief, Lends, Track};
+use super::track::Track;
 use crate::guard::{Guard, Guards};
 use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
 use crate::jitter::Jitter;
@@ -234,11 +238,6 @@ impl Holder {
         Some(if lent.is_some() { grant } else { grant.backed_by(Backing::Promises) })
     }
 
-    /// The later D of the voters' and the promises'; each covers by itself what lies before it.
-    fn until(&self, epoch: Epoch) -> Option<Instant> {
-        self.deadline().max(self.promises.as_ref().and_then(|promises| promises.deadline(epoch)))
-    }
-
     /// The evidence for the decision.
     pub fn lease(&self, now: Instant) -> Lease {
         if let Some(grant) = self.grant(now) {
@@ -286,98 +285,6 @@ impl Holder {
         let renewal = self.renewal().max(Duration::from_nanos(1));
         let past = now.as_nanos() % nanos(renewal);
         now + (renewal - Duration::from_nanos(past))
-    }
-
-    /// It holds, and no majority has granted for two renewals.
-    pub(super) fn is_short(&self, now: Instant) -> bool {
-        let late = self.renewal() * 2 + self.quorum.timing.round_trip;
-        let enough = self.quorum.timing.holder_lease().saturating_sub(late);
-        let held = matches!(self.phase, Phase::Held { .. });
-        held && !self.is_denied() && self.deadline().is_none_or(|lent| lent < now + enough)
-    }
-
-    /// So many voters have said no to the epoch that is held that no majority is left to renew it. They are
-    /// reached: whatever is done while nobody answers, is not for this.
-    fn is_denied(&self) -> bool {
-        let denied = self.voters.values().filter(|track| track.denied).count();
-        denied > self.quorum.voters.len() - self.quorum.majority()
-    }
-
-    /// Until when this node may not claim: it has promised, or its former life may have (I13).
-    pub fn is_bound(&self, now: Instant) -> bool {
-        self.promises.as_ref().is_some_and(|promises| promises.is_bound(now))
-    }
-
-    /// Another candidate holds under `epoch` and has lost its voters. Promises not to claim for `lease` from now,
-    /// unless this node holds itself (I13); what is on its way is given up first. Whether it promised.
-    pub fn promise(&mut self, now: Instant, epoch: Epoch, lease: Duration) -> bool {
-        let holds = matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) || now < self.drained_at;
-        let Some(promises) = self.promises.as_mut().filter(|_| !holds) else { return false };
-        if !promises.give(now, epoch, lease) {
-            return false;
-        }
-        self.saw_epoch(epoch);
-        self.offered = None;
-        if matches!(self.phase, Phase::Asking { .. }) {
-            self.phase = Phase::Idle;
-        }
-        self.abandon(now);
-        true
-    }
-
-    /// The holder of an epoch has let go: no promise to it is left.
-    pub fn on_let_go(&mut self, epoch: Epoch) {
-        if let Some(promises) = &mut self.promises {
-            promises.free(epoch);
-        }
-    }
-
-    /// The promises of the other candidates, under the policy `degrade`.
-    pub fn promises(&self) -> Option<&Promises> {
-        self.promises.as_ref()
-    }
-
-    /// Asks the other candidates for their promises, while the voters are silent.
-    fn ask_promises(&mut self, now: Instant) {
-        let Phase::Held { epoch, .. } = self.phase else { return };
-        if !self.is_short(now) {
-            return;
-        }
-        let nonce = &mut self.nonce;
-        let next = || {
-            *nonce += 1;
-            *nonce
-        };
-        let asked = self.promises.as_mut().map(|promises| promises.ask(now, epoch, next)).unwrap_or_default();
-        let lease = self.quorum.timing.lease;
-        for (candidate, nonce) in asked {
-            self.send(candidate, nonce, Message::Promise { epoch, lease });
-        }
-    }
-
-    /// An epoch of this life that nobody has been asked for, used up.
-    pub(super) fn spend_epoch(&mut self) -> Epoch {
-        self.attempt = self.attempt.saturating_add(1);
-        self.max_counter = self.max_counter.saturating_add(1);
-        let (counter, attempt) = (self.max_counter, self.attempt);
-        Epoch { counter, incarnation: self.me.incarnation, attempt, node: self.me.node }
-    }
-
-    /// Asks on with the priority of the last claim.
-    pub(super) fn stand_again(&mut self, now: Instant) {
-        if !self.standing {
-            self.stand(now, self.priority);
-        }
-    }
-
-    /// Which voters lend to `holder`, and how long ago they last heard it: a voter lends for L_a from there, and
-    /// its refusals say what is left of it (D3).
-    pub fn last_words(&self, now: Instant, holder: NodeId) -> Vec<(NodeId, Duration)> {
-        let lent = |(voter, track): (&NodeId, &Track)| {
-            let lends = track.lends.filter(|lends| lends.to == holder)?;
-            Some((*voter, lends.silence.saturating_add(now.since(lends.said_at))))
-        };
-        self.voters.iter().filter_map(lent).collect()
     }
 
     /// How many voters have answered lately.
@@ -441,254 +348,6 @@ impl Holder {
             self.phase = Phase::Idle;
             self.drained_at = shut_at + self.quorum.timing.drain();
             self.not_before = self.drained_at;
-        }
-    }
-
-    /// Gives the lease back, or to an heir; only after the gate is shut and E_tx has passed (R8).
-    pub fn give_back(&mut self, now: Instant, heir: Option<Epoch>) {
-        if let Phase::Held { epoch, .. } = self.phase {
-            self.phase = Phase::Idle;
-            self.standing = false;
-            let promised = self.promises.as_mut().map(|promises| promises.end(epoch)).unwrap_or_default();
-            for candidate in promised {
-                self.nonce += 1;
-                self.send(candidate, self.nonce, Message::Release { epoch });
-            }
-            self.bid_farewell(now, epoch, heir);
-        }
-    }
-
-    /// Releases an epoch of a former life of this node, whose gate is shut (R16).
-    pub fn release_former(&mut self, now: Instant, epoch: Epoch) {
-        self.saw_epoch(epoch);
-        self.bid_farewell(now, epoch, None);
-    }
-
-    fn bid_farewell(&mut self, now: Instant, epoch: Epoch, heir: Option<Epoch>) {
-        let pending: BTreeSet<NodeId> = self.voters.keys().copied().collect();
-        self.farewells.push(Farewell::new(epoch, heir, pending, now, now + self.quorum.timing.lease_max));
-        self.tick(now);
-    }
-
-    /// A Transfer named this node: take the epoch if it is the one reserved for the next attempt.
-    /// Returns whether it was, or already is under way.
-    pub fn accept_offer(&mut self, now: Instant, from: NodeId, epoch: Epoch) -> bool {
-        if self.is_bound(now) {
-            return false;
-        }
-        if let Phase::Acquiring { epoch: mine, .. } = self.phase
-            && mine == epoch
-        {
-            self.send_acquire(now, from);
-            return true;
-        }
-        let reserved = self.attempt.saturating_add(1);
-        if epoch.node != self.me.node || epoch.incarnation != self.me.incarnation || epoch.attempt > reserved {
-            return false;
-        }
-        if epoch.attempt < reserved {
-            // Our own attempt was quicker, and used its number up. The voters bar all but us: no need to back off.
-            self.not_before = self.drained_at.max(now);
-            self.tick(now);
-            return false;
-        }
-        if matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) || now < self.drained_at {
-            return false;
-        }
-        if self.tested {
-            self.take_offer(now, epoch)
-        } else {
-            self.offer_waits = Some(epoch)
-        }
-        true
-    }
-
-    fn take_offer(&mut self, now: Instant, epoch: Epoch) {
-        let usable = epoch.attempt == self.attempt.saturating_add(1) && now >= self.drained_at;
-        if !usable || matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) {
-            return;
-        }
-        if matches!(self.phase, Phase::Acquiring { .. }) {
-            self.abandon(now);
-        }
-        self.offered = Some(epoch);
-        self.refused = false;
-        self.begin_attempt(now, epoch);
-    }
-
-    /// An answer of a voter, whose name the transport has proven.
-    pub fn on_answer(&mut self, now: Instant, from: NodeId, answer: &Envelope) -> Option<VoterFault> {
-        let lease_max = self.quorum.timing.lease_max;
-        if let Message::Promised { epoch, lease } = answer.message {
-            // Under other lengths it may have promised something else (V9).
-            if let Some(promises) = self.promises.as_mut().filter(|_| answer.digest == self.me.digest) {
-                promises.on_promised(from, answer.nonce, epoch, lease);
-            }
-            return None;
-        }
-        let stamp = answer.message.stamp()?;
-        let sent = self.sent_at(from, answer);
-        let track = self.voters.get_mut(&from)?;
-        match track.believe(now, sent, stamp, lease_max) {
-            Belief::Counts => {}
-            Belief::Ignored => return None,
-            Belief::Doubted(why) => return Some(VoterFault { voter: from, why }),
-        }
-        track.answered_at = Some(now);
-        let overtaken = track.free && track.is_overtaken(stamp);
-        match answer.message {
-            // It is free since.
-            Message::Refuse { .. } if overtaken => {}
-            Message::Free { max_counter, .. } => self.on_free(now, from, answer.nonce, max_counter),
-            Message::Refuse { why, holder, holder_priority, remaining, max_counter, .. } => {
-                self.max_counter = self.max_counter.max(max_counter);
-                if let Some(epoch) = holder.filter(|epoch| epoch.node != self.me.node) {
-                    self.rival = Some((epoch, holder_priority, now));
-                }
-                let silence = self.quorum.timing.lease.saturating_sub(remaining);
-                track.lends = holder.map(|holder| Lends { to: holder.node, silence, said_at: now });
-                self.on_refusal(now, from, answer.nonce, why, remaining);
-            }
-            Message::Grant { epoch, lease, .. } => self.on_grant(now, from, answer.nonce, epoch, lease),
-            Message::Ended { epoch, .. } => {
-                for farewell in &mut self.farewells {
-                    farewell.on_ended(from, epoch);
-                }
-                self.farewells.retain(|farewell| !farewell.is_done(now));
-            }
-            Message::Offer { .. }
-            | Message::Wanted { .. }
-            | Message::Report { .. }
-            | Message::Query { .. }
-            | Message::HandoverRequest { .. }
-            | Message::Inspect
-            | Message::Acquire { .. }
-            | Message::Release { .. }
-            | Message::Transfer { .. }
-            | Message::Promise { .. }
-            | Message::Promised { .. } => {}
-        }
-        None
-    }
-
-    /// When the request that an answer names was sent to that voter, if it is remembered. An Offer answers
-    /// another node's Transfer, and names its nonce.
-    pub fn sent_at(&self, from: NodeId, answer: &Envelope) -> Option<Instant> {
-        let of_ours = !matches!(answer.message, Message::Offer { .. });
-        self.voters.get(&from).filter(|_| of_ours)?.sent_at(answer.nonce)
-    }
-
-    /// What a voter has granted counts no more: its clock is off.
-    pub fn distrust(&mut self, voter: NodeId) {
-        if let Some(track) = self.voters.get_mut(&voter) {
-            (track.good_from, track.free) = (None, false);
-        }
-    }
-
-    /// Renews now instead of at the end of the interval: the voters' clocks are wanted.
-    pub fn renew_now(&mut self, now: Instant) {
-        if let Phase::Held { renew_at, .. } = &mut self.phase {
-            *renew_at = now.min(*renew_at);
-        }
-    }
-
-    fn on_free(&mut self, now: Instant, from: NodeId, nonce: u64, max_counter: u64) {
-        self.max_counter = self.max_counter.max(max_counter);
-        let Phase::Asking { first_nonce, .. } = self.phase else { return };
-        if nonce < first_nonce {
-            return;
-        }
-        if let Some(track) = self.voters.get_mut(&from) {
-            (track.free, track.refused, track.lends) = (true, None, None);
-        }
-        self.attempt_if_free(now);
-    }
-
-    /// Begins an attempt once a majority has nothing against it (R2) and the gate has been tested (R14).
-    fn attempt_if_free(&mut self, now: Instant) {
-        let free = self.voters.values().filter(|track| track.free).count();
-        if self.tested && matches!(self.phase, Phase::Asking { .. }) && free >= self.majority() {
-            let epoch = self.next_epoch();
-            // With the guard taken out an attempt goes on under its former epoch while nobody was above it.
-            let former = self.former.filter(|former| former.counter == self.max_counter);
-            let repeated = former.filter(|_| !self.guards.has(Guard::EpochOnce));
-            self.begin_attempt(now, repeated.unwrap_or(epoch));
-        }
-    }
-
-    fn begin_attempt(&mut self, now: Instant, epoch: Epoch) {
-        self.attempt = self.attempt.max(epoch.attempt);
-        self.former = Some(epoch);
-        self.offer_waits = None;
-        self.max_counter = self.max_counter.max(epoch.counter);
-        self.voters.values_mut().for_each(Track::new_epoch);
-        self.phase = Phase::Acquiring { epoch, since: now, resend_at: now + self.renewal() / 2 };
-        self.acquire_all(now);
-    }
-
-    fn on_refusal(&mut self, now: Instant, from: NodeId, nonce: u64, why: RefuseReason, remaining: Duration) {
-        let (count, majority) = (self.quorum.voters.len(), self.majority());
-        let Some(track) = self.voters.get_mut(&from) else { return };
-        if matches!(self.phase, Phase::Held { .. }) && track.sent_at(nonce).is_some() {
-            // A voter that can't say yes to anybody, for now, says nothing of this epoch.
-            track.denied = !matches!(why, RefuseReason::Quiet | RefuseReason::Disk | RefuseReason::Deaf);
-            if why == RefuseReason::Deaf {
-                // Whoever has held on without that voter (D4, `degrade`) hears it again, and shows that (V8).
-                track.prev_ack = track.prev_ack.max(nonce);
-            }
-        }
-        let mine = match self.phase {
-            Phase::Asking { first_nonce, .. } => nonce >= first_nonce,
-            Phase::Acquiring { .. } => track.sent_at(nonce).is_some(),
-            // While the lease is held a refusal takes nothing away: D alone decides (R3).
-            Phase::Idle | Phase::Held { .. } | Phase::Lapsed => false,
-        };
-        if !mine {
-            return;
-        }
-        if let Phase::Acquiring { epoch, resend_at, .. } = &mut self.phase
-            && self.offered == Some(*epoch)
-            && why == RefuseReason::Held
-        {
-            // Ours has overtaken the Transfer that makes this voter's loan ours: it is only early.
-            *resend_at = (*resend_at).min(now + EARLY);
-            return;
-        }
-        track.free = false;
-        track.refused = Some((why, now + remaining));
-        let refused = self.voters.values().filter(|track| track.refused.is_some()).count() > count - majority;
-        self.refused |= refused;
-        match &mut self.phase {
-            Phase::Acquiring { .. } if refused => self.abandon(now),
-            Phase::Asking { resend_at, .. } => {
-                // Ask again the moment it can be free, should the voter's own word be lost (V11).
-                let soon = now + remaining.max(Duration::from_millis(5)) + Duration::from_millis(1);
-                *resend_at = (*resend_at).min(soon);
-            }
-            Phase::Acquiring { .. } | Phase::Idle | Phase::Held { .. } | Phase::Lapsed => {}
-        }
-    }
-
-    fn on_grant(&mut self, now: Instant, from: NodeId, nonce: u64, epoch: Epoch, lease: Duration) {
-        let current = match self.phase {
-            Phase::Acquiring { epoch, .. } | Phase::Held { epoch, .. } => epoch,
-            Phase::Idle | Phase::Asking { .. } | Phase::Lapsed => return,
-        };
-        if epoch != current || lease < self.quorum.timing.lease {
-            return;
-        }
-        let from_request = self.guards.has(Guard::DeadlineFromRequest);
-        let Some(track) = self.voters.get_mut(&from) else { return };
-        let sent_at = if self.guards.has(Guard::NonceMatches) { track.sent_at(nonce) } else { track.newest_sent() };
-        let Some(sent_at) = sent_at else { return };
-        (track.refused, track.denied) = (None, false);
-        track.prev_ack = track.prev_ack.max(nonce);
-        track.good_from = track.good_from.max(Some(if from_request { sent_at } else { now }));
-        if let Phase::Acquiring { since, .. } = self.phase
-            && self.deadline().is_some_and(|until| now < until)
-        {
-            self.phase = Phase::Held { epoch, renew_at: self.next_renewal(since) };
-            (self.refused, self.rival) = (false, None);
         }
     }
 
@@ -803,24 +462,6 @@ impl Holder {
         let prev_ack = track.prev_ack;
         let (lease, priority) = (self.quorum.timing.lease, self.priority);
         self.send(voter, self.nonce, Message::Acquire { epoch, lease, prev_ack, priority });
-    }
-
-    fn say_farewells(&mut self, now: Instant) {
-        self.farewells.retain(|farewell| !farewell.is_done(now));
-        let resend = self.renewal().max(self.quorum.timing.round_trip);
-        let mut words = Vec::new();
-        for farewell in &mut self.farewells {
-            if let Some(message) = farewell.due(now, resend) {
-                words.extend(farewell.pending().map(|voter| (voter, message)));
-            }
-        }
-        for (voter, message) in words {
-            self.nonce += 1;
-            if let Some(track) = self.voters.get_mut(&voter) {
-                track.remember(self.nonce, now);
-            }
-            self.send(voter, self.nonce, message);
-        }
     }
 
     fn send(&mut self, to: NodeId, nonce: u64, message: Message) {
