@@ -415,10 +415,16 @@ fn open_voter(
         let _ = noted.inspect_err(|error| tracing::warn!(%error, "the voter's generation was not noted in run_dir"));
     }
     let events = events.clone();
+    // Who asks for an epoch asks several times a second: each trouble is told once.
+    let mut told = None;
     let writer = Writer::spawn(store, move |ticket, outcome| {
         let error = outcome.err().map(|error| crate::exit::chain(&error));
-        if let Some(error) = &error {
-            tracing::error!(error, "the voter's record was not written: it grants nothing new");
+        if told != error {
+            match &error {
+                Some(error) => tracing::error!(error, "the voter's record can't be written: it grants nothing new"),
+                None => tracing::info!("the voter's record can be written again"),
+            }
+            told.clone_from(&error);
         }
         let _ = events.blocking_send(Event::Persisted { ticket, error });
     });

@@ -106,7 +106,7 @@ pub enum Event {
     },
     /// The record of [`crate::action::Action::Persist`] is on disk, or is not.
     Persisted {
-        /// The ticket of the action.
+        /// The ticket of the action, from 1. 0: nothing was to be written, the disk was only tried.
         ticket: u64,
         /// Why not.
         error: Option<String>,

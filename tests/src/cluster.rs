@@ -14,13 +14,23 @@ use crate::{Error, binary};
 /// UDP port of every heartbeat link.
 pub const HEARTBEAT_PORT: u16 = 7946;
 
-/// Name, id and UDP port of each witness that there may be.
-const WITNESSES: [(&str, u16, u16); 2] = [("w", 3, 7947), ("w2", 4, 7948)];
+/// UDP port of the witnesses.
+pub const WITNESS_PORT: u16 = 7947;
+
+/// A `[[member]]` of what `keepone keys` writes.
+#[derive(Debug)]
+struct Member {
+    name: String,
+    /// Its lines `name`, `id` and `public_key`.
+    lines: String,
+    /// Where it listens, if it is a witness.
+    witness: Option<String>,
+}
 
 /// What the nodes' configurations have in common, and the keys.
 #[derive(Debug)]
 pub struct Cluster {
-    members: String,
+    members: Vec<Member>,
     /// Lines of `[arbiter]`.
     pub arbiter: String,
     /// Lines of `[gate]`.
@@ -30,60 +40,72 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes the keys of `n1`, `n2` and the witness `w` in the LAN's room, for an authority of none.
+    /// Makes the keys of the nodes and witnesses in the LAN's room, for an authority of none.
     ///
     /// # Errors
     /// [`Error::Command`] with what `keepone keys` said; [`Error::Io`].
     pub fn new(lan: &Lan) -> Result<Self, Error> {
-        Cluster::of(lan, &["n1", "n2", "w"])
-    }
-
-    /// The same with a second witness, `w2`, on the machine of the first.
-    ///
-    /// # Errors
-    /// As [`Cluster::new`].
-    pub fn with_two_witnesses(lan: &Lan) -> Result<Self, Error> {
-        Cluster::of(lan, &["n1", "n2", "w", "w2"])
-    }
-
-    fn of(lan: &Lan, names: &[&str]) -> Result<Self, Error> {
         let keys = lan.room().join("keys");
+        let hosts = || lan.topology().node_hosts().chain(lan.topology().witness_hosts());
         let mut command = Command::new(binary::find("keepone"));
-        command.args(["keys", "--cluster", "test", "--out"]).arg(&keys).args(names);
+        command.args(["keys", "--cluster", "test", "--out"]).arg(&keys).args(hosts().map(|host| &host.name));
         let made = command.output().map_err(io_error("run keepone keys"))?;
         if !made.status.success() {
             let output = String::from_utf8_lossy(&made.stderr).into_owned();
             return Err(Error::Command { command: format!("{command:?}"), status: made.status.to_string(), output });
         }
-        let members =
+        let text =
             std::fs::read_to_string(keys.join("members.toml")).map_err(io_error("read what keepone keys wrote"))?;
-        let members = members.split("[[member]]").map(|entry| {
-            let port = WITNESSES.iter().find(|(name, _, _)| entry.contains(&format!("name = \"{name}\"")));
-            let witness = port.map(|(_, _, port)| format!("\nwitness = \"10.9.0.100:{port}\"\n\n"));
-            witness.map_or_else(|| entry.to_owned(), |witness| format!("{}{witness}", entry.trim_end()))
+        let lines = text.split("[[member]]\n").skip(1).map(|lines| lines.trim().to_owned());
+        let members = hosts().zip(lines).map(|(host, lines)| {
+            let port = host.port(Network::Witness).filter(|_| matches!(host.kind, Kind::Witness(_)));
+            let witness = port.map(|port| format!("{}:{WITNESS_PORT}", port.address));
+            Member { name: host.name.clone(), lines, witness }
         });
-        let members = members.collect::<Vec<_>>().join("[[member]]");
-        let arbiter = "type = \"none\"".to_owned();
+        let (members, arbiter) = (members.collect(), "type = \"none\"".to_owned());
         Ok(Cluster { members, arbiter, gate: "means = \"auto\"".into(), more: String::new() })
     }
 
-    /// The voters are both nodes and a witness that is never there.
+    /// The voters are both nodes and the witnesses, which nobody has started yet; the lease is 500 ms.
     pub fn quorum(&mut self) {
-        self.arbiter = "type = \"quorum\"\nvoters = [\"n1\", \"n2\", \"w\"]\nlease = \"500ms\"".into();
+        self.quorum_of(|_| true);
     }
 
-    /// The file of a witness, which is run as `keepone-witness`; `more` are lines of its `[[cluster]]`.
-    pub fn of_witness(&self, lan: &Lan, name: &str, more: &str) -> String {
-        let room = lan.room().display();
-        let own = WITNESSES.iter().find(|(witness, _, _)| *witness == name);
-        let (id, port) = own.map_or((0, 0), |(_, id, port)| (*id, *port));
-        let others = self.members.split("[[member]]").map(str::trim).filter(|entry| entry.contains("name = "));
-        let others = others.filter(|entry| !entry.contains(&format!("name = \"{name}\"")));
-        let others: String = others.map(|entry| format!("\n[[cluster.member]]\n{entry}\n")).collect();
-        format!(
-            "name = \"{name}\"\nid = {id}\nkey_file = \"{room}/keys/{name}.key\"\nlisten = \"10.9.0.100:{port}\"\n\
-             state_dir = \"{room}/{name}-state\"\n\n[[cluster]]\nname = \"test\"\n{more}\n{others}"
-        )
+    /// The voters are the witnesses alone.
+    pub fn quorum_of_witnesses(&mut self) {
+        self.quorum_of(|member| member.witness.is_some());
+    }
+
+    fn quorum_of(&mut self, votes: impl Fn(&Member) -> bool) {
+        let voters: Vec<&str> =
+            self.members.iter().filter(|member| votes(member)).map(|member| member.name.as_str()).collect();
+        self.arbiter = format!("type = \"quorum\"\nvoters = {voters:?}\nlease = \"500ms\"");
+    }
+
+    /// Writes the file of a witness, its state directory `NAME-state` in the LAN's room.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_witness(&self, lan: &Lan, number: usize) -> Result<PathBuf, Error> {
+        let (room, name) = (lan.room().display(), &lan.host(Kind::Witness(number)).name);
+        let mut text = String::new();
+        for Member { name: of, lines, witness } in &self.members {
+            if of == name {
+                let listen = witness.as_deref().unwrap_or_default();
+                let quorum = self.arbiter.replace("type = \"quorum\"\n", "");
+                // Its public key follows from its key file.
+                let own: Vec<&str> = lines.lines().filter(|line| !line.starts_with("public_key")).collect();
+                let own = format!(
+                    "{}\nkey_file = \"{room}/keys/{name}.key\"\nlisten = \"{listen}\"\n\
+                     state_dir = \"{room}/{name}-state\"\n[[cluster]]\nname = \"test\"\n{quorum}\n",
+                    own.join("\n")
+                );
+                text.insert_str(0, &own);
+            } else {
+                let _ = write!(text, "[[cluster.member]]\n{lines}\n");
+            }
+        }
+        lan.write(&format!("{name}.toml"), &text)
     }
 
     /// Writes a node's file, with its state and run directories below the LAN's room.
@@ -99,10 +121,15 @@ impl Cluster {
         let (room, name) = (lan.room().display(), format!("n{}", node + 1));
         let mut text = format!(
             "[cluster]\nname = \"test\"\n{}\n[node]\nname = \"{name}\"\nkey_file = \"{room}/keys/{name}.key\"\n\
-             state_dir = \"{room}/{name}-state\"\nrun_dir = \"{room}/{name}-run\"\n\n{}\n",
+             state_dir = \"{room}/{name}-state\"\nrun_dir = \"{room}/{name}-run\"\n",
             self.more,
-            self.members.trim_end()
         );
+        for Member { lines, witness, .. } in &self.members {
+            let _ = write!(text, "\n[[member]]\n{lines}\n");
+            if let Some(address) = witness {
+                let _ = writeln!(text, "witness = \"{address}\"");
+            }
+        }
         let other = 1 - node;
         for network in (0..lan.topology().heartbeats).map(Network::Heartbeat) {
             let address = |node| lan.host(Kind::Node(node)).port(network).map(|port| port.address);

@@ -31,7 +31,15 @@ impl Lan {
     /// # Errors
     /// What can't be made; root is needed.
     pub fn build(heartbeats: u8) -> Result<Self, Error> {
-        let topology = Topology::build(2, 1, 1, heartbeats)?;
+        Lan::with_witnesses(heartbeats, 1)
+    }
+
+    /// The same with so many machines for witnesses, on none of which one runs yet.
+    ///
+    /// # Errors
+    /// As [`Lan::build`].
+    pub fn with_witnesses(heartbeats: u8, witnesses: usize) -> Result<Self, Error> {
+        let topology = Topology::build(2, witnesses, 1, heartbeats)?;
         let cuts = Cuts::new(&topology)?;
         let room = TempDir::with_prefix("keepone-tests-").map_err(io_error("make a temporary directory"))?;
         Ok(Lan { topology, cuts, room })
@@ -41,9 +49,9 @@ impl Lan {
     ///
     /// # Panics
     /// It is not there, though [`Lan::build`] makes it.
-    #[allow(clippy::expect_used, reason = "made by `build`")]
+    #[allow(clippy::expect_used, reason = "made with the LAN")]
     pub fn host(&self, kind: Kind) -> &Host {
-        self.topology.host(kind).expect("two nodes and a client")
+        self.topology.host(kind).expect("two nodes, a client and the witnesses")
     }
 
     /// A node.
@@ -126,7 +134,15 @@ impl Lan {
     /// # Errors
     /// [`Error::Io`].
     pub fn start(&self, node: usize, command: &[&str]) -> Result<Program, Error> {
-        let host = self.node(node);
+        self.start_at(Kind::Node(node), command)
+    }
+
+    /// The same on any machine.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn start_at(&self, kind: Kind, command: &[&str]) -> Result<Program, Error> {
+        let host = self.host(kind);
         Program::start(&host.namespace, command, &self.room().join(format!("{}.log", host.name)))
     }
 }

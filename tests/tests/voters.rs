@@ -1,203 +1,271 @@
-//! `keepone voters` beside real agents and a real witness: every voter answers, the agents don't notice, and a change
-//! of the voter set is led to its end. Needs root.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+//! Voters as real processes on real file systems: disks that fill up or become read-only under them (V6, F14), and
+//! witnesses that die one after the other (F40). Needs root.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use keepone_chaos::fault::Part;
 use keepone_chaos::netns::clock;
 use keepone_chaos::netns::topology::{Kind, VIP};
-use keepone_tests::binary;
 use keepone_tests::cluster::Cluster;
 use keepone_tests::lan::Lan;
 use keepone_tests::observe::Watch;
-use keepone_tests::program::{Ended, Program};
+use keepone_tests::program::Program;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 
-/// Generous against a machine that is busy with other tests.
+/// L_a, and L_max, which is not configured apart.
+const LEASE: Duration = Duration::from_millis(500);
+/// Late threads on a machine that is busy with other tests.
+const BUSY: Duration = Duration::from_millis(1500);
+/// Wide: a machine that is busy with other tests.
 const SOON: Duration = Duration::from_secs(30);
-const FIRST: &str = "voters = [\"n1\", \"n2\", \"w\"]\nlease = \"500ms\"";
 
-struct Voters {
-    witness: Program,
-    nodes: Vec<Program>,
-    files: Vec<PathBuf>,
-    cluster: Cluster,
+/// Two nodes, a client, and witnesses that run.
+struct World {
+    nodes: [Program; 2],
+    witnesses: Vec<Program>,
     watch: Watch,
+    cluster: Cluster,
     lan: Lan,
 }
 
-impl Voters {
-    fn start() -> Self {
-        let lan = Lan::build(2).unwrap();
-        let mut cluster = Cluster::with_two_witnesses(&lan).unwrap();
-        cluster.quorum();
+impl World {
+    /// The better node holds. Each machine's state directory is a file system of 16 KiB, which this thread sees and
+    /// may change, and nobody else.
+    fn steady(witnesses: usize, configure: impl FnOnce(&mut Cluster)) -> Self {
+        let none = None::<&str>;
+        unshare(CloneFlags::CLONE_NEWNS).expect("needs root");
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        let lan = Lan::with_witnesses(2, witnesses).unwrap();
+        let mut cluster = Cluster::new(&lan).unwrap();
+        configure(&mut cluster);
+        for host in lan.topology().node_hosts().chain(lan.topology().witness_hosts()) {
+            let at = lan.room().join(format!("{}-state", host.name));
+            fs::create_dir(&at).unwrap();
+            mount(Some("disk"), &at, Some("tmpfs"), MsFlags::empty(), Some("size=16k")).unwrap();
+        }
+        let witnesses = (0..witnesses).map(|number| start_witness(&lan, &cluster, number)).collect();
+        let nodes = [0, 1].map(|node| {
+            // Here the pins of a gate outlive its agent, as on a machine that has not lost power.
+            let at = bpf_dir(&lan, node);
+            fs::create_dir(&at).unwrap();
+            mount(Some("bpf"), &at, Some("bpf"), MsFlags::empty(), none).unwrap();
+            start_node(&lan, &cluster, node)
+        });
         let watch = Watch::start(&lan, VIP.into()).unwrap();
-        let witness = start_witness(&lan, &cluster, "w", FIRST);
-        let files: Vec<PathBuf> = (0..2).map(|node| cluster.write(&lan, node).unwrap()).collect();
-        let nodes = (0..2).map(|node| start_node(&lan, node, &files[node])).collect();
-        let voters = Voters { witness, nodes, files, cluster, watch, lan };
-        voters.must(voters.watch.alone(0, Duration::from_secs(15)).is_some(), "the better node does not become MASTER");
-        voters
+        let world = World { nodes, witnesses, watch, cluster, lan };
+        world.must(world.watch.answered_by(0, SOON).is_some(), "the better node does not become MASTER");
+        world.keeps(0, Duration::from_secs(1));
+        world
+    }
+
+    fn disk(&self, machine: &str) -> PathBuf {
+        self.lan.room().join(format!("{machine}-state"))
     }
 
     #[track_caller]
     fn must(&self, good: bool, what: &str) {
         if !good {
-            let said: Vec<String> = self.nodes.iter().map(Program::said).collect();
-            panic!("{what}\nn1 said:\n{}\nn2 said:\n{}\nw said:\n{}", said[0], said[1], self.witness.said());
+            let all = self.nodes.iter().chain(&self.witnesses).map(Program::said).collect::<Vec<_>>();
+            panic!("{what}\n{}", all.join("\n--\n"));
         }
     }
 
-    /// What `keepone voters` says on a node, with more arguments.
-    fn ask(&self, node: usize, more: &[&str]) -> Ended {
-        // A log of its own for each, as a program's is appended to.
-        let log = self.lan.room().join(format!("voters-{}.log", clock::now()));
-        let program = binary::find("keepone");
-        let command = [&[program.to_str().unwrap(), "voters", "-c", self.files[node].to_str().unwrap()], more].concat();
-        let namespace = &self.lan.node(node).namespace;
-        Program::start(namespace, &command, &log).unwrap().end(Duration::from_secs(20)).unwrap()
-    }
-
-    /// Asks until it ends so and says what is wanted: a voter that was just started lends nothing for L_max.
+    /// Nobody but `node` answers the client for a while, and it goes on to.
     #[track_caller]
-    fn comes_to(&self, node: usize, code: i32, wanted: impl Fn(&str) -> bool) -> String {
-        let begin = clock::now();
-        loop {
-            let ended = self.ask(node, &[]);
-            if ended.code == Some(code) && wanted(&ended.said) {
-                return ended.said;
-            }
-            let late = Duration::from_nanos(clock::now() - begin) > SOON;
-            self.must(!late, &format!("not {code} with what is wanted, but {:?}\n{}", ended.code, ended.said));
-        }
+    fn keeps(&self, node: usize, time: Duration) {
+        let from = clock::now();
+        thread::sleep(time);
+        let (nodes, count) = self.watch.answers(from, clock::now());
+        self.must(nodes == [node] && count > 10, &format!("node {node} should answer alone, {nodes:?} did"));
+        let answers = self.watch.answers_of(node, from, clock::now());
+        let longest = answers.windows(2).map(|pair| pair[1] - pair[0]).max().map_or(time, Duration::from_nanos);
+        self.must(longest < BUSY, &format!("silent for {longest:?}"));
+    }
+
+    /// From `after` on nobody answers for a while.
+    #[track_caller]
+    fn silent(&self, after: Duration, time: Duration) {
+        thread::sleep(after);
+        let from = clock::now();
+        thread::sleep(time);
+        let answered = self.watch.answers(from, clock::now());
+        self.must(answered.1 == 0, &format!("{answered:?} answered, nobody should have"));
+    }
+
+    /// At no instant did both have the address.
+    #[track_caller]
+    fn never_two(&self) {
+        let both = self.watch.overlap(0, clock::now());
+        self.must(both.is_zero(), &format!("two had the address for {both:?}"));
     }
 }
 
-impl Voters {
-    /// Ends a node's agent in good order and starts it with these lines of `[arbiter]`.
-    fn restart_node(&mut self, node: usize, lines: &str) {
-        self.cluster.arbiter = format!("type = \"quorum\"\n{lines}\nlease = \"500ms\"");
-        self.files[node] = self.cluster.write(&self.lan, node).unwrap();
-        self.nodes[node].signal(Part::Guardian, Signal::SIGTERM);
-        let ended = self.nodes[node].wait(SOON).is_some();
-        self.must(ended, "it does not end");
-        self.nodes[node] = start_node(&self.lan, node, &self.files[node]);
-    }
-
-    fn restart_witness(&mut self, lines: &str) {
-        self.witness.kill();
-        self.witness = start_witness(&self.lan, &self.cluster, "w", &format!("{lines}\nlease = \"500ms\""));
-    }
+fn bpf_dir(lan: &Lan, node: usize) -> PathBuf {
+    lan.room().join(format!("n{}-bpf", node + 1))
 }
 
-fn start_node(lan: &Lan, node: usize, file: &std::path::Path) -> Program {
-    let program = binary::find("keepone");
+fn start_node(lan: &Lan, cluster: &Cluster, node: usize) -> Program {
+    let program = keepone_tests::binary::find("keepone");
+    let pins = format!("bpf_dir = \"{}\"\nrun_dir =", bpf_dir(lan, node).display());
+    let text = cluster.of_node(lan, node).replacen("run_dir =", &pins, 1);
+    let file = lan.write(&format!("n{}.toml", node + 1), &text).unwrap();
     lan.start(node, &[program.to_str().unwrap(), "run", "-c", file.to_str().unwrap()]).unwrap()
 }
 
-fn start_witness(lan: &Lan, cluster: &Cluster, name: &str, lines: &str) -> Program {
-    let file = lan.write(&format!("{name}.toml"), &cluster.of_witness(lan, name, lines)).unwrap();
-    let program = binary::find("keepone-witness");
-    let host = lan.host(Kind::Witness(0));
-    let command = [program.to_str().unwrap(), "run", "-c", file.to_str().unwrap()];
-    Program::start(&host.namespace, &command, &lan.room().join(format!("{name}.log"))).unwrap()
+fn start_witness(lan: &Lan, cluster: &Cluster, number: usize) -> Program {
+    let program = keepone_tests::binary::find("keepone-witness");
+    let file = cluster.write_witness(lan, number).unwrap();
+    lan.start_at(Kind::Witness(number), &[program.to_str().unwrap(), "run", "-c", file.to_str().unwrap()]).unwrap()
 }
 
-/// The cells of a voter's row.
-#[track_caller]
-fn row<'a>(said: &'a str, name: &str) -> Vec<&'a str> {
-    let line = said.lines().find(|line| line.starts_with(&format!("{name} ")));
-    line.unwrap_or_else(|| panic!("no row of {name} in\n{said}"))
-        .split("  ")
-        .map(str::trim)
-        .filter(|s| !s.is_empty())
-        .collect()
+/// What is done to a disk, and undone.
+#[derive(Clone, Copy)]
+enum Trouble {
+    Full,
+    ReadOnly,
 }
 
-#[test]
-fn all_three_answer_and_one_that_is_stopped_is_named() {
-    let mut voters = Voters::start();
-    let said = voters.comes_to(0, 0, |said| row(said, "n2")[6] == "1" && row(said, "w")[6] == "1");
-    assert!(said.contains("complete: all voters agree on generation 1"), "{said}");
-    assert_eq!(row(&said, "n1")[..4], ["n1", "this node", "1", "1"], "{said}");
-    assert_eq!(row(&said, "n2")[..4], ["n2", "yes", "1", "1"], "{said}");
-    assert_eq!(row(&said, "w")[..4], ["w", "yes", "1", "1"], "{said}");
-    // Both lend the domain to n1, and from the other side n1 is the one that is asked over a link.
-    let said = voters.comes_to(1, 0, |said| said.contains("complete"));
-    assert_eq!((row(&said, "n1")[1], row(&said, "n2")[1]), ("yes", "this node"), "{said}");
-
-    // Asked again and again, nobody changes, and no connection between the agents is lost.
-    let before: Vec<String> = voters.nodes.iter().map(Program::said).collect();
-    for _ in 0..20 {
-        assert_eq!(voters.ask(1, &[]).code, Some(0));
-    }
-    for (node, before) in voters.nodes.iter().zip(&before) {
-        let said = node.said();
-        let noticed = ["heartbeat-link-down", "MASTER -> ", "duplicate-node", "refused a connection"];
-        let count = |text: &str| noticed.map(|words| text.matches(words).count());
-        voters.must(count(&said) == count(before), "an agent noticed the questions");
+impl Trouble {
+    fn begin(self, disk: &Path) {
+        match self {
+            Trouble::Full => {
+                let mut filler = File::create(disk.join("filler")).unwrap();
+                while filler.write(&[0; 512]).is_ok() {}
+            }
+            Trouble::ReadOnly => remount(disk, MsFlags::MS_RDONLY),
+        }
     }
 
-    // From the two nodes and the witness one can't go.
-    let refused = voters.ask(0, &["remove", "w"]);
-    assert_eq!(refused.code, Some(2));
-    assert!(refused.said.contains("first add another voter"), "{refused:?}");
+    fn end(self, disk: &Path) {
+        match self {
+            Trouble::Full => fs::remove_file(disk.join("filler")).unwrap(),
+            Trouble::ReadOnly => remount(disk, MsFlags::empty()),
+        }
+    }
 
-    let json = voters.ask(0, &["--json"]);
-    let json: serde_json::Value = serde_json::from_str(&json.said).unwrap();
-    assert_eq!((&json["complete"], json["voters"].as_array().unwrap().len()), (&true.into(), 3), "{json}");
-
-    voters.witness.kill();
-    let said = voters
-        .comes_to(0, 1, |said| said.contains("to do: w does not answer: nothing comes back from 10.9.0.100:7947"));
-    assert_eq!((row(&said, "w")[1], row(&said, "n2")[1]), ("no", "yes"), "{said}");
-    let json = voters.ask(0, &["--json"]);
-    assert_eq!(json.code, Some(1));
-    let json: serde_json::Value = serde_json::from_str(&json.said).unwrap();
-    assert_eq!(json["voters"][2]["answers"], false, "{json}");
+    fn remedy(self) -> &'static str {
+        match self {
+            Trouble::Full => "the disk is full: free some space",
+            Trouble::ReadOnly => "the file system is read-only: see `dmesg` for why, and remount it read-write",
+        }
+    }
 }
 
-/// The lines for `[arbiter]` in what `keepone voters add` printed.
-fn printed(said: &str) -> String {
-    let lines = said.lines().skip_while(|line| *line != "[arbiter]").skip(1);
-    lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
-}
-
-#[test]
-fn a_second_witness_is_added_as_the_command_says() {
-    let mut voters = Voters::start();
-    let began = clock::now();
-    let added = voters.ask(0, &["add", "w2"]);
-    assert_eq!(added.code, Some(0), "{added:?}");
-    let lines = printed(&added.said);
-    assert!(lines.contains("generation = 2") && lines.contains("former_voters"), "{added:?}");
-
-    let second = start_witness(&voters.lan, &voters.cluster, "w2", &format!("{lines}\nlease = \"500ms\""));
-    voters.restart_node(0, &lines);
-    voters.comes_to(0, 1, |said| {
-        said.contains("to do: restart n2, then w with generation 2") && row(said, "w2")[1] == "yes"
+/// The whole file system, whoever has mounted it; from a mount namespace of its own, since the mount that is named is
+/// changed besides, and the programs would start with a copy of that.
+fn remount(disk: &Path, flags: MsFlags) {
+    let disk = disk.to_owned();
+    let change = thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount(None::<&str>, &disk, None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>).unwrap();
     });
-    voters.restart_witness(&lines);
-    voters.comes_to(0, 1, |said| said.contains("to do: restart n2 with generation 2"));
-    voters.restart_node(1, &lines);
-    let remove = "generation 2 votes: remove former_voters here and on n1, then n2, then w, then w2";
-    voters.comes_to(0, 1, |said| said.contains(remove));
-    // One change at a time.
-    let refused = voters.ask(0, &["remove", "w"]);
-    assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.said.contains("a change is under way"), "{refused:?}");
+    change.join().unwrap();
+}
 
-    let settled = lines.lines().filter(|line| !line.starts_with("former_voters")).collect::<Vec<_>>().join("\n");
-    voters.restart_node(0, &settled);
-    voters.comes_to(0, 1, |said| said.contains("remove former_voters on n2, then w, then w2"));
-    voters.restart_node(1, &settled);
-    voters.restart_witness(&settled);
-    drop(second);
-    let _second = start_witness(&voters.lan, &voters.cluster, "w2", &format!("{settled}\nlease = \"500ms\""));
-    voters.comes_to(0, 0, |said| said.contains("complete: all voters agree on generation 2"));
-    let overlap = voters.watch.overlap(began, clock::now());
-    voters.must(overlap == Duration::ZERO, "both held the address");
-    voters.must(voters.watch.alone(0, Duration::from_secs(15)).is_some(), "the better node does not hold in the end");
+/// The witness's disk fails while the master holds: renewals, for which the witness is needed, go on. Then the master
+/// dies: the heir, for whose epoch the witness would have to write, gets none, and gets one when the disk is mended.
+fn on_the_witness(trouble: Trouble) {
+    let mut world = World::steady(1, Cluster::quorum);
+    let disk = world.disk("w");
+    trouble.begin(&disk);
+    // Without the other node, every renewal needs the witness.
+    world.nodes[1].signal(Part::Both, Signal::SIGSTOP);
+    world.keeps(0, LEASE * 6);
+    world.nodes[1].signal(Part::Both, Signal::SIGCONT);
+    world.keeps(0, LEASE * 4);
+
+    world.nodes[0].kill();
+    let said = world.nodes[1].says("alert voter-disk: w can't write its record and takes no new epoch", SOON);
+    world.must(said, "no alert of the witness's disk");
+    world.silent(LEASE, LEASE * 4);
+    let log = world.witnesses[0].said();
+    let path = disk.join("test.voter");
+    world.must(log.contains(&format!("can't write {}", path.display())), "the witness does not name the file");
+    world.must(log.contains(trouble.remedy()), "the witness names no remedy");
+
+    trouble.end(&disk);
+    world.must(world.watch.answered_by(1, SOON).is_some(), "nobody holds although the disk is mended");
+    let over = world.nodes[1].says("alert voter-disk is over", SOON);
+    world.must(over, "the alert stays");
+    let mended = world.witnesses[0].says("the record can be written again", SOON)
+        || world.witnesses[0].said().contains("granted to n2");
+    world.must(mended, "the witness does not say that it is well");
+    world.keeps(1, LEASE * 2);
+    world.never_two();
+}
+
+#[test]
+fn a_witness_whose_disk_is_full_lets_renew_and_grants_nothing_new_f14() {
+    on_the_witness(Trouble::Full);
+}
+
+#[test]
+fn a_witness_whose_disk_is_read_only_lets_renew_and_grants_nothing_new_f14() {
+    on_the_witness(Trouble::ReadOnly);
+}
+
+/// The heir's own voter can't write: said at its start with the file and the remedy, and it holds nothing until it can.
+fn on_the_heir(trouble: Trouble) {
+    let mut world = World::steady(1, Cluster::quorum);
+    let disk = world.disk("n2");
+    world.nodes[1].kill();
+    trouble.begin(&disk);
+    world.keeps(0, LEASE * 4);
+    world.nodes[1] = start_node(&world.lan, &world.cluster, 1);
+    let path = disk.join("test.voter");
+    let words = format!("alert voter-disk: can't write {}", path.display());
+    let said = world.nodes[1].says(&words, SOON);
+    world.must(said, "no alert when it starts");
+    world.must(world.nodes[1].said().contains(trouble.remedy()), "no remedy");
+    world.keeps(0, LEASE * 4);
+
+    world.nodes[0].kill();
+    world.silent(LEASE + Duration::from_millis(100), LEASE * 4);
+    trouble.end(&disk);
+    world.must(world.watch.answered_by(1, SOON).is_some(), "nobody holds although the disk is mended");
+    world.keeps(1, LEASE * 2);
+    world.never_two();
+    world.must(world.nodes[1].said().contains("alert voter-disk is over"), "the alert stays");
+}
+
+#[test]
+fn an_heir_that_starts_with_a_full_disk_says_so_and_takes_over_when_there_is_room_f14() {
+    on_the_heir(Trouble::Full);
+}
+
+#[test]
+fn an_heir_that_starts_with_a_read_only_disk_says_so_and_takes_over_when_it_is_mended_f14() {
+    on_the_heir(Trouble::ReadOnly);
+}
+
+#[test]
+fn of_three_witnesses_one_may_die_without_two_nobody_holds_and_with_two_somebody_does_again_f40() {
+    let mut world = World::steady(3, Cluster::quorum_of_witnesses);
+    world.witnesses[0].kill();
+    world.keeps(0, LEASE * 6);
+
+    world.witnesses[1].kill();
+    // D lies at most a lease ahead.
+    world.silent(LEASE + Duration::from_millis(100), LEASE * 6);
+    world.must(world.nodes[0].said().contains("alert lease-lost of VI_1"), "no alert of the lost lease");
+
+    let begin = clock::now();
+    world.witnesses[1] = start_witness(&world.lan, &world.cluster, 1);
+    while world.watch.answers(begin, u64::MAX).1 == 0 {
+        let waited = Duration::from_nanos(clock::now() - begin);
+        world.must(waited < SOON, "nobody holds although a majority votes");
+        thread::sleep(Duration::from_millis(2));
+    }
+    // P3, I19.
+    let took = Duration::from_nanos(clock::now() - begin);
+    println!("somebody holds {took:?} after the second witness was started again");
+    world.must(took < LEASE + Duration::from_secs(2) + BUSY, &format!("somebody holds after {took:?} only"));
+    world.never_two();
 }

@@ -56,6 +56,8 @@ impl World {
         };
         up("near0", NEAR_V4, NEAR_V6);
         self.far(|| up("far0", FAR_V4, FAR_V6));
+        carries("near0");
+        self.far(|| carries("far0"));
     }
 
     /// Does something in the far namespace.
@@ -67,6 +69,20 @@ impl World {
     }
 }
 
+/// Waits until the kernel sends frames of the interface. Its carrier is there as soon as both ends are up, but a
+/// worker of the kernel has to see it first; until then frames are taken and dropped, for long on a busy machine.
+fn carries(name: &str) {
+    let begin = std::time::Instant::now();
+    // Asked under the rtnl lock, which that worker holds until it is done.
+    while !ip(&format!("-o link show {name}")).contains(" state UP ") {
+        assert!(begin.elapsed() < SANE, "{name} has no carrier");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+/// A time that no sane machine needs.
+const SANE: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// ip(8), which must succeed, in the thread's namespace.
 pub(crate) fn ip(arguments: &str) -> String {
     let output = Command::new("ip").args(arguments.split_whitespace()).output().expect("iproute2 is installed");
@@ -76,7 +92,7 @@ pub(crate) fn ip(arguments: &str) -> String {
 
 /// What a future gives before a time that no sane machine needs.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(std::time::Duration::from_secs(60), future).await.expect("nothing came within a minute")
+    tokio::time::timeout(SANE, future).await.expect("nothing came within a minute")
 }
 
 /// Whether a future is still waiting after a while.

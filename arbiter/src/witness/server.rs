@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::config::{ClusterConfig, WitnessConfig};
-use super::state::{StateDir, StoreError, Writer};
+use super::state::{PROBED, StateDir, StoreError, Writer};
 use crate::clock::boottime;
 use crate::quic::ratelimit::RateLimit;
 use crate::quic::{
@@ -365,13 +365,23 @@ impl Seat {
     }
 
     fn settle(&mut self, now: Instant, ticket: u64, result: Result<(), StoreError>) {
-        if let Err(error) = &result
-            && let Some(more) = self.disk.admit(tokio::time::Instant::now())
-        {
-            tracing::error!("cluster {}: a new epoch was refused: {error} ({more} more like this)", self.name);
+        if ticket == PROBED {
+            return match result {
+                Ok(()) => tracing::info!("cluster {}: the record can be written again", self.name),
+                Err(error) => self.tell_of_disk(&format!("no new epoch can be granted: {error}")),
+            };
+        }
+        if let Err(error) = &result {
+            self.tell_of_disk(&format!("a new epoch was refused: {error}"));
         }
         let outputs = self.voter.persisted(now, ticket, result.is_ok());
         self.carry_out(now, outputs);
+    }
+
+    fn tell_of_disk(&mut self, words: &str) {
+        if let Some(more) = self.disk.admit(tokio::time::Instant::now()) {
+            tracing::error!("cluster {}: {words} ({more} more like this)", self.name);
+        }
     }
 
     fn carry_out(&mut self, now: Instant, outputs: Vec<VoterOutput>) {

@@ -179,7 +179,7 @@ alerts! {
         "This node can't let go of a domain and restarts itself.",
         "look in the kernel's log for what kept the gate or the addresses from being changed";
     VoterDisk, "voter-disk", Warning, LINGERS,
-        "This node's voter could not write its record, and grants nothing new (V6).",
+        "A voter can't write its record, and grants nothing new (V6).",
         "make room on the disk of state_dir, or mend its permissions";
     VoterSetUnproven, "voter-set-unproven", Critical, LINGERS,
         "No voter's record bears out this generation of the voter set: no grant is asked for (V9).",
