@@ -1,4 +1,4 @@
-//! The lease protocol (safety.md: V1 to V8, R1 to R12) as a small model that a checker walks through
+//! The lease protocol (safety.md: V2 to V7, R1 and R3 to R9, R12) as a small model that a checker walks through
 //! exhaustively.
 //!
 //! What must stay true of this crate: the model is the protocol of `keepone-proto`, no simpler where it

@@ -202,7 +202,7 @@ impl Lease {
         }
     }
 
-    /// V1 to V8: an Acquire that arrives.
+    /// V2 to V7: an Acquire that arrives.
     pub fn acquire(&self, voter: &mut Voter, epoch: Epoch) -> bool {
         let lent = voter.loan.filter(|(_, left)| *left > 0).map(|(epoch, _)| epoch);
         let mut recorded = voter.loan.map(|(epoch, _)| epoch).or(voter.restored);

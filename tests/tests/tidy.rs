@@ -197,3 +197,98 @@ fn no_file_outgrows_a_reader() {
         .collect();
     assert!(long.is_empty(), "split these at their joints: {long:#?}");
 }
+
+/// What stands between backticks.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// Of `docs/safety.md`, the rows of the table of rules: rule, where it is kept, what misses it.
+fn rules() -> Vec<[String; 3]> {
+    let text = fs::read_to_string(root().join("docs/safety.md")).unwrap();
+    let (_, table) = text
+        .split_once("| rule | kept in | missed by |\n")
+        .unwrap_or_else(|| panic!("docs/safety.md has no table of rules"));
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        <[&str; 3]>::try_from(cells).unwrap_or_else(|_| panic!("not three cells: {row}")).map(str::to_owned)
+    })
+    .collect()
+}
+
+/// Whether a line of `text` defines an item of that name.
+fn defines(text: &str, name: &str) -> bool {
+    text.match_indices(&format!("fn {name}")).any(|(at, found)| {
+        let next = text.get(at + found.len()..).and_then(|rest| rest.chars().next());
+        next.is_none_or(|next| !next.is_alphanumeric() && next != '_')
+    })
+}
+
+#[test]
+fn the_table_of_rules_names_every_rule() {
+    let named: Vec<String> = rules().into_iter().map(|[rule, ..]| rule).collect();
+    let numbered =
+        |letter: char, numbers: std::ops::RangeInclusive<u8>| numbers.map(move |number| format!("{letter}{number}"));
+    let all = numbered('V', 1..=11).chain(numbered('R', 1..=17)).chain(numbered('D', 0..=10));
+    let all = all.chain(numbered('T', 1..=2)).chain(numbered('I', 1..=25));
+    let all = all.chain(["gate: bpf", "gate: nft", "gate: lifetime"].map(str::to_owned));
+    let missing: Vec<String> = all.filter(|rule| named.iter().filter(|name| *name == rule).count() != 1).collect();
+    assert!(missing.is_empty(), "not once in the table of docs/safety.md: {missing:?}");
+}
+
+#[test]
+fn what_the_table_of_rules_names_exists() {
+    let files: Vec<(PathBuf, String)> = crates()
+        .iter()
+        .flat_map(|directory| ["src", "tests"].map(|below| root().join(directory).join(below)))
+        .filter(|directory| directory.is_dir())
+        .flat_map(|directory| sources(&directory))
+        .map(|path| (path.clone(), fs::read_to_string(&path).unwrap()))
+        .collect();
+    let quotes = |file: &str, name: &str| {
+        let within = |path: &Path| path.strip_prefix(root()).is_ok_and(|path| path.starts_with(file));
+        files.iter().any(|(path, text)| within(path) && text.contains(&format!("\"{name}\"")))
+    };
+    let mut wrong = Vec::new();
+    for [rule, kept, missed] in rules() {
+        for place in kept.split(';') {
+            let names = quoted(place);
+            let Some((file, functions)) = names.split_first() else { continue };
+            match fs::read_to_string(root().join(file)) {
+                Err(error) => wrong.push(format!("{rule}: {file}: {error}")),
+                Ok(text) => {
+                    let lost = functions.iter().filter(|name| !defines(&text, name));
+                    wrong.extend(lost.map(|name| format!("{rule}: {file} has no fn {name}")));
+                }
+            }
+        }
+        for part in missed.split(';').map(str::trim) {
+            let (kind, names) = part.split_once(' ').unwrap_or((part, ""));
+            let listed = quoted(names);
+            let exists = |name: &str| match kind {
+                // A test by both means of the gate is a function of its own that a macro calls.
+                "test" => files.iter().any(|(path, text)| {
+                    defines(text, name) && (is_test(path) || text.contains("#[test]") || text.contains("#[tokio::test"))
+                }),
+                "mutant" => quotes("chaos/src/sim/mutant.rs", name),
+                "model" => quotes("model/src/guard.rs", name),
+                "scenario" => quotes("chaos/src/scenario", name),
+                _ => false,
+            };
+            match kind {
+                "sim" => {
+                    let lost = names.split(", ").filter(|invariant| !quotes("chaos/src/sim", invariant));
+                    wrong.extend(lost.map(|invariant| format!("{rule}: the simulator does not check {invariant}")));
+                }
+                "none:" => {}
+                _ if listed.is_empty() => wrong.push(format!("{rule}: {part:?} names nothing")),
+                _ => {
+                    let lost = listed.into_iter().filter(|name| !exists(name));
+                    wrong.extend(lost.map(|name| format!("{rule}: no {kind} {name}")));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "docs/safety.md: {wrong:#?}");
+}

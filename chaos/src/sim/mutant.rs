@@ -183,8 +183,8 @@ impl Mutant {
         })
     }
 
-    /// The mutant of a name.
+    /// The mutant of a name, the control included: what the control shows must be told, too.
     pub fn find(name: &str) -> Option<Mutant> {
-        ALL.iter().copied().find(|mutant| mutant.as_str() == name)
+        [Mutant::Control].iter().chain(ALL).copied().find(|mutant| mutant.as_str() == name)
     }
 }

@@ -129,7 +129,7 @@ alerts! {
         "let IP protocol 112 pass between the nodes, in host firewalls and in switches (IGMP snooping, ACLs)";
     ConfigMismatch, "config-mismatch", Warning, PATIENT,
         "A member runs with another configuration than ours where both must be alike (V9, S17).",
-        "make the configurations alike on all members, then reload the one that was wrong";
+        "make the configurations alike on all members, then restart the one that was wrong";
     PriorityClash, "priority-clash", Notice, PATIENT,
         "A peer has the same priority: the node's number decides between them.",
         "give each node a priority of its own, the highest to the one that is to hold the addresses";
@@ -150,7 +150,7 @@ alerts! {
         "check the path to the reference addresses, and that they still exist and answer ICMP echo";
     GateBroken, "gate-broken", Critical, LINGERS,
         "The gate's self-test failed, or there is no gate: this node may not hold the addresses (R14).",
-        "look who detaches or replaces BPF programs on the interfaces, and at the agent's capabilities";
+        "look who takes off or replaces BPF programs or nftables rules of the gate, and at the agent's capabilities";
     AddressFailed, "address-failed", Critical, LINGERS,
         "The kernel did not take a change of the addresses.",
         "the evidence holds the kernel's answer: interface gone, address in use, or no CAP_NET_ADMIN";

@@ -26,6 +26,7 @@ mod generations;
 mod handover;
 mod many;
 mod policies;
+mod rules;
 mod words;
 
 const VIP: DomainId = DomainId(7);

@@ -118,7 +118,13 @@ impl Oracle {
         let local = host.clock.local(now);
         let stale = asked.into_iter().filter_map(|(domain, asked)| {
             let lent = voter.granted(local, domain).map(|granted| granted.epoch);
-            (voter.highest(domain) > Some(asked) && lent != Some(asked)).then_some(Stale { domain, asked, lent })
+            // A loan that waits for the disk ends without being asked to when the disk fails; nobody has it yet.
+            let told = !voter.is_pending(domain);
+            (told && voter.highest(domain) > Some(asked) && lent != Some(asked)).then_some(Stale {
+                domain,
+                asked,
+                lent,
+            })
         });
         stale.collect()
     }

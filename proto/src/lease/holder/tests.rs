@@ -76,6 +76,46 @@ fn a_free_majority_grants_and_the_deadline_counts_from_the_sending() {
 }
 
 #[test]
+fn a_grant_counts_from_when_it_was_asked_for_r1() {
+    let (mut h, mut voters) = (holder(1), Voters::new());
+    h.stand(at(1000), 100);
+    voters.serve(1000, &mut h, &[1, 2, 3]);
+    h.tick(at(1200));
+    voters.serve(1290, &mut h, &[1, 2, 3]);
+    assert_eq!(h.grant(at(1290)).unwrap().until(), at(1200) + quorum().timing.holder_lease());
+}
+
+#[test]
+fn who_is_refused_backs_off_the_longer_the_lower_its_priority_r13() {
+    for priority in [1, 100, 200, 254] {
+        let mut h = holder(1);
+        h.stand(at(1000), priority);
+        for (to, envelope) in h.take_outbox() {
+            let stamp = Stamp { incarnation: Incarnation(to.get().into()), clock: at(1000) };
+            h.on_answer(at(1000), to, &Envelope { message: Message::Free { max_counter: 0, stamp }, ..envelope });
+        }
+        // In between another was quicker.
+        for (to, envelope) in h.take_outbox() {
+            assert!(matches!(envelope.message, Message::Acquire { .. }));
+            let (why, stamp) =
+                (RefuseReason::Held, Stamp { incarnation: Incarnation(to.get().into()), clock: at(1001) });
+            let (holder, holder_priority, remaining, max_counter) = (None, 0, Duration::ZERO, 1);
+            let message = Message::Refuse { why, holder, holder_priority, remaining, max_counter, stamp };
+            h.on_answer(at(1001), to, &Envelope { message, ..envelope });
+        }
+        h.take_outbox();
+        let asks = |(_, envelope): &(NodeId, Envelope)| matches!(envelope.message, Message::Query { .. });
+        let asked = (1001..2000).find(|ms| {
+            h.tick(at(*ms));
+            h.take_outbox().iter().any(asks)
+        });
+        // A quarter of h, the skew, and a jitter below h.
+        let least = 1001 + 25 + 100 * (256 - u64::from(priority)) / 256;
+        assert!(asked.is_some_and(|ms| (least..=least + 101).contains(&ms)), "{priority}: {asked:?}, {least}");
+    }
+}
+
+#[test]
 fn one_voter_of_three_is_no_majority() {
     let (mut h, mut voters) = (holder(1), Voters::new());
     h.stand(at(1000), 100);
