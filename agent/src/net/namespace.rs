@@ -72,10 +72,10 @@ impl World {
 /// Waits until the kernel sends frames of the interface. Its carrier is there as soon as both ends are up, but a
 /// worker of the kernel has to see it first; until then frames are taken and dropped, for long on a busy machine.
 fn carries(name: &str) {
-    let begin = std::time::Instant::now();
+    let begin = crate::clock::now();
     // Asked under the rtnl lock, which that worker holds until it is done.
     while !ip(&format!("-o link show {name}")).contains(" state UP ") {
-        assert!(begin.elapsed() < SANE, "{name} has no carrier");
+        assert!(crate::clock::now().since(begin) < SANE, "{name} has no carrier");
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
