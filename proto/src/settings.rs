@@ -316,7 +316,7 @@ impl QuorumSettings {
 }
 
 impl Authority {
-    /// Leaves the holder the less, the later this node's gate may shut: E_g becomes at least `lateness`. This
+    /// Leaves the holder the less, the later this node's gate may shut: its E_g becomes at least `lateness`. This
     /// node's own affair: it makes no other configuration digest.
     ///
     /// # Errors
@@ -326,7 +326,7 @@ impl Authority {
         match self {
             Authority::None => Ok(()),
             Authority::Quorum(quorum) => {
-                quorum.timing.gate = quorum.timing.gate.max(lateness);
+                quorum.timing.own_gate = lateness;
                 quorum.timing.check()
             }
         }

@@ -186,7 +186,7 @@ fn a_weak_gate_under_an_authority() {
     cluster.quorum();
     cluster.gate = "means = \"lifetime\"".into();
     let file = cluster.write(&lan, 0).unwrap();
-    refuses(start(&lan, &[], &file), ExitCode::Invalid, &["n1.toml:48:9", "weak gate", "claim_without_gate"]);
+    refuses(start(&lan, &[], &file), ExitCode::Invalid, &["n1.toml:46:9", "weak gate", "claim_without_gate"]);
 }
 
 /// `keepone run` on a node whose kernel has no BPF.

@@ -393,6 +393,7 @@ impl Check<'_> {
             }
         };
         let timing = LeaseTiming {
+            own_gate: std::time::Duration::ZERO,
             lease,
             lease_max: self.duration(raw.lease_max.as_ref(), defaults.lease_max),
             rate_error_ppm,

@@ -178,6 +178,7 @@ impl Check<'_> {
         let lease = or(&arbiter.lease, profile.default_lease());
         let default = LeaseTiming::for_profile(profile, lease);
         let timing = LeaseTiming {
+            own_gate: std::time::Duration::ZERO,
             lease,
             lease_max: or(&arbiter.lease_max, lease),
             rate_error_ppm: or(&arbiter.rate_error_ppm, default.rate_error_ppm),

@@ -54,8 +54,11 @@ pub struct LeaseTiming {
     pub rate_error_ppm: u32,
     /// E_tx: life of a frame behind the gate (queue, ring, switch).
     pub transmit: Duration,
-    /// E_g: lateness of the gate.
+    /// E_g: lateness of the gate, as all members allow for it.
     pub gate: Duration,
+    /// Lateness of this node's own gate; the longer of the two counts here. In no digest (V9): nobody else need
+    /// know, since it only shortens what this node makes of a lease.
+    pub own_gate: Duration,
     /// H: hidden-freeze allowance, zero on metal.
     pub hidden_freeze: Duration,
     /// G: the gate never stays open longer than this after the sending of the newest request that another node's
@@ -73,6 +76,7 @@ impl LeaseTiming {
             lease,
             lease_max: lease,
             rate_error_ppm: 10_000,
+            own_gate: Duration::ZERO,
             transmit: Duration::from_millis(20),
             gate: Duration::from_micros(100),
             hidden_freeze: Duration::ZERO,
@@ -99,7 +103,10 @@ impl LeaseTiming {
         let rho = u64::from(self.rate_error_ppm).min(PPM);
         let scaled = u128::from(nanos(self.lease)) * u128::from(PPM - rho) / u128::from(PPM + rho);
         let scaled = Duration::from_nanos(u64::try_from(scaled).unwrap_or(u64::MAX));
-        scaled.saturating_sub(self.transmit).saturating_sub(self.gate).saturating_sub(self.hidden_freeze)
+        scaled
+            .saturating_sub(self.transmit)
+            .saturating_sub(self.gate.max(self.own_gate))
+            .saturating_sub(self.hidden_freeze)
     }
 
     /// How long this node's clock has to show, after the gate has been shut, until the last frame is gone in
@@ -181,7 +188,7 @@ pub enum TimingError {
         L_h = L_a*(1-rho)/(1+rho) - E_tx - E_g - H = {}*(1-{rho})/(1+{rho}) - {} - {} - {} = {}: lengthen the lease, \
         or lower E_tx, H or the round trip",
         Millis(*renewal), Millis(*holder), Millis(timing.round_trip), Millis(*room), Millis(timing.lease),
-        Millis(timing.transmit), Millis(timing.gate), Millis(timing.hidden_freeze), Millis(*holder),
+        Millis(timing.transmit), Millis(timing.gate.max(timing.own_gate)), Millis(timing.hidden_freeze), Millis(*holder),
         rho = Ppm(timing.rate_error_ppm))]
     LeaseTooShort {
         /// The lengths.

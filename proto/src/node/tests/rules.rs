@@ -132,3 +132,13 @@ fn an_advertisement_takes_nothing_from_who_holds_a_lease_d6() {
     assert_eq!((cluster.open(), cluster.role(1).0), (vec![1], Role::Master));
     assert!(!cluster.order(1, 0).contains(&"shut"));
 }
+
+/// V9: how late this node's own gate is shortens its lease, and is nobody else's affair.
+#[test]
+fn a_late_gate_of_ones_own_makes_no_other_digest_v9() {
+    let mut authority = Authority::Quorum(quorum());
+    authority.allow_for_gate(Duration::from_millis(4)).unwrap();
+    let late = quorum_of(&authority);
+    assert!(late.timing.holder_lease() < quorum().timing.holder_lease());
+    assert_eq!(config_digest(ClusterId(1), &late), config_digest(ClusterId(1), &quorum()));
+}
