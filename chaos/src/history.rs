@@ -41,8 +41,8 @@ impl History {
         History { gates, wire }
     }
 
-    /// Each breach of I1 and I4 by the gates: holds of two nodes overlap, an epoch is used by two holds of
-    /// different nodes, or a later holder's epoch is not above the one before.
+    /// Each breach of I1 and I4 by the gates, under an authority: holds of two nodes overlap, a hold has no epoch, an
+    /// epoch is used by two holds of different nodes, or a later hold's epoch is below the one before.
     pub fn breaches(&self) -> Vec<String> {
         let mut breaches = Vec::new();
         // Two gates that are open at once need not be neighbours in the list, so the latest end is kept.
@@ -53,19 +53,21 @@ impl History {
                 let ms = millis(open.to.min(hold.to) - hold.from);
                 breaches.push(format!("n{} and n{} both held for {ms} ms (I1)", open.node + 1, hold.node + 1));
             }
-            if let Some(last) = before.filter(|last| last.node != hold.node) {
-                // Without an authority there are no epochs: zeros.
-                let epochs = (last.epoch.first().copied(), hold.epoch.first().copied());
-                if let (Some(last_counter), Some(counter)) = epochs
-                    && last_counter >= counter
-                    && counter != 0
-                {
-                    breaches.push(format!(
-                        "n{} held under epoch {counter} after n{} had held under {last_counter} (I4)",
-                        hold.node + 1,
-                        last.node + 1
-                    ));
-                }
+            let [counter, ..] = hold.epoch;
+            // Only where nobody arbitrates is there no epoch, and this is not asked there.
+            if counter == 0 {
+                breaches.push(format!("n{} held under no epoch (I4)", hold.node + 1));
+            }
+            // One node's gate may be seen shut for a moment under one epoch; two nodes never share one.
+            let [last_counter, ..] = before.map_or([0; 3], |last| last.epoch);
+            if let Some(last) = before.filter(|last| {
+                last_counter > counter || (last.node != hold.node && last_counter == counter && counter != 0)
+            }) {
+                breaches.push(format!(
+                    "n{} held under epoch {counter} after n{} had held under {last_counter} (I4)",
+                    hold.node + 1,
+                    last.node + 1
+                ));
             }
             before = Some(*hold);
             if longest.is_none_or(|open| open.to < hold.to) {
@@ -102,7 +104,14 @@ mod tests {
     #[test]
     fn holds_that_follow_each_other_with_rising_epochs_are_a_good_history() {
         assert_eq!(breaches(vec![hold(0, 1, 0, 10), hold(1, 2, 10, 20), hold(1, 2, 21, 30), hold(0, 4, 35, 40)]), 0);
-        assert_eq!(breaches(vec![hold(0, 0, 0, 10), hold(1, 0, 10, 20)]), 0, "no authority, no epochs");
+        assert_eq!(breaches(vec![hold(0, 3, 0, 10), hold(0, 3, 12, 20), hold(0, 4, 30, 40)]), 0, "one node's own");
+    }
+
+    #[test]
+    fn a_hold_without_an_epoch_is_seen() {
+        assert_eq!(breaches(vec![hold(0, 0, 0, 10)]), 1);
+        assert_eq!(breaches(vec![hold(0, 0, 0, 10), hold(1, 0, 10, 20)]), 2);
+        assert_eq!(breaches(vec![hold(0, 1, 0, 10), hold(1, 0, 10, 20)]), 2, "and it falls, too");
     }
 
     #[test]
@@ -115,5 +124,6 @@ mod tests {
     fn an_epoch_that_comes_again_or_falls_is_seen() {
         assert_eq!(breaches(vec![hold(0, 2, 0, 10), hold(1, 1, 10, 20)]), 1);
         assert_eq!(breaches(vec![hold(0, 2, 0, 10), hold(1, 2, 10, 20)]), 1);
+        assert_eq!(breaches(vec![hold(0, 2, 0, 10), hold(0, 1, 12, 20)]), 1, "of one node as well");
     }
 }
