@@ -121,7 +121,8 @@ pub struct Run {
     /// With `all`: every scenario, or those that a build server has time for.
     #[arg(long, value_enum, default_value = "whole")]
     pub set: Set,
-    /// Time limits are so many times as long; what must never happen stays as it is.
+    /// The time limits of clients are so many times as long; what must never happen, and how long two may hold where
+    /// that is bounded, stays as it is.
     #[arg(long, default_value_t = 1)]
     pub slack: u64,
     /// Only one line of JSON on the standard output.
@@ -328,7 +329,8 @@ pub struct Soak {
     /// The real cluster.
     #[command(flatten)]
     pub cluster: Cluster,
-    /// Time limits are so many times as long; what must never happen stays as it is.
+    /// The time limits of clients are so many times as long; what must never happen, and how long two may hold where
+    /// that is bounded, stays as it is.
     #[arg(long, default_value_t = 1)]
     pub slack: u64,
     /// Only one line of JSON on the standard output.

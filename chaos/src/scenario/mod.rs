@@ -100,13 +100,14 @@ pub struct Scenario {
     pub ci: bool,
     /// The cluster's lease, from which [`Limit`]s are counted. In milliseconds.
     pub lease_ms: u64,
-    /// Time limits are so many times as long.
+    /// The time limits of clients are so many times as long.
     pub slack: u64,
 }
 
 impl Scenario {
-    /// With time limits `slack` times as long; what must never happen stays as it is. For machines that
-    /// stall, where a missed limit says nothing of the cluster.
+    /// With the time limits of clients, their silence and their return, `slack` times as long. For machines that
+    /// stall, where a missed limit says nothing of the cluster. What must never happen stays as it is, and so does
+    /// how long two may hold where that is bounded.
     pub fn with_slack(mut self, slack: u64) -> Self {
         self.slack = slack;
         self
@@ -118,9 +119,14 @@ impl Scenario {
         self
     }
 
-    /// A limit in milliseconds.
+    /// A client's limit in milliseconds, slack included.
     pub fn limit(&self, limit: Limit) -> u64 {
-        limit.leases.saturating_mul(self.lease_ms).saturating_add(limit.ms).saturating_mul(self.slack)
+        self.bound(limit).saturating_mul(self.slack)
+    }
+
+    /// A limit in milliseconds that no slack stretches.
+    pub fn bound(&self, limit: Limit) -> u64 {
+        limit.leases.saturating_mul(self.lease_ms).saturating_add(limit.ms)
     }
 
     /// Whether it does something that only the real world can do.
@@ -325,5 +331,6 @@ mod tests {
     fn a_limit_grows_with_the_lease_and_the_slack() {
         let scenario = PLAIN.with_lease(3000).with_slack(2);
         assert_eq!((scenario.limit(LAPSE), scenario.limit(NOISE)), (6200, 100));
+        assert_eq!((scenario.bound(LAPSE), scenario.bound(NOISE)), (3100, 50), "a bound knows no slack");
     }
 }
