@@ -40,7 +40,9 @@ pub struct Failover {
     pub peer: &'static str,
     /// The cluster.
     pub shape: String,
-    /// How many failovers.
+    /// How many failovers were asked for.
+    pub asked: u64,
+    /// How many there were.
     pub runs: usize,
     /// Half of them were no longer.
     pub p50_ms: f64,
@@ -79,6 +81,13 @@ pub struct Calm {
     pub dual_holder_ms: f64,
     /// The agents' own word of each loss of the mastership.
     pub demotions: Vec<String>,
+}
+
+impl Failover {
+    /// Whether it shows what was asked for: as many failovers, and never two holders.
+    pub fn is_whole(&self) -> bool {
+        self.dual_holder_ms == 0.0 && self.runs > 0 && u64::try_from(self.runs).is_ok_and(|runs| runs >= self.asked)
+    }
 }
 
 /// Failovers in one world: its observers keep what they see.
@@ -157,6 +166,7 @@ pub fn failover(options: &Options, runs: u64, mut tell: impl FnMut(&[f64])) -> R
         command: "failover",
         peer: options.peer.as_str(),
         shape: options.shape.name(),
+        asked: runs,
         runs: seen.len(),
         p50_ms: percentile(&seen, 50),
         p99_ms: percentile(&seen, 99),
@@ -174,6 +184,13 @@ fn one(options: &Options, scenario: &Scenario, processes: &Processes, number: u6
     runner::run(scenario, plan, processes, &mut Nobody, |_| Ok(()))
 }
 
+/// How often somebody came to hold the VIP within the measured time beyond the one who held it at its beginning:
+/// what came before, when the cluster settled, is no change.
+fn changes(record: &Record) -> usize {
+    let holds = record.nodes.iter().map(|node| verdict::wire(node).within(record.begin, record.end).iter().count());
+    holds.sum::<usize>().saturating_sub(1)
+}
+
 /// Does nothing to a cluster for `seconds`.
 ///
 /// # Errors
@@ -182,10 +199,7 @@ pub fn calm(options: &Options, seconds: u64) -> Result<Calm, Error> {
     let lasts_ms = seconds * 1000;
     let scenario = Scenario { name: "calm", lasts_ms, demands: CALM, ..PLAIN };
     let record = one(options, &scenario, &Processes::new(), 0)?;
-    let mut holds: Vec<(usize, u64)> = Vec::new();
-    for (number, node) in record.nodes.iter().enumerate() {
-        holds.extend(verdict::wire(node).iter().map(|(from, _)| (number, from)));
-    }
+    let changes = changes(&record);
     let run = demo::judge(&scenario, options.peer, String::new(), record);
     Ok(Calm {
         command: "calm",
@@ -193,7 +207,7 @@ pub fn calm(options: &Options, seconds: u64) -> Result<Calm, Error> {
         shape: options.shape.name(),
         hogs: options.burden.hogs,
         seconds,
-        changes: holds.len().saturating_sub(1),
+        changes,
         client_outage_ms: run.outcome.client_outage_ms,
         probe_stall_ms: run.outcome.probe_stall_ms,
         dual_holder_ms: run.outcome.dual_holder_ms,
@@ -231,6 +245,22 @@ mod tests {
         let outages = outages(&record);
         assert_eq!(outages.len(), 1);
         assert!((299.0..=301.0).contains(&outages[0]), "{outages:?}");
+    }
+
+    #[test]
+    fn only_changes_within_the_measured_time_count() {
+        const MS: u64 = 1_000_000;
+        let node = |from: u64, to: u64| NodeRecord {
+            sightings: (from..to).map(|ms| Sighting { at: ms * MS, naming: Naming::Ip }).collect(),
+            ..NodeRecord::default()
+        };
+        let record = |begin: u64, end: u64| Record {
+            nodes: vec![node(0, 500), node(600, 1000)],
+            begin: begin * MS,
+            end: end * MS,
+            ..Record::default()
+        };
+        assert_eq!((changes(&record(0, 1000)), changes(&record(550, 1000)), changes(&record(0, 550))), (1, 0, 0));
     }
 
     #[test]
