@@ -74,7 +74,7 @@ pub struct Record {
     pub canary: Spans,
     /// How the TCP connections of a busy service went, if there were any.
     pub load: Option<Load>,
-    /// Programs that ended by themselves.
+    /// Programs that ended by themselves, and moments that never came.
     pub surprises: Vec<String>,
 }
 
@@ -180,6 +180,7 @@ impl Observers {
         }
         record.events.sort_by_key(|event| event.at);
         record.surprises = world.surprises();
+        record.surprises.extend(world.missed());
         Ok(())
     }
 }

@@ -286,6 +286,11 @@ impl World {
         programs.filter_map(tell).collect()
     }
 
+    /// The moments that deeds have waited for in vain so far.
+    pub fn missed(&self) -> Vec<String> {
+        self.works.missed()
+    }
+
     /// Ends every program of this world; orderly where it can be had within a moment.
     pub fn end(&mut self) {
         self.works.end();

@@ -7,8 +7,8 @@ mod wire;
 pub use process::remove_all_groups;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::signal::Signal;
 
@@ -31,10 +31,37 @@ impl Over {
     }
 }
 
+/// Moments that are watched for: one that never comes has proven nothing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Awaited(Arc<Mutex<Vec<(String, bool)>>>);
+
+impl Awaited {
+    /// Something is waited for from now on; its number.
+    fn begin(&self, what: String) -> usize {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((what, false));
+        all.len() - 1
+    }
+
+    /// It has come.
+    fn came(&self, number: usize) {
+        if let Some(one) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(number) {
+            one.1 = true;
+        }
+    }
+
+    /// In words, what has not come yet.
+    fn missing(&self) -> Vec<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|(_, came)| !came).map(|(what, _)| format!("{what}: that moment never came")).collect()
+    }
+}
+
 /// What deeds leave behind that others need, or that must be tidied up.
 #[derive(Debug, Default)]
 pub struct Works {
     over: Over,
+    awaited: Awaited,
     captured: Captured,
     groups: Vec<PathBuf>,
     programs: Vec<i32>,
@@ -48,6 +75,11 @@ impl Works {
         for program in self.programs.drain(..) {
             processes::signal(&processes::members(program, Part::Both), Signal::SIGKILL);
         }
+    }
+
+    /// The moments that deeds have waited for in vain so far.
+    pub(super) fn missed(&self) -> Vec<String> {
+        self.awaited.missing()
     }
 
     /// Removes what the kernel keeps beyond its processes; those must have been killed.
@@ -159,5 +191,20 @@ impl World {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         agent.start(&running)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_that_never_came_is_told_and_one_that_did_is_not() {
+        let works = Works::default();
+        let first = works.awaited.begin("n1 stands still at GateShut".to_owned());
+        works.awaited.begin("n2 stands still at GateOpened".to_owned());
+        assert_eq!(works.missed().len(), 2);
+        works.awaited.came(first);
+        assert_eq!(works.missed(), ["n2 stands still at GateOpened: that moment never came"]);
     }
 }

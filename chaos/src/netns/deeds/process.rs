@@ -138,9 +138,16 @@ impl World {
         told.recv().map_err(|_| Error::Thread("a tracer"))?.map_err(io_error("stop a thread by ptrace"))
     }
 
+    /// Notes that a moment in the life of a machine's agent is waited for.
+    fn await_moment(&self, kind: Kind, what: &str) -> usize {
+        let name = self.topology.host(kind).map_or("?", |host| host.name.as_str());
+        self.works.awaited.begin(format!("{name} {what}"))
+    }
+
     /// Stops the whole agent when its gate makes a move.
     pub(super) fn stop_at(&mut self, kind: Kind, moment: Moment, for_ms: u64) -> Result<(), Error> {
-        let over = self.works.over.clone();
+        let (over, awaited) = (self.works.over.clone(), self.works.awaited.clone());
+        let number = self.await_moment(kind, &format!("stands still at {moment:?}"));
         let running = self.processes.clone();
         let Some(agent) = self.program(kind) else { return Ok(()) };
         let mut peephole = Peephole::new(agent.bpf_dir());
@@ -150,6 +157,7 @@ impl World {
             priority::raise();
             if wait_for(&mut peephole, moment, Duration::from_secs(10), &over) {
                 process::signal(&pids, Signal::SIGSTOP);
+                awaited.came(number);
                 thread::sleep(Duration::from_millis(for_ms));
                 process::signal(&pids, Signal::SIGCONT);
             }
@@ -159,20 +167,25 @@ impl World {
 
     /// Kills the worker each time its gate opens.
     pub(super) fn crash_when_master(&mut self, kind: Kind, times: u8, for_ms: u64) -> Result<(), Error> {
-        let over = self.works.over.clone();
+        let (over, awaited) = (self.works.over.clone(), self.works.awaited.clone());
+        // Damping may keep it from the later ones; without a second one it is no loop.
+        let numbers = ["dies as master", "dies as master again"].map(|what| self.await_moment(kind, what));
         let Some(agent) = self.program(kind) else { return Ok(()) };
         let (mut peephole, guardian) = (Peephole::new(agent.bpf_dir()), agent.pid());
         let limit = Duration::from_millis(for_ms);
         thread::spawn(move || {
             priority::raise();
             let begin = Instant::now();
-            for _ in 0..times {
+            for turn in 0..usize::from(times) {
                 let left = limit.saturating_sub(begin.elapsed());
                 if !wait_for(&mut peephole, Moment::GateOpened, left, &over) {
                     break;
                 }
                 let workers = guardian.map_or(Vec::new(), |guardian| process::members(guardian, Part::Worker));
                 process::signal(&workers, Signal::SIGKILL);
+                if let Some(&number) = numbers.get(turn).filter(|_| !workers.is_empty()) {
+                    awaited.came(number);
+                }
             }
         });
         Ok(())
