@@ -18,7 +18,7 @@ use keepone_chaos::netns::process::Processes;
 use keepone_chaos::netns::runner::{self, Nobody};
 use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
-use keepone_chaos::scenario::{self, Scenario};
+use keepone_chaos::scenario::{self, Scenario, Shape};
 use keepone_chaos::{demo, gate_bench, qemu, replay, report, sim};
 use long::{measure, soak};
 
@@ -227,17 +227,26 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
     let peer = run.peer.peer();
     let title = demo::title(peer);
     let processes = Processes::new();
-    let mut held = true;
-    for shape in run.shapes() {
+    let (mut held, shapes, mut runs) = (true, run.shapes(), 0_u64);
+    // Of all scenarios, those that mean nothing here are left out; one that is asked for by its name is not.
+    if run.scenario != "all" {
+        let clusters = shapes.iter().map(Shape::name).collect::<Vec<_>>().join("; ");
         for scenario in scenarios {
-            if let Some(why) = scenario.missing(&shape) {
-                // Of all scenarios, those that mean nothing here are left out; one that is asked for is not.
-                if scenarios.len() == 1 && run.matrix.is_none() {
-                    eprintln!("keepone-chaos: {} is not for {}: {why}", scenario.name, shape.name());
-                    return Ok(false);
-                }
+            if let Some(why) = scenario.missing_in_all(&shapes) {
+                eprintln!("keepone-chaos: {} is not for {clusters}: {why}", scenario.name);
+                held = false;
+            }
+        }
+        if !held {
+            return Ok(false);
+        }
+    }
+    for shape in shapes {
+        for scenario in scenarios {
+            if scenario.missing(&shape).is_some() {
                 continue;
             }
+            runs += 1;
             let scenario = scenario.with_lease(shape.lease_ms).with_slack(run.slack);
             let place = format!("{}-{}", scenario.name, shape.slug());
             let room = Path::new(enclosure::ROOM).join(&place);
@@ -266,7 +275,10 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
             }
         }
     }
-    Ok(held)
+    if runs == 0 {
+        eprintln!("keepone-chaos: none of these scenarios is for such a cluster: nothing was run");
+    }
+    Ok(held && runs > 0)
 }
 
 fn bench_gate(asked: &cli::GateBench) -> anyhow::Result<ExitCode> {

@@ -150,6 +150,15 @@ impl Scenario {
         self.needs.missing(shape).or(family)
     }
 
+    /// Why none of these clusters is one for this scenario; `None`: at least one is.
+    pub fn missing_in_all(&self, shapes: &[Shape]) -> Option<&'static str> {
+        let mut why = Some("there is no cluster");
+        for shape in shapes {
+            why = Some(self.missing(shape)?);
+        }
+        why
+    }
+
     /// The steps with every flapping written out, in the order of time.
     pub fn course(&self) -> Vec<Step> {
         let mut course = Vec::new();
