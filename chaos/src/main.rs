@@ -186,7 +186,7 @@ fn mutate(asked: &cli::Mutate) -> anyhow::Result<ExitCode> {
             );
         }
     });
-    let (control, mutants) = rows.split_at(1);
+    let (control, mutants) = rows.split_at(sim::CONTROLS.len().min(rows.len()));
     let caught = mutants.iter().filter(|row| row.violating > 0).count();
     let clean = control.iter().all(|row| row.violating == 0);
     if asked.markdown {

@@ -30,7 +30,7 @@ mod sweep;
 mod tests;
 mod world;
 
-pub use mutant::Mutant;
+pub use mutant::{CONTROLS, Mutant};
 pub use oracle::Violation;
 pub use plan::Mode;
 pub use run::{Case, Options, Outcome, run_seed};

@@ -6,8 +6,14 @@ use keepone_proto::guard::Guard;
 /// What is taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mutant {
-    /// Nothing: the same clusters and histories as the others see, with every guard on.
+    /// Nothing: the same clusters and histories as most others see, with every guard on.
     Control,
+    /// Nothing, in the clusters without an authority that [`Mutant::NobodyYields`] sees.
+    ControlAlone,
+    /// Nothing, in the clusters with references that [`Mutant::IsolatedGoesOn`] sees.
+    ControlReferences,
+    /// Nothing, in the clusters with an allowance for freezes that [`Mutant::NoFreezeAllowance`] sees.
+    ControlFreezes,
     /// Nobody is asked: silence is death.
     NoArbiter,
     /// A majority is half of the voters.
@@ -60,6 +66,10 @@ pub enum Mutant {
     NobodyYields,
 }
 
+/// Those that take nothing out, each in clusters that some of the others see: what they show is no guard's.
+pub const CONTROLS: &[Mutant] =
+    &[Mutant::Control, Mutant::ControlAlone, Mutant::ControlReferences, Mutant::ControlFreezes];
+
 /// All that take something out.
 pub const ALL: &[Mutant] = &[
     Mutant::NoArbiter,
@@ -94,6 +104,9 @@ impl Mutant {
     pub fn as_str(self) -> &'static str {
         match self {
             Mutant::Control => "nothing",
+            Mutant::ControlAlone => "nothing-without-an-authority",
+            Mutant::ControlReferences => "nothing-with-references",
+            Mutant::ControlFreezes => "nothing-with-freezes",
             Mutant::NoArbiter => "no-arbiter",
             Mutant::HalfIsMajority => "half-is-a-majority",
             Mutant::LendsTwice => "voter-lends-twice",
@@ -125,7 +138,7 @@ impl Mutant {
     /// The rules that it breaks, by their numbers.
     pub fn rules(self) -> &'static str {
         match self {
-            Mutant::Control => "–",
+            Mutant::Control | Mutant::ControlAlone | Mutant::ControlReferences | Mutant::ControlFreezes => "–",
             Mutant::NoArbiter => "P1",
             Mutant::HalfIsMajority => "authority",
             Mutant::LendsTwice => "V2, V3",
@@ -171,6 +184,9 @@ impl Mutant {
             Mutant::IsolatedGoesOn => Guard::IsolatedYields,
             Mutant::NobodyYields => Guard::RivalYields,
             Mutant::Control
+            | Mutant::ControlAlone
+            | Mutant::ControlReferences
+            | Mutant::ControlFreezes
             | Mutant::NoArbiter
             | Mutant::SameIncarnation
             | Mutant::NoDrain
@@ -183,8 +199,8 @@ impl Mutant {
         })
     }
 
-    /// The mutant of a name, the control included: what the control shows must be told, too.
+    /// The mutant of a name, the controls included: what a control shows must be told, too.
     pub fn find(name: &str) -> Option<Mutant> {
-        [Mutant::Control].iter().chain(ALL).copied().find(|mutant| mutant.as_str() == name)
+        CONTROLS.iter().chain(ALL).copied().find(|mutant| mutant.as_str() == name)
     }
 }

@@ -95,7 +95,7 @@ impl Plan {
         };
         let drawn = match mutant {
             // What only two without an authority can show.
-            Some(Mutant::NobodyYields) => Mode::Unarbitrated,
+            Some(Mutant::NobodyYields | Mutant::ControlAlone) => Mode::Unarbitrated,
             Some(_) if drawn == Mode::Unarbitrated => Mode::Pair,
             Some(_) | None => drawn,
         };
@@ -114,7 +114,7 @@ impl Plan {
         let jiffy_ms = *rng.pick(&[0, 0, 1, 4, 10]).unwrap_or(&0);
         timing.gate = timing.gate.max(Duration::from_millis(jiffy_ms));
         let arbitrated = mode != Mode::Unarbitrated;
-        let allows = mutant == Some(Mutant::NoFreezeAllowance);
+        let allows = matches!(mutant, Some(Mutant::NoFreezeAllowance | Mutant::ControlFreezes));
         if arbitrated && (rng.chance(200_000) || allows) {
             timing.hidden_freeze = timing.lease / 10;
         }
@@ -162,7 +162,8 @@ impl Plan {
             priorities,
             preempt: rng.chance(600_000),
             preempt_delay_ms: if rng.chance(300_000) { 500 * pace } else { 0 },
-            references: rng.chance(600_000) || mutant == Some(Mutant::IsolatedGoesOn),
+            references: rng.chance(600_000)
+                || matches!(mutant, Some(Mutant::IsolatedGoesOn | Mutant::ControlReferences)),
             advert_ms: if arbitrated { 1000 * pace } else { 200 },
             domains: *rng.pick(&[1, 1, 1, 1, 1, 1, 1, 2, 2, 3]).unwrap_or(&1),
             mutant,

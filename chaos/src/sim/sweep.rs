@@ -163,10 +163,10 @@ pub struct MutantRow {
 }
 
 /// Runs `count` seeds with nothing taken out, and then without each guard in turn; `done` is told of each row,
-/// of which the first is that of [`Mutant::Control`].
+/// of which the first are those of [`mutant::CONTROLS`].
 pub fn mutants(first_seed: u64, count: u64, mut done: impl FnMut(&MutantRow)) -> Vec<MutantRow> {
     let mut rows = Vec::new();
-    for mutant in [Mutant::Control].iter().chain(mutant::ALL) {
+    for mutant in mutant::CONTROLS.iter().chain(mutant::ALL) {
         let row = mutant_row(*mutant, first_seed, count);
         done(&row);
         rows.push(row);

@@ -58,8 +58,27 @@ fn without_an_arbiter_or_without_the_margin_two_hold_at_once() {
 }
 
 #[test]
+fn where_nothing_is_taken_out_nothing_shows_in_the_clusters_of_any_mutant() {
+    for control in CONTROLS {
+        let report = quietly(0, 100, &Options { mutant: Some(*control), ..Options::default() });
+        assert_eq!(report.violations, 0, "{} {:#?}", control.as_str(), report.examples);
+    }
+    let plan = |mutant| Case::draw(3, &Options { mutant: Some(mutant), ..Options::default() }).plan;
+    let alike = [
+        (Mutant::ControlAlone, Mutant::NobodyYields),
+        (Mutant::ControlReferences, Mutant::IsolatedGoesOn),
+        (Mutant::Control, Mutant::LendsTwice),
+    ];
+    for (control, mutant) in alike {
+        let mut other = plan(mutant);
+        other.mutant = Some(control);
+        assert_eq!(plan(control), other, "{} sees other clusters", control.as_str());
+    }
+}
+
+#[test]
 fn every_mutant_has_a_name_of_its_own() {
-    for mutant in mutant::ALL {
+    for mutant in CONTROLS.iter().chain(mutant::ALL) {
         assert_eq!(Mutant::find(mutant.as_str()), Some(*mutant));
     }
     assert_eq!(Mutant::find("no-such-guard"), None);
