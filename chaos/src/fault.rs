@@ -222,6 +222,17 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether the simulator has no part in it: it has no guardians, but for what one does when its worker is killed.
+    pub fn is_real_only(&self) -> bool {
+        match self {
+            Fault::Real(_) => true,
+            Fault::Kill { part, .. } | Fault::Stop { part, .. } | Fault::Continue { part, .. } => {
+                *part == Part::Guardian
+            }
+            _ => false,
+        }
+    }
+
     /// Whether this makes the world better: what the clients' return is measured from.
     pub fn is_repair(&self) -> bool {
         matches!(self, Fault::Heal | Fault::Mend { .. } | Fault::Resume { .. })

@@ -131,7 +131,7 @@ impl Scenario {
 
     /// Whether it does something that only the real world can do.
     pub fn is_real_only(&self) -> bool {
-        let real = self.steps.iter().any(|step| matches!(step.fault, Fault::Real(_)));
+        let real = self.steps.iter().any(|step| step.fault.is_real_only());
         real || self.hanging_scripts
             || self.more_instances > 0
             || self.needs.authority != Some(true)
@@ -323,6 +323,19 @@ mod tests {
                 scenario.steps.iter().filter(|s| matches!(s.fault, Fault::Continue { .. } | Fault::Resume { .. }));
             assert_eq!(stops.count(), resumes.count(), "{}", scenario.name);
         }
+    }
+
+    #[test]
+    fn a_scenario_fits_clusters_of_which_it_fits_one() {
+        let alone = Shape { witnesses: 0, ..Shape::PAIR };
+        let scenario = find("kill-master").unwrap();
+        assert!(scenario.missing_in_all(&[alone, Shape::PAIR]).is_none());
+        assert!(scenario.missing_in_all(&[alone]).is_some() && scenario.missing_in_all(&[]).is_some());
+    }
+
+    #[test]
+    fn a_guardian_is_only_on_real_machines() {
+        assert!(find("kill-guardian").unwrap().is_real_only() && !find("kill-master").unwrap().is_real_only());
     }
 
     #[test]

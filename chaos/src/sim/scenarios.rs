@@ -147,22 +147,20 @@ impl Cast {
             named::Fault::Drop { from, to, way, on, class } => self.cuts(from, to, way == Way::Both, on, class, true),
             named::Fault::Mend { from, to, way, on, class } => self.cuts(from, to, way == Way::Both, on, class, false),
             // A course has no flapping left, and is refused with anything for real machines.
-            named::Fault::Flap { .. } | named::Fault::Real(_) => Vec::new(),
+            named::Fault::Flap { .. }
+            | named::Fault::Real(_)
+            | named::Fault::Kill { part: Part::Guardian, .. }
+            | named::Fault::Stop { part: Part::Guardian, .. }
+            | named::Fault::Continue { part: Part::Guardian, .. } => Vec::new(),
             named::Fault::LinkUp { who, on: Network::Lan } => of(who, &|host| Fault::Carrier { host, up: true }),
             named::Fault::LinkUp { who, on } => self.link(who, on, false),
             named::Fault::LinkDown { who, on: Network::Lan } => of(who, &|host| Fault::Carrier { host, up: false }),
             named::Fault::LinkDown { who, on } => self.link(who, on, true),
-            named::Fault::Kill { who, part } => match part {
-                Part::Guardian => Vec::new(),
-                Part::Worker | Part::Both => {
-                    of(who, &|host| Fault::Kill { host, guardian: part == Part::Worker && host != WITNESS })
-                }
-            },
+            named::Fault::Kill { who, part } => {
+                of(who, &|host| Fault::Kill { host, guardian: part == Part::Worker && host != WITNESS })
+            }
             named::Fault::Terminate { who: Who::Witness } => vec![Fault::Kill { host: WITNESS, guardian: false }],
             named::Fault::Terminate { who } => of(who, &Fault::Terminate),
-            named::Fault::Stop { part: Part::Guardian, .. } | named::Fault::Continue { part: Part::Guardian, .. } => {
-                Vec::new()
-            }
             named::Fault::Stop { who, .. } => of(who, &Fault::Stop),
             named::Fault::Continue { who, .. } | named::Fault::Resume { who } => of(who, &Fault::Continue),
             named::Fault::Pause { who } => of(who, &Fault::Pause),
