@@ -2,6 +2,8 @@
 
 mod disaster;
 mod host;
+#[cfg(test)]
+mod limits;
 mod named;
 mod network;
 mod outsider;

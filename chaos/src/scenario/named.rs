@@ -47,11 +47,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "the master loses every path to its peer and to the witness, but not to the clients",
         steps: &[
             step(1000, "lines + witness cut", NODES_APART),
-            step(1000, "lines + witness cut", cut(Who::Master, Who::Witness, Way::Both, Where::Everywhere, Class::All)),
+            step(
+                1000,
+                "lines + witness cut",
+                cut(Who::Master, Who::Witnesses, Way::Both, Where::Everywhere, Class::All),
+            ),
             step(9000, "healed", Fault::Heal),
         ],
         lasts_ms: 13_000,
-        demands: MOVES,
+        demands: Demands { alerts: &["arbiter-unreachable"], ..MOVES },
         ci: true,
         needs: WITNESSED,
         ..PLAIN
@@ -131,7 +135,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(11_000, "SIGCONT", Fault::Continue { who: Who::Master, part: Part::Both }),
         ],
         lasts_ms: 15_000,
-        demands: MOVES,
+        demands: Demands { alerts: &["lease-lost"], ..MOVES },
         ci: true,
         ..PLAIN
     },

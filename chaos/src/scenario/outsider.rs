@@ -17,8 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(8000, "healed", Fault::Heal),
         ],
         lasts_ms: 12_000,
-        // The nodes notice at different moments, so that one handover, without a silence, may come before both know.
-        demands: Demands { keeps_holder: false, final_holder: None, ..CALM },
+        demands: Demands { alerts: &["references-lost"], ..CALM },
         ci: true,
         ..PLAIN
     },
@@ -35,6 +34,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "a stranger sends well-formed Advertisements of our virtual router with priority 254",
         steps: &[step(1000, "foreign VRRP", forge(Forged::Advertisement(254), 200, 5000))],
         lasts_ms: 9_000,
+        demands: Demands { alerts: &["foreign-router"], ..CALM },
         ci: true,
         ..PLAIN
     },
@@ -54,9 +54,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "gateway-poisoned",
-        what: "the gateway is told by ARP that the backup has the VIP",
-        steps: &[step(1000, "gateway poisoned", forge(Forged::GatewayPoison, 1000, 1000))],
-        lasts_ms: 8_000,
+        what: "the gateway is told by ARP, ten times a second, that the backup has the VIP",
+        steps: &[step(1000, "gateway poisoned", forge(Forged::GatewayPoison, 100, 4000))],
+        lasts_ms: 9_000,
+        demands: Demands { alerts: &["mirror-lost"], ..CALM },
         ..PLAIN
     },
     Scenario {
