@@ -128,6 +128,11 @@ impl ReferenceMachine {
         (all > 0).then_some(up >= usize::from(self.settings.need.max(1)).min(all))
     }
 
+    /// How many of a family answered the last ping, whatever the verdict is.
+    pub fn answering(&self, ipv6: bool) -> usize {
+        self.of(ipv6).filter(|target| target.up == (target.streak == 0)).count()
+    }
+
     /// Whether a family that has targets has too few that answer.
     pub fn is_lost(&self, ipv6: bool) -> bool {
         self.reachable(ipv6) == Some(false)
@@ -151,9 +156,11 @@ impl ReferenceMachine {
 
     /// Whether a peer with this report serves `families` better: it reaches more in one that is lost here,
     /// and no fewer in any.
+    ///
+    /// Here counts what answered the last ping, whatever the hysteresis says yet. Else a peer whose pings run a little
+    /// ahead would be taken for better when what all had lost comes back to all (I16).
     pub fn is_better(&self, families: Families, theirs: References) -> bool {
-        let mine = self.report();
-        let compared = |ipv6| (theirs.of(ipv6).reachable, mine.of(ipv6).reachable);
+        let compared = |ipv6| (usize::from(theirs.of(ipv6).reachable), self.answering(ipv6));
         let judged = || [false, true].into_iter().filter(|ipv6| families.has(*ipv6));
         let more = |ipv6| self.is_lost(ipv6) && compared(ipv6).0 > compared(ipv6).1;
         judged().any(more) && judged().all(|ipv6| compared(ipv6).0 >= compared(ipv6).1)
@@ -295,6 +302,18 @@ mod tests {
         assert_eq!((m.answers(V4), m.report().v4.reachable), (Answers::Enough, 0));
         m.on_ping(ReferenceId(0), true);
         assert_eq!((m.answers(V4), m.report().v4.reachable), (Answers::Enough, 1));
+    }
+
+    #[test]
+    fn what_all_had_lost_and_comes_back_to_all_makes_nobody_better_i16() {
+        let theirs = References { v4: Answering { reachable: 1, configured: 1 }, v6: Answering::default() };
+        let mut m = after_losing(machine(1, 1), &[0]);
+        assert!(m.is_better(V4, theirs));
+        m.on_ping(ReferenceId(0), true);
+        assert_eq!((m.answers(V4), m.report().v4.reachable), (Answers::TooFew, 0), "one answer is no verdict");
+        assert!(!m.is_better(V4, theirs), "the peer's second answer came before ours");
+        m.on_ping(ReferenceId(0), false);
+        assert!(m.is_better(V4, theirs), "it was only one");
     }
 
     #[test]

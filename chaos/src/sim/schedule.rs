@@ -15,7 +15,7 @@ pub enum Kind {
     Calm,
     /// One agent is stopped in good order, and nothing else happens (I21).
     Handover,
-    /// All lose their references, and nothing else happens (I16).
+    /// All lose their references, and some time later have them back; nothing else happens (I16).
     ReferencesGone,
     /// Anything.
     Storm,
@@ -68,9 +68,14 @@ impl Schedule {
             // The host is found when it is done: whoever holds then.
             Kind::Handover => schedule.push(steady + S, Fault::Terminate(usize::MAX)),
             Kind::ReferencesGone => {
-                for host in 0..plan.agents {
-                    schedule.push(steady, Fault::Reference { host, reaches: false });
+                let back = steady + rng.range(S, 3 * S) * plan.pace;
+                for (at, reaches) in [(steady, false), (back, true)] {
+                    for host in 0..plan.agents {
+                        schedule.push(at, Fault::Reference { host, reaches });
+                    }
                 }
+                schedule.end = back + 3 * S * plan.pace;
+                schedule.patient = true;
             }
             Kind::Storm => schedule.storm(rng, plan),
         }

@@ -19,7 +19,8 @@ use crate::wire::heartbeat::References;
 struct Common {
     /// Of each peer: heard, silent, deaf, and how many references it reaches.
     peers: Vec<(bool, bool, bool, References)>,
-    references: (bool, [bool; 2], References),
+    /// Known, lost, told to the peers, and answering, by family.
+    references: (bool, [bool; 2], References, [usize; 2]),
     /// The own clock is beyond what the lease assumes.
     clock_is_off: bool,
 }
@@ -164,6 +165,7 @@ impl Node {
             self.references.is_known(),
             [false, true].map(|ipv6| self.references.is_lost(ipv6)),
             self.references.report(),
+            [false, true].map(|ipv6| self.references.answering(ipv6)),
         );
         let clock_is_off = self.clocks.as_ref().is_some_and(|clocks| clocks.is_off(now));
         Common { peers: peers.collect(), references, clock_is_off }
