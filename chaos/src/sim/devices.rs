@@ -203,10 +203,10 @@ impl World {
                     self.deliver(host, Event::Stop);
                 }
             }
-            Fault::LoseRecord(host) => {
-                if let Some(host) = self.hosts.get_mut(host) {
+            Fault::LoseRecord(number) => {
+                if let Some(host) = self.hosts.get_mut(number) {
                     host.record = None;
-                    self.oracle.amnesia = true;
+                    self.oracle.forgot.insert(number);
                 }
             }
             Fault::Disk { host, on } => self.trouble(host, |host| host.troubles.disk = on),
@@ -220,12 +220,12 @@ impl World {
                 self.trouble(host, |host| host.variant = variant);
                 self.start(host);
             }
-            Fault::TearRecord(host) => {
-                if let Some(host) = self.hosts.get_mut(host) {
+            Fault::TearRecord(number) => {
+                if let Some(host) = self.hosts.get_mut(number) {
                     if let Some(record) = &mut host.record {
                         record.pop();
                     }
-                    self.oracle.amnesia = true;
+                    self.oracle.forgot.insert(number);
                 }
             }
             Fault::ForeignRouter { priority } => {
@@ -237,7 +237,6 @@ impl World {
             }
             Fault::Replay { ppm } => self.replays = ppm,
             Fault::ForeignClaim(host) => {
-                self.oracle.dual_alarm = self.oracle.dual_alarm.or(Some(now));
                 self.deliver(host, Event::ForeignClaim { domain: Plan::domain(0), mac: [2, 0, 0, 0, 0, 9] });
             }
             Fault::Client { client, host, cut } => self.network.set_client(client, host, cut),

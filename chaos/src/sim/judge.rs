@@ -23,7 +23,7 @@ impl World {
         for place in 0..self.plan.domains {
             self.judge_liveness(place, schedule, end, handed);
         }
-        if let Some(at) = self.oracle.dual_alarm
+        if let Some(at) = self.oracle.alarms.first
             && schedule.kind != Kind::Storm
             && self.plan.mode != Mode::Unarbitrated
         {

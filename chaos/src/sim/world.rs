@@ -219,6 +219,7 @@ impl World {
         let (plan, seed) = (&self.plan, self.seed);
         let Some(host) = self.hosts.get_mut(number).filter(|host| host.machine.is_none()) else { return };
         host.end_process();
+        self.oracle.alarms.forget(number);
         (host.incarnation, host.stopped, host.silent, host.ended) = (incarnation, false, false, false);
         let record = host.record.as_ref().and_then(|bytes| Record::parse(bytes).ok());
         let of = |place: usize| record.as_ref().and_then(|record| record.domains.get(&Plan::domain(place)).copied());

@@ -43,10 +43,12 @@ impl Oracle {
                 }
                 Action::SendLease { bytes, .. } => self.check_farewell(now, number, host, bytes),
                 Action::Transition(transition) => self.check_transition(now, number, host, transition),
-                Action::Alert(alert) if alert.raised && alert.name == AlertName::DualMaster => {
-                    self.dual_alarm = self.dual_alarm.or(Some(now));
+                Action::Alert(alert) if alert.name == AlertName::DualMaster => {
+                    if let Some(domain) = alert.domain {
+                        self.alarms.tell(now, Plan::place(domain), number, alert.raised);
+                    }
                 }
-                // Every clock here is within rho; what a freeze hides is to be noticed.
+                // Every clock here is within rho, and what a freeze within H hides is allowed for.
                 Action::Alert(alert)
                     if alert.raised && alert.name == AlertName::ClockAssumptionViolated && !self.freezes =>
                 {

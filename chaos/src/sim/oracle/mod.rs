@@ -4,10 +4,12 @@
 //! "Open" is what the kernel would let pass at a real instant, whether or not the agent lives. A frame
 //! that has passed the gate may be on its way for E_tx more, and counts.
 
+mod alarms;
 mod deeds;
 mod voters;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use keepone_proto::id::{DomainId, Epoch};
@@ -17,6 +19,7 @@ pub use voters::Stale;
 pub use watch::DomainWatch;
 
 use super::host::Host;
+use super::mutant::Mutant;
 use super::network::MS;
 use super::plan::{Mode, Plan};
 
@@ -43,7 +46,7 @@ pub struct Oracle {
     lease_max_told: u64,
     majority: usize,
     votes: Vec<bool>,
-    /// Hosts may stand still, and their clocks hide it.
+    /// Hosts may stand still for longer than the agents allow for, and their clocks hide it.
     freezes: bool,
     /// Beyond what P1 covers: how long two gates may be open at once.
     bound: Option<u64>,
@@ -52,12 +55,12 @@ pub struct Oracle {
     /// By domain.
     pub domains: Vec<DomainWatch>,
     voters: voters::Voters,
-    /// A voter has forgotten: epochs may fall.
-    pub amnesia: bool,
+    /// Voters that have forgotten: epochs may fall.
+    pub forgot: BTreeSet<usize>,
     /// When anything was last done to the world.
     pub disturbed_at: u64,
-    /// Whether `dual-master` was raised by anybody, and when first.
-    pub dual_alarm: Option<u64>,
+    /// What the agents say of two holders.
+    pub alarms: alarms::Alarms,
 }
 
 impl Oracle {
@@ -71,14 +74,15 @@ impl Oracle {
             lease_max_told: nanos(plan.told.lease_max),
             majority: plan.majority(),
             votes: (0..plan.hosts).map(|host| plan.votes(host)).collect(),
-            freezes: plan.beyond || !plan.timing.hidden_freeze.is_zero(),
+            // What it is judged by without the allowance is its gates, not its words.
+            freezes: plan.beyond || plan.mutant == Some(Mutant::NoFreezeAllowance),
             bound: plan.beyond.then(|| plan.overlap_bound()),
             violations: Vec::new(),
             domains: vec![DomainWatch::new(plan.agents); plan.domains],
             voters: Default::default(),
-            amnesia: false,
+            forgot: BTreeSet::new(),
             disturbed_at: 0,
-            dual_alarm: None,
+            alarms: alarms::Alarms::default(),
         }
     }
 
@@ -124,7 +128,7 @@ impl Oracle {
         let life = hosts.get(host).map_or(0, |host| host.life);
         let until = until.saturating_add(self.gate);
         let transmit = self.transmit;
-        let (strict, rising) = (self.is_strict(), self.is_strict() && !self.amnesia);
+        let (strict, rising) = (self.is_strict(), self.is_strict() && self.forgot.is_empty());
         let Some(watch) = self.domains.get_mut(place) else { return };
         let was_open = watch.until.get(host).is_some_and(|until| *until > now);
         let rival = (0..watch.until.len()).filter(|other| *other != host).find(|other| {
@@ -216,14 +220,19 @@ impl Oracle {
     pub fn check_overlap(&mut self, now: u64, limit: impl Fn() -> Option<u64>) {
         self.advance(now);
         let disturbed = self.disturbed_at;
-        let mut worst = None;
-        for watch in &mut self.domains {
+        let (mut worst, mut untold) = (None, None);
+        for (place, watch) in self.domains.iter_mut().enumerate() {
             let ended = watch.dual_ended.drain(..).chain(watch.dual_since.map(|since| (since, now)));
             for (since, until) in ended {
-                worst = worst.max(Some(until.saturating_sub(since.max(disturbed))));
+                let since = since.max(disturbed);
+                let lasted = Some(until.saturating_sub(since));
+                worst = worst.max(lasted);
+                if !self.alarms.any_since(place, since) {
+                    untold = untold.max(lasted);
+                }
             }
         }
-        if let Some(lasted) = worst.filter(|_| self.dual_alarm.is_none())
+        if let Some(lasted) = untold
             && limit().is_some()
             && lasted > 1000 * MS
         {

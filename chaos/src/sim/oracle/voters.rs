@@ -155,7 +155,7 @@ impl Oracle {
                 self.violated("I14", now, || format!("voter {number} lends {epoch} to a node of another digest"));
             }
         }
-        if self.amnesia {
+        if self.forgot.contains(&number) {
             return;
         }
         let record = host.record.as_ref().and_then(|bytes| Record::parse(bytes).ok());
