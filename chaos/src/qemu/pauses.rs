@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use keepone_proto::lease::timing::LeaseTiming;
 use serde_json::json;
 
 use super::image::{self, Kernel};
@@ -24,11 +25,14 @@ use crate::netns::observe::{Live, Stop, oracle, responder};
 use crate::netns::process::Processes;
 use crate::netns::topology::{Host, Kind, Port, Topology, VIP};
 use crate::scenario::Shape;
+use crate::sim::overlap_bound;
 use crate::spans::{Spans, millis};
 
 const MS: u64 = 1_000_000;
 /// An emulated machine needs time for everything: a lease that it does not lose for being slow.
 const PACE: Pace = Pace { lease_ms: 4000, period_ms: 500, hidden_freeze_ms: 500 };
+/// Of these the guest must raise one that has slept beyond H: its clock, its rival or its lease tells it.
+const TOLD_BY: [&str; 3] = ["clock-assumption-violated", "dual-master", "lease-lost"];
 /// Between two questions to one node.
 const ASK: Duration = Duration::from_millis(5);
 /// Two frames of a node that are no further apart are one span.
@@ -139,6 +143,15 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path, only: &str) -> Result<Vec
     Ok(cases.iter().map(|case| judge(case, &spoke)).collect())
 }
 
+/// G/(1−ρ): how long two may hold at most after a pause beyond H.
+fn bound() -> u64 {
+    let timing = LeaseTiming {
+        hidden_freeze: Duration::from_millis(PACE.hidden_freeze_ms),
+        ..LeaseTiming::for_lease(Duration::from_millis(PACE.lease_ms))
+    };
+    overlap_bound(&timing, 0)
+}
+
 /// `spoke`: by node, when it sent a frame that names the VIP.
 fn judge(case: &Case, spoke: &[Vec<u64>]) -> Report {
     let of_case = |instants: &Vec<u64>| {
@@ -157,10 +170,13 @@ fn judge(case: &Case, spoke: &[Vec<u64>]) -> Report {
     let mut violations = Vec::new();
     let allowed = match case.pause {
         Pause::Visible => 0,
-        // Within H nothing can happen at all; beyond, the holder's lease is what is left (G = L_h).
+        // Within H nothing can happen at all; beyond, no more than the gate's deadline is left.
         Pause::Hidden if case.asked <= PACE.hidden_freeze_ms => 0,
-        Pause::Hidden | Pause::HiddenDeaf | Pause::Snapshot => PACE.lease_ms * MS,
+        Pause::Hidden | Pause::HiddenDeaf | Pause::Snapshot => bound(),
     };
+    if allowed > 0 && !case.alerts.iter().any(|alert| TOLD_BY.contains(&alert.as_str())) {
+        violations.push(format!("the guest raised none of {TOLD_BY:?}"));
+    }
     if late > 0 && allowed == 0 {
         violations.push(format!("{late} frames of the one that stood still while the other held"));
     }
@@ -517,7 +533,7 @@ mod tests {
         let begin = 1000 * MS;
         let resumed = begin + lasted_ms * MS;
         let end = resumed + 10_000 * MS;
-        Case { pause, asked, begin, resumed, end, hidden: [0; 3], error: 0, alerts: Vec::new() }
+        Case { pause, asked, begin, resumed, end, hidden: [0; 3], error: 0, alerts: vec!["dual-master".to_owned()] }
     }
 
     /// A frame each millisecond.
@@ -533,8 +549,28 @@ mod tests {
         assert_eq!(violations(Pause::Hidden, 300), 2, "within H nothing may happen");
         let one = [vec![6600 * MS], frames(6500, 20_000)];
         assert!(!judge(&case(Pause::Visible, 5500, 5500), &one).violations.is_empty(), "a single late frame");
-        let long = [frames(0, 11_000), frames(6500, 20_000)];
-        assert_eq!(judge(&case(Pause::Hidden, 5500, 5500), &long).violations.len(), 1, "more than the lease");
+    }
+
+    #[test]
+    fn after_a_hidden_pause_two_hold_no_longer_than_the_gate_would_be_open() {
+        let bound = bound() / MS;
+        assert!((3300..3600).contains(&bound), "{bound} ms of a lease of {} ms", PACE.lease_ms);
+        let violations = |together_ms| {
+            let spoke = [frames(0, 6500 + together_ms), frames(6500, 20_000)];
+            judge(&case(Pause::Hidden, 5500, 5500), &spoke).violations.len()
+        };
+        assert_eq!((violations(bound - 10), violations(bound + 10)), (0, 1));
+    }
+
+    #[test]
+    fn who_has_slept_beyond_h_says_so() {
+        let spoke = [frames(0, 1000), frames(6500, 20_000)];
+        let quiet = |pause, asked| {
+            let case = Case { alerts: vec!["vrrp-silent".to_owned()], ..case(pause, asked, asked) };
+            judge(&case, &spoke).violations.len()
+        };
+        assert_eq!((quiet(Pause::Hidden, 5500), quiet(Pause::Snapshot, 15_000)), (1, 1));
+        assert_eq!((quiet(Pause::Hidden, 300), quiet(Pause::Visible, 5500)), (0, 0));
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod world;
 
 pub use mutant::{CONTROLS, Mutant};
 pub use oracle::Violation;
-pub use plan::Mode;
+pub use plan::{Mode, overlap_bound};
 pub use run::{Case, Options, Outcome, run_seed};
 pub use scenarios::{run, run_scenario};
 pub use shrink::{Shrunk, shrink};

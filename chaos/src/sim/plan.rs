@@ -84,6 +84,13 @@ const IDS: [DomainId; DOMAINS] =
 /// The losses in a row until a reference is down.
 pub const PING_FALL: u8 = 3;
 
+/// P1 beyond H: how long two gates may be open at once at most, G/(1−ρ), by a kernel that looks at each `jiffy` only
+/// (0: at each frame). In nanoseconds.
+pub fn overlap_bound(timing: &LeaseTiming, jiffy: u64) -> u64 {
+    let length = nanos(timing.horizon() + timing.gate) + jiffy;
+    length.saturating_mul(1_000_000) / 1_000_000_u64.saturating_sub(u64::from(timing.rate_error_ppm)).max(1)
+}
+
 impl Plan {
     /// Drawn from the seed's stream.
     pub fn draw(rng: &mut Rng, mode: Option<Mode>, mutant: Option<Mutant>) -> Self {
@@ -247,9 +254,7 @@ impl Plan {
 
     /// P1 beyond H: how long two gates may be open at once at most, G/(1−ρ).
     pub fn overlap_bound(&self) -> u64 {
-        let rho = u64::from(self.timing.rate_error_ppm);
-        let length = nanos(self.timing.horizon() + self.timing.gate) + self.jiffy;
-        length.saturating_mul(1_000_000) / 1_000_000_u64.saturating_sub(rho).max(1)
+        overlap_bound(&self.timing, self.jiffy)
     }
 
     fn quorum(&self, variant: Variant) -> QuorumSettings {
