@@ -260,6 +260,22 @@ fn the_silence_of_vrrp_is_told_on_both_sides_with_what_to_open_d1() {
 }
 
 #[test]
+fn who_stands_for_election_against_a_lower_master_hears_it_all_the_same() {
+    let mut cluster = Cluster::arbitrated();
+    cluster.start(2);
+    cluster.run_to(9000);
+    // The better node may not claim, and its timer, which had run out before it heard anybody, stays so.
+    cluster.gate_broken.insert(1);
+    cluster.start(1);
+    cluster.run_to(14_000);
+    assert_eq!(cluster.open(), [2]);
+    assert_eq!(raised(&cluster, 1, AlertName::VrrpSilent), None);
+    cluster.vrrp_cut = true;
+    cluster.run_to(18_000);
+    assert!(raised(&cluster, 1, AlertName::VrrpSilent).is_some());
+}
+
+#[test]
 fn a_wrong_key_is_named_with_its_member_and_its_end_is_told() {
     let mut cluster = pair_with(|_| {});
     let from = core::net::SocketAddr::from(([10, 1, 0, 2], 7946));
