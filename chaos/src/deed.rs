@@ -132,7 +132,7 @@ pub enum Deed {
         /// For so long.
         for_ms: u64,
     },
-    /// The LAN interface sends 50 kB a second, through a queue that holds a second's worth, and something keeps it full.
+    /// The LAN interface sends 50 kB a second, through a queue that holds 300 ms of it, and something keeps it full.
     Bloat {
         /// Whose.
         who: Who,

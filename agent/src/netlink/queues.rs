@@ -49,19 +49,16 @@ fn wait(before: Traffic, after: Traffic, passed: Duration) -> Duration {
 #[derive(Debug, Default)]
 struct Line {
     last: Option<(u32, Traffic, Instant)>,
-    wait: Duration,
     told: Duration,
 }
 
 impl Line {
-    /// What is to be told: the lesser of two waits in a row, so that one burst is none; zero once.
+    /// What is to be told; zero once.
     fn see(&mut self, now: Instant, ifindex: u32, traffic: Traffic) -> Option<Duration> {
         let last = self.last.replace((ifindex, traffic, now)).filter(|(index, ..)| *index == ifindex);
-        let latest = last.map_or(Duration::ZERO, |(_, before, at)| wait(before, traffic, now.since(at)));
-        let told = std::mem::replace(&mut self.wait, latest).min(latest);
-        let again = told > Duration::ZERO || self.told > Duration::ZERO;
-        self.told = told;
-        again.then_some(told)
+        let wait = last.map_or(Duration::ZERO, |(_, before, at)| wait(before, traffic, now.since(at)));
+        let before = std::mem::replace(&mut self.told, wait);
+        (wait.max(before) > Duration::ZERO).then_some(wait)
     }
 }
 
@@ -155,15 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn one_burst_is_none_and_the_end_is_told_once() {
+    fn what_waits_is_told_each_time_and_its_end_once() {
         let at = |s: u64| Instant::BOOT + Duration::from_secs(s);
         let mut line = Line::default();
         let mut look = |s, sent, waits| line.see(at(s), 7, Traffic { sent, waits });
         assert_eq!(look(1, 0, 0), None);
-        assert_eq!(look(2, 1000, 500), None);
-        assert_eq!(look(3, 2000, 0), None);
-        assert_eq!(look(4, 3000, 500), None);
-        assert_eq!(look(5, 4000, 700), Some(Duration::from_millis(500)));
+        assert_eq!(look(2, 1000, 0), None);
+        assert_eq!(look(4, 3000, 500), Some(Duration::from_millis(500)));
+        assert_eq!(look(5, 4000, 700), Some(Duration::from_millis(700)));
         assert_eq!(look(6, 5000, 0), Some(Duration::ZERO));
         assert_eq!(look(7, 6000, 0), None);
     }

@@ -26,7 +26,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "queue-behind-gate",
-        what: "frames of the master's LAN wait a second in the queue behind its gate: E_tx does not hold, and it says so",
+        what: "frames of the master's LAN wait 300 ms in the queue behind its gate: E_tx does not hold, and it says so",
         steps: &[step(1000, "slow line", Fault::Real(Deed::Bloat { who: Who::Master, for_ms: 8000 }))],
         lasts_ms: 14_000,
         // Every answer waits in that queue, or finds no room in it.

@@ -44,8 +44,9 @@ pub(super) struct Findings {
     digests: Sightings<(NodeId, bool)>,
     /// Who presents a key that is not the one we know (`true`), or refuses ours.
     keys: Sightings<(Option<NodeId>, SocketAddr, bool)>,
-    /// Where frames wait behind the gate, and how long.
-    queues: BTreeMap<InterfaceId, Duration>,
+    /// Where frames wait behind the gate, and how long: the latest, and the lesser of the last two, since one burst
+    /// of traffic is no trouble.
+    queues: BTreeMap<InterfaceId, (Duration, Duration)>,
     profile_at: Instant,
     /// When the next look at all of it is due.
     look_at: Instant,
@@ -71,7 +72,8 @@ impl Findings {
 
     /// Frames wait in an interface's queue.
     pub(super) fn queue_seen(&mut self, interface: InterfaceId, wait: Duration) {
-        self.queues.insert(interface, wait);
+        let (latest, lesser) = self.queues.entry(interface).or_default();
+        *lesser = wait.min(core::mem::replace(latest, wait));
     }
 
     /// The transport has met a wrong key, or ours was refused.
@@ -261,7 +263,8 @@ impl Node {
             Authority::None => None,
         });
         let transmit = leases.min();
-        let mut slow = self.findings.queues.iter().filter(|(_, wait)| transmit.is_some_and(|most| **wait > most));
+        let waits = self.findings.queues.iter().map(|(interface, (_, lesser))| (interface, lesser));
+        let mut slow = waits.filter(|(_, wait)| transmit.is_some_and(|most| **wait > most));
         let (any, most) = (slow.clone().next().is_some(), Millis(transmit.unwrap_or_default()));
         let about = slow.clone().map(|(interface, _)| u64::from(interface.0) + 1).sum();
         alerts.set_about(AlertName::TransmitQueue, None, any, about, || {

@@ -128,7 +128,7 @@ impl World {
                 Command::new("tc").arg("qdisc").args(arguments.split(' ')).status().map_err(io_error(&what))?;
             status.success().then_some(()).ok_or_else(|| io_error(what)(std::io::Error::other("tc failed")))
         };
-        let on = format!("replace dev {interface} root tbf rate 400kbit burst 3000 limit 50000");
+        let on = format!("replace dev {interface} root tbf rate 400kbit burst 3000 limit 15000");
         namespace.run(|| shape(&on))?;
         thread::spawn(move || {
             let flood = || {
