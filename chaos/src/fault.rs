@@ -95,6 +95,8 @@ pub enum Class {
     Vrrp,
     /// UDP over IPv4 to or from this port.
     Udp(u16),
+    /// More than 1000 octets, Ethernet header and all: a path whose MTU is smaller than it says.
+    Long,
 }
 
 /// Which directions a cut concerns.
@@ -222,10 +224,11 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether the simulator has no part in it: it has no guardians, but for what one does when its worker is killed.
+    /// Whether the simulator has no part in it: its frames have no length, and it has no guardians but for what one
+    /// does when its worker is killed.
     pub fn is_real_only(&self) -> bool {
         match self {
-            Fault::Real(_) => true,
+            Fault::Real(_) | Fault::Drop { class: Class::Long, .. } => true,
             Fault::Kill { part, .. } | Fault::Stop { part, .. } | Fault::Continue { part, .. } => {
                 *part == Part::Guardian
             }

@@ -12,6 +12,7 @@ const SOONER_THAN_A_LEASE: &[&str] = &[
     "detach-gate",
     "graceful-stop",
     "graceful-stop-under-load",
+    "handover-through-voters",
     "crash-master",
     "hanging-scripts",
     "kill-master",
