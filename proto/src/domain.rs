@@ -227,11 +227,13 @@ impl Domain {
         self.lease.epoch().is_some() && self.lease.grant(now).is_some()
     }
 
-    /// The former Master, without an authority, has given it up for us.
-    pub(crate) fn nominate(&mut self, now: Instant) {
-        if let Some(former) = self.fence.suspect() {
-            self.fence.released(former);
-        }
+    /// The former Master has given it up for us.
+    pub(crate) fn nominate(&mut self, now: Instant, former: NodeId) {
+        self.fence.gave_up(former);
+        self.become_heir(now);
+    }
+
+    fn become_heir(&mut self, now: Instant) {
         if self.eligible && self.master_since.is_none() {
             self.nominated_until = Some(now + self.timing.lease_max);
         }
@@ -255,7 +257,11 @@ impl Domain {
     /// A voter offers what a Transfer named us for.
     pub(crate) fn on_offer(&mut self, now: Instant, from: NodeId, epoch: Epoch) {
         if self.eligible && self.leaving.is_none() && self.lease.accept_offer(now, from, epoch) {
-            self.nominate(now);
+            // Only the last holder can have left it to us.
+            if let Some(former) = self.fence.suspects().first() {
+                self.fence.gave_up(*former);
+            }
+            self.become_heir(now);
         }
     }
 

@@ -365,13 +365,17 @@ impl Node {
                 if let Some(epoch) = epoch {
                     domain.lease.saw_epoch(epoch);
                 }
-                domain.fence.heard(from, said.holding || said.role == Role::Master, epoch);
+                let holds = said.holding || said.role == Role::Master;
+                domain.fence.heard(from, holds, epoch);
+                if let Some(epoch) = epoch.filter(|_| holds && !said.alone) {
+                    domain.fence.opened(epoch);
+                }
                 if said.wants {
                     domain.on_request(facts, from);
                 }
                 match (said.heir == Some(me), domain.lease.is_arbitrated()) {
                     (true, true) => domain.forewarn(now),
-                    (true, false) if said.role != Role::Master => domain.nominate(now),
+                    (true, false) if said.role != Role::Master => domain.nominate(now, from),
                     (true | false, _) => {}
                 }
             });

@@ -1,5 +1,6 @@
 //! The rings outside the gate, in whole nodes.
 
+use super::policies::Lan;
 use super::*;
 use crate::settings::FenceSettings;
 
@@ -102,6 +103,50 @@ fn who_sees_a_silent_master_that_still_has_its_lease_fences_nobody() {
     cluster.run_to(20_000);
     assert_eq!(cluster.open(), [1]);
     assert!(cluster.fences(1).is_empty() && cluster.fences(2).is_empty());
+}
+
+/// Three agents, of which node 1 holds and loses power; node 2 has the lease next, and its fence command ends so.
+fn the_next_one_fences(error: Option<&str>) -> Lan {
+    let mut lan = Lan::with(3, Some(Policy::Strict), |settings| {
+        let command = FenceSettings { timeout: Duration::from_secs(10), retry: Duration::from_secs(20) };
+        settings.domains[0].fencing = FencingSettings { command: Some(command), reboot_after: None };
+    });
+    lan.nodes.remove(&1);
+    lan.run_to(7000);
+    let fenced = fences(&lan, 2);
+    assert!(matches!(fenced.as_slice(), [(_, victim)] if *victim == id(1)), "{fenced:?}");
+    assert_eq!(lan.when(2, 5000, opens), None);
+    lan.give(2, Event::Fenced { domain: VIP, victim: id(1), error: error.map(String::from) });
+    lan
+}
+
+fn fences(lan: &Lan, node: u16) -> Vec<(Instant, NodeId)> {
+    let fences = lan.log.iter().filter_map(|(when, who, action)| match action {
+        Action::Fence { victim, .. } if *who == node => Some((*when, *victim)),
+        _ => None,
+    });
+    fences.collect()
+}
+
+#[test]
+fn a_claim_that_came_to_nothing_does_not_hide_who_held_before_it() {
+    let mut lan = the_next_one_fences(Some("exit status 1"));
+    lan.run_to(12_000);
+    let fenced = fences(&lan, 3);
+    assert!(matches!(fenced.as_slice(), [(_, victim)] if *victim == id(1)), "{fenced:?}");
+    assert_eq!((lan.when(3, 5000, opens), lan.open()), (None, vec![]));
+    lan.give(3, Event::Fenced { domain: VIP, victim: id(1), error: None });
+    assert_eq!((lan.role(3).0, lan.open()), (Role::Master, vec![3]));
+}
+
+#[test]
+fn who_was_fenced_by_the_holder_before_us_is_not_fenced_again() {
+    let mut lan = the_next_one_fences(None);
+    assert_eq!(lan.open(), [2]);
+    lan.run_to(9000);
+    lan.give(2, Event::Stop);
+    lan.run_to(9100);
+    assert_eq!((lan.open(), fences(&lan, 3)), (vec![3], vec![]));
 }
 
 #[test]

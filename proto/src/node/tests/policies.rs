@@ -9,10 +9,10 @@ use crate::wire::vrrp::Checksum;
 const WITNESSES: u16 = 11;
 
 /// Agents and witnesses whose kernels and lines do at once what they are asked, unless they are cut.
-struct Lan {
-    now: Instant,
+pub(super) struct Lan {
+    pub(super) now: Instant,
     settings: Vec<Settings>,
-    nodes: BTreeMap<u16, Node>,
+    pub(super) nodes: BTreeMap<u16, Node>,
     witnesses: BTreeMap<u16, Voter>,
     queue: VecDeque<(u16, Event)>,
     /// What goes from the first to the second is lost.
@@ -22,12 +22,17 @@ struct Lan {
     /// The gateway's answers to the virtual address go elsewhere.
     mirror_lost: bool,
     lives: u64,
-    log: Vec<(Instant, u16, Action)>,
+    pub(super) log: Vec<(Instant, u16, Action)>,
 }
 
 impl Lan {
     /// `agents` agents, of which node 1 is the best; three witnesses vote, or nobody.
     fn new(agents: u16, policy: Option<Policy>) -> Self {
+        Lan::with(agents, policy, |_| {})
+    }
+
+    /// The same with other settings.
+    pub(super) fn with(agents: u16, policy: Option<Policy>, change: impl Fn(&mut Settings)) -> Self {
         let voters = (WITNESSES..WITNESSES + 3).map(id).collect();
         let quorum = QuorumSettings::new(voters, LeaseTiming::for_lease(Duration::from_millis(500)));
         let digest = config_digest(ClusterId(1), &quorum);
@@ -44,6 +49,7 @@ impl Lan {
             settings.domains[0].policy = policy.unwrap_or_default();
             let (address, gateway) = (IpAddr::from([192, 0, 2, 100]), IpAddr::from([192, 0, 2, 254]));
             settings.domains[0].mirrors = vec![MirrorSettings { address, gateway }];
+            change(&mut settings);
             settings
         });
         let settings: Vec<Settings> = settings.collect();
@@ -83,7 +89,7 @@ impl Lan {
         self.give(node, Event::Interface { interface, up: true, addresses });
     }
 
-    fn give(&mut self, node: u16, event: Event) {
+    pub(super) fn give(&mut self, node: u16, event: Event) {
         self.queue.push_back((node, event));
         while let Some((to, event)) = self.queue.pop_front() {
             if to >= WITNESSES {
@@ -174,7 +180,7 @@ impl Lan {
         self.queue.push_back((node, reply));
     }
 
-    fn run_to(&mut self, ms: u64) {
+    pub(super) fn run_to(&mut self, ms: u64) {
         loop {
             let due = self.nodes.iter().filter_map(|(number, node)| Some((node.next_deadline()?, *number)));
             let witnesses = self.witnesses.iter().filter_map(|(number, w)| Some((w.next_deadline()?, *number)));
@@ -189,12 +195,12 @@ impl Lan {
         self.now = at(ms);
     }
 
-    fn role(&self, node: u16) -> (Role, Reason) {
+    pub(super) fn role(&self, node: u16) -> (Role, Reason) {
         let (role, reason, _) = self.nodes[&node].role(VIP).unwrap();
         (role, reason)
     }
 
-    fn open(&self) -> Vec<u16> {
+    pub(super) fn open(&self) -> Vec<u16> {
         self.nodes.iter().filter(|(_, node)| node.is_open(self.now, VIP)).map(|(number, _)| *number).collect()
     }
 
@@ -218,7 +224,7 @@ impl Lan {
         (WITNESSES..WITNESSES + 3).for_each(|witness| self.cut_between(agent, witness));
     }
 
-    fn when(&self, node: u16, ms: u64, deed: impl Fn(&Action) -> bool) -> Option<Instant> {
+    pub(super) fn when(&self, node: u16, ms: u64, deed: impl Fn(&Action) -> bool) -> Option<Instant> {
         let mut all = self.log.iter().filter(|(when, who, action)| *when >= at(ms) && *who == node && deed(action));
         all.next().map(|(when, _, _)| *when)
     }
