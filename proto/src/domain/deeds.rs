@@ -179,6 +179,11 @@ impl Domain {
             match self.clear_way(facts, grant.epoch(), out) {
                 Way::Clear => {}
                 Way::Underway => return self.set_role(facts, Role::Claiming, reason, view, out),
+                // An opening whose read-back failed may have been written all the same.
+                Way::Barred if self.kernel.holds_anything() => {
+                    let (reason, to) = (Reason::FenceFailed, Role::Backup);
+                    return self.leave(facts, Leaving { reason, to, heir: None, heir_epoch: None }, view, out);
+                }
                 Way::Barred => {
                     self.lease.give_back(now, None);
                     return self.rest(facts, Role::Backup, Reason::FenceFailed, view, out);
@@ -311,8 +316,9 @@ impl Domain {
 
     /// Who is to have it next: the best that could hold it, and hears us.
     fn choose_heir(&self, facts: &Facts<'_>, reason: Reason) -> Option<NodeId> {
-        if reason == Reason::RivalWins {
-            // It goes to the rival, who has it. Whoever else were named would claim against it.
+        // It goes to the rival, who has it: whoever else were named would claim against it. And who could not
+        // clear its way leaves that to whoever is next.
+        if matches!(reason, Reason::RivalWins | Reason::FenceFailed) {
             return None;
         }
         let able = facts.heard().filter(|peer| !peer.is_deaf(facts.now)).filter(|peer| match reason {

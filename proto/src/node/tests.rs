@@ -147,6 +147,10 @@ struct Cluster {
     frozen: BTreeMap<u16, Vec<Event>>,
     /// Their gates can't be shut.
     gates_stuck: BTreeSet<u16>,
+    /// Their gates open, and can't be read back.
+    gates_unread: BTreeSet<u16>,
+    /// Their kernels take no address.
+    addresses_held: BTreeSet<u16>,
     log: Vec<(Instant, u16, Action)>,
 }
 
@@ -172,6 +176,8 @@ impl Cluster {
             skew: BTreeMap::new(),
             frozen: BTreeMap::new(),
             gates_stuck: BTreeSet::new(),
+            gates_unread: BTreeSet::new(),
+            addresses_held: BTreeSet::new(),
             log: Vec::new(),
         }
     }
@@ -251,11 +257,15 @@ impl Cluster {
         self.log.push((self.now, node, action.clone()));
         let other = 3 - node;
         let reply = match action {
-            Action::OpenGate { domain, epoch, .. } => Event::GateWritten { domain, epoch, open: true, error: None },
+            Action::OpenGate { domain, epoch, .. } => {
+                let error = self.gates_unread.contains(&node).then(|| String::from("reads back other than written"));
+                Event::GateWritten { domain, epoch, open: true, error }
+            }
             Action::ShutGate { domain, epoch } => {
                 let error = self.gates_stuck.contains(&node).then(|| String::from("the tombstone reads back open"));
                 Event::GateWritten { domain, epoch, open: false, error }
             }
+            Action::AddAddresses { .. } if self.addresses_held.contains(&node) => return,
             Action::AddAddresses { domain, epoch, .. } => {
                 Event::AddressesDone { domain, epoch, present: true, error: None }
             }

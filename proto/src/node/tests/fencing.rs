@@ -97,6 +97,37 @@ fn a_fence_that_fails_opens_no_gate_gives_the_lease_back_and_is_told() {
 }
 
 #[test]
+fn a_fence_that_fails_after_the_gate_may_have_been_opened_gives_up_in_the_order_of_r8() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    let former = cluster.nodes[&1].epoch(VIP).unwrap();
+    cluster.gates_unread.insert(2);
+    cluster.give(1, Event::Stop);
+    cluster.run_to(5100);
+    assert_eq!((cluster.role(2).0, cluster.when(2, 5000, opens).is_some()), (Role::Claiming, true));
+    cluster.power_off(1);
+    cluster.run_to(6000);
+    // A late refusal names it as the holder.
+    cluster.nodes.get_mut(&2).unwrap().domains.get_mut(&VIP).unwrap().fence.saw_holder(former);
+    cluster.run_to(6500);
+    assert_eq!(cluster.fences(2).len(), 1);
+    let (from, mine) = (cluster.log.len(), cluster.nodes[&2].epoch(VIP).unwrap());
+    cluster.fence_answered(2, 1, Some("exit status 1"));
+    cluster.run_to(6600);
+    let when = |deed: &dyn Fn(&Action) -> bool| {
+        let mut later = cluster.log.iter().skip(from).filter(|(_, who, action)| *who == 2 && deed(action));
+        later.next().map(|(when, ..)| *when).unwrap()
+    };
+    let shut = when(&|deed| matches!(deed, Action::ShutGate { epoch, .. } if *epoch == mine));
+    let released = when(&|deed| match deed {
+        Action::SendLease { bytes, .. } => messages(bytes).contains(&Message::Release { epoch: mine }),
+        _ => false,
+    });
+    // Read back as shut, and the last frame gone from the wire, before another may begin.
+    assert!(released.since(shut) >= quorum().timing.drain(), "shut {shut:?}, released {released:?}");
+    assert_eq!(cluster.role(2), (Role::Backup, Reason::FenceFailed));
+}
+
+#[test]
 fn who_sees_a_silent_master_that_still_has_its_lease_fences_nobody() {
     let mut cluster = steady(Authority::Quorum(quorum()));
     cluster.cut_between(1, 2);
