@@ -13,7 +13,7 @@ mod restored;
 mod sightings;
 mod vrrp;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -114,8 +114,8 @@ pub struct Node {
     opening: Option<Opening>,
     /// The digest of the generation before, while that is served too.
     former_digest: Option<ConfigDigest>,
-    /// Voters that can't write their records: of which domain they refused an epoch for it.
-    disks: BTreeSet<(NodeId, DomainId)>,
+    /// Voters that can't write their records: of which domain they refused an epoch for it, and when last.
+    disks: BTreeMap<(NodeId, DomainId), Instant>,
     /// Why our own voter can't.
     own_disk: Option<String>,
 }
@@ -128,7 +128,10 @@ impl Node {
             let former = restored.held.iter().find(|(id, _)| *id == domain.id).map(|(_, epoch)| *epoch);
             (domain.id, Domain::new(&settings, domain, incarnation, former, now))
         });
-        let domains: BTreeMap<DomainId, Domain> = domains.collect();
+        let mut domains: BTreeMap<DomainId, Domain> = domains.collect();
+        if let Some(record) = &restored.record {
+            domains.values_mut().for_each(|domain| domain.lease.wait_out(now + record.lease_max));
+        }
         let quorum = settings.quorum();
         Node {
             agenda: Agenda::new(domains.keys().copied()),
@@ -138,7 +141,7 @@ impl Node {
             test_is_asked: false,
             opening: quorum.map(|quorum| Opening::new(settings.cluster, quorum, now)),
             former_digest: quorum.and_then(|quorum| Former::of(settings.cluster, quorum)).map(|former| former.digest),
-            disks: BTreeSet::new(),
+            disks: BTreeMap::new(),
             own_disk: None,
             peers: peers.collect(),
             references: ReferenceMachine::new(settings.references.clone(), now),

@@ -13,6 +13,8 @@ use crate::wire::heartbeat::{Beat, DomainBeat, Echo, References};
 
 /// How many former incarnations of a peer are remembered, so that their late beats are refused.
 const RETIRED: usize = 8;
+/// A life that has been silent for so long was stopped: of two agents the other one is what is left.
+const STOPPED: Duration = Duration::from_secs(60);
 
 /// Another agent.
 #[derive(Debug, Clone)]
@@ -172,10 +174,10 @@ impl Peer {
             life.before = Some(life.last);
         }
         life.last = now;
-        let (first, mut later) = (life.first, self.lives.iter().skip(place + 1));
+        let (first, later) = (life.first, self.lives.iter().skip(place + 1));
         // What is recent was made within the limit: so the later one lived after this one had begun, and this
         // one lives after that.
-        later.any(|other| {
+        later.filter(|other| now.since(other.last) <= STOPPED).any(|other| {
             let shown = [Some(other.first), other.before];
             shown.into_iter().flatten().any(|at| at.since(first) > limit && now.since(at) > limit)
         })
@@ -362,6 +364,21 @@ mod tests {
         }
         assert_eq!(found, Some((1300, Incarnation(7))), "once it can't be late words any more");
         assert!(!lively(&mut peer, 3000, 8).restarted, "the newer one is listened to without a break");
+    }
+
+    #[test]
+    fn the_original_is_listened_to_again_once_its_clone_has_been_stopped_f62() {
+        let mut peer = peer();
+        for ms in (0..1000).step_by(100) {
+            lively(&mut peer, ms, 7);
+        }
+        for ms in (1000..3000).step_by(100) {
+            lively(&mut peer, ms, 8);
+            lively(&mut peer, ms + 50, 7);
+        }
+        assert!(lively(&mut peer, 30_000, 7).duplicate.is_some(), "the clone may only be slow");
+        assert_eq!(lively(&mut peer, 64_000, 7).duplicate, None);
+        assert_eq!(lively(&mut peer, 64_100, 7).freshness, Freshness::Fresh);
     }
 
     #[test]

@@ -237,6 +237,24 @@ impl DomainLease {
         }
     }
 
+    /// Nothing is claimed under `degrade` before `until`: a former life may have promised so much.
+    pub fn wait_out(&mut self, until: Instant) {
+        match self {
+            DomainLease::Unarbitrated(_) => {}
+            DomainLease::Quorum(holder) => holder.wait_out(until),
+            DomainLease::Accepting(lease) => lease.holder.wait_out(until),
+        }
+    }
+
+    /// Whether a member's word about the lease is for nothing now.
+    pub fn ignores(&self, now: Instant, member: NodeId) -> bool {
+        match self {
+            DomainLease::Unarbitrated(_) => true,
+            DomainLease::Quorum(holder) => holder.ignores(now, member),
+            DomainLease::Accepting(lease) => lease.holder.ignores(now, member),
+        }
+    }
+
     /// A voter says that a Transfer named this node.
     pub fn accept_offer(&mut self, now: Instant, from: NodeId, epoch: Epoch) -> bool {
         match self {

@@ -367,18 +367,11 @@ impl Holder {
                 let bound = self.promises.as_ref().map(Promises::bound_until);
                 bound.map_or(self.not_before, |bound| bound.max(self.not_before))
             }),
-            Phase::Asking { resend_at, since, .. } => Some(self.unless_patient(since, resend_at)),
-            Phase::Acquiring { resend_at, .. } => Some(resend_at),
+            Phase::Asking { resend_at, .. } | Phase::Acquiring { resend_at, .. } => Some(resend_at),
             Phase::Held { epoch, renew_at } => Some(self.until(epoch).map_or(renew_at, |until| until.min(renew_at))),
             Phase::Lapsed => None,
         };
         phase.into_iter().chain(self.farewells.iter().map(|farewell| farewell.resend_at)).min()
-    }
-
-    /// While asking, the moment at which silence becomes evidence is a deadline too.
-    fn unless_patient(&self, since: Instant, resend_at: Instant) -> Instant {
-        let verdict_at = since + self.patience() + Duration::from_nanos(1);
-        if self.answering(since) >= self.majority() { resend_at } else { resend_at.min(verdict_at.max(resend_at)) }
     }
 
     /// Renews, asks again, gives up, lapses: whatever is due.

@@ -17,6 +17,9 @@ use crate::wire::lease::{Envelope, Message};
 
 /// No word of a process outlives it for so long: its connections are gone, and every queue was emptied.
 const LATEST_WORD: Duration = Duration::from_secs(5);
+/// A life that has asked for nothing for so long was stopped, or holds nothing: of two agents the other one is
+/// what is left.
+const STOPPED: Duration = Duration::from_secs(60);
 /// Lives of one node that are remembered.
 const REMEMBERED: usize = 8;
 
@@ -34,7 +37,14 @@ pub struct Duplicate {
 /// The lives of each node, as a voter hears them in the epochs that they ask for.
 #[derive(Debug, Clone, Default)]
 pub struct Lives {
-    heard: BTreeMap<NodeId, Vec<(Incarnation, Instant)>>,
+    heard: BTreeMap<NodeId, Vec<Life>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    incarnation: Incarnation,
+    first: Instant,
+    last: Instant,
 }
 
 impl Lives {
@@ -46,16 +56,19 @@ impl Lives {
             return None;
         }
         let lives = self.heard.entry(from).or_default();
-        let Some(place) = lives.iter().position(|(life, _)| *life == epoch.incarnation) else {
+        let Some(place) = lives.iter().position(|life| life.incarnation == epoch.incarnation) else {
             if lives.len() == REMEMBERED {
                 lives.remove(0);
             }
-            lives.push((epoch.incarnation, now));
+            lives.push(Life { incarnation: epoch.incarnation, first: now, last: now });
             return None;
         };
-        let (newer, first_heard) = *lives.get(place + 1)?;
-        let alive = now.since(first_heard) > LATEST_WORD;
-        alive.then_some(Duplicate { node: from, older: epoch.incarnation, newer })
+        if let Some(life) = lives.get_mut(place) {
+            life.last = now;
+        }
+        let newer = lives.get(place + 1)?;
+        let both = now.since(newer.first) > LATEST_WORD && now.since(newer.last) <= STOPPED;
+        both.then_some(Duplicate { node: from, older: epoch.incarnation, newer: newer.incarnation })
     }
 }
 
@@ -88,6 +101,17 @@ mod tests {
         assert_eq!(lives.on_request(at(6100), node, &ask(8)), None, "the newer one is never accused");
         let (older, newer) = (Incarnation(7), Incarnation(8));
         assert_eq!(lives.on_request(at(6101), node, &ask(7)), Some(Duplicate { node, older, newer }));
+    }
+
+    #[test]
+    fn the_original_is_served_again_once_its_clone_has_been_stopped_f62() {
+        let (mut lives, node) = (Lives::default(), NodeId::new(1).unwrap());
+        lives.on_request(at(0), node, &ask(7));
+        for ms in (1000..10_000).step_by(1000) {
+            lives.on_request(at(ms), node, &ask(8));
+        }
+        assert!(lives.on_request(at(30_000), node, &ask(7)).is_some(), "the clone may only be slow");
+        assert_eq!(lives.on_request(at(70_000), node, &ask(7)), None);
     }
 
     #[test]

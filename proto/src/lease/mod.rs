@@ -14,6 +14,9 @@
 //! - An epoch belongs to one attempt. A message of an earlier attempt, however late, names another
 //!   epoch, and changes nothing (V4, V5, I12).
 //!
+//! - A later attempt of the *same life* of a node succeeds to its loan (docs/decisions/0010): it is no rival,
+//!   since an attempt begins only once the last frame of the one before is gone (`Holder::drained_at`).
+//!
 //! Nothing here depends on message delay, clock offsets, or who is paused where.
 
 pub mod accepting;

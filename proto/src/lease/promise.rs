@@ -19,7 +19,10 @@
 //!   disagreement of the two clocks and by the life of the last frame ([`super::timing`]): the very formulas of
 //!   the lease, with B in the voter's place. So B's promise outlasts t, and B's gate is shut.
 //! - All of B's lives are bound: whoever starts under this policy claims nothing for L_max, and L_a ≤ L_max. So
-//!   what a former life promised has run out before the new one asks for anything.
+//!   what a former life promised has run out before the new one asks for anything. Where the former life had a
+//!   longer L_max, its voter's record says so and that is waited out; a node without a vote has no record, so
+//!   there an operator shortens L_max only with all agents stopped (docs/configuration.md).
+//! - A counts no promise of a member whose clock it has found off, nor one given before that was found.
 //! - A's own lives share one gate, which a start shuts first of all (R12).
 //!
 //! One candidate that can't be reached is enough for none: it might be the one that the voters lend to. And
@@ -91,6 +94,18 @@ impl Promises {
         // A shorter one asked for later, or a late duplicate, takes nothing back.
         *until = (*until).max(now + lease);
         true
+    }
+
+    /// A former life may have promised under a longer L_max: that is waited out too.
+    pub fn wait_out(&mut self, until: Instant) {
+        self.bound_until = self.bound_until.max(until);
+    }
+
+    /// What a candidate has promised counts no more: its clock is off.
+    pub fn distrust(&mut self, candidate: NodeId) {
+        if let Some(candidate) = self.candidates.get_mut(&candidate) {
+            *candidate = Candidate::default();
+        }
     }
 
     /// The holder of `epoch` says that its gate is shut for good: what was promised to it is over.

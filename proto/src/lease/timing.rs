@@ -270,12 +270,13 @@ mod tests {
 
     #[test]
     fn the_last_frame_is_gone_before_a_voter_lets_another_in() {
-        for lease_ms in [300, 500, 1000, 5000] {
+        for (lease_ms, own_gate_ms) in [(300, 0), (300, 10), (500, 4), (1000, 0), (5000, 10)] {
             for ppm in [0, 100, 10_000, 50_000] {
                 let mut t = LeaseTiming::for_lease(Duration::from_millis(lease_ms));
-                t.rate_error_ppm = ppm;
+                (t.rate_error_ppm, t.own_gate) = (ppm, Duration::from_millis(own_gate_ms));
                 let rho = f64::from(ppm) / 1e6;
-                let last_frame = (t.holder_lease() + t.gate).as_secs_f64() / (1.0 - rho) + t.transmit.as_secs_f64();
+                let shut = t.holder_lease() + t.gate.max(t.own_gate);
+                let last_frame = shut.as_secs_f64() / (1.0 - rho) + t.transmit.as_secs_f64();
                 let free = t.lease.as_secs_f64() / (1.0 + rho);
                 assert!(last_frame <= free + 1e-9, "L_a {lease_ms} ms, rho {rho}: {last_frame} > {free}");
             }

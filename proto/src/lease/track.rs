@@ -67,6 +67,11 @@ pub(super) enum Belief {
 }
 
 impl Track {
+    /// Whether nothing that it says counts now (R17).
+    pub(super) fn is_doubted(&self, now: Instant) -> bool {
+        self.doubted_until.is_some_and(|until| now < until)
+    }
+
     /// What was granted belongs to the former epoch.
     pub(super) fn new_epoch(&mut self) {
         (self.good_from, self.prev_ack, self.free, self.refused, self.denied) = (None, 0, false, None, false);
@@ -131,7 +136,7 @@ impl Track {
             self.good_from = None;
             return Belief::Doubted(doubt);
         }
-        if self.doubted_until.is_some_and(|until| now < until) { Belief::Ignored } else { Belief::Counts }
+        if self.is_doubted(now) { Belief::Ignored } else { Belief::Counts }
     }
 
     /// Whether this voter has said something later, which the network has let overtake.

@@ -5,8 +5,8 @@
 //!
 //! The same machine runs in each agent that votes and in the witness.
 
+mod acquire;
 mod handover;
-
 mod standing;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -21,6 +21,7 @@ use crate::lease::{config_digest, set_digest};
 use crate::settings::QuorumSettings;
 use crate::time::Instant;
 use crate::wire::lease::{Envelope, Message, RefuseReason, Stamp, Standing};
+use acquire::Ask;
 
 /// What a voter is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +94,8 @@ pub struct Granted {
     pub until: Instant,
 }
 
+/// `prev_ack` of a loan that a Transfer made: its heir has not asked yet, so it can't have shown that it hears (V8).
+const NEVER_ASKED: u64 = u64::MAX;
 /// Askers remembered for one unwritten record; a retransmission beyond that gets no answer of its own.
 const MAX_PENDING_ANSWERS: usize = 8;
 /// The nonce of what no request of the receiver has asked for.
@@ -259,7 +262,13 @@ impl Voter {
             return;
         }
         match request.message {
-            Message::Query { priority } => self.query(now, from, request, priority, out),
+            Message::Query { priority } => {
+                // Who only asks whether it is free wants no handover any more, or is another life of its node.
+                if let Some(domain) = self.domains.get_mut(&request.domain) {
+                    domain.wanted.remove(&from);
+                }
+                self.query(now, from, request, priority, out);
+            }
             Message::HandoverRequest { priority, next } => {
                 self.handover_request(now, from, request, Want { priority, next, at: now }, out);
             }
@@ -381,75 +390,6 @@ impl Voter {
         }
     }
 
-    fn acquire(&mut self, now: Instant, from: NodeId, request: &Envelope, ask: Ask, out: &mut Vec<VoterOutput>) {
-        let quiet = now < self.quiet_until;
-        let domain = self.domains.entry(request.domain).or_default();
-        let recorded = domain.loan.map(|loan| loan.epoch).or(domain.restored);
-        let renews = recorded == Some(ask.epoch);
-        // A node that asks under a later attempt of the same life holds nothing under the earlier one, and
-        // is no rival of itself: what a Transfer reserved for it, or what it let lapse, does not bar it.
-        let succeeds = domain.loan.is_some_and(|loan| now < loan.until && loan.epoch.is_before(&ask.epoch));
-        let refusal = if ask.epoch.node != from {
-            Some(RefuseReason::NotYou)
-        } else if ask.lease > self.settings.lease_max {
-            Some(RefuseReason::TooLong)
-        } else if domain.loan.is_some_and(|loan| now < loan.until && loan.epoch != ask.epoch)
-            && !succeeds
-            && self.guards.has(Guard::LendsOnce)
-        {
-            Some(RefuseReason::Held)
-        } else if quiet && !renews && !succeeds {
-            Some(RefuseReason::Quiet)
-        } else if !renews && domain.max_epoch.is_some_and(|max| ask.epoch <= max) && self.guards.has(Guard::EpochRises)
-        {
-            Some(RefuseReason::Stale)
-        } else {
-            None
-        };
-        if let Some(why) = refusal {
-            out.push(self.refuse(now, from, request, why));
-            return;
-        }
-        let until = now + ask.lease;
-        match &mut domain.loan {
-            Some(loan) if renews => {
-                if loan.prev_ack != ask.prev_ack {
-                    (loan.prev_ack, loan.heard_at) = (ask.prev_ack, now);
-                } else if now.since(loan.heard_at) > ask.lease {
-                    out.push(self.refuse(now, from, request, RefuseReason::Deaf));
-                    return;
-                }
-                // A shorter lease asked for later must not take back what an earlier answer promised.
-                loan.until = loan.until.max(until);
-                loan.priority = ask.priority;
-            }
-            _ => {
-                let (epoch, prev_ack, priority) = (ask.epoch, ask.prev_ack, ask.priority);
-                domain.loan = Some(Loan { epoch, until, prev_ack, heard_at: now, priority });
-            }
-        }
-        self.generations.asked_under(&self.settings, request.digest);
-        let Some(domain) = self.domains.get_mut(&request.domain) else { return };
-        domain.waiting.remove(&from);
-        let grant = Deferred::Grant { epoch: ask.epoch, lease: ask.lease };
-        if renews {
-            if let Some(pending) = &mut domain.pending {
-                if pending.answers.len() < MAX_PENDING_ANSWERS {
-                    pending.answers.push((from, request.nonce, grant));
-                }
-                return;
-            }
-            let message = Message::Grant { epoch: ask.epoch, lease: ask.lease, stamp: self.stamp(now) };
-            out.push(self.send(from, request, message));
-            out.extend(self.pass_on(now, request.domain));
-        } else {
-            domain.restored = None;
-            domain.wanted.clear();
-            domain.max_epoch = Some(ask.epoch);
-            self.persist(request.domain, (from, request.nonce, grant));
-        }
-    }
-
     /// Has the answer wait for the record, which is handed out once the whole datagram has been served.
     fn persist(&mut self, domain: DomainId, answer: (NodeId, u64, Deferred)) {
         self.unwritten = true;
@@ -465,7 +405,8 @@ impl Voter {
         }
     }
 
-    /// Hands the record out, if something in it has changed or a change of it has failed.
+    /// Hands the record out, if something in it has changed or the floor has to be tried again. Whether the disk is well
+    /// again after a failure is for its keeper to try.
     fn write(&mut self, now: Instant, out: &mut Vec<VoterOutput>) {
         if core::mem::take(&mut self.unwritten) || self.generations.is_due(now) {
             self.tickets += 1;
@@ -529,7 +470,7 @@ impl Voter {
         }
         let until = now + self.settings.lease_max;
         let priority = domain.wanted.get(&heir.node).map_or(0, |want| want.priority);
-        domain.loan = Some(Loan { epoch: heir, until, prev_ack: 0, heard_at: now, priority });
+        domain.loan = Some(Loan { epoch: heir, until, prev_ack: NEVER_ASKED, heard_at: now, priority });
         domain.restored = None;
         domain.wanted.clear();
         domain.max_epoch = Some(heir);
@@ -568,15 +509,6 @@ impl Voter {
             out.push(self.tell(to, id, nonce, Message::Free { max_counter, stamp: self.stamp(now) }));
         }
     }
-}
-
-/// What an `Acquire` asks.
-#[derive(Clone, Copy)]
-struct Ask {
-    epoch: Epoch,
-    lease: Duration,
-    prev_ack: u64,
-    priority: u8,
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Node {
         let (is_broken, end) = (!fault.is_empty(), "the gate passes its test again");
         self.alerts.set_with_end(AlertName::GateBroken, None, is_broken, || fault, end);
         self.raise_findings(now);
-        self.raise_of_voters(started);
+        self.raise_of_voters(now, started);
     }
 
     /// What has begun or ended, each with the epoch under which it finds its domain.

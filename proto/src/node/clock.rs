@@ -50,7 +50,7 @@ impl Node {
             let reading = Reading { sent, received: now, clock: stamp.clock };
             self.read_clock(now, from, stamp.incarnation, reading);
         }
-        let gives = matches!(envelope.message, Message::Grant { .. } | Message::Free { .. });
+        let gives = matches!(envelope.message, Message::Grant { .. } | Message::Free { .. } | Message::Promised { .. });
         !gives || self.clocks.as_ref().is_none_or(|clocks| clocks.is_believed(now, from))
     }
 

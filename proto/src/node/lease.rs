@@ -1,8 +1,10 @@
 //! Lease messages of a node: its own voter's, its holders', and how they leave together.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::Node;
 use crate::action::{Action, AlertName};
@@ -108,8 +110,9 @@ impl Node {
             }
             fault = domain.lease.on_answer(now, from, envelope);
             match envelope.message {
+                _ if domain.lease.ignores(now, from) => {}
                 Message::Offer { epoch, .. } => domain.on_offer(now, from, epoch),
-                Message::Wanted { priority, heir, .. } if fault.is_none() => domain.on_wanted(facts, priority, heir),
+                Message::Wanted { priority, heir, .. } => domain.on_wanted(facts, priority, heir),
                 _ => {}
             }
         });
@@ -122,8 +125,8 @@ impl Node {
     fn on_refusal(&mut self, now: Instant, from: NodeId, domain: DomainId, why: RefuseReason) {
         match why {
             RefuseReason::Digest | RefuseReason::Generation => self.findings.digest_refused(now, from),
-            RefuseReason::Disk => {
-                self.disks.insert((from, domain));
+            RefuseReason::Disk if self.domains.get(&domain).is_some_and(|domain| !domain.lease.ignores(now, from)) => {
+                self.disks.insert((from, domain), now);
             }
             _ => {}
         }
@@ -162,9 +165,12 @@ impl Node {
     }
 
     /// The alerts that concern voters.
-    pub(super) fn raise_of_voters(&mut self, started: bool) {
+    pub(super) fn raise_of_voters(&mut self, now: Instant, started: bool) {
         let names = &self.settings.names;
-        let failing: alloc::collections::BTreeSet<NodeId> = self.disks.iter().map(|(voter, _)| *voter).collect();
+        // Who is no longer asked for an epoch is not told that the disk is well again.
+        let lasts = self.settings.quorum().map_or(Duration::ZERO, |quorum| quorum.timing.lease_max * 4);
+        self.disks.retain(|_, refused_at| now.since(*refused_at) <= lasts);
+        let failing: BTreeSet<NodeId> = self.disks.keys().map(|(voter, _)| *voter).collect();
         let failing: Vec<String> = failing.into_iter().map(|voter| String::from(names.node(voter))).collect();
         let own = self.own_disk.as_deref();
         let words = || match own {

@@ -406,7 +406,7 @@ impl Envelope {
         }
         let rest = w.finish();
         let mut entry = Writer::new();
-        // The longest, a refusal, has 77 octets.
+        // The longest, a refusal, has 70 octets.
         entry.u8(u8::try_from(rest.len()).unwrap_or(u8::MAX)).bytes(&rest);
         entry.finish()
     }

@@ -13,7 +13,8 @@ impl Holder {
     /// A Transfer named this node: take the epoch if it is the one reserved for the next attempt.
     /// Returns whether it was, or already is under way.
     pub fn accept_offer(&mut self, now: Instant, from: NodeId, epoch: Epoch) -> bool {
-        if self.is_bound(now) {
+        // Only a voter has anything to offer.
+        if self.is_bound(now) || !self.voters.contains_key(&from) {
             return false;
         }
         if let Phase::Acquiring { epoch: mine, .. } = self.phase
@@ -45,7 +46,7 @@ impl Holder {
 
     pub(super) fn take_offer(&mut self, now: Instant, epoch: Epoch) {
         let usable = epoch.attempt == self.attempt.saturating_add(1) && now >= self.drained_at;
-        if !usable || matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) {
+        if !usable || self.is_bound(now) || matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) {
             return;
         }
         if matches!(self.phase, Phase::Acquiring { .. }) {
@@ -59,6 +60,10 @@ impl Holder {
     /// An answer of a voter, whose name the transport has proven.
     pub fn on_answer(&mut self, now: Instant, from: NodeId, answer: &Envelope) -> Option<VoterFault> {
         let lease_max = self.quorum.timing.lease_max;
+        // R5: what comes after D, and before the next look at the clock, revives nothing.
+        if matches!(self.phase, Phase::Held { .. }) && self.grant(now).is_none() {
+            self.phase = Phase::Lapsed;
+        }
         if let Message::Promised { epoch, lease } = answer.message {
             // Under other lengths it may have promised something else (V9).
             if let Some(promises) = self.promises.as_mut().filter(|_| answer.digest == self.me.digest) {
@@ -72,7 +77,10 @@ impl Holder {
         match track.believe(now, sent, stamp, lease_max) {
             Belief::Counts => {}
             Belief::Ignored => return None,
-            Belief::Doubted(why) => return Some(VoterFault { voter: from, why }),
+            Belief::Doubted(why) => {
+                self.distrust(from);
+                return Some(VoterFault { voter: from, why });
+            }
         }
         track.answered_at = Some(now);
         let overtaken = track.free && track.is_overtaken(stamp);
@@ -118,11 +126,19 @@ impl Holder {
         self.voters.get(&from).filter(|_| of_ours)?.sent_at(answer.nonce)
     }
 
-    /// What a voter has granted counts no more: its clock is off.
-    pub fn distrust(&mut self, voter: NodeId) {
-        if let Some(track) = self.voters.get_mut(&voter) {
+    /// What a member has granted or promised counts no more: its clock is off, or it has forgotten.
+    pub fn distrust(&mut self, member: NodeId) {
+        if let Some(track) = self.voters.get_mut(&member) {
             (track.good_from, track.free) = (None, false);
         }
+        if let Some(promises) = &mut self.promises {
+            promises.distrust(member);
+        }
+    }
+
+    /// Whether a member's word about the lease is for nothing now: it is no voter, or one that has forgotten (R17).
+    pub fn ignores(&self, now: Instant, member: NodeId) -> bool {
+        self.voters.get(&member).is_none_or(|track| track.is_doubted(now))
     }
 
     /// Renews now instead of at the end of the interval: the voters' clocks are wanted.

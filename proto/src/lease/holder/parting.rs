@@ -15,6 +15,8 @@ impl Holder {
         if let Phase::Held { epoch, .. } = self.phase {
             self.phase = Phase::Idle;
             self.standing = false;
+            // Its last frame is gone (R8), so that a later attempt of this life may succeed to it.
+            self.drained_at = self.drained_at.max(now);
             let promised = self.promises.as_mut().map(|promises| promises.end(epoch)).unwrap_or_default();
             for candidate in promised {
                 self.nonce += 1;

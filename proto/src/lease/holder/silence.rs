@@ -45,12 +45,19 @@ impl Holder {
             return false;
         }
         self.saw_epoch(epoch);
-        self.offered = None;
+        (self.offered, self.offer_waits) = (None, None);
         if matches!(self.phase, Phase::Asking { .. }) {
             self.phase = Phase::Idle;
         }
         self.abandon(now);
         true
+    }
+
+    /// Nothing is claimed before `until`: a former life may have promised so much.
+    pub fn wait_out(&mut self, until: Instant) {
+        if let Some(promises) = &mut self.promises {
+            promises.wait_out(until);
+        }
     }
 
     /// The holder of an epoch has let go: no promise to it is left.

@@ -436,3 +436,28 @@ fn a_refusal_that_the_word_free_has_overtaken_takes_nothing_back() {
     h.set_tested(at(1004), true);
     assert!(matches!(h.take_outbox()[..], [(_, Envelope { message: Message::Acquire { .. }, .. }), ..]));
 }
+
+#[test]
+fn a_grant_that_comes_after_d_revives_nothing_r5() {
+    let (mut h, mut voters) = (holder(1), Voters::new());
+    h.stand(at(1000), 100);
+    voters.serve(1000, &mut h, &[1, 2, 3]);
+    let d = h.grant(at(1000)).unwrap().until();
+    h.tick(at(1200));
+    // The loop stands still from here on, and takes what has come before it looks at the clock.
+    let late = d + Duration::from_millis(5);
+    for (to, envelope) in h.take_outbox() {
+        let Message::Acquire { epoch, lease, .. } = envelope.message else { panic!() };
+        let stamp = crate::wire::lease::Stamp { incarnation: Incarnation(to.get().into()), clock: late };
+        h.on_answer(late, to, &Envelope { message: Message::Grant { epoch, lease, stamp }, ..envelope });
+    }
+    assert_eq!((h.grant(late), h.lease(late)), (None, Lease::Lapsed));
+}
+
+#[test]
+fn only_a_voter_has_anything_to_offer() {
+    let mut h = holder(1);
+    let reserved = Epoch { counter: 5, incarnation: h.me.incarnation, attempt: 1, node: node(1) };
+    assert!(!h.accept_offer(at(1000), node(9), reserved));
+    assert!(h.accept_offer(at(1000), node(3), reserved));
+}

@@ -129,6 +129,27 @@ fn an_attempt_that_is_under_way_is_given_up_and_its_late_grants_count_for_nothin
     assert!(holder.take_outbox().iter().any(|(_, e)| matches!(e.message, Message::Query { .. })));
 }
 
+/// A node whose holder has been told of a Transfer, and waits for the test of its gate, is asked for a promise.
+#[test]
+fn what_a_transfer_offered_before_a_promise_is_not_taken_after_it() {
+    use crate::guard::Guards;
+    use crate::id::{ClusterId, ConfigDigest, DomainId};
+    use crate::lease::holder::{Claimant, Holder};
+    use crate::settings::QuorumSettings;
+
+    let timing = LeaseTiming::for_lease(LEASE);
+    let quorum = QuorumSettings::new(alloc::vec![node(4), node(5), node(6)], timing);
+    let (cluster, digest, domain) = (ClusterId(1), ConfigDigest(1), DomainId(7));
+    let me = Claimant { cluster, digest, domain, node: node(2), incarnation: Incarnation(2) };
+    let holder = Holder::new(me, quorum, Duration::from_millis(100), Guards::default(), 1);
+    let mut holder = holder.with_promises(Promises::new([node(1), node(3)], timing, at(0)));
+    assert!(holder.accept_offer(at(1000), node(4), Epoch { counter: 5, ..epoch(2, 1) }));
+    assert!(holder.promise(at(1001), epoch(1, 1), LEASE));
+    holder.set_tested(at(1002), true);
+    let asked = holder.take_outbox();
+    assert!(asked.iter().all(|(_, e)| !matches!(e.message, crate::wire::lease::Message::Acquire { .. })), "{asked:?}");
+}
+
 #[test]
 fn nothing_is_promised_to_a_stranger_or_for_longer_than_a_restart_waits() {
     let mut p = promises();
@@ -146,4 +167,23 @@ fn many_holders_are_forgotten_by_name_and_not_by_their_time() {
     assert!(p.given.len() <= NAMED);
     (0..20).for_each(|attempt| p.free(epoch(2, attempt)));
     assert!(p.is_bound(at(1499)) && !p.is_bound(at(1500)));
+}
+
+#[test]
+fn what_a_member_has_promised_whose_clock_is_off_counts_no_more() {
+    let (mut p, mut nonce) = (promises(), 0);
+    let asked = ask(&mut p, 1000, &mut nonce);
+    [2, 3].into_iter().zip(&asked).for_each(|(id, nonce)| p.on_promised(node(id), *nonce, epoch(1, 1), LEASE));
+    assert!(p.deadline(epoch(1, 1)).is_some());
+    p.distrust(node(3));
+    assert_eq!(p.deadline(epoch(1, 1)), None);
+    p.on_promised(node(3), asked[1], epoch(1, 1), LEASE);
+    assert_eq!(p.deadline(epoch(1, 1)), None, "nor does what it was asked before");
+}
+
+#[test]
+fn what_a_former_life_promised_under_a_longer_lease_is_waited_out_i13() {
+    let mut p = promises();
+    p.wait_out(at(4000));
+    assert!(p.is_bound(at(3999)) && !p.is_bound(at(4000)));
 }

@@ -224,6 +224,28 @@ fn a_transfer_bars_all_but_the_heir_and_is_idempotent() {
 }
 
 #[test]
+fn an_heir_that_asks_late_is_not_taken_for_deaf_v8() {
+    let mut v = voter();
+    run(&mut v, 1000, 1, &ask(1, acquire(epoch(1, 1), 0)));
+    run(&mut v, 1100, 1, &ask(2, Message::Transfer { epoch: epoch(1, 1), heir: epoch(2, 2) }));
+    // Its gate's test took its time; nobody else has asked.
+    assert!(granted(&run(&mut v, 2101, 2, &ask(3, acquire(epoch(2, 2), 0)))));
+    assert_eq!(refused(&run(&mut v, 3102, 2, &ask(4, acquire(epoch(2, 2), 0)))), Some(RefuseReason::Deaf));
+}
+
+#[test]
+fn word_for_the_holder_ends_with_a_plain_query_of_who_left_it() {
+    let mut v = voter();
+    run(&mut v, 1000, 1, &ask(1, acquire(epoch(1, 1), 0)));
+    let want = Message::HandoverRequest { priority: 200, next: epoch(2, 2) };
+    let passed = |answers: &[(NodeId, Message)]| answers.iter().any(|(_, m)| matches!(m, Message::Wanted { .. }));
+    assert!(passed(&run(&mut v, 1100, 2, &ask(1, want))));
+    assert!(passed(&run(&mut v, 1200, 1, &ask(2, acquire(epoch(1, 1), 1)))));
+    run(&mut v, 1300, 2, &ask(2, Message::Query { priority: 200 }));
+    assert!(!passed(&run(&mut v, 1400, 1, &ask(3, acquire(epoch(1, 1), 2)))));
+}
+
+#[test]
 fn what_a_transfer_reserved_does_not_bar_its_own_heir() {
     let mut v = voter();
     run(&mut v, 1000, 1, &ask(1, acquire(epoch(1, 1), 0)));

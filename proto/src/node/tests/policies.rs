@@ -2,6 +2,7 @@
 //! agents and witnesses on one LAN.
 
 use super::*;
+use crate::lease::rate::Reading;
 use crate::settings::{Families, MirrorSettings, Policy};
 use crate::wire::vrrp::Checksum;
 
@@ -581,4 +582,23 @@ fn a_double_mastery_that_is_seen_over_a_third_node_alone_ends_too() {
     assert!(lan.log.iter().any(|(_, who, deed)| {
         *who == 3 && matches!(deed, Action::Alert(alert) if alert.raised && alert.name == AlertName::DualMaster)
     }));
+}
+
+/// Both a clock that jumps and one that has not been cleared yet: whoever may have been frozen cannot tell whose
+/// promise has run out.
+#[test]
+fn while_a_clock_is_under_suspicion_no_promise_counts_d4() {
+    let mut lan = Lan::new(3, Some(Policy::Degrade));
+    lan.cut_witnesses();
+    lan.run_to(20_000);
+    let (now, digest) = (lan.now, lan.settings[0].digest);
+    let epoch = lan.nodes[&1].epoch(VIP).unwrap();
+    let message = Message::Promised { epoch, lease: Duration::from_millis(500) };
+    let promised = Envelope { cluster: ClusterId(1), digest, domain: VIP, nonce: 1, message };
+    let incarnation = lan.nodes[&2].incarnation;
+    let node = lan.nodes.get_mut(&1).unwrap();
+    assert!(node.is_believed(now, id(2), &promised));
+    let ahead = Reading { sent: now, received: now, clock: now + Duration::from_secs(10) };
+    node.read_clock(now, id(2), incarnation, ahead);
+    assert!(!node.is_believed(now, id(2), &promised));
 }
