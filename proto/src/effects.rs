@@ -19,9 +19,19 @@ const RETRY: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gate {
     Shut,
-    Opening { epoch: Epoch, until: Instant },
-    Open { epoch: Epoch, until: Instant },
-    Shutting { epoch: Epoch },
+    Opening {
+        epoch: Epoch,
+        until: Instant,
+    },
+    /// Written to be open until `until`; `asked` for last, which the answer may have to be waited for.
+    Open {
+        epoch: Epoch,
+        until: Instant,
+        asked: Instant,
+    },
+    Shutting {
+        epoch: Epoch,
+    },
 }
 
 /// The addresses of a domain, as last asked and answered.
@@ -105,7 +115,8 @@ impl Kernel {
         !matches!(self.addresses, Addresses::Unknown | Addresses::Removing)
     }
 
-    /// Whether frames for the domain may pass right now.
+    /// Whether frames for the domain may pass right now: by what is known to be written. Only of the first opening
+    /// it counts that it was asked for.
     pub fn is_open(&self, now: Instant) -> bool {
         matches!(self.gate, Gate::Open { until, .. } | Gate::Opening { until, .. } if now < until)
     }
@@ -155,15 +166,24 @@ impl Kernel {
                 self.gate = Gate::Opening { epoch, until };
                 out.push(Action::OpenGate { domain: self.domain, epoch, until });
             }
-            Gate::Open { epoch: held, until: held_until }
-                if held == epoch && held_until != until && self.may_try(now) =>
+            Gate::Open { epoch: held, until: written, asked }
+                if held == epoch && asked != until && self.may_try(now) =>
             {
-                self.gate = Gate::Open { epoch, until };
+                self.gate = Gate::Open { epoch, until: written, asked: until };
                 out.push(Action::OpenGate { domain: self.domain, epoch, until });
             }
             // A former epoch is closed before a new one opens.
             Gate::Open { epoch: held, .. } | Gate::Opening { epoch: held, .. } if held != epoch => self.shut(held, out),
             Gate::Shut | Gate::Open { .. } | Gate::Opening { .. } | Gate::Shutting { .. } => {}
+        }
+        // It should be open for longer by now, and who has been asked gives no answer.
+        let unanswered = match self.gate {
+            Gate::Open { until, asked, .. } => asked > until && now >= until,
+            Gate::Opening { until, .. } => now >= until,
+            Gate::Shut | Gate::Shutting { .. } => false,
+        };
+        if unanswered && !self.gate_failed {
+            (self.gate_failed, self.failure) = (true, Some("the gate gives no answer".into()));
         }
         // Past G the lease is held and the gate is shut: nothing is put behind it before it is open again (I11).
         if self.gate_failed || !matches!(self.gate, Gate::Open { until, .. } if now < until) {
@@ -230,28 +250,39 @@ impl Kernel {
         self.shut_at = None;
     }
 
-    /// The gate answered.
-    pub fn on_gate_written(&mut self, now: Instant, epoch: Epoch, open: bool, error: Option<alloc::string::String>) {
-        match (self.gate, open, error) {
-            (Gate::Opening { epoch: asked, until }, true, None) if asked == epoch => {
-                self.gate = Gate::Open { epoch, until };
+    /// The gate answered: what it is open until, or that it is shut. That may be to what was asked some time ago.
+    pub fn on_gate_written(
+        &mut self,
+        now: Instant,
+        epoch: Epoch,
+        written: Option<Instant>,
+        error: Option<alloc::string::String>,
+    ) {
+        match (self.gate, written, error) {
+            (Gate::Opening { epoch: held, until: asked }, Some(until), None) if held == epoch => {
+                self.gate = Gate::Open { epoch, until, asked };
                 (self.failure, self.gate_failed) = (None, false);
             }
-            (Gate::Open { epoch: asked, .. }, true, None) if asked == epoch => self.gate_failed = false,
-            (Gate::Opening { epoch: asked, .. } | Gate::Open { epoch: asked, .. }, true, Some(error))
-                if asked == epoch =>
+            (Gate::Open { epoch: held, asked, .. }, Some(until), None) if held == epoch => {
+                self.gate = Gate::Open { epoch, until, asked };
+                if now < until && core::mem::take(&mut self.gate_failed) {
+                    self.failure = None;
+                }
+            }
+            (Gate::Opening { epoch: held, .. } | Gate::Open { epoch: held, .. }, Some(_), Some(error))
+                if held == epoch =>
             {
                 // Refused or unknown: whoever gives up must still shut it, so it counts as open; and nothing is
                 // put behind it (I11) before a write has been read back.
-                self.gate = Gate::Open { epoch, until: now };
+                self.gate = Gate::Open { epoch, until: now, asked: now };
                 self.gate_failed = true;
                 self.failed(now, error);
             }
-            (Gate::Shutting { epoch: asked }, false, None) if asked == epoch => {
+            (Gate::Shutting { epoch: held }, None, None) if held == epoch => {
                 (self.gate, self.gate_failed) = (Gate::Shut, false);
                 self.shut_at = Some(now);
             }
-            (Gate::Shutting { epoch: asked }, false, Some(error)) if asked == epoch => self.failed(now, error),
+            (Gate::Shutting { epoch: held }, None, Some(error)) if held == epoch => self.failed(now, error),
             (Gate::Shut | Gate::Opening { .. } | Gate::Open { .. } | Gate::Shutting { .. }, _, _) => {}
         }
     }
@@ -296,7 +327,12 @@ impl Kernel {
     /// When something is due.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let retry = self.retry_at.filter(|at| *at > now);
-        self.lifetime_at.into_iter().chain(retry).min()
+        // Shut by then, if what was asked is not written.
+        let unanswered = match self.gate {
+            Gate::Open { until, asked, .. } if asked > until && until > now => Some(until),
+            Gate::Open { .. } | Gate::Opening { .. } | Gate::Shut | Gate::Shutting { .. } => None,
+        };
+        self.lifetime_at.into_iter().chain(retry).chain(unanswered).min()
     }
 }
 
@@ -306,23 +342,85 @@ mod tests {
     use crate::id::{Incarnation, NodeId};
     use alloc::string::String;
 
-    #[test]
-    fn no_address_is_added_behind_a_gate_whose_opening_failed_i11() {
-        let epoch = Epoch { counter: 1, incarnation: Incarnation(1), attempt: 1, node: NodeId::new(1).unwrap() };
-        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
-        let mut kernel = Kernel::new(DomainId(1), epoch);
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    fn epoch() -> Epoch {
+        Epoch { counter: 1, incarnation: Incarnation(1), attempt: 1, node: NodeId::new(1).unwrap() }
+    }
+
+    fn clean() -> (Kernel, Vec<Action>) {
+        let mut kernel = Kernel::new(DomainId(1), epoch());
         let mut out = Vec::new();
         kernel.clean(at(0), &mut out);
         kernel.on_addresses_done(at(0), false, None);
-        let added = |out: &[Action]| out.iter().any(|action| matches!(action, Action::AddAddresses { .. }));
+        (kernel, out)
+    }
+
+    /// Asks for an open gate until then.
+    fn hold(kernel: &mut Kernel, ms: u64, until_ms: u64, out: &mut Vec<Action>) -> Hold {
+        kernel.hold(at(ms), Grant::forged(epoch(), at(until_ms)), 3, out)
+    }
+
+    fn adds(out: &[Action]) -> usize {
+        out.iter().filter(|action| matches!(action, Action::AddAddresses { .. })).count()
+    }
+
+    #[test]
+    fn a_gate_is_open_until_what_was_written_and_not_until_what_was_asked_i11() {
+        let (mut kernel, mut out) = clean();
+        hold(&mut kernel, 0, 500, &mut out);
+        // The writer waits. What it answers at last is the deadline of the first request, which is over.
+        kernel.on_gate_written(at(600), epoch(), Some(at(500)), None);
+        assert_eq!(
+            (hold(&mut kernel, 600, 1100, &mut out), kernel.is_open(at(600)), adds(&out)),
+            (Hold::Underway, false, 0)
+        );
+        assert!(kernel.is_doubtful(at(600)) && kernel.failure().is_some());
+        kernel.on_gate_written(at(700), epoch(), Some(at(1100)), None);
+        assert!(kernel.is_open(at(700)) && !kernel.is_doubtful(at(700)) && kernel.failure().is_none());
+        hold(&mut kernel, 700, 1100, &mut out);
+        assert_eq!(adds(&out), 1);
+    }
+
+    #[test]
+    fn a_writer_that_gives_no_answer_leaves_the_gate_shut_and_doubtful() {
+        let (mut kernel, mut out) = clean();
+        hold(&mut kernel, 0, 500, &mut out);
+        kernel.on_gate_written(at(1), epoch(), Some(at(500)), None);
+        hold(&mut kernel, 1, 500, &mut out);
+        kernel.on_addresses_done(at(2), true, None);
+        assert_eq!(hold(&mut kernel, 2, 500, &mut out), Hold::Up);
+        for ms in [100, 200, 300, 400] {
+            assert_eq!(hold(&mut kernel, ms, ms + 500, &mut out), Hold::Up);
+            assert_eq!(kernel.next_deadline(at(ms)), Some(at(500)));
+        }
+        assert!(!kernel.is_doubtful(at(499)) && kernel.failure().is_none());
+        assert_eq!(hold(&mut kernel, 500, 1000, &mut out), Hold::Underway);
+        assert!(!kernel.is_open(at(500)) && kernel.is_doubtful(at(500)) && kernel.failure().is_some());
+        kernel.on_gate_written(at(550), epoch(), Some(at(1000)), None);
+        assert_eq!((hold(&mut kernel, 550, 1000, &mut out), kernel.failure()), (Hold::Up, None));
+        assert!(!kernel.is_doubtful(at(550)));
+    }
+
+    #[test]
+    fn no_address_is_added_behind_a_gate_whose_opening_failed_i11() {
+        let (epoch, (mut kernel, mut out)) = (epoch(), clean());
+        let added = |out: &[Action]| adds(out) > 0;
         for ms in [0, 300, 600] {
             kernel.hold(at(ms), Grant::forged(epoch, at(ms + 500)), 3, &mut out);
-            kernel.on_gate_written(at(ms), epoch, true, Some(String::from("reads back other than written")));
+            kernel.on_gate_written(
+                at(ms),
+                epoch,
+                Some(at(ms + 500)),
+                Some(String::from("reads back other than written")),
+            );
             assert_eq!(kernel.hold(at(ms + 100), Grant::forged(epoch, at(ms + 500)), 3, &mut out), Hold::Underway);
             assert!(!added(&out), "at {ms} ms");
         }
         kernel.hold(at(900), Grant::forged(epoch, at(1400)), 3, &mut out);
-        kernel.on_gate_written(at(900), epoch, true, None);
+        kernel.on_gate_written(at(900), epoch, Some(at(1400)), None);
         kernel.hold(at(901), Grant::forged(epoch, at(1400)), 3, &mut out);
         assert!(added(&out), "once it is read back");
     }

@@ -285,10 +285,10 @@ impl Node {
                     }
                 }
             }
-            Event::GateWritten { domain, epoch, open, error } => {
+            Event::GateWritten { domain, epoch, until, error } => {
                 self.agenda.touch(domain);
                 if let Some(domain) = self.domains.get_mut(&domain) {
-                    domain.kernel.on_gate_written(now, epoch, open, error);
+                    domain.kernel.on_gate_written(now, epoch, until, error);
                 }
             }
             Event::AddressesDone { domain, epoch: _, present, error } => {

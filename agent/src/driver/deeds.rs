@@ -159,14 +159,14 @@ impl Shells {
     fn open_gate(&mut self, domain: DomainId, epoch: Epoch, until: Instant) -> Option<Event> {
         match &mut self.gate {
             Some(gate) => gate.open(domain, epoch, until),
-            None => Some(Event::GateWritten { domain, epoch, open: true, error: None }),
+            None => Some(Event::GateWritten { domain, epoch, until: Some(until), error: None }),
         }
     }
 
     fn shut_gate(&mut self, domain: DomainId, epoch: Epoch) -> Option<Event> {
         match &mut self.gate {
             Some(gate) => gate.shut(domain, epoch),
-            None => Some(Event::GateWritten { domain, epoch, open: false, error: None }),
+            None => Some(Event::GateWritten { domain, epoch, until: None, error: None }),
         }
     }
 

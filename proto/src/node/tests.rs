@@ -257,13 +257,13 @@ impl Cluster {
         self.log.push((self.now, node, action.clone()));
         let other = 3 - node;
         let reply = match action {
-            Action::OpenGate { domain, epoch, .. } => {
+            Action::OpenGate { domain, epoch, until } => {
                 let error = self.gates_unread.contains(&node).then(|| String::from("reads back other than written"));
-                Event::GateWritten { domain, epoch, open: true, error }
+                Event::GateWritten { domain, epoch, until: Some(until), error }
             }
             Action::ShutGate { domain, epoch } => {
                 let error = self.gates_stuck.contains(&node).then(|| String::from("the tombstone reads back open"));
-                Event::GateWritten { domain, epoch, open: false, error }
+                Event::GateWritten { domain, epoch, until: None, error }
             }
             Action::AddAddresses { .. } if self.addresses_held.contains(&node) => return,
             Action::AddAddresses { domain, epoch, .. } => {

@@ -142,8 +142,10 @@ impl Lan {
     fn carry_out(&mut self, node: u16, action: Action) {
         self.log.push((self.now, node, action.clone()));
         let reply = match action {
-            Action::OpenGate { domain, epoch, .. } => Event::GateWritten { domain, epoch, open: true, error: None },
-            Action::ShutGate { domain, epoch } => Event::GateWritten { domain, epoch, open: false, error: None },
+            Action::OpenGate { domain, epoch, until } => {
+                Event::GateWritten { domain, epoch, until: Some(until), error: None }
+            }
+            Action::ShutGate { domain, epoch } => Event::GateWritten { domain, epoch, until: None, error: None },
             Action::AddAddresses { domain, epoch, .. } => {
                 Event::AddressesDone { domain, epoch, present: true, error: None }
             }
