@@ -294,19 +294,23 @@ impl Domain {
         let now = facts.now;
         let grant = self.lease.grant(now);
         let first = self.routers.first();
+        // A Master is one until the end of R8. Who gives up before it was one is not to be taken for gone either,
+        // where nobody else can tell when the next may begin.
+        let gives_up = self.leaving.is_some() && self.master_since.is_none() && !self.lease.is_arbitrated();
         DomainBeat {
             id: self.id,
             role: self.role,
             priority: self.priority(),
             eligible: self.eligible,
             wants: self.wants,
-            holding: self.is_open(now),
+            holding: self.is_open(now) || gives_up,
             epoch: grant.map(|grant| (grant.epoch().counter, grant.epoch().attempt)),
             remaining: grant.map_or(Duration::ZERO, |grant| grant.until().since(now)),
             next: self.lease.next_attempt(),
             master_for: self.master_since.map_or(Duration::ZERO, |since| now.since(since)),
-            // Under an authority the heir is told before the Transfer, so that it can test its gate meanwhile.
-            heir: self.leaving.and_then(|leaving| leaving.heir).or(self.heir),
+            // Under an authority the heir is told before the Transfer, so that it can test its gate meanwhile. Without
+            // one to be named is to have it: not before the gate is shut and the last frame gone (R8).
+            heir: self.leaving.filter(|_| self.lease.is_arbitrated()).and_then(|leaving| leaving.heir).or(self.heir),
             sees: self.sees(facts),
             alone: self.lease.is_arbitrated() && self.lease.is_unruled(now),
             source: first.and_then(|router| facts.address(router.settings.interface, router.settings.ipv6)),

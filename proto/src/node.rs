@@ -378,7 +378,7 @@ impl Node {
                 }
                 match (said.heir == Some(me), domain.lease.is_arbitrated()) {
                     (true, true) => domain.forewarn(now),
-                    (true, false) if said.role != Role::Master => domain.nominate(now, from),
+                    (true, false) if said.role != Role::Master && !said.holding => domain.nominate(now, from),
                     (true | false, _) => {}
                 }
             });

@@ -116,6 +116,24 @@ fn a_claim_waits_for_a_test_that_was_begun_after_it_was_decided_r14() {
 }
 
 #[test]
+fn who_gives_up_before_it_was_master_names_its_heir_only_behind_a_shut_gate_r8() {
+    let mut cluster = Cluster::new(Authority::None);
+    cluster.addresses_held.insert(1);
+    cluster.start(1);
+    cluster.start(2);
+    cluster.run_to(5000);
+    assert_eq!((cluster.role(1).0, cluster.role(2).0, cluster.open()), (Role::Claiming, Role::Backup, vec![1]));
+    cluster.give(1, Event::Stop);
+    let epoch = cluster.nodes[&1].epoch(VIP).unwrap();
+    cluster.give(1, Event::AddressesDone { domain: VIP, epoch, present: true, error: None });
+    cluster.run_to(5100);
+    let shut = cluster.when(1, 5000, |deed| matches!(deed, Action::ShutGate { .. })).unwrap();
+    let gap = cluster.when(2, 5000, opens).unwrap().since(shut);
+    let drain = LeaseTiming::for_lease(Duration::from_millis(300)).drain();
+    assert!(gap >= drain && gap < Duration::from_millis(40), "{gap:?}");
+}
+
+#[test]
 fn the_heir_of_an_orderly_stop_tests_its_gate_before_the_transfer_r14() {
     let mut cluster = steady(Authority::Quorum(quorum()));
     cluster.give(1, Event::Stop);
