@@ -174,7 +174,8 @@ impl Kernel {
             }
             // A former epoch is closed before a new one opens.
             Gate::Open { epoch: held, .. } | Gate::Opening { epoch: held, .. } if held != epoch => self.shut(held, out),
-            Gate::Shut | Gate::Open { .. } | Gate::Opening { .. } | Gate::Shutting { .. } => {}
+            Gate::Shutting { epoch } => self.shut_again(now, epoch, out),
+            Gate::Shut | Gate::Open { .. } | Gate::Opening { .. } => {}
         }
         // It should be open for longer by now, and who has been asked gives no answer.
         let unanswered = match self.gate {
@@ -212,15 +213,20 @@ impl Kernel {
         out.push(Action::ShutGate { domain: self.domain, epoch });
     }
 
+    /// A tombstone that failed is set again after a while.
+    fn shut_again(&mut self, now: Instant, epoch: Epoch, out: &mut Vec<Action>) {
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry_at = None;
+            out.push(Action::ShutGate { domain: self.domain, epoch });
+        }
+    }
+
     /// Moves towards holding nothing; the addresses stay until `keep_until`, if given.
     pub fn let_go(&mut self, now: Instant, keep_until: Option<Instant>, out: &mut Vec<Action>) -> LetGo {
         match self.gate {
             Gate::Open { epoch, .. } | Gate::Opening { epoch, .. } => self.shut(epoch, out),
-            Gate::Shutting { epoch } if self.retry_at.is_some_and(|at| now >= at) => {
-                self.retry_at = None;
-                out.push(Action::ShutGate { domain: self.domain, epoch });
-            }
-            Gate::Shut | Gate::Shutting { .. } => {}
+            Gate::Shutting { epoch } => self.shut_again(now, epoch, out),
+            Gate::Shut => {}
         }
         if self.gate != Gate::Shut {
             return LetGo::Underway;
@@ -341,6 +347,7 @@ mod tests {
     use super::*;
     use crate::id::{Incarnation, NodeId};
     use alloc::string::String;
+    use alloc::vec;
 
     fn at(ms: u64) -> Instant {
         Instant::from_nanos(ms * 1_000_000)
@@ -402,6 +409,27 @@ mod tests {
         kernel.on_gate_written(at(550), epoch(), Some(at(1000)), None);
         assert_eq!((hold(&mut kernel, 550, 1000, &mut out), kernel.failure()), (Hold::Up, None));
         assert!(!kernel.is_doubtful(at(550)));
+    }
+
+    #[test]
+    fn a_tombstone_between_two_epochs_that_failed_is_set_again() {
+        let (mut kernel, mut out) = clean();
+        hold(&mut kernel, 0, 500, &mut out);
+        kernel.on_gate_written(at(1), epoch(), Some(at(500)), None);
+        out.clear();
+        let next = Epoch { counter: 2, ..epoch() };
+        let mut hold = |kernel: &mut Kernel, ms: u64| {
+            kernel.hold(at(ms), Grant::forged(next, at(ms + 500)), 3, &mut out);
+            core::mem::take(&mut out)
+        };
+        let tombstone = Action::ShutGate { domain: DomainId(1), epoch: epoch() };
+        assert_eq!(hold(&mut kernel, 10), [tombstone.clone()]);
+        kernel.on_gate_written(at(11), epoch(), None, Some(String::from("reads back open")));
+        assert_eq!((hold(&mut kernel, 100), kernel.next_deadline(at(100))), (vec![], Some(at(211))));
+        assert_eq!(hold(&mut kernel, 211), [tombstone]);
+        kernel.on_gate_written(at(212), epoch(), None, None);
+        let opens = Action::OpenGate { domain: DomainId(1), epoch: next, until: at(720) };
+        assert_eq!(hold(&mut kernel, 220), [opens]);
     }
 
     #[test]
