@@ -204,6 +204,8 @@ impl Domain {
             (Hold::Up, None) => {
                 self.master_since = Some(now);
                 (self.lapsed_at, self.nominated_until, self.stand_at, self.heir) = (None, None, None, None);
+                // Whoever names us the next time has us test the gate anew.
+                self.heir_until = None;
                 self.announce(now, facts, out);
                 for router in &mut self.routers {
                     router.higher_seen = false;

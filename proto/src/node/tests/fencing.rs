@@ -25,7 +25,7 @@ fn steady(authority: Authority) -> Cluster {
 
 impl Cluster {
     /// The node is gone at once, as in a power cut.
-    fn power_off(&mut self, node: u16) {
+    pub(super) fn power_off(&mut self, node: u16) {
         self.nodes.remove(&node);
     }
 
