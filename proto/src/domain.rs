@@ -114,6 +114,8 @@ pub(crate) struct Domain {
     /// When the addresses are to be announced again (D10).
     announcements: Vec<Instant>,
     announced_at: Option<Instant>,
+    /// What follows the lease messages of this judgement (R8).
+    pub(crate) told: Vec<Action>,
     /// Given back before the gate was shut: only where that guard is taken out.
     given_early_at: Option<Instant>,
     eligible: bool,
@@ -197,6 +199,7 @@ impl Domain {
             rival_seen: None,
             announcements: Vec::new(),
             announced_at: None,
+            told: Vec::new(),
             given_early_at: None,
             eligible: false,
             wants: false,

@@ -256,9 +256,12 @@ impl Domain {
                 self.lease.give_back(now, heir);
                 self.heir = leaving.heir.filter(|_| !self.lease.is_arbitrated());
                 self.leaving = None;
-                self.resign(facts, out);
+                // The voters first: the successor waits for their word.
+                let mut told = core::mem::take(&mut self.told);
+                self.resign(facts, &mut told);
                 self.kernel.forget();
-                self.set_role(facts, leaving.to, leaving.reason, view, out);
+                self.set_role(facts, leaving.to, leaving.reason, view, &mut told);
+                self.told = told;
             }
         }
     }

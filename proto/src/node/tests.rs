@@ -450,7 +450,7 @@ fn a_stop_gives_up_in_the_order_of_r8_and_the_heir_holds_within_milliseconds() {
     cluster.give(1, Event::Stop);
     let shut_at = cluster.now;
     cluster.run_to(5100);
-    assert_eq!(cluster.order(1, 5000), ["shut", "remove", "resign", "no master", "transfer", "stopped"]);
+    assert_eq!(cluster.order(1, 5000), ["shut", "remove", "transfer", "resign", "no master", "stopped"]);
     let transfers = |deed: &Action| match deed {
         Action::SendLease { bytes, .. } => messages(bytes).iter().any(|said| matches!(said, Message::Transfer { .. })),
         _ => false,
