@@ -116,7 +116,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(lease) => lease.stand(now),
             DomainLease::Quorum(holder) => holder.stand(now, priority),
-            DomainLease::Accepting(lease) => lease.holder.stand(now, priority),
+            DomainLease::Accepting(lease) => lease.stand(now, priority),
         }
     }
 
@@ -125,7 +125,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => {}
             DomainLease::Quorum(holder) => holder.sit(now),
-            DomainLease::Accepting(lease) => lease.holder.sit(now),
+            DomainLease::Accepting(lease) => lease.sit(now),
         }
     }
 
@@ -260,7 +260,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => false,
             DomainLease::Quorum(holder) => holder.accept_offer(now, from, epoch),
-            DomainLease::Accepting(lease) => lease.holder.accept_offer(now, from, epoch),
+            DomainLease::Accepting(lease) => lease.accept_offer(now, from, epoch),
         }
     }
 

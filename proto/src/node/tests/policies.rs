@@ -429,6 +429,24 @@ fn who_accepts_two_masters_holds_on_and_claims_as_without_an_authority_and_is_to
 }
 
 #[test]
+fn who_gives_up_what_it_holds_by_nobody_s_leave_asks_the_voters_for_nothing() {
+    let mut lan = Lan::new(2, Some(Policy::AcceptDualMaster));
+    lan.cut_witnesses();
+    lan.run_to(8000);
+    assert_eq!(lan.role(1), (Role::Master, Reason::WithoutAuthority));
+    lan.give(1, Event::Stop);
+    lan.run_to(9000);
+    assert_eq!(lan.role(1).0, Role::Init);
+    let queries = lan.log.iter().filter(|(when, who, action)| match action {
+        Action::SendLease { bytes, .. } if *when >= at(8000) && *who == 1 => {
+            messages(bytes).iter().any(|said| matches!(said, Message::Query { .. } | Message::Acquire { .. }))
+        }
+        _ => false,
+    });
+    assert_eq!(queries.count(), 0);
+}
+
+#[test]
 fn of_two_accepted_masters_one_is_left_soon_after_a_heal_and_the_authority_has_the_last_word() {
     let mut lan = Lan::new(2, Some(Policy::AcceptDualMaster));
     lan.cut_witnesses();
