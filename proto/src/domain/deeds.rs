@@ -227,6 +227,7 @@ impl Domain {
         self.lease.sit(now);
         if self.leaving.is_none() {
             if !self.kernel.holds_anything() {
+                self.lapsed_at = self.lapsed_at.filter(|_| self.kernel.has_addresses());
                 self.lease.give_back(now, None);
                 self.set_role(facts, why.to, why.reason, view, out);
                 return;
@@ -255,7 +256,7 @@ impl Domain {
             LetGo::Gone(_) | LetGo::Nothing => {
                 self.lease.give_back(now, heir);
                 self.heir = leaving.heir.filter(|_| !self.lease.is_arbitrated());
-                self.leaving = None;
+                (self.leaving, self.lapsed_at) = (None, None);
                 // The voters first: the successor waits for their word.
                 let mut told = core::mem::take(&mut self.told);
                 self.resign(facts, &mut told);

@@ -49,6 +49,20 @@ fn a_new_master_announces_at_once_and_again_for_four_seconds_d10() {
 }
 
 #[test]
+fn a_lapse_is_over_once_nothing_is_held_though_the_interface_is_down_r5() {
+    let mut cluster = Cluster::arbitrated();
+    cluster.start(1);
+    cluster.run_to(5000);
+    cluster.cut_between(1, WITNESS);
+    cluster.run_to(6000);
+    assert!(cluster.alerts(1).contains(&"lease-lost"));
+    cluster.give(1, Event::Interface { interface: InterfaceId(0), up: false, addresses: Vec::new() });
+    cluster.run_to(9000);
+    assert_eq!(cluster.role(1), (Role::Fault, Reason::InterfaceDown));
+    assert!(!cluster.alerts(1).contains(&"lease-lost"));
+}
+
+#[test]
 fn a_master_that_has_slept_announces_anew_d10() {
     let mut cluster = Cluster::arbitrated();
     cluster.start(1);
