@@ -5,7 +5,7 @@ use super::*;
 use crate::decision::Role;
 use crate::event::GateStrength;
 use crate::guard::Guards;
-use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, ReferenceId, Vrid};
+use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, LinkId, ReferenceId, Vrid};
 use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::{VoterOutput, VoterSettings};
