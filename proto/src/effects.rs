@@ -29,8 +29,10 @@ enum Gate {
         until: Instant,
         asked: Instant,
     },
+    /// Open until `until` at the latest, by what is known to be written; `None`: the tombstone could not be set.
     Shutting {
         epoch: Epoch,
+        until: Option<Instant>,
     },
 }
 
@@ -61,6 +63,8 @@ pub struct Kernel {
     lifetime_at: Option<Instant>,
     /// Not before this is a failed call tried again.
     retry_at: Option<Instant>,
+    /// Since when the gate has owed an answer.
+    waits_since: Option<Instant>,
     /// The last write of an open gate could not be read back.
     gate_failed: bool,
     /// The last failure, until the same call succeeds.
@@ -101,6 +105,7 @@ impl Kernel {
             shut_at: None,
             lifetime_at: None,
             retry_at: None,
+            waits_since: None,
             gate_failed: false,
             failure: None,
         }
@@ -156,35 +161,57 @@ impl Kernel {
         self.failure.as_deref()
     }
 
+    /// When a gate that still gives no answer then is past the deadline that is known to be written: whoever writes
+    /// it hangs.
+    fn hangs_at(&self) -> Option<Instant> {
+        let waits_since = self.waits_since?;
+        match self.gate {
+            Gate::Opening { until, .. } | Gate::Open { until, .. } | Gate::Shutting { until: Some(until), .. } => {
+                Some(until.max(waits_since + RETRY))
+            }
+            Gate::Shut | Gate::Shutting { until: None, .. } => None,
+        }
+    }
+
+    /// Whether whoever writes the gate hangs, which has shut by itself meanwhile.
+    pub fn hangs(&self, now: Instant) -> bool {
+        self.hangs_at().is_some_and(|at| now >= at)
+    }
+
+    fn note_silence(&mut self, now: Instant) {
+        if self.hangs(now) && !self.gate_failed {
+            (self.gate_failed, self.failure) = (true, Some("the gate gives no answer".into()));
+        }
+    }
+
+    fn ask(&mut self, now: Instant, action: Action, out: &mut Vec<Action>) {
+        self.waits_since.get_or_insert(now);
+        out.push(action);
+    }
+
     /// Moves towards holding under `grant`.
     pub fn hold(&mut self, now: Instant, grant: Grant, lifetime_s: u32, out: &mut Vec<Action>) -> Hold {
+        self.note_silence(now);
         let (epoch, until) = (grant.epoch(), grant.gate_until());
         match self.gate {
             Gate::Shut if self.may_try(now) => {
                 self.epoch = epoch;
                 self.opened_at = Some(now);
                 self.gate = Gate::Opening { epoch, until };
-                out.push(Action::OpenGate { domain: self.domain, epoch, until });
+                self.ask(now, Action::OpenGate { domain: self.domain, epoch, until }, out);
             }
             Gate::Open { epoch: held, until: written, asked }
                 if held == epoch && asked != until && self.may_try(now) =>
             {
                 self.gate = Gate::Open { epoch, until: written, asked: until };
-                out.push(Action::OpenGate { domain: self.domain, epoch, until });
+                self.ask(now, Action::OpenGate { domain: self.domain, epoch, until }, out);
             }
             // A former epoch is closed before a new one opens.
-            Gate::Open { epoch: held, .. } | Gate::Opening { epoch: held, .. } if held != epoch => self.shut(held, out),
-            Gate::Shutting { epoch } => self.shut_again(now, epoch, out),
+            Gate::Open { epoch: held, until, .. } | Gate::Opening { epoch: held, until } if held != epoch => {
+                self.shut(now, held, until, out);
+            }
+            Gate::Shutting { epoch, .. } => self.shut_again(now, epoch, out),
             Gate::Shut | Gate::Open { .. } | Gate::Opening { .. } => {}
-        }
-        // It should be open for longer by now, and who has been asked gives no answer.
-        let unanswered = match self.gate {
-            Gate::Open { until, asked, .. } => asked > until && now >= until,
-            Gate::Opening { until, .. } => now >= until,
-            Gate::Shut | Gate::Shutting { .. } => false,
-        };
-        if unanswered && !self.gate_failed {
-            (self.gate_failed, self.failure) = (true, Some("the gate gives no answer".into()));
         }
         // Past G the lease is held and the gate is shut: nothing is put behind it before it is open again (I11).
         if self.gate_failed || !matches!(self.gate, Gate::Open { until, .. } if now < until) {
@@ -207,25 +234,26 @@ impl Kernel {
         out.push(Action::AddAddresses { domain: self.domain, epoch, lifetime_s });
     }
 
-    fn shut(&mut self, epoch: Epoch, out: &mut Vec<Action>) {
-        self.gate = Gate::Shutting { epoch };
+    fn shut(&mut self, now: Instant, epoch: Epoch, until: Instant, out: &mut Vec<Action>) {
+        self.gate = Gate::Shutting { epoch, until: Some(until) };
         self.opened_at = None;
-        out.push(Action::ShutGate { domain: self.domain, epoch });
+        self.ask(now, Action::ShutGate { domain: self.domain, epoch }, out);
     }
 
     /// A tombstone that failed is set again after a while.
     fn shut_again(&mut self, now: Instant, epoch: Epoch, out: &mut Vec<Action>) {
         if self.retry_at.is_some_and(|at| now >= at) {
             self.retry_at = None;
-            out.push(Action::ShutGate { domain: self.domain, epoch });
+            self.ask(now, Action::ShutGate { domain: self.domain, epoch }, out);
         }
     }
 
     /// Moves towards holding nothing; the addresses stay until `keep_until`, if given.
     pub fn let_go(&mut self, now: Instant, keep_until: Option<Instant>, out: &mut Vec<Action>) -> LetGo {
+        self.note_silence(now);
         match self.gate {
-            Gate::Open { epoch, .. } | Gate::Opening { epoch, .. } => self.shut(epoch, out),
-            Gate::Shutting { epoch } => self.shut_again(now, epoch, out),
+            Gate::Open { epoch, until, .. } | Gate::Opening { epoch, until } => self.shut(now, epoch, until, out),
+            Gate::Shutting { epoch, .. } => self.shut_again(now, epoch, out),
             Gate::Shut => {}
         }
         if self.gate != Gate::Shut {
@@ -267,10 +295,12 @@ impl Kernel {
         match (self.gate, written, error) {
             (Gate::Opening { epoch: held, until: asked }, Some(until), None) if held == epoch => {
                 self.gate = Gate::Open { epoch, until, asked };
+                self.waits_since = None;
                 (self.failure, self.gate_failed) = (None, false);
             }
             (Gate::Open { epoch: held, asked, .. }, Some(until), None) if held == epoch => {
                 self.gate = Gate::Open { epoch, until, asked };
+                self.waits_since = (until != asked).then_some(now);
                 if now < until && core::mem::take(&mut self.gate_failed) {
                     self.failure = None;
                 }
@@ -281,14 +311,20 @@ impl Kernel {
                 // Refused or unknown: whoever gives up must still shut it, so it counts as open; and nothing is
                 // put behind it (I11) before a write has been read back.
                 self.gate = Gate::Open { epoch, until: now, asked: now };
+                self.waits_since = None;
                 self.gate_failed = true;
                 self.failed(now, error);
             }
-            (Gate::Shutting { epoch: held }, None, None) if held == epoch => {
+            (Gate::Shutting { epoch: held, .. }, None, None) if held == epoch => {
+                self.waits_since = None;
                 (self.gate, self.gate_failed) = (Gate::Shut, false);
                 self.shut_at = Some(now);
             }
-            (Gate::Shutting { epoch: held }, None, Some(error)) if held == epoch => self.failed(now, error),
+            (Gate::Shutting { epoch: held, .. }, None, Some(error)) if held == epoch => {
+                self.gate = Gate::Shutting { epoch, until: None };
+                self.waits_since = None;
+                self.failed(now, error);
+            }
             (Gate::Shut | Gate::Opening { .. } | Gate::Open { .. } | Gate::Shutting { .. }, _, _) => {}
         }
     }
@@ -333,12 +369,8 @@ impl Kernel {
     /// When something is due.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let retry = self.retry_at.filter(|at| *at > now);
-        // Shut by then, if what was asked is not written.
-        let unanswered = match self.gate {
-            Gate::Open { until, asked, .. } if asked > until && until > now => Some(until),
-            Gate::Open { .. } | Gate::Opening { .. } | Gate::Shut | Gate::Shutting { .. } => None,
-        };
-        self.lifetime_at.into_iter().chain(retry).chain(unanswered).min()
+        let hangs_at = self.hangs_at().filter(|at| *at > now);
+        self.lifetime_at.into_iter().chain(retry).chain(hangs_at).min()
     }
 }
 
@@ -384,10 +416,13 @@ mod tests {
             (hold(&mut kernel, 600, 1100, &mut out), kernel.is_open(at(600)), adds(&out)),
             (Hold::Underway, false, 0)
         );
-        assert!(kernel.is_doubtful(at(600)) && kernel.failure().is_some());
-        kernel.on_gate_written(at(700), epoch(), Some(at(1100)), None);
-        assert!(kernel.is_open(at(700)) && !kernel.is_doubtful(at(700)) && kernel.failure().is_none());
-        hold(&mut kernel, 700, 1100, &mut out);
+        assert!(kernel.is_doubtful(at(600)) && !kernel.hangs(at(600)));
+        assert_eq!(kernel.next_deadline(at(600)), Some(at(800)), "it has just been asked again");
+        hold(&mut kernel, 800, 1100, &mut out);
+        assert!(kernel.hangs(at(800)) && kernel.failure().is_some());
+        kernel.on_gate_written(at(900), epoch(), Some(at(1100)), None);
+        assert!(kernel.is_open(at(900)) && !kernel.is_doubtful(at(900)) && kernel.failure().is_none());
+        hold(&mut kernel, 900, 1100, &mut out);
         assert_eq!(adds(&out), 1);
     }
 
