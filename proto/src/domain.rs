@@ -299,7 +299,8 @@ impl Domain {
         let first = self.routers.first();
         // A Master is one until the end of R8. Who gives up before it was one is not to be taken for gone either,
         // where nobody else can tell when the next may begin.
-        let gives_up = self.leaving.is_some() && self.master_since.is_none() && !self.lease.is_arbitrated();
+        let gives_up = self.leaving.is_some() && self.master_since.is_none() && grant.is_some();
+        let gives_up = gives_up && !self.lease.is_arbitrated();
         DomainBeat {
             id: self.id,
             role: self.role,

@@ -241,6 +241,11 @@ impl Domain {
         if facts.stopping {
             leaving.to = Role::Init;
         }
+        // No tombstone will be read back. What is held ends by itself, and whatever of the gate is still to be
+        // written ends no later.
+        if self.kernel.hangs(now) {
+            self.lease.let_run_out();
+        }
         let heir = self.heir_epoch(facts, leaving);
         if !facts.settings.guards.has(Guard::ShutBeforeRelease) && self.lease.grant(now).is_some() {
             self.lease.give_back(now, heir);

@@ -93,9 +93,16 @@ impl Accepting {
         self.holder.give_back(now, heir);
     }
 
+    /// Whoever lent it, it is renewed no more.
+    pub fn let_run_out(&mut self) {
+        self.holder.let_run_out();
+        self.alone.let_run_out();
+    }
+
     /// Whatever is due.
     pub fn tick(&mut self, now: Instant) {
         if self.alone.epoch().is_none()
+            && !self.resting
             && self.holder.is_short(now)
             && let Some(epoch) = self.holder.epoch()
         {

@@ -228,6 +228,15 @@ impl DomainLease {
         }
     }
 
+    /// What is held can't be given back in good order: it is renewed no more, so that it ends at its deadline (R5).
+    pub fn let_run_out(&mut self) {
+        match self {
+            DomainLease::Unarbitrated(lease) => lease.let_run_out(),
+            DomainLease::Quorum(holder) => holder.let_run_out(),
+            DomainLease::Accepting(lease) => lease.let_run_out(),
+        }
+    }
+
     /// Releases what a former life held (R16).
     pub fn release_former(&mut self, now: Instant, epoch: Epoch) {
         match self {

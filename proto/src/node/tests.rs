@@ -147,6 +147,8 @@ struct Cluster {
     frozen: BTreeMap<u16, Vec<Event>>,
     /// Their gates can't be shut.
     gates_stuck: BTreeSet<u16>,
+    /// Whoever writes their gates hangs; what it would answer waits.
+    gates_hung: BTreeMap<u16, Vec<Event>>,
     /// Their gates open, and can't be read back.
     gates_unread: BTreeSet<u16>,
     /// Their kernels take no address.
@@ -176,6 +178,7 @@ impl Cluster {
             skew: BTreeMap::new(),
             frozen: BTreeMap::new(),
             gates_stuck: BTreeSet::new(),
+            gates_hung: BTreeMap::new(),
             gates_unread: BTreeSet::new(),
             addresses_held: BTreeSet::new(),
             log: Vec::new(),
@@ -307,7 +310,10 @@ impl Cluster {
             // The test answers when it likes.
             Action::Fence { .. } | Action::FeedWatchdog | Action::Reboot { .. } => return,
         };
-        self.queue.push_back((node, reply));
+        match self.gates_hung.get_mut(&node) {
+            Some(waiting) if matches!(reply, Event::GateWritten { .. }) => waiting.push(reply),
+            Some(_) | None => self.queue.push_back((node, reply)),
+        }
     }
 
     fn ping(&self, node: u16, reference: ReferenceId) -> Event {
