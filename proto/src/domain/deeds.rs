@@ -232,7 +232,8 @@ impl Domain {
                 self.set_role(facts, why.to, why.reason, view, out);
                 return;
             }
-            let heir = self.choose_heir(facts, why.reason);
+            // A Transfer says that its sender had cleared the way: who has not opened its gate only releases.
+            let heir = self.kernel.opened_at().and_then(|_| self.choose_heir(facts, why.reason));
             self.leaving = Some(Leaving { heir, ..why });
             // The heir tests its gate while ours is being shut.
             self.news |= heir.is_some();

@@ -171,6 +171,34 @@ fn a_claim_that_came_to_nothing_does_not_hide_who_held_before_it() {
 }
 
 #[test]
+fn who_has_not_cleared_its_way_leaves_it_to_no_heir() {
+    let mut lan = the_next_one_fences(None);
+    assert_eq!(lan.open(), [2]);
+    // It lapses, keeps its addresses for a while behind its gate, and has the lease anew.
+    lan.cut_witnesses();
+    lan.run_to(7700);
+    assert_eq!(lan.role(2).0, Role::Fenced);
+    let fence = &mut lan.nodes.get_mut(&2).unwrap().domains.get_mut(&VIP).unwrap().fence;
+    fence.saw_holder(Epoch { counter: 99, incarnation: Incarnation(9), attempt: 1, node: id(1) });
+    lan.cut.retain(|(a, b)| *a != 2 && *b != 2);
+    lan.run_to(8200);
+    assert_eq!((fences(&lan, 2).len(), lan.nodes[&2].epoch(VIP).is_some()), (2, true));
+    assert!(lan.nodes[&2].domains[&VIP].kernel.holds_anything(), "the addresses");
+    lan.cut.clear();
+    lan.run_to(8250);
+    lan.give(2, Event::Stop);
+    lan.run_to(8300);
+    let says = |wanted: fn(&Message) -> bool| {
+        lan.when(2, 8250, |deed| match deed {
+            Action::SendLease { bytes, .. } => messages(bytes).iter().any(wanted),
+            _ => false,
+        })
+    };
+    assert!(says(|said| matches!(said, Message::Release { .. })).is_some());
+    assert_eq!(says(|said| matches!(said, Message::Transfer { .. })), None);
+}
+
+#[test]
 fn who_was_fenced_by_the_holder_before_us_is_not_fenced_again() {
     let mut lan = the_next_one_fences(None);
     assert_eq!(lan.open(), [2]);

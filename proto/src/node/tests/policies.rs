@@ -17,7 +17,7 @@ pub(super) struct Lan {
     witnesses: BTreeMap<u16, Voter>,
     queue: VecDeque<(u16, Event)>,
     /// What goes from the first to the second is lost.
-    cut: BTreeSet<(u16, u16)>,
+    pub(super) cut: BTreeSet<(u16, u16)>,
     /// Answers to promises that are held back, to be delivered by hand.
     held_back: Option<Vec<(u16, Event)>>,
     /// The gateway's answers to the virtual address go elsewhere.
@@ -211,12 +211,12 @@ impl Lan {
         self.nodes[&node].alerts().map(|(name, _)| name.as_str()).collect()
     }
 
-    fn cut_between(&mut self, a: u16, b: u16) {
+    pub(super) fn cut_between(&mut self, a: u16, b: u16) {
         self.cut.extend([(a, b), (b, a)]);
     }
 
     /// No agent reaches a witness any more.
-    fn cut_witnesses(&mut self) {
+    pub(super) fn cut_witnesses(&mut self) {
         let agents = u16::try_from(self.settings.len()).unwrap();
         for agent in 1..=agents {
             self.cut_witnesses_from(agent);
