@@ -458,7 +458,7 @@ mod tests {
             core::mem::take(&mut out)
         };
         let tombstone = Action::ShutGate { domain: DomainId(1), epoch: epoch() };
-        assert_eq!(hold(&mut kernel, 10), [tombstone.clone()]);
+        assert_eq!(hold(&mut kernel, 10), core::slice::from_ref(&tombstone));
         kernel.on_gate_written(at(11), epoch(), None, Some(String::from("reads back open")));
         assert_eq!((hold(&mut kernel, 100), kernel.next_deadline(at(100))), (vec![], Some(at(211))));
         assert_eq!(hold(&mut kernel, 211), [tombstone]);
