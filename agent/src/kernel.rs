@@ -11,6 +11,7 @@ use keepone_proto::id::{DomainId, Epoch};
 use tokio::sync::mpsc;
 
 use crate::netlink::address::{Addresses, Lifetime, VirtualAddress};
+use crate::netlink::queues;
 use crate::netlink::watch::{Change, Watch};
 
 /// Changes and answers that may wait for the decision loop.
@@ -55,6 +56,8 @@ impl Kernel {
     ) -> std::io::Result<Self> {
         let (asks, requests) = mpsc::unbounded_channel();
         let (answers, said) = mpsc::channel(QUEUE);
+        let queues = answers.clone();
+        queues::watch(interfaces.clone(), move |event| queues.blocking_send(Said::Event(event)).is_ok())?;
         thread::Builder::new().name("netlink".into()).spawn(move || {
             let failures = answers.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

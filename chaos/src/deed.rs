@@ -132,6 +132,13 @@ pub enum Deed {
         /// For so long.
         for_ms: u64,
     },
+    /// The LAN interface sends 50 kB a second, through a queue that holds 300 ms of it, and something keeps it full.
+    Bloat {
+        /// Whose.
+        who: Who,
+        /// For so long.
+        for_ms: u64,
+    },
     /// The file system with the voter's record is full.
     FillDisk {
         /// Whose.

@@ -95,6 +95,8 @@ pub enum Class {
     Vrrp,
     /// UDP over IPv4 to or from this port.
     Udp(u16),
+    /// More than 1000 octets, Ethernet header and all: a path whose MTU is smaller than it says.
+    Long,
 }
 
 /// Which directions a cut concerns.

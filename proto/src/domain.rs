@@ -20,7 +20,7 @@ use crate::decision::{Health, Reason, Role};
 use crate::effects::Kernel;
 use crate::facts::Facts;
 use crate::fencing::Fence;
-use crate::id::{DomainId, Epoch, Incarnation, InstanceId, NodeId, Priority};
+use crate::id::{DomainId, Epoch, Incarnation, InstanceId, InterfaceId, NodeId, Priority};
 use crate::jitter::Jitter;
 use crate::lease::authority::DomainLease;
 use crate::lease::holder::Claimant;
@@ -116,6 +116,8 @@ pub(crate) struct Domain {
     announced_at: Option<Instant>,
     /// What follows the lease messages of this judgement (R8).
     pub(crate) told: Vec<Action>,
+    /// How long a frame that passed the gate waits in a queue at present.
+    queue_wait: Duration,
     /// Given back before the gate was shut: only where that guard is taken out.
     given_early_at: Option<Instant>,
     eligible: bool,
@@ -200,6 +202,7 @@ impl Domain {
             announcements: Vec::new(),
             announced_at: None,
             told: Vec::new(),
+            queue_wait: Duration::ZERO,
             given_early_at: None,
             eligible: false,
             wants: false,
@@ -321,9 +324,22 @@ impl Domain {
         }
     }
 
+    /// Frames wait behind the gate of an interface, which may be one of ours.
+    pub(crate) fn queue_seen(&mut self, interface: InterfaceId, wait: Duration) {
+        if self.routers.iter().any(|router| router.settings.interface == interface) {
+            self.queue_wait = wait;
+        }
+    }
+
+    /// When the last frame is gone after the gate was shut: E_tx later, or when a longer queue is empty. The voters
+    /// lend to another after a lease in any case, so no longer wait is of use.
+    fn drained(&self, shut_at: Instant) -> Instant {
+        shut_at + self.timing.drain().max(self.queue_wait.min(self.timing.lease))
+    }
+
     /// When something is due without an event.
     pub(crate) fn next_deadline(&self, now: Instant, settle_in: Duration) -> Option<Instant> {
-        let drained = self.kernel.shut_at().filter(|_| self.leaving.is_some()).map(|at| at + self.timing.drain());
+        let drained = self.kernel.shut_at().filter(|_| self.leaving.is_some()).map(|at| self.drained(at));
         let due = [
             self.kernel.next_deadline(now),
             self.lapsed_at.map(|at| at + self.grace),

@@ -128,6 +128,14 @@ pub enum Event {
         /// `true`: the key there is not the one that we know; `false`: ours is refused there.
         theirs: bool,
     },
+    /// How long a frame that has passed the gate waits in an interface's queue: at the start nowhere, told each
+    /// second while it does, and once when it does no more (F33).
+    QueueSeen {
+        /// Where.
+        interface: InterfaceId,
+        /// At the rate at which the queue was emptied of late.
+        wait: Duration,
+    },
     /// What the kernel does to the rate of the boot clock: the answer to [`crate::action::Action::ReadClock`].
     ClockState(ClockState),
     /// The fence command of [`crate::action::Action::Fence`] has ended.

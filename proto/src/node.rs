@@ -321,6 +321,10 @@ impl Node {
             Event::ForeignClaim { domain, mac } => {
                 self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, mac, out));
             }
+            Event::QueueSeen { interface, wait } => {
+                self.findings.queue_seen(interface, wait);
+                self.domains.values_mut().for_each(|domain| domain.queue_seen(interface, wait));
+            }
             Event::KeyRefused { node, address, theirs } => self.findings.key_refused(now, node, address, theirs),
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);

@@ -14,6 +14,8 @@ pub(super) const RTM_GETLINK: u16 = 18;
 pub(super) const RTM_NEWADDR: u16 = 20;
 pub(super) const RTM_DELADDR: u16 = 21;
 pub(super) const RTM_GETADDR: u16 = 22;
+pub(super) const RTM_NEWQDISC: u16 = 36;
+pub(super) const RTM_GETQDISC: u16 = 38;
 
 const NLM_F_REQUEST: u16 = 0x1;
 /// The dump was not of one moment, and must be made again.
@@ -29,6 +31,12 @@ const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
+
+/// linux/pkt_sched.h, linux/gen_stats.h.
+const TC_H_ROOT: u32 = u32::MAX;
+const TCA_STATS2: u16 = 7;
+const TCA_STATS_BASIC: u16 = 1;
+const TCA_STATS_QUEUE: u16 = 3;
 
 const HEADER: usize = 16;
 
@@ -150,14 +158,49 @@ fn ip(family: u8, value: &[u8]) -> Option<IpAddr> {
     }
 }
 
+/// What a queueing discipline counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct QueueInfo {
+    pub ifindex: u32,
+    /// Not one below another, whose numbers that one bears too.
+    pub is_root: bool,
+    /// Octets.
+    pub sent: u64,
+    /// Octets.
+    pub waits: u32,
+}
+
+/// An `RTM_NEWQDISC` payload: `struct tcmsg` and attributes.
+pub(super) fn queue(payload: &[u8]) -> Option<QueueInfo> {
+    let (fixed, rest) = payload.split_first_chunk::<20>()?;
+    let [_, _, _, _, i0, i1, i2, i3, _, _, _, _, p0, p1, p2, p3, ..] = *fixed;
+    let is_root = u32::from_ne_bytes([p0, p1, p2, p3]) == TC_H_ROOT;
+    let mut queue = QueueInfo { ifindex: u32::from_ne_bytes([i0, i1, i2, i3]), is_root, sent: 0, waits: 0 };
+    let statistics = attributes(rest).filter(|(kind, _)| *kind == TCA_STATS2);
+    for (kind, value) in statistics.flat_map(|(_, nested)| attributes(nested)) {
+        match kind {
+            TCA_STATS_BASIC => queue.sent = value.first_chunk().copied().map_or(0, u64::from_ne_bytes),
+            // Behind the number of frames.
+            TCA_STATS_QUEUE => queue.waits = value.get(4..).and_then(u32_of).unwrap_or(0),
+            _ => {}
+        }
+    }
+    Some(queue)
+}
+
 /// The error number of an `NLMSG_ERROR` payload, positive; 0 is an acknowledgement.
 pub(super) fn error(payload: &[u8]) -> Option<i32> {
     payload.first_chunk().copied().map(i32::from_ne_bytes).map(i32::wrapping_neg)
 }
 
-/// A request for all links, without their statistics, or for all addresses.
+/// A request for all links, without their statistics, for all addresses, or for all queueing disciplines.
 pub(super) fn dump_request(kind: u16, sequence: u32) -> Vec<u8> {
-    let mut body = vec![0_u8; if kind == RTM_GETLINK { 16 } else { 8 }];
+    let fixed = match kind {
+        RTM_GETLINK => 16,
+        RTM_GETQDISC => 20,
+        _ => 8,
+    };
+    let mut body = vec![0_u8; fixed];
     if kind == RTM_GETLINK {
         body.extend(8_u16.to_ne_bytes());
         body.extend(IFLA_EXT_MASK.to_ne_bytes());

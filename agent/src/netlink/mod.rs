@@ -5,5 +5,6 @@
 
 pub mod address;
 mod message;
+pub mod queues;
 mod state;
 pub mod watch;

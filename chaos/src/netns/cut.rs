@@ -22,6 +22,9 @@ const KEY: usize = 16;
 const ALL: i32 = 0;
 const VRRP: i32 = 1;
 const UDP: i32 = 2;
+const LONG: i32 = 3;
+/// Octets of a frame that is not [`Class::Long`].
+const SHORT: i32 = 1000;
 
 impl Rule {
     /// Frames from `from` to `to` on `network`; `None` if one of them is not on it.
@@ -35,6 +38,7 @@ impl Rule {
             Class::All => (ALL, 0),
             Class::Vrrp => (VRRP, 0),
             Class::Udp(port) => (UDP, u32::from(port)),
+            Class::Long => (LONG, 0),
         };
         let mut key = [0; KEY];
         let kind = u16::try_from(kind).unwrap_or(0).to_ne_bytes();
@@ -84,6 +88,12 @@ fn program(map: &Map) -> Result<Vec<Insn>, AsmError> {
     read(&mut asm, AT + 4, 6, pass);
     asm.store(Size::Half, Reg::R10, AT + 10, ALL).store(Size::Word, Reg::R10, AT + 12, 0);
     drop_if_listed(&mut asm, map, drop);
+
+    let short = asm.label();
+    asm.load(Size::Word, Reg::R2, Reg::R6, skb::LEN).jump_if(Cond::Le, Reg::R2, SHORT, short);
+    asm.store(Size::Half, Reg::R10, AT + 10, LONG);
+    drop_if_listed(&mut asm, map, drop);
+    asm.bind(short);
 
     asm.load(Size::Word, Reg::R2, Reg::R6, skb::PROTOCOL);
     asm.jump_if(Cond::Eq, Reg::R2, i32::from(0x0800_u16.to_be()), ipv4);
@@ -271,6 +281,23 @@ mod tests {
             program.test_run(&frame, 1).unwrap().verdict
         };
         assert_eq!((judge(112), judge(58)), (verdict::DROP, verdict::NEXT));
+    }
+
+    #[test]
+    fn a_path_that_is_narrower_than_it_says_loses_what_is_long() {
+        let map = Map::create(MapKind::Hash, "t", KEY as u32, 1, 8).unwrap();
+        let program = Program::load("t", "Dual MIT/GPL", &program(&map).unwrap()).unwrap();
+        let source = [2, 0, 0, 0, 1, 11];
+        map.update(&Rule { port: 1, source, class: Class::Long }.key(), &[LOST]).unwrap();
+        let judge = |length: usize| {
+            let mut frame = frame(source, 17, [0x1f, 0x0a, 0x23, 0x28]);
+            frame.resize(length, 0);
+            program.test_run(&frame, 1).unwrap().verdict
+        };
+        assert_eq!(
+            [100, 1000, 1001, 1242].map(judge).map(|verdict| verdict == verdict::DROP),
+            [false, false, true, true]
+        );
     }
 
     #[test]

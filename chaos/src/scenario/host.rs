@@ -25,6 +25,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "queue-behind-gate",
+        what: "frames of the master's LAN wait 300 ms in the queue behind its gate: E_tx does not hold, and it says so",
+        steps: &[step(1000, "slow line", Fault::Real(Deed::Bloat { who: Who::Master, for_ms: 8000 }))],
+        lasts_ms: 14_000,
+        // Every answer waits in that queue, or finds no room in it.
+        demands: Demands { outage: Limit::ms(8500), keeps_holder: false, alerts: &["transmit-queue"], ..CALM },
+        ..PLAIN
+    },
+    Scenario {
         name: "detach-gate",
         what: "somebody detaches the gate's programs from the master's LAN interface",
         steps: &[step(1000, "gate detached", Fault::Real(Deed::DetachGate { who: Who::Master }))],

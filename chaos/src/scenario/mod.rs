@@ -126,7 +126,9 @@ impl Scenario {
     /// Whether it does something that only the real world can do.
     pub fn is_real_only(&self) -> bool {
         let real = self.steps.iter().any(|step| matches!(step.fault, Fault::Real(_)));
-        real || self.hanging_scripts
+        let long = self.steps.iter().any(|step| matches!(step.fault, Fault::Drop { class: Class::Long, .. }));
+        real || long
+            || self.hanging_scripts
             || self.more_instances > 0
             || self.needs.authority != Some(true)
             || self.needs.nodes_vote == Some(false)

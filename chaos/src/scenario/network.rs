@@ -5,7 +5,7 @@ use super::{
 };
 use super::{Step, cut, step};
 use crate::deed::{Deed, Weather};
-use crate::fault::{Class, Fault, Network, Way, Where, Who};
+use crate::fault::{Class, Fault, Network, Part, Way, Where, Who};
 
 const fn apart(from: Who, to: Who) -> Fault {
     cut(from, to, Way::Both, Where::Everywhere, Class::All)
@@ -110,6 +110,35 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(7000, "healed", Fault::Heal),
         ],
         lasts_ms: 10_000,
+        needs: SPARE,
+        ..PLAIN
+    },
+    Scenario {
+        name: "handover-through-voters",
+        what: "the nodes hear nothing of each other; the master is stopped in good order, which only the voters can tell",
+        steps: &[
+            step(1000, "nodes apart", NODES_APART),
+            step(4000, "SIGTERM", Fault::Terminate { who: Who::Master }),
+            step(8000, "healed", Fault::Heal),
+        ],
+        lasts_ms: 11_000,
+        // R8, I21: what was given back needs no lapse to be waited for.
+        demands: Demands { outage: Limit::ms(150), alerts: &["all-heartbeats-down"], ..MOVES },
+        needs: SPARE,
+        ci: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "narrow-heartbeat-path",
+        what: "hb0 loses frames of more than 1000 octets, and says nothing; the backup starts anew behind it",
+        steps: &[
+            step(1000, "hb0 narrow", cut(Who::Master, Who::Others, Way::Both, HB0, Class::Long)),
+            step(2000, "backup killed", Fault::Kill { who: Who::Backup, part: Part::Both }),
+            step(3000, "up again", Fault::Start { who: Who::Backup }),
+            step(12_000, "healed", Fault::Heal),
+        ],
+        lasts_ms: 16_000,
+        demands: Demands { alerts: &["heartbeat-link-down"], ..CALM },
         needs: SPARE,
         ..PLAIN
     },

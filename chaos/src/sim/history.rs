@@ -117,6 +117,7 @@ impl History {
             | Event::Persisted { .. }
             | Event::ForeignClaim { .. }
             | Event::KeyRefused { .. }
+            | Event::QueueSeen { .. }
             | Event::ClockState(_)
             | Event::Fenced { .. }
             | Event::Stop => {

@@ -172,6 +172,9 @@ alerts! {
     DuplicateNode, "duplicate-node", Critical, AT_ONCE,
         "Two agents speak with one identity: a cloned node, or a copied key (F62).",
         "stop one of them, and give it an identity and a key of its own (`keepone keys`)";
+    TransmitQueue, "transmit-queue", Critical, PATIENT,
+        "Frames wait behind the gate for longer than E_tx: the last of them leave when the next holder is there (F33).",
+        "bound the interface's queue (fq_codel, a shorter one), or set `transmit` to what frames really wait";
     FenceFailed, "fence-failed", Critical, AT_ONCE,
         "The fence command failed: nothing is taken over until it succeeds, or the victim is heard again.",
         "run the fence command by hand as its user, and make sure that the victim is off";

@@ -258,7 +258,7 @@ impl Domain {
         match self.kernel.let_go(now, None, out) {
             LetGo::Underway | LetGo::Shut(_) => {}
             // The last frame behind the gate has to have left the wire before another may begin.
-            LetGo::Gone(at) if now < at + self.timing.drain() => {}
+            LetGo::Gone(at) if now < self.drained(at) => {}
             LetGo::Gone(_) | LetGo::Nothing => {
                 self.lease.give_back(now, heir);
                 self.heir = leaving.heir.filter(|_| !self.lease.is_arbitrated());

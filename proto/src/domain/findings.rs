@@ -15,6 +15,7 @@ use crate::findings::{Oddity, Sightings, topic};
 use crate::node::findings::lasts;
 use crate::time::Instant;
 use crate::vrrp::output::{Discard, Election};
+use crate::vrrp::params::master_down_interval;
 use crate::wire::vrrp::Advertisement;
 
 /// A claim is over when no other has come for so long.
@@ -109,7 +110,15 @@ impl Domain {
 
     /// As BACKUP it hears a peer's beats say MASTER, and no Advertisement for this instance (D1).
     pub(crate) fn hears_no_master(&self, facts: &Facts<'_>, place: usize) -> bool {
-        let silent = |router: &Router| router.machine.election(facts.now) == Election::Won;
+        // Won is also who stands against a lower Master that it hears well.
+        let hears = |router: &Router| {
+            let machine = &router.machine;
+            machine.master().is_some_and(|seen| {
+                let (version, priority) = (machine.params().version, machine.params().priority);
+                facts.now.since(seen.at) < master_down_interval(version, seen.advert_int, priority)
+            })
+        };
+        let silent = |router: &Router| router.machine.election(facts.now) == Election::Won && !hears(router);
         self.master_since.is_none()
             && self.routers.iter().any(|router| usize::from(router.id.0) == place && silent(router))
             && facts.heard().any(|peer| self.is_master_of(peer))

@@ -15,7 +15,7 @@ use crate::facts::Facts;
 use crate::findings::{Difference, Known, Oddity, Sightings, compare, join, topic};
 use crate::id::{DomainId, InterfaceId, LinkId, NodeId};
 use crate::lease::timing::Millis;
-use crate::settings::Settings;
+use crate::settings::{Authority, Settings};
 use crate::time::Instant;
 use crate::wire::profile::{InstanceProfile, LinkProfile, MAX_INSTANCES, Profile};
 use crate::wire::vrrp::Advertisement;
@@ -44,6 +44,9 @@ pub(super) struct Findings {
     digests: Sightings<(NodeId, bool)>,
     /// Who presents a key that is not the one we know (`true`), or refuses ours.
     keys: Sightings<(Option<NodeId>, SocketAddr, bool)>,
+    /// Where frames wait behind the gate, and how long: the latest, and the lesser of the last two, since one burst
+    /// of traffic is no trouble.
+    queues: BTreeMap<InterfaceId, (Duration, Duration)>,
     profile_at: Instant,
     /// When the next look at all of it is due.
     look_at: Instant,
@@ -65,6 +68,12 @@ impl Findings {
     /// A voter refuses our digest.
     pub(super) fn digest_refused(&mut self, now: Instant, from: NodeId) {
         self.digests.see((from, true), now + REFUSAL_LASTS);
+    }
+
+    /// Frames wait in an interface's queue.
+    pub(super) fn queue_seen(&mut self, interface: InterfaceId, wait: Duration) {
+        let (latest, lesser) = self.queues.entry(interface).or_default();
+        *lesser = wait.min(core::mem::replace(latest, wait));
     }
 
     /// The transport has met a wrong key, or ours was refused.
@@ -239,11 +248,36 @@ impl Node {
         }
         let facts = self.facts(now);
         self.raise_keys(&mut alerts);
+        self.raise_queues(&mut alerts);
         self.raise_mismatch(None, &self.node_differences(), &mut alerts);
         for domain in self.domains.values() {
             self.raise_of_domain(&facts, domain, &mut alerts);
         }
         self.alerts = alerts;
+    }
+
+    /// E_tx is what the lease allows a frame behind the gate; one that waits longer leaves after D (F33).
+    fn raise_queues(&self, alerts: &mut Alerts) {
+        let leases = self.settings.domains.iter().filter_map(|domain| match &domain.authority {
+            Authority::Quorum(quorum) => Some(quorum.timing.transmit),
+            Authority::None => None,
+        });
+        let transmit = leases.min();
+        let waits = self.findings.queues.iter().map(|(interface, (_, lesser))| (interface, lesser));
+        let mut slow = waits.filter(|(_, wait)| transmit.is_some_and(|most| **wait > most));
+        let (any, most) = (slow.clone().next().is_some(), Millis(transmit.unwrap_or_default()));
+        let about = slow.clone().map(|(interface, _)| u64::from(interface.0) + 1).sum();
+        alerts.set_about(AlertName::TransmitQueue, None, any, about, || {
+            let Some((interface, wait)) = slow.next() else { return String::from("no frame waits longer than E_tx") };
+            let words = |interface: &InterfaceId, wait: &Duration| {
+                format!(
+                    "frames wait {} in the queue of {}, E_tx is {most}",
+                    Millis(*wait),
+                    self.interface_name(*interface)
+                )
+            };
+            slow.fold(words(interface, wait), |all, (interface, wait)| all + "; " + &words(interface, wait))
+        });
     }
 
     fn raise_of_domain(&self, facts: &Facts<'_>, domain: &Domain, alerts: &mut Alerts) {

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,13 @@ use rtnetlink::{Handle, LinkBridge, LinkUnspec};
 use crate::fault::Network;
 use crate::netns::error::{Error, io_error};
 use crate::netns::namespace::Namespace;
-use crate::netns::topology::{Kind, interface, lan6, link_index, netlink_error};
+use crate::netns::topology::{GATEWAY, Kind, interface, lan6, link_index, netlink_error};
 use crate::netns::world::World;
 
 /// What fills a disk.
 const FILLER: &str = "filler";
+/// RFC 863.
+const DISCARD: u16 = 9;
 
 /// The addresses of the interface `index`, with the messages that remove them.
 async fn addresses(handle: &Handle, index: u32) -> Result<Vec<(IpAddr, AddressMessage)>, Error> {
@@ -109,6 +112,37 @@ impl World {
             });
             if let Err(error) = churned {
                 eprintln!("keepone-chaos: the churn of interfaces ended early: {error}");
+            }
+        });
+        Ok(())
+    }
+
+    /// A slow line with a long queue (bufferbloat), and twice as much traffic as it takes, to the gateway.
+    pub(super) fn bloat(&mut self, kind: Kind, for_ms: u64) -> Result<(), Error> {
+        let Some((namespace, own)) = self.lan(kind) else { return Ok(()) };
+        let over = self.works.over.clone();
+        let interface = interface(Network::Lan);
+        let shape = move |arguments: &str| {
+            let what = format!("run tc qdisc {arguments}");
+            let status =
+                Command::new("tc").arg("qdisc").args(arguments.split(' ')).status().map_err(io_error(&what))?;
+            status.success().then_some(()).ok_or_else(|| io_error(what)(std::io::Error::other("tc failed")))
+        };
+        let on = format!("replace dev {interface} root tbf rate 400kbit burst 3000 limit 15000");
+        namespace.run(|| shape(&on))?;
+        thread::spawn(move || {
+            let flood = || {
+                let socket = UdpSocket::bind((own, 0)).map_err(io_error("bind the flood"))?;
+                let begin = Instant::now();
+                while begin.elapsed() < Duration::from_millis(for_ms) && !over.is_set() {
+                    // A full queue drops it: that is what is wanted.
+                    let _ = socket.send_to(&[0; 1000], (GATEWAY, DISCARD));
+                    thread::sleep(Duration::from_millis(10));
+                }
+                shape(&format!("del dev {interface} root"))
+            };
+            if let Err(error) = namespace.run(flood) {
+                eprintln!("keepone-chaos: the slow line ended early: {error}");
             }
         });
         Ok(())

@@ -80,6 +80,7 @@ impl World {
             }
             Deed::Hogs { count, fifo, for_ms } => self.start_hogs(count, fifo, for_ms),
             Deed::RtnlChurn { who, for_ms } => self.each(cast, who, |world, kind| world.churn(kind, for_ms)),
+            Deed::Bloat { who, for_ms } => self.each(cast, who, |world, kind| world.bloat(kind, for_ms)),
             Deed::FillDisk { who } => self.each(cast, who, World::fill_disk),
             Deed::FreeDisk { who } => self.each(cast, who, World::free_disk),
             Deed::NoDescriptors { who } => self.each(cast, who, |world, kind| world.limit_descriptors(kind, false)),

@@ -260,6 +260,40 @@ fn the_silence_of_vrrp_is_told_on_both_sides_with_what_to_open_d1() {
 }
 
 #[test]
+fn who_stands_for_election_against_a_lower_master_hears_it_all_the_same() {
+    let mut cluster = Cluster::arbitrated();
+    cluster.start(2);
+    cluster.run_to(9000);
+    // The better node may not claim, and its timer, which had run out before it heard anybody, stays so.
+    cluster.gate_broken.insert(1);
+    cluster.start(1);
+    cluster.run_to(14_000);
+    assert_eq!(cluster.open(), [2]);
+    assert_eq!(raised(&cluster, 1, AlertName::VrrpSilent), None);
+    cluster.vrrp_cut = true;
+    cluster.run_to(18_000);
+    assert!(raised(&cluster, 1, AlertName::VrrpSilent).is_some());
+}
+
+#[test]
+fn frames_that_wait_behind_the_gate_for_longer_than_e_tx_are_told_with_the_interface_f33() {
+    let mut cluster = pair_with(|_| {});
+    let interface = InterfaceId(0);
+    let mut look = |ms, wait_ms| {
+        cluster.run_to(ms);
+        cluster.give(1, Event::QueueSeen { interface, wait: Duration::from_millis(wait_ms) });
+        cluster.run_to(ms + 900);
+        raised(&cluster, 1, AlertName::TransmitQueue).map(|alert| alert.evidence)
+    };
+    assert_eq!(look(10_000, 20), None, "E_tx is 20 ms");
+    assert_eq!(look(11_000, 700), None, "one burst");
+    assert_eq!(look(12_000, 800).unwrap(), "frames wait 700 ms in the queue of lan, E_tx is 20 ms");
+    look(13_000, 0);
+    cluster.run_to(16_000);
+    assert_eq!((cluster.alerts(1), cluster.open()), (Vec::new(), vec![1]));
+}
+
+#[test]
 fn a_wrong_key_is_named_with_its_member_and_its_end_is_told() {
     let mut cluster = pair_with(|_| {});
     let from = core::net::SocketAddr::from(([10, 1, 0, 2], 7946));

@@ -179,3 +179,22 @@ fn the_heir_of_an_orderly_stop_tests_its_gate_before_the_transfer_r14() {
     let transferred = cluster.when(1, 5000, transfers).unwrap();
     assert!(tested < transferred, "{tested:?}, {transferred:?}");
 }
+
+#[test]
+fn what_waits_in_a_queue_behind_the_gate_is_gone_before_another_is_told_r8_f33() {
+    for (wait_ms, least_ms, most_ms) in [(0, 20, 40), (300, 300, 320), (60_000, 500, 520)] {
+        let mut cluster = Cluster::arbitrated();
+        cluster.start(1);
+        cluster.start(2);
+        cluster.run_to(9000);
+        cluster.log.clear();
+        let wait = Duration::from_millis(wait_ms);
+        cluster.give(1, Event::QueueSeen { interface: InterfaceId(0), wait });
+        cluster.give(1, Event::Stop);
+        cluster.run_to(11_000);
+        let shut = cluster.when(1, 9000, |deed| matches!(deed, Action::ShutGate { .. })).unwrap();
+        let gap = cluster.when(2, 9000, opens).unwrap().since(shut);
+        let bounds = Duration::from_millis(least_ms)..Duration::from_millis(most_ms);
+        assert!(bounds.contains(&gap), "{wait_ms} ms wait: {gap:?}");
+    }
+}
