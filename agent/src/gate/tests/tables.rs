@@ -87,6 +87,29 @@ fn an_open_slot_that_somebody_else_put_there_for_ever_is_taken_out_by_the_next_w
 }
 
 #[test]
+fn six_thousand_addresses_are_one_gate() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let raw = Raw::new(&host, "v0");
+    let mut config = config(&host, Means::Nft, 1);
+    let many = (0..3_000_u16).flat_map(|n| {
+        let [high, low] = n.to_be_bytes();
+        [IpAddr::from([10, 8, high, low]), IpAddr::from(Ipv6Addr::new(0xfd08, 0, 0, 0, 0, 0, 0, n))]
+    });
+    config.domains[1].addresses.extend(many);
+    let mut gate = gate_of(&host, config);
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    assert!(raw.passes(&garp()));
+    let fault = host.run(move || {
+        let fault = gate.self_test();
+        gate.shut(D, epoch(1)).unwrap();
+        fault
+    });
+    assert_eq!(fault, Ok(()));
+    assert!(!raw.passes(&garp()));
+}
+
+#[test]
 fn the_tables_can_be_listed_and_say_what_is_held() {
     let host = Host::new();
     let mut gate = gate(&host, Means::Nft, 1);
