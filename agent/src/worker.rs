@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 
 use crate::assemble::Plan;
 use crate::discipline::Discipline;
+use crate::driver::pulse::{Pulse, is_broken};
 use crate::driver::{Driver, Shells, Sources};
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::Fencing;
@@ -61,6 +62,10 @@ pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Re
     // First: a worker that waits for its turn must not outlive its guardian either.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
+    // One that had gone before that is none whose death is told.
+    if pulse.as_ref().is_some_and(is_broken) {
+        return Err(Failure::say(ExitCode::Unexpected, "the guardian has gone before its worker came to start"));
+    }
     let mut plan = Plan::new(config);
     check_interfaces(&plan)?;
     // Held to the end of the process, whatever ends it.
@@ -78,7 +83,7 @@ pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Re
         let (driver, sources) = start.assemble()?;
         realtime::ask();
         let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
-        shells.last_pulse();
+        shells.pulse.last();
         if let Some(heartbeats) = shells.heartbeats.take() {
             heartbeats.stop().await;
         }
@@ -192,13 +197,11 @@ impl Start<'_> {
             voter_disk,
             record: event_log,
             lifetime_s: 1,
-            pulse: self.pulse,
-            pulsed_at: clock::now(),
-            harmless: false,
+            pulse: Pulse::new(self.pulse, clock::now()),
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
-        Ok((Driver::new(node, shells, recorder), Sources { heartbeats: beats, events: received }))
+        Ok((Driver::new(node, shells, recorder), Sources { heartbeats: beats, events: received, turn: 0 }))
     }
 }
 
