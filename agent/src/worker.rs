@@ -14,7 +14,7 @@ use keepone_arbiter::witness::state::{Store, Writer};
 use keepone_config::Config;
 use keepone_config::model::{Cluster, GateMeans};
 use keepone_proto::event::Event;
-use keepone_proto::id::Incarnation;
+use keepone_proto::id::{DomainId, Epoch, Incarnation};
 use keepone_proto::lease::record::Record as VoterRecord;
 use keepone_proto::node::Restored;
 use keepone_proto::recording::Header;
@@ -149,20 +149,11 @@ impl Start<'_> {
         let kernel = Kernel::start(plan.addresses.clone(), names);
         let kernel =
             kernel.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no netlink thread: {error}")))?;
-        let held = self.gate.as_ref().map(|gate| gate.leftovers().to_vec()).unwrap_or_default();
-        for (domain, epoch) in &held {
-            tracing::info!(domain = plan.domain_name(*domain), %epoch, "a former run held it; it is released");
-        }
-        let fifo = self.config.global.event_fifo.as_deref().and_then(|path| {
-            let started = Fifo::start(path);
-            started.inspect_err(|error| tracing::error!(%error, "no event_fifo {}", path.display())).ok()
-        });
-        let event_log = Record::open(&plan.run_dir, &plan.node_name, fifo);
+        let held = leftovers(self.gate.as_ref(), &plan);
+        let event_log = event_log(self.config, &plan);
         let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
         let gate =
             gate.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the gate: {error}")))?;
-        let event_log =
-            event_log.inspect_err(|error| tracing::error!(%error, "no event log in the run directory")).ok();
         let header = Header {
             keepone_recording: keepone_proto::recording::FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -203,6 +194,25 @@ impl Start<'_> {
         };
         Ok((Driver::new(node, shells, recorder), Sources { heartbeats: beats, events: received, turn: 0 }))
     }
+}
+
+/// What former runs held, to be released.
+fn leftovers(gate: Option<&Gate>, plan: &Plan) -> Vec<(DomainId, Epoch)> {
+    let held = gate.map(|gate| gate.leftovers().to_vec()).unwrap_or_default();
+    for (domain, epoch) in &held {
+        tracing::info!(domain = plan.domain_name(*domain), %epoch, "a former run held it; it is released");
+    }
+    held
+}
+
+/// As a recording: what can't be written keeps nobody from serving.
+fn event_log(config: &Config, plan: &Plan) -> Option<Record> {
+    let fifo = config.global.event_fifo.as_deref().and_then(|path| {
+        let started = Fifo::start(path);
+        started.inspect_err(|error| tracing::error!(%error, "no event_fifo {}", path.display())).ok()
+    });
+    let log = Record::open(&plan.run_dir, &plan.node_name, fifo);
+    log.inspect_err(|error| tracing::error!(%error, "no event log in the run directory")).ok()
 }
 
 /// A recording that can't be made is said, and keeps nobody from serving.
