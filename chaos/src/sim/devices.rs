@@ -320,7 +320,7 @@ impl World {
         (host.frozen, host.tick_at, host.wake_at) = (None, None, None);
         if number < self.plan.agents {
             for place in 0..self.plan.domains {
-                self.oracle.on_open(now, number, place, &self.hosts);
+                self.oracle.on_thaw(now, number, place, &self.hosts);
             }
         }
         self.go_on(number);

@@ -113,8 +113,18 @@ impl Oracle {
         }
     }
 
-    /// A gate was opened or its deadline moved: I1, I2, I4.
+    /// A process opened a gate or moved its deadline: I1, I2, I4.
     pub fn on_open(&mut self, now: u64, host: usize, place: usize, hosts: &[Host]) {
+        self.stands_open(now, host, place, hosts, true);
+    }
+
+    /// A frozen host goes on, and its gate with it. Nobody wrote anything: the process whose epoch it is may be dead
+    /// since, so I4 does not ask whose life this is.
+    pub fn on_thaw(&mut self, now: u64, host: usize, place: usize, hosts: &[Host]) {
+        self.stands_open(now, host, place, hosts, false);
+    }
+
+    fn stands_open(&mut self, now: u64, host: usize, place: usize, hosts: &[Host], written: bool) {
         self.advance(now);
         let Some(kernel) = hosts.get(host).and_then(|host| host.kernels.get(place)) else { return };
         let (Some(epoch), until) = (kernel.epoch, kernel.open_until) else { return };
@@ -136,8 +146,10 @@ impl Oracle {
             None => (false, true),
         };
         let fell = fresh && rising && watch.highest.is_some_and(|highest| epoch <= highest);
-        watch.used.entry(epoch).or_insert((host, life));
-        watch.highest = watch.highest.max(Some(epoch));
+        if written {
+            watch.used.entry(epoch).or_insert((host, life));
+            watch.highest = watch.highest.max(Some(epoch));
+        }
         watch.opened(now, host, until, was_open);
         if let Some(rival) = rival.filter(|_| strict) {
             self.violated("I1", now, || {
@@ -147,7 +159,7 @@ impl Oracle {
                 )
             });
         }
-        if used || fell {
+        if written && (used || fell) {
             self.violated("I4", now, || format!("host {host} opened under {epoch}, used before or below the last"));
         }
         if strict {
