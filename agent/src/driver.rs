@@ -5,6 +5,7 @@
 //! store in memory (R15; means 2 has a thread, too).
 
 mod deeds;
+pub(crate) mod pulse;
 mod shells;
 
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(crate) use shells::Shells;
 
 /// Events taken in one go before the timers get their turn.
 const BATCH: usize = 64;
+/// Heartbeats, events, the kernel.
+const SOURCES: usize = 3;
 /// The guardian is told at least this often that the loop runs.
 const PULSE: Duration = Duration::from_millis(50);
 
@@ -39,9 +42,30 @@ pub(crate) struct Sources {
     pub(crate) heartbeats: Option<mpsc::Receiver<Event>>,
     /// Everything else of ours.
     pub(crate) events: mpsc::Receiver<Event>,
+    /// Which of them is asked first the next time.
+    pub(crate) turn: usize,
+}
+
+impl Sources {
+    /// What has come already: they take turns, so that a flood of one leaves the others theirs.
+    fn waiting(&mut self, kernel: &mut mpsc::Receiver<Said>) -> Option<Woke> {
+        for _ in 0..SOURCES {
+            self.turn = (self.turn + 1) % SOURCES;
+            let woke = match self.turn {
+                0 => self.heartbeats.as_mut().and_then(|beats| beats.try_recv().ok()).map(Woke::Event),
+                1 => self.events.try_recv().ok().map(Woke::Event),
+                _ => kernel.try_recv().ok().map(Woke::Kernel),
+            };
+            if woke.is_some() {
+                return woke;
+            }
+        }
+        None
+    }
 }
 
 /// What woke the loop.
+#[derive(Debug)]
 enum Woke {
     Event(Event),
     Kernel(Said),
@@ -61,11 +85,14 @@ impl Driver {
         let mut timer = clock::Timer::new().map_err(|error| format!("cannot make a timer: {error}"))?;
         self.take(Event::Tick);
         while !self.stopped {
-            self.shells.pulse();
+            if !self.shells.pulse.beat(clock::now()) {
+                tracing::error!("the guardian has gone: everything is given up in good order");
+                self.take(Event::Stop);
+            }
             let woke = self.next(&mut timer, &mut sources).await?;
             self.digest(woke)?;
             for _ in 0..BATCH {
-                match self.waiting(&mut sources) {
+                match sources.waiting(&mut self.shells.kernel.said) {
                     Some(woke) => self.digest(woke)?,
                     None => break,
                 }
@@ -94,13 +121,6 @@ impl Driver {
             Some(said) = self.shells.kernel.said.recv() => Ok(Woke::Kernel(said)),
             slept = timer.sleep_until(at) => slept.map(|()| Woke::Time).map_err(|error| format!("the timer failed: {error}")),
         }
-    }
-
-    /// What has come already.
-    fn waiting(&mut self, sources: &mut Sources) -> Option<Woke> {
-        let beat = sources.heartbeats.as_mut().and_then(|receiver| receiver.try_recv().ok());
-        let event = beat.or_else(|| sources.events.try_recv().ok());
-        event.map(Woke::Event).or_else(|| self.shells.kernel.said.try_recv().ok().map(Woke::Kernel))
     }
 
     fn digest(&mut self, woke: Woke) -> Result<(), String> {
@@ -134,5 +154,28 @@ impl Driver {
                 queue.extend(self.shells.carry_out(action));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_beats_leaves_the_others_their_turns() {
+        let (beats, heartbeats) = mpsc::channel(BATCH);
+        let (events, ours) = mpsc::channel(BATCH);
+        let (said, mut kernel) = mpsc::channel(BATCH);
+        for _ in 0..BATCH {
+            beats.try_send(Event::Tick).unwrap();
+        }
+        events.try_send(Event::Stop).unwrap();
+        said.try_send(Said::Failed("it fails".to_owned())).unwrap();
+        let mut sources = Sources { heartbeats: Some(heartbeats), events: ours, turn: 0 };
+        let first: Vec<Woke> = (0..SOURCES).filter_map(|_| sources.waiting(&mut kernel)).collect();
+        assert!(first.iter().any(|woke| matches!(woke, Woke::Event(Event::Stop))), "{first:?}");
+        assert!(first.iter().any(|woke| matches!(woke, Woke::Kernel(_))), "{first:?}");
+        let rest = std::iter::from_fn(|| sources.waiting(&mut kernel)).count();
+        assert_eq!(first.len() + rest, BATCH + 2, "and nothing is lost");
     }
 }

@@ -4,8 +4,8 @@
 //! loop must not wait for it (R15). A test that hangs is itself a finding: see [`GateKeeper::test`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -31,6 +31,21 @@ const OVERDUE: Duration = Duration::from_secs(10);
 enum Job {
     Test { number: u64, strength: GateStrength, former: FormerGone },
     Follow,
+}
+
+/// The way to the thread.
+#[derive(Debug, Clone)]
+struct Jobs {
+    queue: Sender<Job>,
+    /// A [`Job::Follow`] is in the queue. One looks at all interfaces: more of them would only keep the tests
+    /// waiting, which a host that makes interfaces all the time has no end of.
+    follows: Arc<AtomicBool>,
+}
+
+impl Jobs {
+    fn follow(&self) -> Result<(), SendError<Job>> {
+        if self.follows.swap(true, Ordering::AcqRel) { Ok(()) } else { self.queue.send(Job::Follow) }
+    }
 }
 
 /// The tests that have been asked for and have not ended.
@@ -62,7 +77,7 @@ impl Owed {
 
 /// The thread's end in the driver's hand.
 pub(crate) struct GateKeeper {
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Jobs>,
     owed: Arc<Owed>,
     events: mpsc::Sender<Event>,
 }
@@ -72,11 +87,13 @@ impl GateKeeper {
     pub(crate) fn start(keeper: Option<Keeper>, events: mpsc::Sender<Event>) -> Self {
         let owed = Arc::new(Owed::default());
         let jobs = keeper.and_then(|keeper| {
-            let (jobs, queue) = channel();
+            let (sender, queue) = channel();
+            let follows = Arc::new(AtomicBool::new(false));
+            let jobs = Jobs { queue: sender, follows: Arc::clone(&follows) };
             let (settled, answers) = (Arc::clone(&owed), events.clone());
             watch_links(jobs.clone());
             let thread = thread::Builder::new().name("gate-keeper".into());
-            thread.spawn(move || serve(&keeper, &queue, &settled, &answers)).ok().map(|_| jobs)
+            thread.spawn(move || serve(&keeper, &queue, &follows, &settled, &answers)).ok().map(|_| jobs)
         });
         GateKeeper { jobs, owed, events }
     }
@@ -93,23 +110,19 @@ impl GateKeeper {
             let _ = self.events.try_send(Event::GateTest { number, strength, fault });
             return;
         }
-        self.ask(Job::Test { number, strength, former });
+        // The thread lives as long as this end does.
+        let _ = self.jobs.as_ref().map(|jobs| jobs.queue.send(Job::Test { number, strength, former }));
     }
 
     /// Gates what has appeared.
     pub(crate) fn follow_interfaces(&self) {
-        self.ask(Job::Follow);
-    }
-
-    fn ask(&self, job: Job) {
-        // The thread lives as long as this end does.
-        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
+        let _ = self.jobs.as_ref().map(Jobs::follow);
     }
 }
 
 /// Has the gate follow every interface at once, also those that no configuration names: the kernel answers for
 /// an address on any. Without it the self-test, each second, makes up for it.
-fn watch_links(jobs: Sender<Job>) {
+fn watch_links(jobs: Jobs) {
     /// RTMGRP_LINK (linux/rtnetlink.h).
     const LINKS: u32 = 1;
     let Ok(mut socket) = Socket::new(NETLINK_ROUTE) else { return };
@@ -126,7 +139,7 @@ fn watch_links(jobs: Sender<Job>) {
         // A storm of them is one change; what comes after the look below is another.
         thread::sleep(BREATH);
         while socket.recv(&mut &mut [0_u8; 8192][..], libc::MSG_DONTWAIT).is_ok() {}
-        if jobs.send(Job::Follow).is_err() {
+        if jobs.follow().is_err() {
             return;
         }
     };
@@ -134,7 +147,7 @@ fn watch_links(jobs: Sender<Job>) {
     let _ = thread::Builder::new().name("gate-links".into()).spawn(watch);
 }
 
-fn serve(keeper: &Keeper, queue: &Receiver<Job>, owed: &Owed, events: &mpsc::Sender<Event>) {
+fn serve(keeper: &Keeper, queue: &Receiver<Job>, follows: &AtomicBool, owed: &Owed, events: &mpsc::Sender<Event>) {
     while let Ok(job) = queue.recv() {
         match job {
             Job::Test { number, strength, former } => {
@@ -148,6 +161,8 @@ fn serve(keeper: &Keeper, queue: &Receiver<Job>, owed: &Owed, events: &mpsc::Sen
                 }
             }
             Job::Follow => {
+                // Before the look: what comes after it began is another's.
+                follows.store(false, Ordering::Release);
                 if let Err(error) = keeper.attach_new() {
                     tracing::error!(%error, "an interface has no gate");
                 }
@@ -159,6 +174,17 @@ fn serve(keeper: &Keeper, queue: &Receiver<Job>, owed: &Owed, events: &mpsc::Sen
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_changes_of_interfaces_one_waits_and_a_test_is_next() {
+        let (sender, queue) = channel();
+        let jobs = Jobs { queue: sender, follows: Arc::new(AtomicBool::new(false)) };
+        (0..100).for_each(|_| jobs.follow().unwrap());
+        assert_eq!(queue.try_iter().count(), 1);
+        jobs.follows.store(false, Ordering::Release);
+        jobs.follow().unwrap();
+        assert_eq!(queue.try_iter().count(), 1, "what changes while it looks is looked at again");
+    }
 
     #[test]
     fn sixty_claims_at_once_are_no_hanging_test_and_ten_seconds_without_an_end_are() {

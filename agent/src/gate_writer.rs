@@ -2,8 +2,8 @@
 //!
 //! Means 1 is a store in memory and is written in line. Means 2 is a transaction of nf_tables, which waits
 //! while somebody else loads a large rule set, and the decision loop must not (R15): a thread of its own
-//! writes, in the order in which it is asked, and its answers come back as events like any others. Meanwhile
-//! the gate shuts at its deadline by itself.
+//! writes, in the order in which it is asked, and its answers come back as events like any others, each with
+//! the deadline that was written. Meanwhile the gate shuts at its deadline by itself.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -75,7 +75,7 @@ impl GateWriter {
     /// Opens, or moves the deadline; the answer at once, or later as an event.
     pub(crate) fn open(&mut self, domain: DomainId, epoch: Epoch, until: Instant) -> Option<Event> {
         match &mut self.hand {
-            Hand::Here(gate) => Some(answer(domain, epoch, true, gate.open(domain, epoch, until))),
+            Hand::Here(gate) => Some(answer(domain, epoch, Some(until), gate.open(domain, epoch, until))),
             Hand::Thread { jobs, .. } => ask(jobs, Job::Open { domain, epoch, until }),
         }
     }
@@ -104,12 +104,12 @@ impl GateWriter {
 }
 
 fn ask(jobs: &Sender<Job>, job: Job) -> Option<Event> {
-    let (domain, epoch, open) = match job {
-        Job::Open { domain, epoch, .. } => (domain, epoch, true),
-        Job::Shut { domain, epoch } => (domain, epoch, false),
+    let (domain, epoch, until) = match job {
+        Job::Open { domain, epoch, until } => (domain, epoch, Some(until)),
+        Job::Shut { domain, epoch } => (domain, epoch, None),
     };
     let error = String::from("the thread that writes the gate has ended");
-    jobs.send(job).is_err().then_some(Event::GateWritten { domain, epoch, open, error: Some(error) })
+    jobs.send(job).is_err().then_some(Event::GateWritten { domain, epoch, until, error: Some(error) })
 }
 
 fn serve(mut gate: Gate, queue: &Receiver<Job>, events: &mpsc::Sender<Event>) -> Gate {
@@ -128,7 +128,9 @@ fn serve(mut gate: Gate, queue: &Receiver<Job>, events: &mpsc::Sender<Event>) ->
                     }
                     let written = gate.open_all(&asked);
                     let written = asked.iter().zip(written);
-                    answers.extend(written.map(|((domain, epoch, _), written)| answer(*domain, *epoch, true, written)));
+                    answers.extend(
+                        written.map(|((domain, epoch, until), written)| answer(*domain, *epoch, Some(*until), written)),
+                    );
                 }
             }
             for event in answers {
@@ -147,13 +149,13 @@ fn shut(gate: &mut Gate, domain: DomainId, epoch: Epoch) -> Event {
         Err(GateError::Stale { .. }) => Ok(()),
         other => other,
     };
-    answer(domain, epoch, false, written)
+    answer(domain, epoch, None, written)
 }
 
-fn answer(domain: DomainId, epoch: Epoch, open: bool, written: Result<(), GateError>) -> Event {
+fn answer(domain: DomainId, epoch: Epoch, until: Option<Instant>, written: Result<(), GateError>) -> Event {
     let error = written.err().map(|error| {
         tracing::error!(%error, "the gate was not written");
         error.to_string()
     });
-    Event::GateWritten { domain, epoch, open, error }
+    Event::GateWritten { domain, epoch, until, error }
 }

@@ -4,8 +4,9 @@
 //! starts, whose first deeds are to release what the old one held. That is milliseconds instead of a lease;
 //! the kernel's deadline is the backstop for when the guardian is gone, too.
 //!
-//! What must stay true: the worker is dead, not merely silent, before anything is given away in its name.
-//! No threads, no runtime, hardly an allocation while it waits.
+//! What must stay true: the worker is dead, not merely silent, before anything is given away in its name; and the
+//! deeds come before the words, which may be lost and never wait (R15).
+//! No threads, no runtime, hardly an allocation while it watches.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,8 +26,9 @@ use crate::assemble::Plan;
 use crate::clock;
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::watchdog::Watchdog;
-use crate::gate::shut_all;
+use crate::gate::{GateError, shut_all};
 use crate::netlink::address::remove_now;
+use crate::voice::say;
 
 /// A worker that needs longer to start is as good as hung.
 const START: Duration = Duration::from_secs(10);
@@ -36,6 +38,8 @@ const STARVED: Duration = Duration::from_millis(20);
 const STOP: Duration = Duration::from_secs(10);
 /// A life shorter than this counts as a failed start, and the next one waits.
 const SHORT_LIFE: Duration = Duration::from_secs(10);
+/// While the kernel keeps us waiting, the watchdog is fed so often.
+const FEED: Duration = Duration::from_millis(100);
 /// The longest wait before a new start.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Environment variable that names the worker's end of the pipe.
@@ -54,6 +58,8 @@ pub(crate) mod pulse {
 /// What the guardian watches over.
 #[derive(Debug)]
 pub struct Guardian {
+    /// What the worker runs: of this name, even if an upgrade has put another file there.
+    pub(crate) program: PathBuf,
     /// The configuration file, for the worker.
     file: PathBuf,
     /// Where the worker is to record what its core is told.
@@ -86,6 +92,8 @@ struct Worker {
 enum End {
     Exited(ExitStatus),
     Hung,
+    /// There was none.
+    NotStarted(Failure),
 }
 
 impl Guardian {
@@ -103,6 +111,7 @@ impl Guardian {
         let addresses = plan.addresses.values().flatten();
         let addresses = addresses.map(|address| (address.interface.clone(), address.address, address.prefix_len));
         Ok(Guardian {
+            program: std::env::current_exe()?,
             file: file.to_owned(),
             recording: None,
             bpf_dir: plan.bpf_dir.clone(),
@@ -132,31 +141,32 @@ impl Guardian {
             let started = Watchdog::start(settings).map_err(|error| Failure::new(ExitCode::NoWatchdog, &error))?;
             self.watchdog = Some(started);
         }
+        // R12: whatever a former run left, before anything else.
+        let mut clean = self.shut_first();
         let mut failures = 0_u32;
+        let mut first = true;
         loop {
-            let mut worker = self.start()?;
-            let end = self.watch(&mut worker);
-            let lived = clock::now().since(worker.started_at);
-            match end {
-                End::Exited(status) if status.success() && self.stopping => {
-                    self.stop_watchdog(true);
-                    return Ok(0);
-                }
-                End::Exited(status) if status.code().is_some_and(ExitCode::is_for_the_operator) => {
-                    let clean = self.clean_up();
+            let (end, lived) = match self.start() {
+                Ok(mut worker) => (self.watch(&mut worker), clock::now().since(worker.started_at)),
+                Err(failure) if first => {
                     self.stop_watchdog(clean);
-                    return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
+                    return Err(failure);
                 }
-                End::Exited(status) => {
-                    let how = status.signal().map_or_else(|| status.to_string(), |signal| format!("signal {signal}"));
-                    eprintln!("keepone: the worker ended ({how}): the gate is shut, a new one starts");
-                }
-                End::Hung => eprintln!(
-                    "keepone: the worker did not answer for {:?} and was killed: the gate is shut, a new one starts",
-                    self.patience
-                ),
+                Err(failure) => (End::NotStarted(failure), Duration::ZERO),
+            };
+            first = false;
+            if matches!(&end, End::Exited(status) if status.success()) && self.stopping {
+                self.stop_watchdog(true);
+                return Ok(0);
             }
-            let clean = self.clean_up();
+            clean = self.clean_up();
+            if let End::Exited(status) = &end
+                && let Some(code) = status.code().filter(|code| ExitCode::is_for_the_operator(*code))
+            {
+                self.stop_watchdog(clean);
+                return Ok(u8::try_from(code).unwrap_or(1));
+            }
+            self.tell(&end);
             if self.stopping {
                 self.stop_watchdog(clean);
                 return Ok(1);
@@ -170,15 +180,44 @@ impl Guardian {
         }
     }
 
+    fn tell(&self, end: &End) {
+        match end {
+            End::Exited(status) => {
+                let how = status.signal().map_or_else(|| status.to_string(), |signal| format!("signal {signal}"));
+                say(format_args!("the worker ended ({how}): the gate is shut, a new one starts"));
+            }
+            End::Hung => say(format_args!(
+                "the worker did not answer for {:?} and was killed: the gate is shut, a new one starts",
+                self.patience
+            )),
+            End::NotStarted(failure) => say(format_args!("{failure}; it is tried again")),
+        }
+    }
+
+    /// The gate of a former run. Whether it is shut.
+    fn shut_first(&self) -> bool {
+        let shut = shut_all(&self.bpf_dir);
+        tell_of_gate(&shut);
+        shut.is_ok()
+    }
+
     /// Gate first: one store stops all frames. The addresses then go for the operator's eyes, and for
     /// those who connect from this node. Whether the gate is shut.
     fn clean_up(&mut self) -> bool {
         let shut = shut_all(&self.bpf_dir);
-        if let Err(error) = &shut {
-            eprintln!("keepone: the gate could not be shut at once, it shuts at the lease's deadline: {error}");
+        if shut.is_ok() {
+            self.feed();
         }
-        if let Err(error) = remove_now(&self.addresses) {
-            eprintln!("keepone: addresses could not be removed, they go with their lifetime: {error}");
+        let (addresses, watchdog) = (&self.addresses, &mut self.watchdog);
+        // The kernel may keep them waiting for seconds, of which a watchdog does not know.
+        let removed = remove_now(addresses, FEED, || {
+            if let (Ok(_), Some(watchdog)) = (&shut, watchdog.as_mut()) {
+                watchdog.feed();
+            }
+        });
+        tell_of_gate(&shut);
+        if let Err(error) = removed {
+            say(format_args!("addresses could not be removed, they go with their lifetime: {error}"));
         }
         if shut.is_ok() {
             self.feed();
@@ -196,7 +235,7 @@ impl Guardian {
     fn stop_watchdog(&mut self, harmless: bool) {
         match self.watchdog.take() {
             Some(watchdog) if harmless => watchdog.stop(),
-            Some(_) => eprintln!("keepone: the gate is not shut: the watchdog is left running and resets the machine"),
+            Some(_) => say(format_args!("the gate is not shut: the watchdog is left running and resets the machine")),
             None => {}
         }
     }
@@ -208,9 +247,8 @@ impl Guardian {
         // The worker inherits one end; ours is not inherited.
         let (ours, theirs) = nix::unistd::pipe().map_err(|error| fail("pipe", error.into()))?;
         set_flags(&ours).map_err(|error| fail("pipe", error))?;
-        let program = std::env::current_exe().map_err(|error| fail("own path", error))?;
         let recording = self.recording.iter().flat_map(|file| ["--record".as_ref(), file.as_os_str()]);
-        let child = Command::new(program)
+        let child = Command::new(&self.program)
             .arg("worker")
             .arg("-c")
             .arg(&self.file)
@@ -297,7 +335,7 @@ impl Guardian {
                         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
                     }
                 }
-                Ok(Signal::SIGHUP) => eprintln!("keepone: reload by SIGHUP is not there yet: restart instead"),
+                Ok(Signal::SIGHUP) => say(format_args!("reload by SIGHUP is not there yet: restart instead")),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -305,7 +343,7 @@ impl Guardian {
 
     /// Waits before a new start; `false` if it was told to stop meanwhile.
     fn pause(&mut self, time: Duration, harmless: bool) -> bool {
-        eprintln!("keepone: workers keep ending: the next start in {time:?}");
+        say(format_args!("workers keep ending: the next start in {time:?}"));
         let until = clock::now() + time;
         while clock::now() < until {
             while let Ok(Some(signal)) = self.signals.read_signal() {
@@ -337,6 +375,12 @@ impl Worker {
             self.harmless |= read.contains(&pulse::HARMLESS);
             self.done |= read.contains(&pulse::DONE);
         }
+    }
+}
+
+fn tell_of_gate(shut: &Result<usize, GateError>) {
+    if let Err(error) = shut {
+        say(format_args!("the gate could not be shut at once, it shuts at the lease's deadline: {error}"));
     }
 }
 

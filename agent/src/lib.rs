@@ -29,5 +29,6 @@ pub mod record;
 mod recording;
 pub mod references;
 pub mod rights;
+mod voice;
 pub mod voters;
 pub mod worker;

@@ -1,7 +1,7 @@
 //! The mirror test's pings: one gateway, asked from two addresses at once (D9).
 //!
-//! The one thing that must stay true: the caller is never kept waiting; a look that could not be made is told as one
-//! that no answer came to, of both, and that is no evidence.
+//! The one thing that must stay true: the caller is never kept waiting; a look that could not be made, of both
+//! addresses, is not told at all, for it is no evidence.
 
 use std::net::IpAddr;
 

@@ -14,7 +14,7 @@ use keepone_arbiter::witness::state::{Store, Writer};
 use keepone_config::Config;
 use keepone_config::model::{Cluster, GateMeans};
 use keepone_proto::event::Event;
-use keepone_proto::id::Incarnation;
+use keepone_proto::id::{DomainId, Epoch, Incarnation};
 use keepone_proto::lease::record::Record as VoterRecord;
 use keepone_proto::node::Restored;
 use keepone_proto::recording::Header;
@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 
 use crate::assemble::Plan;
 use crate::discipline::Discipline;
+use crate::driver::pulse::{Pulse, is_broken};
 use crate::driver::{Driver, Shells, Sources};
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::Fencing;
@@ -61,6 +62,10 @@ pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Re
     // First: a worker that waits for its turn must not outlive its guardian either.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
+    // One that had gone before that is none whose death is told.
+    if pulse.as_ref().is_some_and(is_broken) {
+        return Err(Failure::say(ExitCode::Unexpected, "the guardian has gone before its worker came to start"));
+    }
     let mut plan = Plan::new(config);
     check_interfaces(&plan)?;
     // Held to the end of the process, whatever ends it.
@@ -78,7 +83,7 @@ pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Re
         let (driver, sources) = start.assemble()?;
         realtime::ask();
         let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
-        shells.last_pulse();
+        shells.pulse.last();
         if let Some(heartbeats) = shells.heartbeats.take() {
             heartbeats.stop().await;
         }
@@ -144,20 +149,11 @@ impl Start<'_> {
         let kernel = Kernel::start(plan.addresses.clone(), names);
         let kernel =
             kernel.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no netlink thread: {error}")))?;
-        let held = self.gate.as_ref().map(|gate| gate.leftovers().to_vec()).unwrap_or_default();
-        for (domain, epoch) in &held {
-            tracing::info!(domain = plan.domain_name(*domain), %epoch, "a former run held it; it is released");
-        }
-        let fifo = self.config.global.event_fifo.as_deref().and_then(|path| {
-            let started = Fifo::start(path);
-            started.inspect_err(|error| tracing::error!(%error, "no event_fifo {}", path.display())).ok()
-        });
-        let event_log = Record::open(&plan.run_dir, &plan.node_name, fifo);
+        let held = leftovers(self.gate.as_ref(), &plan);
+        let event_log = event_log(self.config, &plan);
         let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
         let gate =
             gate.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the gate: {error}")))?;
-        let event_log =
-            event_log.inspect_err(|error| tracing::error!(%error, "no event log in the run directory")).ok();
         let header = Header {
             keepone_recording: keepone_proto::recording::FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -192,14 +188,31 @@ impl Start<'_> {
             voter_disk,
             record: event_log,
             lifetime_s: 1,
-            pulse: self.pulse,
-            pulsed_at: clock::now(),
-            harmless: false,
+            pulse: Pulse::new(self.pulse, clock::now()),
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
-        Ok((Driver::new(node, shells, recorder), Sources { heartbeats: beats, events: received }))
+        Ok((Driver::new(node, shells, recorder), Sources { heartbeats: beats, events: received, turn: 0 }))
     }
+}
+
+/// What former runs held, to be released.
+fn leftovers(gate: Option<&Gate>, plan: &Plan) -> Vec<(DomainId, Epoch)> {
+    let held = gate.map(|gate| gate.leftovers().to_vec()).unwrap_or_default();
+    for (domain, epoch) in &held {
+        tracing::info!(domain = plan.domain_name(*domain), %epoch, "a former run held it; it is released");
+    }
+    held
+}
+
+/// As a recording: what can't be written keeps nobody from serving.
+fn event_log(config: &Config, plan: &Plan) -> Option<Record> {
+    let fifo = config.global.event_fifo.as_deref().and_then(|path| {
+        let started = Fifo::start(path);
+        started.inspect_err(|error| tracing::error!(%error, "no event_fifo {}", path.display())).ok()
+    });
+    let log = Record::open(&plan.run_dir, &plan.node_name, fifo);
+    log.inspect_err(|error| tracing::error!(%error, "no event log in the run directory")).ok()
 }
 
 /// A recording that can't be made is said, and keeps nobody from serving.

@@ -114,6 +114,8 @@ pub(crate) struct Domain {
     /// When the addresses are to be announced again (D10).
     announcements: Vec<Instant>,
     announced_at: Option<Instant>,
+    /// What follows the lease messages of this judgement (R8).
+    pub(crate) told: Vec<Action>,
     /// How long a frame that passed the gate waits in a queue at present.
     queue_wait: Duration,
     /// Given back before the gate was shut: only where that guard is taken out.
@@ -199,6 +201,7 @@ impl Domain {
             rival_seen: None,
             announcements: Vec::new(),
             announced_at: None,
+            told: Vec::new(),
             queue_wait: Duration::ZERO,
             given_early_at: None,
             eligible: false,
@@ -230,11 +233,13 @@ impl Domain {
         self.lease.epoch().is_some() && self.lease.grant(now).is_some()
     }
 
-    /// The former Master, without an authority, has given it up for us.
-    pub(crate) fn nominate(&mut self, now: Instant) {
-        if let Some(former) = self.fence.suspect() {
-            self.fence.released(former);
-        }
+    /// The former Master has given it up for us.
+    pub(crate) fn nominate(&mut self, now: Instant, former: NodeId) {
+        self.fence.gave_up(former);
+        self.become_heir(now);
+    }
+
+    fn become_heir(&mut self, now: Instant) {
         if self.eligible && self.master_since.is_none() {
             self.nominated_until = Some(now + self.timing.lease_max);
         }
@@ -258,7 +263,11 @@ impl Domain {
     /// A voter offers what a Transfer named us for.
     pub(crate) fn on_offer(&mut self, now: Instant, from: NodeId, epoch: Epoch) {
         if self.eligible && self.leaving.is_none() && self.lease.accept_offer(now, from, epoch) {
-            self.nominate(now);
+            // Only the last holder can have left it to us.
+            if let Some(former) = self.fence.suspects().first() {
+                self.fence.gave_up(*former);
+            }
+            self.become_heir(now);
         }
     }
 
@@ -291,19 +300,24 @@ impl Domain {
         let now = facts.now;
         let grant = self.lease.grant(now);
         let first = self.routers.first();
+        // A Master is one until the end of R8. Who gives up before it was one is not to be taken for gone either,
+        // where nobody else can tell when the next may begin.
+        let gives_up = self.leaving.is_some() && self.master_since.is_none() && grant.is_some();
+        let gives_up = gives_up && !self.lease.is_arbitrated();
         DomainBeat {
             id: self.id,
             role: self.role,
             priority: self.priority(),
             eligible: self.eligible,
             wants: self.wants,
-            holding: self.is_open(now),
+            holding: self.is_open(now) || gives_up,
             epoch: grant.map(|grant| (grant.epoch().counter, grant.epoch().attempt)),
             remaining: grant.map_or(Duration::ZERO, |grant| grant.until().since(now)),
             next: self.lease.next_attempt(),
             master_for: self.master_since.map_or(Duration::ZERO, |since| now.since(since)),
-            // Under an authority the heir is told before the Transfer, so that it can test its gate meanwhile.
-            heir: self.leaving.and_then(|leaving| leaving.heir).or(self.heir),
+            // Under an authority the heir is told before the Transfer, so that it can test its gate meanwhile. Without
+            // one to be named is to have it: not before the gate is shut and the last frame gone (R8).
+            heir: self.leaving.filter(|_| self.lease.is_arbitrated()).and_then(|leaving| leaving.heir).or(self.heir),
             sees: self.sees(facts),
             alone: self.lease.is_arbitrated() && self.lease.is_unruled(now),
             source: first.and_then(|router| facts.address(router.settings.interface, router.settings.ipv6)),

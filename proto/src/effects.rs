@@ -19,9 +19,21 @@ const RETRY: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gate {
     Shut,
-    Opening { epoch: Epoch, until: Instant },
-    Open { epoch: Epoch, until: Instant },
-    Shutting { epoch: Epoch },
+    Opening {
+        epoch: Epoch,
+        until: Instant,
+    },
+    /// Written to be open until `until`; `asked` for last, which the answer may have to be waited for.
+    Open {
+        epoch: Epoch,
+        until: Instant,
+        asked: Instant,
+    },
+    /// Open until `until` at the latest, by what is known to be written; `None`: the tombstone could not be set.
+    Shutting {
+        epoch: Epoch,
+        until: Option<Instant>,
+    },
 }
 
 /// The addresses of a domain, as last asked and answered.
@@ -51,6 +63,8 @@ pub struct Kernel {
     lifetime_at: Option<Instant>,
     /// Not before this is a failed call tried again.
     retry_at: Option<Instant>,
+    /// Since when the gate has owed an answer.
+    waits_since: Option<Instant>,
     /// The last write of an open gate could not be read back.
     gate_failed: bool,
     /// The last failure, until the same call succeeds.
@@ -91,6 +105,7 @@ impl Kernel {
             shut_at: None,
             lifetime_at: None,
             retry_at: None,
+            waits_since: None,
             gate_failed: false,
             failure: None,
         }
@@ -105,7 +120,8 @@ impl Kernel {
         !matches!(self.addresses, Addresses::Unknown | Addresses::Removing)
     }
 
-    /// Whether frames for the domain may pass right now.
+    /// Whether frames for the domain may pass right now: by what is known to be written. Only of the first opening
+    /// it counts that it was asked for.
     pub fn is_open(&self, now: Instant) -> bool {
         matches!(self.gate, Gate::Open { until, .. } | Gate::Opening { until, .. } if now < until)
     }
@@ -145,25 +161,57 @@ impl Kernel {
         self.failure.as_deref()
     }
 
+    /// When a gate that still gives no answer then is past the deadline that is known to be written: whoever writes
+    /// it hangs.
+    fn hangs_at(&self) -> Option<Instant> {
+        let waits_since = self.waits_since?;
+        match self.gate {
+            Gate::Opening { until, .. } | Gate::Open { until, .. } | Gate::Shutting { until: Some(until), .. } => {
+                Some(until.max(waits_since + RETRY))
+            }
+            Gate::Shut | Gate::Shutting { until: None, .. } => None,
+        }
+    }
+
+    /// Whether whoever writes the gate hangs, which has shut by itself meanwhile.
+    pub fn hangs(&self, now: Instant) -> bool {
+        self.hangs_at().is_some_and(|at| now >= at)
+    }
+
+    fn note_silence(&mut self, now: Instant) {
+        if self.hangs(now) && !self.gate_failed {
+            (self.gate_failed, self.failure) = (true, Some("the gate gives no answer".into()));
+        }
+    }
+
+    fn ask(&mut self, now: Instant, action: Action, out: &mut Vec<Action>) {
+        self.waits_since.get_or_insert(now);
+        out.push(action);
+    }
+
     /// Moves towards holding under `grant`.
     pub fn hold(&mut self, now: Instant, grant: Grant, lifetime_s: u32, out: &mut Vec<Action>) -> Hold {
+        self.note_silence(now);
         let (epoch, until) = (grant.epoch(), grant.gate_until());
         match self.gate {
             Gate::Shut if self.may_try(now) => {
                 self.epoch = epoch;
                 self.opened_at = Some(now);
                 self.gate = Gate::Opening { epoch, until };
-                out.push(Action::OpenGate { domain: self.domain, epoch, until });
+                self.ask(now, Action::OpenGate { domain: self.domain, epoch, until }, out);
             }
-            Gate::Open { epoch: held, until: held_until }
-                if held == epoch && held_until != until && self.may_try(now) =>
+            Gate::Open { epoch: held, until: written, asked }
+                if held == epoch && asked != until && self.may_try(now) =>
             {
-                self.gate = Gate::Open { epoch, until };
-                out.push(Action::OpenGate { domain: self.domain, epoch, until });
+                self.gate = Gate::Open { epoch, until: written, asked: until };
+                self.ask(now, Action::OpenGate { domain: self.domain, epoch, until }, out);
             }
             // A former epoch is closed before a new one opens.
-            Gate::Open { epoch: held, .. } | Gate::Opening { epoch: held, .. } if held != epoch => self.shut(held, out),
-            Gate::Shut | Gate::Open { .. } | Gate::Opening { .. } | Gate::Shutting { .. } => {}
+            Gate::Open { epoch: held, until, .. } | Gate::Opening { epoch: held, until } if held != epoch => {
+                self.shut(now, held, until, out);
+            }
+            Gate::Shutting { epoch, .. } => self.shut_again(now, epoch, out),
+            Gate::Shut | Gate::Open { .. } | Gate::Opening { .. } => {}
         }
         // Past G the lease is held and the gate is shut: nothing is put behind it before it is open again (I11).
         if self.gate_failed || !matches!(self.gate, Gate::Open { until, .. } if now < until) {
@@ -186,21 +234,27 @@ impl Kernel {
         out.push(Action::AddAddresses { domain: self.domain, epoch, lifetime_s });
     }
 
-    fn shut(&mut self, epoch: Epoch, out: &mut Vec<Action>) {
-        self.gate = Gate::Shutting { epoch };
+    fn shut(&mut self, now: Instant, epoch: Epoch, until: Instant, out: &mut Vec<Action>) {
+        self.gate = Gate::Shutting { epoch, until: Some(until) };
         self.opened_at = None;
-        out.push(Action::ShutGate { domain: self.domain, epoch });
+        self.ask(now, Action::ShutGate { domain: self.domain, epoch }, out);
+    }
+
+    /// A tombstone that failed is set again after a while.
+    fn shut_again(&mut self, now: Instant, epoch: Epoch, out: &mut Vec<Action>) {
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry_at = None;
+            self.ask(now, Action::ShutGate { domain: self.domain, epoch }, out);
+        }
     }
 
     /// Moves towards holding nothing; the addresses stay until `keep_until`, if given.
     pub fn let_go(&mut self, now: Instant, keep_until: Option<Instant>, out: &mut Vec<Action>) -> LetGo {
+        self.note_silence(now);
         match self.gate {
-            Gate::Open { epoch, .. } | Gate::Opening { epoch, .. } => self.shut(epoch, out),
-            Gate::Shutting { epoch } if self.retry_at.is_some_and(|at| now >= at) => {
-                self.retry_at = None;
-                out.push(Action::ShutGate { domain: self.domain, epoch });
-            }
-            Gate::Shut | Gate::Shutting { .. } => {}
+            Gate::Open { epoch, until, .. } | Gate::Opening { epoch, until } => self.shut(now, epoch, until, out),
+            Gate::Shutting { epoch, .. } => self.shut_again(now, epoch, out),
+            Gate::Shut => {}
         }
         if self.gate != Gate::Shut {
             return LetGo::Underway;
@@ -230,28 +284,47 @@ impl Kernel {
         self.shut_at = None;
     }
 
-    /// The gate answered.
-    pub fn on_gate_written(&mut self, now: Instant, epoch: Epoch, open: bool, error: Option<alloc::string::String>) {
-        match (self.gate, open, error) {
-            (Gate::Opening { epoch: asked, until }, true, None) if asked == epoch => {
-                self.gate = Gate::Open { epoch, until };
+    /// The gate answered: what it is open until, or that it is shut. That may be to what was asked some time ago.
+    pub fn on_gate_written(
+        &mut self,
+        now: Instant,
+        epoch: Epoch,
+        written: Option<Instant>,
+        error: Option<alloc::string::String>,
+    ) {
+        match (self.gate, written, error) {
+            (Gate::Opening { epoch: held, until: asked }, Some(until), None) if held == epoch => {
+                self.gate = Gate::Open { epoch, until, asked };
+                self.waits_since = None;
                 (self.failure, self.gate_failed) = (None, false);
             }
-            (Gate::Open { epoch: asked, .. }, true, None) if asked == epoch => self.gate_failed = false,
-            (Gate::Opening { epoch: asked, .. } | Gate::Open { epoch: asked, .. }, true, Some(error))
-                if asked == epoch =>
+            (Gate::Open { epoch: held, asked, .. }, Some(until), None) if held == epoch => {
+                self.gate = Gate::Open { epoch, until, asked };
+                self.waits_since = (until != asked).then_some(now);
+                if now < until && core::mem::take(&mut self.gate_failed) {
+                    self.failure = None;
+                }
+            }
+            (Gate::Opening { epoch: held, .. } | Gate::Open { epoch: held, .. }, Some(_), Some(error))
+                if held == epoch =>
             {
                 // Refused or unknown: whoever gives up must still shut it, so it counts as open; and nothing is
                 // put behind it (I11) before a write has been read back.
-                self.gate = Gate::Open { epoch, until: now };
+                self.gate = Gate::Open { epoch, until: now, asked: now };
+                self.waits_since = None;
                 self.gate_failed = true;
                 self.failed(now, error);
             }
-            (Gate::Shutting { epoch: asked }, false, None) if asked == epoch => {
+            (Gate::Shutting { epoch: held, .. }, None, None) if held == epoch => {
+                self.waits_since = None;
                 (self.gate, self.gate_failed) = (Gate::Shut, false);
                 self.shut_at = Some(now);
             }
-            (Gate::Shutting { epoch: asked }, false, Some(error)) if asked == epoch => self.failed(now, error),
+            (Gate::Shutting { epoch: held, .. }, None, Some(error)) if held == epoch => {
+                self.gate = Gate::Shutting { epoch, until: None };
+                self.waits_since = None;
+                self.failed(now, error);
+            }
             (Gate::Shut | Gate::Opening { .. } | Gate::Open { .. } | Gate::Shutting { .. }, _, _) => {}
         }
     }
@@ -296,7 +369,8 @@ impl Kernel {
     /// When something is due.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let retry = self.retry_at.filter(|at| *at > now);
-        self.lifetime_at.into_iter().chain(retry).min()
+        let hangs_at = self.hangs_at().filter(|at| *at > now);
+        self.lifetime_at.into_iter().chain(retry).chain(hangs_at).min()
     }
 }
 
@@ -305,24 +379,111 @@ mod tests {
     use super::*;
     use crate::id::{Incarnation, NodeId};
     use alloc::string::String;
+    use alloc::vec;
 
-    #[test]
-    fn no_address_is_added_behind_a_gate_whose_opening_failed_i11() {
-        let epoch = Epoch { counter: 1, incarnation: Incarnation(1), attempt: 1, node: NodeId::new(1).unwrap() };
-        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
-        let mut kernel = Kernel::new(DomainId(1), epoch);
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    fn epoch() -> Epoch {
+        Epoch { counter: 1, incarnation: Incarnation(1), attempt: 1, node: NodeId::new(1).unwrap() }
+    }
+
+    fn clean() -> (Kernel, Vec<Action>) {
+        let mut kernel = Kernel::new(DomainId(1), epoch());
         let mut out = Vec::new();
         kernel.clean(at(0), &mut out);
         kernel.on_addresses_done(at(0), false, None);
-        let added = |out: &[Action]| out.iter().any(|action| matches!(action, Action::AddAddresses { .. }));
+        (kernel, out)
+    }
+
+    /// Asks for an open gate until then.
+    fn hold(kernel: &mut Kernel, ms: u64, until_ms: u64, out: &mut Vec<Action>) -> Hold {
+        kernel.hold(at(ms), Grant::forged(epoch(), at(until_ms)), 3, out)
+    }
+
+    fn adds(out: &[Action]) -> usize {
+        out.iter().filter(|action| matches!(action, Action::AddAddresses { .. })).count()
+    }
+
+    #[test]
+    fn a_gate_is_open_until_what_was_written_and_not_until_what_was_asked_i11() {
+        let (mut kernel, mut out) = clean();
+        hold(&mut kernel, 0, 500, &mut out);
+        // The writer waits. What it answers at last is the deadline of the first request, which is over.
+        kernel.on_gate_written(at(600), epoch(), Some(at(500)), None);
+        assert_eq!(
+            (hold(&mut kernel, 600, 1100, &mut out), kernel.is_open(at(600)), adds(&out)),
+            (Hold::Underway, false, 0)
+        );
+        assert!(kernel.is_doubtful(at(600)) && !kernel.hangs(at(600)));
+        assert_eq!(kernel.next_deadline(at(600)), Some(at(800)), "it has just been asked again");
+        hold(&mut kernel, 800, 1100, &mut out);
+        assert!(kernel.hangs(at(800)) && kernel.failure().is_some());
+        kernel.on_gate_written(at(900), epoch(), Some(at(1100)), None);
+        assert!(kernel.is_open(at(900)) && !kernel.is_doubtful(at(900)) && kernel.failure().is_none());
+        hold(&mut kernel, 900, 1100, &mut out);
+        assert_eq!(adds(&out), 1);
+    }
+
+    #[test]
+    fn a_writer_that_gives_no_answer_leaves_the_gate_shut_and_doubtful() {
+        let (mut kernel, mut out) = clean();
+        hold(&mut kernel, 0, 500, &mut out);
+        kernel.on_gate_written(at(1), epoch(), Some(at(500)), None);
+        hold(&mut kernel, 1, 500, &mut out);
+        kernel.on_addresses_done(at(2), true, None);
+        assert_eq!(hold(&mut kernel, 2, 500, &mut out), Hold::Up);
+        for ms in [100, 200, 300, 400] {
+            assert_eq!(hold(&mut kernel, ms, ms + 500, &mut out), Hold::Up);
+            assert_eq!(kernel.next_deadline(at(ms)), Some(at(500)));
+        }
+        assert!(!kernel.is_doubtful(at(499)) && kernel.failure().is_none());
+        assert_eq!(hold(&mut kernel, 500, 1000, &mut out), Hold::Underway);
+        assert!(!kernel.is_open(at(500)) && kernel.is_doubtful(at(500)) && kernel.failure().is_some());
+        kernel.on_gate_written(at(550), epoch(), Some(at(1000)), None);
+        assert_eq!((hold(&mut kernel, 550, 1000, &mut out), kernel.failure()), (Hold::Up, None));
+        assert!(!kernel.is_doubtful(at(550)));
+    }
+
+    #[test]
+    fn a_tombstone_between_two_epochs_that_failed_is_set_again() {
+        let (mut kernel, mut out) = clean();
+        hold(&mut kernel, 0, 500, &mut out);
+        kernel.on_gate_written(at(1), epoch(), Some(at(500)), None);
+        out.clear();
+        let next = Epoch { counter: 2, ..epoch() };
+        let mut hold = |kernel: &mut Kernel, ms: u64| {
+            kernel.hold(at(ms), Grant::forged(next, at(ms + 500)), 3, &mut out);
+            core::mem::take(&mut out)
+        };
+        let tombstone = Action::ShutGate { domain: DomainId(1), epoch: epoch() };
+        assert_eq!(hold(&mut kernel, 10), core::slice::from_ref(&tombstone));
+        kernel.on_gate_written(at(11), epoch(), None, Some(String::from("reads back open")));
+        assert_eq!((hold(&mut kernel, 100), kernel.next_deadline(at(100))), (vec![], Some(at(211))));
+        assert_eq!(hold(&mut kernel, 211), [tombstone]);
+        kernel.on_gate_written(at(212), epoch(), None, None);
+        let opens = Action::OpenGate { domain: DomainId(1), epoch: next, until: at(720) };
+        assert_eq!(hold(&mut kernel, 220), [opens]);
+    }
+
+    #[test]
+    fn no_address_is_added_behind_a_gate_whose_opening_failed_i11() {
+        let (epoch, (mut kernel, mut out)) = (epoch(), clean());
+        let added = |out: &[Action]| adds(out) > 0;
         for ms in [0, 300, 600] {
             kernel.hold(at(ms), Grant::forged(epoch, at(ms + 500)), 3, &mut out);
-            kernel.on_gate_written(at(ms), epoch, true, Some(String::from("reads back other than written")));
+            kernel.on_gate_written(
+                at(ms),
+                epoch,
+                Some(at(ms + 500)),
+                Some(String::from("reads back other than written")),
+            );
             assert_eq!(kernel.hold(at(ms + 100), Grant::forged(epoch, at(ms + 500)), 3, &mut out), Hold::Underway);
             assert!(!added(&out), "at {ms} ms");
         }
         kernel.hold(at(900), Grant::forged(epoch, at(1400)), 3, &mut out);
-        kernel.on_gate_written(at(900), epoch, true, None);
+        kernel.on_gate_written(at(900), epoch, Some(at(1400)), None);
         kernel.hold(at(901), Grant::forged(epoch, at(1400)), 3, &mut out);
         assert!(added(&out), "once it is read back");
     }

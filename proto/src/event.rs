@@ -7,6 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use crate::id::{DomainId, Epoch, InterfaceId, LinkId, NodeId, ReferenceId};
+use crate::time::Instant;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +62,8 @@ pub enum Event {
         domain: DomainId,
         /// The epoch that the action named.
         epoch: Epoch,
-        /// `true`: open until the deadline; `false`: shut.
-        open: bool,
+        /// The deadline that was written, until which it is open; `None`: shut.
+        until: Option<Instant>,
         /// Why it failed, if it did.
         error: Option<String>,
     },

@@ -1,12 +1,15 @@
 //! The rings outside the gate: a fence command before a take-over, the watchdog, the reboot of oneself.
 //!
 //! The lease decides who may shoot: a fence command runs only under a live grant, so two nodes that don't see
-//! each other can't fence each other, and whoever is fenced has lost its lease already. What must stay true:
-//! with a fence command configured, no gate opens while a holder before us is silent and not fenced.
+//! each other can't fence each other, and whoever is fenced has lost its lease already. Without an authority there
+//! is no lease to decide: each of two nodes that don't see each other may have the other one fenced. What must
+//! stay true, with an authority and a fence command: no gate opens while a holder before us is silent and fenced
+//! neither here nor by whoever has held since.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::time::Duration;
 
 use crate::action::Action;
@@ -32,10 +35,10 @@ pub(crate) enum Way {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fence {
     settings: Option<FenceSettings>,
-    /// The last holder that is not known to have let go.
-    suspect: Option<Epoch>,
-    /// Who was fenced, and has not been heard since.
-    fenced: Vec<NodeId>,
+    /// Of each node the last epoch under which it held and is not known to have let go.
+    suspects: BTreeMap<NodeId, Epoch>,
+    /// Who was fenced, and neither was heard since nor holds by a voter's word; and what it held until then.
+    fenced: BTreeMap<NodeId, Option<Epoch>>,
     running: Option<(NodeId, Instant)>,
     /// Why the last command failed, for each victim, until it succeeds or the victim is heard.
     failures: BTreeMap<NodeId, String>,
@@ -47,34 +50,55 @@ impl Fence {
         Fence { settings, ..Fence::default() }
     }
 
-    /// Somebody holds the domain, by its own word or a voter's.
+    /// Somebody holds the domain, by its own word or a voter's. It may not have opened its gate yet: that says
+    /// nothing of who held before it.
     pub(crate) fn saw_holder(&mut self, epoch: Epoch) {
-        if self.suspect.is_none_or(|suspect| suspect < epoch) {
-            self.suspect = Some(epoch);
+        let node = epoch.node;
+        if let Some(until) = self.fenced.get(&node) {
+            if *until >= Some(epoch) {
+                return;
+            }
+            self.fenced.remove(&node);
+        }
+        let suspect = self.suspects.entry(node).or_insert(epoch);
+        *suspect = epoch.max(*suspect);
+    }
+
+    /// Its holder has opened its gate by an authority's leave: it has cleared its way of whoever held before it.
+    pub(crate) fn opened(&mut self, epoch: Epoch) {
+        self.suspects.retain(|node, suspect| *node == epoch.node || *suspect >= epoch);
+    }
+
+    /// An epoch is over in good order, and with it what its node held before; others may still hold.
+    pub(crate) fn released(&mut self, epoch: Epoch) {
+        if self.suspects.get(&epoch.node).is_some_and(|suspect| *suspect <= epoch) {
+            self.suspects.remove(&epoch.node);
         }
     }
 
-    /// An epoch is over in good order.
-    pub(crate) fn released(&mut self, epoch: Epoch) {
-        self.suspect.take_if(|suspect| *suspect <= epoch);
+    /// A node has given the domain up, whatever the epoch.
+    pub(crate) fn gave_up(&mut self, node: NodeId) {
+        self.suspects.remove(&node);
     }
 
     /// A node is heard; `holds`: whether it says that it holds the domain, and under which epoch.
     pub(crate) fn heard(&mut self, node: NodeId, holds: bool, epoch: Option<Epoch>) {
-        self.fenced.retain(|fenced| *fenced != node);
+        self.fenced.remove(&node);
         if holds {
             epoch.into_iter().for_each(|epoch| self.saw_holder(epoch));
             return;
         }
-        self.suspect.take_if(|suspect| suspect.node == node);
+        self.gave_up(node);
         if self.failures.remove(&node).is_some() && self.failures.is_empty() {
             self.retry_at = None;
         }
     }
 
-    /// The last holder that is not known to have let go.
-    pub(crate) fn suspect(&self) -> Option<Epoch> {
-        self.suspect
+    /// Who held and is not known to have let go, the last one first.
+    pub(crate) fn suspects(&self) -> Vec<NodeId> {
+        let mut suspects: Vec<Epoch> = self.suspects.values().copied().collect();
+        suspects.sort_unstable_by_key(|epoch| Reverse(*epoch));
+        suspects.into_iter().map(|epoch| epoch.node).collect()
     }
 
     /// Whether a claim may be made: not right after a failure, so that another node can.
@@ -103,14 +127,14 @@ impl Fence {
             }
             self.on_fenced(now, victim, Some(String::from("the fence command gave no answer")));
         }
-        let Some(victim) = victims.iter().find(|victim| !self.fenced.contains(victim)).copied() else {
+        let Some(victim) = victims.iter().find(|victim| !self.fenced.contains_key(victim)).copied() else {
             return Way::Clear;
         };
         if !self.may_claim(now) {
             return Way::Barred;
         }
         self.running = Some((victim, now));
-        let held = self.suspect.filter(|suspect| suspect.node == victim);
+        let held = self.suspects.get(&victim).copied();
         out.push(Action::Fence { domain, victim, epoch, held });
         Way::Underway
     }
@@ -124,8 +148,8 @@ impl Fence {
         match (error, self.settings) {
             (None, _) => {
                 self.failures.remove(&victim);
-                self.fenced.push(victim);
-                self.suspect.take_if(|suspect| suspect.node == victim);
+                let held = self.suspects.remove(&victim);
+                self.fenced.insert(victim, held);
             }
             (Some(error), settings) => {
                 self.failures.insert(victim, error);
@@ -182,7 +206,7 @@ mod tests {
         assert_eq!(clear(&mut fence, at(2), &[node(1)]), (Way::Underway, vec![]), "one at a time");
         fence.on_fenced(at(3), node(1), None);
         assert_eq!(clear(&mut fence, at(3), &[node(1)]), (Way::Clear, vec![]));
-        assert_eq!(fence.suspect(), None);
+        assert_eq!(fence.suspects(), []);
         fence.heard(node(1), true, Some(epoch(10, 1)));
         assert_eq!(clear(&mut fence, at(9), &[node(1)]).0, Way::Underway, "who is heard again is fenced again");
     }
@@ -214,14 +238,44 @@ mod tests {
     fn who_lets_go_in_good_order_is_no_suspect() {
         let mut fence = fence();
         fence.saw_holder(epoch(8, 1));
-        fence.released(epoch(7, 3));
-        assert_eq!(fence.suspect(), Some(epoch(8, 1)), "an older epoch says nothing of a newer one");
+        fence.released(epoch(7, 1));
+        assert_eq!(fence.suspects(), [node(1)], "an older epoch says nothing of a newer one");
         fence.released(epoch(8, 1));
-        assert_eq!(fence.suspect(), None);
+        assert_eq!(fence.suspects(), []);
         fence.saw_holder(epoch(9, 1));
         fence.heard(node(3), false, None);
-        assert_eq!(fence.suspect(), Some(epoch(9, 1)));
+        assert_eq!(fence.suspects(), [node(1)]);
         fence.heard(node(1), false, None);
-        assert_eq!(fence.suspect(), None);
+        assert_eq!(fence.suspects(), []);
+    }
+
+    #[test]
+    fn who_lets_go_says_nothing_of_who_held_before_it() {
+        let mut fence = fence();
+        fence.saw_holder(epoch(8, 1));
+        fence.saw_holder(epoch(9, 3));
+        assert_eq!(fence.suspects(), [node(3), node(1)], "the last one first");
+        fence.released(epoch(9, 3));
+        assert_eq!(fence.suspects(), [node(1)], "its command may have failed");
+        fence.saw_holder(epoch(10, 3));
+        fence.heard(node(3), false, None);
+        assert_eq!(fence.suspects(), [node(1)]);
+        // Who has its gate open has had its way cleared.
+        fence.heard(node(3), true, Some(epoch(11, 3)));
+        fence.opened(epoch(11, 3));
+        assert_eq!(fence.suspects(), [node(3)]);
+    }
+
+    #[test]
+    fn who_was_fenced_and_holds_again_by_a_voter_s_word_is_fenced_again() {
+        let mut fence = fence();
+        fence.saw_holder(epoch(8, 1));
+        assert_eq!(clear(&mut fence, at(1), &[node(1)]).0, Way::Underway);
+        fence.on_fenced(at(2), node(1), None);
+        fence.saw_holder(epoch(8, 1));
+        assert_eq!(fence.suspects(), [], "late word of what is over");
+        fence.saw_holder(epoch(10, 1));
+        assert_eq!(fence.suspects(), [node(1)]);
+        assert_eq!(clear(&mut fence, at(3), &[node(1)]).0, Way::Underway);
     }
 }

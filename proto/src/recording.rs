@@ -19,7 +19,7 @@ use crate::settings::Settings;
 use crate::time::Instant;
 
 /// Version of the format, in each header.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What the node was told at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -66,7 +66,7 @@ impl Shells {
                 None
             }
             Action::FeedWatchdog => {
-                self.harmless = true;
+                self.pulse.harmless = true;
                 None
             }
             Action::Reboot { why } => {
@@ -107,10 +107,11 @@ impl Shells {
     /// `count` rounds of gratuitous ARP and unsolicited NA for every address of the domain.
     pub(crate) fn announce(&self, domain: DomainId, count: u8) {
         let Some(addresses) = self.plan.addresses.get(&domain) else { return };
+        let is_router = addresses.iter().any(|address| address.address.is_ipv6()) && forwards_ipv6();
         for _ in 0..count {
             for address in addresses {
                 let Some(interface) = self.plan.interface_id(&address.interface) else { continue };
-                match self.neighbors.announce(interface, address.address, forwards_ipv6(address.address)) {
+                match self.neighbors.announce(interface, address.address, is_router) {
                     Ok(Sent::Taken) => {}
                     // The gate is shut: it is not ours to announce any more.
                     Ok(Sent::Refused | Sent::Busy) | Err(SendError::NotOpen) => {}
@@ -159,14 +160,14 @@ impl Shells {
     fn open_gate(&mut self, domain: DomainId, epoch: Epoch, until: Instant) -> Option<Event> {
         match &mut self.gate {
             Some(gate) => gate.open(domain, epoch, until),
-            None => Some(Event::GateWritten { domain, epoch, open: true, error: None }),
+            None => Some(Event::GateWritten { domain, epoch, until: Some(until), error: None }),
         }
     }
 
     fn shut_gate(&mut self, domain: DomainId, epoch: Epoch) -> Option<Event> {
         match &mut self.gate {
             Some(gate) => gate.shut(domain, epoch),
-            None => Some(Event::GateWritten { domain, epoch, open: false, error: None }),
+            None => Some(Event::GateWritten { domain, epoch, until: None, error: None }),
         }
     }
 
@@ -227,7 +228,6 @@ impl Shells {
 }
 
 /// The Router flag of an NA tells neighbours whether to keep us as a default router (RFC 4861, 4.4).
-fn forwards_ipv6(address: IpAddr) -> bool {
-    address.is_ipv6()
-        && std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding").is_ok_and(|text| text.trim() == "1")
+fn forwards_ipv6() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding").is_ok_and(|text| text.trim() == "1")
 }

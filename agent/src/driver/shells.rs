@@ -1,24 +1,19 @@
 //! The shells that the driver holds: sockets, gate, threads.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Write;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use keepone_arbiter::witness::client::WitnessClient;
 use keepone_arbiter::witness::state::Writer;
 use keepone_proto::event::Event;
 use keepone_proto::id::InterfaceId;
-use keepone_proto::time::Instant;
 
+use super::pulse::Pulse;
 use crate::assemble::Plan;
-use crate::clock;
 use crate::discipline::Discipline;
 use crate::fencing::Fencing;
 use crate::gate_keeper::GateKeeper;
 use crate::gate_writer::GateWriter;
-use crate::guardian::pulse;
 use crate::heartbeat::Heartbeats;
 use crate::kernel::{Ask, Kernel};
 use crate::mirror::Mirrors;
@@ -30,9 +25,6 @@ use crate::notify::Notifier;
 use crate::notify::alerts::AlertScript;
 use crate::record::Record;
 use crate::references::References;
-
-/// Between two bytes to the guardian.
-const PULSE_GAP: Duration = Duration::from_millis(20);
 
 /// All of them.
 pub(crate) struct Shells {
@@ -57,36 +49,12 @@ pub(crate) struct Shells {
     pub(crate) record: Option<Record>,
     /// The lifetime last given to addresses, whole seconds.
     pub(crate) lifetime_s: u32,
-    /// The guardian's end of the pipe.
-    pub(crate) pulse: Option<File>,
-    pub(crate) pulsed_at: Instant,
-    /// The core says that the watchdog may be fed; the next pulse says so to the guardian.
-    pub(crate) harmless: bool,
+    /// To the guardian.
+    pub(crate) pulse: Pulse,
     pub(crate) fencing: Fencing,
 }
 
 impl Shells {
-    /// Tells the guardian that the loop runs.
-    pub(crate) fn pulse(&mut self) {
-        let now = clock::now();
-        if now.since(self.pulsed_at) < PULSE_GAP {
-            return;
-        }
-        self.pulsed_at = now;
-        if let Some(pipe) = &mut self.pulse {
-            // Full: the guardian is behind, and will find enough to read. Broken: it is gone, and the
-            // kernel tells us so by SIGTERM (PR_SET_PDEATHSIG).
-            let _ = pipe.write(&[if std::mem::take(&mut self.harmless) { pulse::HARMLESS } else { pulse::ALIVE }]);
-        }
-    }
-
-    /// Tells the guardian that the loop has ended and nothing is held any more.
-    pub(crate) fn last_pulse(&mut self) {
-        if let Some(pipe) = &mut self.pulse {
-            let _ = pipe.write(&[pulse::DONE]);
-        }
-    }
-
     /// A link or an address changed: the table, then the sockets and the gate, then the core.
     pub(crate) fn on_change(&mut self, change: Change) -> Option<Event> {
         match change {

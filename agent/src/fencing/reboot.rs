@@ -12,7 +12,6 @@ const SYSRQ: &str = "/proc/sysrq-trigger";
 /// Restarts the machine; returns only if that failed.
 pub fn now(why: &str) {
     tracing::error!("this node can't let go, and restarts the machine: {why}");
-    eprintln!("keepone: this node can't let go, and restarts the machine: {why}");
     // What was said goes its way through other threads; the gate's deadline does not wait for us.
     std::thread::sleep(Duration::from_millis(50));
     // Where the first door is shut (no /proc, no such option in the kernel), the system call is left.

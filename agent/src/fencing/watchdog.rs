@@ -9,13 +9,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use keepone_config::model::Watchdog as Settings;
 use keepone_proto::time::Instant;
 
 use crate::clock;
+use crate::voice::say;
 
 /// Fed no more often than this: the shortest timeout is a second.
 const GAP: Duration = Duration::from_millis(100);
@@ -30,7 +31,10 @@ mod calls {
 pub struct Watchdog {
     device: File,
     path: PathBuf,
+    /// When that was tried last.
     fed_at: Instant,
+    /// The last try failed, which has been told.
+    failing: bool,
 }
 
 /// Why there is none.
@@ -81,7 +85,7 @@ impl Watchdog {
         let path = settings.device.clone();
         let opened = OpenOptions::new().write(true).open(&path);
         let device = opened.map_err(|source| WatchdogError::Open { path: path.clone(), source })?;
-        let watchdog = Watchdog { device, path: path.clone(), fed_at: clock::now() };
+        let watchdog = Watchdog { device, path: path.clone(), fed_at: clock::now(), failing: false };
         let timeout_s = settings.timeout_s;
         match set_timeout(&watchdog.device, timeout_s) {
             Ok(given_s) if u32::try_from(given_s) == Ok(timeout_s) => Ok(watchdog),
@@ -102,22 +106,21 @@ impl Watchdog {
         if now.since(self.fed_at) < GAP {
             return;
         }
-        match self.device.write_all(b"\0") {
-            Ok(()) => self.fed_at = now,
-            Err(error) => eprintln!("keepone: watchdog {} can't be fed: {error}", self.path.display()),
+        // A failure waits for its next turn, too: the shortest timeout leaves ten of them.
+        self.fed_at = now;
+        let fed = self.device.write_all(b"\0");
+        let was_failing = std::mem::replace(&mut self.failing, fed.is_err());
+        if let Some(error) = fed.err().filter(|_| !was_failing) {
+            say(format_args!("watchdog {} can't be fed: {error}", self.path.display()));
         }
     }
 
     /// Stops it in good order. A driver with `nowayout` does not let itself be stopped.
     pub fn stop(mut self) {
         if let Err(error) = self.device.write_all(b"V") {
-            eprintln!("keepone: watchdog {} can't be stopped: {error}", path(&self.path));
+            say(format_args!("watchdog {} can't be stopped: {error}", self.path.display()));
         }
     }
-}
-
-fn path(path: &Path) -> std::path::Display<'_> {
-    path.display()
 }
 
 fn set_timeout(device: &File, timeout_s: u32) -> io::Result<i32> {
@@ -143,10 +146,27 @@ mod tests {
     }
 
     #[test]
+    fn one_that_takes_no_food_is_tried_ten_times_a_second_and_told_once() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let device = File::open(file.path()).unwrap();
+        let mut watchdog = Watchdog { device, path: file.path().to_owned(), fed_at: Instant::BOOT, failing: false };
+        let before = clock::now();
+        watchdog.feed();
+        assert!(watchdog.failing && watchdog.fed_at >= before, "the next try has its time");
+        let tried_at = watchdog.fed_at;
+        watchdog.device = OpenOptions::new().write(true).open(file.path()).unwrap();
+        watchdog.feed();
+        assert!(watchdog.fed_at == tried_at || clock::now().since(tried_at) >= GAP);
+        watchdog.fed_at = Instant::BOOT;
+        watchdog.feed();
+        assert!(!watchdog.failing);
+    }
+
+    #[test]
     fn it_is_fed_at_most_ten_times_a_second_and_stopped_by_the_magic_letter() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let device = OpenOptions::new().write(true).open(file.path()).unwrap();
-        let mut watchdog = Watchdog { device, path: file.path().to_owned(), fed_at: Instant::BOOT };
+        let mut watchdog = Watchdog { device, path: file.path().to_owned(), fed_at: Instant::BOOT, failing: false };
         for _ in 0..50 {
             watchdog.feed();
         }

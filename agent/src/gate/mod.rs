@@ -274,6 +274,11 @@ impl Keeper {
     }
 }
 
+/// Of one domain, where some read back other than written.
+fn read_back(domain: DomainId, wrong: &BTreeSet<DomainId>) -> Result<(), GateError> {
+    if wrong.contains(&domain) { Err(GateError::ReadBack { domain }) } else { Ok(()) }
+}
+
 /// In the words of a gate's error.
 fn denied(dir: &Path, denied: Denied) -> GateError {
     match denied {
@@ -346,7 +351,7 @@ impl Gate {
         self.ledger.open(domain, epoch)?;
         match &mut self.inner {
             Inner::Bpf { writer, .. } => writer.open(domain, epoch, until.as_nanos()),
-            Inner::Nft { writer, .. } => writer.open(&[(domain, epoch, until)]),
+            Inner::Nft { writer, .. } => read_back(domain, &writer.open(&[(domain, epoch, until)])?),
             Inner::Lifetime(deadlines) => {
                 deadlines.insert(domain, until.as_nanos());
                 Ok(())
@@ -359,9 +364,9 @@ impl Gate {
     pub fn open_all(&mut self, asked: &[(DomainId, Epoch, Instant)]) -> Vec<Result<(), GateError>> {
         if let (Inner::Nft { writer, .. }, [_, _, ..]) = (&mut self.inner, asked)
             && asked.iter().all(|(domain, epoch, _)| self.ledger.open(*domain, *epoch).is_ok())
-            && writer.open(asked).is_ok()
+            && let Ok(wrong) = writer.open(asked)
         {
-            return asked.iter().map(|_| Ok(())).collect();
+            return asked.iter().map(|(domain, ..)| read_back(*domain, &wrong)).collect();
         }
         asked.iter().map(|(domain, epoch, until)| self.open(*domain, *epoch, *until)).collect()
     }

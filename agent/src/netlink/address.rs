@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -335,36 +336,48 @@ impl Addresses {
 }
 
 /// Removes addresses at once, for a caller without a runtime (R16). Waits for the kernel, at most two
-/// seconds for each 64 addresses. Absent addresses and absent interfaces are no errors; all are tried.
+/// seconds for each 64 addresses, and does something else, `meanwhile`, each `step` of that. Absent addresses and
+/// absent interfaces are no errors; all are tried.
 ///
 /// Interface name, address, prefix (IPv4 ones go under whatever prefix).
 ///
 /// # Errors
 /// What went wrong with each.
-pub fn remove_now(addresses: &[(String, IpAddr, u8)]) -> Result<(), AddressErrors> {
+pub fn remove_now(
+    addresses: &[(String, IpAddr, u8)],
+    step: Duration,
+    meanwhile: impl FnMut(),
+) -> Result<(), AddressErrors> {
     let addresses: Vec<VirtualAddress> = addresses
         .iter()
         .map(|(interface, address, prefix_len)| VirtualAddress::new(interface, *address, *prefix_len))
         .collect();
-    on_a_thread(async move { Addresses::open()?.remove(&addresses).await })
+    on_a_thread(async move { Addresses::open()?.remove(&addresses).await }, step, meanwhile)
 }
 
-/// Carries a future out on a thread of its own: a runtime can't be started within another one's.
+/// Carries a future out on a thread of its own: a runtime can't be started within another one's. Whoever waits for
+/// it does something else each `step`.
 fn on_a_thread<T: Send + 'static>(
     work: impl Future<Output = Result<T, AddressErrors>> + Send + 'static,
+    step: Duration,
+    mut meanwhile: impl FnMut(),
 ) -> Result<T, AddressErrors> {
     let fail = |what, source| AddressErrors::from(AddressError::Netlink { what, source });
+    let (done, result) = mpsc::channel();
     let thread = std::thread::Builder::new().name("addresses".to_owned()).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|source| fail("start a runtime", source))?;
-        runtime.block_on(work)
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|source| fail("start a runtime", source));
+        let _ = done.send(runtime.and_then(|runtime| runtime.block_on(work)));
     });
-    match thread.map(std::thread::JoinHandle::join) {
-        Ok(Ok(result)) => result,
-        Ok(Err(_panic)) => Err(fail("finish the request", io::Error::other("it panicked"))),
-        Err(source) => Err(fail("start a thread", source)),
+    thread.map_err(|source| fail("start a thread", source))?;
+    loop {
+        match result.recv_timeout(step) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Timeout) => meanwhile(),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(fail("finish the request", io::Error::other("it panicked")));
+            }
+        }
     }
 }
 

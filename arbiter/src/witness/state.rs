@@ -213,6 +213,14 @@ pub fn peek(dir: &Path, cluster: &str) -> Result<Option<Record>, StoreError> {
     load(&dir.join(format!("{cluster}.voter")))
 }
 
+/// How long ago the record of a cluster was written, by the wall clock; `None` if there is none. Of use to people,
+/// not to a voter.
+pub fn age(dir: &Path, cluster: &str) -> Option<Duration> {
+    let written = fs::metadata(dir.join(format!("{cluster}.voter"))).ok()?.modified().ok()?;
+    // Not before now: the wall clock was set back.
+    Some(written.elapsed().unwrap_or_default())
+}
+
 fn load(path: &Path) -> Result<Option<Record>, StoreError> {
     let bytes = match read(path) {
         Ok(bytes) => bytes,

@@ -55,7 +55,7 @@ impl World {
             (false, true) => Some("reads back other than written".to_owned()),
             (false, false) => None,
         };
-        let event = Event::GateWritten { domain, epoch, open: until.is_some(), error };
+        let event = Event::GateWritten { domain, epoch, until, error };
         self.at(now + 2 * US, What::Deliver { host: number, life: Some(life), event });
     }
 

@@ -179,6 +179,11 @@ impl Domain {
             match self.clear_way(facts, grant.epoch(), out) {
                 Way::Clear => {}
                 Way::Underway => return self.set_role(facts, Role::Claiming, reason, view, out),
+                // An opening whose read-back failed may have been written all the same.
+                Way::Barred if self.kernel.holds_anything() => {
+                    let (reason, to) = (Reason::FenceFailed, Role::Backup);
+                    return self.leave(facts, Leaving { reason, to, heir: None, heir_epoch: None }, view, out);
+                }
                 Way::Barred => {
                     self.lease.give_back(now, None);
                     return self.rest(facts, Role::Backup, Reason::FenceFailed, view, out);
@@ -199,6 +204,8 @@ impl Domain {
             (Hold::Up, None) => {
                 self.master_since = Some(now);
                 (self.lapsed_at, self.nominated_until, self.stand_at, self.heir) = (None, None, None, None);
+                // Whoever names us the next time has us test the gate anew.
+                self.heir_until = None;
                 self.announce(now, facts, out);
                 for router in &mut self.routers {
                     router.higher_seen = false;
@@ -220,11 +227,13 @@ impl Domain {
         self.lease.sit(now);
         if self.leaving.is_none() {
             if !self.kernel.holds_anything() {
+                self.lapsed_at = self.lapsed_at.filter(|_| self.kernel.has_addresses());
                 self.lease.give_back(now, None);
                 self.set_role(facts, why.to, why.reason, view, out);
                 return;
             }
-            let heir = self.choose_heir(facts, why.reason);
+            // A Transfer says that its sender had cleared the way: who has not opened its gate only releases.
+            let heir = self.kernel.opened_at().and_then(|_| self.choose_heir(facts, why.reason));
             self.leaving = Some(Leaving { heir, ..why });
             // The heir tests its gate while ours is being shut.
             self.news |= heir.is_some();
@@ -232,6 +241,11 @@ impl Domain {
         let Some(mut leaving) = self.leaving else { return };
         if facts.stopping {
             leaving.to = Role::Init;
+        }
+        // No tombstone will be read back. What is held ends by itself, and whatever of the gate is still to be
+        // written ends no later.
+        if self.kernel.hangs(now) {
+            self.lease.let_run_out();
         }
         let heir = self.heir_epoch(facts, leaving);
         if !facts.settings.guards.has(Guard::ShutBeforeRelease) && self.lease.grant(now).is_some() {
@@ -248,10 +262,13 @@ impl Domain {
             LetGo::Gone(_) | LetGo::Nothing => {
                 self.lease.give_back(now, heir);
                 self.heir = leaving.heir.filter(|_| !self.lease.is_arbitrated());
-                self.leaving = None;
-                self.resign(facts, out);
+                (self.leaving, self.lapsed_at) = (None, None);
+                // The voters first: the successor waits for their word.
+                let mut told = core::mem::take(&mut self.told);
+                self.resign(facts, &mut told);
                 self.kernel.forget();
-                self.set_role(facts, leaving.to, leaving.reason, view, out);
+                self.set_role(facts, leaving.to, leaving.reason, view, &mut told);
+                self.told = told;
             }
         }
     }
@@ -311,8 +328,9 @@ impl Domain {
 
     /// Who is to have it next: the best that could hold it, and hears us.
     fn choose_heir(&self, facts: &Facts<'_>, reason: Reason) -> Option<NodeId> {
-        if reason == Reason::RivalWins {
-            // It goes to the rival, who has it. Whoever else were named would claim against it.
+        // It goes to the rival, who has it: whoever else were named would claim against it. And who could not
+        // clear its way leaves that to whoever is next.
+        if matches!(reason, Reason::RivalWins | Reason::FenceFailed) {
             return None;
         }
         let able = facts.heard().filter(|peer| !peer.is_deaf(facts.now)).filter(|peer| match reason {

@@ -87,10 +87,10 @@ impl Domain {
         self.test = Some(Test::Asked(number));
     }
 
-    /// The gate was tested after the claim was decided (R14).
+    /// The gate has passed a test that was begun after the claim was decided (R14).
     pub(super) fn is_tested(&self, facts: &Facts<'_>) -> bool {
         match (self.test, facts.gate) {
-            (Some(Test::Asked(number)), Some(gate)) => gate.number >= number,
+            (Some(Test::Asked(number)), Some(gate)) => gate.number >= number && gate.fault.is_empty(),
             (Some(Test::Wanted) | None, _) | (_, None) => false,
         }
     }

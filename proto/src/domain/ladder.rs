@@ -25,13 +25,14 @@ impl Domain {
         !self.fence.may_claim(facts.now) && !self.victims(facts).is_empty()
     }
 
-    /// With an authority: the last holder, if it has fallen silent without having let go. Without one, anybody
+    /// With an authority: whoever has held and fallen silent without having let go. Without one, anybody
     /// may hold who is silent, unless the former Master has given the domain up for us.
     fn victims(&self, facts: &Facts<'_>) -> Vec<NodeId> {
         let silent = |node: &NodeId| facts.peers.get(node).is_some_and(|peer| peer.is_silent(facts.now));
         if self.lease.is_arbitrated() {
-            let last = self.fence.suspect().map(|epoch| epoch.node);
-            return last.filter(|node| *node != facts.settings.node && silent(node)).into_iter().collect();
+            let mut suspects = self.fence.suspects();
+            suspects.retain(|node| *node != facts.settings.node && silent(node));
+            return suspects;
         }
         if self.nominated_until.is_some_and(|until| facts.now < until) {
             return Vec::new();

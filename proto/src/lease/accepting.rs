@@ -7,7 +7,7 @@
 use super::grant::{Backing, Grant};
 use super::holder::{Holder, Lease};
 use super::unarbitrated::Unarbitrated;
-use crate::id::Epoch;
+use crate::id::{Epoch, NodeId};
 use crate::time::Instant;
 
 /// The machine, one per domain.
@@ -15,16 +15,38 @@ use crate::time::Instant;
 pub struct Accepting {
     pub(super) holder: Holder,
     alone: Unarbitrated,
+    /// The decision says: don't claim; what is held is being given up.
+    resting: bool,
 }
 
 impl Accepting {
     /// Both of one claimant.
     pub fn new(holder: Holder, alone: Unarbitrated) -> Self {
-        Accepting { holder, alone }
+        Accepting { holder, alone, resting: false }
+    }
+
+    /// The decision says: claim.
+    pub fn stand(&mut self, now: Instant, priority: u8) {
+        self.resting = false;
+        self.holder.stand(now, priority);
+    }
+
+    /// The decision says: don't.
+    pub fn sit(&mut self, now: Instant) {
+        self.resting = true;
+        self.holder.sit(now);
+    }
+
+    /// A voter says that a Transfer named this node.
+    pub fn accept_offer(&mut self, now: Instant, from: NodeId, epoch: Epoch) -> bool {
+        let accepted = self.holder.accept_offer(now, from, epoch);
+        self.resting &= !accepted;
+        accepted
     }
 
     /// The decision says: hold although nobody gave leave.
     pub fn stand_alone(&mut self, now: Instant) {
+        self.resting = false;
         if self.grant(now).is_none() && self.lease(now) == Lease::Unruled {
             let epoch = self.holder.spend_epoch();
             self.alone.adopt(now, epoch);
@@ -71,9 +93,16 @@ impl Accepting {
         self.holder.give_back(now, heir);
     }
 
+    /// Whoever lent it, it is renewed no more.
+    pub fn let_run_out(&mut self) {
+        self.holder.let_run_out();
+        self.alone.let_run_out();
+    }
+
     /// Whatever is due.
     pub fn tick(&mut self, now: Instant) {
         if self.alone.epoch().is_none()
+            && !self.resting
             && self.holder.is_short(now)
             && let Some(epoch) = self.holder.epoch()
         {
@@ -92,9 +121,16 @@ impl Accepting {
             Lease::Refused => self.alone.revoke(),
             Lease::Lapsed => {
                 self.holder.clear_lapse(now);
-                self.holder.stand_again(now);
+                self.ask_again(now);
             }
-            Lease::Vacant | Lease::Unanswered | Lease::Unruled | Lease::Bound => self.holder.stand_again(now),
+            Lease::Vacant | Lease::Unanswered | Lease::Unruled | Lease::Bound => self.ask_again(now),
+        }
+    }
+
+    /// While it holds by nobody's leave it asks on for the voters', unless it is about to let go.
+    fn ask_again(&mut self, now: Instant) {
+        if !self.resting {
+            self.holder.stand_again(now);
         }
     }
 

@@ -116,7 +116,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(lease) => lease.stand(now),
             DomainLease::Quorum(holder) => holder.stand(now, priority),
-            DomainLease::Accepting(lease) => lease.holder.stand(now, priority),
+            DomainLease::Accepting(lease) => lease.stand(now, priority),
         }
     }
 
@@ -125,7 +125,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => {}
             DomainLease::Quorum(holder) => holder.sit(now),
-            DomainLease::Accepting(lease) => lease.holder.sit(now),
+            DomainLease::Accepting(lease) => lease.sit(now),
         }
     }
 
@@ -228,6 +228,15 @@ impl DomainLease {
         }
     }
 
+    /// What is held can't be given back in good order: it is renewed no more, so that it ends at its deadline (R5).
+    pub fn let_run_out(&mut self) {
+        match self {
+            DomainLease::Unarbitrated(lease) => lease.let_run_out(),
+            DomainLease::Quorum(holder) => holder.let_run_out(),
+            DomainLease::Accepting(lease) => lease.let_run_out(),
+        }
+    }
+
     /// Releases what a former life held (R16).
     pub fn release_former(&mut self, now: Instant, epoch: Epoch) {
         match self {
@@ -260,7 +269,7 @@ impl DomainLease {
         match self {
             DomainLease::Unarbitrated(_) => false,
             DomainLease::Quorum(holder) => holder.accept_offer(now, from, epoch),
-            DomainLease::Accepting(lease) => lease.holder.accept_offer(now, from, epoch),
+            DomainLease::Accepting(lease) => lease.accept_offer(now, from, epoch),
         }
     }
 

@@ -111,6 +111,13 @@ impl Unarbitrated {
         self.lapsed = false;
     }
 
+    /// Its deadline is moved on no more.
+    pub fn let_run_out(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.renew_at = held.until;
+        }
+    }
+
     /// Holds no more.
     pub fn give_back(&mut self) {
         self.held = None;

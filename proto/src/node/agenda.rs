@@ -117,11 +117,12 @@ impl Node {
             let mut alerts = core::mem::take(&mut self.alerts);
             self.agenda.judged += u64::try_from(ids.len()).unwrap_or(0);
             for id in ids {
-                let (mut moved, mut wants_test, mut outbox) = (false, false, Vec::new());
+                let (mut moved, mut wants_test, mut outbox, mut told) = (false, false, Vec::new(), Vec::new());
                 self.on_domain(now, id, |domain, facts| {
                     domain.lease.tick(now);
                     moved = domain.settle(facts, &mut alerts, out);
                     outbox = domain.lease.take_outbox();
+                    told = core::mem::take(&mut domain.told);
                     wants_test = domain.wants_test();
                 });
                 if wants_test {
@@ -141,6 +142,10 @@ impl Node {
                     } else {
                         self.outbox.entry(to).or_default().push(envelope);
                     }
+                }
+                if !told.is_empty() {
+                    self.post(out);
+                    out.append(&mut told);
                 }
             }
             self.alerts = alerts;

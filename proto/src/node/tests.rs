@@ -5,7 +5,7 @@ use super::*;
 use crate::decision::Role;
 use crate::event::GateStrength;
 use crate::guard::Guards;
-use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, ReferenceId, Vrid};
+use crate::id::{ClusterId, ConfigDigest, InstanceId, InterfaceId, LinkId, ReferenceId, Vrid};
 use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::{VoterOutput, VoterSettings};
@@ -147,6 +147,12 @@ struct Cluster {
     frozen: BTreeMap<u16, Vec<Event>>,
     /// Their gates can't be shut.
     gates_stuck: BTreeSet<u16>,
+    /// Whoever writes their gates hangs; what it would answer waits.
+    gates_hung: BTreeMap<u16, Vec<Event>>,
+    /// Their gates open, and can't be read back.
+    gates_unread: BTreeSet<u16>,
+    /// Their kernels take no address.
+    addresses_held: BTreeSet<u16>,
     log: Vec<(Instant, u16, Action)>,
 }
 
@@ -172,6 +178,9 @@ impl Cluster {
             skew: BTreeMap::new(),
             frozen: BTreeMap::new(),
             gates_stuck: BTreeSet::new(),
+            gates_hung: BTreeMap::new(),
+            gates_unread: BTreeSet::new(),
+            addresses_held: BTreeSet::new(),
             log: Vec::new(),
         }
     }
@@ -251,11 +260,15 @@ impl Cluster {
         self.log.push((self.now, node, action.clone()));
         let other = 3 - node;
         let reply = match action {
-            Action::OpenGate { domain, epoch, .. } => Event::GateWritten { domain, epoch, open: true, error: None },
+            Action::OpenGate { domain, epoch, until } => {
+                let error = self.gates_unread.contains(&node).then(|| String::from("reads back other than written"));
+                Event::GateWritten { domain, epoch, until: Some(until), error }
+            }
             Action::ShutGate { domain, epoch } => {
                 let error = self.gates_stuck.contains(&node).then(|| String::from("the tombstone reads back open"));
-                Event::GateWritten { domain, epoch, open: false, error }
+                Event::GateWritten { domain, epoch, until: None, error }
             }
+            Action::AddAddresses { .. } if self.addresses_held.contains(&node) => return,
             Action::AddAddresses { domain, epoch, .. } => {
                 Event::AddressesDone { domain, epoch, present: true, error: None }
             }
@@ -297,7 +310,10 @@ impl Cluster {
             // The test answers when it likes.
             Action::Fence { .. } | Action::FeedWatchdog | Action::Reboot { .. } => return,
         };
-        self.queue.push_back((node, reply));
+        match self.gates_hung.get_mut(&node) {
+            Some(waiting) if matches!(reply, Event::GateWritten { .. }) => waiting.push(reply),
+            Some(_) | None => self.queue.push_back((node, reply)),
+        }
     }
 
     fn ping(&self, node: u16, reference: ReferenceId) -> Event {
@@ -440,7 +456,7 @@ fn a_stop_gives_up_in_the_order_of_r8_and_the_heir_holds_within_milliseconds() {
     cluster.give(1, Event::Stop);
     let shut_at = cluster.now;
     cluster.run_to(5100);
-    assert_eq!(cluster.order(1, 5000), ["shut", "remove", "resign", "no master", "transfer", "stopped"]);
+    assert_eq!(cluster.order(1, 5000), ["shut", "remove", "transfer", "resign", "no master", "stopped"]);
     let transfers = |deed: &Action| match deed {
         Action::SendLease { bytes, .. } => messages(bytes).iter().any(|said| matches!(said, Message::Transfer { .. })),
         _ => false,

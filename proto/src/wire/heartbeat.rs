@@ -125,7 +125,7 @@ pub struct DomainBeat {
     pub next: (u64, u32),
     /// How long it has been Master, whole milliseconds (D7).
     pub master_for: Duration,
-    /// For whom it gave the domain up, without an authority.
+    /// Without an authority: for whom it has given the domain up. Under one: to whom it is about to leave it.
     pub heir: Option<NodeId>,
     /// The Master that it hears, other than itself (D3).
     pub sees: Option<NodeId>,

@@ -8,10 +8,12 @@
 //! machine is suspended: after a resume the gate is open for what was left. And it shuts some jiffies early,
 //! by what the writer keeps in reserve, but never more than one late.
 
+mod examine;
 mod expression;
 mod rules;
 mod sets;
 mod socket;
+mod table;
 mod wire;
 mod writer;
 
@@ -19,25 +21,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 
-use keepone_proto::id::{DomainId, Epoch, Incarnation, hash_name};
+use keepone_proto::id::Incarnation;
 use nix::fcntl::Flock;
 
 use super::bpf::{OWNER_ENDS, prober};
 use super::former::{Former, end_former};
 use super::interfaces::{self, Interface};
 use super::layout::Layout;
-use super::probe::{DUMMY, Fate, Prober};
+use super::probe::Prober;
 use super::program::Header;
 use super::{GateConfig, GateError};
 use crate::lock;
 use expression::{Rule, Verdict};
 use rules::{IN_ETHERNET, IN_OTHER, OUT_ETHERNET, OUT_OTHER, ROUTED};
-use sets::{COPIES, HELD, KINDS, Kind, Name, WRITER};
+use sets::{KINDS, Kind, WRITER};
 use socket::Nft;
 pub use socket::NftError;
+use table::{delete_table, exists, read_held, remove, table_name};
+pub(super) use table::{end, shut_and_seal};
 use wire::{APPEND, Batch, INET, NETDEV, NEW, message};
 #[cfg(test)]
-pub(super) use writer::pause::between as pause_between;
+pub(super) use writer::pause::{between as pause_between, then as once_written};
 pub(super) use writer::{Writer, jiffy};
 
 /// First of all at the ingress, last at the egress and after routing: nobody changes a frame behind the gate.
@@ -87,87 +91,6 @@ pub(super) struct Opened {
     pub(super) writer: Writer,
     pub(super) former: Former,
     pub(super) warnings: Vec<String>,
-}
-
-/// Of all keepones of one network namespace, each has a directory of pins, and so a table, of its own.
-fn table_name(bpf_dir: &Path) -> String {
-    format!("keepone_{:016x}", hash_name(&bpf_dir.to_string_lossy()))
-}
-
-fn exists(nft: &mut Nft, family: u8, table: &str) -> Result<bool, NftError> {
-    let object = nft.get("asking for a table", message::GET_TABLE, family, |a| {
-        a.text(1, table);
-    })?;
-    Ok(object.is_some())
-}
-
-fn delete_table(batch: &mut Batch, family: u8, table: &str) {
-    batch.add("removing a table", message::DELETE_TABLE, 0, family, |a| {
-        a.text(1, table);
-    });
-}
-
-fn list_set(nft: &mut Nft, table: &str, set: &'static str) -> Result<Vec<sets::Found>, NftError> {
-    let objects = nft.list(set, message::GET_ELEMENTS, NETDEV, |a| {
-        a.text(1, table).text(2, set);
-    })?;
-    Ok(objects.iter().flat_map(|object| sets::found(object)).collect())
-}
-
-/// What a table says that its run held; nothing if it is not there, or not whole.
-fn read_held(nft: &mut Nft, table: &str) -> Vec<(DomainId, Epoch)> {
-    let found = list_set(nft, table, HELD).unwrap_or_default();
-    found.into_iter().filter_map(|element| element.held).collect()
-}
-
-/// Shuts and seals the table of a directory; how many names were open.
-///
-/// # Errors
-/// The kernel's answer, but for a kernel or a namespace without such a table.
-pub(super) fn shut_and_seal(bpf_dir: &Path) -> Result<usize, NftError> {
-    let table = table_name(bpf_dir);
-    let Some(mut nft) = open_if_there(&table)? else { return Ok(0) };
-    let mut open = 0;
-    let mut batch = Batch::new();
-    sets::empty(&mut batch, &table, WRITER);
-    for kind in KINDS {
-        let [a, b] = COPIES.map(|copy| list_set(&mut nft, &table, kind.open(copy)).unwrap_or_default());
-        open += a.iter().filter(|one| b.iter().any(|other| other.key == one.key)).count();
-        COPIES.iter().for_each(|copy| sets::empty(&mut batch, &table, kind.open(*copy)));
-    }
-    nft.transact(&batch)?;
-    Ok(open)
-}
-
-/// Shuts the table of a former run and takes it away; what that run had held.
-pub(super) fn end(bpf_dir: &Path) -> Result<Vec<(DomainId, Epoch)>, NftError> {
-    let table = table_name(bpf_dir);
-    let Some(mut nft) = open_if_there(&table)? else { return Ok(Vec::new()) };
-    let held = read_held(&mut nft, &table);
-    remove(&mut nft, &table)?;
-    Ok(held)
-}
-
-/// `None`: no nf_tables, or no such table.
-fn open_if_there(table: &str) -> Result<Option<Nft>, NftError> {
-    let Ok(mut nft) = Nft::open() else { return Ok(None) };
-    match exists(&mut nft, NETDEV, table) {
-        Ok(true) => Ok(Some(nft)),
-        Ok(false) => Ok(None),
-        // Who may not even ask has made none; and a kernel without nf_tables has none.
-        Err(error) if error.errno().is_some() => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn remove(nft: &mut Nft, table: &str) -> Result<(), NftError> {
-    let mut batch = Batch::new();
-    for family in [NETDEV, INET] {
-        if exists(nft, family, table)? {
-            delete_table(&mut batch, family, table);
-        }
-    }
-    nft.transact(&batch)
 }
 
 fn own(dir: &Path) -> Result<Flock<File>, GateError> {
@@ -237,10 +160,13 @@ impl NftGate {
         }
         sets::create(&mut batch, &table);
         sets::create_routed(&mut batch, &table);
-        for name in sets::names(&self.layout).into_keys() {
-            sets::add(&mut batch, NETDEV, &table, name.kind.names(), &[name.element()]);
-            if matches!(name.kind, Kind::Vip4 | Kind::Vip6) {
-                sets::add(&mut batch, INET, &table, name.kind.names(), &[name.element()]);
+        let names = sets::names(&self.layout);
+        for kind in KINDS {
+            let of_kind = names.keys().filter(|name| name.kind == kind);
+            let elements: Vec<sets::Element> = of_kind.map(sets::Name::element).collect();
+            sets::add(&mut batch, NETDEV, &table, kind.names(), &elements);
+            if matches!(kind, Kind::Vip4 | Kind::Vip6) {
+                sets::add(&mut batch, INET, &table, kind.names(), &elements);
             }
         }
         let ruleset = rules::frames(mark);
@@ -388,108 +314,10 @@ impl NftGate {
         Ok(())
     }
 
-    /// R14: what is wrong, if anything. Gates interfaces that came meanwhile; what others have broken is made
-    /// anew, shut, and told all the same.
-    pub(super) fn self_test(&mut self) -> Result<(), String> {
-        let Err(fault) = self.examine() else { return Ok(()) };
-        if let Fault::Sealed = fault {
-            return Err(format!(
-                "the guardian has sealed the table {}, or another run has taken it over: only a new worker opens it",
-                self.table
-            ));
-        }
-        let what = fault.to_string();
-        match self.build() {
-            Ok(()) => Err(format!("{what}; it was made anew, shut")),
-            Err(error) => Err(format!("{what}; it can't be made anew: {error}")),
-        }
-    }
-
-    fn examine(&mut self) -> Result<(), Fault> {
-        let system = |error: NftError| Fault::Broken(format!("the table can't be read: {error}"));
-        if !self.is_whole().map_err(system)? || !exists(&mut self.nft, INET, &self.table).map_err(system)? {
-            return Err(Fault::Broken(format!("somebody has removed the table {} (nft flush ruleset?)", self.table)));
-        }
-        let own = sets::writer(self.incarnation);
-        let table = self.table.clone();
-        let token = self.nft.get("asking who may write", message::GET_ELEMENTS, NETDEV, |a| {
-            sets::question(a, &table, WRITER, &own);
-        });
-        if token.map_err(system)?.is_none() {
-            return Err(Fault::Sealed);
-        }
-        self.attach_new().map_err(|error| Fault::Broken(error.to_string()))?;
-        self.examine_names()?;
-        if self.rules().map_err(system)? != self.known {
-            return Err(Fault::Broken(format!("somebody has changed the rules of the table {}", self.table)));
-        }
-        self.examine_chains()?;
-        for gated in self.gated.values() {
-            gated.test(&self.prober).map_err(Fault::Broken)?;
-        }
-        Ok(())
-    }
-
-    fn examine_names(&mut self) -> Result<(), Fault> {
-        let mut found = BTreeSet::new();
-        for kind in KINDS {
-            let elements = list_set(&mut self.nft, &self.table, kind.names());
-            let elements = elements.map_err(|error| Fault::Broken(format!("the names can't be read: {error}")))?;
-            found.extend(elements.into_iter().map(|element| Name { kind, key: element.key }));
-        }
-        let wanted: BTreeSet<Name> = sets::names(&self.layout).into_keys().collect();
-        match (wanted.difference(&found).next(), found.difference(&wanted).next()) {
-            (Some(name), _) => Err(Fault::Broken(format!("somebody has taken {name} out of the gate's table"))),
-            (None, Some(name)) => Err(Fault::Broken(format!("somebody has put {name} into the gate's table"))),
-            (None, None) => Ok(()),
-        }
-    }
-
-    /// Does each interface have its chains?
-    fn examine_chains(&mut self) -> Result<(), Fault> {
-        let table = self.table.clone();
-        let list = self.nft.list("reading the chains", message::GET_CHAIN, NETDEV, |_| {});
-        let list = list.map_err(|error| Fault::Broken(format!("the chains can't be read: {error}")))?;
-        let mut hooks = BTreeSet::new();
-        for object in &list {
-            let field = |kind| wire::find(object, kind).unwrap_or_default();
-            if wire::text(field(1)) == table {
-                let hook = field(4);
-                // One device, or a list of them.
-                let devices = wire::find(hook, 4).map(wire::parse).unwrap_or_default();
-                let devices = devices.into_iter().map(|(_, name)| name).chain(wire::find(hook, 3));
-                hooks.extend(devices.map(|name| (wire::text(field(3)).to_owned(), wire::text(name).to_owned())));
-            }
-        }
-        for gated in self.gated.values() {
-            for hook in [Some(EGRESS), gated.ingress.then_some(INGRESS)].into_iter().flatten() {
-                if !hooks.contains(&(gated.chain(hook), gated.interface.name.clone())) {
-                    let direction = if hook == EGRESS { "outgoing" } else { "incoming" };
-                    return Err(Fault::Broken(format!(
-                        "the gate for {direction} frames of {} has been detached by somebody else",
-                        gated.interface.name
-                    )));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Takes the tables away. Best effort: what stays, stays shut.
     pub(super) fn take_down(&mut self) {
         let _ = remove(&mut self.nft, &self.table);
     }
-}
-
-/// What a self-test found.
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    /// The writer's token is gone, and everything else stands.
-    #[error("sealed")]
-    Sealed,
-    /// To be made anew.
-    #[error("{0}")]
-    Broken(String),
 }
 
 impl Gated {
@@ -507,15 +335,6 @@ impl Gated {
         let name = self.chain(hook);
         chain(batch, NETDEV, table, &name, Some((hook, priority, Some(&self.interface.name))));
         rule(batch, NETDEV, table, &name, &Rule::new().then(Verdict::Goto(next)));
-    }
-
-    fn test(&self, prober: &Prober) -> Result<(), String> {
-        let name = &self.interface.name;
-        match prober.probe(&self.interface) {
-            Fate::Refused | Fate::Unusable => Ok(()),
-            Fate::Escaped => Err(format!("a frame from {DUMMY} passed the shut gate of {name}")),
-            Fate::Failed(error) => Err(format!("the probe frame could not be tried on {name}: {error}")),
-        }
     }
 }
 

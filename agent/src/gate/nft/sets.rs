@@ -80,6 +80,9 @@ pub(super) const ARMED: &str = "armed";
 pub(super) const WRITER: &str = "writer";
 pub(super) const HELD: &str = "held";
 
+/// Elements in one list, whose length has 16 bits: one without a comment takes 40 octets at most.
+const TOGETHER: usize = 1_000;
+
 /// NFT_SET_TIMEOUT.
 const TIMEOUT: u32 = 16;
 
@@ -186,8 +189,8 @@ fn elements(a: &mut Attributes<'_>, table: &str, set: &str, elements: &[Element]
 
 /// Puts elements into a set.
 pub(super) fn add(batch: &mut Batch, family: u8, table: &str, set: &'static str, list: &[Element]) {
-    if !list.is_empty() {
-        batch.add(set, message::NEW_ELEMENTS, NEW, family, |a| elements(a, table, set, list));
+    for part in list.chunks(TOGETHER) {
+        batch.add(set, message::NEW_ELEMENTS, NEW, family, |a| elements(a, table, set, part));
     }
 }
 

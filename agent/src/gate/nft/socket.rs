@@ -6,11 +6,14 @@
 use std::io;
 
 use netlink_sys::{Socket, SocketAddr};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::wire::{self, Answer, Attributes, Batch};
 
 /// A datagram of a dump is 32 KiB at most.
 const BUFFER: usize = 64 * 1024;
+/// Less than any kernel's default for what is sent at once.
+const ROOM: usize = 64 * 1024;
 /// A dump that others keep changing is begun anew so often.
 const TRIES: u32 = 10;
 
@@ -46,6 +49,8 @@ fn remedy(source: &io::Error) -> &'static str {
 pub(super) struct Nft {
     socket: Socket,
     sequence: u32,
+    /// The longest message that it takes for certain.
+    room: usize,
 }
 
 impl Nft {
@@ -53,7 +58,7 @@ impl Nft {
         let failed = |source| NftError { what: "opening a netlink socket".into(), source };
         let mut socket = Socket::new(wire::PROTOCOL).map_err(failed)?;
         socket.bind_auto().map_err(failed)?;
-        Ok(Nft { socket, sequence: 1 })
+        Ok(Nft { socket, sequence: 1, room: ROOM })
     }
 
     /// Numbers for messages to come; what a former question left unread is thrown away.
@@ -77,6 +82,14 @@ impl Nft {
         }
     }
 
+    /// A batch is sent whole, and one that is longer than the buffer not at all: where this may not be made longer,
+    /// the sending says so.
+    fn make_room(&mut self, octets: usize) {
+        if octets > self.room && setsockopt(&self.socket, sockopt::SndBufForce, &octets).is_ok() {
+            self.room = octets;
+        }
+    }
+
     /// Carries out a batch, whole or not at all.
     pub(super) fn transact(&mut self, batch: &Batch) -> Result<(), NftError> {
         if batch.is_empty() {
@@ -84,7 +97,9 @@ impl Nft {
         }
         let first = self.numbers(batch.numbers());
         let failed = |source| NftError { what: "a transaction".into(), source };
-        self.socket.send_to(&batch.bytes(first), &SocketAddr::new(0, 0), 0).map_err(failed)?;
+        let bytes = batch.bytes(first);
+        self.make_room(bytes.len());
+        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0).map_err(failed)?;
         // The kernel answers before the send returns.
         let mut buffer = vec![0; BUFFER];
         let mut first_error = None;

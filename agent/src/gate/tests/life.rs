@@ -246,6 +246,28 @@ fn the_guardian_shuts_a_dead_workers_gate_at_once_and_its_successor_learns_what_
     assert!(pins.iter().all(|pin| slot::parse_pin(pin).unwrap().0 == Incarnation(2)), "{pins:?}");
 }
 
+fn a_start_shuts_what_a_former_run_left_open_before_it_has_a_worker(means: Means) {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let raw = Raw::new(&host, "v0");
+    let mut holder = Holder::start(&host, means, 60_000);
+    holder.kill();
+    assert!(raw.passes(&garp()), "the deadline lies ahead");
+    let file = tempfile::Builder::new().suffix(".conf").tempfile().unwrap();
+    let conf = "vrrp_instance A {\n interface v0\n virtual_router_id 51\n virtual_ipaddress {\n 10.9.0.100\n }\n}\n";
+    std::fs::write(file.path(), conf).unwrap();
+    let (file, dir) = (file.path().to_owned(), host.bpf_dir.clone());
+    let failure = host.run(move || {
+        let (config, _) = keepone_config::load(&file).unwrap();
+        let plan = crate::assemble::Plan { bpf_dir: dir, ..crate::assemble::Plan::new(&config) };
+        let mut guardian = crate::guardian::Guardian::new(&file, &plan).unwrap();
+        guardian.program = "/nowhere/keepone".into();
+        guardian.run().unwrap_err()
+    });
+    assert!(failure.message.contains("no worker can be started"), "{failure}");
+    assert!(!raw.passes(&garp()));
+}
+
 fn a_worker_that_only_seemed_dead_opens_nothing_after_the_guardian_has_shut(means: Means) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
@@ -507,6 +529,7 @@ fn what_does_not_fit_is_refused_with_a_reason(means: Means) {
 }
 
 by_both_means!(
+    a_start_shuts_what_a_former_run_left_open_before_it_has_a_worker,
     what_was_decided_before_a_pause_opens_nothing_after_the_deadline,
     a_renewal_that_is_held_up_ends_with_the_former_deadline,
     no_frame_passes_whose_sending_began_after_the_deadline,

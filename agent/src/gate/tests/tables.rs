@@ -87,6 +87,59 @@ fn an_open_slot_that_somebody_else_put_there_for_ever_is_taken_out_by_the_next_w
 }
 
 #[test]
+fn what_reads_back_other_than_written_is_shut_alone_and_stays_out_of_the_books() {
+    fn foreign_hand() {
+        let tables = std::process::Command::new("nft").args(["list", "tables", "netdev"]).output().unwrap();
+        let tables = String::from_utf8(tables.stdout).unwrap();
+        let table = tables.split_whitespace().nth(2).unwrap();
+        let element = format!("delete element netdev {table} open_vip4_b {{ 10.9.0.100 }}");
+        assert!(std::process::Command::new("nft").arg(element).status().unwrap().success());
+    }
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let raw = Raw::new(&host, "v0");
+    let mut gate = gate(&host, Means::Nft, 1);
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    let later = in_future(120_000);
+    let (written, gate) = host.run(move || {
+        nft::once_written(foreign_hand);
+        (gate.open_all(&[(OTHER, epoch(1), later), (D, epoch(1), later)]), gate)
+    });
+    assert!(matches!(&written[..], [Ok(()), Err(GateError::ReadBack { domain: D })]), "{written:?}");
+    assert_eq!(gate.deadline(D), None, "shut, in the books as well");
+    assert_eq!(gate.deadline(OTHER), Some(later));
+    assert!(!raw.passes(&garp()));
+    let mut gate = gate;
+    gate.open(OTHER, epoch(1), later).unwrap();
+    assert!(!raw.passes(&garp()), "the next write of another does not open it again");
+    gate.open(D, epoch(1), later).unwrap();
+    assert!(raw.passes(&garp()));
+}
+
+#[test]
+fn six_thousand_addresses_are_one_gate() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let raw = Raw::new(&host, "v0");
+    let mut config = config(&host, Means::Nft, 1);
+    let many = (0..3_000_u16).flat_map(|n| {
+        let [high, low] = n.to_be_bytes();
+        [IpAddr::from([10, 8, high, low]), IpAddr::from(Ipv6Addr::new(0xfd08, 0, 0, 0, 0, 0, 0, n))]
+    });
+    config.domains[1].addresses.extend(many);
+    let mut gate = gate_of(&host, config);
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    assert!(raw.passes(&garp()));
+    let fault = host.run(move || {
+        let fault = gate.self_test();
+        gate.shut(D, epoch(1)).unwrap();
+        fault
+    });
+    assert_eq!(fault, Ok(()));
+    assert!(!raw.passes(&garp()));
+}
+
+#[test]
 fn the_tables_can_be_listed_and_say_what_is_held() {
     let host = Host::new();
     let mut gate = gate(&host, Means::Nft, 1);

@@ -150,14 +150,28 @@ fn the_guardian_removes_without_a_runtime_and_within_one() {
         ];
         ip("addr add 10.9.0.100/24 dev near0");
         // Within this test's runtime...
-        remove_now(&list).unwrap();
+        remove_now(&list, REQUEST, || {}).unwrap();
         assert!(line("10.9.0.100").is_none());
-        remove_now(&list).unwrap();
+        remove_now(&list, REQUEST, || {}).unwrap();
         // ...and on a thread that has none.
         ip("addr add 10.9.0.100/24 dev near0");
-        std::thread::spawn(move || remove_now(&list)).join().unwrap().unwrap();
+        std::thread::spawn(move || remove_now(&list, REQUEST, || {})).join().unwrap().unwrap();
         assert!(line("10.9.0.100").is_none());
     });
+}
+
+#[test]
+fn who_waits_for_the_kernel_gets_its_turns_meanwhile() {
+    let mut turns = 0;
+    let slow = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        Ok(7)
+    };
+    assert_eq!(on_a_thread(slow, Duration::from_millis(20), || turns += 1).unwrap(), 7);
+    assert!(turns >= 2, "{turns} turns in half a second");
+    let panics = async { panic!("on purpose") };
+    let error = on_a_thread::<()>(panics, Duration::from_millis(20), || {}).unwrap_err();
+    assert!(error.to_string().contains("finish the request"), "{error}");
 }
 
 #[test]

@@ -26,6 +26,13 @@ impl Holder {
         }
     }
 
+    /// What is held can't be given back in good order: it is renewed no more, so that it ends at D (R5).
+    pub fn let_run_out(&mut self) {
+        if let Phase::Held { renew_at, .. } = &mut self.phase {
+            *renew_at = Instant::from_nanos(u64::MAX);
+        }
+    }
+
     /// Releases an epoch of a former life of this node, whose gate is shut (R16).
     pub fn release_former(&mut self, now: Instant, epoch: Epoch) {
         self.saw_epoch(epoch);

@@ -1,5 +1,6 @@
 //! The rings outside the gate, in whole nodes.
 
+use super::policies::Lan;
 use super::*;
 use crate::settings::FenceSettings;
 
@@ -24,7 +25,7 @@ fn steady(authority: Authority) -> Cluster {
 
 impl Cluster {
     /// The node is gone at once, as in a power cut.
-    fn power_off(&mut self, node: u16) {
+    pub(super) fn power_off(&mut self, node: u16) {
         self.nodes.remove(&node);
     }
 
@@ -96,12 +97,115 @@ fn a_fence_that_fails_opens_no_gate_gives_the_lease_back_and_is_told() {
 }
 
 #[test]
+fn a_fence_that_fails_after_the_gate_may_have_been_opened_gives_up_in_the_order_of_r8() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    let former = cluster.nodes[&1].epoch(VIP).unwrap();
+    cluster.gates_unread.insert(2);
+    cluster.give(1, Event::Stop);
+    cluster.run_to(5100);
+    assert_eq!((cluster.role(2).0, cluster.when(2, 5000, opens).is_some()), (Role::Claiming, true));
+    cluster.power_off(1);
+    cluster.run_to(6000);
+    // A late refusal names it as the holder.
+    cluster.nodes.get_mut(&2).unwrap().domains.get_mut(&VIP).unwrap().fence.saw_holder(former);
+    cluster.run_to(6500);
+    assert_eq!(cluster.fences(2).len(), 1);
+    let (from, mine) = (cluster.log.len(), cluster.nodes[&2].epoch(VIP).unwrap());
+    cluster.fence_answered(2, 1, Some("exit status 1"));
+    cluster.run_to(6600);
+    let when = |deed: &dyn Fn(&Action) -> bool| {
+        let mut later = cluster.log.iter().skip(from).filter(|(_, who, action)| *who == 2 && deed(action));
+        later.next().map(|(when, ..)| *when).unwrap()
+    };
+    let shut = when(&|deed| matches!(deed, Action::ShutGate { epoch, .. } if *epoch == mine));
+    let released = when(&|deed| match deed {
+        Action::SendLease { bytes, .. } => messages(bytes).contains(&Message::Release { epoch: mine }),
+        _ => false,
+    });
+    // Read back as shut, and the last frame gone from the wire, before another may begin.
+    assert!(released.since(shut) >= quorum().timing.drain(), "shut {shut:?}, released {released:?}");
+    assert_eq!(cluster.role(2), (Role::Backup, Reason::FenceFailed));
+}
+
+#[test]
 fn who_sees_a_silent_master_that_still_has_its_lease_fences_nobody() {
     let mut cluster = steady(Authority::Quorum(quorum()));
     cluster.cut_between(1, 2);
     cluster.run_to(20_000);
     assert_eq!(cluster.open(), [1]);
     assert!(cluster.fences(1).is_empty() && cluster.fences(2).is_empty());
+}
+
+/// Three agents, of which node 1 holds and loses power; node 2 has the lease next, and its fence command ends so.
+fn the_next_one_fences(error: Option<&str>) -> Lan {
+    let mut lan = Lan::with(3, Some(Policy::Strict), |settings| {
+        let command = FenceSettings { timeout: Duration::from_secs(10), retry: Duration::from_secs(20) };
+        settings.domains[0].fencing = FencingSettings { command: Some(command), reboot_after: None };
+    });
+    lan.nodes.remove(&1);
+    lan.run_to(7000);
+    let fenced = fences(&lan, 2);
+    assert!(matches!(fenced.as_slice(), [(_, victim)] if *victim == id(1)), "{fenced:?}");
+    assert_eq!(lan.when(2, 5000, opens), None);
+    lan.give(2, Event::Fenced { domain: VIP, victim: id(1), error: error.map(String::from) });
+    lan
+}
+
+fn fences(lan: &Lan, node: u16) -> Vec<(Instant, NodeId)> {
+    let fences = lan.log.iter().filter_map(|(when, who, action)| match action {
+        Action::Fence { victim, .. } if *who == node => Some((*when, *victim)),
+        _ => None,
+    });
+    fences.collect()
+}
+
+#[test]
+fn a_claim_that_came_to_nothing_does_not_hide_who_held_before_it() {
+    let mut lan = the_next_one_fences(Some("exit status 1"));
+    lan.run_to(12_000);
+    let fenced = fences(&lan, 3);
+    assert!(matches!(fenced.as_slice(), [(_, victim)] if *victim == id(1)), "{fenced:?}");
+    assert_eq!((lan.when(3, 5000, opens), lan.open()), (None, vec![]));
+    lan.give(3, Event::Fenced { domain: VIP, victim: id(1), error: None });
+    assert_eq!((lan.role(3).0, lan.open()), (Role::Master, vec![3]));
+}
+
+#[test]
+fn who_has_not_cleared_its_way_leaves_it_to_no_heir() {
+    let mut lan = the_next_one_fences(None);
+    assert_eq!(lan.open(), [2]);
+    // It lapses, keeps its addresses for a while behind its gate, and has the lease anew.
+    lan.cut_witnesses();
+    lan.run_to(7700);
+    assert_eq!(lan.role(2).0, Role::Fenced);
+    let fence = &mut lan.nodes.get_mut(&2).unwrap().domains.get_mut(&VIP).unwrap().fence;
+    fence.saw_holder(Epoch { counter: 99, incarnation: Incarnation(9), attempt: 1, node: id(1) });
+    lan.cut.retain(|(a, b)| *a != 2 && *b != 2);
+    lan.run_to(8200);
+    assert_eq!((fences(&lan, 2).len(), lan.nodes[&2].epoch(VIP).is_some()), (2, true));
+    assert!(lan.nodes[&2].domains[&VIP].kernel.holds_anything(), "the addresses");
+    lan.cut.clear();
+    lan.run_to(8250);
+    lan.give(2, Event::Stop);
+    lan.run_to(8300);
+    let says = |wanted: fn(&Message) -> bool| {
+        lan.when(2, 8250, |deed| match deed {
+            Action::SendLease { bytes, .. } => messages(bytes).iter().any(wanted),
+            _ => false,
+        })
+    };
+    assert!(says(|said| matches!(said, Message::Release { .. })).is_some());
+    assert_eq!(says(|said| matches!(said, Message::Transfer { .. })), None);
+}
+
+#[test]
+fn who_was_fenced_by_the_holder_before_us_is_not_fenced_again() {
+    let mut lan = the_next_one_fences(None);
+    assert_eq!(lan.open(), [2]);
+    lan.run_to(9000);
+    lan.give(2, Event::Stop);
+    lan.run_to(9100);
+    assert_eq!((lan.open(), fences(&lan, 3)), (vec![3], vec![]));
 }
 
 #[test]

@@ -24,6 +24,14 @@ fn opens(action: &Action) -> bool {
     matches!(action, Action::OpenGate { .. })
 }
 
+/// How many times a node has asked for a grant.
+fn acquires(cluster: &Cluster, node: u16) -> usize {
+    let asks = |bytes: &[u8]| messages(bytes).iter().any(|said| matches!(said, Message::Acquire { .. }));
+    let asked =
+        |who: u16, action: &Action| who == node && matches!(action, Action::SendLease { bytes, .. } if asks(bytes));
+    cluster.log.iter().filter(|(_, who, action)| asked(*who, action)).count()
+}
+
 #[test]
 fn the_better_node_gets_the_domain_by_way_of_the_voters_r11() {
     for vrrp_cut in [false, true] {
@@ -33,7 +41,7 @@ fn the_better_node_gets_the_domain_by_way_of_the_voters_r11() {
         assert_eq!((cluster.role(1).0, cluster.role(2).0), (Role::Master, Role::Backup));
         // R8, and not a lapse: the heir begins a round trip after the last frame of the former is gone.
         let order = cluster.order(2, 4000);
-        assert!(order.ends_with(&["shut", "remove", "resign", "no master", "transfer"]), "{order:?}");
+        assert!(order.ends_with(&["shut", "remove", "transfer", "resign", "no master"]), "{order:?}");
         let shut = cluster.when(2, 4000, |deed| matches!(deed, Action::ShutGate { .. })).unwrap();
         let opened = cluster.when(1, 4000, opens).unwrap();
         let gap = opened.since(shut);
@@ -67,7 +75,7 @@ fn an_heir_whose_gate_is_broken_does_not_ask_r14() {
     let mut cluster = better_comes_back(true, |_| {});
     cluster.gate_broken.insert(1);
     cluster.run_to(9000);
-    assert_eq!(cluster.open(), [2]);
+    assert_eq!((cluster.open(), cluster.order(2, 4000).contains(&"shut")), (vec![2], false));
     cluster.gate_broken.clear();
     cluster.run_to(12_000);
     assert_eq!(cluster.open(), [1]);
@@ -98,11 +106,7 @@ fn a_claim_waits_for_a_test_that_was_begun_after_it_was_decided_r14() {
     cluster.cut_between(1, WITNESS);
     cluster.run_to(7000);
     assert_eq!(cluster.open(), [0; 0], "delayed, not unsafe");
-    let asked = cluster.log.iter().filter(|(_, who, action)| {
-        let acquires = |bytes| messages(bytes).iter().any(|said| matches!(said, Message::Acquire { .. }));
-        *who == 2 && matches!(action, Action::SendLease { bytes, .. } if acquires(bytes))
-    });
-    assert_eq!(asked.count(), 0, "no grant was asked for");
+    assert_eq!(acquires(&cluster, 2), 0, "no grant was asked for");
     // A result of a test that was begun before the claim is not enough.
     let result = |number| Event::GateTest { number, strength: GateStrength::Strong, fault: String::new() };
     cluster.give(2, result(1));
@@ -113,6 +117,53 @@ fn a_claim_waits_for_a_test_that_was_begun_after_it_was_decided_r14() {
     });
     cluster.give(2, result(newest.unwrap()));
     assert_eq!(cluster.open(), [2], "at once, since the voters have been asked meanwhile");
+}
+
+#[test]
+fn who_gives_up_before_it_was_master_names_its_heir_only_behind_a_shut_gate_r8() {
+    let mut cluster = Cluster::new(Authority::None);
+    cluster.addresses_held.insert(1);
+    cluster.start(1);
+    cluster.start(2);
+    cluster.run_to(5000);
+    assert_eq!((cluster.role(1).0, cluster.role(2).0, cluster.open()), (Role::Claiming, Role::Backup, vec![1]));
+    cluster.give(1, Event::Stop);
+    let epoch = cluster.nodes[&1].epoch(VIP).unwrap();
+    cluster.give(1, Event::AddressesDone { domain: VIP, epoch, present: true, error: None });
+    cluster.run_to(5100);
+    let shut = cluster.when(1, 5000, |deed| matches!(deed, Action::ShutGate { .. })).unwrap();
+    let gap = cluster.when(2, 5000, opens).unwrap().since(shut);
+    let drain = LeaseTiming::for_lease(Duration::from_millis(300)).drain();
+    assert!(gap >= drain && gap < Duration::from_millis(40), "{gap:?}");
+}
+
+#[test]
+fn no_grant_is_asked_for_after_a_test_that_failed_r14() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    cluster.tests_held.insert(2);
+    cluster.power_off(1);
+    cluster.run_to(7000);
+    let number = cluster.nodes[&2].tests;
+    cluster.give(2, Event::GateTest { number, strength: GateStrength::Strong, fault: "a probe passed".into() });
+    cluster.run_to(7500);
+    assert_eq!((cluster.role(2), acquires(&cluster, 2)), ((Role::Fault, Reason::GateBroken), 0));
+}
+
+#[test]
+fn an_heir_for_the_second_time_tests_its_gate_for_the_second_time_r14() {
+    let mut quorum = quorum();
+    quorum.timing.lease_max = Duration::from_millis(3500);
+    let mut cluster = steady(Authority::Quorum(quorum));
+    cluster.give(1, Event::Stop);
+    cluster.run_to(5100);
+    assert_eq!(cluster.open(), [2]);
+    cluster.start(1);
+    cluster.run_to(8050);
+    assert_eq!(cluster.open(), [1], "the better one is back");
+    cluster.give(1, Event::Stop);
+    cluster.run_to(8100);
+    assert_eq!(cluster.open(), [2]);
+    assert_eq!(cluster.when(2, 8050, |deed| matches!(deed, Action::TestGate { .. })), Some(at(8050)));
 }
 
 #[test]

@@ -75,7 +75,8 @@ fn what_concerns_one_domain_is_not_judged_for_all() {
     node.handle(now, Event::Tick);
     let before = node.judged();
     let epoch = node.epoch(DomainId(1)).unwrap();
-    node.handle(now, Event::GateWritten { domain: DomainId(1), epoch, open: true, error: None });
+    let until = Some(now + Duration::from_millis(100));
+    node.handle(now, Event::GateWritten { domain: DomainId(1), epoch, until, error: None });
     assert!(node.judged() - before <= 2, "{} domains judged", node.judged() - before);
 }
 

@@ -10,25 +10,30 @@ use crate::wire::vrrp::Checksum;
 const WITNESSES: u16 = 11;
 
 /// Agents and witnesses whose kernels and lines do at once what they are asked, unless they are cut.
-struct Lan {
-    now: Instant,
+pub(super) struct Lan {
+    pub(super) now: Instant,
     settings: Vec<Settings>,
-    nodes: BTreeMap<u16, Node>,
+    pub(super) nodes: BTreeMap<u16, Node>,
     witnesses: BTreeMap<u16, Voter>,
     queue: VecDeque<(u16, Event)>,
     /// What goes from the first to the second is lost.
-    cut: BTreeSet<(u16, u16)>,
+    pub(super) cut: BTreeSet<(u16, u16)>,
     /// Answers to promises that are held back, to be delivered by hand.
     held_back: Option<Vec<(u16, Event)>>,
     /// The gateway's answers to the virtual address go elsewhere.
     mirror_lost: bool,
     lives: u64,
-    log: Vec<(Instant, u16, Action)>,
+    pub(super) log: Vec<(Instant, u16, Action)>,
 }
 
 impl Lan {
     /// `agents` agents, of which node 1 is the best; three witnesses vote, or nobody.
     fn new(agents: u16, policy: Option<Policy>) -> Self {
+        Lan::with(agents, policy, |_| {})
+    }
+
+    /// The same with other settings.
+    pub(super) fn with(agents: u16, policy: Option<Policy>, change: impl Fn(&mut Settings)) -> Self {
         let voters = (WITNESSES..WITNESSES + 3).map(id).collect();
         let quorum = QuorumSettings::new(voters, LeaseTiming::for_lease(Duration::from_millis(500)));
         let digest = config_digest(ClusterId(1), &quorum);
@@ -45,6 +50,7 @@ impl Lan {
             settings.domains[0].policy = policy.unwrap_or_default();
             let (address, gateway) = (IpAddr::from([192, 0, 2, 100]), IpAddr::from([192, 0, 2, 254]));
             settings.domains[0].mirrors = vec![MirrorSettings { address, gateway }];
+            change(&mut settings);
             settings
         });
         let settings: Vec<Settings> = settings.collect();
@@ -84,7 +90,7 @@ impl Lan {
         self.give(node, Event::Interface { interface, up: true, addresses });
     }
 
-    fn give(&mut self, node: u16, event: Event) {
+    pub(super) fn give(&mut self, node: u16, event: Event) {
         self.queue.push_back((node, event));
         while let Some((to, event)) = self.queue.pop_front() {
             if to >= WITNESSES {
@@ -136,8 +142,10 @@ impl Lan {
     fn carry_out(&mut self, node: u16, action: Action) {
         self.log.push((self.now, node, action.clone()));
         let reply = match action {
-            Action::OpenGate { domain, epoch, .. } => Event::GateWritten { domain, epoch, open: true, error: None },
-            Action::ShutGate { domain, epoch } => Event::GateWritten { domain, epoch, open: false, error: None },
+            Action::OpenGate { domain, epoch, until } => {
+                Event::GateWritten { domain, epoch, until: Some(until), error: None }
+            }
+            Action::ShutGate { domain, epoch } => Event::GateWritten { domain, epoch, until: None, error: None },
             Action::AddAddresses { domain, epoch, .. } => {
                 Event::AddressesDone { domain, epoch, present: true, error: None }
             }
@@ -175,7 +183,7 @@ impl Lan {
         self.queue.push_back((node, reply));
     }
 
-    fn run_to(&mut self, ms: u64) {
+    pub(super) fn run_to(&mut self, ms: u64) {
         loop {
             let due = self.nodes.iter().filter_map(|(number, node)| Some((node.next_deadline()?, *number)));
             let witnesses = self.witnesses.iter().filter_map(|(number, w)| Some((w.next_deadline()?, *number)));
@@ -190,12 +198,12 @@ impl Lan {
         self.now = at(ms);
     }
 
-    fn role(&self, node: u16) -> (Role, Reason) {
+    pub(super) fn role(&self, node: u16) -> (Role, Reason) {
         let (role, reason, _) = self.nodes[&node].role(VIP).unwrap();
         (role, reason)
     }
 
-    fn open(&self) -> Vec<u16> {
+    pub(super) fn open(&self) -> Vec<u16> {
         self.nodes.iter().filter(|(_, node)| node.is_open(self.now, VIP)).map(|(number, _)| *number).collect()
     }
 
@@ -203,12 +211,12 @@ impl Lan {
         self.nodes[&node].alerts().map(|(name, _)| name.as_str()).collect()
     }
 
-    fn cut_between(&mut self, a: u16, b: u16) {
+    pub(super) fn cut_between(&mut self, a: u16, b: u16) {
         self.cut.extend([(a, b), (b, a)]);
     }
 
     /// No agent reaches a witness any more.
-    fn cut_witnesses(&mut self) {
+    pub(super) fn cut_witnesses(&mut self) {
         let agents = u16::try_from(self.settings.len()).unwrap();
         for agent in 1..=agents {
             self.cut_witnesses_from(agent);
@@ -219,7 +227,7 @@ impl Lan {
         (WITNESSES..WITNESSES + 3).for_each(|witness| self.cut_between(agent, witness));
     }
 
-    fn when(&self, node: u16, ms: u64, deed: impl Fn(&Action) -> bool) -> Option<Instant> {
+    pub(super) fn when(&self, node: u16, ms: u64, deed: impl Fn(&Action) -> bool) -> Option<Instant> {
         let mut all = self.log.iter().filter(|(when, who, action)| *when >= at(ms) && *who == node && deed(action));
         all.next().map(|(when, _, _)| *when)
     }
@@ -418,6 +426,24 @@ fn who_accepts_two_masters_holds_on_and_claims_as_without_an_authority_and_is_to
     assert_eq!((lan.role(2), lan.open()), ((Role::Master, Reason::Elected), vec![2]));
     assert!(!lan.alerts(2).contains(&"claimed-unarbitrated"));
     assert!(lan.alerts(2).contains(&"dual-master-accepted"), "that one stays");
+}
+
+#[test]
+fn who_gives_up_what_it_holds_by_nobody_s_leave_asks_the_voters_for_nothing() {
+    let mut lan = Lan::new(2, Some(Policy::AcceptDualMaster));
+    lan.cut_witnesses();
+    lan.run_to(8000);
+    assert_eq!(lan.role(1), (Role::Master, Reason::WithoutAuthority));
+    lan.give(1, Event::Stop);
+    lan.run_to(9000);
+    assert_eq!(lan.role(1).0, Role::Init);
+    let queries = lan.log.iter().filter(|(when, who, action)| match action {
+        Action::SendLease { bytes, .. } if *when >= at(8000) && *who == 1 => {
+            messages(bytes).iter().any(|said| matches!(said, Message::Query { .. } | Message::Acquire { .. }))
+        }
+        _ => false,
+    });
+    assert_eq!(queries.count(), 0);
 }
 
 #[test]

@@ -49,6 +49,56 @@ fn a_new_master_announces_at_once_and_again_for_four_seconds_d10() {
 }
 
 #[test]
+fn a_lapse_is_over_once_nothing_is_held_though_the_interface_is_down_r5() {
+    let mut cluster = Cluster::arbitrated();
+    cluster.start(1);
+    cluster.run_to(5000);
+    cluster.cut_between(1, WITNESS);
+    cluster.run_to(6000);
+    assert!(cluster.alerts(1).contains(&"lease-lost"));
+    cluster.give(1, Event::Interface { interface: InterfaceId(0), up: false, addresses: Vec::new() });
+    cluster.run_to(9000);
+    assert_eq!(cluster.role(1), (Role::Fault, Reason::InterfaceDown));
+    assert!(!cluster.alerts(1).contains(&"lease-lost"));
+}
+
+#[test]
+fn who_can_not_write_its_gate_lets_the_lease_run_out_and_another_takes_over() {
+    for authority in [Authority::Quorum(quorum()), Authority::None] {
+        let mut cluster = steady(authority);
+        cluster.gates_hung.insert(1, Vec::new());
+        cluster.run_to(7500);
+        assert_eq!((cluster.role(1).0, cluster.role(2).0, cluster.open()), (Role::Fenced, Role::Master, vec![2]));
+        let asked = cluster.log.iter().filter_map(|(_, who, action)| match action {
+            Action::OpenGate { until, .. } if *who == 1 => Some(*until),
+            _ => None,
+        });
+        let opened = cluster.when(2, 5000, |deed| matches!(deed, Action::OpenGate { .. })).unwrap();
+        assert!(asked.max().unwrap() <= opened, "whatever of it is written yet, is over");
+        assert!(cluster.alerts(1).contains(&"address-failed"));
+        let waiting = cluster.gates_hung.remove(&1).unwrap();
+        waiting.into_iter().for_each(|event| cluster.give(1, event));
+        cluster.run_to(9000);
+        assert!(!cluster.alerts(1).contains(&"address-failed") && cluster.open().len() == 1);
+    }
+}
+
+#[test]
+fn who_accepts_two_masters_and_can_not_write_its_gate_holds_on_to_nothing() {
+    let mut cluster = Cluster::arbitrated();
+    for node in [1, 2] {
+        let mut settings = settings(node, cluster.authority.clone());
+        settings.domains[0].policy = Policy::AcceptDualMaster;
+        cluster.start_with(node, settings);
+    }
+    cluster.run_to(5000);
+    assert_eq!(cluster.open(), [1]);
+    cluster.gates_hung.insert(1, Vec::new());
+    cluster.run_to(7500);
+    assert_eq!((cluster.role(1).0, cluster.open()), (Role::Fenced, vec![2]));
+}
+
+#[test]
 fn a_master_that_has_slept_announces_anew_d10() {
     let mut cluster = Cluster::arbitrated();
     cluster.start(1);

@@ -1,0 +1,112 @@
+//! The worker's end of the pipe to its guardian.
+//!
+//! What must stay true: telling it never waits; and a worker whose guardian has gone learns of it, by whichever
+//! comes first, the kernel's SIGTERM (PR_SET_PDEATHSIG, which says nothing of a guardian that was gone before it
+//! was asked for) or the pipe that has no reader any more.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use keepone_proto::time::Instant;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::guardian::pulse;
+
+/// Between two octets to the guardian.
+const GAP: Duration = Duration::from_millis(20);
+
+/// What the worker tells its guardian, if it has one.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    pipe: Option<File>,
+    told_at: Instant,
+    /// The core says that the watchdog may be fed; the next octet says so to the guardian.
+    pub(crate) harmless: bool,
+}
+
+impl Pulse {
+    pub(crate) fn new(pipe: Option<File>, now: Instant) -> Self {
+        Pulse { pipe, told_at: now, harmless: false }
+    }
+
+    /// Tells the guardian that the loop runs. `false`, once: it has gone.
+    pub(crate) fn beat(&mut self, now: Instant) -> bool {
+        let Some(pipe) = &mut self.pipe else { return true };
+        if now.since(self.told_at) < GAP {
+            return true;
+        }
+        self.told_at = now;
+        // Full: the guardian is behind, and will find enough to read.
+        match pipe.write(&[if std::mem::take(&mut self.harmless) { pulse::HARMLESS } else { pulse::ALIVE }]) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.pipe = None;
+                false
+            }
+            Ok(_) | Err(_) => true,
+        }
+    }
+
+    /// Tells the guardian that the loop has ended and nothing is held any more.
+    pub(crate) fn last(&mut self) {
+        if let Some(pipe) = &mut self.pipe {
+            let _ = pipe.write(&[pulse::DONE]);
+        }
+    }
+}
+
+/// Whether a pipe has lost its reader.
+pub(crate) fn is_broken(pipe: &File) -> bool {
+    let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
+    let asked = poll(&mut fds, PollTimeout::ZERO);
+    let [fd] = fds;
+    asked.is_ok() && fd.revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    fn pipe() -> (io::PipeReader, File) {
+        let (reader, writer) = io::pipe().unwrap();
+        (reader, File::from(OwnedFd::from(writer)))
+    }
+
+    #[test]
+    fn a_guardian_that_has_gone_is_noticed_once() {
+        let (reader, writer) = pipe();
+        assert!(!is_broken(&writer));
+        let mut pulse = Pulse::new(Some(writer.try_clone().unwrap()), at(0));
+        assert!(pulse.beat(at(20)));
+        drop(reader);
+        assert!(is_broken(&writer));
+        assert!(pulse.beat(at(21)), "not its turn");
+        assert!(!pulse.beat(at(40)));
+        assert!(pulse.beat(at(60)), "told already");
+        pulse.last();
+    }
+
+    #[test]
+    fn the_guardian_is_told_at_intervals_and_that_the_node_is_harmless_once() {
+        let (mut reader, writer) = pipe();
+        let mut pulse = Pulse::new(Some(writer), at(0));
+        pulse.harmless = true;
+        for ms in 0..=60 {
+            assert!(pulse.beat(at(ms)));
+        }
+        pulse.last();
+        drop(pulse);
+        let mut told = Vec::new();
+        reader.read_to_end(&mut told).unwrap();
+        assert_eq!(told, [pulse::HARMLESS, pulse::ALIVE, pulse::ALIVE, pulse::DONE]);
+        assert!(Pulse::new(None, at(0)).beat(at(20)), "a worker that was started by hand");
+    }
+}

@@ -1,0 +1,112 @@
+//! Heartbeats of a node: what peers say, and what it says to them.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Node;
+use crate::action::Action;
+use crate::decision::Role;
+use crate::heartbeat::link::Freshness;
+use crate::id::{LinkId, NodeId};
+use crate::time::Instant;
+use crate::wire::heartbeat::{Beat, MAX_DOMAINS, MAX_HEARD};
+use crate::wire::profile;
+
+/// Calls to a silent peer in one period.
+const CALLS: u32 = 4;
+
+impl Node {
+    /// A heartbeat of a peer, or its profile.
+    pub(super) fn on_beat(&mut self, now: Instant, link: LinkId, from: NodeId, bytes: &[u8], out: &mut Vec<Action>) {
+        if bytes.first() == Some(&profile::TAG) {
+            return self.on_profile(now, from, bytes);
+        }
+        let beat = match Beat::parse(bytes) {
+            Ok(beat) if beat.cluster == self.settings.cluster => beat,
+            Ok(_) | Err(_) => {
+                self.counters.bad_beats += 1;
+                return;
+            }
+        };
+        let differs = beat.digest != self.settings.digest && Some(beat.digest) != self.former_digest;
+        self.findings.digest_of(now, from, differs);
+        let Some(peer) = self.peers.get_mut(&from) else {
+            self.counters.bad_beats += 1;
+            return;
+        };
+        let heard = peer.on_beat(now, link, &beat);
+        if heard.freshness != Freshness::Fresh {
+            if let Some(older) = heard.duplicate {
+                self.note_duplicate(now, from, older);
+            }
+            self.counters.bad_beats += 1;
+            return;
+        }
+        if let Some(reading) = peer.reading(now, link, &beat) {
+            self.read_clock(now, from, beat.incarnation, reading);
+        }
+        for said in &beat.domains {
+            let epoch = beat.epoch(from, said);
+            let me = self.settings.node;
+            self.with_domain(now, said.id, |domain, facts| {
+                if let Some(epoch) = epoch {
+                    domain.lease.saw_epoch(epoch);
+                }
+                let holds = said.holding || said.role == Role::Master;
+                domain.fence.heard(from, holds, epoch);
+                if let Some(epoch) = epoch.filter(|_| holds && !said.alone) {
+                    domain.fence.opened(epoch);
+                }
+                if said.wants {
+                    domain.on_request(facts, from);
+                }
+                match (said.heir == Some(me), domain.lease.is_arbitrated()) {
+                    (true, true) => domain.forewarn(now),
+                    (true, false) if said.role != Role::Master && !said.holding => domain.nominate(now, from),
+                    (true | false, _) => {}
+                }
+            });
+        }
+        if heard.restarted {
+            self.agenda.touch_all();
+        }
+        if heard.returned || heard.restarted {
+            self.announce_all(now, out);
+        }
+    }
+
+    /// A beat to every peer, or only a call to those that are silent: they are called more often, so that
+    /// a heal is noticed, and the addresses announced again, well within a period (D10).
+    pub(super) fn send_beats(&mut self, now: Instant, all: bool, out: &mut Vec<Action>) {
+        self.call_at = now + self.settings.heartbeat.period / CALLS;
+        let references = self.references.report();
+        // Of a time to come none is of use: who is heard for the first time is heard now.
+        let heard = self.peers.values().filter_map(|peer| Some((peer.node, now.since(peer.heard_at()?))));
+        let heard: Vec<(NodeId, Duration)> = heard.take(MAX_HEARD).collect();
+        let facts = self.facts(now);
+        let count = self.domains.len();
+        let turned = self.domains.values().skip(self.first_domain).chain(self.domains.values());
+        let domains: Vec<_> = turned.take(count.min(MAX_DOMAINS)).map(|domain| domain.beat(&facts)).collect();
+        if count > MAX_DOMAINS {
+            self.first_domain = (self.first_domain + MAX_DOMAINS) % count;
+        }
+        for peer in self.peers.values_mut().filter(|peer| all || peer.is_silent(now)) {
+            let links: Vec<LinkId> = peer.links().map(|(id, _)| id).collect();
+            for link in links {
+                let Some((seq, echo)) = peer.next_beat(now, link) else { continue };
+                let beat = Beat {
+                    cluster: self.settings.cluster,
+                    digest: self.settings.digest,
+                    incarnation: self.incarnation,
+                    seq,
+                    clock: now,
+                    echo,
+                    references,
+                    heard: heard.clone(),
+                    domains: domains.clone(),
+                };
+                out.push(Action::SendBeat { link, to: peer.node, bytes: beat.emit() });
+            }
+        }
+    }
+}
