@@ -111,6 +111,8 @@ pub(crate) struct Domain {
     /// Since when a rival is seen, and when it was seen last (D7).
     rival_since: Option<Instant>,
     rival_seen: Option<Instant>,
+    /// When it is settled by priority who yields to whom, if both think that they stay.
+    tie_ends_at: Option<Instant>,
     /// When the addresses are to be announced again (D10).
     announcements: Vec<Instant>,
     announced_at: Option<Instant>,
@@ -199,6 +201,7 @@ impl Domain {
             lower_since: None,
             rival_since: None,
             rival_seen: None,
+            tie_ends_at: None,
             announcements: Vec::new(),
             announced_at: None,
             told: Vec::new(),
@@ -350,6 +353,7 @@ impl Domain {
             drained,
             self.given_early_at.map(|at| at + self.timing.drain()),
             self.rival_seen.map(|at| at + Duration::from_secs(1)),
+            self.tie_ends_at.filter(|at| *at > now),
             self.lower_since.map(|since| since + self.preempt_delay()),
             self.heir_until,
             self.mirrors.next_deadline(),

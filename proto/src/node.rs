@@ -119,7 +119,8 @@ pub struct Node {
 impl Node {
     /// A node that starts now. Feed it [`Event::Tick`] at once: its first deed is to clean up (I10).
     pub fn new(settings: Settings, incarnation: Incarnation, restored: Restored, now: Instant) -> Self {
-        let peers = settings.peers.iter().map(|peer| (peer.node, Peer::new(peer, settings.heartbeat, now)));
+        let peers =
+            settings.peers.iter().map(|peer| (peer.node, Peer::new(peer, settings.heartbeat, incarnation, now)));
         let domains = settings.domains.iter().map(|domain| {
             let former = restored.held.iter().find(|(id, _)| *id == domain.id).map(|(_, epoch)| *epoch);
             (domain.id, Domain::new(&settings, domain, incarnation, former, now))

@@ -117,18 +117,21 @@ impl Schedule {
         lease_max + lease_max / 50 + 2 * S * plan.pace + vrrp + foreign
     }
 
-    /// The allowance H is for one freeze at a time: two of a host are apart by more than a lease.
+    /// The allowance H is for one freeze at a time: two of a host are apart by more than a lease. And what a clock
+    /// loses beyond H by several is a wrong rate, which is told.
     fn part_freezes(&mut self, plan: &Plan) {
+        let within = if plan.beyond { u64::MAX } else { nanos(plan.timing.hidden_freeze) };
+        let mut lost = vec![0; plan.hosts];
         let gap = 2 * nanos(plan.timing.lease_max) + S / 10;
         let mut last = vec![None; plan.hosts];
         self.deeds.retain(|deed| {
             let Fault::Freeze { host, lasts } = deed.fault else { return true };
-            let Some(last) = last.get_mut(host) else { return false };
-            let apart = last.is_none_or(|last| deed.at > last + gap);
-            if apart {
-                *last = Some(deed.at + lasts);
+            let (Some(last), Some(lost)) = (last.get_mut(host), lost.get_mut(host)) else { return false };
+            let allowed = last.is_none_or(|last| deed.at > last + gap) && *lost + lasts <= within;
+            if allowed {
+                (*last, *lost) = (Some(deed.at + lasts), *lost + lasts);
             }
-            apart
+            allowed
         });
     }
 

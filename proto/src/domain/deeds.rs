@@ -6,6 +6,7 @@ use core::cmp::Reverse;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use super::evidence::tie_patience;
 use super::{Domain, Leaving};
 use crate::action::{Action, AlertName, Transition};
 use crate::alerts::Alerts;
@@ -314,7 +315,7 @@ impl Domain {
     /// A Master of VRRP's resigns, behind its shut gate.
     fn resign(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
         self.master_since = None;
-        (self.rival_since, self.rival_seen) = (None, None);
+        (self.rival_since, self.rival_seen, self.tie_ends_at) = (None, None, None);
         self.announcements.clear();
         for router in &mut self.routers {
             if router.machine.is_master() {
@@ -428,9 +429,10 @@ impl Domain {
         self.raise_findings(facts, view, alerts);
         if seen {
             self.rival_since = self.rival_since.or(Some(now));
+            self.tie_ends_at = self.rival_since.map(|since| since + tie_patience(facts.settings.heartbeat.period));
             self.rival_seen = Some(now);
         } else if !dual {
-            (self.rival_since, self.rival_seen) = (None, None);
+            (self.rival_since, self.rival_seen, self.tie_ends_at) = (None, None, None);
         }
     }
 

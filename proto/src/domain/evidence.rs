@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 use core::net::IpAddr;
+use core::time::Duration;
 
 use super::Domain;
 use crate::decision::{Election, Health, Peers, References, Role, View};
@@ -18,6 +19,12 @@ use crate::lease::timing::Millis;
 use crate::reference::Answers;
 use crate::vrrp::params::master_down_interval;
 use crate::wire::heartbeat::DomainBeat;
+
+/// How long two that hold may disagree on who of them was first, until the priority decides: what the one that
+/// yields has to say comes within a period.
+pub(super) fn tie_patience(period: Duration) -> Duration {
+    period * 5 / 4
+}
 
 impl Domain {
     /// All evidence of this instant.
@@ -202,12 +209,15 @@ impl Domain {
             return true;
         }
         let period = facts.settings.heartbeat.period;
-        let contested = self.rival_since.map_or(core::time::Duration::ZERO, |since| now.since(since));
         let mine = self.master_since.map_or(core::time::Duration::ZERO, |since| now.since(since));
         let theirs = rival.master_for(now, self.id).unwrap_or_default();
         // Who was Master before the split stays. The two sides see this a message apart, so a near tie is
-        // left to the priority; and where both came to think that they stay, the priority decides too.
-        if mine.abs_diff(theirs) > period * 3 && contested <= period * 5 {
+        // left to the priority; and where both came to think that they stay, the priority decides too. That is
+        // soon where the two may not agree on what is near, by their clocks' rates and by what is on its way.
+        let (apart, near) = (mine.abs_diff(theirs), period * 3);
+        let unsure = apart.abs_diff(near) <= period + mine.max(theirs) / 50;
+        let patience = if unsure { tie_patience(period) } else { period * 5 };
+        if apart > near && self.rival_since.is_none_or(|since| now.since(since) < patience) {
             return theirs > mine;
         }
         let rank = |priority: Priority, node| (priority, Reverse(node));

@@ -7,11 +7,13 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
+use crate::id::Incarnation;
 use crate::time::Instant;
 use crate::wire::heartbeat::Echo;
 
-/// How many of our own beats we remember the send times of.
-const REMEMBERED: usize = 64;
+/// How many of our own beats we remember the send times of: those of 100 s of calls to a silent peer, four in a
+/// period of 100 ms. Once more were made in vain, what a deaf peer echoes can't be dated any more.
+const REMEMBERED: usize = 4096;
 
 /// One path to one peer.
 #[derive(Debug, Clone)]
@@ -20,8 +22,8 @@ pub struct Link {
     base: u64,
     /// Sequence of the last beat that we made for this path.
     seq: u64,
-    /// When recent ones were made, oldest first.
-    sent: VecDeque<(u64, Instant)>,
+    /// When the last ones were made, up to `seq`.
+    sent: VecDeque<Instant>,
     /// The newest of our beats that the peer has echoed, and when we made it.
     echoed: Option<(u64, Instant)>,
     /// Newest sequence that came from the peer in its present incarnation.
@@ -48,10 +50,10 @@ pub enum Freshness {
 impl Link {
     /// A path on which nothing has been heard yet.
     ///
-    /// Sequences begin at the milliseconds of the boot clock, so that those of a restarted agent are above
-    /// those of its former life.
-    pub fn new(now: Instant) -> Self {
-        let base = now.as_nanos() / 1_000_000;
+    /// Sequences begin where this life's incarnation says, which is drawn at random: those of a former life are
+    /// then not among them, whatever the boot clock showed at the starts of both.
+    pub fn new(incarnation: Incarnation) -> Self {
+        let base = incarnation.0 >> 16;
         Link {
             base,
             seq: base,
@@ -67,7 +69,7 @@ impl Link {
     /// The peer has restarted: its sequences begin anew, and it has heard nothing of ours.
     pub fn peer_restarted(&mut self) {
         let sent = core::mem::take(&mut self.sent);
-        *self = Link { base: self.base, seq: self.seq, sent, ..Link::new(Instant::BOOT) };
+        *self = Link { base: self.base, seq: self.seq, sent, ..Link::new(Incarnation(0)) };
     }
 
     /// Takes the next sequence for a beat that is made now, with the echo that it is to carry.
@@ -76,7 +78,7 @@ impl Link {
         if self.sent.len() == REMEMBERED {
             self.sent.pop_front();
         }
-        self.sent.push_back((self.seq, now));
+        self.sent.push_back(now);
         let echo = self.heard_seq.zip(self.received_at).map(|(seq, at)| Echo { seq, age: now.since(at) });
         (self.seq, echo)
     }
@@ -123,10 +125,12 @@ impl Link {
     }
 
     fn sent_at(&mut self, seq: u64) -> Option<Instant> {
-        if let Some(found) = self.sent.iter().find(|(sent, _)| *sent == seq) {
+        let back = usize::try_from(self.seq.checked_sub(seq)?).ok()?;
+        let place = self.sent.len().checked_sub(back + 1);
+        if let Some(at) = place.and_then(|place| self.sent.get(place)) {
             // A deaf peer goes on echoing the last one it heard, so that one is remembered for ever.
-            self.echoed = self.echoed.filter(|(echoed, _)| *echoed > seq).or(Some(*found));
-            return Some(found.1);
+            self.echoed = self.echoed.filter(|(echoed, _)| *echoed > seq).or(Some((seq, *at)));
+            return Some(*at);
         }
         // Older than what we remember, as after a long cut: made no sooner than the last one that the peer
         // is known to have heard before it, which bounds the age all the same.
@@ -165,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_duplicate_is_old_and_no_life() {
-        let mut link = Link::new(Instant::BOOT);
+        let mut link = Link::new(Incarnation(0));
         assert_eq!(link.on_beat(at(0), 5, None, LIMIT), Freshness::Fresh);
         assert_eq!(link.on_beat(at(250), 5, None, LIMIT), Freshness::Old);
         assert_eq!(link.on_beat(at(260), 4, None, LIMIT), Freshness::Old);
@@ -174,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_beat_that_sat_in_a_queue_for_ten_seconds_is_no_life() {
-        let mut link = Link::new(Instant::BOOT);
+        let mut link = Link::new(Incarnation(0));
         for ms in (0..=1000).step_by(100) {
             link.next_beat(at(ms)); // sequence 1 at 0, 11 at 1000
         }
@@ -189,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_first_beat_after_a_long_cut_is_life_at_once() {
-        let mut link = Link::new(Instant::BOOT);
+        let mut link = Link::new(Incarnation(0));
         link.next_beat(at(0)); // 1
         assert_eq!(link.on_beat(at(50), 1, echo(1, 49), LIMIT), Freshness::Fresh);
         for ms in (100..60_000).step_by(100) {
@@ -201,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_deaf_peer_is_alive_and_known_to_be_deaf() {
-        let mut link = Link::new(Instant::BOOT);
+        let mut link = Link::new(Incarnation(0));
         let (seq, none) = link.next_beat(at(0));
         assert_eq!(none, None);
         for n in 1..200_u64 {
@@ -214,8 +218,21 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_went_deaf_during_a_cut_is_heard_when_one_direction_is_whole_again_p2() {
+        let mut link = Link::new(Incarnation(0));
+        link.next_beat(at(0)); // 1
+        assert_eq!(link.on_beat(at(1), 1, echo(1, 1), LIMIT), Freshness::Fresh);
+        // It is not heard from 1 ms on, hears us for a second longer, and is called four times in a period.
+        for ms in (25..60_000).step_by(25) {
+            link.next_beat(at(ms)); // 41 at 1000
+        }
+        let fresh = link.on_beat(at(60_000), 2000, echo(41, 58_999), LIMIT);
+        assert_eq!((fresh, link.hears_us_at()), (Freshness::Fresh, Some(at(1001))));
+    }
+
+    #[test]
     fn an_echo_of_a_former_life_says_nothing() {
-        let mut link = Link::new(at(5000));
+        let mut link = Link::new(Incarnation(5000 << 16));
         link.next_beat(at(5000)); // 5001
         assert_eq!(link.on_beat(at(5010), 1, echo(4000, 10), LIMIT), Freshness::Fresh);
         assert_eq!(link.on_beat(at(5020), 2, echo(9000, 10), LIMIT), Freshness::Fresh);
@@ -224,7 +241,7 @@ mod tests {
 
     #[test]
     fn an_echo_tells_what_was_heard_and_how_long_ago() {
-        let mut link = Link::new(Instant::BOOT);
+        let mut link = Link::new(Incarnation(0));
         link.on_beat(at(100), 7, None, LIMIT);
         assert_eq!(link.next_beat(at(130)).1, echo(7, 30));
     }

@@ -75,11 +75,11 @@ struct Life {
 }
 
 impl Peer {
-    /// A peer that counts as heard at `now`, so that a start is not taken for its death.
-    pub fn new(settings: &PeerSettings, heartbeat: HeartbeatSettings, now: Instant) -> Self {
+    /// A peer of the life `own` that counts as heard at `now`, so that a start is not taken for its death.
+    pub fn new(settings: &PeerSettings, heartbeat: HeartbeatSettings, own: Incarnation, now: Instant) -> Self {
         Peer {
             node: settings.node,
-            links: settings.links.iter().map(|link| (*link, Link::new(now))).collect(),
+            links: settings.links.iter().map(|link| (*link, Link::new(own))).collect(),
             settings: heartbeat,
             heard_at: None,
             started: now,
@@ -294,7 +294,7 @@ mod tests {
 
     fn peer() -> Peer {
         let settings = PeerSettings { node: NodeId::new(2).unwrap(), links: alloc::vec![LinkId(0)] };
-        Peer::new(&settings, HeartbeatSettings { period: Duration::from_millis(100), misses: 3 }, at(0))
+        Peer::new(&settings, HeartbeatSettings { period: Duration::from_millis(100), misses: 3 }, Incarnation(0), at(0))
     }
 
     #[test]

@@ -116,8 +116,13 @@ impl Oracle {
     pub fn stale_requests(&self, now: u64, host: &Host, asked: Vec<(DomainId, Epoch)>) -> Vec<Stale> {
         let Some(voter) = host.voter().filter(|_| !asked.is_empty()) else { return Vec::new() };
         let local = host.clock.local(now);
+        let all = asked.clone();
         let stale = asked.into_iter().filter_map(|(domain, asked)| {
             let lent = voter.granted(local, domain).map(|granted| granted.epoch);
+            // The datagram asks for something under that one too, which may well end it.
+            if lent.is_some_and(|lent| all.contains(&(domain, lent))) {
+                return None;
+            }
             // A loan that waits for the disk ends without being asked to when the disk fails; nobody has it yet.
             let told = !voter.is_pending(domain);
             (told && voter.highest(domain) > Some(asked) && lent != Some(asked)).then_some(Stale {
