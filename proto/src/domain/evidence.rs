@@ -20,10 +20,10 @@ use crate::reference::Answers;
 use crate::vrrp::params::master_down_interval;
 use crate::wire::heartbeat::DomainBeat;
 
-/// How long two that hold may disagree on who of them was first, until the priority decides: what the one that
-/// yields has to say comes within a period.
+/// How long two that hold may disagree on who of them was first, until the priority decides. Whoever yields says so
+/// within a round trip; where that is longer both may yield, which costs a claim and never a second holder.
 pub(super) fn tie_patience(period: Duration) -> Duration {
-    period * 5 / 4
+    period / 4
 }
 
 impl Domain {

@@ -194,7 +194,7 @@ fn a_late_gate_of_ones_own_makes_no_other_digest_v9() {
 }
 
 #[test]
-fn two_that_can_not_agree_on_who_was_first_leave_it_to_the_priority_within_a_period_d7_p2() {
+fn two_that_can_not_agree_on_who_was_first_leave_it_to_the_priority_soon_d7_p2() {
     let mut lengths = Vec::new();
     for later in 366..=386 {
         let mut cluster = Cluster::new(Authority::None);
@@ -215,6 +215,6 @@ fn two_that_can_not_agree_on_who_was_first_leave_it_to_the_priority_within_a_per
         cluster.run_to(12_000);
         assert_eq!(cluster.open().len(), 1, "{later} ms later");
     }
-    assert!(lengths.iter().all(|both| *both <= 150), "ms with two holders: {lengths:?}");
-    assert!(lengths.iter().any(|both| *both > 105), "none of these was in doubt: {lengths:?}");
+    assert!(lengths.iter().all(|both| *both <= 125), "ms with two holders: {lengths:?}");
+    assert!(lengths.iter().any(|both| (25..40).contains(both)), "none of these was in doubt: {lengths:?}");
 }
