@@ -31,10 +31,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(1050, "record lost", Fault::Real(Deed::Forget { who: Who::Witness })),
             step(1100, "witness up, nodes apart", START_WITNESS),
             step(1100, "witness up, nodes apart", NODES_APART),
-            step(11_000, "healed", Fault::Heal),
+            step(8000, "healed", Fault::Heal),
         ],
-        lasts_ms: 15_000,
-        demands: Demands { outage: Limit::of(4, 1000), back: Limit::of(4, 1000), ..MOVES },
+        lasts_ms: 12_000,
+        demands: Demands { outage: Limit::of(2, 1000), back: Limit::of(2, 1000), ..MOVES },
         needs: WITNESSED,
         ci: true,
         ..PLAIN

@@ -195,7 +195,7 @@ impl Cluster {
 
     fn start_with(&mut self, node: u16, settings: Settings) {
         // Each life has its own.
-        let incarnation = Incarnation((self.now.as_nanos() / 1_000_000) << 16 | u64::from(node) * 100);
+        let incarnation = Incarnation(((self.now.as_nanos() / 1_000_000) << 16) | (u64::from(node) * 100));
         self.nodes.insert(node, Node::new(settings, incarnation, Restored::default(), self.local(node)));
         self.give(node, Event::Tick);
         let (interface, addresses) = (InterfaceId(0), vec![address(node)]);

@@ -305,7 +305,7 @@ fn a_cloned_node_is_told_of_and_nobody_else_gets_the_domain_by_it_f62() {
     assert!(cluster.alerts(1).contains(&"duplicate-node"));
     let (when, words) = cluster.raised(1, 5000, AlertName::DuplicateNode).unwrap();
     assert!(when < at(7000) && words.starts_with("two agents speak as node 2"), "{when:?} {words}");
-    assert!(words.contains(&format!("{:016x}", 1000_u64 << 16 | 200)), "the older one: {words}");
+    assert!(words.contains(&format!("{:016x}", (1000_u64 << 16) | 200)), "the older one: {words}");
     assert!(cluster.when(1, 5000, |deed| matches!(deed, Action::ShutGate { .. })).is_none());
     cluster.run_to(13_000);
     assert!(!cluster.alerts(1).contains(&"duplicate-node"), "once only one is left");
