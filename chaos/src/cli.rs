@@ -190,6 +190,9 @@ pub struct Cluster {
     /// The VIP is an IPv6 address.
     #[arg(long)]
     pub ipv6: bool,
+    /// The gate is of nf_tables: two holders are then seen on the wire and by clients only
+    #[arg(long)]
+    pub nft: bool,
     /// So many ordinary programs that want a whole CPU each, all the time.
     #[arg(long, default_value_t = 0)]
     pub hogs: u8,
@@ -213,7 +216,14 @@ impl Cluster {
     /// Its shape.
     pub fn shape(&self) -> Shape {
         let nodes_vote = self.voters == Voters::All;
-        Shape { nodes: self.nodes, witnesses: self.witnesses, nodes_vote, lease_ms: self.lease, ipv6: self.ipv6 }
+        Shape {
+            nodes: self.nodes,
+            witnesses: self.witnesses,
+            nodes_vote,
+            lease_ms: self.lease,
+            ipv6: self.ipv6,
+            nft: self.nft,
+        }
     }
 
     /// What burdens the machine.

@@ -192,7 +192,8 @@ impl Cluster<'_> {
         let _ = write!(
             text,
             "\n[reference_ip]\ntargets = [\"{GATEWAY}\"]\nneed = 1\ninterval = \"500ms\"\ntimeout = \"400ms\"\nrise = 2\n\
-             fall = 3\n\n[gate]\nmeans = \"auto\"\n"
+             fall = 3\n\n[gate]\nmeans = \"{}\"\n",
+            if self.shape.nft { "nft" } else { "auto" }
         );
     }
 

@@ -17,6 +17,9 @@ use crate::fault::Network;
 use crate::history::Hold;
 use crate::spans::Spans;
 
+/// Two frames through a gate that are no further apart were let through by one opening.
+const THROUGH: u64 = 50_000_000;
+
 /// Something that was done to the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deed {
@@ -171,7 +174,12 @@ impl Observers {
         for (diaries, node) in gates.into_iter().zip(&mut record.nodes) {
             let mut diaries = diaries.into_iter();
             let watched = diaries.next().unwrap_or_default();
-            node.open = if has_gate { watched.open() } else { node.address.clone() };
+            node.open = match (has_gate, world.plan.shape.nft) {
+                (true, false) => watched.open(),
+                // Nobody reads these sets: it was open when something came through.
+                (true, true) => Spans::from_sightings(node.sightings.iter().map(|seen| seen.at).collect(), THROUGH),
+                (false, _) => node.address.clone(),
+            };
             node.more_open = diaries.map(|diary| diary.open()).collect();
             (node.holds, node.shut) = (watched.holds, watched.shut);
         }

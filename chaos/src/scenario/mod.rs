@@ -149,7 +149,11 @@ impl Scenario {
     /// Why a cluster is not one for this scenario; `None`: it is.
     pub fn missing(&self, shape: &Shape) -> Option<&'static str> {
         let family = (shape.ipv6 && self.is_attacked()).then_some("what it forges is IPv4");
-        self.needs.missing(shape).or(family)
+        let pins = |step: &Step| {
+            matches!(step.fault, Fault::Real(Deed::DetachGate { .. } | Deed::RemovePins { .. } | Deed::StopAt { .. }))
+        };
+        let gate = (shape.nft && self.steps.iter().any(pins)).then_some("it reads or takes off a gate of BPF programs");
+        self.needs.missing(shape).or(family).or(gate)
     }
 
     /// Why none of these clusters is one for this scenario; `None`: at least one is.

@@ -13,11 +13,14 @@ pub struct Shape {
     pub lease_ms: u64,
     /// Whether the VIP is an IPv6 address.
     pub ipv6: bool,
+    /// Whether the gate is of nf_tables, which nobody reads here: what is seen of it is what comes through.
+    pub nft: bool,
 }
 
 impl Shape {
     /// The recommended pair.
-    pub const PAIR: Shape = Shape { nodes: 2, witnesses: 1, nodes_vote: true, lease_ms: super::LEASE_MS, ipv6: false };
+    pub const PAIR: Shape =
+        Shape { nodes: 2, witnesses: 1, nodes_vote: true, lease_ms: super::LEASE_MS, ipv6: false, nft: false };
 
     /// How many vote. Two nodes without a witness have no authority: there would be no failover with one.
     pub fn voters(&self) -> u8 {
@@ -30,14 +33,16 @@ impl Shape {
     pub fn slug(&self) -> String {
         let voters = if self.nodes_vote { "" } else { "v" };
         let family = if self.ipv6 { "-ipv6" } else { "" };
-        format!("{}n{}w{voters}-{}ms{family}", self.nodes, self.witnesses, self.lease_ms)
+        let gate = if self.nft { "-nft" } else { "" };
+        format!("{}n{}w{voters}-{}ms{family}{gate}", self.nodes, self.witnesses, self.lease_ms)
     }
 
     /// Its name in tables: nodes, witnesses, voters.
     pub fn name(&self) -> String {
         let voters = if self.nodes_vote { "" } else { ", witnesses vote" };
         let family = if self.ipv6 { ", IPv6" } else { "" };
-        format!("{} nodes + {} witnesses{voters}, lease {} ms{family}", self.nodes, self.witnesses, self.lease_ms)
+        let gate = if self.nft { ", nft" } else { "" };
+        format!("{} nodes + {} witnesses{voters}, lease {} ms{family}{gate}", self.nodes, self.witnesses, self.lease_ms)
     }
 }
 
