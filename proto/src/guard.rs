@@ -37,6 +37,8 @@ pub enum Guard {
     IsolatedYields,
     /// D7, D8: of two that hold, one yields.
     RivalYields,
+    /// I13: who has promised not to claim does not.
+    PromiseBinds,
     /// T1: what the lease assumes of clocks is measured against the others'.
     RateWatch,
 }

@@ -14,6 +14,8 @@ pub enum Mutant {
     ControlReferences,
     /// Nothing, in the clusters with an allowance for freezes that [`Mutant::NoFreezeAllowance`] sees.
     ControlFreezes,
+    /// Nothing, in the clusters with promises that [`Mutant::PromisesBindNobody`] sees.
+    ControlPromises,
     /// Nobody is asked: silence is death.
     NoArbiter,
     /// A majority is half of the voters.
@@ -64,11 +66,18 @@ pub enum Mutant {
     IsolatedGoesOn,
     /// D7: of two that hold, nobody yields.
     NobodyYields,
+    /// I13: who has promised not to claim claims all the same.
+    PromisesBindNobody,
 }
 
 /// Those that take nothing out, each in clusters that some of the others see: what they show is no guard's.
-pub const CONTROLS: &[Mutant] =
-    &[Mutant::Control, Mutant::ControlAlone, Mutant::ControlReferences, Mutant::ControlFreezes];
+pub const CONTROLS: &[Mutant] = &[
+    Mutant::Control,
+    Mutant::ControlAlone,
+    Mutant::ControlReferences,
+    Mutant::ControlFreezes,
+    Mutant::ControlPromises,
+];
 
 /// All that take something out.
 pub const ALL: &[Mutant] = &[
@@ -97,6 +106,7 @@ pub const ALL: &[Mutant] = &[
     Mutant::NoKernelGate,
     Mutant::IsolatedGoesOn,
     Mutant::NobodyYields,
+    Mutant::PromisesBindNobody,
 ];
 
 impl Mutant {
@@ -107,6 +117,7 @@ impl Mutant {
             Mutant::ControlAlone => "nothing-without-an-authority",
             Mutant::ControlReferences => "nothing-with-references",
             Mutant::ControlFreezes => "nothing-with-freezes",
+            Mutant::ControlPromises => "nothing-with-promises",
             Mutant::NoArbiter => "no-arbiter",
             Mutant::HalfIsMajority => "half-is-a-majority",
             Mutant::LendsTwice => "voter-lends-twice",
@@ -132,13 +143,18 @@ impl Mutant {
             Mutant::NoKernelGate => "no-kernel-gate",
             Mutant::IsolatedGoesOn => "isolated-node-goes-on",
             Mutant::NobodyYields => "nobody-yields",
+            Mutant::PromisesBindNobody => "promises-bind-nobody",
         }
     }
 
     /// The rules that it breaks, by their numbers.
     pub fn rules(self) -> &'static str {
         match self {
-            Mutant::Control | Mutant::ControlAlone | Mutant::ControlReferences | Mutant::ControlFreezes => "–",
+            Mutant::Control
+            | Mutant::ControlAlone
+            | Mutant::ControlReferences
+            | Mutant::ControlFreezes
+            | Mutant::ControlPromises => "–",
             Mutant::NoArbiter => "P1",
             Mutant::HalfIsMajority => "authority",
             Mutant::LendsTwice => "V2, V3",
@@ -161,6 +177,7 @@ impl Mutant {
             Mutant::RelativeGate | Mutant::NoKernelGate => "gate",
             Mutant::IsolatedGoesOn => "D2",
             Mutant::NobodyYields => "D7",
+            Mutant::PromisesBindNobody => "I13",
         }
     }
 
@@ -183,10 +200,12 @@ impl Mutant {
             Mutant::NoCleanStart => Guard::CleanStart,
             Mutant::IsolatedGoesOn => Guard::IsolatedYields,
             Mutant::NobodyYields => Guard::RivalYields,
+            Mutant::PromisesBindNobody => Guard::PromiseBinds,
             Mutant::Control
             | Mutant::ControlAlone
             | Mutant::ControlReferences
             | Mutant::ControlFreezes
+            | Mutant::ControlPromises
             | Mutant::NoArbiter
             | Mutant::SameIncarnation
             | Mutant::NoDrain

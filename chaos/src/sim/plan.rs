@@ -72,6 +72,8 @@ pub struct Plan {
     pub advert_ms: u64,
     /// How many domains, at most [`DOMAINS`].
     pub domains: usize,
+    /// What becomes of a domain while its voters are silent.
+    pub policy: Policy,
     /// What is taken out.
     pub mutant: Option<Mutant>,
 }
@@ -125,6 +127,10 @@ impl Plan {
         if arbitrated && (rng.chance(200_000) || allows) {
             timing.hidden_freeze = timing.lease / 10;
         }
+        // Of a stream of its own: what else is drawn does not hang on it.
+        let promises = matches!(mutant, Some(Mutant::PromisesBindNobody | Mutant::ControlPromises));
+        let degrades = arbitrated && (promises || Rng::new(rng.clone().next_u64()).chance(100_000));
+        let policy = if degrades { Policy::Degrade } else { Policy::Strict };
         let beyond = arbitrated && mutant.is_none() && rng.chance(15_000);
         if arbitrated && (beyond || rng.chance(80_000)) && rng.chance(500_000) {
             timing.gate_horizon = timing.lease / 2;
@@ -155,6 +161,9 @@ impl Plan {
             Mode::Mixed => draw_members(rng),
             Mode::Unarbitrated => (2, 0, true),
         };
+        // Where the nodes vote, who can promise can vote as well, and no promise is ever asked for.
+        let (mode, witnesses, nodes_vote) =
+            if degrades { (Mode::Mixed, witnesses.max(1), false) } else { (mode, witnesses, nodes_vote) };
         Plan {
             mode,
             agents,
@@ -172,6 +181,7 @@ impl Plan {
             references: rng.chance(600_000)
                 || matches!(mutant, Some(Mutant::IsolatedGoesOn | Mutant::ControlReferences)),
             advert_ms: if arbitrated { 1000 * pace } else { 200 },
+            policy,
             domains: *rng.pick(&[1, 1, 1, 1, 1, 1, 1, 2, 2, 3]).unwrap_or(&1),
             mutant,
         }
@@ -196,6 +206,7 @@ impl Plan {
             preempt_delay_ms: 0,
             references: true,
             advert_ms: 1000,
+            policy: Policy::Strict,
             domains: 1,
             mutant: None,
         }
@@ -306,7 +317,7 @@ impl Plan {
             instances: vec![InstanceId(u16::try_from(place).unwrap_or(0))],
             families: Families { v4: true, v6: false },
             authority: authority.clone(),
-            policy: Policy::Strict,
+            policy: self.policy,
             mirrors: Vec::new(),
             fencing: FencingSettings::default(),
         };

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Holder, Phase};
+use crate::guard::Guard;
 use crate::id::{Epoch, NodeId};
 use crate::lease::promise::Promises;
 use crate::lease::track::Track;
@@ -33,7 +34,8 @@ impl Holder {
 
     /// Until when this node may not claim: it has promised, or its former life may have (I13).
     pub fn is_bound(&self, now: Instant) -> bool {
-        self.promises.as_ref().is_some_and(|promises| promises.is_bound(now))
+        let promised = self.promises.as_ref().is_some_and(|promises| promises.is_bound(now));
+        promised && self.guards.has(Guard::PromiseBinds)
     }
 
     /// Another candidate holds under `epoch` and has lost its voters. Promises not to claim for `lease` from now,
