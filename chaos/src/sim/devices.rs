@@ -117,6 +117,7 @@ impl World {
             && !failed
         {
             host.record = Some(write.bytes);
+            host.backup = host.backup.take().or(host.record.clone());
         }
         let error = failed.then(|| "input/output error".to_owned());
         self.at(
@@ -206,6 +207,12 @@ impl World {
             Fault::LoseRecord(number) => {
                 if let Some(host) = self.hosts.get_mut(number) {
                     host.record = None;
+                    self.oracle.forgot.insert(number);
+                }
+            }
+            Fault::RollBackRecord(number) => {
+                if let Some(host) = self.hosts.get_mut(number) {
+                    host.record = host.backup.clone();
                     self.oracle.forgot.insert(number);
                 }
             }

@@ -72,6 +72,8 @@ pub enum Fault {
     Terminate(usize),
     /// The voter's record is lost.
     LoseRecord(usize),
+    /// The voter's record is what it was when its process last started, or the first: a disk put back from a backup (F38).
+    RollBackRecord(usize),
     /// Writes fail or are slow.
     Disk {
         /// Where.
@@ -171,6 +173,7 @@ impl Fault {
             | Fault::Reference { .. }
             | Fault::Carrier { .. }
             | Fault::LoseRecord(_)
+            | Fault::RollBackRecord(_)
             | Fault::TearRecord(_)
             | Fault::Disk { .. }
             | Fault::Netlink { .. }
@@ -223,6 +226,7 @@ impl Fault {
                 host => format!("h{host} is stopped in good order (SIGTERM)"),
             },
             Fault::LoseRecord(host) => format!("the voter's record of h{host} is lost"),
+            Fault::RollBackRecord(host) => format!("the voter's record of h{host} is put back from a backup"),
             Fault::TearRecord(host) => format!("the voter's record of h{host} is torn"),
             Fault::Disk { host, on } => {
                 on_off(on, &format!("the disk of h{host} fails now and then"), &format!("the disk of h{host} is well"))

@@ -90,6 +90,8 @@ pub struct Host {
     pub kernels: Vec<Kernel>,
     /// The voter's record.
     pub record: Option<Vec<u8>>,
+    /// The same when the process last started; the first one, if there was none then.
+    pub backup: Option<Vec<u8>>,
     /// Records under way.
     pub writes: VecDeque<Write>,
     /// When the disk has done what was asked of it.
@@ -129,6 +131,7 @@ impl Host {
             wake_at: None,
             kernels: vec![Kernel::default(); domains],
             record: None,
+            backup: None,
             writes: VecDeque::new(),
             disk_free_at: 0,
             netlink_free_at: 0,

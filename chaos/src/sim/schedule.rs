@@ -193,7 +193,14 @@ impl Schedule {
             Trouble::Amnesia => {
                 let guardian = rng.chance(300_000) && host < plan.agents;
                 self.both(span, Fault::Kill { host, guardian }, Fault::Start(host));
-                self.push(at, if rng.chance(500_000) { Fault::LoseRecord(host) } else { Fault::TearRecord(host) });
+                self.push(
+                    at,
+                    match rng.below(3) {
+                        0 => Fault::LoseRecord(host),
+                        1 => Fault::TearRecord(host),
+                        _ => Fault::RollBackRecord(host),
+                    },
+                );
             }
             Trouble::PowerOff => self.both(span, Fault::PowerOff(host), Fault::Start(host)),
             Trouble::Terminate => self.both(span, Fault::Terminate(agent), Fault::Start(agent)),

@@ -193,6 +193,7 @@ fn drop_host(case: &mut Case, agent: bool) {
         | Fault::Start(host)
         | Fault::Terminate(host)
         | Fault::LoseRecord(host)
+        | Fault::RollBackRecord(host)
         | Fault::TearRecord(host)
         | Fault::Disk { host, .. }
         | Fault::Netlink { host, .. }

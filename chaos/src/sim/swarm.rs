@@ -28,7 +28,7 @@ pub enum Trouble {
     Freeze,
     /// SIGKILL, of the worker or of all.
     Kill,
-    /// SIGKILL, and the voter's record is lost or torn.
+    /// SIGKILL, and the voter's record is lost, torn or an old one.
     Amnesia,
     /// Power.
     PowerOff,

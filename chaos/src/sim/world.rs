@@ -221,6 +221,7 @@ impl World {
         host.end_process();
         self.oracle.alarms.forget(number);
         (host.incarnation, host.stopped, host.silent, host.ended) = (incarnation, false, false, false);
+        host.backup = host.record.clone().or(host.backup.take());
         let record = host.record.as_ref().and_then(|bytes| Record::parse(bytes).ok());
         let of = |place: usize| record.as_ref().and_then(|record| record.domains.get(&Plan::domain(place)).copied());
         let recorded = (0..plan.domains).map(of).collect();
