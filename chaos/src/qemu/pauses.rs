@@ -16,7 +16,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::image::{self, Kernel};
-use super::qmp::Told;
 use super::vm::{Machine, Nic, Settings};
 use crate::fault::Network;
 use crate::netns::clock;
@@ -52,8 +51,6 @@ pub enum Pause {
     Hidden,
     /// The same, and every line but the LAN is cut meanwhile and for a while after: nobody tells it.
     HiddenDeaf,
-    /// The guest suspends itself to memory, as a laptop does: its boot clock counts it, its monotonic one does not.
-    Suspended,
     /// The guest's memory is put away, the machine goes on and is then cut off; later the memory comes back.
     Snapshot,
 }
@@ -64,14 +61,13 @@ impl Pause {
             Pause::Visible => "visible",
             Pause::Hidden => "hidden",
             Pause::HiddenDeaf => "hidden, lines cut",
-            Pause::Suspended => "suspended",
             Pause::Snapshot => "snapshot",
         }
     }
 }
 
 /// What is done, one after the other, each to a guest that holds the VIP: how, and for how many milliseconds.
-const CASES: [(Pause, u64); 12] = [
+const CASES: [(Pause, u64); 10] = [
     (Pause::Visible, 10),
     (Pause::Visible, 100),
     (Pause::Visible, 1000),
@@ -81,8 +77,6 @@ const CASES: [(Pause, u64); 12] = [
     (Pause::Hidden, 5000),
     (Pause::Hidden, 10_000),
     (Pause::HiddenDeaf, 6000),
-    (Pause::Suspended, 2000),
-    (Pause::Suspended, 10_000),
     (Pause::Snapshot, 15_000),
 ];
 
@@ -330,7 +324,7 @@ impl Stage {
         let lines = self.guest()?.must(&format!("wc -l < {log}"), ANSWER)?;
         let seen: usize = lines.trim().parse().unwrap_or(0);
         let before = self.read_clocks()?;
-        let mut begin = clock::now();
+        let begin = clock::now();
         let time = Duration::from_millis(asked);
         match pause {
             Pause::Visible => {
@@ -350,7 +344,6 @@ impl Stage {
                 thread::sleep(time);
                 self.guest()?.qmp.command("cont", &json!({}))?;
             }
-            Pause::Suspended => begin = self.suspend(time)?,
             Pause::Snapshot => self.snapshot(time)?,
         }
         let resumed = clock::now();
@@ -369,23 +362,6 @@ impl Stage {
             i64::try_from(host).unwrap_or(i64::MAX) - i64::try_from(moved).unwrap_or(i64::MAX)
         });
         Ok(Case { pause, asked, begin, resumed, end, hidden, error, alerts: alerts(&events) })
-    }
-
-    /// Lets the guest suspend itself to memory, and wakes it up after `time`; since when it slept.
-    fn suspend(&mut self, time: Duration) -> Result<u64, Error> {
-        let guest = self.guest()?;
-        let told = |told: Option<Told>, name: &str| {
-            let (command, status) = (format!("wait for QMP {name}"), "not told".to_owned());
-            told.ok_or_else(|| Error::Command { command, status, output: String::new() })
-        };
-        guest.qmp.forget();
-        // In the background, since it ends only after the sleep.
-        guest.must("(sleep 1; echo mem > /sys/power/state) >/dev/console 2>&1 &", ANSWER)?;
-        let asleep = told(guest.qmp.wait_for("SUSPEND", ANSWER), "SUSPEND")?;
-        thread::sleep(time);
-        guest.qmp.command("system_wakeup", &json!({}))?;
-        told(guest.qmp.wait_for("WAKEUP", ANSWER), "WAKEUP")?;
-        Ok(asleep.at)
     }
 
     /// Puts the guest's memory into a file, ends the machine, and brings the memory back `time` later.

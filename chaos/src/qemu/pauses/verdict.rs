@@ -50,7 +50,7 @@ pub(super) fn judge(case: &Case, spoke: &[Vec<u64>]) -> Report {
     let lasted = case.resumed - case.begin;
     let mut violations = Vec::new();
     let allowed = match case.pause {
-        Pause::Visible | Pause::Suspended => 0,
+        Pause::Visible => 0,
         // Within H nothing can happen at all; beyond, no more than the gate's deadline is left.
         Pause::Hidden if case.asked <= PACE.hidden_freeze_ms => 0,
         Pause::Hidden | Pause::HiddenDeaf | Pause::Snapshot => bound(),
