@@ -59,6 +59,14 @@ impl Facts<'_> {
         self.clocks.is_some_and(|clocks| clocks.is_off(self.now))
     }
 
+    /// Whether a majority of the voters is left whose clocks are believed: without it, no grants make a holder.
+    pub(crate) fn believes_a_majority(&self) -> bool {
+        let (Some(clocks), Some(quorum)) = (self.clocks, self.settings.quorum()) else { return true };
+        let own = |voter: NodeId| voter == self.settings.node;
+        let believed = quorum.voters.iter().filter(|voter| own(**voter) || clocks.is_believed(self.now, **voter));
+        believed.count() >= quorum.majority()
+    }
+
     /// Whether an interface is there and up.
     pub(crate) fn is_up(&self, id: InterfaceId) -> bool {
         self.interface(id).is_some_and(|interface| interface.up)

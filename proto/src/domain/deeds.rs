@@ -45,10 +45,13 @@ impl Domain {
             && view.health == Health::Healthy
             && view.references != References::LostHere
             && facts.is_open
+            // Who would not count what it is granted is given nothing: it would be handed over and over again.
+            && (!self.lease.is_arbitrated() || facts.believes_a_majority())
             && !self.lease.is_bound_by_former_life(facts.now)
             && !matches!(verdict, Verdict::Fenced(_));
         let by_voters = matches!(verdict, Verdict::Claim(_)) && self.asks_by_voters(facts.now);
-        self.wants = verdict == Verdict::Wait(Reason::AsksForHandover) || by_voters;
+        let asks = verdict == Verdict::Wait(Reason::AsksForHandover) && self.eligible;
+        self.wants = asks || by_voters;
         // Who asks will be an heir, and must not be tested only then; who holds without leave asks on for it.
         self.keep_test(facts.now, self.wants || matches!(verdict, Verdict::Claim(_) | Verdict::Master(..)));
         match verdict {
