@@ -12,6 +12,7 @@ mod ladder;
 mod mirror;
 mod policy;
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -118,8 +119,8 @@ pub(crate) struct Domain {
     announced_at: Option<Instant>,
     /// What follows the lease messages of this judgement (R8).
     pub(crate) told: Vec<Action>,
-    /// How long a frame that passed the gate waits in a queue at present.
-    queue_wait: Duration,
+    /// How long a frame that passed the gate waits at present, by the interface in whose queue it does.
+    queue_waits: BTreeMap<InterfaceId, Duration>,
     /// Given back before the gate was shut: only where that guard is taken out.
     given_early_at: Option<Instant>,
     eligible: bool,
@@ -205,7 +206,7 @@ impl Domain {
             announcements: Vec::new(),
             announced_at: None,
             told: Vec::new(),
-            queue_wait: Duration::ZERO,
+            queue_waits: BTreeMap::new(),
             given_early_at: None,
             eligible: false,
             wants: false,
@@ -330,14 +331,15 @@ impl Domain {
     /// Frames wait behind the gate of an interface, which may be one of ours.
     pub(crate) fn queue_seen(&mut self, interface: InterfaceId, wait: Duration) {
         if self.routers.iter().any(|router| router.settings.interface == interface) {
-            self.queue_wait = wait;
+            self.queue_waits.insert(interface, wait);
         }
     }
 
-    /// When the last frame is gone after the gate was shut: E_tx later, or when a longer queue is empty. The voters
-    /// lend to another after a lease in any case, so no longer wait is of use.
+    /// When the last frame is gone after the gate was shut: E_tx later, or when a longer queue is empty, but no more
+    /// than a lease: a line on which nothing moves must not keep the domain from its heir for ever.
     fn drained(&self, shut_at: Instant) -> Instant {
-        shut_at + self.timing.drain().max(self.queue_wait.min(self.timing.lease))
+        let queue = self.queue_waits.values().copied().max().unwrap_or_default();
+        shut_at + self.timing.drain().max(queue.min(self.timing.lease))
     }
 
     /// When something is due without an event.

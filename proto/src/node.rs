@@ -323,6 +323,7 @@ impl Node {
                 self.with_domain(now, domain, |domain, facts| domain.on_foreign_claim(facts, mac, out));
             }
             Event::QueueSeen { interface, wait } => {
+                self.agenda.touch_all();
                 self.findings.queue_seen(interface, wait);
                 self.domains.values_mut().for_each(|domain| domain.queue_seen(interface, wait));
             }

@@ -127,7 +127,10 @@ pub fn watch(names: Vec<String>, mut tell: impl FnMut(Event) -> bool + Send + 's
                 }
                 Err(error) if !warned => {
                     warned = true;
-                    tracing::warn!(%error, "the kernel's queues can't be read: frames that wait behind the gate stay unseen");
+                    tracing::warn!(
+                        %error,
+                        "the kernel's queues can't be read, so no `transmit-queue` is told; is AF_NETLINK allowed to this service?"
+                    );
                 }
                 Err(_) => {}
             }

@@ -67,8 +67,8 @@ impl Domain {
         }
     }
 
-    /// R14: no mastership while the self-test fails, or whoever writes the gate hangs; and none under an authority without a gate that can
-    /// hold it, unless the operator says so.
+    /// R14: no mastership while the self-test fails, or whoever writes the gate hangs; and none under an authority
+    /// without a gate that can hold it, unless the operator says so.
     fn gate_holds(&self, facts: &Facts<'_>) -> bool {
         let Some(gate) = facts.gate.filter(|_| !self.kernel.hangs(facts.now)) else { return false };
         let strong_enough =

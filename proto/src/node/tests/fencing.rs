@@ -1,6 +1,6 @@
 //! The rings outside the gate, in whole nodes.
 
-use super::policies::Lan;
+use super::lan::Lan;
 use super::*;
 use crate::settings::FenceSettings;
 

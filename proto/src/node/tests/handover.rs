@@ -198,3 +198,30 @@ fn what_waits_in_a_queue_behind_the_gate_is_gone_before_another_is_told_r8_f33()
         assert!(bounds.contains(&gap), "{wait_ms} ms wait: {gap:?}");
     }
 }
+
+#[test]
+fn of_two_interfaces_the_longer_queue_is_waited_for_r8_f33() {
+    let mut cluster = Cluster::arbitrated();
+    for node in [1, 2] {
+        let mut settings = settings(node, cluster.authority.clone());
+        let mut second = settings.instances[0].clone();
+        (second.interface, second.vrid) = (InterfaceId(1), Vrid::new(52).unwrap());
+        settings.interfaces.push(InterfaceSettings { name: "lan2".into() });
+        settings.instances.push(second);
+        settings.domains[0].instances.push(InstanceId(1));
+        cluster.start_with(node, settings);
+        let (interface, addresses) = (InterfaceId(1), vec![address(node)]);
+        cluster.give(node, Event::Interface { interface, up: true, addresses });
+    }
+    cluster.run_to(9000);
+    assert_eq!(cluster.open(), [1]);
+    for (interface, wait_ms) in [(0, 300), (1, 100), (1, 0)] {
+        let (interface, wait) = (InterfaceId(interface), Duration::from_millis(wait_ms));
+        cluster.give(1, Event::QueueSeen { interface, wait });
+    }
+    cluster.give(1, Event::Stop);
+    cluster.run_to(11_000);
+    let shut = cluster.when(1, 9000, |deed| matches!(deed, Action::ShutGate { .. })).unwrap();
+    let gap = cluster.when(2, 9000, opens).unwrap().since(shut);
+    assert!((300..320).contains(&gap.as_millis()), "{gap:?}");
+}

@@ -1,0 +1,100 @@
+//! Others that hold, or claim the addresses: who yields (D7, D8), and who announces (D10).
+
+use super::*;
+
+#[test]
+fn a_master_that_the_rival_does_not_hear_yields_without_an_authority_d8() {
+    let mut cluster = steady(Authority::None);
+    // Node 2 no longer hears node 1 on any path, claims, and node 1 hears it claim.
+    cluster.cut.insert((1, 2));
+    cluster.run_to(7500);
+    assert_eq!(cluster.open(), [2]);
+    assert!(cluster.log.iter().any(|(_, who, deed)| {
+        *who == 1 && matches!(deed, Action::Alert(alert) if alert.raised && alert.name == AlertName::DualMaster)
+    }));
+    let claimed = cluster.when(2, 5000, |deed| matches!(deed, Action::OpenGate { .. })).unwrap();
+    let yielded = cluster.when(1, 5000, |deed| matches!(deed, Action::ShutGate { .. })).unwrap();
+    assert!(yielded.since(claimed) <= Duration::from_millis(480), "P2: {:?}", yielded.since(claimed));
+}
+
+/// A router that speaks VRRP only, of this priority, announces itself to node 1, claims the addresses
+/// before its Advertisement arrives, and falls silent.
+fn foreign_master(priority: u8) -> Cluster {
+    let mut cluster = Cluster::new(Authority::None);
+    cluster.start(1);
+    cluster.run_to(5000);
+    assert_eq!(cluster.open(), [1]);
+    cluster.run_to(9500);
+    cluster.log.clear();
+    let (source, destination) = (address(9), IpAddr::from([224, 0, 0, 18]));
+    let advertisement = Advertisement {
+        version: VrrpVersion::V3,
+        vrid: Vrid::new(51).unwrap(),
+        priority: Priority(priority),
+        advert_int: Duration::from_millis(200),
+        addresses: vec![IpAddr::from([192, 0, 2, 100])],
+        auth_pass: None,
+    };
+    let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
+    cluster.give(1, Event::ForeignClaim { domain: VIP, mac: [2; 6] });
+    cluster.run_to(9510);
+    let (interface, hop_limit) = (InterfaceId(0), 255);
+    cluster.give(1, Event::VrrpReceived { interface, source, destination, hop_limit, bytes });
+    cluster.run_to(9700);
+    cluster
+}
+
+#[test]
+fn who_yields_to_a_better_master_announces_nothing_that_would_take_the_clients_back() {
+    let cluster = foreign_master(250);
+    assert_eq!(cluster.role(1).0, Role::Backup);
+    assert_eq!(cluster.when(1, 9500, |deed| matches!(deed, Action::Announce { .. })), None);
+}
+
+#[test]
+fn who_stays_beside_a_worse_master_announces_at_once_d10() {
+    let cluster = foreign_master(50);
+    assert_eq!(cluster.role(1).0, Role::Master);
+    let announced = cluster.when(1, 9500, |deed| matches!(deed, Action::Announce { count: 5, .. }));
+    assert_eq!(announced, Some(at(9510)));
+}
+
+#[test]
+fn who_only_sees_a_claim_of_its_address_announces_once_an_advertisement_could_have_come_d10() {
+    let mut cluster = foreign_master(50);
+    cluster.run_to(20_000);
+    cluster.log.clear();
+    cluster.give(1, Event::ForeignClaim { domain: VIP, mac: [2; 6] });
+    cluster.run_to(20_400);
+    // A Master alone announces every half period anyway, so that is when it comes at the latest; the burst,
+    // which an Advertisement might make wrong, does not come.
+    let announced = cluster.when(1, 20_000, |deed| matches!(deed, Action::Announce { count: 1, .. }));
+    assert!(announced.is_some_and(|announced| announced <= at(20_050)), "{announced:?}");
+    assert_eq!(cluster.when(1, 20_000, |deed| matches!(deed, Action::Announce { count: 5, .. })), None);
+}
+
+#[test]
+fn two_that_can_not_agree_on_who_was_first_leave_it_to_the_priority_soon_d7_p2() {
+    let mut lengths = Vec::new();
+    for later in 366..=386 {
+        let mut cluster = Cluster::new(Authority::None);
+        cluster.cut = [(1, 2), (2, 1)].into();
+        cluster.start(2);
+        cluster.run_to(1000 + later);
+        cluster.start(1);
+        cluster.run_to(9000);
+        assert_eq!(cluster.open(), [1, 2], "the better one, {later} ms later");
+        // Its clock has run ahead, so that it counts itself to have held for longer than the other thinks.
+        cluster.skew.insert(1, 5_000_000);
+        cluster.cut.clear();
+        let both = (9001..10_000).take_while(|ms| {
+            cluster.run_to(*ms);
+            cluster.open().len() == 2
+        });
+        lengths.push(both.count());
+        cluster.run_to(12_000);
+        assert_eq!(cluster.open().len(), 1, "{later} ms later");
+    }
+    assert!(lengths.iter().all(|both| *both <= 125), "ms with two holders: {lengths:?}");
+    assert!(lengths.iter().any(|both| (25..40).contains(both)), "none of these was in doubt: {lengths:?}");
+}
