@@ -123,7 +123,7 @@ impl Log {
             let written = self.put(&line);
             let was_told = std::mem::replace(&mut self.told, written.is_err());
             if let Some(error) = written.err().filter(|_| !was_told) {
-                tracing::warn!(%error, file = %self.path.display(), "events are lost: the event log can't be written");
+                tracing::warn!(%error, file = %self.path.display(), "events are lost: the event log can't be written; make room in run_dir");
             }
         }
     }

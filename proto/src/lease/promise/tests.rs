@@ -3,7 +3,10 @@
 mod line;
 
 use super::*;
-use crate::id::Incarnation;
+use crate::guard::Guards;
+use crate::id::{ClusterId, ConfigDigest, DomainId, Incarnation};
+use crate::lease::holder::{Claimant, Holder, Lease};
+use crate::settings::QuorumSettings;
 
 const LEASE: Duration = Duration::from_millis(500);
 
@@ -93,20 +96,21 @@ fn who_has_promised_is_bound_until_it_runs_out_or_the_holder_lets_go_i13() {
     assert!(!p.is_bound(at(1300)));
 }
 
-#[test]
-fn an_attempt_that_is_under_way_is_given_up_and_its_late_grants_count_for_nothing() {
-    use crate::guard::Guards;
-    use crate::id::{ClusterId, ConfigDigest, DomainId};
-    use crate::lease::holder::{Claimant, Holder, Lease};
-    use crate::settings::QuorumSettings;
-    use crate::wire::lease::{Envelope, Message, Stamp};
-
+/// Node 2, of whom nodes 1 and 3 may ask for promises; three others vote.
+fn holder() -> Holder {
     let timing = LeaseTiming::for_lease(LEASE);
     let quorum = QuorumSettings::new(alloc::vec![node(4), node(5), node(6)], timing);
     let (cluster, digest, domain) = (ClusterId(1), ConfigDigest(1), DomainId(7));
     let me = Claimant { cluster, digest, domain, node: node(2), incarnation: Incarnation(2) };
     let holder = Holder::new(me, quorum, Duration::from_millis(100), Guards::default(), 1);
-    let mut holder = holder.with_promises(Promises::new([node(1), node(3)], timing, at(0)));
+    holder.with_promises(Promises::new([node(1), node(3)], timing, at(0)))
+}
+
+#[test]
+fn an_attempt_that_is_under_way_is_given_up_and_its_late_grants_count_for_nothing() {
+    use crate::wire::lease::{Envelope, Message, Stamp};
+
+    let mut holder = holder();
     let stamp = Stamp { incarnation: Incarnation(9), clock: at(1) };
     holder.set_tested(at(1000), true);
     holder.stand(at(1000), 100);
@@ -132,17 +136,7 @@ fn an_attempt_that_is_under_way_is_given_up_and_its_late_grants_count_for_nothin
 /// A node whose holder has been told of a Transfer, and waits for the test of its gate, is asked for a promise.
 #[test]
 fn what_a_transfer_offered_before_a_promise_is_not_taken_after_it() {
-    use crate::guard::Guards;
-    use crate::id::{ClusterId, ConfigDigest, DomainId};
-    use crate::lease::holder::{Claimant, Holder};
-    use crate::settings::QuorumSettings;
-
-    let timing = LeaseTiming::for_lease(LEASE);
-    let quorum = QuorumSettings::new(alloc::vec![node(4), node(5), node(6)], timing);
-    let (cluster, digest, domain) = (ClusterId(1), ConfigDigest(1), DomainId(7));
-    let me = Claimant { cluster, digest, domain, node: node(2), incarnation: Incarnation(2) };
-    let holder = Holder::new(me, quorum, Duration::from_millis(100), Guards::default(), 1);
-    let mut holder = holder.with_promises(Promises::new([node(1), node(3)], timing, at(0)));
+    let mut holder = holder();
     assert!(holder.accept_offer(at(1000), node(4), Epoch { counter: 5, ..epoch(2, 1) }));
     assert!(holder.promise(at(1001), epoch(1, 1), LEASE));
     holder.set_tested(at(1002), true);
