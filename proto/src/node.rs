@@ -295,8 +295,11 @@ impl Node {
                 }
             }
             Event::GateTest { number, strength, fault } => {
-                self.gate = Some(GateState { number, strength, fault });
-                self.agenda.touch_all();
+                // An answer that comes again, or late, says nothing of the gate as it was found since (I24).
+                if self.gate.as_ref().is_none_or(|gate| number >= gate.number) {
+                    self.gate = Some(GateState { number, strength, fault });
+                    self.agenda.touch_all();
+                }
             }
             Event::Pinged { reference, rtt } => self.references.on_ping(reference, rtt.is_some()),
             Event::Persisted { ticket, error } => {

@@ -225,3 +225,17 @@ fn of_two_interfaces_the_longer_queue_is_waited_for_r8_f33() {
     let gap = cluster.when(2, 9000, opens).unwrap().since(shut);
     assert!((300..320).contains(&gap.as_millis()), "{gap:?}");
 }
+
+#[test]
+fn an_answer_of_an_older_test_hides_no_newer_one_r14_i24() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    cluster.tests_held.insert(2);
+    cluster.power_off(1);
+    cluster.run_to(7000);
+    let number = cluster.nodes[&2].tests;
+    for (number, fault) in [(number, ""), (number - 1, "a probe passed")] {
+        cluster.give(2, Event::GateTest { number, strength: GateStrength::Strong, fault: fault.into() });
+    }
+    cluster.run_to(7100);
+    assert_eq!((cluster.role(2).0, cluster.open()), (Role::Master, vec![2]));
+}
