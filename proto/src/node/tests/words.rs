@@ -82,7 +82,8 @@ fn an_alert_that_ends_tells_what_is_well_again() {
     cluster.run_to(10_000);
     assert_eq!(said(&cluster, 1, AlertName::AllHeartbeatsDown, false), "every peer is heard again");
 
-    let test = |fault: &str| Event::GateTest { number: 0, strength: GateStrength::Strong, fault: fault.to_string() };
+    let number = cluster.nodes[&1].tests;
+    let test = |fault: &str| Event::GateTest { number, strength: GateStrength::Strong, fault: fault.to_string() };
     cluster.give(1, test("the program is gone"));
     assert_eq!(said(&cluster, 1, AlertName::GateBroken, true), "the program is gone");
     cluster.give(1, test(""));
