@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 pub use crate::alerts::name::{AlertName, Severity};
 use crate::decision::{Reason, Role};
-use crate::id::{DomainId, Epoch, InstanceId, LinkId, NodeId, Priority, ReferenceId};
+use crate::id::{DomainId, Epoch, InstanceId, LinkId, NodeId, Priority, ReferenceId, ScriptId};
 use crate::time::Instant;
 use crate::wire::vrrp::Advertisement;
 
@@ -92,6 +92,13 @@ pub enum Action {
     Ping {
         /// Which one.
         reference: ReferenceId,
+    },
+    /// Run a tracked script once, and kill it at its timeout; answer with [`crate::event::Event::ScriptEnded`].
+    RunScript {
+        /// Which one.
+        script: ScriptId,
+        /// The number of the run, to name in the answer.
+        run: u64,
     },
     /// Ping a gateway once from a virtual address and once from our own (D9); answer with
     /// [`crate::event::Event::Mirrored`].

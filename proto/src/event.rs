@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use crate::id::{DomainId, Epoch, InterfaceId, LinkId, NodeId, ReferenceId};
+use crate::id::{DomainId, Epoch, InterfaceId, LinkId, NodeId, ReferenceId, ScriptId};
 use crate::time::Instant;
 
 /// One thing that happened.
@@ -93,6 +93,15 @@ pub enum Event {
         reference: ReferenceId,
         /// The round trip; `None`: no answer within the timeout.
         rtt: Option<Duration>,
+    },
+    /// A tracked script has ended, could not be run, or was killed at its timeout.
+    ScriptEnded {
+        /// Which one.
+        script: ScriptId,
+        /// The number of the run that the action named.
+        run: u64,
+        /// How it failed; `None`: it exited with 0.
+        fault: Option<String>,
     },
     /// How a mirror test ended (D9).
     Mirrored {

@@ -97,6 +97,8 @@ index!(/// A virtual router, by its place in [`crate::settings::Settings::instan
     InstanceId(u16), "vr");
 index!(/// A reference address, by its place in [`crate::settings::ReferenceSettings::targets`].
     ReferenceId(u16), "ref");
+index!(/// A tracked script, by its place in [`crate::settings::Settings::scripts`].
+    ScriptId(u16), "script");
 
 macro_rules! hashed {
     ($(#[$doc:meta])* $name:ident) => {

@@ -28,6 +28,7 @@ pub mod node;
 #[cfg(feature = "serde")]
 pub mod recording;
 pub mod reference;
+pub mod script;
 pub mod settings;
 pub mod time;
 pub mod vrrp;

@@ -33,6 +33,7 @@ use crate::lease::generation::{Former, Opening};
 use crate::lease::lives::Lives;
 use crate::lease::voter::Voter;
 use crate::reference::ReferenceMachine;
+use crate::script::ScriptMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
 use crate::wire::lease::Envelope;
@@ -69,6 +70,7 @@ pub struct Node {
     incarnation: Incarnation,
     peers: BTreeMap<NodeId, Peer>,
     references: ReferenceMachine,
+    scripts: ScriptMachine,
     interfaces: Vec<Interface>,
     domains: BTreeMap<DomainId, Domain>,
     voter: Option<Voter>,
@@ -142,6 +144,7 @@ impl Node {
             own_disk: None,
             peers: peers.collect(),
             references: ReferenceMachine::new(settings.references.clone(), now),
+            scripts: ScriptMachine::new(&settings.scripts, now),
             interfaces: settings.interfaces.iter().map(|_| Interface::default()).collect(),
             domains,
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
@@ -183,6 +186,7 @@ impl Node {
         self.test_is_asked = false;
         self.alerts.at(now);
         self.absorb(now, event, &mut out); // facts
+        self.run_scripts(now, &mut out);
         self.settle_clocks(now);
         self.inspect(now, &mut out);
         self.judge(now, &mut out); // judgement, and the deeds that follow
@@ -223,7 +227,7 @@ impl Node {
         let feed = self.settings.watchdog.then_some(self.feed_at);
         let fixed =
             [feed, call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter, inspection];
-        let fixed = fixed.into_iter().chain([self.alerts.next_deadline()]);
+        let fixed = fixed.into_iter().chain([self.alerts.next_deadline(), self.scripts.next_deadline()]);
         fixed.chain(clocks).chain(sights).flatten().chain(peers).chain(domains).min()
     }
 
@@ -302,6 +306,11 @@ impl Node {
                 }
             }
             Event::Pinged { reference, rtt } => self.references.on_ping(reference, rtt.is_some()),
+            Event::ScriptEnded { script, run, fault } => {
+                if self.scripts.on_end(script, run, fault) {
+                    self.agenda.touch_all();
+                }
+            }
             Event::Persisted { ticket, error } => {
                 let written = error.is_none();
                 self.own_disk = error;
@@ -335,6 +344,14 @@ impl Node {
                 self.stopping_since.get_or_insert(now);
                 self.agenda.touch_all();
             }
+        }
+    }
+
+    fn run_scripts(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let (due, turned) = self.scripts.due(now);
+        out.extend(due.into_iter().map(|(script, run)| Action::RunScript { script, run }));
+        if turned {
+            self.agenda.touch_all();
         }
     }
 
@@ -411,6 +428,7 @@ impl Node {
             settings: &self.settings,
             peers: &self.peers,
             references: &self.references,
+            scripts: &self.scripts,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
             clocks: self.clocks.as_ref(),
@@ -432,6 +450,7 @@ impl Node {
             settings: &self.settings,
             peers: &self.peers,
             references: &self.references,
+            scripts: &self.scripts,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
             clocks: self.clocks.as_ref(),

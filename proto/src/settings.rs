@@ -9,7 +9,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::guard::Guards;
-use crate::id::{ClusterId, ConfigDigest, DomainId, InterfaceId, LinkId, NodeId, Priority, Vrid};
+use crate::id::{ClusterId, ConfigDigest, DomainId, InterfaceId, LinkId, NodeId, Priority, ScriptId, Vrid};
 use crate::lease::timing::{LeaseTiming, TimingError};
 
 /// Everything that [`crate::node::Node`] knows before the first event.
@@ -38,6 +38,9 @@ pub struct Settings {
     pub domains: Vec<DomainSettings>,
     /// Reference addresses.
     pub references: ReferenceSettings,
+    /// Scripts that instances track.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub scripts: Vec<ScriptSettings>,
     /// Announcements after an address has moved.
     pub announce: AnnounceSettings,
     /// How long addresses stay after a lapse (R5); zero and up, 1 s by default.
@@ -149,6 +152,9 @@ pub struct InstanceSettings {
     pub unicast_peers: Option<Vec<IpAddr>>,
     /// Interfaces whose loss is a fault (no weight), or moves the priority by the weight.
     pub track: Vec<TrackInterface>,
+    /// Scripts whose failure is a fault (no weight), or moves the priority by the weight.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub track_scripts: Vec<TrackScript>,
 }
 
 /// `track_interface`.
@@ -159,6 +165,36 @@ pub struct TrackInterface {
     pub interface: InterfaceId,
     /// 0: its loss is a FAULT. Above 0: added to the priority while it is up; below 0: while it is down.
     pub weight: i16,
+}
+
+/// `track_script`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct TrackScript {
+    /// Which one.
+    pub script: ScriptId,
+    /// 0: its failure is a FAULT. Above 0: added to the priority while it passes; below 0: while it does not. -253..=253.
+    pub weight: i16,
+    /// Its failure is good and its success bad.
+    pub reverse: bool,
+}
+
+/// A script that is run again and again, `vrrp_script`. What it runs, and as whom, is the shell's affair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct ScriptSettings {
+    /// The operator's name for it.
+    pub name: String,
+    /// From the begin of one run to that of the next, 1 ms and up.
+    pub interval: Duration,
+    /// When the shell kills it; that is a failure.
+    pub timeout: Duration,
+    /// Successes in a row until it passes again, at least 1.
+    pub rise: u32,
+    /// Failures in a row until it fails, at least 1.
+    pub fall: u32,
+    /// It begins as one that fails, instead of as one that nothing is known of.
+    pub init_fail: bool,
 }
 
 /// Version of a virtual router's Advertisements.

@@ -9,8 +9,14 @@ use super::*;
 use crate::id::{Epoch, Incarnation, NodeId};
 use crate::time::Instant;
 
-const HEALTH: [Health; 5] =
-    [Health::Healthy, Health::ClockOff, Health::InterfaceDown, Health::GateBroken, Health::Leaving];
+const HEALTH: [Health; 6] = [
+    Health::Healthy,
+    Health::ClockOff,
+    Health::InterfaceDown,
+    Health::ScriptFails,
+    Health::GateBroken,
+    Health::Leaving,
+];
 const REFERENCES: [References; 4] =
     [References::Unconfigured, References::Reachable, References::LostHere, References::LostEverywhere];
 const PEERS: [Peers; 7] = [
@@ -123,7 +129,7 @@ fn master_needs_health_an_election_and_a_live_lease() {
             assert_ne!(view.peers, Peers::RivalWins, "{view:?}");
         }
     }
-    assert_eq!(masters, 96, "96 of 3780 views");
+    assert_eq!(masters, 96, "96 of 4536 views");
 }
 
 #[test]

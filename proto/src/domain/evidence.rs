@@ -17,6 +17,7 @@ use crate::id::{NodeId, Priority};
 use crate::lease::holder::Lease;
 use crate::lease::timing::Millis;
 use crate::reference::Answers;
+use crate::settings::TrackScript;
 use crate::vrrp::params::master_down_interval;
 use crate::wire::heartbeat::DomainBeat;
 
@@ -60,11 +61,24 @@ impl Domain {
             Health::ClockOff
         } else if down {
             Health::InterfaceDown
+        } else if self.bad_scripts(facts).any(|(track, _)| track.weight == 0) {
+            Health::ScriptFails
         } else if !self.gate_holds(facts) {
             Health::GateBroken
         } else {
             Health::Healthy
         }
+    }
+
+    /// The scripts that speak against an instance of the domain, each with its name and how it ended; whoever has no
+    /// weight is a fault.
+    pub(super) fn bad_scripts<'a>(&'a self, facts: &'a Facts<'_>) -> impl Iterator<Item = (&'a TrackScript, String)> {
+        let tracked = self.routers.iter().flat_map(|router| &router.settings.track_scripts);
+        let bad = tracked.filter(|track| track.is_good(facts.scripts) == Some(false));
+        bad.map(|track| {
+            let (name, fault) = facts.scripts.words(track.script);
+            (track, format!("{name}: {}", if track.reverse { "it passes, which is bad by `reverse`" } else { fault }))
+        })
     }
 
     /// R14: no mastership while the self-test fails, or whoever writes the gate hangs; and none under an authority
@@ -318,6 +332,9 @@ impl Domain {
     pub(super) fn words(&self, facts: &Facts<'_>, view: &View) -> String {
         let now = facts.now;
         let mut words = format!("health={:?} election={:?} peers={:?}", view.health, view.election, view.peers);
+        for (_, script) in self.bad_scripts(facts) {
+            words.push_str(&format!(" ({script})"));
+        }
         for peer in facts.peers.values() {
             let heard = match peer.heard_at() {
                 Some(at) => format!("heard {} ago", Millis(now.since(at))),

@@ -89,6 +89,12 @@ impl Domain {
         if !matches!(self.role, Role::Fenced | Role::Fault) {
             self.findings.demoted = None;
         }
+        let scripts: Vec<String> = self.bad_scripts(facts).map(|(_, words)| words).collect();
+        let (bad, about) = (!scripts.is_empty(), topic(scripts.iter().map(String::as_str)));
+        alerts.set_about(AlertName::ScriptFailed, id, bad, about, || match bad {
+            true => format!("{}; the priority is {}", scripts.join(", "), self.priority().0),
+            false => String::from("every tracked script is well"),
+        });
         let claims: Vec<String> = self.findings.claims.iter().map(|mac| hardware(*mac)).collect();
         let (claimed, about) = (!claims.is_empty(), topic(claims.iter().map(String::as_str)));
         alerts.set_about(AlertName::AddressClaimed, id, claimed, about, || {

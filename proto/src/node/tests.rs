@@ -27,8 +27,10 @@ mod handover;
 mod lan;
 mod many;
 mod policies;
+mod references;
 mod rivals;
 mod rules;
+mod scripts;
 mod words;
 
 const VIP: DomainId = DomainId(7);
@@ -82,6 +84,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
         auth_pass: None,
         unicast_peers: None,
         track: Vec::new(),
+        track_scripts: Vec::new(),
     };
     Settings {
         cluster: ClusterId(1),
@@ -111,6 +114,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
             rise: 2,
             fall: 3,
         },
+        scripts: Vec::new(),
         announce: AnnounceSettings::default(),
         grace: Duration::from_secs(1),
         claim_without_gate: false,
@@ -143,6 +147,9 @@ struct Cluster {
     gate_broken: BTreeSet<u16>,
     tests_held: BTreeSet<u16>,
     references_lost: BTreeSet<u16>,
+    /// Whose tracked scripts fail, or never end.
+    scripts_fail: BTreeSet<u16>,
+    scripts_hang: BTreeSet<u16>,
     /// By how many nanoseconds a member's clock is ahead of the world's.
     skew: BTreeMap<u16, i64>,
     /// Members that stand still; what comes for them waits.
@@ -177,6 +184,8 @@ impl Cluster {
             gate_broken: BTreeSet::new(),
             tests_held: BTreeSet::new(),
             references_lost: BTreeSet::new(),
+            scripts_fail: BTreeSet::new(),
+            scripts_hang: BTreeSet::new(),
             skew: BTreeMap::new(),
             frozen: BTreeMap::new(),
             gates_stuck: BTreeSet::new(),
@@ -284,6 +293,11 @@ impl Cluster {
                 Event::GateTest { number, strength: GateStrength::Strong, fault: fault.into() }
             }
             Action::Ping { reference } => self.ping(node, reference),
+            Action::RunScript { .. } if self.scripts_hang.contains(&node) => return,
+            Action::RunScript { script, run } => {
+                let fault = self.scripts_fail.contains(&node).then(|| String::from("exit status: 1"));
+                Event::ScriptEnded { script, run, fault }
+            }
             Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
             Action::SendBeat { link, to, bytes } => {
                 let one_way = self.link_cut_one_way.contains(&(link, node, to.get()));
@@ -520,36 +534,6 @@ fn silence_of_vrrp_alone_moves_nothing_and_is_told_d1() {
         assert_eq!(cluster.open(), [1]);
         assert!(cluster.alerts(2).contains(&"vrrp-silent"));
     }
-}
-
-#[test]
-fn who_reaches_neither_peer_nor_reference_shuts_its_gate_d2() {
-    let mut cluster = steady(Authority::Quorum(quorum()));
-    // Its lease would be renewed on: the witness is reached.
-    cluster.cut_between(1, 2);
-    cluster.references_lost.insert(1);
-    cluster.run_to(7000);
-    assert_eq!(cluster.role(1), (Role::Fenced, Reason::Isolated));
-    assert_eq!(cluster.open(), [2]);
-    assert!(cluster.alerts(1).contains(&"isolated"));
-}
-
-#[test]
-fn references_lost_by_all_move_nothing_i16() {
-    let mut cluster = steady(Authority::Quorum(quorum()));
-    cluster.references_lost.extend([1, 2]);
-    cluster.run_to(9000);
-    assert_eq!((cluster.role(1).0, cluster.open()), (Role::Master, vec![1]));
-    assert!(!cluster.order(1, 5000).contains(&"shut"));
-}
-
-#[test]
-fn references_lost_here_alone_hand_over_d2() {
-    let mut cluster = steady(Authority::Quorum(quorum()));
-    cluster.references_lost.insert(1);
-    cluster.run_to(7000);
-    assert_eq!(cluster.role(2).0, Role::Master);
-    assert_eq!(cluster.open(), [2]);
 }
 
 #[test]
