@@ -17,6 +17,7 @@ use crate::gate::GateDomain;
 use crate::net::is_on_network;
 use crate::net::vrrp::{Family, VrrpSettings};
 use crate::netlink::address::VirtualAddress;
+use crate::tracking::Tracked;
 
 /// Where an agent without a cluster section keeps its files.
 const RUN_DIR: &str = "/run/keepone";
@@ -51,6 +52,8 @@ pub struct Plan {
     pub fencing: keepone_config::model::Fencing,
     /// The witnesses.
     pub witnesses: Vec<(NodeId, SocketAddr)>,
+    /// Tracked scripts, in the order of their ids.
+    pub(crate) tracked: Vec<Tracked>,
 }
 
 /// What a domain is called, and whom to tell of its changes.
@@ -120,6 +123,7 @@ impl Plan {
                 instances: config.instances.iter().map(|instance| instance_settings(instance, &id_of)).collect(),
                 domains,
                 references: config.references.clone(),
+                scripts: Vec::new(),
                 announce: config.global.announce.clone(),
                 grace: config.grace,
                 claim_without_gate: config.claim_without_gate,
@@ -142,6 +146,7 @@ impl Plan {
             links,
             fencing: config.fencing.clone(),
             witnesses: witnesses(config),
+            tracked: Vec::new(),
         }
     }
 
@@ -320,6 +325,7 @@ fn instance_settings(instance: &VrrpInstance, id_of: &impl Fn(&str) -> Interface
             Transport::Multicast { .. } => None,
             Transport::Unicast { peers, .. } => Some(peers.clone()),
         },
+        track_scripts: Vec::new(),
         track: instance
             .track_interface
             .iter()

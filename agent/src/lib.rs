@@ -29,6 +29,8 @@ pub mod record;
 mod recording;
 pub mod references;
 pub mod rights;
+mod script;
+mod tracking;
 mod voice;
 pub mod voters;
 pub mod worker;

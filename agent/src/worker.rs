@@ -46,6 +46,7 @@ use crate::notify::run::Rules;
 use crate::record::Record;
 use crate::recording::Recorder;
 use crate::references::References;
+use crate::tracking::Tracking;
 use crate::{clock, lock, realtime};
 
 /// How long a former worker may take to end: one whose guardian died hands over first.
@@ -175,6 +176,7 @@ impl Start<'_> {
             neighbors: Neighbors::new(plan.watched(), interfaces.clone(), events.clone()),
             mirrors: Mirrors::spawn(events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
+            tracking: Tracking::start(&plan.tracked, &rules.user, &events),
             notifier: Notifier::start(&plan.domain_names, &rules),
             alert_script,
             discipline: Discipline::default(),

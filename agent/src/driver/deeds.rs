@@ -52,6 +52,10 @@ impl Shells {
                 self.references.ping(reference);
                 None
             }
+            Action::RunScript { script, run } => {
+                self.tracking.run(script, run);
+                None
+            }
             Action::Mirror { domain, place } => {
                 self.look_into_mirror(domain, place);
                 None

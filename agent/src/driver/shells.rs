@@ -25,6 +25,7 @@ use crate::notify::Notifier;
 use crate::notify::alerts::AlertScript;
 use crate::record::Record;
 use crate::references::References;
+use crate::tracking::Tracking;
 
 /// All of them.
 pub(crate) struct Shells {
@@ -41,6 +42,7 @@ pub(crate) struct Shells {
     pub(crate) heartbeats: Option<Heartbeats>,
     pub(crate) witnesses: Option<WitnessClient>,
     pub(crate) references: References,
+    pub(crate) tracking: Tracking,
     pub(crate) mirrors: Mirrors,
     pub(crate) discipline: Discipline,
     pub(crate) voter_disk: Option<Writer>,

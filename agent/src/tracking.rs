@@ -1,0 +1,120 @@
+//! Tracked scripts: each has a thread of its own, which runs it when the core asks and tells how it ended.
+//!
+//! What must stay true: the decision loop never waits (R15); every request has an answer, and whatever can't be run,
+//! asked or waited for has failed.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use keepone_config::model::Script;
+use keepone_proto::event::Event;
+use keepone_proto::id::ScriptId;
+use tokio::sync::mpsc;
+
+use crate::script::{Run, User};
+
+/// The core asks for a run once the last has ended, or is not waited for any more.
+const QUEUE: usize = 4;
+
+/// What is run.
+#[derive(Debug, Clone)]
+pub(crate) struct Tracked {
+    /// The operator's name for it.
+    pub(crate) name: String,
+    pub(crate) script: Script,
+    /// When it is killed.
+    pub(crate) timeout: Duration,
+}
+
+/// The way to the scripts.
+#[derive(Debug)]
+pub(crate) struct Tracking {
+    /// In the order of their ids; `None`: there is no thread.
+    queues: Vec<Option<SyncSender<u64>>>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Tracking {
+    /// Starts the threads. Scripts in the order of their [`ScriptId`]s; `otherwise` runs those that name nobody.
+    pub(crate) fn start(scripts: &[Tracked], otherwise: &User, events: &mpsc::Sender<Event>) -> Self {
+        let start = |(id, tracked): (u16, &Tracked)| {
+            let (queue, runs) = sync_channel(QUEUE);
+            let (tracked, otherwise, events) = (tracked.clone(), otherwise.clone(), events.clone());
+            let name = format!("track {}", tracked.name);
+            let serve = move || serve(ScriptId(id), &tracked, &otherwise, &runs, &events);
+            let started = thread::Builder::new().name(name).spawn(serve);
+            started.inspect_err(|error| tracing::error!(%error, "no thread for a tracked script")).ok().map(|_| queue)
+        };
+        Tracking { queues: (0..).zip(scripts).map(start).collect(), events: events.clone() }
+    }
+
+    /// Asks for a run, without waiting; [`Event::ScriptEnded`] follows.
+    pub(crate) fn run(&self, script: ScriptId, run: u64) {
+        let queue = self.queues.get(usize::from(script.0)).and_then(Option::as_ref);
+        if queue.is_none_or(|queue| queue.try_send(run).is_err()) {
+            let fault = Some("its thread hangs or is gone: restart keepone".to_owned());
+            let _ = self.events.try_send(Event::ScriptEnded { script, run, fault });
+        }
+    }
+}
+
+fn serve(id: ScriptId, tracked: &Tracked, otherwise: &User, runs: &Receiver<u64>, events: &mpsc::Sender<Event>) {
+    let mut failed = None;
+    while let Ok(run) = runs.recv() {
+        let (script, timeout) = (&tracked.script, tracked.timeout);
+        let ended = Run { script, otherwise, arguments: &[], variables: &[], timeout, is_heard: true }.wait();
+        let fault = ended.err().map(|failure| failure.to_string());
+        if fault != failed {
+            match &fault {
+                Some(fault) => tracing::warn!(script = tracked.name, "a tracked script fails: {fault}"),
+                None => tracing::info!(script = tracked.name, "a tracked script passes again"),
+            }
+            failed.clone_from(&fault);
+        }
+        if events.blocking_send(Event::ScriptEnded { script: id, run, fault }).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tracked(words: &str, timeout: u64) -> Tracked {
+        let command = ["/bin/sh", "-c", words].map(str::to_owned).to_vec();
+        let script = Script { command, user: None, group: None };
+        Tracked { name: "chk".to_owned(), script, timeout: Duration::from_millis(timeout) }
+    }
+
+    #[test]
+    fn each_run_is_answered_once_with_its_number_and_how_it_ended() {
+        let (events, mut ended) = mpsc::channel(16);
+        let scripts = [tracked("exit 0", 20_000), tracked("echo no route; exit 2", 20_000), tracked("sleep 600", 300)];
+        let tracking = Tracking::start(&scripts, &None, &events);
+        let mut faults = Vec::new();
+        for (id, run) in [(0, 7), (1, 8), (2, 9), (3, 1)] {
+            tracking.run(ScriptId(id), run);
+            let event = ended.blocking_recv().unwrap();
+            let Event::ScriptEnded { script, run: told, fault } = event else { panic!("{event:?}") };
+            assert_eq!((script, told), (ScriptId(id), run));
+            faults.push(fault.unwrap_or_default());
+        }
+        assert_eq!(
+            faults,
+            ["", "exit status: 2: no route", "killed after 300ms", "its thread hangs or is gone: restart keepone"]
+        );
+    }
+
+    #[test]
+    fn a_script_that_hangs_keeps_no_other_waiting() {
+        let (events, mut ended) = mpsc::channel(16);
+        let scripts = [tracked("sleep 5", 600_000), tracked("exit 0", 20_000)];
+        let tracking = Tracking::start(&scripts, &None, &events);
+        tracking.run(ScriptId(0), 1);
+        tracking.run(ScriptId(1), 1);
+        let event = ended.blocking_recv().unwrap();
+        assert!(matches!(event, Event::ScriptEnded { script: ScriptId(1), fault: None, .. }), "{event:?}");
+    }
+}
