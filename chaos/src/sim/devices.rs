@@ -219,6 +219,7 @@ impl World {
             Fault::Disk { host, on } => self.trouble(host, |host| host.troubles.disk = on),
             Fault::Netlink { host, on } => self.trouble(host, |host| host.troubles.netlink = on),
             Fault::GateTest { host, on } => self.trouble(host, |host| host.troubles.gate_test = on),
+            Fault::Script { host, on } => self.trouble(host, |host| host.troubles.script = on),
             Fault::Gate { host, on } => self.trouble(host, |host| host.troubles.gate = on),
             Fault::Freeze { host, lasts } => self.freeze(host, lasts),
             Fault::Reload { host, variant } => {

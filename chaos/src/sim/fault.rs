@@ -102,6 +102,13 @@ pub enum Fault {
         /// From now on, or no more.
         on: bool,
     },
+    /// The tracked script fails.
+    Script {
+        /// Where.
+        host: usize,
+        /// From now on, or no more.
+        on: bool,
+    },
     /// The hypervisor stops a machine and hides it: its clock, gate and process stand still together.
     Freeze {
         /// Which.
@@ -179,6 +186,7 @@ impl Fault {
             | Fault::Netlink { .. }
             | Fault::GateTest { .. }
             | Fault::Gate { .. }
+            | Fault::Script { .. }
             | Fault::ForeignRouter { .. }
             | Fault::Replay { .. }
             | Fault::Client { .. }
@@ -244,6 +252,9 @@ impl Fault {
                 &format!("the gate of h{host} can't be written or read back"),
                 &format!("the gate of h{host} takes writes again"),
             ),
+            Fault::Script { host, on } => {
+                on_off(on, &format!("the tracked script of h{host} fails"), &format!("the script of h{host} passes"))
+            }
             Fault::Freeze { host, lasts } => {
                 format!("h{host} is frozen for {} ms, and its clock hides it", lasts / super::network::MS)
             }

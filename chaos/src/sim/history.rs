@@ -110,6 +110,7 @@ impl History {
             Event::Tick => self.mix(1),
             Event::Pinged { rtt, .. } => self.mix(2 + u64::from(rtt.is_some())),
             Event::GateTest { .. } => self.mix(4),
+            Event::ScriptEnded { fault, .. } => self.mix(16 + u64::from(fault.is_some())),
             Event::Mirrored { own, virtual_one, .. } => self.mix(8 + u64::from(*own) * 2 + u64::from(*virtual_one)),
             Event::Interface { .. }
             | Event::GateWritten { .. }
@@ -162,7 +163,11 @@ impl History {
                 });
                 self.told.push(Told { at, host, action: action.clone() });
             }
-            Action::TestGate { .. } | Action::ReadClock | Action::Ping { .. } | Action::Mirror { .. } => self.mix(6),
+            Action::TestGate { .. }
+            | Action::RunScript { .. }
+            | Action::ReadClock
+            | Action::Ping { .. }
+            | Action::Mirror { .. } => self.mix(6),
             Action::Advertise { .. }
             | Action::Announce { .. }
             | Action::ProbeAddress { .. }

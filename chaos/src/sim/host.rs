@@ -55,6 +55,8 @@ pub struct Troubles {
     pub gate_test: bool,
     /// Writes of the gate fail, or can't be read back.
     pub gate: bool,
+    /// The tracked script fails.
+    pub script: bool,
 }
 
 /// One host.

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use keepone_proto::guard::Guards;
 use keepone_proto::id::{
-    ClusterId, ConfigDigest, DomainId, Incarnation, InstanceId, InterfaceId, LinkId, NodeId, Priority, Vrid, hash_name,
+    ClusterId, ConfigDigest, DomainId, Incarnation, InstanceId, InterfaceId, LinkId, NodeId, Priority, ScriptId, Vrid,
+    hash_name,
 };
 use keepone_proto::lease::config_digest;
 use keepone_proto::lease::timing::LeaseTiming;
 use keepone_proto::lease::voter::VoterSettings;
 use keepone_proto::settings::{
     AnnounceSettings, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings,
-    InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, Settings, VrrpVersion,
+    InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, ScriptSettings, Settings,
+    TrackScript, VrrpVersion,
 };
 use keepone_proto::time::nanos;
 use keepone_proto::wire::vrrp::Advertisement;
@@ -72,11 +74,16 @@ pub struct Plan {
     pub advert_ms: u64,
     /// How many domains, at most [`DOMAINS`].
     pub domains: usize,
+    /// The weight of the script that every instance tracks, if they track one.
+    pub script: Option<i16>,
     /// What becomes of a domain while its voters are silent.
     pub policy: Policy,
     /// What is taken out.
     pub mutant: Option<Mutant>,
 }
+
+/// Of the stream that draws the scripts.
+const SCRIPTS: u64 = 0x5c21_7475;
 
 /// Domains at most.
 pub const DOMAINS: usize = 3;
@@ -130,6 +137,8 @@ impl Plan {
         // Of a stream of its own: what else is drawn does not hang on it.
         let promises = matches!(mutant, Some(Mutant::PromisesBindNobody | Mutant::ControlPromises));
         let degrades = arbitrated && (promises || Rng::new(rng.clone().next_u64()).chance(100_000));
+        let mut scripts = Rng::new(rng.clone().next_u64() ^ SCRIPTS);
+        let script = if scripts.chance(250_000) { scripts.pick(&[0, 0, 40, -60, -120]).copied() } else { None };
         let policy = if degrades { Policy::Degrade } else { Policy::Strict };
         let beyond = arbitrated && mutant.is_none() && rng.chance(15_000);
         if arbitrated && (beyond || rng.chance(80_000)) && rng.chance(500_000) {
@@ -183,6 +192,7 @@ impl Plan {
             advert_ms: if arbitrated { 1000 * pace } else { 200 },
             policy,
             domains: *rng.pick(&[1, 1, 1, 1, 1, 1, 1, 2, 2, 3]).unwrap_or(&1),
+            script,
             mutant,
         }
     }
@@ -208,6 +218,7 @@ impl Plan {
             advert_ms: 1000,
             policy: Policy::Strict,
             domains: 1,
+            script: None,
             mutant: None,
         }
     }
@@ -341,6 +352,7 @@ impl Plan {
                 rise: 2,
                 fall: PING_FALL,
             },
+            scripts: self.script.map(|_| self.script()).into_iter().collect(),
             announce: AnnounceSettings::default(),
             grace: Duration::from_secs(1),
             claim_without_gate: false,
@@ -387,7 +399,23 @@ impl Plan {
             auth_pass: None,
             unicast_peers: None,
             track: Vec::new(),
+            track_scripts: self
+                .script
+                .map(|weight| TrackScript { script: ScriptId(0), weight, reverse: false })
+                .into_iter()
+                .collect(),
         }
+    }
+
+    fn script(&self) -> ScriptSettings {
+        let interval = Duration::from_millis(250 * self.pace);
+        let (rise, fall, init_fail) = (2, 2, false);
+        ScriptSettings { name: "script".into(), interval, timeout: interval, rise, fall, init_fail }
+    }
+
+    /// How long the script may run, in nanoseconds.
+    pub fn script_timeout(&self) -> u64 {
+        nanos(self.script().timeout)
     }
 
     /// What a witness is told.

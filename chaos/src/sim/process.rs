@@ -236,6 +236,12 @@ impl World {
                 let after = self.rng.range(100 * US, MS);
                 self.at(at + after, What::Deliver { host: number, life: Some(life), event });
             }
+            Action::RunScript { script, run } => {
+                let fault = host.troubles.script.then(|| "exit status: 1".to_owned());
+                let after = self.rng.log_range(MS, self.plan.script_timeout());
+                let event = Event::ScriptEnded { script, run, fault };
+                self.at(at + after, What::Deliver { host: number, life: Some(life), event });
+            }
             Action::Ping { reference } => self.ping(number, life, reference, at),
             Action::Persist { ticket, bytes } => self.persist(number, ticket, bytes, at),
             Action::Announce { domain, .. } => {

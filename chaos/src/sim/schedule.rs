@@ -222,6 +222,13 @@ impl Schedule {
             Trouble::Gate => {
                 self.both(span, Fault::Gate { host: agent, on: true }, Fault::Gate { host: agent, on: false })
             }
+            Trouble::Script => {
+                // On one, or on all: then nobody may hold by a script without a weight.
+                let all = rng.chance(300_000);
+                for host in (0..plan.agents).filter(|host| all || *host == agent) {
+                    self.both(span, Fault::Script { host, on: true }, Fault::Script { host, on: false });
+                }
+            }
             Trouble::ForeignClaim => self.push(at, Fault::ForeignClaim(agent)),
             Trouble::ForeignRouter => {
                 let priority = rng.pick(&[1, 120, 254]).copied();
@@ -257,6 +264,7 @@ fn is_allowed(trouble: Trouble, plan: &Plan) -> bool {
     match trouble {
         Trouble::Freeze => plan.beyond || !plan.timing.hidden_freeze.is_zero(),
         Trouble::References => plan.references,
+        Trouble::Script => plan.script.is_some(),
         // P2's bounds are for lines that are whole or cut, and for kernels that do as they are told.
         Trouble::Weather | Trouble::Replay | Trouble::Gate | Trouble::Reload | Trouble::ForeignRouter => {
             plan.mode != Mode::Unarbitrated

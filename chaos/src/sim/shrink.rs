@@ -199,6 +199,7 @@ fn drop_host(case: &mut Case, agent: bool) {
         | Fault::Netlink { host, .. }
         | Fault::GateTest { host, .. }
         | Fault::Gate { host, .. }
+        | Fault::Script { host, .. }
         | Fault::Freeze { host, .. }
         | Fault::Reload { host, .. }
         | Fault::ForeignClaim(host) => moved(host),

@@ -48,6 +48,8 @@ pub enum Trouble {
     GateTest,
     /// The gate's writes.
     Gate,
+    /// The tracked script.
+    Script,
     /// Rogue ARP.
     ForeignClaim,
     /// A foreign VRRP router.
@@ -76,6 +78,7 @@ const ALL: &[(Trouble, u32)] = &[
     (Trouble::Netlink, 2),
     (Trouble::GateTest, 1),
     (Trouble::Gate, 2),
+    (Trouble::Script, 4),
     (Trouble::ForeignClaim, 1),
     (Trouble::ForeignRouter, 1),
 ];

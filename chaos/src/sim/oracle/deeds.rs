@@ -65,6 +65,7 @@ impl Oracle {
                 | Action::FeedWatchdog
                 | Action::Reboot { .. }
                 | Action::Ping { .. }
+                | Action::RunScript { .. }
                 | Action::Mirror { .. }
                 | Action::ProbeAddress { .. }
                 | Action::Persist { .. }
