@@ -15,12 +15,14 @@
 mod check;
 mod diagnostic;
 mod explain;
+mod help;
 mod keepalived;
 mod keyword;
 mod lower;
 pub mod model;
 mod native;
 mod raw;
+mod schema;
 mod source;
 mod tree;
 
@@ -28,7 +30,9 @@ use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Severity, render_all, to_json};
 pub use explain::explain_timing;
+pub use help::{KeywordEntry, KeywordStatus, UnknownKeyword, explain_keyword, keywords};
 pub use model::Config;
+pub use schema::json_schema;
 
 use diagnostic::Report;
 use keepalived::Parsing;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use keepone_proto::id::{Priority, Vrid};
 use keepone_proto::settings::{AnnounceSettings, Policy, VrrpVersion};
 
-use super::notify::Notify;
+use super::{AddressOptions, Notify, Trackers, VrrpOptions};
 
 /// `state`: how the instance would like to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,8 @@ pub struct VrrpInstance {
     pub mirror: Mirror,
     /// Its scripts.
     pub notify: Notify,
+    /// All else that it can be told; nothing of it is active yet.
+    pub options: VrrpOptions,
 }
 
 /// Which gateway a Master pings from its virtual address, to see whether the answers come to it (D9).
@@ -121,6 +123,8 @@ pub struct VirtualAddress {
     pub label: Option<String>,
     /// Held, but not carried in Advertisements (`virtual_ipaddress_excluded`).
     pub excluded: bool,
+    /// What else the line says; nothing of it is active yet.
+    pub options: AddressOptions,
 }
 
 /// Scope of an address: the kernel's number (`rtnetlink(7)`, `rtm_scope`).
@@ -165,6 +169,23 @@ impl Secret {
     }
 }
 
+/// A key or password of any length that never shows itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretBytes(pub(crate) Vec<u8>);
+
+impl SecretBytes {
+    /// What must not be shown.
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
@@ -182,4 +203,12 @@ pub struct SyncGroup {
     pub policy: Option<Policy>,
     /// Its scripts.
     pub notify: Notify,
+    /// What its instances watch together, its interfaces apart; not active yet.
+    pub trackers: Trackers,
+    /// Whether weights count within the group; not active yet.
+    pub tracking_weight: bool,
+    /// Mail on every change; not active yet.
+    pub smtp_alert: bool,
+    /// FIFOs get changes of priority too; not active yet.
+    pub notify_priority_changes: bool,
 }
