@@ -184,13 +184,20 @@ fn in_ms(ms: u64) -> f64 {
 }
 
 /// How many frames that name the VIP came out of a node whose gate had certainly been shut for E_tx.
+///
+/// The lines of this world are the machine's work too: while it let no agent run, it carried no frame either, and one
+/// that had passed the gate in time came out of the line as much later.
 fn behind_shut_gate(record: &Record) -> usize {
+    let kept_back = |from: u64, at: u64| record.canary.within(from, at).total();
     let of = |node: &NodeRecord| {
-        let late = node.shut.iter().filter(|(from, to)| to - from > BEHIND_THE_GATE);
-        let late: Vec<(u64, u64)> = late.map(|(from, to)| (from + BEHIND_THE_GATE, to)).collect();
+        let shut: Vec<(u64, u64)> = node.shut.iter().filter(|(from, to)| to - from > BEHIND_THE_GATE).collect();
+        let late = |at: u64| {
+            let span = shut.iter().find(|(from, to)| (*from..*to).contains(&at));
+            span.is_some_and(|(from, _)| at - from >= BEHIND_THE_GATE + kept_back(*from, at))
+        };
         let seen = node.sightings.iter().map(|sighting| sighting.at);
         let seen = seen.filter(|at| (record.begin..record.end).contains(at) && !node.paused.contains(*at));
-        seen.filter(|at| late.iter().any(|(from, to)| (from..to).contains(&at))).count()
+        seen.filter(|at| late(*at)).count()
     };
     record.nodes.iter().map(of).sum()
 }
@@ -377,6 +384,12 @@ mod tests {
         let outcome = measure(&SCENARIO, &record);
         assert_eq!(outcome.behind_shut_gate, 5);
         assert_eq!(own_breaches(&SCENARIO, &record, &outcome).len(), 1);
+        let kept_back = |from: u64, to: u64| {
+            let canary = Spans::from_pairs(vec![(from * MS, to * MS)]);
+            measure(&SCENARIO, &Record { canary, ..record.clone() }).behind_shut_gate
+        };
+        assert_eq!((kept_back(476, 479), kept_back(476, 490)), (2, 0), "as much longer as the machine stood still");
+        assert_eq!(kept_back(400, 470), 5, "which was before");
     }
 
     #[test]

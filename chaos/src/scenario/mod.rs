@@ -213,12 +213,20 @@ const MOVES: Demands = Demands { outage: LAPSE, keeps_holder: false, final_holde
 pub const ONE: Demands = Demands { outage: Limit::ms(600_000), back: Limit::ms(600_000), ..MOVES };
 
 /// Any cluster with an authority.
-const ARBITRATED: Needs =
-    Needs { authority: Some(true), min_nodes: 2, min_witnesses: 0, nodes_vote: None, spare_voter: false };
+const ARBITRATED: Needs = Needs {
+    authority: Some(true),
+    min_nodes: 2,
+    min_witnesses: 0,
+    nodes_vote: None,
+    spare_voter: false,
+    without_the_others: false,
+};
 /// One with a witness.
 const WITNESSED: Needs = Needs { min_witnesses: 1, ..ARBITRATED };
 /// One that has a majority without any one of its voters.
 const SPARE: Needs = Needs { spare_voter: true, ..WITNESSED };
+/// One in which the master and the witnesses are a majority.
+const APART: Needs = Needs { without_the_others: true, ..SPARE };
 /// One whose nodes vote.
 const VOTING: Needs = Needs { nodes_vote: Some(true), ..SPARE };
 /// One without an authority.

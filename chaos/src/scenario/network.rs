@@ -1,7 +1,7 @@
 //! Lines that are cut one way, flap, lose, double, delay.
 
 use super::{
-    ARBITRATED, CALM, Demands, LAN, Limit, MOVES, NODES_APART, ONE, PLAIN, SPARE, Scenario, VOTING, WITNESSED,
+    APART, ARBITRATED, CALM, Demands, LAN, Limit, MOVES, NODES_APART, ONE, PLAIN, SPARE, Scenario, VOTING, WITNESSED,
 };
 use super::{Step, cut, step};
 use crate::deed::{Deed, Weather};
@@ -55,7 +55,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(8000, "healed", Fault::Heal),
         ],
         lasts_ms: 12_000,
-        needs: SPARE,
+        needs: APART,
         ci: true,
         ..PLAIN
     },
@@ -110,7 +110,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(7000, "healed", Fault::Heal),
         ],
         lasts_ms: 10_000,
-        needs: SPARE,
+        needs: APART,
         ..PLAIN
     },
     Scenario {
@@ -124,7 +124,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         lasts_ms: 11_000,
         // R8, I21: what was given back needs no lapse to be waited for.
         demands: Demands { outage: Limit::ms(150), alerts: &["all-heartbeats-down"], ..MOVES },
-        needs: SPARE,
+        needs: APART,
         ci: true,
         ..PLAIN
     },
@@ -229,7 +229,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(6000, "healed", Fault::Heal),
         ],
         lasts_ms: 9_000,
-        needs: SPARE,
+        needs: APART,
         ..PLAIN
     },
     Scenario {

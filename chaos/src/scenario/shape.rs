@@ -59,6 +59,8 @@ pub struct Needs {
     pub nodes_vote: Option<bool>,
     /// Whether a majority must be left without any one voter.
     pub spare_voter: bool,
+    /// Whether one node and the witnesses must be a majority without the other nodes.
+    pub without_the_others: bool,
 }
 
 impl Needs {
@@ -82,13 +84,17 @@ impl Needs {
             return Some("it is about the other kind of voters");
         }
         let spare = voters > 0 && voters - 1 > voters / 2;
-        (self.spare_voter && !spare).then_some("every voter is needed for a majority")
+        if self.spare_voter && !spare {
+            return Some("every voter is needed for a majority");
+        }
+        let own = u8::from(shape.nodes_vote) + shape.witnesses;
+        (self.without_the_others && own <= voters / 2).then_some("a node needs other nodes for a majority")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ALONE, ARBITRATED, SPARE, VOTING, WITNESSED};
+    use super::super::{ALONE, APART, ARBITRATED, SPARE, VOTING, WITNESSED};
     use super::*;
 
     #[test]
@@ -100,6 +106,10 @@ mod tests {
         let fits = |needs: Needs| [Shape::PAIR, alone, one_witness_votes].map(|shape| needs.missing(&shape).is_none());
         assert_eq!(fits(ARBITRATED), [true, false, true]);
         assert_eq!(fits(SPARE), [true, false, false]);
+        assert_eq!(fits(APART), [true, false, false]);
+        let four = Shape { witnesses: 1, ..three };
+        assert_eq!((SPARE.missing(&four), APART.missing(&Shape { witnesses: 3, ..three })), (None, None));
+        assert_eq!(APART.missing(&four), Some("a node needs other nodes for a majority"));
         assert_eq!(fits(VOTING), [true, false, false]);
         assert_eq!(fits(ALONE), [false, true, false]);
         assert_eq!(WITNESSED.missing(&three), Some("it needs more witnesses"));
