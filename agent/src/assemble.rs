@@ -1,5 +1,7 @@
 //! From what the operator wrote to what the core and the shells are told.
 
+mod scripts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ use crate::net::is_on_network;
 use crate::net::vrrp::{Family, VrrpSettings};
 use crate::netlink::address::VirtualAddress;
 use crate::tracking::Tracked;
+use scripts::Scripts;
 
 /// Where an agent without a cluster section keeps its files.
 const RUN_DIR: &str = "/run/keepone";
@@ -107,6 +110,7 @@ impl Plan {
         };
         let cluster = config.cluster.as_ref();
         let links = link_plans(config);
+        let scripts = Scripts::of(config);
         let domains = domain_settings(config);
         let transports: Vec<InstanceTransport> =
             config.instances.iter().map(|instance| transport(config, instance, id_of(&instance.interface))).collect();
@@ -120,10 +124,12 @@ impl Plan {
                 heartbeat: config.heartbeat,
                 peers: peer_settings(&links),
                 interfaces: interfaces.iter().map(|name| InterfaceSettings { name: name.clone() }).collect(),
-                instances: config.instances.iter().map(|instance| instance_settings(instance, &id_of)).collect(),
+                instances: (0..config.instances.len())
+                    .filter_map(|place| instance_settings(config, place, &scripts, &id_of))
+                    .collect(),
                 domains,
                 references: config.references.clone(),
-                scripts: Vec::new(),
+                scripts: scripts.settings(),
                 announce: config.global.announce.clone(),
                 grace: config.grace,
                 claim_without_gate: config.claim_without_gate,
@@ -146,7 +152,7 @@ impl Plan {
             links,
             fencing: config.fencing.clone(),
             witnesses: witnesses(config),
-            tracked: Vec::new(),
+            tracked: scripts.programs(),
         }
     }
 
@@ -308,8 +314,14 @@ fn fencing(fencing: &keepone_config::model::Fencing, domain: &str) -> FencingSet
     FencingSettings { command: fencing.command.as_ref().map(command), reboot_after: fencing.reboot_after }
 }
 
-fn instance_settings(instance: &VrrpInstance, id_of: &impl Fn(&str) -> InterfaceId) -> InstanceSettings {
-    InstanceSettings {
+fn instance_settings(
+    config: &Config,
+    place: usize,
+    scripts: &Scripts<'_>,
+    id_of: &impl Fn(&str) -> InterfaceId,
+) -> Option<InstanceSettings> {
+    let instance = config.instances.get(place)?;
+    Some(InstanceSettings {
         name: instance.name.clone(),
         interface: id_of(&instance.interface),
         vrid: instance.vrid,
@@ -325,13 +337,13 @@ fn instance_settings(instance: &VrrpInstance, id_of: &impl Fn(&str) -> Interface
             Transport::Multicast { .. } => None,
             Transport::Unicast { peers, .. } => Some(peers.clone()),
         },
-        track_scripts: Vec::new(),
+        track_scripts: scripts.tracked_by(place),
         track: instance
             .track_interface
             .iter()
             .map(|track| TrackInterface { interface: id_of(&track.interface), weight: track.weight })
             .collect(),
-    }
+    })
 }
 
 fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -> InstanceTransport {

@@ -27,7 +27,7 @@ pub(crate) static ROOT: Table = Table::strict(
         key(Own, "reference_ip", Block(&REFERENCE_IP), "addresses that a node must reach to be worth its mastership"),
         key(Own, "gate", Block(&GATE), "how the kernel silences addresses when the lease has run out"),
         key(Own, "fencing", Block(&FENCING), "what stops a node that can't stop itself"),
-        key(A, "vrrp_script", Named(&VRRP_SCRIPT), "a command run again and again whose exit code counts").later(),
+        key(A, "vrrp_script", Named(&VRRP_SCRIPT), "a command run again and again whose exit code counts"),
         key(B, "vrrp_track_process", Named(&VRRP_TRACK_PROCESS), "processes that must run").later(),
         key(B, "track_file", Named(&TRACK_FILE), "a file with a number that moves priorities or weights").later(),
         key(C, "vrrp_track_file", Named(&VRRP_TRACK_FILE), "the former name of track_file").later(),

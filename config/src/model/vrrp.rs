@@ -203,7 +203,7 @@ pub struct SyncGroup {
     pub policy: Option<Policy>,
     /// Its scripts.
     pub notify: Notify,
-    /// What its instances watch together, its interfaces apart; not active yet.
+    /// What its instances watch together, its interfaces apart; of these only scripts are active yet.
     pub trackers: Trackers,
     /// Whether weights count within the group; not active yet.
     pub tracking_weight: bool,
