@@ -264,6 +264,13 @@ pub enum Deed {
         /// To what.
         change: Change,
     },
+    /// The script that the virtual router tracks fails from now on, or passes again.
+    Script {
+        /// Whose.
+        who: Who,
+        /// Whether it fails.
+        fails: bool,
+    },
     /// SIGHUP to the agent.
     Hangup {
         /// Whose.
@@ -274,6 +281,13 @@ pub enum Deed {
 impl Deed {
     /// Whether this makes the world better.
     pub fn is_repair(&self) -> bool {
-        matches!(self, Deed::Thaw { .. } | Deed::FreeDisk { .. } | Deed::Descriptors { .. } | Deed::PowerOn { .. })
+        matches!(
+            self,
+            Deed::Thaw { .. }
+                | Deed::FreeDisk { .. }
+                | Deed::Descriptors { .. }
+                | Deed::PowerOn { .. }
+                | Deed::Script { fails: false, .. }
+        )
     }
 }

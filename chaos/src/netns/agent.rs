@@ -211,7 +211,7 @@ fn prepare_keepone(plan: &Plan, topology: &Topology, processes: &Processes) -> R
     processes.complete(&topology.switch, command, &room.join("keys.log"), Duration::from_secs(20))?;
     let members = Members::read(&keys.join("members.toml"))?;
     let notify = if plan.hanging_scripts { Some(hanging_script(room)?) } else { None };
-    let extras = Extras { notify, more_instances: plan.more_instances };
+    let extras = Extras { notify, more_instances: plan.more_instances, script: plan.script };
     let pace = Pace::of_lease(plan.shape.lease_ms);
     let cluster = Cluster { topology, keys: &keys, members: &members, shape: &plan.shape, pace, extras: &extras };
 

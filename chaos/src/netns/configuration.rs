@@ -58,11 +58,16 @@ pub struct Extras {
     pub notify: Option<std::path::PathBuf>,
     /// So many more virtual routers.
     pub more_instances: u8,
+    /// Whether the virtual routers track a script; it fails while [`SCRIPT_FAILS`] is in the node's directory.
+    pub script: bool,
 }
+
+/// The file that makes the tracked script fail.
+pub const SCRIPT_FAILS: &str = "script-fails";
 
 impl Extras {
     /// Nothing.
-    pub const NONE: Extras = Extras { notify: None, more_instances: 0 };
+    pub const NONE: Extras = Extras { notify: None, more_instances: 0, script: false };
 }
 
 /// Names of all domains of a cluster with so many more virtual routers; the watched one first.
@@ -139,10 +144,10 @@ impl Cluster<'_> {
 
     /// The same, after a change.
     pub fn of_changed_node(&self, host: &Host, directory: &Path, change: Change) -> String {
-        let (name, keys, directory) = (&host.name, self.keys.display(), directory.display());
+        let (name, keys, room) = (&host.name, self.keys.display(), directory.display());
         let mut text = format!(
             "[cluster]\nname = \"{CLUSTER}\"\n\n[node]\nname = \"{name}\"\nkey_file = \"{keys}/{name}.key\"\n\
-             state_dir = \"{directory}/state\"\nrun_dir = \"{directory}/run\"\nbpf_dir = \"{directory}/bpf\"\n"
+             state_dir = \"{room}/state\"\nrun_dir = \"{room}/run\"\nbpf_dir = \"{room}/bpf\"\n"
         );
         for Member { name, id, public_key } in &self.members.member {
             let _ = write!(text, "\n[[member]]\nname = \"{name}\"\nid = {id}\npublic_key = \"{public_key}\"\n");
@@ -153,7 +158,7 @@ impl Cluster<'_> {
         self.add_links(host, &mut text);
         if let Kind::Node(number) = host.kind {
             self.add_authority(change, &mut text);
-            self.add_instances(number, &mut text);
+            self.add_instances(number, directory, &mut text);
         }
         text
     }
@@ -197,18 +202,29 @@ impl Cluster<'_> {
         );
     }
 
-    fn add_instances(&self, number: usize, text: &mut String) {
+    fn add_instances(&self, number: usize, directory: &Path, text: &mut String) {
         let notify = self
             .extras
             .notify
             .as_ref()
             .map_or(String::new(), |script| format!("notify = [\"{}\", \"root\"]\n", script.display()));
+        let mut track = "";
+        if self.extras.script {
+            let file = directory.join(SCRIPT_FAILS);
+            let _ = write!(
+                text,
+                "\n[[vrrp_script]]\nname = \"check\"\nscript = \"/usr/bin/test ! -e {}\"\ninterval = \"100ms\"\n\
+                 timeout = \"2s\"\nrise = 2\nfall = 2\nuser = \"root\"\n",
+                file.display()
+            );
+            track = "track_script = [\"check\"]\n";
+        }
         let mut add = |name: &str, router: u8, addresses: &[String]| {
             let _ = write!(
                 text,
                 "\n[[vrrp_instance]]\nname = \"{name}\"\nstate = \"BACKUP\"\ninterface = \"lan0\"\n\
                  virtual_router_id = {router}\nversion = 3\npriority = {}\nadvert_int = \"1s\"\n\
-                 virtual_ipaddress = {addresses:?}\ntrack_interface = [\"lan0\"]\n{notify}",
+                 virtual_ipaddress = {addresses:?}\ntrack_interface = [\"lan0\"]\n{track}{notify}",
                 priority(number)
             );
         };
@@ -266,7 +282,7 @@ mod tests {
             text + &format!("[[member]]\nname = \"{name}\"\nid = {id}\npublic_key = \"key{id}\"\n")
         });
         let members: Members = toml::from_str(&text).unwrap();
-        let extras = Extras { more_instances: 2, ..Extras::default() };
+        let extras = Extras { more_instances: 2, script: true, ..Extras::default() };
         let (keys, pace, shape) = (Path::new("/keys"), Pace::of_lease(Shape::PAIR.lease_ms), &Shape::PAIR);
         let cluster = Cluster { topology: &topology, keys, members: &members, shape, pace, extras: &extras };
         let directory = Path::new("/room/x");
@@ -276,6 +292,7 @@ mod tests {
         assert_eq!(node["heartbeat_link"].as_array().unwrap()[1]["peers"]["n1"].as_str(), Some("10.1.1.1"));
         assert_eq!(node["vrrp_instance"].as_array().unwrap()[0]["priority"].as_integer(), Some(100));
         assert_eq!(node["vrrp_instance"].as_array().unwrap().len(), 3);
+        assert_eq!(node["vrrp_instance"].as_array().unwrap()[2]["track_script"].as_array().unwrap().len(), 1);
         assert_eq!(node["arbiter"]["voters"].as_array().unwrap().len(), 3);
         let witness: toml::Table =
             cluster.of_witness(topology.host(Kind::Witness(0)).unwrap(), directory).parse().expect("the witness's");

@@ -45,6 +45,8 @@ pub struct Plan {
     pub hanging_scripts: bool,
     /// So many more virtual routers than the one that is watched.
     pub more_instances: u8,
+    /// Whether they track a script.
+    pub script: bool,
     /// What burdens the machine.
     pub burden: Burden,
     /// TCP connections to the VIP in a second.
@@ -64,6 +66,7 @@ impl Plan {
             room,
             hanging_scripts: scenario.hanging_scripts,
             more_instances: scenario.more_instances,
+            script: scenario.has_script(),
             burden: Burden::default(),
             load: scenario.load,
         }

@@ -34,6 +34,24 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "script-fails",
+        what: "the script that the virtual router tracks fails on the master, and passes again five seconds later",
+        steps: &[
+            step(1000, "script fails", Fault::Real(Deed::Script { who: Who::Master, fails: true })),
+            step(6000, "script passes", Fault::Real(Deed::Script { who: Who::Master, fails: false })),
+        ],
+        lasts_ms: 10_000,
+        // Both times a handover in good order (I21).
+        demands: Demands {
+            outage: Limit::ms(150),
+            final_holder: Some(Who::Master),
+            alerts: &["script-failed", "self-demoted"],
+            ..MOVES
+        },
+        ci: true,
+        ..PLAIN
+    },
+    Scenario {
         name: "detach-gate",
         what: "somebody detaches the gate's programs from the master's LAN interface",
         steps: &[step(1000, "gate detached", Fault::Real(Deed::DetachGate { who: Who::Master }))],

@@ -20,6 +20,7 @@ const SOONER_THAN_A_LEASE: &[&str] = &[
     "oom-master",
     "reference-lost-on-master",
     "rolling-restart",
+    "script-fails",
     "stuck-decision-thread",
 ];
 

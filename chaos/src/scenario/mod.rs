@@ -146,6 +146,11 @@ impl Scenario {
         self.steps.iter().any(forged)
     }
 
+    /// Whether its virtual routers track a script.
+    pub fn has_script(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.fault, Fault::Real(Deed::Script { .. })))
+    }
+
     /// Why a cluster is not one for this scenario; `None`: it is.
     pub fn missing(&self, shape: &Shape) -> Option<&'static str> {
         let family = (shape.ipv6 && self.is_attacked()).then_some("what it forges is IPv4");

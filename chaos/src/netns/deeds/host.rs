@@ -15,6 +15,7 @@ use netlink_packet_route::link::LinkAttribute;
 use rtnetlink::{Handle, LinkBridge, LinkUnspec};
 
 use crate::fault::Network;
+use crate::netns::configuration::SCRIPT_FAILS;
 use crate::netns::error::{Error, io_error};
 use crate::netns::namespace::Namespace;
 use crate::netns::topology::{GATEWAY, Kind, interface, lan6, link_index, netlink_error};
@@ -157,6 +158,14 @@ impl World {
             while file.write_all(&vec![0; size]).is_ok() {}
         }
         Ok(())
+    }
+
+    /// The tracked script looks for a file that means that it fails.
+    pub(super) fn turn_script(&mut self, kind: Kind, fails: bool) -> Result<(), Error> {
+        let Some(directory) = self.program(kind).map(|agent| agent.directory.clone()) else { return Ok(()) };
+        let path = directory.join(SCRIPT_FAILS);
+        let done = if fails { fs::write(&path, "") } else { fs::remove_file(&path) };
+        done.map_err(io_error(format!("make or remove {}", path.display())))
     }
 
     /// Makes room again.

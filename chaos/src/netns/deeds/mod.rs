@@ -142,6 +142,7 @@ impl World {
             Deed::Capture { who, for_ms } => self.each(cast, who, |world, kind| world.capture(kind, for_ms)),
             Deed::Replay { who, times } => self.each(cast, who, |world, kind| world.replay(kind, times)),
             Deed::Reconfigure { who, change } => self.each(cast, who, |world, kind| world.reconfigure(kind, change)),
+            Deed::Script { who, fails } => self.each(cast, who, |world, kind| world.turn_script(kind, fails)),
             Deed::Hangup { who } => self.each(cast, who, |world, kind| {
                 let pids = world.pids(kind, Part::Guardian);
                 processes::signal(&pids, Signal::SIGHUP);
