@@ -14,8 +14,16 @@ const PLAIN: [&str; 6] = ["auth_type", "passive", "bypass", "passthrough", "pass
 
 /// Whether what follows the word is a password.
 pub(crate) fn is_secret(word: &str) -> bool {
-    let holds = |part: &&str| word.as_bytes().windows(part.len()).any(|w| w.eq_ignore_ascii_case(part.as_bytes()));
-    SECRET.iter().any(holds) && !PLAIN.iter().any(holds)
+    // Every keyword of a file is asked for this, and nearly all are none.
+    let starts = |window: &[u8]| match *window {
+        [a, b, c, d] => [b"pass", b"secr", b"auth", b"hmac"].contains(&&[a | 32, b | 32, c | 32, d | 32]),
+        _ => false,
+    };
+    if !word.as_bytes().windows(4).any(starts) {
+        return false;
+    }
+    let word = PLAIN.iter().fold(word.to_ascii_lowercase(), |word, plain| word.replace(plain, " "));
+    SECRET.iter().any(|secret| word.contains(secret))
 }
 
 /// The text with what follows a secret word, and the given ranges, overwritten byte for byte.
@@ -47,13 +55,39 @@ fn secret_ranges(text: &str) -> Vec<Range<usize>> {
         if !is_secret(word) || is_type {
             continue;
         }
-        ranges.extend(value(text, end));
+        let before = text.get(..start).and_then(|before| before.rsplit('\n').next()).unwrap_or("");
+        let is_keyword =
+            before.trim().is_empty() || before.trim_end().ends_with(['{', '}']) || before.trim_start().starts_with('@');
+        let rest = text.get(end..).unwrap_or("");
+        // A keyword's words are its own, however many a lost quote or brace makes of them; elsewhere it is one value.
+        ranges.extend(match is_keyword && rest.starts_with([' ', '\t']) && !rest.trim_start().starts_with('=') {
+            true => statement(text, end),
+            false => value(text, end),
+        });
     }
     ranges
 }
 
 fn is_word(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '_' || c == '-'
+    c.is_ascii_alphanumeric() || c == '_' || c == '-' || !c.is_ascii()
+}
+
+/// What follows at `at`, to the end of the statement: of the line, or before a comment or a brace that stands alone.
+fn statement(text: &str, at: usize) -> Option<Range<usize>> {
+    let line = text.get(at..)?.lines().next()?;
+    let (mut end, mut quoted, mut before) = (line.len(), false, 'x');
+    for (index, c) in line.char_indices() {
+        let alone = line.get(index + 1..).is_none_or(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
+        if !quoted && before.is_whitespace() && (matches!(c, '#' | '!') || (matches!(c, '{' | '}') && alone)) {
+            end = index;
+            break;
+        }
+        quoted ^= c == '"';
+        before = c;
+    }
+    let words = line.get(..end)?;
+    let start = at + words.len() - words.trim_start().len();
+    Some(start..(at + words.trim_end().len()).max(start))
 }
 
 /// The word that follows at `at`, after blanks, `=` or `:`.
@@ -93,7 +127,11 @@ mod tests {
             ("auth_pass geheim # x", "auth_pass ****** # x"),
             ("auth_pass = \"ge heim\"\nx", "auth_pass = \"*******\"\nx"),
             ("{ auth_pass schl\u{fc}ssel }", "{ auth_pass ********** }"),
-            ("auth_pass a${B}c\"d e\"f g", "auth_pass ************ g"),
+            ("auth_pass a${B}c\"d e\"f g", "auth_pass **************"),
+            ("auth_pass ${_ENV A}b}c # d", "auth_pass ************ # d"),
+            ("\t@n1 auth_pass a b\nc", "\t@n1 auth_pass ***\nc"),
+            ("@n1 auth_pass a b\nc", "@n1 auth_pass ***\nc"),
+            ("auth_p\u{fc}ss x", "auth_p\u{fc}ss *"),
             ("auth_psas x", "auth_psas *"),
             ("auht_pass x", "auht_pass *"),
             ("auth_type PASS # x", "auth_type PASS # x"),
@@ -102,8 +140,9 @@ mod tests {
             ("$DB_PASSWORD=geheim y", "$DB_PASSWORD=****** y"),
             ("script \"/x --password=geheim --host y\"", "script \"/x --password=****** --host y\""),
             ("script \"/x --password 'ge heim'\"", "script \"/x --password '*******'\""),
+            ("auth_typeauth_pass x", "auth_typeauth_pass *"),
             ("auth_pass", "auth_pass"),
-            ("auth_pass '", "auth_pass '"),
+            ("auth_pass '", "auth_pass *"),
         ] {
             assert_eq!(masked(text, &[]), expected);
             assert_eq!(expected.len(), text.len());

@@ -29,6 +29,8 @@ const TOP: [&str; 10] = [
 pub(super) struct Parser<'a> {
     pub report: &'a mut Report,
     frames: Vec<Frame>,
+    /// The statements of all open blocks, one behind the other, so that each block is allocated once.
+    items: Vec<Item>,
     statement: Option<Item>,
     /// Whether the statement's words are a password.
     secret: bool,
@@ -44,16 +46,18 @@ pub(super) struct Parser<'a> {
 struct Frame {
     /// What it belongs to; `None` at the top.
     head: Option<Item>,
-    items: Vec<Item>,
+    /// Where its statements begin.
+    start: usize,
     /// Too deep or without a keyword: the block is read and dropped.
     dropped: bool,
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(report: &'a mut Report) -> Self {
-        let root = Frame { head: None, items: Vec::new(), dropped: false };
+        let root = Frame { head: None, start: 0, dropped: false };
         let (settings, left_out) = (Vec::new(), None);
-        Parser { report, frames: vec![root], statement: None, secret: false, tokens: 0, settings, left_out }
+        let items = Vec::new();
+        Parser { report, frames: vec![root], items, statement: None, secret: false, tokens: 0, settings, left_out }
     }
 
     /// How many blocks are open, with the file itself.
@@ -63,8 +67,9 @@ impl<'a> Parser<'a> {
 
     /// The statements at the top; what is still open is lost.
     pub(super) fn finish(mut self) -> Vec<Item> {
-        self.frames.truncate(1);
-        self.frames.pop().map(|frame| frame.items).unwrap_or_default()
+        let end = self.frames.get(1).map_or(self.items.len(), |frame| frame.start);
+        self.items.truncate(end);
+        self.items
     }
 
     /// Reads one line; braces may close blocks down to `depth`.
@@ -82,6 +87,10 @@ impl<'a> Parser<'a> {
                             if self.secret {
                                 self.report.sources.hide(&word.place);
                                 line.written(span).iter().for_each(|place| self.report.sources.hide(place));
+                            }
+                            // Most have one word, and a vector that grows by itself begins with room for four.
+                            if statement.words.is_empty() {
+                                statement.words.reserve_exact(1);
                             }
                             statement.words.push(word);
                         }
@@ -112,19 +121,20 @@ impl<'a> Parser<'a> {
 
     fn end_statement(&mut self) {
         let Some(item) = self.statement.take() else { return };
-        let Some(frame) = self.frames.last_mut() else { return };
+        let Some(frame) = self.frames.last() else { return };
         if ["include_check", "random_seed"].contains(&item.keyword.text.as_str())
             && frame.head.as_ref().is_some_and(|head| head.keyword.text == "global_defs")
         {
             self.settings.push(item.clone());
         }
-        frame.items.push(item);
+        self.items.push(item);
     }
 
     fn open(&mut self, place: Place) {
         let statement = self.statement.take().or_else(|| {
             // A brace on its own line belongs to the line before.
-            self.frames.last_mut()?.items.pop_if(|item| item.block.is_none())
+            let start = self.frames.last()?.start;
+            if self.items.len() > start { self.items.pop_if(|item| item.block.is_none()) } else { None }
         });
         let mut dropped = self.frames.last().is_some_and(|frame| frame.dropped);
         let head = match statement {
@@ -144,13 +154,13 @@ impl<'a> Parser<'a> {
             // Kept flat from here on, so that the closing braces still find something to close.
             dropped = true;
         }
-        self.frames.push(Frame { head: Some(head), items: Vec::new(), dropped });
+        self.frames.push(Frame { head: Some(head), start: self.items.len(), dropped });
     }
 
     /// A block whose head can't be used: it is read and dropped.
     pub(super) fn open_lost(&mut self, place: Place) {
         let head = Item { keyword: Word { text: String::from("{"), place }, words: Vec::new(), block: None };
-        self.frames.push(Frame { head: Some(head), items: Vec::new(), dropped: true });
+        self.frames.push(Frame { head: Some(head), start: self.items.len(), dropped: true });
     }
 
     /// `vrrp_instance` inside a `vrrp_instance`: the one before was never closed.
@@ -198,13 +208,13 @@ impl<'a> Parser<'a> {
 
     /// Ends the innermost block.
     fn fold(&mut self) {
-        let Some(Frame { head: Some(mut item), items, dropped }) = self.frames.pop_if(|frame| frame.head.is_some())
+        let Some(Frame { head: Some(mut item), start, dropped }) = self.frames.pop_if(|frame| frame.head.is_some())
         else {
             return;
         };
-        item.block = Some(items);
-        if let Some(frame) = self.frames.last_mut().filter(|_| !dropped) {
-            frame.items.push(item);
+        item.block = Some(self.items.drain(start..).collect());
+        if !dropped {
+            self.items.push(item);
         }
     }
 }

@@ -216,17 +216,22 @@ fn large(servers: usize) -> String {
     text
 }
 
+/// Of this thread, on a processor: what others do on the machine doesn't count.
+fn spent() -> std::time::Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    std::time::Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
+}
+
 #[test]
 fn a_large_file_is_read_at_once() {
-    // Ten times as much with optimisation: 11 MB, 0.15 s of one core.
-    let servers = if cfg!(debug_assertions) { 1_000 } else { 10_000 };
+    // Ten times as much with optimisation: 11 MB.
+    let (servers, bound) = if cfg!(debug_assertions) { (1_000, 3_000) } else { (10_000, 300) };
     let text = large(servers);
-    let began = std::time::Instant::now();
+    let began = spent();
     let (items, complaints) = read(&text);
-    let took = began.elapsed();
+    let took = spent() - began;
     println!("{} bytes, {} blocks: {took:?}", text.len(), items.len());
     assert_eq!(items.len(), servers + 1);
     assert!(complaints.is_empty(), "{:?}", complaints[0]);
-    // For a busy machine.
-    assert!(took < std::time::Duration::from_secs(10), "{took:?}");
+    assert!(took < std::time::Duration::from_millis(bound), "{took:?}");
 }
