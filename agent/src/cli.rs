@@ -147,10 +147,7 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Check { file, json, explain_timing } => return check(&file, json, explain_timing),
         Command::Explain { keyword } => explain(&keyword),
-        Command::Schema => {
-            println!("{}", json_schema());
-            Ok(0)
-        }
+        Command::Schema => Ok(say(&json_schema())),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
         Command::Voters { config, json, change } => ask_voters(config.as_deref(), json, change),
     };
@@ -269,8 +266,14 @@ fn check(file: &Path, json: bool, timing: bool) -> ExitCode {
 
 fn explain(keyword: &str) -> Result<u8, Failure> {
     let text = explain_keyword(keyword).map_err(|unknown| Failure::say(Code::Usage, unknown.to_string()))?;
-    println!("{text}");
-    Ok(0)
+    Ok(say(&text))
+}
+
+/// On standard output; a reader that has seen enough, such as `head`, is no trouble.
+fn say(text: &str) -> u8 {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{text}");
+    0
 }
 
 fn ask_voters(file: Option<&Path>, json: bool, change: Option<VoterChange>) -> Result<u8, Failure> {

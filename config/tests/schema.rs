@@ -12,8 +12,14 @@ use serde_json::Value;
 
 /// The words of draft 2020-12 that our schema uses; what is wrong, with its path.
 fn wrong(schema: &Value, value: &Value, path: &str) -> Option<String> {
+    within(schema, schema, value, path)
+}
+
+fn within(root: &Value, schema: &Value, value: &Value, path: &str) -> Option<String> {
     let known = [
         "$schema",
+        "$defs",
+        "$ref",
         "title",
         "type",
         "properties",
@@ -34,11 +40,16 @@ fn wrong(schema: &Value, value: &Value, path: &str) -> Option<String> {
         schema => schema.as_object().unwrap(),
     };
     assert!(schema.keys().all(|key| known.contains(&key.as_str())), "{path}: a word that this test does not check");
+    if let Some(path_of) = schema.get("$ref") {
+        let name = path_of.as_str().unwrap().strip_prefix("#/$defs/").unwrap();
+        return within(root, &root["$defs"][name], value, path);
+    }
     if schema.contains_key("not") {
         return Some(format!("{path}: refused"));
     }
     if let Some(any) = schema.get("anyOf") {
-        let said: Vec<String> = any.as_array().unwrap().iter().map_while(|one| wrong(one, value, path)).collect();
+        let said: Vec<String> =
+            any.as_array().unwrap().iter().map_while(|one| within(root, one, value, path)).collect();
         if said.len() == any.as_array().unwrap().len() {
             return Some(said.join("; "));
         }
@@ -67,7 +78,7 @@ fn wrong(schema: &Value, value: &Value, path: &str) -> Option<String> {
         return Some(format!("{path}: {number} is out of range"));
     }
     if let (Some(items), Some(elements)) = (schema.get("items"), value.as_array()) {
-        return elements.iter().find_map(|element| wrong(items, element, &format!("{path}[]")));
+        return elements.iter().find_map(|element| within(root, items, element, &format!("{path}[]")));
     }
     let object = value.as_object()?;
     let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
@@ -77,7 +88,7 @@ fn wrong(schema: &Value, value: &Value, path: &str) -> Option<String> {
     object.iter().find_map(|(key, value)| {
         let inner = schema.get("properties").and_then(|all| all.get(key));
         let inner = inner.or(schema.get("additionalProperties")).unwrap_or(&Value::Bool(true));
-        wrong(inner, value, &format!("{path}.{key}"))
+        within(root, inner, value, &format!("{path}.{key}"))
     })
 }
 
@@ -122,9 +133,7 @@ fn every_key_has_a_description() {
             assert!(ours || inner.get("description").is_some(), "{name}");
             all(inner);
         }
-        for one in schema.get("anyOf").and_then(Value::as_array).into_iter().flatten() {
-            all(one);
-        }
+        schema.get("$defs").and_then(Value::as_object).into_iter().flatten().for_each(|(_, block)| all(block));
     }
     all(&schema());
 }
