@@ -184,6 +184,7 @@ pub(crate) struct RawFencing {
 pub(crate) struct RawTrack {
     pub interface: At<String>,
     pub weight: i16,
+    pub reverse: bool,
 }
 
 #[derive(Debug)]

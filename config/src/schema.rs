@@ -8,84 +8,114 @@ use crate::keyword::{Form, Keyword, ROOT, Status, Table, snake};
 
 /// JSON Schema, draft 2020-12, of a whole file.
 pub fn json_schema() -> String {
-    let mut schema = object(&ROOT, &[], &[]);
+    let mut blocks = Blocks { defined: Map::new() };
+    let mut schema = blocks.object("", &ROOT, &[], &[]);
     if let Value::Object(map) = &mut schema {
         map.insert(String::from("$schema"), json!("https://json-schema.org/draft/2020-12/schema"));
         map.insert(String::from("title"), json!("keepone's configuration"));
+        map.insert(String::from("$defs"), Value::Object(blocks.defined));
     }
     serde_json::to_string_pretty(&schema).unwrap_or_default()
 }
 
-fn object(table: &Table, head: &[(&str, Value)], required: &[&str]) -> Value {
-    let mut properties = Map::new();
-    for (name, schema) in head {
-        properties.insert((*name).to_owned(), schema.clone());
-    }
-    for keyword in table.keywords() {
-        properties.insert(snake(keyword.name), property(keyword));
-    }
-    let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
-    if let Some(map) = schema.as_object_mut().filter(|_| !required.is_empty()) {
-        map.insert(String::from("required"), json!(required));
-    }
-    schema
+/// The blocks, each defined once: a table and an array of tables refer to the same one.
+struct Blocks {
+    defined: Map<String, Value>,
 }
 
-fn property(keyword: &Keyword) -> Value {
-    let mut schema = form(keyword);
-    let Some(map) = schema.as_object_mut() else { return schema };
-    let default = if keyword.default.is_empty() { String::new() } else { format!(" (default: {})", keyword.default) };
-    let unit = if keyword.unit.is_empty() { String::new() } else { format!(" [{}]", keyword.unit) };
-    let after = match keyword.status {
-        Status::Active => String::new(),
-        Status::Later => String::from("; not yet active"),
-        Status::Ignored(instead) | Status::Refused(instead) => format!("; {instead}"),
-    };
-    map.insert(String::from("description"), json!(format!("{}{unit}{default}{after}", keyword.meaning)));
-    match keyword.status {
-        Status::Ignored(_) => {
-            map.insert(String::from("deprecated"), json!(true));
+impl Blocks {
+    fn object(&mut self, path: &str, table: &Table, head: &[(&str, Value)], required: &[&str]) -> Value {
+        let mut properties = Map::new();
+        for (name, schema) in head {
+            properties.insert((*name).to_owned(), schema.clone());
         }
-        Status::Refused(_) => {
-            map.insert(String::from("not"), json!({}));
+        for keyword in table.keywords() {
+            let name = snake(keyword.name);
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            properties.insert(name, self.property(&path, keyword));
         }
-        Status::Active | Status::Later => {}
+        let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+        if let Some(map) = schema.as_object_mut().filter(|_| !required.is_empty()) {
+            map.insert(String::from("required"), json!(required));
+        }
+        schema
     }
-    schema
-}
 
-fn form(keyword: &Keyword) -> Value {
-    let word = || json!({ "type": ["string", "number", "boolean"] });
-    let words = || json!({ "type": "array", "items": word() });
-    let many = |one: Value| json!({ "anyOf": [one.clone(), { "type": "array", "items": one }] });
-    let name = || ("name", json!({ "type": ["string", "number"] }));
-    if matches!(keyword.status, Status::Ignored(_) | Status::Refused(_)) {
-        return json!({});
+    fn property(&mut self, path: &str, keyword: &Keyword) -> Value {
+        let mut schema = self.form(path, keyword);
+        let Some(map) = schema.as_object_mut() else { return schema };
+        let default =
+            if keyword.default.is_empty() { String::new() } else { format!(" (default: {})", keyword.default) };
+        let unit = if keyword.unit.is_empty() { String::new() } else { format!(" [{}]", keyword.unit) };
+        let after = match keyword.status {
+            Status::Active => String::new(),
+            Status::Later => String::from("; not yet active"),
+            Status::Ignored(instead) | Status::Refused(instead) => format!("; {instead}"),
+        };
+        map.insert(String::from("description"), json!(format!("{}{unit}{default}{after}", keyword.meaning)));
+        match keyword.status {
+            Status::Ignored(_) => {
+                map.insert(String::from("deprecated"), json!(true));
+            }
+            Status::Refused(_) => {
+                map.insert(String::from("not"), json!({}));
+            }
+            Status::Active | Status::Later => {}
+        }
+        schema
     }
-    match keyword.form {
-        Form::Flag => {
-            json!({ "anyOf": [{ "type": "boolean" }, { "enum": ["on", "off", "true", "false", "yes", "no"] }] })
+
+    fn form(&mut self, path: &str, keyword: &Keyword) -> Value {
+        let word = || json!({ "type": ["string", "number", "boolean"] });
+        let words = || json!({ "type": "array", "items": word() });
+        let name = || ("name", json!({ "type": ["string", "number"] }));
+        if matches!(keyword.status, Status::Ignored(_) | Status::Refused(_)) {
+            return json!({});
         }
-        Form::Value => value(keyword),
-        Form::Words | Form::Maybe => json!({ "anyOf": [word(), words(), { "type": "array", "items": words() }] }),
-        Form::Lines => {
-            json!({ "anyOf": [{ "type": "string" }, words(), { "type": "object", "additionalProperties": word() }] })
+        match keyword.form {
+            Form::Flag => {
+                json!({ "anyOf": [{ "type": "boolean" }, { "enum": ["on", "off", "true", "false", "yes", "no"] }] })
+            }
+            Form::Value => value(keyword),
+            Form::Words | Form::Maybe => json!({ "anyOf": [word(), words(), { "type": "array", "items": words() }] }),
+            Form::Lines => {
+                json!({ "anyOf": [{ "type": "string" }, words(), { "type": "object", "additionalProperties": word() }] })
+            }
+            Form::NamedLines => {
+                let members = json!({ "anyOf": [{ "type": "string" }, words()] });
+                let block = json!({
+                    "type": "object",
+                    "properties": { "name": name().1, "members": members },
+                    "required": ["name"],
+                    "additionalProperties": false,
+                });
+                self.many(path, block)
+            }
+            Form::Block(table) => {
+                let block = self.object(path, table, &[], &[]);
+                self.many(path, block)
+            }
+            Form::Named(table) => {
+                let block = self.object(path, table, &[name()], &["name"]);
+                self.many(path, block)
+            }
+            Form::Server(table) => {
+                let port =
+                    json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": 65535 }, { "type": "string" }] });
+                let word = || json!({ "type": ["string", "integer"] });
+                let head = [("address", word()), ("port", port), ("fwmark", word()), ("group", word())];
+                let block = self.object(path, table, &head, &[]);
+                self.many(path, block)
+            }
+            Form::Any => json!({}),
         }
-        Form::NamedLines => many(json!({
-            "type": "object",
-            "properties": { "name": name().1, "members": { "anyOf": [{ "type": "string" }, words()] } },
-            "required": ["name"],
-            "additionalProperties": false,
-        })),
-        Form::Block(table) => many(object(table, &[], &[])),
-        Form::Named(table) => many(object(table, &[name()], &["name"])),
-        Form::Server(table) => {
-            let port =
-                json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": 65535 }, { "type": "string" }] });
-            let word = || json!({ "type": ["string", "integer"] });
-            many(object(table, &[("address", word()), ("port", port), ("fwmark", word()), ("group", word())], &[]))
-        }
-        Form::Any => json!({}),
+    }
+
+    /// One table, or an array of them.
+    fn many(&mut self, path: &str, block: Value) -> Value {
+        self.defined.insert(path.to_owned(), block);
+        let one = json!({ "$ref": format!("#/$defs/{path}") });
+        json!({ "anyOf": [one, { "type": "array", "items": one }] })
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use keepone_proto::lease::timing::Millis;
 
 use crate::model::{CheckTiming, Checker, HttpProbe, Probe, ServerName, Target, Url};
-use crate::raw::{RawChecker, RawHttp, RawProbe, RawReal, RawServer, RawTarget, RawTimes};
+use crate::raw::{RawChecker, RawHttp, RawProbe, RawReal, RawServer, RawService, RawTarget, RawTimes};
 use crate::source::Place;
 
 use super::Check;
@@ -34,9 +34,14 @@ impl<'a> Around<'a> {
     pub(super) fn of(server: &'a RawServer, real: &'a RawReal, log_all_failures: Option<bool>) -> Self {
         let (outer, inner) = (&server.times, &real.times);
         let timeout = inner.connect_timeout.as_ref().or(outer.connect_timeout.as_ref());
+        // IPVS sends on to the port that the client asked for, if the real server has none.
+        let port = match server.service {
+            RawService::Address(_, port) if real.port == 0 => port,
+            _ => real.port,
+        };
         Around {
             address: real.address,
-            port: real.port,
+            port,
             interval: delay_loop(server, real),
             warmup: inner.warmup.or(outer.warmup),
             retry: inner.retry.or(outer.retry),

@@ -300,11 +300,12 @@ impl Check<'_> {
         let own = raw.track_primary && !listed.iter().any(|track| track.interface.value == interface);
         let mut tracks: Vec<TrackInterface> = Vec::new();
         if own {
-            tracks.push(TrackInterface { interface: interface.to_owned(), weight: 0 });
+            tracks.push(TrackInterface { interface: interface.to_owned(), weight: 0, reverse: false });
         }
         for track in listed {
             if !tracks.iter().any(|known| known.interface == track.interface.value) {
-                tracks.push(TrackInterface { interface: track.interface.value.clone(), weight: track.weight });
+                let (weight, reverse) = (track.weight, track.reverse);
+                tracks.push(TrackInterface { interface: track.interface.value.clone(), weight, reverse });
             }
         }
         tracks

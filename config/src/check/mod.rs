@@ -15,6 +15,7 @@ mod policy;
 mod references;
 mod service;
 mod track;
+mod traps;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -48,6 +49,7 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     let mut global = check.global();
     check.services(&mut global);
     let statics = check.statics();
+    check.traps(arbiter.as_ref(), instances.as_deref().unwrap_or(&[]));
     let server_groups = check.server_groups();
     let virtual_servers = check.virtual_servers(&tracker_names);
     if check.report.has_errors() {

@@ -150,7 +150,8 @@ impl<'a> Check<'a> {
             let message = format!("`{name}` has priority 255, which no weight moves");
             return self.report.warning(first, message, "lower the priority to 254 or less, or write weight 0");
         }
-        if raw.nopreempt.as_ref().is_some_and(|flag| flag.value) {
+        let nopreempt = raw.nopreempt.as_ref().is_some_and(|flag| flag.value);
+        if nopreempt {
             let message = format!("`{name}` has nopreempt, and weights: a lower priority does not move the address");
             let help = "write weight 0, which makes a failure a FAULT, or remove nopreempt";
             self.report.push(Severity::Note, first, message, String::from(help));
@@ -167,8 +168,7 @@ impl<'a> Check<'a> {
             self.report.warning(first, message, help);
         }
         let worst = base + down;
-        let leads = base + up > DEFAULT_PRIORITY;
-        if leads && worst >= DEFAULT_PRIORITY && up == 0 {
+        if !nopreempt && up == 0 && base > DEFAULT_PRIORITY && worst >= DEFAULT_PRIORITY {
             let message = format!(
                 "`{name}`: if everything fails, the priority falls from {base} to {worst}: a peer of {DEFAULT_PRIORITY}, \
                  the default, would not take over"

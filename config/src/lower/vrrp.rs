@@ -132,7 +132,7 @@ impl Lower<'_> {
     fn track_line(&mut self, line: &[Word]) -> Option<RawTrack> {
         let (first, rest) = line.split_first()?;
         let interface = self.word("track_interface", first, value::interface)?;
-        let mut track = RawTrack { interface, weight: 0 };
+        let mut track = RawTrack { interface, weight: 0, reverse: false };
         let mut rest = rest.iter();
         while let Some(word) = rest.next() {
             match word.text.as_str() {
@@ -146,8 +146,9 @@ impl Lower<'_> {
                         self.report.error(&word.place, "`weight` without a number", help);
                     }
                 },
-                "noreverse" => {}
+                "noreverse" => track.reverse = false,
                 "reverse" => {
+                    track.reverse = true;
                     let message = "`reverse` of a tracked interface is read, but not yet active";
                     self.report.warning(&word.place, message, "");
                 }

@@ -104,6 +104,8 @@ pub struct TrackInterface {
     pub interface: String,
     /// 0: its loss is a FAULT; above: added to the priority while it is up; below: while it is down.
     pub weight: i16,
+    /// The other way round; not active yet.
+    pub reverse: bool,
 }
 
 /// A virtual IP.

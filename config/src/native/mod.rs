@@ -91,6 +91,7 @@ impl Native<'_> {
 
     fn entry(&mut self, keyword: Word, value: &Value, node: Node<'_>, form: Form, items: &mut Vec<Item>) {
         match (form, value) {
+            (Form::Flag, Value::Bool(_, true)) => items.push(Item { keyword, words: Vec::new(), block: None }),
             // A keyword that does without words: true is to write it, false is not to.
             (Form::Maybe, Value::Bool(_, on)) => {
                 items.extend(on.then_some(Item { keyword, words: Vec::new(), block: None }));

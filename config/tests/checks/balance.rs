@@ -141,7 +141,9 @@ fn times_of_checks_fit_each_other() {
 
 #[test]
 fn a_check_has_a_port_to_go_to() {
-    let text = service("real_server 10.0.0.2 80", "real_server 10.0.0.2");
+    silent(&service("real_server 10.0.0.2 80", "real_server 10.0.0.2"));
+    let text = service("real_server 10.0.0.2 80", "real_server 10.0.0.2")
+        .replace("virtual_server 192.0.2.10 80", "virtual_server fwmark 1");
     refused(&text, "k.conf:15:9: error: a check of a real server without a port has no connect_port", "connect_port N");
     silent(&text.replace("TCP_CHECK {\n        }", "TCP_CHECK {\n connect_port 80\n }"));
     silent(&text.replace("TCP_CHECK {\n        }", "PING_CHECK {\n }"));

@@ -124,3 +124,37 @@ fn an_address_line_is_read_whole() {
         "new connections",
     );
 }
+
+#[test]
+fn an_address_that_moves_is_nobodys_own() {
+    refused(
+        &option("unicast_src_ip 192.0.2.100\n    unicast_peer {\n192.0.2.2\n}"),
+        "k.conf:49:20: error: unicast_src_ip 192.0.2.100 is a virtual address, at k.conf:54:9",
+        "stays with its node",
+    );
+    refused(
+        &changed("192.0.2.101/24", "10.1.0.2/24"),
+        "k.conf:24:13: error: peer of a heartbeat link 10.1.0.2 is a virtual address",
+        "stays",
+    );
+    warned(
+        &option("unicast_fault_no_peer"),
+        "k.conf:43:15: warning: `A` has unicast_fault_no_peer, and no unicast_peer",
+        "FAULT",
+    );
+    noted(
+        &option("nopreempt\n    preempt_delay 5"),
+        "k.conf:50:19: note: `A`: preempt_delay with nopreempt",
+        "one of them",
+    );
+}
+
+#[test]
+fn a_lease_longer_than_the_adverts_is_said() {
+    let note = noted(
+        &changed("lease 500ms", "lease 8s"),
+        "k.conf:34:11: note: the lease is 8000 ms, and `A` would stand for election after 3609.375 ms",
+        "shorten",
+    );
+    assert!(note.message.contains("the lease decides"), "{}", note.message);
+}
