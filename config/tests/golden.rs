@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use keepone_config::{Environment, Severity, load_with, render_all, statements};
 
 const DIRECTORY: &str = "tests/golden";
+/// Lines of a model that are shown.
+const SHOWN: usize = 700;
 /// The id of the node that the files are read on.
 const NODES: [&str; 2] = ["n1", "left"];
 
@@ -31,6 +33,17 @@ fn portable(text: &str) -> String {
     text.replace(&format!("{}/", here.display()), "/etc/keepone/")
 }
 
+/// A model that goes on and on is shown in its beginning; the number stands for the rest.
+fn shortened(model: &str) -> String {
+    let lines = model.lines().count();
+    if lines <= SHOWN {
+        return model.to_owned();
+    }
+    let rest = model.split_inclusive('\n').skip(SHOWN).collect::<String>();
+    let shown: String = model.split_inclusive('\n').take(SHOWN).collect();
+    format!("{shown}... {} more lines, {:016x}\n", lines - SHOWN, keepone_proto::id::hash_name(&rest))
+}
+
 fn output(name: &str, node: &str) -> String {
     let path = Path::new(DIRECTORY).join(name);
     let environment = Environment { variables: Vec::new(), config_id: node.to_owned() };
@@ -40,7 +53,7 @@ fn output(name: &str, node: &str) -> String {
         Ok((config, diagnostics)) => (format!("{config:#?}\n"), diagnostics),
         Err(diagnostics) => (String::from("refused\n"), diagnostics),
     };
-    out.push_str(&format!("== diagnostics\n{}== model\n{model}", render_all(&diagnostics, false)));
+    out.push_str(&format!("== diagnostics\n{}== model\n{}", render_all(&diagnostics, false), shortened(&model)));
     portable(&out)
 }
 
@@ -55,9 +68,9 @@ fn each_file_is_read_as_before() {
             std::fs::write(&path, &found).unwrap();
         }
         let expected = std::fs::read_to_string(&path).unwrap_or_default();
-        if let Some((line, found)) =
-            found.lines().enumerate().find(|(at, line)| expected.lines().nth(*at) != Some(line))
-        {
+        let ends = std::iter::repeat("");
+        let lines = found.lines().zip(expected.lines().chain(ends)).enumerate();
+        if let Some((line, (found, _))) = lines.into_iter().find(|(_, (found, expected))| found != expected) {
             differ.push(format!("{}:{}: {found}", path.display(), line + 1));
         } else if found.len() != expected.len() {
             differ.push(format!("{}: ends elsewhere", path.display()));

@@ -36,7 +36,7 @@ fn measure(services: u32) -> Duration {
     let mut report = Report::default();
     let file = report.sources.add(String::from("k.conf"), &text);
     let begun = Instant::now();
-    let items = parse(&mut report, file, Path::new("k.conf"), &Parsing::default());
+    let items = parse(&mut report, file, Path::new("k.conf"), &Parsing::default()).unwrap();
     let parsed = begun.elapsed();
     let (raw, inactive) = lower(&mut report, &items);
     let lowered = begun.elapsed() - parsed;
