@@ -39,3 +39,14 @@ fn the_examples_are_sound_and_mean_the_same() {
     let native = load("k.toml", examples[0].strip_prefix("toml").unwrap());
     assert_eq!(native, load("k.conf", &examples[1]));
 }
+
+/// What is not yet active has an example too: sound, but for being named.
+#[test]
+fn the_example_of_load_balancing_is_sound() {
+    let examples = examples();
+    let text = examples.iter().find(|text| text.contains("[[virtual_server]]")).unwrap().strip_prefix("toml").unwrap();
+    let (config, diagnostics) = load_text(Path::new("k.toml"), text, &Environment::default()).unwrap();
+    assert_eq!(config.virtual_servers.len(), 1);
+    let named: Vec<&str> = diagnostics.iter().map(|d| d.message.as_str()).collect();
+    assert_eq!(named, ["`virtual_server` is read and checked, but not yet active"]);
+}

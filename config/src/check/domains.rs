@@ -81,7 +81,11 @@ impl Check<'_> {
         let own = weighs(&trackers.scripts) || weighs(&trackers.processes) || weighs(&trackers.bfd);
         let lines = |track: &crate::raw::RawTrack| track.weight != 0;
         let members = instances.iter().filter_map(|at| raw.instances.get(*at));
-        let tracked = |at: &crate::raw::RawTracked| at.weight.is_some_and(|weight| weight != 0);
+        let of_script = |name: &str| {
+            let script = raw.trackers.scripts.iter().find(|script| script.tracker.name == name);
+            script.map_or(0, |script| script.tracker.weight.value)
+        };
+        let tracked = |at: &crate::raw::RawTracked| at.weight.unwrap_or_else(|| of_script(&at.name.value)) != 0;
         let of_members = members
             .flat_map(|instance| instance.options.trackers.scripts.iter().filter(|at| tracked(at)))
             .map(|at| &at.name.place)

@@ -129,6 +129,8 @@ fn weights_do_not_count_within_a_sync_group() {
         "k.conf:14:9: warning: weights do not count",
         "",
     );
+    warned(&member, "k.conf:14:9: warning: weights do not count within sync group `G`", "weight 0");
+    silent(&member.replace("weight -30", "weight 0"));
 }
 
 #[test]

@@ -42,6 +42,18 @@ pub const CLASSES: &[Class] = &[
     },
     Class { name: "crash", side: Side::Keepalived, says: &["Segmentation fault", "(hangs)"], warned: &[] },
     Class {
+        name: "written-twice",
+        side: Side::Keepalived,
+        says: &["already specified", "Weight already set"],
+        warned: &["twice", "again"],
+    },
+    Class {
+        name: "no-protocol",
+        side: Side::Keepalived,
+        says: &["no protocol set"],
+        warned: &["without protocol is UDP"],
+    },
+    Class {
         name: "inactive-values",
         side: Side::Keepalived,
         says: &[
@@ -71,7 +83,7 @@ pub const CLASSES: &[Class] = &[
             "Unknown keyword",
             "Unexpected '{'",
         ],
-        warned: &["does nothing yet", "means nothing in"],
+        warned: &["not yet active", "means nothing in", "nothing follows from"],
     },
     Class {
         name: "extra-words",
