@@ -88,10 +88,8 @@ pub fn load_with(path: &Path, environment: &Environment) -> Result<(Config, Vec<
 pub fn statements(path: &Path, text: &str, environment: &Environment) -> Result<String, Vec<Diagnostic>> {
     let mut report = Report::default();
     let file = report.sources.add(path.display().to_string(), text);
-    match keepalived::parse(&mut report, file, path, &environment.parsing()) {
-        Some(items) => Ok(keepalived::show(&report.sources, &items)),
-        None => Err(report.finish()),
-    }
+    let items = keepalived::parse(&mut report, file, path, &environment.parsing());
+    if report.is_cut_short() { Err(report.finish()) } else { Ok(keepalived::show(&report.sources, &items)) }
 }
 
 fn unreadable(path: &Path, error: &keepalived::ReadError) -> Diagnostic {
@@ -111,7 +109,8 @@ pub fn load_text(
     let items = if path.extension().is_some_and(|extension| extension == "toml") {
         native::parse(&mut report, text, &environment.variables)
     } else {
-        keepalived::parse(&mut report, file, path, &environment.parsing())
+        let items = keepalived::parse(&mut report, file, path, &environment.parsing());
+        (!report.is_cut_short()).then_some(items)
     };
     let Some(items) = items else { return Err(report.finish()) };
     let (raw, inactive) = lower::lower(&mut report, &items);

@@ -55,14 +55,10 @@ fn secret_ranges(text: &str) -> Vec<Range<usize>> {
         if !is_secret(word) || is_type {
             continue;
         }
-        let before = text.get(..start).and_then(|before| before.rsplit('\n').next()).unwrap_or("");
-        let is_keyword =
-            before.trim().is_empty() || before.trim_end().ends_with(['{', '}']) || before.trim_start().starts_with('@');
         let rest = text.get(end..).unwrap_or("");
-        // A keyword's words are its own, however many a lost quote or brace makes of them; elsewhere it is one value.
-        ranges.extend(match is_keyword && rest.starts_with([' ', '\t']) && !rest.trim_start().starts_with('=') {
-            true => statement(text, end),
-            false => value(text, end),
+        ranges.extend(match rest.trim_start_matches([' ', '\t']).starts_with(['=', ':']) {
+            true => value(text, end),
+            false => to_the_end(text, end),
         });
     }
     ranges
@@ -72,25 +68,16 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '-' || !c.is_ascii()
 }
 
-/// What follows at `at`, to the end of the statement: of the line, or before a comment or a brace that stands alone.
-fn statement(text: &str, at: usize) -> Option<Range<usize>> {
-    let line = text.get(at..)?.lines().next()?;
-    let (mut end, mut quoted, mut before) = (line.len(), false, 'x');
-    for (index, c) in line.char_indices() {
-        let alone = line.get(index + 1..).is_none_or(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
-        if !quoted && before.is_whitespace() && (matches!(c, '#' | '!') || (matches!(c, '{' | '}') && alone)) {
-            end = index;
-            break;
-        }
-        quoted ^= c == '"';
-        before = c;
-    }
-    let words = line.get(..end)?;
+/// All that follows at `at` on its line, a comment too (it may hold the password before this one): however many words
+/// a lost quote or brace makes of it. Not a brace that stands alone at the end.
+fn to_the_end(text: &str, at: usize) -> Option<Range<usize>> {
+    let line = text.get(at..)?.lines().next()?.trim_end();
+    let words = line.strip_suffix(" }").unwrap_or(line).trim_end();
     let start = at + words.len() - words.trim_start().len();
-    Some(start..(at + words.trim_end().len()).max(start))
+    Some(start..at + words.len())
 }
 
-/// The word that follows at `at`, after blanks, `=` or `:`.
+/// The word that follows at `at`, after `=` or `:` and perhaps a quote.
 fn value(text: &str, at: usize) -> Option<Range<usize>> {
     let rest = text.get(at..)?;
     let value = rest.trim_start_matches([' ', '\t', '=', ':', '"', '\'']);
@@ -124,11 +111,11 @@ mod tests {
     #[test]
     fn passwords_are_masked_in_both_languages_and_nothing_else_moves() {
         for (text, expected) in [
-            ("auth_pass geheim # x", "auth_pass ****** # x"),
+            ("auth_pass geheim # x", "auth_pass **********"),
             ("auth_pass = \"ge heim\"\nx", "auth_pass = \"*******\"\nx"),
             ("{ auth_pass schl\u{fc}ssel }", "{ auth_pass ********** }"),
             ("auth_pass a${B}c\"d e\"f g", "auth_pass **************"),
-            ("auth_pass ${_ENV A}b}c # d", "auth_pass ************ # d"),
+            ("auth_pass ${_ENV A}b}c # d", "auth_pass ****************"),
             ("\t@n1 auth_pass a b\nc", "\t@n1 auth_pass ***\nc"),
             ("@n1 auth_pass a b\nc", "@n1 auth_pass ***\nc"),
             ("auth_p\u{fc}ss x", "auth_p\u{fc}ss *"),
@@ -139,8 +126,9 @@ mod tests {
             ("authentication {\n x", "authentication {\n x"),
             ("$DB_PASSWORD=geheim y", "$DB_PASSWORD=****** y"),
             ("script \"/x --password=geheim --host y\"", "script \"/x --password=****** --host y\""),
-            ("script \"/x --password 'ge heim'\"", "script \"/x --password '*******'\""),
+            ("script \"/x --password 'ge heim'\"", "script \"/x --password **********"),
             ("auth_typeauth_pass x", "auth_typeauth_pass *"),
+            ("xauth_pass# a b\nc", "xauth_pass*****\nc"),
             ("auth_pass", "auth_pass"),
             ("auth_pass '", "auth_pass *"),
         ] {

@@ -68,9 +68,8 @@ fn each_file_is_read_as_before() {
             std::fs::write(&path, &found).unwrap();
         }
         let expected = std::fs::read_to_string(&path).unwrap_or_default();
-        let ends = std::iter::repeat("");
-        let lines = found.lines().zip(expected.lines().chain(ends)).enumerate();
-        if let Some((line, (found, _))) = lines.into_iter().find(|(_, (found, expected))| found != expected) {
+        let lines = found.lines().zip(expected.lines().chain(std::iter::repeat("")));
+        if let Some((line, (found, _))) = lines.enumerate().find(|(_, (found, expected))| found != expected) {
             differ.push(format!("{}:{}: {found}", path.display(), line + 1));
         } else if found.len() != expected.len() {
             differ.push(format!("{}: ends elsewhere", path.display()));

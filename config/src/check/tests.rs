@@ -59,7 +59,7 @@ fn measure(services: u32) -> Duration {
     let mut report = Report::default();
     let file = report.sources.add(String::from("k.conf"), &text);
     let begun = spent();
-    let items = parse(&mut report, file, Path::new("k.conf"), &Parsing::default()).unwrap();
+    let items = parse(&mut report, file, Path::new("k.conf"), &Parsing::default());
     let parsed = spent() - begun;
     let (raw, inactive) = lower(&mut report, &items);
     let lowered = spent() - begun - parsed;

@@ -20,6 +20,7 @@ pub(crate) struct Report {
     repeated: usize,
     /// An error that there was no room for.
     dropped_error: bool,
+    is_cut_short: bool,
 }
 
 /// A complaint whose place is not looked up yet.
@@ -72,6 +73,16 @@ impl Report {
         }
         let help = Some(help).filter(|help| !help.is_empty());
         self.diagnostics.push(Complaint { severity, place: place.clone(), message, help, related });
+    }
+
+    /// Says that the reading ended before the text did: what is missing would be complained of in vain.
+    pub(crate) fn cut_short(&mut self) {
+        self.is_cut_short = true;
+    }
+
+    /// Whether the reading ended before the text did.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.is_cut_short
     }
 
     /// Whether a further complaint would only be counted: what is costly to say need not be made.

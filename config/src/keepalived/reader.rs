@@ -37,9 +37,9 @@ pub(crate) struct Parsing {
     pub environment: Vec<(String, String)>,
 }
 
-/// Reads a text that is already in the report's sources, and all that it includes; `None` if there is too much of
-/// it, of which the report says so.
-pub(crate) fn parse(report: &mut Report, file: usize, path: &Path, parsing: &Parsing) -> Option<Vec<Item>> {
+/// Reads a text that is already in the report's sources, and all that it includes. If there is too much of it, the
+/// report is cut short ([`Report::is_cut_short`]), and what was read is of no use.
+pub(crate) fn parse(report: &mut Report, file: usize, path: &Path, parsing: &Parsing) -> Vec<Item> {
     let bytes = report.sources.get(file).map_or(0, |source| source.text.len());
     let mut reader = Reader {
         parser: Parser::new(report),
@@ -55,8 +55,7 @@ pub(crate) fn parse(report: &mut Report, file: usize, path: &Path, parsing: &Par
         depth: 1,
     };
     reader.file(file, path);
-    // What is missing would be complained of in vain.
-    (!reader.refused).then(|| reader.parser.finish())
+    reader.parser.finish()
 }
 
 struct Reader<'a> {
@@ -399,6 +398,7 @@ impl Reader<'_> {
     fn refuse(&mut self, place: &Place, message: String, help: &str) {
         self.refused = true;
         self.parser.report.error(place, message, help);
+        self.parser.report.cut_short();
     }
 }
 

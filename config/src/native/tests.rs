@@ -115,7 +115,7 @@ fn every_keyword_is_the_same_statement_in_both_languages() {
         let file = report.sources.add(String::from("t.conf"), &conf);
         let parsing = crate::keepalived::Parsing::default();
         let path = std::path::Path::new("t.conf");
-        let keepalived = crate::keepalived::parse(&mut report, file, path, &parsing).unwrap();
+        let keepalived = crate::keepalived::parse(&mut report, file, path, &parsing);
         let (native, complaints) = read(&toml, &[]);
         assert!(complaints.is_empty(), "{toml}: {complaints:?}");
         assert_eq!(bare(&keepalived), bare(&native), "{conf}{toml}");
