@@ -220,7 +220,7 @@ mod tests {
     fn with_init_fail_it_begins_as_failed_and_must_rise() {
         use Verdict::{Fails, Passes};
         let settings = ScriptSettings { init_fail: true, ..settings(2, 1) };
-        assert_eq!(ScriptMachine::new(&[settings.clone()], at(0)).verdict(ID), Fails);
+        assert_eq!(ScriptMachine::new(core::slice::from_ref(&settings), at(0)).verdict(ID), Fails);
         assert_eq!(verdicts(settings, &[true, true, false]), [Fails, Passes, Fails]);
     }
 
