@@ -129,11 +129,11 @@ const fn url(main: Tier) -> [Keyword; 10] {
     [
         key(main, "path", Value, "the path that is asked for"),
         key(main, "digest", Value, "MD5 that the body must have").values("any", "32 hexadecimal digits", ""),
-        key(main, "status_code", Words, "which codes are good").values("200-299", CODES, ""),
+        key(main, "status_code", Words, "which codes are good").adding().values("200-299", CODES, ""),
         key(B, "virtualhost", Value, "the Host header").values("of the check", "", ""),
         key(B, "regex", Value, "what the body must match (PCRE2)").values("none", "", ""),
         key(C, "regex_no_match", Flag, "what it must not match instead").values("off", "", ""),
-        key(C, "regex_options", Words, "options of the pattern").values("none", "names of PCRE2 options", ""),
+        key(C, "regex_options", Words, "options of the pattern").adding().values("none", "names of PCRE2 options", ""),
         key(C, "regex_min_offset", Value, "where the search begins").values("0", "0..4294967295", "bytes"),
         key(C, "regex_max_offset", Value, "where a match begins at the latest").values(
             "none",

@@ -62,7 +62,7 @@ pub(crate) static HEARTBEAT_LINK: Table = Table::strict(
         key(Own, "interface", Value, "the interface that the link is bound to"),
         key(Own, "address", Value, "this node's address on the link"),
         key(Own, "port", Value, "the UDP port, the same on every node").values("7946", "1..65535", ""),
-        key(Own, "peer", Words, "another member and its address on this link").values("", "NAME ADDRESS", ""),
+        key(Own, "peer", Words, "another member and its address on this link").adding().values("", "NAME ADDRESS", ""),
         key(Own, "peers", Lines, "several of them").values("", "NAME ADDRESS", ""),
     ],
 );
@@ -73,10 +73,14 @@ pub(crate) static ARBITER: Table = Table::strict(
     "arbiter",
     &[
         key(Own, "type", Value, "who grants leases").values("none", "none|quorum|etcd", ""),
-        key(Own, "voters", Words, "the members that vote").values("all nodes, and the witnesses named", "", ""),
+        key(Own, "voters", Words, "the members that vote").adding().values(
+            "all nodes, and the witnesses named",
+            "",
+            "",
+        ),
         key(Own, "generation", Value, "which voter set this is, counted from the first").values("1", "1..1000000", ""),
-        key(Own, "former_voters", Words, "the voter set before this one"),
-        key(Own, "witness", Words, "witnesses that vote beside the nodes"),
+        key(Own, "former_voters", Words, "the voter set before this one").adding(),
+        key(Own, "witness", Words, "witnesses that vote beside the nodes").adding(),
         key(Own, "profile", Value, "a set of lease timings").values("metal", "metal|vm", ""),
         key(Own, "lease", Value, "the lease's length at the voters, L_a").values("of the profile", "0.001..600", "s"),
         key(Own, "ttl", Value, "another name of lease").values("of the profile", "0.001..600", "s"),
@@ -122,7 +126,7 @@ pub(crate) static REFERENCE_IP: Table = Table {
     name: "reference_ip",
     shared: &[],
     own: &[
-        key(Own, "targets", Words, "the addresses that are pinged"),
+        key(Own, "targets", Words, "the addresses that are pinged").adding(),
         key(Own, "need", Value, "how many of a family must answer").values("1", "1..65535", ""),
         key(Own, "interval", Value, "time between two pings").values("0.5", "0.01..3600", "s"),
         key(Own, "timeout", Value, "when a ping counts as lost").values("0.4", "0.01..3600", "s"),
@@ -159,6 +163,7 @@ pub(crate) static FENCING: Table = Table::strict(
         key(Own, "reboot_after", Value, "restart the machine when it can't let go for so long")
             .values("off", "0.1..600", "s"),
         key(Own, "domains", Words, "which instances and sync groups the command and the restart are for")
+            .adding()
             .values("all", "", ""),
     ],
 );

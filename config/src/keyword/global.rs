@@ -142,6 +142,7 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
             .later(),
         key(C, "lvs_flush_onstop", Maybe, "the former name of lvs_flush_on_stop").values("off", "[VS]", "").later(),
         key(C, "lvs_timeouts", Words, "when IPVS forgets idle connections")
+            .adding()
             .values("the kernel's", "[tcp S] [tcpfin S] [udp S], 0..2678400", "s")
             .later(),
         key(B, "lvs_sync_daemon", Words, "tell the other director of connections; sender is who is Master")
@@ -170,6 +171,7 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
             .later(),
         key(B, "vrrp_rt_priority", Value, "the agent's real-time priority").values("off", "1..99", "").later(),
         key(B, "vrrp_cpu_affinity", Words, "the processors that the agent may use")
+            .adding()
             .values("all", "numbers", "")
             .later(),
         nothing("vrrp_priority", "the agent's nice value", PRIORITY),

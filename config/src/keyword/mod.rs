@@ -106,10 +106,12 @@ pub(crate) struct Keyword {
     pub range: &'static str,
     /// Of the numbers; empty for plain ones.
     pub unit: &'static str,
+    /// Each further one of a block adds to those before; else the last one counts.
+    pub adds: bool,
 }
 
 const fn key(tier: Tier, name: &'static str, form: Form, meaning: &'static str) -> Keyword {
-    Keyword { name, tier, form, status: Status::Active, meaning, default: "", range: "", unit: "" }
+    Keyword { name, tier, form, status: Status::Active, meaning, default: "", range: "", unit: "", adds: false }
 }
 
 impl Keyword {
@@ -118,6 +120,11 @@ impl Keyword {
         self.default = default;
         self.range = range;
         self.unit = unit;
+        self
+    }
+
+    const fn adding(mut self) -> Self {
+        self.adds = true;
         self
     }
 

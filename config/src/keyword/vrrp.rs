@@ -193,7 +193,7 @@ pub(crate) static AUTHENTICATION: Table = Table::strict(
 pub(crate) static AUTH_HMAC: Table = Table::strict(
     "auth_hmac",
     &[
-        key(B, "key", Words, "a key and its number; several while keys are changed").values(
+        key(B, "key", Words, "a key and its number; several while keys are changed").adding().values(
             "",
             "1..255 hex:DIGITS|file:PATH|TEXT, 32 to 64 bytes",
             "",

@@ -181,7 +181,7 @@ impl Lower<'_> {
     }
 
     fn repeated(&mut self, before: &[Item], item: &Item, keyword: &Keyword, table: &'static Table) {
-        let replaces = matches!(keyword.form, Form::Value | Form::Flag);
+        let replaces = matches!(keyword.form, Form::Value | Form::Flag | Form::Words | Form::Maybe) && !keyword.adds;
         // Other blocks add to what came before: keepalived's users split `global_defs` over included files.
         let repeats =
             replaces || (table.name == ROOT.name && ["arbiter", "reference_ip"].contains(&&*item.keyword.text));

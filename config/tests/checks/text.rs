@@ -151,3 +151,14 @@ fn a_toml_mistake_has_its_line_and_column() {
     found(&errors, Severity::Error, "k.toml:6:35: error: virtual_ipaddress: `192.0.2.300`", "");
     assert_eq!(errors.len(), 3);
 }
+
+#[test]
+fn the_last_of_two_counts_and_what_adds_up_is_not_told_of() {
+    let twice = |lines: &str| changed("    priority 100\n", &format!("    priority 100\n    {lines}\n"));
+    let text = twice("notify_master /bin/a\n    notify_master /bin/b");
+    warned(&text, "k.conf:49:5: warning: `notify_master` was given before, at k.conf:48:5", "last one counts");
+    let (config, _) = load(&text).unwrap();
+    assert_eq!(config.instances[0].notify.master.as_ref().unwrap().command, ["/bin/b"]);
+    let (_, diagnostics) = load(&changed("voters n1 n2 w", "voters n1 n2\n    voters w")).unwrap();
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+}
