@@ -1,5 +1,7 @@
 //! The command line.
 
+mod convert;
+
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::path::{Path, PathBuf};
@@ -13,8 +15,7 @@ use keepone_agent::gate_lab::{self, Lab};
 use keepone_agent::guardian::{Guardian, PULSE_FD};
 use keepone_agent::voters::{self, Wish};
 use keepone_agent::{keys, logging, rights, worker};
-use keepone_config::{Config, explain_timing};
-use keepone_config::{Severity, render_all, to_json};
+use keepone_config::{Config, Diagnostic, Severity, explain_timing, render_all, to_json};
 use nix::fcntl::{Flock, FlockArg};
 
 const EXIT_CODES: &str = "Exit codes: 0 stopped in good order · 2 wrong command line · 10 configuration unreadable · \
@@ -53,6 +54,10 @@ enum Command {
         #[arg(long)]
         explain_timing: bool,
     },
+    /// Write a configuration in the other language: the same statements, with their comments.
+    ///
+    /// Includes, definitions and conditions of a keepalived.conf are resolved. Every keyword is carried, known or not.
+    Convert(convert::Convert),
     /// Make the keys of a small cluster.
     Keys {
         /// The cluster's name.
@@ -138,6 +143,7 @@ pub(crate) fn main() -> ExitCode {
             gate_lab::run(&Lab { means, dir, interface, addresses, hold, renewals, pause, costs }).map(|()| 0)
         }
         Command::Check { file, json, explain_timing } => return check(&file, json, explain_timing),
+        Command::Convert(wish) => convert::run(&wish),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
         Command::Voters { config, json, change } => ask_voters(config.as_deref(), json, change),
     };
@@ -200,20 +206,30 @@ fn count(number: usize, what: &str) -> String {
 fn load(file: &Path, speak: bool) -> Result<Config, Failure> {
     match keepone_config::load(file) {
         Ok((config, remarks)) => {
-            if speak && !remarks.is_empty() {
-                eprint!("{}", render_all(&remarks, false));
+            if speak {
+                show(&remarks);
             }
             Ok(config)
         }
-        Err(complaints) => {
-            eprint!("{}", render_all(&complaints, false));
-            let readable = is_readable(file);
-            let errors = complaints.iter().filter(|complaint| complaint.severity == Severity::Error).count();
-            let (code, what) = if readable { (Code::Invalid, "is wrong") } else { (Code::Unreadable, "can't be read") };
-            let errors = count(errors, "error");
-            Err(Failure::say(code, format!("the configuration {} {what} ({errors} above)", file.display())))
-        }
+        Err(complaints) => Err(refused(file, &complaints)),
     }
+}
+
+/// On standard error, for people.
+fn show(diagnostics: &[Diagnostic]) {
+    if !diagnostics.is_empty() {
+        eprint!("{}", render_all(diagnostics, false));
+    }
+}
+
+/// Shows the complaints about a file, and makes a failure of them.
+fn refused(file: &Path, complaints: &[Diagnostic]) -> Failure {
+    show(complaints);
+    let readable = is_readable(file);
+    let errors = complaints.iter().filter(|complaint| complaint.severity == Severity::Error).count();
+    let (code, what) = if readable { (Code::Invalid, "is wrong") } else { (Code::Unreadable, "can't be read") };
+    let errors = count(errors, "error");
+    Failure::say(code, format!("the configuration {} {what} ({errors} above)", file.display()))
 }
 
 fn lock(run_dir: &Path) -> Result<Flock<File>, Failure> {
@@ -239,8 +255,8 @@ fn check(file: &Path, json: bool, timing: bool) -> ExitCode {
     };
     if json {
         println!("{}", to_json(&diagnostics));
-    } else if !diagnostics.is_empty() {
-        eprint!("{}", render_all(&diagnostics, false));
+    } else {
+        show(&diagnostics);
     }
     let Some(config) = config else {
         let code = if is_readable(file) { Code::Invalid } else { Code::Unreadable };

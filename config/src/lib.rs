@@ -13,6 +13,7 @@
 //! What must stay true: no input panics; no error hides another; no password is ever shown.
 
 mod check;
+mod convert;
 mod diagnostic;
 mod explain;
 mod keepalived;
@@ -26,6 +27,7 @@ mod tree;
 
 use std::path::Path;
 
+pub use convert::{Language, convert, convert_text};
 pub use diagnostic::{Diagnostic, Severity, render_all, to_json};
 pub use explain::explain_timing;
 pub use model::Config;

@@ -4,6 +4,7 @@
 //! parsed document by the same path. What comes out are the statements that the other language has too.
 
 mod layers;
+mod plain;
 
 use figment::value::{Dict, Num, Value};
 use toml::Spanned;
@@ -37,10 +38,12 @@ pub(crate) fn parse(report: &mut Report, text: &str, variables: &[(String, Strin
         }
     };
     let mut native = Native { report, layers: &layers };
-    let mut items = native.table(layers.merged(), Some(document.get_ref()), &ROOT);
-    // Tables are sorted by name; complaints and ids follow the text.
+    Some(native.table(layers.merged(), Some(document.get_ref()), &ROOT))
+}
+
+/// Tables are sorted by name; complaints, ids and the order of checks follow the text.
+fn in_order(items: &mut [Item]) {
     items.sort_by_key(|item| position(&item.keyword.place));
-    Some(items)
 }
 
 fn position(place: &Place) -> usize {
@@ -67,18 +70,23 @@ impl Native<'_> {
             let place = key.unwrap_or_else(|| self.place(value, node));
             let keyword = Word { text: name.clone(), place };
             match table.find(name) {
+                _ if plain::is_written_out(value) => items.extend(self.written_out(&keyword, value, node)),
                 Some(Entry::Active(form) | Entry::Later(_, form)) => {
                     self.entry(keyword, value, node, form, &mut items);
                 }
                 // The reading that follows says that it is unknown.
-                None => items.push(Item { keyword, words: Vec::new(), block: None }),
+                None => self.plain(keyword, value, node, &mut items),
             }
         }
+        in_order(&mut items);
         items
     }
 
     fn entry(&mut self, keyword: Word, value: &Value, node: Node<'_>, form: Form, items: &mut Vec<Item>) {
         match form {
+            Form::Flag if matches!(value, Value::Bool(_, true)) => {
+                items.push(Item { keyword, words: Vec::new(), block: None });
+            }
             Form::Flag | Form::Value | Form::Words => {
                 let words = self.words(&keyword.text, value, node);
                 items.extend(words.map(|words| Item { keyword, words, block: None }));
@@ -87,11 +95,17 @@ impl Native<'_> {
                 let block = Some(self.lines(&keyword.text, value, node));
                 items.push(Item { keyword, words: Vec::new(), block });
             }
-            Form::Any => items.push(Item { keyword, words: Vec::new(), block: None }),
+            Form::Any => self.plain(keyword, value, node, items),
             Form::Block(table) => match value {
                 Value::Dict(_, dict) => {
                     let block = Some(self.table(dict, as_table(node), table));
                     items.push(Item { keyword, words: Vec::new(), block });
+                }
+                Value::Array(_, all) if !all.is_empty() && all.iter().all(|one| matches!(one, Value::Dict(..))) => {
+                    for (at, one) in all.iter().enumerate() {
+                        let node = as_array(node).and_then(|array| array.get(at));
+                        self.entry(keyword.clone(), one, node, form, items);
+                    }
                 }
                 _ => {
                     let message = format!("`{}` is a table", keyword.text);
@@ -121,9 +135,12 @@ impl Native<'_> {
     ) {
         match value {
             Value::Dict(_, dict) => {
-                let name = dict.get("name");
+                // Where `name` is a keyword of the block it is no name of the block.
+                let name = dict.get("name").filter(|_| table.find("name").is_none());
                 let mut rest = dict.clone();
-                rest.remove("name");
+                if name.is_some() {
+                    rest.remove("name");
+                }
                 let document = as_table(node);
                 let mut words = Vec::new();
                 if let Some(name) = name {
