@@ -1,6 +1,7 @@
 //! The command line.
 
 mod convert;
+mod diff;
 
 use std::fs::File;
 use std::os::fd::FromRawFd;
@@ -21,7 +22,7 @@ use nix::fcntl::{Flock, FlockArg};
 const EXIT_CODES: &str = "Exit codes: 0 stopped in good order · 2 wrong command line · 10 configuration unreadable · \
 11 configuration wrong · 12 interface missing · 13 address or port in use · 14 key missing or not the member's · \
 15 not permitted (run as root or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF) · 16 the kernel can't make the gate · \
-17 already running · 18 state or run directory unusable · 1 anything else (of `voters`: something is left to do)";
+17 already running · 18 state or run directory unusable · 20 `check --diff`: they differ · 1 anything else (of `voters`: something is left to do)";
 
 /// keepone holds a virtual IP on exactly one node.
 #[derive(Parser)]
@@ -46,8 +47,13 @@ enum Command {
     /// Read a configuration and say what is wrong with it.
     Check {
         /// The configuration.
-        file: PathBuf,
-        /// Print the diagnostics as JSON.
+        #[arg(required_unless_present = "diff")]
+        file: Option<PathBuf>,
+        /// Say what changes from OLD to NEW, and what a reload would restart for it. Ends with 0 if they mean the
+        /// same, with 20 if they differ, and with 10 or 11 if one can't be loaded.
+        #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["file", "explain_timing"])]
+        diff: Option<Vec<PathBuf>>,
+        /// Print the diagnostics, or the difference, as JSON.
         #[arg(long)]
         json: bool,
         /// Print the lease's formulas with this configuration's numbers.
@@ -142,7 +148,14 @@ pub(crate) fn main() -> ExitCode {
             let hold = std::time::Duration::from_millis(hold_ms);
             gate_lab::run(&Lab { means, dir, interface, addresses, hold, renewals, pause, costs }).map(|()| 0)
         }
-        Command::Check { file, json, explain_timing } => return check(&file, json, explain_timing),
+        Command::Check { diff: Some(files), json, .. } => match files.as_slice() {
+            [old, new] => diff::run(old, new, json),
+            // clap has counted them.
+            _ => Err(Failure::say(Code::Usage, "`check --diff` wants two files: OLD NEW")),
+        },
+        Command::Check { file, json, explain_timing, diff: None } => {
+            return check(&file.unwrap_or_default(), json, explain_timing);
+        }
         Command::Convert(wish) => convert::run(&wish),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
         Command::Voters { config, json, change } => ask_voters(config.as_deref(), json, change),
@@ -225,6 +238,10 @@ fn show(diagnostics: &[Diagnostic]) {
 /// Shows the complaints about a file, and makes a failure of them.
 fn refused(file: &Path, complaints: &[Diagnostic]) -> Failure {
     show(complaints);
+    failure(file, complaints)
+}
+
+fn failure(file: &Path, complaints: &[Diagnostic]) -> Failure {
     let readable = is_readable(file);
     let errors = complaints.iter().filter(|complaint| complaint.severity == Severity::Error).count();
     let (code, what) = if readable { (Code::Invalid, "is wrong") } else { (Code::Unreadable, "can't be read") };

@@ -70,3 +70,29 @@ fn what_can_not_be_converted_is_said_and_nothing_is_written() {
     assert!(said.contains("b.conf must end in .toml"), "{said}");
     assert_eq!(fs::read_dir(room.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn a_difference_has_an_exit_code_of_its_own() {
+    let room = room(&[
+        ("a.conf", CONF),
+        ("b.conf", &CONF.replace("192.0.2.1", "192.0.2.2")),
+        ("c.conf", "x"),
+        ("d.conf", "y"),
+    ]);
+    let diff = |more: &[&str]| outcome(room.path(), &[&["check", "--diff"], more].concat());
+    assert_eq!(diff(&["a.conf", "a.conf"]), (0, "changes nothing\n".to_owned(), String::new()));
+    let (code, said, _) = diff(&["a.conf", "b.conf"]);
+    assert_eq!(code, 20);
+    assert!(
+        said.starts_with("removes VIP 192.0.2.1/24 from A\nadds VIP 192.0.2.2/24 to A\nrestarts no instance\n"),
+        "{said}"
+    );
+    let (code, said, _) = diff(&["a.conf", "b.conf", "--json"]);
+    assert_eq!(code, 20);
+    assert!(said.starts_with("{\"changes\":[{\"path\":\"instances[A].virtual_addresses[192.0.2.1]\""), "{said}");
+    let (code, _, said) = diff(&["c.conf", "d.conf"]);
+    assert_eq!(code, 11);
+    assert!(said.contains("c.conf:1:1") && said.contains("d.conf:1:1"), "all at once: {said}");
+    assert_eq!(diff(&["a.conf", "none.conf"]).0, 10);
+    assert_eq!(diff(&["a.conf"]).0, 2);
+}

@@ -15,6 +15,7 @@
 mod check;
 mod convert;
 mod diagnostic;
+pub mod diff;
 mod explain;
 mod keepalived;
 mod keyword;

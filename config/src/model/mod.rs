@@ -5,12 +5,14 @@
 mod cluster;
 mod fencing;
 mod global;
+mod hidden;
 mod notify;
 mod vrrp;
 
 pub use cluster::{Cluster, GateMeans, HeartbeatLink, Member, PublicKey};
 pub use fencing::{FenceCommand, Fencing, Watchdog};
 pub use global::Global;
+pub(crate) use hidden::SECRET;
 pub use notify::{Notify, Script};
 pub use vrrp::{
     InitialState, Mirror, Scope, Secret, SyncGroup, TrackInterface, Transport, VirtualAddress, VrrpInstance,
@@ -22,7 +24,7 @@ use keepone_proto::id::{DomainId, hash_name};
 use keepone_proto::settings::{Authority, HeartbeatSettings, Policy, ReferenceSettings};
 
 /// A whole configuration.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq)]
 pub struct Config {
     /// Names and VRRP defaults.
     pub global: Global,
@@ -55,7 +57,7 @@ pub struct Config {
 }
 
 /// A keyword that is known and not yet active.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Inactive {
     /// The keyword and its name, for instance `vrrp_script chk_nginx`.
     pub what: String,
@@ -64,7 +66,7 @@ pub struct Inactive {
 }
 
 /// What moves together: a sync group, or an instance that is in none.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Domain {
     /// Hash of the name.
     pub id: DomainId,
