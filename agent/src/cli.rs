@@ -2,7 +2,9 @@
 
 mod convert;
 mod diff;
+mod keepalived;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::path::{Path, PathBuf};
@@ -13,10 +15,11 @@ use keepone_agent::assemble::Plan;
 use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_agent::gate::Means;
 use keepone_agent::gate_lab::{self, Lab};
-use keepone_agent::guardian::{Guardian, PULSE_FD};
+use keepone_agent::guardian::{Guardian, PULSE_FD, Workers};
+use keepone_agent::pid_file::PidFile;
 use keepone_agent::voters::{self, Wish};
 use keepone_agent::{keys, logging, rights, worker};
-use keepone_config::{Config, Diagnostic, Severity, explain_timing, render_all, to_json};
+use keepone_config::{Config, Diagnostic, Environment, Severity, explain_timing, load_with, render_all, to_json};
 use nix::fcntl::{Flock, FlockArg};
 
 const EXIT_CODES: &str = "Exit codes: 0 stopped in good order · 2 wrong command line · 10 configuration unreadable · \
@@ -43,6 +46,12 @@ enum Command {
         /// is kept as FILE.1; at 256 MiB, about an hour of a pair, it ends. It has the VRRP passwords in it.
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
+        /// What `@` lines of a keepalived.conf compare with; by default the first label of the host's name.
+        #[arg(short = 'i', long, value_name = "ID")]
+        config_id: Option<String>,
+        /// Write the PID of the guardian, which takes the signals, in FILE.
+        #[arg(short, long, value_name = "FILE")]
+        pid_file: Option<PathBuf>,
     },
     /// Read a configuration and say what is wrong with it.
     Check {
@@ -110,11 +119,21 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         costs: usize,
     },
+    /// The process that the guardian of `run` starts before a reload.
+    #[command(hide = true)]
+    Examine {
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+        #[arg(long)]
+        config_id: Option<String>,
+    },
     /// The process that the guardian of `run` starts.
     #[command(hide = true)]
     Worker {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
+        #[arg(long)]
+        config_id: Option<String>,
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
     },
@@ -141,9 +160,16 @@ fn means(text: &str) -> Result<Means, String> {
 
 /// Runs the command and turns its end into an exit code.
 pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if keepalived::is_meant(&arguments) {
+        return end(keepalived::run(arguments.get(1..).unwrap_or_default()));
+    }
     let ended = match Cli::parse().command {
-        Command::Run { config, record } => run(&config, record),
-        Command::Worker { config, record } => work(&config, record.as_deref()),
+        Command::Run { config, record, config_id, pid_file } => {
+            run(&config, RunOptions { record, config_id, pid_file, ..RunOptions::default() })
+        }
+        Command::Examine { config, config_id } => examine(&config, config_id.as_deref()),
+        Command::Worker { config, config_id, record } => work(&config, config_id.as_deref(), record.as_deref()),
         Command::GateLab { means, dir, interface, addresses, hold_ms, renewals, pause, costs } => {
             let hold = std::time::Duration::from_millis(hold_ms);
             gate_lab::run(&Lab { means, dir, interface, addresses, hold, renewals, pause, costs }).map(|()| 0)
@@ -160,6 +186,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
         Command::Voters { config, json, change } => ask_voters(config.as_deref(), json, change),
     };
+    end(ended)
+}
+
+fn end(ended: Result<u8, Failure>) -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
@@ -169,24 +199,56 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// How the agent is run.
+#[derive(Debug, Default)]
+struct RunOptions {
+    record: Option<PathBuf>,
+    config_id: Option<String>,
+    pid_file: Option<PathBuf>,
+    worker_pid_file: Option<PathBuf>,
+    detail: bool,
+}
+
 /// The guardian's process.
-fn run(file: &Path, record: Option<PathBuf>) -> Result<u8, Failure> {
-    let config = load(file, true)?;
+fn run(file: &Path, options: RunOptions) -> Result<u8, Failure> {
+    let id = options.config_id.as_deref();
+    let config = load(file, id, true)?;
     rights::check()?;
     let plan = Plan::new(&config);
     let _lock = lock(&plan.run_dir)?;
-    let guardian = Guardian::new(file, &plan).map_err(|error| {
+    let pid_file = options.pid_file.as_deref().map(|path| (path, PidFile::write(path, std::process::id())));
+    if let Some((path, Err(error))) = &pid_file {
+        let words = format!("the PID file {} can't be written: {error}; name another", path.display());
+        return Err(Failure::say(Code::Directory, words));
+    }
+    let workers = Workers { record: options.record, pid_file: options.worker_pid_file, detail: options.detail };
+    let guardian = Guardian::new(file, config, environment(id), workers).map_err(|error| {
         Failure::say(Code::Unexpected, format!("the guardian can't take over the signals: {error}"))
     })?;
-    guardian.recording(record).run()
+    guardian.run()
+}
+
+/// Whether a worker could start with the file: what a reload asks first.
+fn examine(file: &Path, id: Option<&str>) -> Result<u8, Failure> {
+    let _ = nix::sys::signal::SigSet::all().thread_unblock();
+    worker::could_start(&load(file, id, true)?).map(|()| 0)
+}
+
+/// The process's environment, with the operator's own id if he gives one.
+fn environment(id: Option<&str>) -> Environment {
+    let mut environment = Environment::of_process();
+    if let Some(id) = id {
+        id.clone_into(&mut environment.config_id);
+    }
+    environment
 }
 
 /// The worker's process.
-fn work(file: &Path, record: Option<&Path>) -> Result<u8, Failure> {
+fn work(file: &Path, id: Option<&str>, record: Option<&Path>) -> Result<u8, Failure> {
     // The guardian blocked its own signals; the worker wants them.
     let _ = nix::sys::signal::SigSet::all().thread_unblock();
     let _flush = logging::start();
-    let config = load(file, false)?;
+    let config = load(file, id, false)?;
     worker::run(&config, pulse(), record).map(|()| 0)
 }
 
@@ -216,8 +278,8 @@ fn count(number: usize, what: &str) -> String {
 }
 
 /// Reads the configuration; the complaints go to standard error, each once for both processes.
-fn load(file: &Path, speak: bool) -> Result<Config, Failure> {
-    match keepone_config::load(file) {
+fn load(file: &Path, id: Option<&str>, speak: bool) -> Result<Config, Failure> {
+    match load_with(file, &environment(id)) {
         Ok((config, remarks)) => {
             if speak {
                 show(&remarks);
@@ -297,7 +359,7 @@ fn ask_voters(file: Option<&Path>, json: bool, change: Option<VoterChange>) -> R
         Some(VoterChange::Remove { name }) => Wish::Remove(name),
     };
     // Its remarks are `keepone check`'s to tell.
-    let config = load(file, false)?;
+    let config = load(file, None, false)?;
     let outcome = voters::run(&config, file, &wish, json)?;
     print!("{}", outcome.text);
     Ok(outcome.code)

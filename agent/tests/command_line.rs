@@ -96,3 +96,45 @@ fn a_difference_has_an_exit_code_of_its_own() {
     assert_eq!(diff(&["a.conf", "none.conf"]).0, 10);
     assert_eq!(diff(&["a.conf"]).0, 2);
 }
+
+#[test]
+fn the_test_of_a_configuration_ends_with_keepaliveds_codes() {
+    let room = room(&[("a.conf", CONF), ("b.conf", "vrrp_instance A {\n blub 1\n}\n")]);
+    let test = |arguments: &[&str]| outcome(room.path(), arguments);
+    assert_eq!(test(&["--config-test", "-f", "a.conf"]), (0, String::new(), String::new()));
+    assert_eq!(test(&["-t", "-n", "-l", "-D", "-f", "a.conf"]).0, 0);
+    let (code, _, said) = test(&["-t", "-f", "b.conf"]);
+    assert_eq!(code, 4);
+    assert!(said.contains("unknown keyword `blub`"), "{said}");
+    assert_eq!(test(&["-t", "-f", "none.conf"]).0, 4);
+    assert_eq!(test(&["-tlog", "-f", "b.conf"]), (4, String::new(), String::new()));
+    assert!(fs::read_to_string(room.path().join("log")).unwrap().contains("unknown keyword `blub`"));
+    assert_eq!(mode(room.path().join("log")), 0o640);
+    std::os::unix::fs::symlink(room.path().join("victim"), room.path().join("link")).unwrap();
+    assert_eq!(test(&["-tlink", "-f", "b.conf"]).0, 18, "a link is not followed");
+}
+
+#[test]
+fn the_config_id_chooses_the_lines_of_this_node() {
+    let text = CONF.replace("    interface", "    @n7 priority 7\n    interface");
+    let room = room(&[("a.conf", &text)]);
+    let dump = |id: &str| {
+        let (_, _, said) = outcome(room.path(), &["-d", "-f", "a.conf", "-i", id, "-p", "/nowhere/x.pid"]);
+        said.split_whitespace().collect::<String>()
+    };
+    assert!(dump("n7").contains("priority:Priority(7,)"));
+    assert!(dump("n8").contains("priority:Priority(100,)"));
+}
+
+#[test]
+fn a_wrong_flag_is_told_with_a_hint() {
+    let room = room(&[]);
+    let (code, out, said) = outcome(room.path(), &["--use-flie", "x", "-V"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(said.contains("did you mean `--use-file`?") && said.contains("\nkeepone: `-V` can't be had"), "{said}");
+    assert_eq!(outcome(room.path(), &["--signum=JSON"]), (0, "36\n".to_owned(), String::new()));
+    let (code, _, said) = outcome(room.path(), &["--signum=BLUB"]);
+    assert_eq!(code, 1);
+    assert!(said.contains("none of STOP, RELOAD"), "{said}");
+    assert!(outcome(room.path(), &["-v"]).1.starts_with("keepone "));
+}

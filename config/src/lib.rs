@@ -31,6 +31,7 @@ use std::path::Path;
 pub use convert::{Language, convert, convert_text};
 pub use diagnostic::{Diagnostic, Severity, render_all, to_json};
 pub use explain::explain_timing;
+pub use keyword::nearest;
 pub use model::Config;
 
 use diagnostic::Report;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use keepone_agent::exit::{ExitCode as Code, Failure};
-use keepone_config::{Environment, Language};
+use keepone_config::Language;
 
 /// What is to be written, and where.
 #[derive(Args)]
@@ -40,10 +40,7 @@ pub(crate) fn run(wish: &Convert) -> Result<u8, Failure> {
         To::Toml => Language::Toml,
         To::Conf => Language::Conf,
     };
-    let mut environment = Environment::of_process();
-    if let Some(id) = &wish.config_id {
-        environment.config_id.clone_from(id);
-    }
+    let environment = super::environment(wish.config_id.as_deref());
     let text = match keepone_config::convert(&wish.file, to, &environment) {
         Ok((text, remarks)) => {
             super::show(&remarks);
