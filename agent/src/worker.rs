@@ -461,6 +461,11 @@ fn open_voter(
 
 /// SIGTERM and SIGINT hand over; the guardian's death is told as SIGTERM, too.
 fn stop_on_signals(events: &mpsc::Sender<Event>) -> Result<(), Failure> {
+    // A reload is the guardian's; whoever sends SIGHUP to all of us must not end this process by it.
+    let hangups = signal(SignalKind::hangup());
+    let mut hangups =
+        hangups.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no signal handler: {error}")))?;
+    tokio::spawn(async move { while hangups.recv().await.is_some() {} });
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut signals =
             signal(kind).map_err(|error| Failure::say(ExitCode::Unexpected, format!("no signal handler: {error}")))?;

@@ -93,6 +93,13 @@ impl Alone {
         assert!(self.program.says(words, SOON), "{words}\n{}", self.program.said());
     }
 
+    /// From now on.
+    #[track_caller]
+    fn holds(&self) {
+        let since = keepone_chaos::netns::clock::now();
+        eventually("it holds nothing", || (!self.watch.answers_of(0, since, u64::MAX).is_empty()).then_some(()));
+    }
+
     fn write(&self, text: &str) {
         self.lan.write("x.conf", text).unwrap();
     }
@@ -130,7 +137,8 @@ fn dumps_are_written_on_keepaliveds_signals() {
 fn a_reload_takes_a_good_configuration_and_keeps_the_running_one_from_a_bad_one() {
     let mut alone = Alone::start();
     let first = alone.pid("w.pid").unwrap();
-    let reload = |alone: &Alone| alone.program.signal(Part::Guardian, Signal::SIGHUP);
+    // As a service manager may, to all processes.
+    let reload = |alone: &Alone| alone.program.signal(Part::Both, Signal::SIGHUP);
     alone.write("vrrp_instance {\n");
     reload(&alone);
     alone.says("the new configuration is refused, the running one stays");
@@ -149,12 +157,17 @@ fn a_reload_takes_a_good_configuration_and_keeps_the_running_one_from_a_bad_one(
     reload(&alone);
     let second = eventually("no new worker", || alone.pid("w.pid").filter(|pid| *pid != first));
     assert_eq!(members(alone.program.pid(), Part::Worker), [second]);
-    let since = keepone_chaos::netns::clock::now();
-    eventually("it holds nothing", || (!alone.watch.answers_of(0, since, u64::MAX).is_empty()).then_some(()));
+    alone.holds();
     alone.program.signal(Part::Guardian, Signal::SIGUSR1);
     alone.comes("keepone.data");
     let json: serde_json::Value = serde_json::from_str(&alone.comes("keepone.json")).unwrap();
     assert_eq!(json["vrrp"][0]["data"]["adver_int"], 2.0);
+    // What runs now is what the next one is compared with.
+    alone.write(&conf(""));
+    reload(&alone);
+    eventually("no third worker", || alone.pid("w.pid").filter(|pid| *pid != second));
+    alone.holds();
+    assert!(!alone.program.said().contains("the worker ended"), "in good order: {}", alone.program.said());
     alone.program.signal(Part::Guardian, Signal::SIGTERM);
     let status = alone.program.wait(SOON).unwrap();
     assert_eq!(status.code(), Some(0), "{}", alone.program.said());

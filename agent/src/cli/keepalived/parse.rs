@@ -257,6 +257,17 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_names_every_flag() {
+        let manual = std::fs::read_to_string("../docs/command-line.md").unwrap();
+        for flag in FLAGS {
+            let long = format!("`--{}", flag.long);
+            let mut behind = manual.match_indices(&long).filter_map(|(at, _)| manual[at + long.len()..].chars().next());
+            assert!(behind.any(|c| "`=[".contains(c)), "--{}", flag.long);
+            assert!(flag.short.is_none_or(|short| manual.contains(&format!("`-{short}`, {long}"))), "{:?}", flag.short);
+        }
+    }
+
+    #[test]
     fn no_flag_is_declared_twice() {
         for (at, flag) in FLAGS.iter().enumerate() {
             for other in &FLAGS[at + 1..] {
