@@ -229,4 +229,57 @@ proptest! {
             prop_assert!(same::are_same(&items, &back), "{:#?}\n{}", back, written);
         }
     }
+
+    #[test]
+    fn whatever_can_be_read_is_carried_with_all_its_comments(
+        pieces in proptest::collection::vec(piece(), 0..40), toml in any::<bool>(),
+    ) {
+        let (text, to) = (pieces.join(" "), if toml { Language::Toml } else { Language::Conf });
+        match convert_text(Path::new("t.conf"), &text, to, &environment()) {
+            Ok((out, _)) => {
+                let comments = comment::marks(&text, Language::Conf).comments;
+                let kept = comment::marks(&out, to).comments.len();
+                // Its own, and no other.
+                prop_assert_eq!(kept, comments.len() + out.lines().take_while(|line| !line.is_empty()).count(), "{}", out);
+            }
+            Err(errors) => {
+                prop_assert!(!errors.iter().any(|error| error.message.contains("something else")), "{}", text);
+            }
+        }
+    }
+}
+
+fn piece() -> impl Strategy<Value = String> {
+    let pieces = [
+        "vrrp_instance",
+        "virtual_ipaddress",
+        "reference_ip",
+        "192.0.2.1",
+        "x",
+        "name",
+        "a{1,2}",
+        "{",
+        "{",
+        "}",
+        "}",
+        "\n",
+        "\n",
+        "\n",
+        "# one\n",
+        "! two # three\n",
+        "\"",
+        "\"q # r\"",
+        "'s ! t'",
+        "it's",
+        "$A=5\n",
+        "$A",
+        "${A}",
+        "@n1",
+        "@n2",
+        "\\",
+        "\"\\\"#\"",
+        "\u{fc}",
+        "#",
+    ];
+    proptest::sample::select(pieces.to_vec()).prop_map(str::to_owned)
 }
