@@ -8,7 +8,9 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::source::{Place, Sources, floor_boundary};
+mod report;
+
+pub(crate) use report::Report;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -35,7 +37,7 @@ impl fmt::Display for Severity {
 /// One complaint.
 ///
 /// Serialises to the JSON form: `severity`, `file`, `line`, `column`, `span` (bytes), `text` (the line),
-/// `variable`, `message`, `help`.
+/// `variable`, `message`, `help`, `notes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// How bad.
@@ -56,6 +58,25 @@ pub struct Diagnostic {
     pub message: String,
     /// What to write instead.
     pub help: Option<String>,
+    /// What brought the text there: includes, definitions, sequences; the last step first.
+    pub notes: Vec<Note>,
+    #[serde(skip)]
+    excerpt: Option<Text>,
+}
+
+/// A second place that a complaint points at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// The file, as the operator named it.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// Its bytes of the file.
+    pub span: Range<usize>,
+    /// What is there.
+    pub message: String,
     #[serde(skip)]
     excerpt: Option<Text>,
 }
@@ -66,6 +87,20 @@ struct Text {
     text: String,
     /// Which byte of the file its first is.
     start: usize,
+}
+
+impl Text {
+    /// The lines with a caret under `span`.
+    fn snippet<'a>(
+        &'a self,
+        file: Option<&'a str>,
+        line: usize,
+        span: &Range<usize>,
+    ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+        let inside = span.start.saturating_sub(self.start)..span.end.saturating_sub(self.start);
+        let snippet = Snippet::source(self.text.as_str()).line_start(line).path(file);
+        snippet.annotation(AnnotationKind::Primary.span(inside))
+    }
 }
 
 impl Diagnostic {
@@ -81,29 +116,9 @@ impl Diagnostic {
             variable: None,
             message,
             help,
+            notes: Vec::new(),
             excerpt: None,
         }
-    }
-
-    fn at(sources: &Sources, place: &Place, severity: Severity, message: String, help: Option<String>) -> Self {
-        let mut diagnostic = Diagnostic::of_file(severity, "", message, help);
-        diagnostic.file = None;
-        match place {
-            Place::Variable(name) => diagnostic.variable = Some(name.to_string()),
-            Place::Text { file, start, end } => {
-                let Some(source) = sources.get(*file) else { return diagnostic };
-                let start = floor_boundary(&source.shown, *start);
-                let end = floor_boundary(&source.shown, *end).max(start);
-                let (line, column) = source.line_column(start);
-                diagnostic.file = Some(source.name.clone());
-                diagnostic.line = Some(line);
-                diagnostic.column = Some(column);
-                diagnostic.span = Some(start..end);
-                diagnostic.text = source.line(line);
-                diagnostic.excerpt = source.excerpt(start..end).map(|(text, start)| Text { text, start });
-            }
-        }
-        diagnostic
     }
 
     /// For a terminal, with the offending line, a caret under it, and the help; several lines, the last
@@ -120,13 +135,7 @@ impl Diagnostic {
         };
         let mut group = level.primary_title(title.as_str()).elements(Vec::<annotate_snippets::Message<'_>>::new());
         if let (Some(excerpt), Some(span)) = (&self.excerpt, &self.span) {
-            let inside = span.start.saturating_sub(excerpt.start)..span.end.saturating_sub(excerpt.start);
-            group = group.element(
-                Snippet::source(excerpt.text.as_str())
-                    .line_start(self.line.unwrap_or(1))
-                    .path(self.file.as_deref())
-                    .annotation(AnnotationKind::Primary.span(inside)),
-            );
+            group = group.element(excerpt.snippet(self.file.as_deref(), self.line.unwrap_or(1), span));
         } else if let Some(file) = &self.file {
             let origin = annotate_snippets::Origin::path(file.as_str());
             group = group.element(match (self.line, self.column) {
@@ -137,13 +146,24 @@ impl Diagnostic {
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
+        let mut groups = vec![group];
+        for note in &self.notes {
+            let group = Level::NOTE.secondary_title(note.message.as_str());
+            groups.push(match &note.excerpt {
+                Some(excerpt) => group.element(excerpt.snippet(Some(&note.file), note.line, &note.span)),
+                None => {
+                    let origin = annotate_snippets::Origin::path(note.file.as_str());
+                    group.element(origin.line(note.line).char_column(note.column))
+                }
+            });
+        }
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-        renderer.render(&[group])
+        renderer.render(&groups)
     }
 }
 
 impl fmt::Display for Diagnostic {
-    /// One line: `file:line:column: error: message; help`.
+    /// One line: `file:line:column: error: message; help; file:line:column: note`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             write!(f, "{file}:")?;
@@ -156,10 +176,13 @@ impl fmt::Display for Diagnostic {
             write!(f, "{variable}: ")?;
         }
         write!(f, "{}: {}", self.severity, self.message)?;
-        match &self.help {
-            Some(help) => write!(f, "; {help}"),
-            None => Ok(()),
+        if let Some(help) = &self.help {
+            write!(f, "; {help}")?;
         }
+        for note in &self.notes {
+            write!(f, "; {}:{}:{}: {}", note.file, note.line, note.column, note.message)?;
+        }
+        Ok(())
     }
 }
 
@@ -182,67 +205,4 @@ pub fn render_all(diagnostics: &[Diagnostic], colour: bool) -> String {
 /// All diagnostics as one JSON array.
 pub fn to_json(diagnostics: &[Diagnostic]) -> String {
     serde_json::to_string(diagnostics).unwrap_or_else(|_| String::from("[]"))
-}
-
-/// Collects complaints while a configuration is read.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    pub sources: Sources,
-    pub diagnostics: Vec<Diagnostic>,
-    /// An error that there was no room for.
-    dropped_error: bool,
-}
-
-/// What nobody reads on: a binary file named by mistake has thousands.
-const MAX_DIAGNOSTICS: usize = 500;
-
-impl Report {
-    pub(crate) fn error(&mut self, place: &Place, message: impl Into<String>, help: impl Into<String>) {
-        self.push(Severity::Error, place, message.into(), help.into());
-    }
-
-    pub(crate) fn warning(&mut self, place: &Place, message: impl Into<String>, help: impl Into<String>) {
-        self.push(Severity::Warning, place, message.into(), help.into());
-    }
-
-    pub(crate) fn push(&mut self, severity: Severity, place: &Place, message: String, help: String) {
-        if self.is_full() {
-            self.dropped_error |= severity == Severity::Error;
-            return;
-        }
-        let help = Some(help).filter(|help| !help.is_empty());
-        self.diagnostics.push(Diagnostic::at(&self.sources, place, severity, message, help));
-    }
-
-    /// Whether a further complaint would only be counted: what is costly to say need not be made.
-    pub(crate) fn is_full(&self) -> bool {
-        self.diagnostics.len() >= MAX_DIAGNOSTICS
-    }
-
-    /// Where a place is, for a message that points at a second one.
-    pub(crate) fn describe(&self, place: &Place) -> String {
-        if self.is_full() { String::new() } else { self.sources.describe(place) }
-    }
-
-    pub(crate) fn has_errors(&self) -> bool {
-        self.dropped_error || self.diagnostics.iter().any(|d| d.severity == Severity::Error)
-    }
-
-    /// Worst last would hide the first mistake on a long screen, so the order is that of the files.
-    pub(crate) fn finish(self) -> Vec<Diagnostic> {
-        let order: Vec<String> =
-            (0..self.sources.len()).filter_map(|n| self.sources.get(n)).map(|s| s.name.clone()).collect();
-        let mut diagnostics = self.diagnostics;
-        if self.dropped_error && !diagnostics.iter().any(|d| d.severity == Severity::Error) {
-            let message = format!("more than {MAX_DIAGNOSTICS} complaints, errors among them");
-            let file = order.first().map_or("", String::as_str);
-            diagnostics.push(Diagnostic::of_file(Severity::Error, file, message, None));
-        }
-        diagnostics.sort_by_key(|d| {
-            let file = d.file.as_ref().and_then(|f| order.iter().position(|o| o == f)).unwrap_or(usize::MAX);
-            (file, d.span.as_ref().map_or(0, |span| span.start))
-        });
-        diagnostics.dedup();
-        diagnostics
-    }
 }

@@ -20,6 +20,7 @@ mod explain;
 mod keepalived;
 mod keyword;
 mod lower;
+mod mask;
 pub mod model;
 mod native;
 mod raw;
@@ -40,7 +41,7 @@ use keepalived::Parsing;
 /// What comes from outside the file.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    /// `KEEPONE_` variables; others are ignored.
+    /// `KEEPONE_` variables for TOML, any for `${_ENV NAME}` of a keepalived.conf.
     pub variables: Vec<(String, String)>,
     /// What `@id` lines of a keepalived.conf compare with.
     pub config_id: String,
@@ -58,6 +59,10 @@ impl Environment {
         let config_id = host.trim().split('.').next().unwrap_or_default().to_owned();
         Environment { variables, config_id }
     }
+
+    fn parsing(&self) -> Parsing {
+        Parsing { config_id: self.config_id.clone(), environment: self.variables.clone() }
+    }
 }
 
 /// Reads a configuration with the process's environment: `.toml` is the native language, anything else
@@ -70,14 +75,28 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
 
 /// Like [`load`], with the environment given.
 pub fn load_with(path: &Path, environment: &Environment) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let name = path.display().to_string();
     match keepalived::read(path) {
         Ok(text) => load_text(path, &text, environment),
-        Err(error) => {
-            let help = String::from("check the path and its permissions, or name another file with -c");
-            Err(vec![Diagnostic::of_file(Severity::Error, &name, format!("can't read it: {error}"), Some(help))])
-        }
+        Err(error) => Err(vec![unreadable(path, &error)]),
     }
+}
+
+/// The statements that a keepalived.conf stands for, one a line with its place: includes, conditions, definitions
+/// and sequences resolved, passwords masked. What is wrong with them is for [`load_text`] to say.
+///
+/// The error says that there is too much of it.
+pub fn statements(path: &Path, text: &str, environment: &Environment) -> Result<String, Vec<Diagnostic>> {
+    let mut report = Report::default();
+    let file = report.sources.add(path.display().to_string(), text);
+    match keepalived::parse(&mut report, file, path, &environment.parsing()) {
+        Some(items) => Ok(keepalived::show(&report.sources, &items)),
+        None => Err(report.finish()),
+    }
+}
+
+fn unreadable(path: &Path, error: &keepalived::ReadError) -> Diagnostic {
+    let help = String::from("check the path and its permissions, or name another file with -c");
+    Diagnostic::of_file(Severity::Error, &path.display().to_string(), format!("can't read it: {error}"), Some(help))
 }
 
 /// Like [`load_with`], with the main file's text given; `path` chooses the language, names the file in
@@ -92,8 +111,7 @@ pub fn load_text(
     let items = if path.extension().is_some_and(|extension| extension == "toml") {
         native::parse(&mut report, text, &environment.variables)
     } else {
-        let parsing = Parsing { config_id: environment.config_id.clone() };
-        Some(keepalived::parse(&mut report, file, path, &parsing))
+        keepalived::parse(&mut report, file, path, &environment.parsing())
     };
     let Some(items) = items else { return Err(report.finish()) };
     let (raw, inactive) = lower::lower(&mut report, &items);

@@ -31,9 +31,9 @@ pub(super) struct Tree<'t> {
 
 /// Binds the comments of all texts to the statements.
 pub(super) fn annotate<'t>(items: &'t [Item], sources: &Sources, language: Language) -> Tree<'t> {
-    let texts = (0..sources.len()).filter_map(|file| sources.get(file));
-    let texts = texts.map(|source| Text { text: &source.text, marks: marks(&source.text, language), next: 0 });
-    let mut binding = Binding { texts: texts.collect(), language };
+    let texts = super::texts(sources);
+    let texts = texts.into_iter().map(|text| Text { text, marks: marks(text, language), next: 0 });
+    let mut binding = Binding { texts: texts.collect(), sources, language };
     let mut tree = binding.tree(items);
     for text in &mut binding.texts {
         text.take_before(usize::MAX, &mut tree.end);
@@ -43,6 +43,7 @@ pub(super) fn annotate<'t>(items: &'t [Item], sources: &Sources, language: Langu
 
 struct Binding<'s> {
     texts: Vec<Text<'s>>,
+    sources: &'s Sources,
     language: Language,
 }
 
@@ -98,7 +99,7 @@ impl Binding<'_> {
     fn node<'t>(&mut self, item: &'t Item) -> Node<'t> {
         let mut node = Node { item, above: Vec::new(), behind: None, inner: Tree::default() };
         let spot = match item.place() {
-            Place::Text { file, start, end } => Some((file, start, end)),
+            Place::Text { file, start, end } => self.sources.source(file).map(|source| (source, start, end)),
             Place::Variable(_) => None,
         };
         let is_conf = self.language == Language::Conf;

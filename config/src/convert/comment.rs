@@ -1,12 +1,11 @@
-//! Where the comments of a text are, and where its blocks end.
+//! The comments of a text, in either language.
 //!
-//! A pass of its own beside the reading of the language: it looks at quotes, comments and braces, and at nothing else.
-//!
-//! What must stay true: nothing inside quotes is a comment or a brace.
+//! What must stay true: nothing inside quotes is a comment.
 
 use std::ops::Range;
 
 use super::Language;
+use crate::keepalived;
 
 /// A comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,147 +27,61 @@ pub(super) struct Marks {
 
 /// Looks through a text.
 pub(super) fn marks(text: &str, language: Language) -> Marks {
-    let mut scan = Scan { text, at: 0, marks: Marks::default(), open: Vec::new() };
-    match language {
-        Language::Conf => scan.conf(),
-        Language::Toml => scan.toml(),
-    }
-    scan.marks
-}
-
-struct Scan<'a> {
-    text: &'a str,
-    at: usize,
-    marks: Marks,
-    /// Places in `marks.blocks` of the blocks that are open.
-    open: Vec<usize>,
-}
-
-impl Scan<'_> {
-    fn rest(&self) -> &str {
-        self.text.get(self.at..).unwrap_or("")
-    }
-
-    fn comment(&mut self, sign: usize) {
-        let line = self.rest().find('\n').unwrap_or(self.rest().len());
-        let span = self.at..self.at + line;
-        let text = self.text.get(span.start + sign..span.end).unwrap_or("").trim_end();
+    let (spans, blocks) = match language {
+        Language::Conf => {
+            let keepalived::Marks { comments, blocks } = keepalived::marks(text);
+            (comments, blocks)
+        }
+        Language::Toml => (toml(text), Vec::new()),
+    };
+    let comment = |span: Range<usize>| {
+        let text = text.get(span.start + 1..span.end).unwrap_or("").trim_end();
         let text = text.replace(|c: char| c.is_control() && c != '\t', " ");
-        self.at = span.end;
-        self.marks.comments.push(Comment { span, text });
-    }
+        Comment { span, text }
+    };
+    Marks { comments: spans.into_iter().map(comment).collect(), blocks }
+}
 
-    fn conf(&mut self) {
-        let mut in_word = false;
-        while let Some(c) = self.rest().chars().next() {
-            match c {
-                '#' | '!' => {
-                    self.comment(1);
-                    in_word = false;
-                    continue;
-                }
-                '"' => self.quoted('"'),
-                // Inside a word it is an apostrophe.
-                '\'' if !in_word => self.quoted('\''),
-                '$' if self.rest().starts_with("${") => {
-                    let len = self.rest().find(['}', '\n']).map_or(1, |end| end + 1);
-                    self.at += len;
-                }
-                '{' => {
-                    // `{a,b}` is a part of a word.
-                    let group = self.rest().find('}').and_then(|end| self.rest().get(..=end));
-                    match group.filter(|g| g.contains(',') && !g.contains(|c: char| c.is_whitespace() || c == '"')) {
-                        Some(group) if in_word => self.at += group.len(),
-                        _ => self.open(),
-                    }
-                }
-                '}' => self.close(),
-                c => self.at += c.len_utf8(),
-            }
-            in_word = !(c.is_whitespace() || c == '\0' || c == '{' || c == '}');
+/// The comments of a TOML file that has been read without a mistake.
+fn toml(text: &str) -> Vec<Range<usize>> {
+    let mut comments = Vec::new();
+    let mut at = 0;
+    while let Some(found) = text.get(at..).and_then(|rest| rest.find(['#', '"', '\''])) {
+        at += found;
+        let rest = text.get(at..).unwrap_or("");
+        if rest.starts_with('#') {
+            let len = rest.find('\n').unwrap_or(rest.len());
+            comments.push(at..at + len);
+            at += len;
+        } else {
+            at += string(rest);
         }
     }
+    comments
+}
 
-    fn open(&mut self) {
-        self.open.push(self.marks.blocks.len());
-        self.marks.blocks.push((self.at, self.text.len()));
-        self.at += 1;
-    }
-
-    fn close(&mut self) {
-        if let Some(block) = self.open.pop().and_then(|at| self.marks.blocks.get_mut(at)) {
-            block.1 = self.at;
+/// The length of the string that a text begins with.
+fn string(text: &str) -> usize {
+    let quote = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quote| text.starts_with(quote)).unwrap_or("\"");
+    let (mut at, mut escaped) = (quote.len(), false);
+    while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        if !escaped && text.get(at..).is_some_and(|rest| rest.starts_with(quote)) {
+            return at + quote.len();
         }
-        self.at += 1;
+        at += c.len_utf8();
+        escaped = quote.starts_with('"') && c == '\\' && !escaped;
     }
-
-    /// To the closing quote, or to the end of the line.
-    fn quoted(&mut self, quote: char) {
-        self.at += 1;
-        let mut escaped = false;
-        while let Some(c) = self.rest().chars().next() {
-            if c == '\n' {
-                return;
-            }
-            self.at += c.len_utf8();
-            if c == quote && !escaped {
-                return;
-            }
-            escaped = quote == '"' && c == '\\' && !escaped;
-        }
-    }
-
-    fn toml(&mut self) {
-        while let Some(c) = self.rest().chars().next() {
-            match c {
-                '#' => self.comment(1),
-                '"' | '\'' => {
-                    let long = if c == '"' { "\"\"\"" } else { "'''" };
-                    if self.rest().starts_with(long) {
-                        self.long(long);
-                    } else {
-                        self.quoted(c);
-                    }
-                }
-                c => self.at += c.len_utf8(),
-            }
-        }
-    }
-
-    /// A string over several lines.
-    fn long(&mut self, quote: &str) {
-        self.at += quote.len();
-        let mut escaped = false;
-        while let Some(c) = self.rest().chars().next() {
-            if !escaped && self.rest().starts_with(quote) {
-                self.at += quote.len();
-                return;
-            }
-            self.at += c.len_utf8();
-            escaped = quote == "\"\"\"" && c == '\\' && !escaped;
-        }
-    }
+    text.len()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn comments(text: &str, language: Language) -> Vec<String> {
-        marks(text, language).comments.into_iter().map(|comment| comment.text).collect()
-    }
-
     #[test]
-    fn signs_in_quotes_are_no_comments() {
-        let conf = "a \"b # c\" # d\n! e \n'f ! g' it's#h\nk \"\\\"# l\" ${M # n}\n";
-        assert_eq!(comments(conf, Language::Conf), [" d", " e", "h"]);
-        let toml = "a = \"b # c\" # d\nb = '#' #e\nc = \"\"\"\n# f\n\\\"\"\"\" # g\n";
-        assert_eq!(comments(toml, Language::Toml), [" d", "e", " g"]);
-    }
-
-    #[test]
-    fn blocks_end_at_their_own_brace() {
-        let marks = marks("a {\n b { c x{1,2} }\n # }\n}\nd {", Language::Conf);
-        assert_eq!(marks.blocks, [(2, 25), (7, 18), (29, 30)]);
+    fn signs_in_strings_are_no_comments() {
+        let text = "a = \"b # c\" # d\nb = '#' #e\nc = \"\"\"\n# f\n\\\"\"\"\"  # g \n";
+        let comments: Vec<String> = marks(text, Language::Toml).comments.into_iter().map(|c| c.text).collect();
+        assert_eq!(comments, [" d", "e", " g"]);
     }
 }

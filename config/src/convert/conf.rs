@@ -1,20 +1,24 @@
 //! Statements as keepalived.conf.
 
 use super::annotate::{Node, Tree};
+use crate::keepalived::as_shell;
+use crate::tree::Word;
 
-/// Writes the tree.
-pub(super) fn write(out: &mut String, tree: &Tree<'_>) {
+/// Writes the tree; the words that it can't carry instead, if there are any.
+pub(super) fn write<'t>(out: &mut String, tree: &Tree<'t>) -> Result<(), Vec<&'t Word>> {
+    let mut lost = Vec::new();
     for (at, node) in tree.nodes.iter().enumerate() {
         // Between blocks, as everybody writes them.
         if at > 0 && (node.item.block.is_some() || !node.above.is_empty()) {
             out.push('\n');
         }
-        statement(out, node, 0);
+        statement(out, node, 0, &mut lost);
     }
     if !tree.end.is_empty() {
         out.push('\n');
     }
     comments(out, &tree.end, 0);
+    if lost.is_empty() { Ok(()) } else { Err(lost) }
 }
 
 fn indent(out: &mut String, depth: usize) {
@@ -30,14 +34,18 @@ fn comments(out: &mut String, comments: &[String], depth: usize) {
     }
 }
 
-fn statement(out: &mut String, node: &Node<'_>, depth: usize) {
+fn statement<'t>(out: &mut String, node: &Node<'t>, depth: usize, lost: &mut Vec<&'t Word>) {
     comments(out, &node.above, depth);
     indent(out, depth);
+    let how = if as_shell(&node.item.keyword.text) { How::Shell } else { How::Plain };
     for (at, word) in node.item.line().enumerate() {
         if at > 0 {
             out.push(' ');
         }
-        out.push_str(&quote(&word.text, at == 0));
+        match quote(&word.text, if at == 0 { How::Keyword } else { how }) {
+            Some(text) => out.push_str(&text),
+            None => lost.push(word),
+        }
     }
     if node.item.block.is_some() {
         out.push_str(" {");
@@ -49,7 +57,7 @@ fn statement(out: &mut String, node: &Node<'_>, depth: usize) {
     out.push('\n');
     if node.item.block.is_some() {
         for inner in &node.inner.nodes {
-            statement(out, inner, depth + 1);
+            statement(out, inner, depth + 1, lost);
         }
         comments(out, &node.inner.end, depth + 1);
         indent(out, depth);
@@ -57,18 +65,19 @@ fn statement(out: &mut String, node: &Node<'_>, depth: usize) {
     }
 }
 
-/// A word as the language reads it back.
-fn quote(text: &str, first: bool) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,+*@%=~^|&;<>()[]?".contains(c) || !c.is_ascii();
-    let is_special = first && text.starts_with(['@', '~']);
-    if !text.is_empty() && !is_special && text.chars().all(|c| is_plain(c) && !c.is_whitespace() && !c.is_control()) {
-        return text.to_owned();
+/// A word as the language reads it back; `None` if nothing is read so.
+fn quote(text: &str, how: How) -> Option<String> {
+    let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && !"\"'{}#!\\".contains(c);
+    let is_special = how == How::Keyword && text.starts_with(['@', '~', '$']);
+    // Names are filled in wherever they stand, in quotes too; those of keepone's own begin so and are always defined.
+    let has_name = text.contains("${_");
+    if !text.is_empty() && !is_special && !has_name && text.chars().all(is_plain) {
+        return Some(text.to_owned());
     }
-    // Variables are filled in inside double quotes, too.
-    if text.contains('$') && !text.contains(['\'', '\n', '\r', '\0']) {
-        return format!("'{text}'");
+    if how != How::Shell {
+        return (!has_name && !text.contains(['"', '\n', '\r'])).then(|| format!("\"{text}\""));
     }
-    let mut quoted = String::from(if text.contains('$') { "''\"" } else { "\"" });
+    let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {
             '"' => quoted.push_str("\\\""),
@@ -76,9 +85,21 @@ fn quote(text: &str, first: bool) -> String {
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
             '\r' => quoted.push_str("\\r"),
+            '$' if has_name => quoted.push_str("\\x24"),
             c => quoted.push(c),
         }
     }
     quoted.push('"');
-    quoted
+    Some(quoted)
+}
+
+/// How the language reads a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// The first of a line.
+    Keyword,
+    /// Quotes make a word, and nothing in them is special.
+    Plain,
+    /// As a shell would.
+    Shell,
 }

@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 
 use crate::Environment;
 use crate::diagnostic::{Diagnostic, Report, Severity};
-use crate::keepalived::{self, Parsing};
+use crate::keepalived;
 use crate::native;
 use crate::source::{Place, Sources};
-use crate::tree::Item;
+use crate::tree::{Item, Word};
 
 /// The two languages of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,17 @@ pub fn convert_text(
     if report.has_errors() {
         return Err(report.finish());
     }
-    let written = write(&items, &report.sources, path, to, environment);
+    let written = match write(&items, &report.sources, path, to, environment) {
+        Ok(written) => written,
+        Err(words) => {
+            for word in words {
+                let message = "this word can't stand in a keepalived.conf";
+                let help = "take out the double quote, the end of line or the `${_NAME}` in it";
+                report.error(&word.place, message, help);
+            }
+            return Err(report.finish());
+        }
+    };
     let mut again = Report::default();
     let back = statements(&mut again, Path::new(to.file()), &written, to, environment);
     if !back.is_some_and(|back| !again.has_errors() && same::are_same(&items, &back)) {
@@ -123,14 +133,18 @@ fn statements(
     let file = report.sources.add(path.display().to_string(), text);
     match language {
         Language::Toml => native::parse(report, text, &[]),
-        Language::Conf => {
-            let parsing = Parsing { config_id: environment.config_id.clone() };
-            Some(keepalived::parse(report, file, path, &parsing))
-        }
+        Language::Conf => keepalived::parse(report, file, path, &environment.parsing()),
     }
 }
 
-fn write(items: &[Item], sources: &Sources, path: &Path, to: Language, environment: &Environment) -> String {
+/// The text, or the words that the language can't carry.
+fn write<'t>(
+    items: &'t [Item],
+    sources: &Sources,
+    path: &Path,
+    to: Language,
+    environment: &Environment,
+) -> Result<String, Vec<&'t Word>> {
     let from = Language::of(path);
     let mut out = format!("# Made by `keepone convert` of {} ({}).\n", one_line(path), from.name());
     if from == Language::Conf {
@@ -144,16 +158,28 @@ fn write(items: &[Item], sources: &Sources, path: &Path, to: Language, environme
     out.push_str("# Relative paths are relative to its directory: keep this file there.\n\n");
     let tree = annotate::annotate(items, sources, from);
     match to {
-        Language::Conf => conf::write(&mut out, &tree),
+        Language::Conf => conf::write(&mut out, &tree)?,
         Language::Toml => toml::write(&mut out, &tree),
     }
-    out
+    Ok(out)
 }
 
 /// Whether any line may hold for some nodes only.
 fn has_condition(sources: &Sources) -> bool {
-    let mut texts = (0..sources.len()).filter_map(|file| sources.get(file));
-    texts.any(|source| source.text.lines().any(|line| line.trim_start().starts_with('@')))
+    texts(sources).iter().any(|text| text.lines().any(|line| line.trim_start().starts_with('@')))
+}
+
+/// Each text once, by the number of its source.
+fn texts(sources: &Sources) -> Vec<&str> {
+    let mut texts = Vec::new();
+    for reading in 0.. {
+        let Some(source) = sources.source(reading) else { break };
+        // A text is first read under the next number.
+        if let Some(found) = sources.get(reading).filter(|_| source == texts.len()) {
+            texts.push(&*found.text);
+        }
+    }
+    texts
 }
 
 fn one_line(path: &Path) -> String {
@@ -185,7 +211,9 @@ fn resolve_paths(items: &mut [Item], sources: &Sources, main: &Path) {
 fn refuse_directives(report: &mut Report, items: &[Item]) {
     for item in items {
         let keyword = item.keyword.text.as_str();
-        if keyword.starts_with("include") || keyword.starts_with("~SEQ") || keyword.starts_with("~LST") {
+        let includes =
+            keyword.strip_prefix("include").is_some_and(|checks| matches!(checks, "" | "r" | "m" | "w" | "b" | "a"));
+        if includes || keyword.starts_with("~SEQ") || keyword.starts_with("~LST") {
             let message = format!("`{keyword}` is a directive of keepalived.conf, and no statement");
             report.error(&item.keyword.place, message, "remove it, or put in what it stands for");
         }

@@ -10,7 +10,7 @@ pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
-/// The files that match, in the order of their names; an unreadable directory has none.
+/// The files that match, in the order of their names, the first few; an unreadable directory has none.
 pub(super) fn expand(pattern: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for alternative in braces(&pattern.to_string_lossy()) {
@@ -38,23 +38,46 @@ fn matching(directory: &Path, pattern: &str) -> Vec<PathBuf> {
     names.into_iter().map(|name| directory.join(name)).collect()
 }
 
-/// The alternatives that `{a,b}` stands for.
+/// The patterns that one with braces stands for.
+pub(super) fn alternatives(pattern: &Path) -> Vec<PathBuf> {
+    braces(&pattern.to_string_lossy()).into_iter().map(PathBuf::from).collect()
+}
+
+/// The alternatives that `{a,b{c,d}}` stands for.
 fn braces(pattern: &str) -> Vec<String> {
     let mut done = Vec::new();
     let mut open = vec![pattern.to_owned()];
     while let Some(next) = open.pop() {
-        let group = next.find('{').and_then(|start| {
-            let end = start + next.get(start..)?.find('}')?;
-            Some((next.get(..start)?.to_owned(), next.get(start + 1..end)?.to_owned(), next.get(end + 1..)?.to_owned()))
-        });
-        match group {
-            Some((before, inside, after)) if done.len() + open.len() < LIMIT => {
-                open.extend(inside.split(',').rev().map(|one| format!("{before}{one}{after}")));
+        match group(&next) {
+            Some((before, parts, after)) if done.len() + open.len() < LIMIT => {
+                open.extend(parts.iter().rev().map(|one| format!("{before}{one}{after}")));
             }
             _ => done.push(next),
         }
     }
     done
+}
+
+/// The first outermost group of braces: what is before it, its parts, what is after it.
+fn group(pattern: &str) -> Option<(&str, Vec<&str>, &str)> {
+    let start = pattern.find('{')?;
+    let (mut depth, mut parts, mut from) = (0_usize, Vec::new(), start + 1);
+    for (at, c) in pattern.get(start..)?.char_indices().map(|(at, c)| (start + at, c)) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ',' if depth == 1 => {
+                parts.push(pattern.get(from..at)?);
+                from = at + 1;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            parts.push(pattern.get(from..at)?);
+            return Some((pattern.get(..start)?, parts, pattern.get(at + 1..)?));
+        }
+    }
+    None
 }
 
 /// Whether a name matches a pattern without braces. A leading dot must be matched by a dot.
@@ -120,5 +143,6 @@ mod tests {
         }
         assert_eq!(braces("x.{a,b}{1,2}"), ["x.a1", "x.a2", "x.b1", "x.b2"]);
         assert_eq!(braces("{a"), ["{a"]);
+        assert_eq!(braces("{a/{,b,c},d}"), ["a/", "a/b", "a/c", "d"]);
     }
 }

@@ -1,28 +1,15 @@
-//! From words to statements and blocks; includes, definitions and conditions are resolved here.
+//! From words to statements and blocks.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-
-use crate::diagnostic::Report;
+use crate::diagnostic::{Report, Severity};
+use crate::mask;
 use crate::source::Place;
 use crate::tree::{Item, Word};
 
-use super::glob;
-use super::lexer::{Lexer, Token, is_name};
+use super::lexer::{Lexer, Token};
+use super::line::Line;
 
 /// Deeper blocks than keepalived's four, with room.
 const MAX_DEPTH: usize = 32;
-/// Includes within includes.
-const MAX_INCLUDES: usize = 16;
-/// Files of one configuration.
-const MAX_FILES: usize = 512;
-/// Bytes of one file.
-const MAX_BYTES: u64 = 1 << 20;
-/// Bytes that one word can become by its variables.
-const MAX_EXPANSION: usize = 16 << 10;
-/// Bytes that all words together can become by their variables.
-const MAX_EXPANDED: usize = 4 << 20;
 
 /// Blocks that stand at the top of a file only: one of them inside another means that a brace is missing.
 const TOP: [&str; 10] = [
@@ -38,172 +25,127 @@ const TOP: [&str; 10] = [
     "reference_ip",
 ];
 
-/// What the language needs from outside.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Parsing {
-    /// What `@id` conditions compare with.
-    pub config_id: String,
-}
-
-/// Reads a text that is already in the report's sources, and all that it includes.
-pub(crate) fn parse(report: &mut Report, file: usize, path: &Path, parsing: &Parsing) -> Vec<Item> {
-    let mut parser = Parser {
-        report,
-        parsing,
-        definitions: BTreeMap::new(),
-        frames: vec![Frame::root()],
-        statement: None,
-        including: Vec::new(),
-        expanded: 0,
-        last_dropped: false,
-    };
-    parser.file(file, path);
-    parser.frames.pop().map(|frame| frame.items).unwrap_or_default()
-}
-
-struct Parser<'a> {
-    report: &'a mut Report,
-    parsing: &'a Parsing,
-    definitions: BTreeMap<String, String>,
+/// The tree that is being built.
+pub(super) struct Parser<'a> {
+    pub report: &'a mut Report,
     frames: Vec<Frame>,
-    statement: Option<Statement>,
-    including: Vec<PathBuf>,
-    /// Bytes that variables have been filled in for.
-    expanded: usize,
-    /// Whether the last line was dropped by a condition: a brace that follows belongs to it.
-    last_dropped: bool,
+    /// The statements of all open blocks, one behind the other, so that each block is allocated once.
+    items: Vec<Item>,
+    statement: Option<Item>,
+    /// Whether the statement's words are a password.
+    secret: bool,
+    /// Words and braces so far.
+    pub tokens: usize,
+    /// Statements of `global_defs` that change how the rest is read, until the reader takes them.
+    pub settings: Vec<Item>,
+    /// A line that a condition left out, with a brace that opened a block.
+    pub left_out: Option<Place>,
 }
 
 /// A block that is open.
 struct Frame {
     /// What it belongs to; `None` at the top.
     head: Option<Item>,
-    items: Vec<Item>,
-    /// A condition that doesn't hold: the block is read and dropped.
+    /// Where its statements begin.
+    start: usize,
+    /// Too deep or without a keyword: the block is read and dropped.
     dropped: bool,
 }
 
-impl Frame {
-    fn root() -> Self {
-        Frame { head: None, items: Vec::new(), dropped: false }
+impl<'a> Parser<'a> {
+    pub(super) fn new(report: &'a mut Report) -> Self {
+        let root = Frame { head: None, start: 0, dropped: false };
+        let (settings, left_out) = (Vec::new(), None);
+        let items = Vec::new();
+        Parser { report, frames: vec![root], items, statement: None, secret: false, tokens: 0, settings, left_out }
     }
-}
 
-/// The line that is being read.
-struct Statement {
-    item: Item,
-    dropped: bool,
-}
+    /// How many blocks are open, with the file itself.
+    pub(super) fn depth(&self) -> usize {
+        self.frames.len()
+    }
 
-impl Parser<'_> {
-    fn file(&mut self, file: usize, path: &Path) {
-        let Some(source) = self.report.sources.get(file) else { return };
-        let text = source.text.clone();
-        self.including.push(path.to_owned());
-        let depth = self.frames.len();
-        let mut lexer = Lexer::new(&text);
-        let place = |span: Range<usize>| Place::Text { file, start: span.start, end: span.end };
-        let mut conditional = None;
+    /// The statements at the top; what is still open is lost.
+    pub(super) fn finish(mut self) -> Vec<Item> {
+        let end = self.frames.get(1).map_or(self.items.len(), |frame| frame.start);
+        self.items.truncate(end);
+        self.items
+    }
+
+    /// Reads one line; braces may close blocks down to `depth`.
+    pub(super) fn line(&mut self, line: &mut Line<'_>, comments: bool, depth: usize) {
+        let text = line.text.clone();
+        let mut lexer = Lexer::new(&text, comments);
         while let Some(token) = lexer.next_token() {
-            for error in std::mem::take(&mut lexer.errors) {
-                self.report.error(&place(error.span), error.message, error.help);
-            }
+            self.tokens += 1;
             match token {
-                Token::Word { text, quoted, expand, span } => {
-                    let at_start = self.statement.is_none() && conditional.is_none();
-                    if at_start && !quoted && text.starts_with('@') && text.len() > 1 {
-                        conditional = Some(!self.condition(&text));
-                        continue;
+                Token::Word { text, span, .. } => {
+                    let place = line.place(span.clone(), &mut self.report.sources);
+                    let word = Word { text: text.into_owned(), place };
+                    match &mut self.statement {
+                        Some(statement) => {
+                            if self.secret {
+                                self.report.sources.hide(&word.place);
+                                line.written(span).iter().for_each(|place| self.report.sources.hide(place));
+                            }
+                            // Most have one word, and a vector that grows by itself begins with room for four.
+                            if statement.words.is_empty() {
+                                statement.words.reserve_exact(1);
+                            }
+                            statement.words.push(word);
+                        }
+                        None => {
+                            self.secret = mask::is_secret(&word.text);
+                            self.statement = Some(Item { keyword: word, words: Vec::new(), block: None });
+                        }
                     }
-                    let texts = if expand { self.expand(text, quoted, &place(span.clone())) } else { vec![text] };
-                    for text in texts {
-                        self.word(Word { text, place: place(span.clone()) }, conditional.unwrap_or(false));
-                    }
-                }
-                Token::Newline => {
-                    self.end_statement(path);
-                    conditional = None;
                 }
                 Token::Open(span) => {
-                    self.open(place(span));
-                    conditional = None;
+                    let place = line.place(span, &mut self.report.sources);
+                    self.open(place);
                 }
                 Token::Close(span) => {
-                    self.end_statement(path);
-                    self.close(place(span), depth);
-                    conditional = None;
-                }
-                Token::Define { name, value } => {
-                    self.definitions.insert(name, value);
+                    self.end_statement();
+                    let place = line.place(span, &mut self.report.sources);
+                    self.close(&place, depth);
                 }
             }
         }
-        for error in std::mem::take(&mut lexer.errors) {
-            self.report.error(&place(error.span), error.message, error.help);
+        for fault in std::mem::take(&mut lexer.faults) {
+            let place = line.place(fault.span, &mut self.report.sources);
+            let severity = if fault.is_error { Severity::Error } else { Severity::Warning };
+            self.report.push(severity, &place, fault.message.to_owned(), fault.help.to_owned());
         }
-        self.end_statement(path);
-        while self.frames.len() > depth {
-            self.unclosed();
-        }
-        self.including.pop();
+        self.end_statement();
     }
 
-    fn word(&mut self, word: Word, dropped: bool) {
-        match &mut self.statement {
-            Some(statement) => statement.item.words.push(word),
-            None => {
-                let item = Item { keyword: word, words: Vec::new(), block: None };
-                self.statement = Some(Statement { item, dropped });
-            }
+    fn end_statement(&mut self) {
+        let Some(item) = self.statement.take() else { return };
+        let Some(frame) = self.frames.last() else { return };
+        if ["include_check", "random_seed"].contains(&item.keyword.text.as_str())
+            && frame.head.as_ref().is_some_and(|head| head.keyword.text == "global_defs")
+        {
+            self.settings.push(item.clone());
         }
-    }
-
-    fn end_statement(&mut self, path: &Path) {
-        let Some(Statement { item, dropped }) = self.statement.take() else { return };
-        self.last_dropped = dropped;
-        if dropped {
-            return;
-        }
-        let keyword = item.keyword.text.as_str();
-        if let Some(variant) = keyword.strip_prefix("include").filter(|v| ["", "r", "m", "w", "b", "a"].contains(v)) {
-            let strict = !variant.is_empty();
-            return self.include(&item, path, strict);
-        }
-        if keyword.starts_with("~SEQ") || keyword.starts_with("~LST") {
-            let help = "write the lines out, one by one";
-            return self.report.error(&item.keyword.place, format!("`{keyword}` is not read yet"), help);
-        }
-        if let Some(frame) = self.frames.last_mut() {
-            frame.items.push(item);
-        }
+        self.items.push(item);
     }
 
     fn open(&mut self, place: Place) {
-        let statement = match self.statement.take() {
-            Some(statement) => Some(statement),
-            None if self.last_dropped => {
-                let keyword = Word { text: String::from("@"), place: place.clone() };
-                Some(Statement { item: Item { keyword, words: Vec::new(), block: None }, dropped: true })
-            }
+        let statement = self.statement.take().or_else(|| {
             // A brace on its own line belongs to the line before.
-            None => self.frames.last_mut().and_then(|frame| {
-                let item = frame.items.pop_if(|item| item.block.is_none())?;
-                Some(Statement { item, dropped: false })
-            }),
-        };
-        self.last_dropped = false;
+            let start = self.frames.last()?.start;
+            if self.items.len() > start { self.items.pop_if(|item| item.block.is_none()) } else { None }
+        });
         let mut dropped = self.frames.last().is_some_and(|frame| frame.dropped);
         let head = match statement {
-            Some(statement) => {
-                dropped |= statement.dropped;
-                self.recover_missing_brace(&statement.item);
-                statement.item
+            Some(item) => {
+                self.recover_missing_brace(&item);
+                item
             }
             None => {
                 let help = "write the keyword that the block belongs to before the brace";
                 self.report.error(&place, "`{` without a keyword before it", help);
-                dropped = true;
-                Item { keyword: Word { text: String::from("{"), place: place.clone() }, words: Vec::new(), block: None }
+                return self.open_lost(place);
             }
         };
         if self.frames.len() > MAX_DEPTH {
@@ -212,7 +154,13 @@ impl Parser<'_> {
             // Kept flat from here on, so that the closing braces still find something to close.
             dropped = true;
         }
-        self.frames.push(Frame { head: Some(head), items: Vec::new(), dropped });
+        self.frames.push(Frame { head: Some(head), start: self.items.len(), dropped });
+    }
+
+    /// A block whose head can't be used: it is read and dropped.
+    pub(super) fn open_lost(&mut self, place: Place) {
+        let head = Item { keyword: Word { text: String::from("{"), place }, words: Vec::new(), block: None };
+        self.frames.push(Frame { head: Some(head), start: self.items.len(), dropped: true });
     }
 
     /// `vrrp_instance` inside a `vrrp_instance`: the one before was never closed.
@@ -220,158 +168,53 @@ impl Parser<'_> {
         if self.frames.len() < 2 || !TOP.contains(&item.keyword.text.as_str()) {
             return;
         }
-        while self.frames.len() > 1 && self.frames.last().is_some_and(|frame| frame.head.is_some()) {
-            let outer = self.frames.last().filter(|_| !self.report.is_full()).and_then(|frame| frame.head.clone());
-            if let Some(outer) = outer {
+        while let Some(outer) = self.frames.last().and_then(|frame| frame.head.as_ref()) {
+            if !self.report.is_full() {
+                let (title, place) = (title(outer), outer.keyword.place.clone());
                 let message = format!(
-                    "`{}` begins here, but `{}` ({}) is still open",
+                    "`{}` begins here, but `{title}` ({}) is still open",
                     item.keyword.text,
-                    title(&outer),
-                    self.report.describe(&outer.keyword.place)
+                    self.report.describe(&place)
                 );
-                self.report.error(&item.keyword.place, message, "close the block before it with a `}`");
+                let help = String::from("close the block before it with a `}`");
+                let related = vec![(place, format!("`{title}` is opened here"))];
+                self.report.push_with(Severity::Error, &item.keyword.place, message, help, related);
             }
             self.fold();
         }
     }
 
-    fn close(&mut self, place: Place, depth: usize) {
-        if self.frames.len() <= depth.max(1) {
-            let help = "remove it, or look for a `{` that is missing above";
-            return self.report.error(&place, "`}` closes nothing", help);
+    fn close(&mut self, place: &Place, depth: usize) {
+        if self.frames.len() > depth.max(1) {
+            return self.fold();
         }
-        self.fold();
+        let help = "remove it, or look for a `{` that is missing above";
+        let left_out = self.left_out.take();
+        let related = left_out.map(|place| (place, String::from("a condition left out this line with its brace")));
+        let message = String::from("`}` closes nothing");
+        self.report.push_with(Severity::Error, place, message, help.to_owned(), related.into_iter().collect());
     }
 
-    fn unclosed(&mut self) {
-        if let Some(head) = self.frames.last().and_then(|frame| frame.head.clone()) {
-            let message = format!("the block `{}` is never closed", title(&head));
-            self.report.error(&head.place(), message, "close it with a `}` on a line of its own");
+    /// Closes what is open beyond `depth` at the end of a file.
+    pub(super) fn close_all(&mut self, depth: usize, complain: bool) {
+        while self.frames.len() > depth.max(1) {
+            if let Some(head) = self.frames.last().and_then(|frame| frame.head.as_ref()).filter(|_| complain) {
+                let message = format!("the block `{}` is never closed", title(head));
+                self.report.error(&head.place(), message, "close it with a `}` on a line of its own");
+            }
+            self.fold();
         }
-        self.fold();
     }
 
     /// Ends the innermost block.
     fn fold(&mut self) {
-        let Some(Frame { head: Some(mut item), items, dropped }) = self.frames.pop_if(|frame| frame.head.is_some())
+        let Some(Frame { head: Some(mut item), start, dropped }) = self.frames.pop_if(|frame| frame.head.is_some())
         else {
             return;
         };
-        item.block = Some(items);
-        if let Some(frame) = self.frames.last_mut().filter(|_| !dropped) {
-            frame.items.push(item);
-        }
-    }
-
-    /// `@id` holds for this node, `@^id` for every other.
-    fn condition(&self, word: &str) -> bool {
-        match word.strip_prefix("@^") {
-            Some(id) => id != self.parsing.config_id,
-            None => word.strip_prefix('@') == Some(self.parsing.config_id.as_str()),
-        }
-    }
-
-    /// Fills in `$NAME` and `${NAME}`; an undefined one stays as it is.
-    fn expand(&mut self, mut text: String, quoted: bool, place: &Place) -> Vec<String> {
-        if !text.contains('$') || self.definitions.is_empty() || self.expanded > MAX_EXPANDED {
-            return vec![text];
-        }
-        // Values may hold variables themselves; a definition that holds itself ends at the bounds.
-        for _ in 0..8 {
-            let next = self.substitute(&text);
-            if next == text || next.len() > MAX_EXPANSION {
-                break;
-            }
-            text = next;
-        }
-        self.expanded += text.len();
-        if self.expanded > MAX_EXPANDED {
-            let help = "look for a variable whose value holds itself";
-            self.report.error(place, format!("variables become more than {} MiB of text", MAX_EXPANDED >> 20), help);
-        }
-        if quoted {
-            return vec![text];
-        }
-        let mut words = Vec::new();
-        let mut lexer = Lexer::new(&text);
-        while let Some(token) = lexer.next_token() {
-            if let Token::Word { text, .. } = token {
-                words.push(text);
-            }
-        }
-        words
-    }
-
-    fn substitute(&self, text: &str) -> String {
-        let mut out = String::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('$') {
-            out.push_str(before);
-            let (name, tail) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
-                Some((name, tail)) => (name, tail),
-                None => {
-                    let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-                    after.split_at(end)
-                }
-            };
-            match self.definitions.get(name).filter(|_| is_name(name)) {
-                Some(value) if out.len() < MAX_EXPANSION => {
-                    out.push_str(value);
-                    rest = tail;
-                }
-                _ => {
-                    out.push('$');
-                    rest = after;
-                }
-            }
-        }
-        out.push_str(rest);
-        out
-    }
-
-    fn include(&mut self, item: &Item, path: &Path, strict: bool) {
-        let [target] = item.words.as_slice() else {
-            let help = "write `include FILE`; the file may be a pattern such as /etc/keepone/conf.d/*.conf";
-            let message = format!("`{}` wants one file, not {}", item.keyword.text, item.words.len());
-            return self.report.error(&item.place(), message, help);
-        };
-        let pattern = path.parent().unwrap_or(Path::new("")).join(&target.text);
-        let files = if glob::is_pattern(&target.text) {
-            let files = glob::expand(&pattern);
-            if files.is_empty() && strict {
-                let message = format!("no file matches `{}`", pattern.display());
-                self.report.error(&target.place, message, "correct the pattern, or write `include`, which allows it");
-            }
-            files
-        } else {
-            vec![pattern]
-        };
-        for file in files {
-            self.include_one(&file, target, strict);
-        }
-    }
-
-    fn include_one(&mut self, path: &Path, target: &Word, strict: bool) {
-        let name = path.display().to_string();
-        let circular = self.including.iter().any(|open| open == path);
-        if circular || self.including.len() > MAX_INCLUDES || self.report.sources.len() > MAX_FILES {
-            let help = "a file must not include itself, directly or through others";
-            return self.report.error(&target.place, format!("`{name}` is included without end"), help);
-        }
-        match read(path) {
-            Ok(text) => {
-                let file = self.report.sources.add(name, &text);
-                self.file(file, path);
-            }
-            Err(error) => {
-                let message = format!("can't read the included file `{name}`: {error}");
-                let help = "correct the name, or remove the line";
-                if strict {
-                    self.report.error(&target.place, message, help);
-                } else {
-                    self.report.warning(&target.place, message, help);
-                }
-            }
+        item.block = Some(self.items.drain(start..).collect());
+        if !dropped {
+            self.items.push(item);
         }
     }
 }
@@ -379,37 +222,7 @@ impl Parser<'_> {
 /// Keyword and name, for messages.
 fn title(item: &Item) -> String {
     match item.words.first() {
-        Some(name) => format!("{} {}", item.keyword.text, name.text),
-        None => item.keyword.text.clone(),
+        Some(name) if !mask::is_secret(&item.keyword.text) => format!("{} {}", item.keyword.text, name.text),
+        _ => item.keyword.text.clone(),
     }
-}
-
-/// A plain file of bounded length, as text.
-pub(crate) fn read(path: &Path) -> Result<String, ReadError> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(ReadError::NotAFile);
-    }
-    if metadata.len() > MAX_BYTES {
-        return Err(ReadError::TooLong { bytes: metadata.len() });
-    }
-    let bytes = std::fs::read(path)?;
-    String::from_utf8(bytes).map_err(|error| ReadError::NotText { at: error.utf8_error().valid_up_to() })
-}
-
-/// Why a file is no configuration at all.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
-    /// The system says no.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    /// A directory, a device, a pipe.
-    #[error("it is not a plain file")]
-    NotAFile,
-    /// Beyond the bound.
-    #[error("{bytes} bytes, more than the 1 MiB that a configuration may have")]
-    TooLong { bytes: u64 },
-    /// Not UTF-8.
-    #[error("byte {at} is not UTF-8 text")]
-    NotText { at: usize },
 }

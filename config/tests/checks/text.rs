@@ -117,12 +117,6 @@ fn a_file_of_noise_ends_after_500_complaints() {
 }
 
 #[test]
-fn variables_that_grow_without_end_are_refused() {
-    let errors = load(&format!("$A=$A$A$A$A\n{}", "x $A\n".repeat(20_000))).unwrap_err();
-    assert!(errors.iter().any(|d| d.message.contains("variables become more than 4 MiB")), "{:?}", errors[0]);
-}
-
-#[test]
 fn a_wrong_variable_is_named() {
     let text = "[[vrrp_instance]]\nname = \"A\"\ninterface = \"lan0\"\nvirtual_router_id = 1\nvirtual_ipaddress = [\"192.0.2.1\"]\n";
     let environment = Environment {
