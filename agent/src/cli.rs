@@ -19,7 +19,9 @@ use keepone_agent::guardian::{Guardian, PULSE_FD, Workers};
 use keepone_agent::pid_file::PidFile;
 use keepone_agent::voters::{self, Wish};
 use keepone_agent::{keys, logging, rights, worker};
-use keepone_config::{Config, Diagnostic, Environment, Severity, explain_timing, load_with, render_all, to_json};
+use keepone_config::{
+    Config, Diagnostic, Environment, Severity, explain_keyword, explain_timing, json_schema, load_with, render_all, to_json,
+};
 use nix::fcntl::{Flock, FlockArg};
 
 const EXIT_CODES: &str = "Exit codes: 0 stopped in good order · 2 wrong command line · 10 configuration unreadable · \
@@ -73,6 +75,15 @@ enum Command {
     ///
     /// Includes, definitions and conditions of a keepalived.conf are resolved. Every keyword is carried, known or not.
     Convert(convert::Convert),
+    /// Say what a keyword means, what it takes and where it stands.
+    ///
+    /// Ends with 2, and says what may have been meant, if there is no such keyword.
+    Explain {
+        /// The keyword, in either spelling; `BLOCK/KEYWORD` for one place alone.
+        keyword: String,
+    },
+    /// Print the JSON Schema of the TOML, for editors.
+    Schema,
     /// Make the keys of a small cluster.
     Keys {
         /// The cluster's name.
@@ -183,6 +194,8 @@ pub(crate) fn main() -> ExitCode {
             return check(&file.unwrap_or_default(), json, explain_timing);
         }
         Command::Convert(wish) => convert::run(&wish),
+        Command::Explain { keyword } => explain(&keyword),
+        Command::Schema => Ok(say(&json_schema())),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
         Command::Voters { config, json, change } => ask_voters(config.as_deref(), json, change),
     };
@@ -347,6 +360,18 @@ fn check(file: &Path, json: bool, timing: bool) -> ExitCode {
         println!("{} is good: {}", file.display(), count(config.instances.len(), "virtual router"));
     }
     ExitCode::SUCCESS
+}
+
+fn explain(keyword: &str) -> Result<u8, Failure> {
+    let text = explain_keyword(keyword).map_err(|unknown| Failure::say(Code::Usage, unknown.to_string()))?;
+    Ok(say(&text))
+}
+
+/// On standard output; a reader that has seen enough, such as `head`, is no trouble.
+fn say(text: &str) -> u8 {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{text}");
+    0
 }
 
 fn ask_voters(file: Option<&Path>, json: bool, change: Option<VoterChange>) -> Result<u8, Failure> {

@@ -17,6 +17,7 @@ mod convert;
 mod diagnostic;
 pub mod diff;
 mod explain;
+mod help;
 mod keepalived;
 mod keyword;
 mod lower;
@@ -24,6 +25,7 @@ mod mask;
 pub mod model;
 mod native;
 mod raw;
+mod schema;
 mod source;
 mod tree;
 
@@ -32,8 +34,10 @@ use std::path::Path;
 pub use convert::{Language, convert, convert_text};
 pub use diagnostic::{Diagnostic, Severity, render_all, to_json};
 pub use explain::explain_timing;
+pub use help::{KeywordEntry, KeywordStatus, UnknownKeyword, explain_keyword, keywords};
 pub use keyword::nearest;
 pub use model::Config;
+pub use schema::json_schema;
 
 use diagnostic::Report;
 use keepalived::Parsing;

@@ -2,6 +2,9 @@
 //!
 //! Lowering fills this from statements; `check` makes the model of it.
 
+mod balance;
+mod track;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,8 +13,17 @@ use keepone_proto::id::{NodeId, Priority, Vrid};
 use keepone_proto::lease::timing::Profile;
 use keepone_proto::settings::{Policy, VrrpVersion};
 
-use crate::model::{GateMeans, InitialState, Mirror, PublicKey, Script, Secret, VirtualAddress};
+use crate::model::{
+    Fifos, GateMeans, InitialState, IpvsSettings, IpvsSync, Mail, Mirror, PublicKey, Scheduling, Script, ScriptRules,
+    Secret, Snmp, VirtualAddress, VrrpSettings,
+};
 use crate::source::{At, Place};
+
+pub(crate) use balance::{
+    Granularity, RawChecker, RawHttp, RawProbe, RawReal, RawServer, RawServerGroup, RawService, RawTarget, RawTimes,
+    SchedulerFlag,
+};
+pub(crate) use track::{RawHmac, RawOptions, RawScript, RawSources, RawStatics, RawTracked, RawTrackers};
 
 /// Which keywords a block has, readable or not: a wrong value is not also a missing one.
 #[derive(Debug, Default)]
@@ -48,6 +60,10 @@ pub(crate) struct RawConfig {
     pub fencing: Option<RawFencing>,
     pub instances: Vec<RawInstance>,
     pub groups: Vec<RawGroup>,
+    pub trackers: RawSources,
+    pub statics: RawStatics,
+    pub server_groups: Vec<RawServerGroup>,
+    pub virtual_servers: Vec<RawServer>,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +79,32 @@ pub(crate) struct RawGlobal {
     pub alert_script: Option<Script>,
     pub event_fifo: Option<At<PathBuf>>,
     pub default_interface: Option<At<String>>,
+    /// What instances inherit.
+    pub defaults: RawOptions,
+    pub smtp_alert: Option<bool>,
+    pub smtp_alert_vrrp: Option<bool>,
+    pub smtp_alert_checker: Option<bool>,
+    pub log_all_failures: Option<bool>,
+    pub mail: Mail,
+    pub scripts: ScriptRules,
+    pub startup_timeout: Option<At<Duration>>,
+    pub shutdown_timeout: Option<At<Duration>>,
+    pub fifos: Fifos,
+    /// Readers whose FIFO may come later in the file: of all, of VRRP, of IPVS.
+    pub readers: [Option<(Place, Script)>; 3],
+    pub vrrp: VrrpSettings,
+    pub ipvs: IpvsSettings,
+    pub sync: Option<RawSync>,
+    pub scheduling: Scheduling,
+    pub snmp: Snmp,
+    pub reload_check_log: Option<PathBuf>,
+}
+
+/// `lvs_sync_daemon`: all but the instance, whose name it has.
+#[derive(Debug)]
+pub(crate) struct RawSync {
+    pub sync: IpvsSync,
+    pub instance: Option<At<String>>,
 }
 
 #[derive(Debug)]
@@ -142,6 +184,7 @@ pub(crate) struct RawFencing {
 pub(crate) struct RawTrack {
     pub interface: At<String>,
     pub weight: i16,
+    pub reverse: bool,
 }
 
 #[derive(Debug)]
@@ -173,6 +216,7 @@ pub(crate) struct RawInstance {
     pub policy: Option<At<Policy>>,
     pub mirror: Option<At<Mirror>>,
     pub notify: RawNotify,
+    pub options: RawOptions,
 }
 
 /// `auth_type`.
@@ -199,4 +243,8 @@ pub(crate) struct RawGroup {
     pub track: Vec<RawTrack>,
     pub policy: Option<At<Policy>>,
     pub notify: RawNotify,
+    pub trackers: RawTrackers,
+    pub tracking_weight: Option<At<bool>>,
+    pub smtp_alert: Option<bool>,
+    pub notify_priority_changes: Option<bool>,
 }

@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use keepone_proto::id::hash_name;
 
 use crate::keyword::nearest;
-use crate::model::SyncGroup;
+use crate::model::{SyncGroup, Trackers};
+use crate::raw::RawGroup;
 use crate::source::{At, Place};
 
-use super::{Check, Duplicate, list, notify, value};
+use super::track::TrackerNames;
+use super::{Check, Duplicate, list, notify, or, value};
 
 /// The kernel's gate has room for as many (`agent/src/gate`).
 const MAX_DOMAINS: usize = 64;
 
 impl Check<'_> {
-    pub(super) fn sync_groups(&mut self) -> Option<Vec<SyncGroup>> {
+    pub(super) fn sync_groups(&mut self, trackers: &TrackerNames<'_>) -> Option<Vec<SyncGroup>> {
         let raw = self.raw;
         let mut groups = Vec::new();
         let (mut by_name, mut by_member) = (BTreeMap::new(), BTreeMap::new());
@@ -35,7 +37,17 @@ impl Check<'_> {
                 self.report.error(&group.name.place, message, "list them: `group { VI_1 VI_2 }`");
             }
             instances.sort_unstable();
+            let trackers = self.tracked(&group.trackers, trackers);
+            self.group_weights(group, &instances, &trackers);
+            let global = &raw.global;
             groups.push(SyncGroup {
+                trackers,
+                tracking_weight: or(&group.tracking_weight, false),
+                smtp_alert: group.smtp_alert.or(global.smtp_alert_vrrp).or(global.smtp_alert).unwrap_or(false),
+                notify_priority_changes: group
+                    .notify_priority_changes
+                    .or(global.defaults.notify_priority_changes)
+                    .unwrap_or(false),
                 name: name.clone(),
                 instances,
                 policy: value(&group.policy),
@@ -45,7 +57,7 @@ impl Check<'_> {
         Some(groups)
     }
 
-    fn instance_named(&mut self, name: &At<String>) -> Option<usize> {
+    pub(super) fn instance_named(&mut self, name: &At<String>) -> Option<usize> {
         let raw = self.raw;
         let names = || raw.instances.iter().map(|instance| &instance.name.value);
         let found = names().position(|instance| *instance == name.value);
@@ -57,6 +69,30 @@ impl Check<'_> {
             self.report.error(&name.place, format!("no vrrp_instance is named `{}`", name.value), help);
         }
         found
+    }
+
+    /// What moves together has one priority to move by, unless the operator insists.
+    fn group_weights(&mut self, group: &RawGroup, instances: &[usize], trackers: &Trackers) {
+        if or(&group.tracking_weight, false) {
+            return;
+        }
+        let raw = self.raw;
+        let weighs = |list: &[crate::model::Tracked]| list.iter().any(|tracked| tracked.weight.value != 0);
+        let own = weighs(&trackers.scripts) || weighs(&trackers.processes) || weighs(&trackers.bfd);
+        let lines = |track: &crate::raw::RawTrack| track.weight != 0;
+        let members = instances.iter().filter_map(|at| raw.instances.get(*at));
+        let tracked = |at: &crate::raw::RawTracked| at.weight.is_some_and(|weight| weight != 0);
+        let of_members = members
+            .flat_map(|instance| instance.options.trackers.scripts.iter().filter(|at| tracked(at)))
+            .map(|at| &at.name.place)
+            .next();
+        let place = if own || group.track.iter().any(lines) { Some(&group.name.place) } else { of_members };
+        if let Some(place) = place {
+            let message = format!("weights do not count within sync group `{}`", group.name.value);
+            let help =
+                "write weight 0, which makes a failure a FAULT of the group, or add `sync_group_tracking_weight`";
+            self.report.warning(place, message, help);
+        }
     }
 
     /// A domain is a sync group, or an instance that is in none.

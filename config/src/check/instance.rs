@@ -13,13 +13,14 @@ use crate::model::{InitialState, Mirror, TrackInterface, Transport, VirtualAddre
 use crate::raw::{AuthType, RawInstance, RawTrack};
 use crate::source::Place;
 
+use super::track::TrackerNames;
 use super::{Check, Duplicate, announce, notify, or, value};
 
 /// VRRP's packet counts its addresses in one byte (RFC 9568, 5.2.5).
 const MAX_ADDRESSES: usize = 255;
 
 impl Check<'_> {
-    pub(super) fn instances(&mut self) -> Option<Vec<VrrpInstance>> {
+    pub(super) fn instances(&mut self, trackers: &TrackerNames<'_>) -> Option<Vec<VrrpInstance>> {
         let raw = self.raw;
         let (mut by_name, mut by_vrid, mut by_vip) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut instances = Some(Vec::new());
@@ -44,7 +45,7 @@ impl Check<'_> {
                 let help = "an address belongs to one instance, once: remove the other";
                 self.duplicate(&mut by_vip, vip.value.address, Duplicate { place: &vip.place, what, help });
             }
-            let read = self.instance(instance, interface, ipv6);
+            let read = self.instance(instance, interface, ipv6, trackers);
             instances = instances.and_then(|mut all: Vec<VrrpInstance>| {
                 all.push(read?);
                 Some(all)
@@ -53,7 +54,13 @@ impl Check<'_> {
         instances
     }
 
-    fn instance(&mut self, raw: &RawInstance, interface: Option<String>, ipv6: bool) -> Option<VrrpInstance> {
+    fn instance(
+        &mut self,
+        raw: &RawInstance,
+        interface: Option<String>,
+        ipv6: bool,
+        trackers: &TrackerNames<'_>,
+    ) -> Option<VrrpInstance> {
         let name = &raw.name.value;
         if !raw.written.has("virtual_router_id") {
             let message = format!("vrrp_instance `{name}` has no virtual_router_id");
@@ -68,8 +75,13 @@ impl Check<'_> {
         let auth_pass = self.auth_pass(raw, version).then(|| value(&raw.auth_pass)).flatten();
         let global = &self.raw.global;
         let base = announce(&global.garp_repeat, &global.garp_delay, Default::default());
+        let tracked = self.tracked(&raw.options.trackers, trackers);
+        self.weights(raw, priority, &tracked);
+        self.strict(raw, version);
+        let options = self.options(raw, tracked, ipv6);
         let interface = interface?;
         Some(VrrpInstance {
+            options,
             policy: value(&raw.policy),
             mirror: or(&raw.mirror, Mirror::Auto),
             name: name.clone(),
@@ -288,11 +300,12 @@ impl Check<'_> {
         let own = raw.track_primary && !listed.iter().any(|track| track.interface.value == interface);
         let mut tracks: Vec<TrackInterface> = Vec::new();
         if own {
-            tracks.push(TrackInterface { interface: interface.to_owned(), weight: 0 });
+            tracks.push(TrackInterface { interface: interface.to_owned(), weight: 0, reverse: false });
         }
         for track in listed {
             if !tracks.iter().any(|known| known.interface == track.interface.value) {
-                tracks.push(TrackInterface { interface: track.interface.value.clone(), weight: track.weight });
+                let (weight, reverse) = (track.weight, track.reverse);
+                tracks.push(TrackInterface { interface: track.interface.value.clone(), weight, reverse });
             }
         }
         tracks

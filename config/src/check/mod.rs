@@ -4,12 +4,18 @@
 //! numbers and the remedy, before the agent touches anything.
 
 mod arbiter;
+mod balance;
+mod checker;
 mod cluster;
 mod domains;
 mod fencing;
 mod instance;
+mod options;
 mod policy;
 mod references;
+mod service;
+mod track;
+mod traps;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -33,17 +39,24 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     let links = check.links(&names);
     let arbiter = check.arbiter(&names, &heartbeat);
     let references = check.references();
-    let instances = check.instances();
-    let sync_groups = check.sync_groups();
+    let (trackers, tracker_names) = check.trackers();
+    let instances = check.instances(&tracker_names);
+    let sync_groups = check.sync_groups(&tracker_names);
     check.domains();
     check.policies(arbiter.as_ref());
     check.mirrors();
     let fencing = check.fencing(arbiter.as_ref());
+    let mut global = check.global();
+    check.services(&mut global);
+    let statics = check.statics();
+    check.traps(arbiter.as_ref(), instances.as_deref().unwrap_or(&[]));
+    let server_groups = check.server_groups();
+    let virtual_servers = check.virtual_servers(&tracker_names);
     if check.report.has_errors() {
         return None;
     }
     Some(Config {
-        global: check.global(),
+        global,
         cluster,
         heartbeat,
         links: links?,
@@ -56,6 +69,10 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
         references,
         instances: instances?,
         sync_groups: sync_groups?,
+        trackers,
+        statics,
+        server_groups,
+        virtual_servers,
         inactive,
     })
 }
@@ -87,6 +104,14 @@ impl Check<'_> {
             script_timeout: or(&global.script_timeout, Duration::from_secs(60)),
             alert_script: global.alert_script.clone(),
             event_fifo: value(&global.event_fifo),
+            scripts: global.scripts.clone(),
+            mail: global.mail.clone(),
+            fifos: global.fifos.clone(),
+            vrrp: global.vrrp.clone(),
+            ipvs: global.ipvs.clone(),
+            scheduling: global.scheduling.clone(),
+            snmp: global.snmp.clone(),
+            reload_check_log: global.reload_check_log.clone(),
         }
     }
 

@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 
-use crate::keyword::{Entry, Form, Table};
-use crate::tree::Item;
+use crate::keyword::{Form, Table};
+use crate::tree::{Item, Word};
 
 /// The shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,32 +30,32 @@ const SINGLE: [&str; 2] = ["cluster", "node"];
 
 /// What the tables of keywords say of a keyword; `None`: nothing.
 pub(super) fn form(table: Option<&'static Table>, keyword: &str) -> Option<Form> {
-    match table?.find(keyword)? {
-        Entry::Active(form) | Entry::Later(_, form) => Some(form),
-    }
+    Some(table?.find(keyword)?.form)
 }
 
 /// The table of the block that a keyword opens.
 pub(super) fn inner(form: Option<Form>) -> Option<&'static Table> {
-    match form {
-        Some(Form::Block(table) | Form::Named(table) | Form::Section(table)) => Some(table),
-        _ => None,
-    }
+    form?.table()
 }
 
 /// The shape for all statements of one keyword in a block; never empty.
 pub(super) fn of(items: &[&Item], form: Option<Form>) -> Shape {
     let shape = match (items, form) {
-        ([item], Some(Form::Flag | Form::Any) | None) if item.block.is_none() && item.words.is_empty() => Shape::True,
-        ([item], Some(Form::Flag | Form::Value | Form::Words | Form::Any) | None) if item.block.is_none() => {
+        ([item], Some(Form::Flag | Form::Maybe | Form::Any) | None)
+            if item.block.is_none() && item.words.is_empty() =>
+        {
+            Shape::True
+        }
+        ([item], Some(Form::Flag | Form::Value | Form::Words | Form::Maybe | Form::Any) | None)
+            if item.block.is_none() =>
+        {
             Shape::Words
         }
         ([item], Some(Form::Lines)) if item.words.is_empty() && item.block.is_some() => Shape::Lines,
-        (items, Some(Form::Block(_) | Form::Named(_) | Form::Section(_) | Form::Any) | None) => {
+        (_, Some(Form::NamedLines | Form::Server(_))) => Shape::Tables,
+        (items, Some(Form::Block(_) | Form::Named(_) | Form::Any) | None) => {
             let is_single = |item: &Item| match form {
                 Some(Form::Block(_)) => true,
-                // A check that a server has once, not a server.
-                Some(Form::Section(_)) if item.words.is_empty() => true,
                 _ => SINGLE.contains(&&*item.keyword.text),
             };
             match items {
@@ -73,20 +73,40 @@ pub(super) fn of(items: &[&Item], form: Option<Form>) -> Shape {
     if fits { shape } else { Shape::WrittenOut }
 }
 
-/// Whether a table can carry the statement: its words stand under `name`, which is then no keyword of its block.
+/// Whether a table can carry the statement: its words stand under keys of their own, which are then no keywords of its
+/// block.
 fn is_table(item: &Item, form: Option<Form>) -> bool {
     let Some(block) = &item.block else { return false };
-    let takes_name = match form {
-        Some(Form::Block(_)) => false,
-        Some(Form::Named(table) | Form::Section(table)) => table.find("name").is_none(),
-        _ => true,
-    };
-    let has_name = block.iter().any(|item| item.keyword.text == "name");
-    match (takes_name, form) {
-        (true, Some(Form::Named(_))) => !has_name && !item.words.is_empty(),
-        (true, _) => !has_name,
-        (false, Some(Form::Named(_))) => false,
-        (false, _) => item.words.is_empty(),
+    let has = |keys: &[&str]| block.iter().any(|item| keys.contains(&item.keyword.text.as_str()));
+    let words: Vec<&str> = item.words.iter().map(|word| word.text.as_str()).collect();
+    match form {
+        Some(Form::Block(_)) => words.is_empty(),
+        Some(Form::Named(_)) => !words.is_empty() && !has(&["name"]),
+        Some(Form::NamedLines) => !words.is_empty() && block.iter().all(is_line),
+        Some(Form::Server(_)) => {
+            !has(&["address", "port", "fwmark", "group"])
+                && match words.as_slice() {
+                    ["fwmark" | "group", _] => true,
+                    [address] | [address, _] => !["fwmark", "group"].contains(address),
+                    _ => false,
+                }
+        }
+        _ => !has(&["name"]),
+    }
+}
+
+/// The keys that the words of a statement stand under, each with what it stands for.
+pub(super) fn head(item: &Item, form: Option<Form>) -> Vec<(&'static str, &[Word])> {
+    let words = item.words.as_slice();
+    match (form, words) {
+        (_, []) => Vec::new(),
+        (Some(Form::Server(_)), [kind, ..]) if kind.text == "fwmark" => vec![("fwmark", words.get(1..).unwrap_or(&[]))],
+        (Some(Form::Server(_)), [kind, ..]) if kind.text == "group" => vec![("group", words.get(1..).unwrap_or(&[]))],
+        (Some(Form::Server(_)), [_]) => vec![("address", words)],
+        (Some(Form::Server(_)), [_, ..]) => {
+            vec![("address", words.get(..1).unwrap_or(&[])), ("port", words.get(1..).unwrap_or(&[]))]
+        }
+        _ => vec![("name", words)],
     }
 }
 

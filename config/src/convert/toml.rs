@@ -90,12 +90,20 @@ fn table(out: &mut String, tree: &Tree<'_>, keywords: Option<&'static Table>, pa
             comments(out, &node.above, "");
             out.push_str(&format!("{open}{header}{close}"));
             behind(out, node.behind.as_ref());
-            match node.item.words.as_slice() {
-                [] => {}
-                [name] => out.push_str(&format!("name = {}\n", string(&name.text))),
-                words => out.push_str(&format!("name = {}\n", array(words))),
+            for (key, words) in shape::head(node.item, group.form) {
+                match words {
+                    [word] if key == "port" => out.push_str(&format!("port = {}\n", scalar(&word.text))),
+                    [word] => out.push_str(&format!("{key} = {}\n", string(&word.text))),
+                    words => out.push_str(&format!("{key} = {}\n", array(words))),
+                }
             }
-            table(out, &node.inner, shape::inner(group.form), &format!("{header}."));
+            if matches!(group.form, Some(Form::NamedLines)) {
+                out.push_str("members = ");
+                let lines: Vec<&Node<'_>> = node.inner.nodes.iter().collect();
+                elements(out, &lines, line);
+            } else {
+                table(out, &node.inner, shape::inner(group.form), &format!("{header}."));
+            }
             comments(out, &node.inner.end, "");
         }
     }
@@ -122,10 +130,7 @@ fn value(out: &mut String, group: &Group<'_, '_>) {
             comments(out, first.behind.as_slice(), "");
             out.push_str(&assign);
             let lines: Vec<&Node<'_>> = first.inner.nodes.iter().collect();
-            elements(out, &lines, |node| {
-                let words: Vec<&str> = node.item.line().map(|word| word.text.as_str()).collect();
-                string(&words.join(" "))
-            });
+            elements(out, &lines, line);
             comments(out, &first.inner.end, "");
         }
         Shape::WrittenOut => {
@@ -138,6 +143,12 @@ fn value(out: &mut String, group: &Group<'_, '_>) {
         }
         Shape::Table | Shape::Tables => {}
     }
+}
+
+/// A line of a value block.
+fn line(node: &Node<'_>) -> String {
+    let words: Vec<&str> = node.item.line().map(|word| word.text.as_str()).collect();
+    string(&words.join(" "))
 }
 
 /// An array with one element a line, if there are several or any has a comment.

@@ -1,21 +1,46 @@
-//! Every keyword of both languages, in one table a block.
+//! Every keyword of both languages, declared once: its tier, its form, what it means, and what becomes of it.
+//!
+//! The reading, the notices at load, `keepone explain` and the JSON Schema of the TOML all come from here.
 //!
 //! What must stay true: a keyword that keepalived knows is never an unknown keyword here. It is either
-//! active, or known and named as not yet active.
+//! honoured, or in the model and named as not yet active, or refused or ignored with a remedy.
 
 mod balance;
+mod catalogue;
+mod checker;
 mod cluster;
+mod global;
+mod nearest;
+mod root;
+mod track;
 mod vrrp;
 
+pub(crate) use balance::{REAL_SERVER, SSL, VIRTUAL_SERVER};
+pub(crate) use catalogue::{Path, walk};
+pub(crate) use checker::{
+    BFD_CHECK, DNS_CHECK, FILE_CHECK, HTTP_GET, HTTP_GET_URL, MISC_CHECK, PING_CHECK, SMTP_CHECK, SMTP_CHECK_HOST,
+    SSL_GET, SSL_GET_URL, TCP_CHECK, UDP_CHECK,
+};
 pub(crate) use cluster::{ARBITER, CLUSTER, FENCING, GATE, HEARTBEAT, HEARTBEAT_LINK, MEMBER, NODE, REFERENCE_IP};
-pub(crate) use vrrp::{AUTHENTICATION, GLOBAL_DEFS, ROOT, VRRP_INSTANCE, VRRP_SYNC_GROUP};
+pub(crate) use global::GLOBAL_DEFS;
+pub use nearest::nearest;
+pub(crate) use root::ROOT;
+pub(crate) use track::{
+    BFD_INSTANCE, GARP_GROUP, TRACK_FILE, TRACK_GROUP, VRRP_SCRIPT, VRRP_TRACK_FILE, VRRP_TRACK_PROCESS,
+};
+pub(crate) use vrrp::{AUTH_HMAC, AUTHENTICATION, VRRP_INSTANCE, VRRP_SYNC_GROUP};
 
-/// How common a keyword is: A in tutorials, B in a real minority of installations, C rare or deprecated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How common a keyword is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tier {
+    /// In tutorials, and in most installations.
     A,
+    /// In a real minority of installations.
     B,
+    /// Rare, or deprecated.
     C,
+    /// keepone's own.
+    Own,
 }
 
 /// What follows a keyword.
@@ -27,27 +52,89 @@ pub(crate) enum Form {
     Value,
     /// One or more words.
     Words,
+    /// Any number of words; none means on, with the default.
+    Maybe,
     /// A block whose lines are values, not keywords.
     Lines,
+    /// A name and a block whose lines are values.
+    NamedLines,
     /// A block of keywords.
     Block(&'static Table),
     /// A name and a block of keywords.
     Named(&'static Table),
-    /// Words and a block of keywords.
-    Section(&'static Table),
-    /// Whatever was written: a keyword that is only known.
+    /// An address, perhaps a port (or `fwmark N`, or `group NAME`), and a block of keywords.
+    Server(&'static Table),
+    /// Whatever was written: a keyword that nothing reads.
     Any,
 }
 
-/// An active keyword.
+impl Form {
+    /// The keywords of its block.
+    pub(crate) fn table(self) -> Option<&'static Table> {
+        match self {
+            Form::Block(table) | Form::Named(table) | Form::Server(table) => Some(table),
+            Form::Flag | Form::Value | Form::Words | Form::Maybe | Form::Lines | Form::NamedLines | Form::Any => None,
+        }
+    }
+}
+
+/// What becomes of a keyword.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// The agent does it.
+    Active,
+    /// Read into the model and checked; the agent can't do it yet. So is all in its block.
+    Later,
+    /// Nothing follows from it; what to do instead.
+    Ignored(&'static str),
+    /// A file that has it is refused, because to ignore it would not be safe; what to do instead.
+    Refused(&'static str),
+}
+
+/// A keyword of one block.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keyword {
     pub name: &'static str,
+    pub tier: Tier,
     pub form: Form,
+    pub status: Status,
+    /// One short line.
+    pub meaning: &'static str,
+    /// What holds without it; empty if there is nothing to say.
+    pub default: &'static str,
+    /// `1..255`, `TCP|UDP`, or in words; empty for free text.
+    pub range: &'static str,
+    /// Of the numbers; empty for plain ones.
+    pub unit: &'static str,
 }
 
-const fn key(name: &'static str, form: Form) -> Keyword {
-    Keyword { name, form }
+const fn key(tier: Tier, name: &'static str, form: Form, meaning: &'static str) -> Keyword {
+    Keyword { name, tier, form, status: Status::Active, meaning, default: "", range: "", unit: "" }
+}
+
+impl Keyword {
+    /// The default, the range and the unit.
+    const fn values(mut self, default: &'static str, range: &'static str, unit: &'static str) -> Self {
+        self.default = default;
+        self.range = range;
+        self.unit = unit;
+        self
+    }
+
+    const fn later(mut self) -> Self {
+        self.status = Status::Later;
+        self
+    }
+
+    const fn ignored(mut self, instead: &'static str) -> Self {
+        self.status = Status::Ignored(instead);
+        self
+    }
+
+    const fn refused(mut self, instead: &'static str) -> Self {
+        self.status = Status::Refused(instead);
+        self
+    }
 }
 
 /// The keywords of one block.
@@ -55,40 +142,45 @@ const fn key(name: &'static str, form: Form) -> Keyword {
 pub(crate) struct Table {
     /// What the block is called in messages.
     pub name: &'static str,
-    /// What is honoured.
-    pub active: &'static [Keyword],
-    /// Blocks that are known and not yet active.
-    pub later_blocks: &'static [(Tier, Keyword)],
-    /// Words that are known and not yet active, by tier A, B, C.
-    pub later: [&'static str; 3],
+    /// What it has in common with others.
+    pub shared: &'static [&'static [Keyword]],
+    pub own: &'static [Keyword],
     /// Lines that begin with an address are values here.
     pub addresses: bool,
-}
-
-/// What the table says of a keyword.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Entry {
-    Active(Form),
-    Later(Tier, Form),
+    /// A keyword of another block is only warned of, since keepalived reads such files too.
+    pub lenient: bool,
 }
 
 impl Table {
-    pub(crate) fn find(&self, name: &str) -> Option<Entry> {
-        if let Some(keyword) = self.active.iter().find(|k| k.name == name) {
-            return Some(Entry::Active(keyword.form));
-        }
-        if let Some((tier, keyword)) = self.later_blocks.iter().find(|(_, k)| k.name == name) {
-            return Some(Entry::Later(*tier, keyword.form));
-        }
-        let tiers = [Tier::A, Tier::B, Tier::C];
-        let found = tiers.into_iter().zip(self.later).find(|(_, words)| words.split_whitespace().any(|w| w == name));
-        found.map(|(tier, _)| Entry::Later(tier, Form::Any))
+    /// Whose keywords are keepone's business alone.
+    const fn strict(name: &'static str, own: &'static [Keyword]) -> Self {
+        Table { name, shared: &[], own, addresses: false, lenient: false }
     }
 
-    fn names(&self) -> impl Iterator<Item = &'static str> {
-        let active = self.active.iter().map(|k| k.name);
-        let blocks = self.later_blocks.iter().map(|(_, k)| k.name);
-        active.chain(blocks).chain(self.later.iter().flat_map(|words| words.split_whitespace()))
+    /// Whose files stray, and are read all the same.
+    const fn lenient(name: &'static str, own: &'static [Keyword]) -> Self {
+        Table { name, shared: &[], own, addresses: false, lenient: true }
+    }
+
+    /// A health check's.
+    const fn checker(name: &'static str, shared: &'static [&'static [Keyword]], own: &'static [Keyword]) -> Self {
+        Table { name, shared, own, addresses: false, lenient: true }
+    }
+
+    /// All its keywords.
+    pub(crate) fn keywords(&self) -> impl Iterator<Item = &'static Keyword> + use<> {
+        let (shared, own) = (self.shared, self.own);
+        own.iter().chain(shared.iter().copied().flatten())
+    }
+
+    /// The keyword of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<&'static Keyword> {
+        self.keywords().find(|keyword| keyword.name == name)
+    }
+
+    /// The keyword of this name in TOML, where all are in snake case: `tcp_check` is `TCP_CHECK`.
+    pub(crate) fn find_snake(&self, name: &str) -> Option<&'static Keyword> {
+        self.find(name).or_else(|| self.keywords().find(|keyword| is_snake_of(name, keyword.name)))
     }
 
     /// The blocks below this one, itself included, that have the keyword.
@@ -96,90 +188,29 @@ impl Table {
         if self.find(name).is_some() && !found.contains(&self.name) {
             found.push(self.name);
         }
-        for keyword in self.active.iter().chain(self.later_blocks.iter().map(|(_, keyword)| keyword)) {
-            if let Form::Block(table) | Form::Named(table) | Form::Section(table) = keyword.form {
-                table.homes(name, found);
-            }
+        for table in self.keywords().filter_map(|keyword| keyword.form.table()) {
+            table.homes(name, found);
         }
     }
 
     /// The keyword of this block that is most like `name`, if any is like it at all.
     pub(crate) fn nearest(&self, name: &str) -> Option<&'static str> {
-        nearest(name, self.names())
+        nearest(name, self.keywords().map(|keyword| keyword.name))
     }
 }
 
-/// The candidate within a third of the word's length in edits, the closest first.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let name: Vec<char> = name.chars().take(64).flat_map(char::to_lowercase).collect();
-    let bound = (name.len() / 3).max(1);
-    let ranked = candidates.map(|candidate| (distance(&name, candidate), candidate));
-    ranked.filter(|(distance, _)| *distance <= bound).min_by_key(|(distance, _)| *distance).map(|(_, c)| c)
+/// A keyword as TOML writes it.
+pub(crate) fn snake(name: &str) -> String {
+    name.chars().map(snake_char).collect()
 }
 
-/// Edits (insert, remove, replace, swap of neighbours) from `a` to `b`.
-fn distance(a: &[char], b: &str) -> usize {
-    let b: Vec<char> = b.chars().flat_map(char::to_lowercase).collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
-    for (i, from) in a.iter().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, to) in b.iter().enumerate() {
-            let replace = at(&row, j) + usize::from(from != to);
-            let mut best = replace.min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
-            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(to) && b.get(j - 1) == Some(from);
-            if swapped {
-                best = best.min(at(&before, j - 1) + 1);
-            }
-            next.push(best);
-        }
-        before = std::mem::replace(&mut row, next);
-    }
-    at(&row, b.len())
+fn snake_char(c: char) -> char {
+    if c == '-' { '_' } else { c.to_ascii_lowercase() }
+}
+
+fn is_snake_of(snake: &str, name: &str) -> bool {
+    snake.len() == name.len() && name.chars().map(snake_char).eq(snake.chars())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_keyword_is_found_and_a_far_one_is_not() {
-        assert_eq!(VRRP_INSTANCE.nearest("prioritiy"), Some("priority"));
-        assert_eq!(VRRP_INSTANCE.nearest("virtual_routre_id"), Some("virtual_router_id"));
-        assert_eq!(VRRP_INSTANCE.nearest("xyzzy"), None);
-        assert_eq!(ROOT.nearest("VRRP_instance"), Some("vrrp_instance"));
-    }
-
-    #[test]
-    fn no_table_names_a_keyword_twice() {
-        fn check(table: &'static Table) {
-            let mut names: Vec<_> = table.names().collect();
-            names.sort_unstable();
-            for pair in names.windows(2) {
-                assert_ne!(pair[0], pair[1], "in {}", table.name);
-            }
-            let blocks = table.active.iter().chain(table.later_blocks.iter().map(|(_, k)| k));
-            for keyword in blocks {
-                if let Form::Block(t) | Form::Named(t) | Form::Section(t) = keyword.form {
-                    check(t);
-                }
-            }
-        }
-        check(&ROOT);
-    }
-
-    #[test]
-    fn the_manual_names_every_active_keyword() {
-        fn check(table: &'static Table, words: &std::collections::BTreeSet<&str>) {
-            for keyword in table.active {
-                assert!(words.contains(keyword.name), "{} of {}", keyword.name, table.name);
-                if let Form::Block(inner) | Form::Named(inner) = keyword.form {
-                    check(inner, words);
-                }
-            }
-        }
-        let manual = std::fs::read_to_string("../docs/configuration.md").unwrap();
-        check(&ROOT, &manual.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect());
-    }
-}
+mod tests;

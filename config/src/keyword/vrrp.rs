@@ -1,236 +1,236 @@
-//! Keywords of VRRP and of the file as a whole; the words are keepalived's, so that its files can be read.
+//! Keywords of VRRP; the words are keepalived's, so that its files can be read.
 
-use super::balance::{SSL, VIRTUAL_SERVER};
-use super::cluster::{ARBITER, CLUSTER, FENCING, GATE, HEARTBEAT, HEARTBEAT_LINK, MEMBER, NODE, REFERENCE_IP};
-use super::{Form, Table, Tier, key};
+use super::Form::{Block, Flag, Lines, Maybe, Value, Words};
+use super::Tier::{A, B, C, Own};
+use super::{Keyword, Table, Tier, key};
 
-pub(crate) static ROOT: Table = Table {
-    name: "the file",
-    active: &[
-        key("global_defs", Form::Block(&GLOBAL_DEFS)),
-        key("vrrp_instance", Form::Named(&VRRP_INSTANCE)),
-        key("vrrp_sync_group", Form::Named(&VRRP_SYNC_GROUP)),
-        key("cluster", Form::Named(&CLUSTER)),
-        key("node", Form::Named(&NODE)),
-        key("member", Form::Named(&MEMBER)),
-        key("heartbeat", Form::Block(&HEARTBEAT)),
-        key("heartbeat_link", Form::Named(&HEARTBEAT_LINK)),
-        key("arbiter", Form::Block(&ARBITER)),
-        key("reference_ip", Form::Block(&REFERENCE_IP)),
-        key("gate", Form::Block(&GATE)),
-        key("fencing", Form::Block(&FENCING)),
+const SCRIPT: &str = "COMMAND [USER [GROUP]]";
+const TRACKED: &str = "NAME [weight -253..253 [reverse|noreverse]]";
+
+const fn off(tier: Tier, name: &'static str, meaning: &'static str) -> Keyword {
+    key(tier, name, Flag, meaning).values("off", "", "").later()
+}
+
+/// What `global_defs` decides unless the instance does.
+const fn inherited(tier: Tier, name: &'static str, meaning: &'static str) -> Keyword {
+    key(tier, name, Flag, meaning).values("of global_defs", "", "").later()
+}
+
+const fn script(tier: Tier, name: &'static str, meaning: &'static str) -> Keyword {
+    key(tier, name, Words, meaning).values("none", SCRIPT, "")
+}
+
+const fn tracked(tier: Tier, name: &'static str, meaning: &'static str) -> Keyword {
+    key(tier, name, Lines, meaning).values("none", TRACKED, "").later()
+}
+
+pub(crate) static VRRP_INSTANCE: Table = Table::strict(
+    "vrrp_instance",
+    &[
+        // Identity and election.
+        key(A, "state", Value, "how the instance would like to begin").values(
+            "MASTER at priority 255, else BACKUP",
+            "MASTER|BACKUP",
+            "",
+        ),
+        key(A, "interface", Value, "where it advertises").values("default_interface", "", ""),
+        key(A, "virtual_router_id", Value, "its number (VRID), the same on every node").values("", "1..255", ""),
+        key(B, "version", Value, "the version of its advertisements").values("vrrp_version", "2|3", ""),
+        key(A, "priority", Value, "who stands first; 255 is the owner of the address").values(
+            "100, or 255 with state MASTER",
+            "1..255",
+            "",
+        ),
+        key(A, "advert_int", Value, "time between two advertisements; version 2 has whole seconds").values(
+            "1",
+            "0.01..255",
+            "s",
+        ),
+        key(C, "down_timer_adverts", Value, "how many of them must miss before a Backup stands")
+            .values("3", "1..100", "")
+            .later(),
+        key(C, "preempt", Flag, "a higher node takes over from a lower Master").values("on", "", ""),
+        key(A, "nopreempt", Flag, "it does not").values("off", "", ""),
+        key(A, "preempt_delay", Value, "how long a lower Master is tolerated").values("0", "0..1000", "s"),
+        key(C, "timer_expired_backup", Maybe, "with nopreempt: a Master whose timer ran too late steps down")
+            .values("off", "[1..254]", "")
+            .later(),
+        key(C, "thread_timer_expired", Maybe, "another name of timer_expired_backup")
+            .values("off", "[1..254]", "")
+            .later(),
+        key(Own, "arbiter_policy", Value, "what becomes of it while the arbiter is silent").values(
+            "the arbiter's policy",
+            "strict|degrade|i-accept-dual-master",
+            "",
+        ),
+        key(Own, "mirror", Value, "which gateway a Master pings from its address").values(
+            "auto",
+            "auto, off or an address",
+            "",
+        ),
+        inherited(C, "owner_ignore_adverts", "the owner of the address (255) listens to nobody"),
+        inherited(C, "lower_prio_no_advert", "a Master does not answer a lower node at once"),
+        inherited(C, "higher_prio_send_advert", "a Master advertises once more before it yields to a higher node"),
+        inherited(B, "strict_mode", "to the letter of the RFC"),
+        key(C, "accept", Flag, "take packets for the addresses though not their owner").values("on", "", "").later(),
+        off(C, "no_accept", "drop packets for the addresses unless their owner"),
+        key(C, "debug", Maybe, "nothing, in keepalived too").ignored("remove it, and set KEEPONE_LOG=debug instead"),
+        // Addresses and routes.
+        key(A, "virtual_ipaddress", Lines, "the addresses that it moves, and advertises").values(
+            "none",
+            "ADDRESS[/LENGTH] [dev IF] [brd B] [scope S] [label L]",
+            "",
+        ),
+        key(B, "virtual_ipaddress_excluded", Lines, "addresses that it moves, but does not advertise").values(
+            "none",
+            "ADDRESS[/LENGTH] [dev IF] [brd B] [scope S] [label L]",
+            "",
+        ),
+        key(C, "no_virtual_ipaddress", Flag, "that it has no address is meant").values("off", "", ""),
+        off(C, "promote_secondaries", "other addresses of a network survive its first one"),
+        key(B, "virtual_routes", Lines, "routes that are there while it is Master")
+            .values("none", "as `ip route`", "")
+            .later(),
+        key(C, "virtual_rules", Lines, "routing rules that are there while it is Master")
+            .values("none", "as `ip rule`", "")
+            .later(),
+        // How advertisements travel.
+        key(B, "mcast_src_ip", Value, "the sender's address in multicast").values("the interface's first", "", ""),
+        key(A, "unicast_src_ip", Value, "the sender's address in unicast").values("the interface's first", "", ""),
+        key(A, "unicast_peer", Lines, "whom to advertise to, instead of the multicast group").values(
+            "none",
+            "ADDRESS [min_ttl 0..255] [max_ttl 0..255]",
+            "",
+        ),
+        key(C, "unicast_ttl", Value, "hop limit of unicast advertisements").values("255", "0..255", "").later(),
+        off(C, "unicast_fault_no_peer", "FAULT rather than multicast when there is no peer"),
+        inherited(B, "check_unicast_src", "drop advertisements from addresses that are no peers"),
+        key(C, "old_unicast_checksum", Maybe, "the checksum of keepalived up to 1.3.6")
+            .ignored("remove it, and update nodes that still need it"),
+        inherited(B, "v3_checksum_as_v2", "version 3 over IPv4 sums without the pseudo-header (RFC 9568)"),
+        key(C, "mcast_dst_ip", Value, "another multicast group")
+            .values("of global_defs", "a multicast address", "")
+            .later(),
+        off(C, "track_src_ip", "FAULT while the sender's address is not there"),
+        key(C, "native_ipv6", Flag, "IPv6 although no address says so").values("off", "", ""),
+        key(B, "use_vmac", Maybe, "live on an interface with the virtual MAC 00-00-5e-00-01-VRID")
+            .values("off", "[NAME] [MAC] [netlink_notify_msg] [group N]", "")
+            .later(),
+        off(C, "use_vmac_addr", "the same for addresses on other interfaces"),
+        off(B, "vmac_xmit_base", "advertise on the interface below the virtual MAC's"),
+        key(C, "use_ipvlan", Maybe, "live on an ipvlan interface")
+            .values("off", "[NAME] [ADDRESS] [bridge|private|vepa] [group N]", "")
+            .later(),
+        key(C, "vrf", Value, "the VRF that it works in").refused("name the interface with `interface` instead"),
+        inherited(C, "skip_check_adv_addr", "compare the addresses in an advertisement only when the sender changes"),
+        key(C, "kernel_rx_buf_size", Value, "size of its receive buffer")
+            .ignored("remove it: the agent's buffers hold more than a second of adverts"),
+        // Authentication.
+        key(A, "authentication", Block(&AUTHENTICATION), "the authentication of version 2"),
+        // Outside their block keepalived takes them too.
+        key(Own, "auth_type", Value, "how advertisements are authenticated").values("none", "PASS|AH", ""),
+        key(Own, "auth_pass", Value, "the password").values("none", "1 to 8 bytes", ""),
+        key(B, "auth_hmac", Block(&AUTH_HMAC), "advertisements signed with HMAC-SHA256").later(),
+        // Announcements.
+        key(B, "garp_master_repeat", Value, "announcements in the burst of a new Master").values(
+            "of global_defs",
+            "1..255",
+            "",
+        ),
+        key(B, "garp_master_delay", Value, "time from that burst to one more").values("of global_defs", "0..4294", "s"),
+        key(B, "garp_master_refresh", Value, "announce again and again at this interval")
+            .values("of global_defs", "0..4294967", "s")
+            .later(),
+        key(B, "garp_master_refresh_repeat", Value, "announcements in each of those")
+            .values("of global_defs", "0..4294967295", "")
+            .later(),
+        key(C, "garp_lower_prio_delay", Value, "second burst after a lower node advertised")
+            .values("of global_defs", "0..4294", "s")
+            .later(),
+        key(C, "garp_lower_prio_repeat", Value, "announcements after a lower node advertised")
+            .values("of global_defs", "0..2147483647", "")
+            .later(),
+        key(C, "garp_extra_if", Words, "announce on its other interfaces at this interval")
+            .values("of global_defs", "[all] 0..86400", "s")
+            .later(),
+        key(C, "vmac_garp_intvl", Words, "the former name of garp_extra_if")
+            .values("of global_defs", "[all] 0..86400", "s")
+            .later(),
+        // Tracking.
+        key(B, "dont_track_primary", Flag, "do not watch its own interface").values("off", "", ""),
+        key(A, "track_interface", Lines, "interfaces whose loss is a FAULT, or moves the priority")
+            .values("none", TRACKED, ""),
+        tracked(A, "track_script", "scripts whose failure is a FAULT, or moves the priority"),
+        tracked(B, "track_file", "files whose number moves the priority"),
+        tracked(B, "track_process", "processes whose end is a FAULT, or moves the priority"),
+        tracked(C, "track_bfd", "BFD sessions whose loss is a FAULT, or moves the priority"),
+        key(C, "linkbeat_use_polling", Flag, "look at the link by polling")
+            .ignored("remove it: the kernel tells of every change of a link"),
+        // Who is told.
+        script(A, "notify", "run on every change, with type, name, state and priority"),
+        script(A, "notify_master", "run on becoming MASTER"),
+        script(A, "notify_backup", "run on becoming BACKUP"),
+        script(A, "notify_fault", "run on becoming FAULT"),
+        script(B, "notify_stop", "run when the agent stops"),
+        key(C, "notify_deleted", Maybe, "run when a reload removes the instance").values("none", SCRIPT, "").later(),
+        script(C, "notify_master_rx_lower_pri", "run when a Master hears a lower node advertise").later(),
+        inherited(C, "notify_priority_changes", "FIFOs get changes of priority too"),
+        inherited(A, "smtp_alert", "mail on every change"),
+        key(C, "lvs_sync_daemon_interface", Value, "where IPVS tells the other director of connections")
+            .ignored("write `lvs_sync_daemon` in global_defs"),
     ],
-    later_blocks: &[
-        (Tier::C, key("track_group", Form::Section(&TRACK_GROUP))),
-        (Tier::C, key("garp_group", Form::Section(&GARP_GROUP))),
-        (Tier::A, key("vrrp_script", Form::Section(&VRRP_SCRIPT))),
-        (Tier::B, key("vrrp_track_process", Form::Section(&VRRP_TRACK_PROCESS))),
-        (Tier::C, key("SSL", Form::Section(&SSL))),
-        (Tier::A, key("virtual_server", Form::Section(&VIRTUAL_SERVER))),
-        (Tier::C, key("bfd_instance", Form::Section(&BFD_INSTANCE))),
-        (Tier::B, key("track_file", Form::Section(&TRACK_FILE))),
-        (Tier::C, key("vrrp_track_file", Form::Section(&VRRP_TRACK_FILE))),
+);
+
+pub(crate) static AUTHENTICATION: Table = Table::strict(
+    "authentication",
+    &[
+        key(A, "auth_type", Value, "how advertisements are authenticated").values("none", "PASS|AH", ""),
+        key(A, "auth_pass", Value, "the password, in clear in every advertisement").values("none", "1 to 8 bytes", ""),
     ],
-    later: [
-        "",
-        "virtual_server_group",
-        "linkbeat_use_polling net_namespace net_namespace_ipvs namespace_with_ipsets use_pid_dir instance \
-            child_wait_time static_ipaddress static_routes static_rules linkbeat_interfaces \
-            interface_up_down_delays",
+);
+
+pub(crate) static AUTH_HMAC: Table = Table::strict(
+    "auth_hmac",
+    &[
+        key(B, "key", Words, "a key and its number; several while keys are changed").values(
+            "",
+            "1..255 hex:DIGITS|file:PATH|TEXT, 32 to 64 bytes",
+            "",
+        ),
+        key(B, "active_key", Value, "the number of the key that signs").values("", "1..255", ""),
+        key(B, "mode", Value, "what becomes of unsigned advertisements").values(
+            "enforce",
+            "enforce|permissive|receive-only",
+            "",
+        ),
+        key(C, "time_window", Value, "how old a signed advertisement may be").values("3 advert_int", "1..300", "s"),
+        key(C, "anti_replay", Value, "how an old one is told from a new one").values("time", "time|monotonic", ""),
     ],
-    addresses: false,
-};
+);
 
-pub(crate) static GLOBAL_DEFS: Table = Table {
-    name: "global_defs",
-    active: &[
-        key("router_id", Form::Value),
-        key("vrrp_version", Form::Value),
-        key("vrrp_mcast_group4", Form::Value),
-        key("vrrp_mcast_group6", Form::Value),
-        key("vrrp_garp_master_repeat", Form::Value),
-        key("vrrp_garp_master_delay", Form::Value),
-        key("vrrp_garp_interval", Form::Value),
-        key("vrrp_gna_interval", Form::Value),
-        key("script_user", Form::Words),
-        key("script_timeout", Form::Value),
-        key("alert_script", Form::Words),
-        key("event_fifo", Form::Value),
-        key("default_interface", Form::Value),
+pub(crate) static VRRP_SYNC_GROUP: Table = Table::strict(
+    "vrrp_sync_group",
+    &[
+        key(A, "group", Lines, "the instances that move together"),
+        key(B, "track_interface", Lines, "interfaces that all of them watch").values("none", TRACKED, ""),
+        tracked(B, "track_script", "scripts that all of them watch"),
+        tracked(C, "track_file", "files that all of them watch"),
+        tracked(C, "track_process", "processes that all of them watch"),
+        tracked(C, "track_bfd", "BFD sessions that all of them watch"),
+        key(Own, "arbiter_policy", Value, "what becomes of it while the arbiter is silent").values(
+            "the arbiter's policy",
+            "strict|degrade|i-accept-dual-master",
+            "",
+        ),
+        script(B, "notify", "run on every change, with type, name, state and priority"),
+        script(A, "notify_master", "run on becoming MASTER"),
+        script(A, "notify_backup", "run on becoming BACKUP"),
+        script(A, "notify_fault", "run on becoming FAULT"),
+        script(B, "notify_stop", "run when the agent stops"),
+        inherited(A, "smtp_alert", "mail on every change"),
+        inherited(C, "notify_priority_changes", "FIFOs get changes of priority too"),
+        off(C, "sync_group_tracking_weight", "weights count within the group too"),
+        key(C, "global_tracking", Flag, "nothing any more, in keepalived too")
+            .ignored("remove it: a group's trackers count for all its instances"),
     ],
-    later_blocks: &[],
-    later: [
-        "notification_email_from smtp_server smtp_connect_timeout notification_email vrrp_skip_check_adv_addr \
-            vrrp_strict enable_script_security",
-        "smtp_alert max_auto_priority smtp_alert_vrrp smtp_alert_checker dynamic_interfaces v3_checksum_as_v2 \
-            lvs_flush lvs_sync_daemon vrrp_garp_master_refresh vrrp_garp_master_refresh_repeat vrrp_iptables \
-            vrrp_check_unicast_src vrrp_rt_priority vrrp_cpu_affinity notify_fifo notify_fifo_script \
-            vrrp_notify_fifo vrrp_notify_fifo_script snmp_socket enable_traps enable_snmp_vrrp \
-            enable_snmp_checker vrrp_startup_delay reload_check_config",
-        "process_names process_name vrrp_process_name checker_process_name lvs_process_name bfd_process_name \
-            use_symlink_paths set_supplementary_groups smtp_helo_name startup_script startup_script_timeout \
-            shutdown_script shutdown_script_timeout min_auto_priority_delay checker_log_all_failures \
-            no_email_faults disable_local_igmp lvs_timeouts lvs_flush_on_stop lvs_flush_onstop \
-            vrrp_garp_lower_prio_delay vrrp_garp_lower_prio_repeat vrrp_down_timer_adverts vrrp_min_garp \
-            vrrp_garp_extra_if vrrp_vmac_garp_intvl vrrp_lower_prio_no_advert vrrp_higher_prio_send_advert \
-            vrrp_ipsets nftables nftables_priority nftables_ifindex vrrp_priority vrrp_no_swap \
-            vrrp_rlimit_rttime vrrp_rlimit_rtime nftables_ipvs nftables_ipvs_priority nftables_ipvs_start_fwmark \
-            nftables_counters vrrp_notify_priority_changes fifo_write_vrrp_states_on_reload lvs_notify_fifo \
-            lvs_notify_fifo_script checker_priority checker_no_swap checker_rt_priority checker_cpu_affinity \
-            checker_rlimit_rttime checker_rlimit_rtime bfd_priority bfd_no_swap bfd_rt_priority bfd_cpu_affinity \
-            bfd_rlimit_rttime bfd_rlimit_rtime enable_snmp_keepalived enable_snmp_rfc enable_snmp_rfcv2 \
-            enable_snmp_rfcv3 snmp_vs_stats_update_interval snmp_rs_stats_update_interval enable_dbus \
-            dbus_service_name dbus_no_interface_name vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force \
-            vrrp_netlink_monitor_rcv_bufs vrrp_netlink_monitor_rcv_bufs_force process_monitor_rcv_bufs \
-            process_monitor_rcv_bufs_force lvs_netlink_cmd_rcv_bufs lvs_netlink_cmd_rcv_bufs_force \
-            lvs_netlink_monitor_rcv_bufs lvs_netlink_monitor_rcv_bufs_force rs_init_notifies no_checker_emails \
-            vrrp_rx_bufs_policy vrrp_rx_bufs_multiplier vrrp_delay_after_boot log_unknown_vrids \
-            vrrp_owner_ignore_adverts vmac_prefix vmac_addr_prefix umask random_seed reload_time_file \
-            reload_repeat reload_file include_check config_save_dir tmp_config_directory data_use_instance \
-            json_version iproute_usr_dir iproute_etc_dir state_dump_file stats_dump_file json_dump_file",
-    ],
-    addresses: false,
-};
-
-pub(crate) static VRRP_INSTANCE: Table = Table {
-    name: "vrrp_instance",
-    active: &[
-        key("state", Form::Value),
-        key("interface", Form::Value),
-        key("virtual_router_id", Form::Value),
-        key("version", Form::Value),
-        key("priority", Form::Value),
-        key("advert_int", Form::Value),
-        key("preempt", Form::Flag),
-        key("nopreempt", Form::Flag),
-        key("preempt_delay", Form::Value),
-        key("virtual_ipaddress", Form::Lines),
-        key("virtual_ipaddress_excluded", Form::Lines),
-        key("no_virtual_ipaddress", Form::Flag),
-        key("track_interface", Form::Lines),
-        key("dont_track_primary", Form::Flag),
-        key("mcast_src_ip", Form::Value),
-        key("unicast_src_ip", Form::Value),
-        key("unicast_peer", Form::Lines),
-        key("native_ipv6", Form::Flag),
-        key("authentication", Form::Block(&AUTHENTICATION)),
-        key("auth_type", Form::Value),
-        key("auth_pass", Form::Value),
-        key("garp_master_repeat", Form::Value),
-        key("garp_master_delay", Form::Value),
-        key("arbiter_policy", Form::Value),
-        key("mirror", Form::Value),
-        key("notify", Form::Words),
-        key("notify_master", Form::Words),
-        key("notify_backup", Form::Words),
-        key("notify_fault", Form::Words),
-        key("notify_stop", Form::Words),
-    ],
-    later_blocks: &[(Tier::B, key("auth_hmac", Form::Section(&AUTH_HMAC)))],
-    later: [
-        "track_script smtp_alert",
-        "use_vmac vmac_xmit_base check_unicast_src track_file track_process v3_checksum_as_v2 virtual_routes \
-            strict_mode garp_master_refresh garp_master_refresh_repeat",
-        "use_vmac_addr use_ipvlan unicast_fault_no_peer old_unicast_checksum vrf track_bfd mcast_dst_ip \
-            track_src_ip unicast_ttl promote_secondaries linkbeat_use_polling virtual_rules accept no_accept \
-            skip_check_adv_addr debug notify_deleted notify_master_rx_lower_pri notify_priority_changes \
-            lvs_sync_daemon_interface garp_lower_prio_delay garp_lower_prio_repeat down_timer_adverts \
-            timer_expired_backup thread_timer_expired garp_extra_if vmac_garp_intvl lower_prio_no_advert \
-            higher_prio_send_advert owner_ignore_adverts kernel_rx_buf_size",
-    ],
-    addresses: false,
-};
-
-pub(crate) static AUTHENTICATION: Table = Table {
-    name: "authentication",
-    active: &[key("auth_type", Form::Value), key("auth_pass", Form::Value)],
-    later_blocks: &[],
-    later: ["", "", ""],
-    addresses: false,
-};
-
-static AUTH_HMAC: Table = Table {
-    name: "auth_hmac",
-    active: &[],
-    later_blocks: &[],
-    later: ["", "key active_key mode", "time_window anti_replay"],
-    addresses: false,
-};
-
-pub(crate) static VRRP_SYNC_GROUP: Table = Table {
-    name: "vrrp_sync_group",
-    active: &[
-        key("group", Form::Lines),
-        key("track_interface", Form::Lines),
-        key("arbiter_policy", Form::Value),
-        key("notify", Form::Words),
-        key("notify_master", Form::Words),
-        key("notify_backup", Form::Words),
-        key("notify_fault", Form::Words),
-        key("notify_stop", Form::Words),
-    ],
-    later_blocks: &[],
-    later: [
-        "smtp_alert",
-        "track_script",
-        "track_file track_process track_bfd global_tracking sync_group_tracking_weight \
-            notify_priority_changes",
-    ],
-    addresses: false,
-};
-
-pub(super) static VRRP_SCRIPT: Table = Table {
-    name: "vrrp_script",
-    active: &[],
-    later_blocks: &[],
-    later: ["script interval weight rise fall", "timeout user init_fail", ""],
-    addresses: false,
-};
-
-pub(super) static VRRP_TRACK_PROCESS: Table = Table {
-    name: "vrrp_track_process",
-    active: &[],
-    later_blocks: &[],
-    later: ["", "process weight terminate_delay", "param_match quorum quorum_max delay fork_delay full_command"],
-    addresses: false,
-};
-
-pub(super) static TRACK_FILE: Table = Table {
-    name: "track_file",
-    active: &[],
-    later_blocks: &[],
-    later: ["", "file weight", "init_file"],
-    addresses: false,
-};
-
-pub(super) static VRRP_TRACK_FILE: Table = Table {
-    name: "vrrp_track_file",
-    active: &[],
-    later_blocks: &[],
-    later: ["", "", "file weight init_file"],
-    addresses: false,
-};
-
-pub(super) static TRACK_GROUP: Table =
-    Table { name: "track_group", active: &[], later_blocks: &[], later: ["", "", "group"], addresses: false };
-
-pub(super) static GARP_GROUP: Table = Table {
-    name: "garp_group",
-    active: &[],
-    later_blocks: &[],
-    later: ["", "", "garp_interval gna_interval interface interfaces"],
-    addresses: false,
-};
-
-pub(super) static BFD_INSTANCE: Table = Table {
-    name: "bfd_instance",
-    active: &[],
-    later_blocks: &[],
-    later: [
-        "",
-        "",
-        "source_ip neighbor_ip neighbour_ip min_rx min_tx idle_tx multiplier passive ttl hoplimit max_hops \
-            multihop weight vrrp checker",
-    ],
-    addresses: false,
-};
+);

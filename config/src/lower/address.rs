@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::model::{Scope, VirtualAddress};
+use crate::model::{AddressOptions, Prefix, Scope, VirtualAddress};
 use crate::source::{At, Place};
 use crate::tree::Word;
 
@@ -13,20 +13,27 @@ use super::{Lower, Wanted, value};
 pub(super) struct Shape {
     /// From `virtual_ipaddress_excluded`.
     pub excluded: bool,
+    /// From `static_ipaddress`, which is named as a whole.
+    pub fixed: bool,
 }
 
-/// Words that are known on such a line and do nothing yet; the second says whether a value follows.
-const LATER: [(&str, bool); 10] = [
-    ("peer", true),
-    ("use_vmac", false),
-    ("home", false),
-    ("-nodad", false),
-    ("mngtmpaddr", false),
-    ("noprefixroute", false),
-    ("autojoin", false),
-    ("preferred_lft", true),
-    ("no_track", false),
-    ("track_group", true),
+/// What may follow the address.
+const WORDS: [&str; 15] = [
+    "dev",
+    "brd",
+    "broadcast",
+    "scope",
+    "label",
+    "peer",
+    "use_vmac",
+    "home",
+    "-nodad",
+    "mngtmpaddr",
+    "noprefixroute",
+    "autojoin",
+    "preferred_lft",
+    "no_track",
+    "track_group",
 ];
 
 /// Reads one line; `None` after a complaint.
@@ -42,19 +49,15 @@ pub(super) fn read(lower: &mut Lower<'_>, line: &[Word], shape: Shape) -> Option
         scope: Scope::GLOBAL,
         label: None,
         excluded: shape.excluded,
+        options: AddressOptions::default(),
     };
     let mut rest = rest.iter();
     while let Some(word) = rest.next() {
-        let name = word.text.as_str();
-        if let Some((_, valued)) = LATER.iter().find(|(later, _)| *later == name) {
-            let message = format!("`{name}` of an address is read, but it does nothing yet");
-            lower.report.warning(&word.place, message, "");
-            if *valued {
-                rest.next();
-            }
+        if flag(&mut address.options, &word.text) {
             continue;
         }
-        if !["dev", "brd", "broadcast", "scope", "label"].contains(&name) {
+        let name = word.text.as_str();
+        if !WORDS.contains(&name) {
             let message = format!("`{}` after the address {ip}", super::shorten(name));
             lower.report.error(&word.place, message, unknown_help(name));
             return Some(At::new(address, read.place));
@@ -65,7 +68,26 @@ pub(super) fn read(lower: &mut Lower<'_>, line: &[Word], shape: Shape) -> Option
         };
         option(lower, &mut address, name, value);
     }
+    if address.options != AddressOptions::default() && !shape.fixed {
+        lower.report.warning(&first.place, format!("options of {ip} are read and checked, but not yet active"), "");
+    }
     Some(At::new(address, whole(first, line)))
+}
+
+/// Words that stand alone.
+fn flag(options: &mut AddressOptions, word: &str) -> bool {
+    let flag = match word {
+        "use_vmac" => &mut options.use_vmac,
+        "home" => &mut options.home,
+        "-nodad" => &mut options.nodad,
+        "mngtmpaddr" => &mut options.mngtmpaddr,
+        "noprefixroute" => &mut options.noprefixroute,
+        "autojoin" => &mut options.autojoin,
+        "no_track" => &mut options.no_track,
+        _ => return false,
+    };
+    *flag = true;
+    true
 }
 
 fn option(lower: &mut Lower<'_>, address: &mut VirtualAddress, name: &str, word: &Word) {
@@ -77,6 +99,14 @@ fn option(lower: &mut Lower<'_>, address: &mut VirtualAddress, name: &str, word:
             }
         }
         "label" => address.label = lower.word("label", word, label).map(|at| at.value),
+        "peer" => {
+            let peer = lower.word("peer", word, with_prefix);
+            address.options.peer = peer.map(|at| Prefix { address: at.value.0, length: at.value.1 });
+        }
+        "preferred_lft" => {
+            address.options.preferred_lft = lower.word("preferred_lft", word, lifetime).map(|at| at.value)
+        }
+        "track_group" => address.options.track_group = lower.word("track_group", word, value::name).map(|at| at.value),
         _ => match address.address {
             IpAddr::V6(_) => {
                 lower.report.error(&word.place, "an IPv6 address has no broadcast address", "remove `brd`");
@@ -90,12 +120,18 @@ fn option(lower: &mut Lower<'_>, address: &mut VirtualAddress, name: &str, word:
     }
 }
 
+fn lifetime(text: &str) -> Result<u32, Wanted> {
+    if text == "forever" {
+        return Ok(u32::MAX);
+    }
+    text.parse().map_err(|_| Wanted::new("seconds or forever", "write how long new connections may use the address"))
+}
+
 fn unknown_help(name: &str) -> String {
     if name.parse::<IpAddr>().is_ok() || name.contains('/') {
         return String::from("write each address on a line of its own");
     }
-    let words = ["dev", "brd", "broadcast", "scope", "label"].into_iter();
-    match crate::keyword::nearest(name, words.chain(LATER.iter().map(|(name, _)| *name))) {
+    match crate::keyword::nearest(name, WORDS.into_iter()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => String::from("an address may be followed by dev, brd, scope and label"),
     }
@@ -143,7 +179,7 @@ fn broadcast(text: &str, ip: Ipv4Addr, prefix: u8) -> Result<Option<Ipv4Addr>, W
     }
 }
 
-fn scope(text: &str) -> Result<Scope, Wanted> {
+pub(super) fn scope(text: &str) -> Result<Scope, Wanted> {
     // linux/rtnetlink.h, enum rt_scope_t.
     Ok(Scope(match text {
         "global" | "universe" => 0,

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::keyword::{GLOBAL_DEFS, Tier};
+use crate::keyword::GLOBAL_DEFS;
 use crate::raw::RawGlobal;
 use crate::source::At;
 use crate::tree::Item;
@@ -23,7 +23,6 @@ impl Lower<'_> {
             "vrrp_garp_master_delay" => {
                 global.garp_delay = lower.value(item, value::duration(Duration::ZERO..=Duration::from_secs(4294)));
             }
-            "vrrp_garp_interval" | "vrrp_gna_interval" => lower.garp_interval(item),
             "script_user" => global.script_user = lower.script_user(item),
             "script_timeout" => {
                 let bounds = Duration::from_millis(100)..=Duration::from_secs(3600);
@@ -32,23 +31,12 @@ impl Lower<'_> {
             "alert_script" => global.alert_script = lower.script(item),
             "event_fifo" => global.event_fifo = lower.path(item),
             "default_interface" => global.default_interface = lower.value(item, value::interface),
-            _ => lower.unread(item),
+            _ => lower.service(global, item),
         });
     }
 
-    /// Zero is what we do; anything else is known and not yet active.
-    fn garp_interval(&mut self, item: &Item) {
-        let bounds = Duration::ZERO..=Duration::from_secs(4294);
-        let interval = self.value(item, value::duration(bounds));
-        if interval.is_some_and(|interval| !interval.value.is_zero()) {
-            self.inactive(item, Tier::A, &GLOBAL_DEFS);
-        }
-    }
-
     fn script_user(&mut self, item: &Item) -> Option<At<(String, Option<String>)>> {
-        let user = self.value(item, value::name)?;
-        let group = item.words.get(1).map(|word| word.text.clone());
-        Some(At::new((user.value, group), user.place))
+        self.user(item).map(|user| At::new(user, item.place()))
     }
 }
 

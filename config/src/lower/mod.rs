@@ -4,33 +4,44 @@
 //! and one wrong value never keeps the others from being read.
 
 mod address;
+mod balance;
+mod checker;
 mod cluster;
 mod fencing;
 mod global;
+mod notice;
+mod options;
+mod route;
+mod script;
+mod service;
+mod track;
 mod value;
 mod vrrp;
 
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Report, Severity};
-use crate::keyword::{Entry, Form, ROOT, Table, Tier};
+use crate::diagnostic::Report;
+use crate::keyword::{Form, Keyword, ROOT, Status, Table};
 use crate::model::Inactive;
 use crate::raw::{RawConfig, Written};
 use crate::source::{At, Place};
 use crate::tree::{Item, Word};
 
+use notice::Notices;
+
 /// Reads a whole tree; complaints go to the report.
 pub(crate) fn lower(report: &mut Report, items: &[Item]) -> (RawConfig, Vec<Inactive>) {
-    let mut lower = Lower { report, inactive: Vec::new() };
+    let mut lower = Lower { report, notices: Notices::default() };
     let mut raw = RawConfig::default();
     lower.each(items, &ROOT, |lower, item| lower.root(&mut raw, item));
-    (raw, lower.inactive)
+    let inactive = lower.notices.say(lower.report);
+    (raw, inactive)
 }
 
 /// The reading in progress.
 pub(crate) struct Lower<'a> {
     pub report: &'a mut Report,
-    inactive: Vec<Inactive>,
+    notices: Notices,
 }
 
 impl Lower<'_> {
@@ -49,50 +60,58 @@ impl Lower<'_> {
             "fencing" => self.fencing(raw, item),
             "vrrp_instance" => self.vrrp_instance(raw, item),
             "vrrp_sync_group" => self.vrrp_sync_group(raw, item),
-            _ => self.unread(item),
+            "vrrp_script" => self.vrrp_script(&mut raw.trackers, item),
+            "vrrp_track_process" => self.vrrp_track_process(&mut raw.trackers, item),
+            "track_file" | "vrrp_track_file" => self.track_file(&mut raw.trackers, item),
+            "bfd_instance" => self.bfd_instance(&mut raw.trackers, item),
+            "virtual_server" => self.virtual_server(raw, item),
+            "virtual_server_group" => self.virtual_server_group(raw, item),
+            "SSL" => self.client_tls(&mut raw.global.ipvs.tls, item),
+            "garp_group" => self.garp_group(&mut raw.global.vrrp, item),
+            "interface_up_down_delays" => self.link_delays(&mut raw.global.vrrp, item),
+            _ => self.statics(&mut raw.statics, item),
         }
     }
 
-    /// Calls `read` for each active keyword of a block; unknown ones are errors, and those that are not yet
-    /// active are named.
+    /// Calls `read` for each keyword of a block that means something; unknown and refused ones are errors,
+    /// those that are not yet active or ignored are named.
     fn each(&mut self, items: &[Item], table: &'static Table, mut read: impl FnMut(&mut Self, &Item)) {
         for (at, item) in items.iter().enumerate() {
             let keyword = item.keyword.text.as_str();
-            match table.find(keyword) {
-                Some(Entry::Active(form)) => {
-                    let fits = self.form(item, form);
-                    // A block whose head is wrong is read all the same, for the mistakes inside.
-                    if fits || (matches!(form, Form::Named(_) | Form::Block(_)) && item.block.is_some()) {
-                        self.repeated(items.get(..at).unwrap_or(&[]), item, form, table);
+            let Some(known) = table.find(keyword) else {
+                if table.addresses && keyword.parse::<std::net::IpAddr>().is_ok() {
+                    read(self, item);
+                } else {
+                    self.unknown(item, table);
+                }
+                continue;
+            };
+            match known.status {
+                Status::Refused(instead) => {
+                    let message =
+                        format!("`{keyword}` is known, but keepone can't do it, and to ignore it is not safe");
+                    self.report.error(&item.keyword.place, message, instead);
+                }
+                Status::Ignored(_) => self.notices.ignored(item, known, table),
+                Status::Active | Status::Later => {
+                    let outer = self.notices.enter(item, known, table);
+                    if self.fits(item, known.form) {
+                        self.repeated(items.get(..at).unwrap_or(&[]), item, known, table);
                         read(self, item);
                     }
+                    self.notices.leave(outer);
                 }
-                Some(Entry::Later(tier, form)) => {
-                    self.inactive(item, tier, table);
-                    if let Form::Section(inner) = form {
-                        self.known(item.items(), inner);
-                    }
-                }
-                None if table.addresses && keyword.parse::<std::net::IpAddr>().is_ok() => read(self, item),
-                None => self.unknown(item, table),
             }
         }
     }
 
-    /// Inside a block that is not active, keywords must still exist; one from a neighbouring block is only
-    /// warned of, since keepalived reads such files too.
-    fn known(&mut self, items: &[Item], table: &'static Table) {
-        for item in items {
-            match table.find(&item.keyword.text) {
-                Some(Entry::Later(_, Form::Section(inner))) => self.known(item.items(), inner),
-                Some(_) => {}
-                None if homes(&item.keyword.text).is_empty() => self.unknown(item, table),
-                None => {
-                    let (message, help) = elsewhere(item, table);
-                    self.report.warning(&item.keyword.place, message, help);
-                }
-            }
+    /// Whether there is something to read; a block whose head is wrong is read all the same, for the mistakes
+    /// inside.
+    fn fits(&mut self, item: &Item, form: Form) -> bool {
+        if matches!(form, Form::Any) {
+            return false;
         }
+        self.form(item, form) || (form.table().is_some() && item.block.is_some())
     }
 
     fn unknown(&mut self, item: &Item, table: &'static Table) {
@@ -100,8 +119,14 @@ impl Lower<'_> {
         if self.report.is_full() {
             return self.report.error(&item.keyword.place, "", "");
         }
-        let (message, help) = match table.nearest(keyword) {
+        let strays = table.lenient && !homes(keyword).is_empty();
+        let (message, help) = match table.nearest(keyword).filter(|_| !strays) {
             Some(near) => (unknown(keyword, table), format!("did you mean `{near}`?")),
+            // keepalived reads files that stray so.
+            None if strays => {
+                let (message, help) = elsewhere(item, table);
+                return self.report.warning(&item.keyword.place, message, help);
+            }
             None if !homes(keyword).is_empty() => elsewhere(item, table),
             None => (
                 unknown(keyword, table),
@@ -109,20 +134,6 @@ impl Lower<'_> {
             ),
         };
         self.report.error(&item.keyword.place, message, help);
-    }
-
-    fn inactive(&mut self, item: &Item, tier: Tier, table: &'static Table) {
-        let what = match item.words.first().filter(|_| table.name == ROOT.name) {
-            Some(name) => format!("{} {}", item.keyword.text, shorten(&name.text)),
-            None if table.name == ROOT.name => item.keyword.text.clone(),
-            None => format!("{} in {}", item.keyword.text, table.name),
-        };
-        // A rare or deprecated word is worth a note; one that many rely on, a warning.
-        let severity = if tier == Tier::C { Severity::Note } else { Severity::Warning };
-        let message = format!("`{what}` is read, but it does nothing yet");
-        self.report.push(severity, &item.keyword.place, message, String::new());
-        let place = self.report.describe(&item.keyword.place);
-        self.inactive.push(Inactive { what, place });
     }
 
     /// A test asserts that this is never reached.
@@ -135,13 +146,15 @@ impl Lower<'_> {
     fn form(&mut self, item: &Item, form: Form) -> bool {
         let keyword = &item.keyword.text;
         let words = item.words.len();
-        let (fits, wanted) = match form {
-            Form::Flag => (words <= 1, String::from("at most one word, on or off")),
-            Form::Value => (words == 1, format!("one value: `{keyword} VALUE`")),
-            Form::Words => (words >= 1, format!("at least one value: `{keyword} VALUE...`")),
-            Form::Lines | Form::Block(_) => (words == 0, format!("no word before its block: `{keyword} {{ ... }}`")),
-            Form::Named(_) => (words == 1, format!("one name: `{keyword} NAME {{ ... }}`")),
-            Form::Section(_) | Form::Any => (true, String::new()),
+        // Texts are made only to complain: this runs for every statement of the largest files.
+        let (fits, wanted, usage) = match form {
+            Form::Flag => (words <= 1, "at most one word, on or off", ""),
+            Form::Value => (words == 1, "one value", "VALUE"),
+            Form::Words => (words >= 1, "at least one value", "VALUE..."),
+            Form::Lines | Form::Block(_) => (words == 0, "no word before its block", "{ ... }"),
+            Form::Named(_) | Form::NamedLines => (words == 1, "one name", "NAME { ... }"),
+            Form::Server(_) => ((1..=2).contains(&words), "an address and perhaps a port", "ADDRESS PORT { ... }"),
+            Form::Maybe | Form::Any => (true, "", ""),
         };
         if !fits {
             let found = match words {
@@ -150,11 +163,12 @@ impl Lower<'_> {
                 n => n.to_string(),
             };
             let help = "write one statement a line; put a value with blanks into quotes";
-            self.report.error(&item.place(), format!("`{keyword}` wants {wanted}; found {found}"), help);
+            let usage = if usage.is_empty() { String::new() } else { format!(": `{keyword} {usage}`") };
+            self.report.error(&item.place(), format!("`{keyword}` wants {wanted}{usage}; found {found}"), help);
             return false;
         }
-        let wants_block = matches!(form, Form::Lines | Form::Block(_) | Form::Named(_));
-        if wants_block != item.block.is_some() && !matches!(form, Form::Section(_) | Form::Any) {
+        let wants_block = form.table().is_some() || matches!(form, Form::Lines | Form::NamedLines);
+        if wants_block != item.block.is_some() {
             let (message, help) = if wants_block {
                 (format!("`{keyword}` has no block"), format!("write `{keyword} ... {{` and close it with `}}`"))
             } else {
@@ -166,13 +180,15 @@ impl Lower<'_> {
         true
     }
 
-    fn repeated(&mut self, before: &[Item], item: &Item, form: Form, table: &'static Table) {
-        let replaces = matches!(form, Form::Value | Form::Flag);
+    fn repeated(&mut self, before: &[Item], item: &Item, keyword: &Keyword, table: &'static Table) {
+        let replaces = matches!(keyword.form, Form::Value | Form::Flag);
         // Other blocks add to what came before: keepalived's users split `global_defs` over included files.
         let repeats =
             replaces || (table.name == ROOT.name && ["arbiter", "reference_ip"].contains(&&*item.keyword.text));
-        let first = before.iter().find(|other| other.keyword.text == item.keyword.text);
-        if let Some(first) = first.filter(|_| repeats) {
+        if !repeats {
+            return;
+        }
+        if let Some(first) = before.iter().find(|other| other.keyword.text == item.keyword.text) {
             let message =
                 format!("`{}` was given before, at {}", item.keyword.text, self.report.describe(&first.keyword.place));
             self.report.warning(&item.keyword.place, message, "the last one counts: remove the other");
@@ -195,8 +211,7 @@ impl Lower<'_> {
 
     /// The first word, read by `parse`, whose error says what was wanted.
     fn value<T>(&mut self, item: &Item, parse: impl FnOnce(&str) -> Result<T, Wanted>) -> Option<At<T>> {
-        let word = item.words.first()?.clone();
-        self.word(&item.keyword.text, &word, parse)
+        self.word(&item.keyword.text, item.words.first()?, parse)
     }
 
     /// A word, read by `parse`; `name` is what the message calls it.
@@ -225,6 +240,16 @@ impl Lower<'_> {
             "" => Err(Wanted::new("a path", "write the path of a file or directory")),
             text => Ok(base.join(text)),
         })
+    }
+
+    /// Like [`Self::value`], without the place.
+    fn plain<T>(&mut self, item: &Item, parse: impl FnOnce(&str) -> Result<T, Wanted>) -> Option<T> {
+        self.value(item, parse).map(|at| at.value)
+    }
+
+    /// Whether a flag is on.
+    fn is_on(&mut self, item: &Item) -> bool {
+        self.flag(item).is_some_and(|flag| flag.value)
     }
 
     fn flag(&mut self, item: &Item) -> Option<At<bool>> {

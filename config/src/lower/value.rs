@@ -29,6 +29,34 @@ pub(super) fn number<T: TryFrom<u64>>(
     }
 }
 
+/// A whole number with a sign, within bounds.
+pub(super) fn integer(bounds: RangeInclusive<i64>, help: &'static str) -> impl Fn(&str) -> Result<i64, Wanted> {
+    move |text| {
+        text.parse()
+            .ok()
+            .filter(|n| bounds.contains(n))
+            .ok_or_else(|| Wanted::new(format!("a whole number from {} to {}", bounds.start(), bounds.end()), help))
+    }
+}
+
+/// One of several words.
+pub(super) fn one_of<T: Copy>(
+    choices: &'static [(&'static str, T)],
+    help: &'static str,
+) -> impl Fn(&str) -> Result<T, Wanted> {
+    move |text| {
+        let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            let what = match names.split_last() {
+                Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+                _ => names.concat(),
+            };
+            Wanted::new(what, help)
+        })
+    }
+}
+
 /// A duration: `100ms`, `1s`, `1.5` (seconds), `2m`, `1h`, `250us`.
 pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, Wanted> {
     move |text| {

@@ -6,8 +6,8 @@ use keepone_proto::id::{Priority, Vrid};
 use keepone_proto::settings::VrrpVersion;
 
 use crate::keyword::{AUTHENTICATION, VRRP_INSTANCE, VRRP_SYNC_GROUP};
-use crate::model::{InitialState, Mirror, Script, Secret};
-use crate::raw::{AuthType, RawConfig, RawGroup, RawInstance, RawNotify, RawTrack, Written};
+use crate::model::{InitialState, Mirror, Secret};
+use crate::raw::{AuthType, RawConfig, RawGroup, RawInstance, RawNotify, RawOptions, RawTrack, RawTrackers, Written};
 use crate::source::At;
 use crate::tree::{Item, Word};
 
@@ -56,7 +56,11 @@ impl Lower<'_> {
                 instance.garp_repeat = self.value(item, value::number(1..=255, help));
             }
             "garp_master_delay" => instance.garp_delay = self.value(item, seconds(4294)),
-            _ => self.notify(&mut instance.notify, item),
+            _ => {
+                if !self.option(&mut instance.options, item) {
+                    self.notify(&mut instance.notify, item);
+                }
+            }
         }
     }
 
@@ -78,28 +82,46 @@ impl Lower<'_> {
 
     fn addresses(&mut self, item: &Item, excluded: bool) -> Vec<At<crate::model::VirtualAddress>> {
         let lines = self.lines(item);
-        lines.iter().filter_map(|line| address::read(self, line, Shape { excluded })).collect()
+        lines.iter().filter_map(|line| address::read(self, line, Shape { excluded, fixed: false })).collect()
     }
 
     fn unicast_peer(&mut self, instance: &mut RawInstance, item: &Item) {
         let mut peers = Vec::new();
         for line in self.lines(item) {
             let Some((first, rest)) = line.split_first() else { continue };
-            peers.extend(self.word("unicast_peer", first, value::address));
-            if let Some(word) = rest.first() {
-                if matches!(word.text.as_str(), "min_ttl" | "max_ttl") {
-                    let message = format!("`{}` of a peer is read, but it does nothing yet", word.text);
-                    self.report.warning(&word.place, message, "");
-                } else {
-                    let message = format!("`{}` after a peer's address", super::shorten(&word.text));
-                    self.report.error(&word.place, message, "write each peer on a line of its own");
-                }
+            let peer = self.word("unicast_peer", first, value::address);
+            if let (Some(peer), Some((least, most))) = (&peer, self.peer_ttl(rest)) {
+                instance.options.peer_ttl.push((peer.value, least, most));
             }
+            peers.extend(peer);
         }
         if peers.is_empty() && !item.items().is_empty() {
             return;
         }
         instance.unicast_peers = Some(At::new(peers, item.keyword.place.clone()));
+    }
+
+    /// `[min_ttl N] [max_ttl N]` after a peer's address.
+    fn peer_ttl(&mut self, words: &[Word]) -> Option<(u8, u8)> {
+        let (mut least, mut most) = (0, 255);
+        for pair in words.chunks(2) {
+            let bound = match pair {
+                [word, _] if word.text == "min_ttl" => &mut least,
+                [word, _] if word.text == "max_ttl" => &mut most,
+                [word, ..] => {
+                    let message = format!("`{}` after a peer's address", super::shorten(&word.text));
+                    let help = "write each peer on a line of its own, perhaps with `min_ttl N` and `max_ttl N`";
+                    self.report.error(&word.place, message, help);
+                    return None;
+                }
+                [] => continue,
+            };
+            let help = "write a hop limit from 0 to 255";
+            *bound = pair.last().and_then(|word| self.word("ttl", word, value::number(0..=255, help)))?.value;
+        }
+        let first = words.first()?;
+        self.report.warning(&first.place, "the hop limit of a peer is read and checked, but not yet active", "");
+        Some((least, most))
     }
 
     fn track_interface(&mut self, item: &Item) -> Vec<RawTrack> {
@@ -110,20 +132,24 @@ impl Lower<'_> {
     fn track_line(&mut self, line: &[Word]) -> Option<RawTrack> {
         let (first, rest) = line.split_first()?;
         let interface = self.word("track_interface", first, value::interface)?;
-        let mut track = RawTrack { interface, weight: 0 };
+        let mut track = RawTrack { interface, weight: 0, reverse: false };
         let mut rest = rest.iter();
         while let Some(word) = rest.next() {
             match word.text.as_str() {
                 "weight" => match rest.next() {
-                    Some(weight) => track.weight = self.word("weight", weight, weight_value)?.value,
+                    Some(weight) => {
+                        let weight = self.weight_value(weight, 253)?;
+                        track.weight = i16::try_from(weight).unwrap_or_default();
+                    }
                     None => {
                         let help = "write for instance `weight -20`";
                         self.report.error(&word.place, "`weight` without a number", help);
                     }
                 },
-                "noreverse" => {}
+                "noreverse" => track.reverse = false,
                 "reverse" => {
-                    let message = "`reverse` of a tracked interface is read, but it does nothing yet";
+                    track.reverse = true;
+                    let message = "`reverse` of a tracked interface is read, but not yet active";
                     self.report.warning(&word.place, message, "");
                 }
                 other => {
@@ -148,24 +174,20 @@ impl Lower<'_> {
         }
     }
 
-    /// `COMMAND [USER [GROUP]]`; a command with arguments is one quoted word.
-    pub(super) fn script(&mut self, item: &Item) -> Option<Script> {
-        let word = item.words.first()?;
-        let command = split_command(&word.text);
-        if command.is_empty() || item.words.len() > 3 {
-            let message = format!("{}: wants a command, then perhaps a user and a group", item.keyword.text);
-            let help = "put the command with its arguments into quotes: \"/usr/local/bin/moved.sh master\"";
-            self.report.error(&item.place(), message, help);
-            return None;
-        }
-        let text = |at: usize| item.words.get(at).map(|word| word.text.clone());
-        Some(Script { command, user: text(1), group: text(2) })
-    }
-
     pub(super) fn vrrp_sync_group(&mut self, raw: &mut RawConfig, block: &Item) {
         let Some(name) = self.value(block, value::name) else { return };
         let (members, track, notify) = (Vec::new(), Vec::new(), RawNotify::default());
-        let mut group = RawGroup { name, members, track, policy: None, notify };
+        let mut group = RawGroup {
+            name,
+            members,
+            track,
+            policy: None,
+            notify,
+            trackers: RawTrackers::default(),
+            tracking_weight: None,
+            smtp_alert: None,
+            notify_priority_changes: None,
+        };
         self.each(block.items(), &VRRP_SYNC_GROUP, |lower, item| match item.keyword.text.as_str() {
             "group" => {
                 for word in lower.lines(item).into_iter().flatten() {
@@ -174,6 +196,15 @@ impl Lower<'_> {
             }
             "track_interface" => group.track.extend(lower.track_interface(item)),
             "arbiter_policy" => group.policy = lower.value(item, policy),
+            "track_script" => group.trackers.scripts.extend(lower.tracked(item, 253)),
+            "track_file" => group.trackers.files.extend(lower.tracked(item, 254)),
+            "track_process" => group.trackers.processes.extend(lower.tracked(item, 253)),
+            "track_bfd" => group.trackers.bfd.extend(lower.tracked(item, 253)),
+            "sync_group_tracking_weight" => group.tracking_weight = lower.flag(item),
+            "smtp_alert" => group.smtp_alert = lower.flag(item).map(|flag| flag.value),
+            "notify_priority_changes" => {
+                group.notify_priority_changes = lower.flag(item).map(|flag| flag.value);
+            }
             _ => lower.notify(&mut group.notify, item),
         });
         raw.groups.push(group);
@@ -208,6 +239,7 @@ fn empty(name: At<String>) -> RawInstance {
         garp_repeat: None,
         garp_delay: None,
         notify: RawNotify::default(),
+        options: RawOptions::default(),
     }
 }
 
@@ -269,43 +301,4 @@ fn secret(text: &str) -> Result<Secret, Wanted> {
     let mut wanted = Wanted::new("a password", "write 1 to 8 bytes, the same on every node");
     wanted.secret = true;
     if text.is_empty() { Err(wanted) } else { Ok(Secret::new(text)) }
-}
-
-fn weight_value(text: &str) -> Result<i16, Wanted> {
-    let weight: Option<i16> = text.parse().ok().filter(|weight| (-253..=253).contains(weight));
-    let help = "0 makes a loss a FAULT; another number moves the priority";
-    weight.ok_or_else(|| Wanted::new("a whole number from -253 to 253", help))
-}
-
-/// Splits a command at blanks; quotes and backslashes keep blanks together.
-fn split_command(text: &str) -> Vec<String> {
-    let (mut words, mut word) = (Vec::new(), None::<String>);
-    let mut quote = None;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (c, quote) {
-            ('\\', None | Some('"')) => word.get_or_insert_default().extend(chars.next()),
-            ('"' | '\'', None) => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (c, Some(open)) if c == open => quote = None,
-            (c, None) if c.is_whitespace() => words.extend(word.take()),
-            (c, _) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_keeps_what_its_quotes_hold_together() {
-        assert_eq!(split_command(r#"/bin/x 'a b' "c d" e\ f"#), ["/bin/x", "a b", "c d", "e f"]);
-        assert_eq!(split_command("  "), Vec::<String>::new());
-        assert_eq!(split_command("''"), [""]);
-    }
 }

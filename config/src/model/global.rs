@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keepone_proto::settings::AnnounceSettings;
 
-use super::Script;
+use super::{Fifos, IpvsSettings, Mail, Scheduling, Script, ScriptRules, Snmp, VrrpSettings};
 
 /// Names and defaults of the whole file.
 #[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
@@ -27,4 +27,20 @@ pub struct Global {
     pub alert_script: Option<Script>,
     /// A FIFO that gets each transition and alert as one line of JSON.
     pub event_fifo: Option<PathBuf>,
+    /// How scripts are run; not active yet.
+    pub scripts: ScriptRules,
+    /// Alert mail; not active yet.
+    pub mail: Mail,
+    /// The FIFOs of keepalived; not active yet.
+    pub fifos: Fifos,
+    /// VRRP as a whole; not active yet.
+    pub vrrp: VrrpSettings,
+    /// IPVS as a whole; not active yet.
+    pub ipvs: IpvsSettings,
+    /// How the kernel schedules the agent; not active yet.
+    pub scheduling: Scheduling,
+    /// SNMP; not active yet.
+    pub snmp: Snmp,
+    /// A file for what a check before a reload says; not active yet.
+    pub reload_check_log: Option<PathBuf>,
 }

@@ -2,20 +2,47 @@
 //!
 //! Nothing here says how it was written; the same cluster in both languages is the same [`Config`].
 
+mod balance;
+mod checker;
 mod cluster;
 mod fencing;
 mod global;
 mod hidden;
 mod notify;
+mod options;
+mod route;
+mod service;
+mod track;
 mod vrrp;
 
+pub use balance::{
+    Forwarding, GroupMember, Persistence, Protocol, RealServer, Scheduler, ServerGroup, Service, SorryServer, Tunnel,
+    TunnelChecksum, TunnelKind, VirtualServer,
+};
+pub use checker::{
+    BodyPattern, CheckTiming, Checker, DnsType, HttpProbe, HttpVersion, Probe, ServerName, Target, UdpProbe, UdpReply,
+    Url,
+};
 pub use cluster::{Cluster, GateMeans, HeartbeatLink, Member, PublicKey};
 pub use fencing::{FenceCommand, Fencing, Watchdog};
 pub use global::Global;
 pub(crate) use hidden::SECRET;
 pub use notify::{Notify, Script};
+pub use options::{
+    ExtraInterfaces, Garp, Hmac, HmacKey, HmacMode, NotifyDeleted, OwnInterface, OwnInterfaceKind, VrrpOptions,
+};
+pub use route::{Named, NextHop, PathMetric, Prefix, Route, RouteKind, Rule, RuleAction};
+pub use service::{
+    AddressOptions, ClientTls, Fifo, Fifos, FlushOnStop, GarpGroup, IpvsSettings, IpvsSync, LifeScript, Mail,
+    Scheduling, ScriptRules, Snmp, Statics, VrrpSettings,
+};
+pub use track::{
+    ArgumentMatch, BfdInstance, FileTracker, InitFile, ProcessTracker, ScriptTracker, Tracked, TrackerSources,
+    Trackers, Weight,
+};
 pub use vrrp::{
-    InitialState, Mirror, Scope, Secret, SyncGroup, TrackInterface, Transport, VirtualAddress, VrrpInstance,
+    InitialState, Mirror, Scope, Secret, SecretBytes, SyncGroup, TrackInterface, Transport, VirtualAddress,
+    VrrpInstance,
 };
 
 use std::time::Duration;
@@ -52,17 +79,27 @@ pub struct Config {
     pub instances: Vec<VrrpInstance>,
     /// Sync groups, in the order of the file.
     pub sync_groups: Vec<SyncGroup>,
-    /// What was read and does nothing yet.
+    /// What can be watched; not active yet.
+    pub trackers: TrackerSources,
+    /// There as long as the agent; not active yet.
+    pub statics: Statics,
+    /// Groups of virtual addresses, in the order of the file; not active yet.
+    pub server_groups: Vec<ServerGroup>,
+    /// Virtual servers, in the order of the file; not active yet.
+    pub virtual_servers: Vec<VirtualServer>,
+    /// What is in the model and not yet active, each keyword once.
     pub inactive: Vec<Inactive>,
 }
 
-/// A keyword that is known and not yet active.
+/// A keyword that is read and checked, but not yet active.
 #[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Inactive {
-    /// The keyword and its name, for instance `vrrp_script chk_nginx`.
+    /// The keyword, for instance `virtual_server`, or `track_script in vrrp_instance`.
     pub what: String,
-    /// `file:line:column`.
+    /// `file:line:column` of the first.
     pub place: String,
+    /// How many there are.
+    pub count: usize,
 }
 
 /// What moves together: a sync group, or an instance that is in none.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use keepone_proto::id::{Priority, Vrid};
 use keepone_proto::settings::{AnnounceSettings, Policy, VrrpVersion};
 
-use super::notify::Notify;
+use super::{AddressOptions, Notify, Trackers, VrrpOptions};
 
 /// `state`: how the instance would like to begin.
 #[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,8 @@ pub struct VrrpInstance {
     pub mirror: Mirror,
     /// Its scripts.
     pub notify: Notify,
+    /// All else that it can be told; nothing of it is active yet.
+    pub options: VrrpOptions,
 }
 
 /// Which gateway a Master pings from its virtual address, to see whether the answers come to it (D9).
@@ -102,6 +104,8 @@ pub struct TrackInterface {
     pub interface: String,
     /// 0: its loss is a FAULT; above: added to the priority while it is up; below: while it is down.
     pub weight: i16,
+    /// The other way round; not active yet.
+    pub reverse: bool,
 }
 
 /// A virtual IP.
@@ -121,6 +125,8 @@ pub struct VirtualAddress {
     pub label: Option<String>,
     /// Held, but not carried in Advertisements (`virtual_ipaddress_excluded`).
     pub excluded: bool,
+    /// What else the line says; nothing of it is active yet.
+    pub options: AddressOptions,
 }
 
 /// Scope of an address: the kernel's number (`rtnetlink(7)`, `rtm_scope`).
@@ -171,7 +177,30 @@ impl Secret {
     }
 }
 
+/// A key or password of any length that never shows itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretBytes(pub(crate) Vec<u8>);
+
+impl SecretBytes {
+    /// What must not be shown.
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 impl serde::Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        super::hidden::serialize(&self.0, serializer)
+    }
+}
+
+impl serde::Serialize for SecretBytes {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         super::hidden::serialize(&self.0, serializer)
     }
@@ -194,4 +223,12 @@ pub struct SyncGroup {
     pub policy: Option<Policy>,
     /// Its scripts.
     pub notify: Notify,
+    /// What its instances watch together, its interfaces apart; not active yet.
+    pub trackers: Trackers,
+    /// Whether weights count within the group; not active yet.
+    pub tracking_weight: bool,
+    /// Mail on every change; not active yet.
+    pub smtp_alert: bool,
+    /// FIFOs get changes of priority too; not active yet.
+    pub notify_priority_changes: bool,
 }

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::Report;
-use crate::keyword::{Entry, Form, ROOT, Table};
+use crate::keyword::{Form, ROOT, Table};
 use crate::source::Place;
 use crate::tree::{Item, Word};
 
@@ -38,10 +38,10 @@ pub(crate) fn parse(report: &mut Report, text: &str, variables: &[(String, Strin
         }
     };
     let mut native = Native { report, layers: &layers };
-    Some(native.table(layers.merged(), Some(document.get_ref()), &ROOT))
+    Some(native.table(layers.merged(), Some(document.get_ref()), &ROOT, &[]))
 }
 
-/// Tables are sorted by name; complaints, ids and the order of checks follow the text.
+/// As they were written.
 fn in_order(items: &mut [Item]) {
     items.sort_by_key(|item| position(&item.keyword.place));
 }
@@ -53,6 +53,9 @@ fn position(place: &Place) -> usize {
     }
 }
 
+/// What stands before the block of a server in keepalived.conf.
+const SERVER_HEAD: [&str; 4] = ["address", "port", "fwmark", "group"];
+
 type Node<'d> = Option<&'d Spanned<DeValue<'d>>>;
 
 struct Native<'a> {
@@ -61,109 +64,82 @@ struct Native<'a> {
 }
 
 impl Native<'_> {
-    fn table(&mut self, dict: &Dict, document: Option<&DeTable<'_>>, table: &'static Table) -> Vec<Item> {
+    /// Statements in the order of the text; `head` are keys that the caller has read.
+    fn table(
+        &mut self,
+        dict: &Dict,
+        document: Option<&DeTable<'_>>,
+        table: &'static Table,
+        head: &[&str],
+    ) -> Vec<Item> {
         let mut items = Vec::new();
-        for (name, value) in dict {
-            let entry = document.and_then(|d| d.iter().find(|(key, _)| key.get_ref().as_ref() == name.as_str()));
+        for (name, value) in dict.iter().filter(|(name, _)| !head.contains(&name.as_str())) {
+            let entry = document.and_then(|d| d.get_key_value(name.as_str()));
             let key = entry.map(|(key, _)| Place::Text { file: 0, start: key.span().start, end: key.span().end });
             let node = entry.map(|(_, node)| node);
             let place = key.unwrap_or_else(|| self.place(value, node));
-            let keyword = Word { text: name.clone(), place };
-            match table.find(name) {
-                _ if plain::is_written_out(value) => items.extend(self.written_out(&keyword, value, node)),
-                Some(Entry::Active(form) | Entry::Later(_, form)) => {
-                    self.entry(keyword, value, node, form, &mut items);
+            match table.find_snake(name) {
+                known if plain::is_written_out(value) => {
+                    let text = known.map_or_else(|| name.clone(), |known| known.name.to_owned());
+                    items.extend(self.written_out(&Word { text, place }, value, node));
+                }
+                Some(known) => {
+                    let keyword = Word { text: known.name.to_owned(), place };
+                    self.entry(keyword, value, node, known.form, &mut items);
                 }
                 // The reading that follows says that it is unknown.
-                None => self.plain(keyword, value, node, &mut items),
+                None => {
+                    let keyword = Word { text: name.clone(), place };
+                    self.plain(keyword, value, node, &mut items);
+                }
             }
         }
+        // Tables are sorted by name; complaints, ids and lists follow the text.
         in_order(&mut items);
         items
     }
 
     fn entry(&mut self, keyword: Word, value: &Value, node: Node<'_>, form: Form, items: &mut Vec<Item>) {
-        match form {
-            Form::Flag if matches!(value, Value::Bool(_, true)) => {
-                items.push(Item { keyword, words: Vec::new(), block: None });
+        match (form, value) {
+            (Form::Flag, Value::Bool(_, true)) => items.push(Item { keyword, words: Vec::new(), block: None }),
+            // A keyword that does without words: true is to write it, false is not to.
+            (Form::Maybe, Value::Bool(_, on)) => {
+                items.extend(on.then_some(Item { keyword, words: Vec::new(), block: None }));
             }
-            Form::Flag | Form::Value | Form::Words => {
+            // A keyword that may come several times: a list of lists.
+            (Form::Words, Value::Array(_, elements)) if elements.iter().any(|e| matches!(e, Value::Array(..))) => {
+                for (at, element) in elements.iter().enumerate() {
+                    let node = as_array(node).and_then(|array| array.get(at));
+                    let words = self.words(&keyword.text, element, node);
+                    items.extend(words.map(|words| Item { keyword: keyword.clone(), words, block: None }));
+                }
+            }
+            (Form::Flag | Form::Value | Form::Words | Form::Maybe, _) => {
                 let words = self.words(&keyword.text, value, node);
                 items.extend(words.map(|words| Item { keyword, words, block: None }));
             }
-            Form::Lines => {
+            (Form::Lines, _) => {
                 let block = Some(self.lines(&keyword.text, value, node));
                 items.push(Item { keyword, words: Vec::new(), block });
             }
-            Form::Any => self.plain(keyword, value, node, items),
-            Form::Block(table) => match value {
-                Value::Dict(_, dict) => {
-                    let block = Some(self.table(dict, as_table(node), table));
-                    items.push(Item { keyword, words: Vec::new(), block });
-                }
-                Value::Array(_, all) if !all.is_empty() && all.iter().all(|one| matches!(one, Value::Dict(..))) => {
-                    for (at, one) in all.iter().enumerate() {
-                        let node = as_array(node).and_then(|array| array.get(at));
-                        self.entry(keyword.clone(), one, node, form, items);
-                    }
-                }
-                _ => {
-                    let message = format!("`{}` is a table", keyword.text);
-                    self.report.error(
-                        &keyword.place,
-                        message,
-                        format!("write `[{}]` and its keys below", keyword.text),
-                    );
-                }
-            },
-            Form::Named(table) | Form::Section(table) => {
-                let strict = matches!(form, Form::Named(_));
-                self.named(&keyword, value, node, table, strict, items);
+            (Form::Any, _) => self.plain(keyword, value, node, items),
+            (Form::Block(_) | Form::Named(_) | Form::NamedLines | Form::Server(_), _) => {
+                self.tables(&keyword, value, node, form, items);
             }
         }
     }
 
-    /// One table with a `name`, or an array of them.
-    fn named(
-        &mut self,
-        keyword: &Word,
-        value: &Value,
-        node: Node<'_>,
-        table: &'static Table,
-        strict: bool,
-        items: &mut Vec<Item>,
-    ) {
+    /// One table, or an array of them.
+    fn tables(&mut self, keyword: &Word, value: &Value, node: Node<'_>, form: Form, items: &mut Vec<Item>) {
         match value {
-            Value::Dict(_, dict) => {
-                // Where `name` is a keyword of the block it is no name of the block.
-                let name = dict.get("name").filter(|_| table.find("name").is_none());
-                let mut rest = dict.clone();
-                if name.is_some() {
-                    rest.remove("name");
-                }
-                let document = as_table(node);
-                let mut words = Vec::new();
-                if let Some(name) = name {
-                    let node = document.and_then(|document| document.get("name"));
-                    words = self.words("name", name, node).unwrap_or_default();
-                } else if strict {
-                    let place = self.place(value, node);
-                    let message = format!("`{}` without a name", keyword.text);
-                    return self.report.error(&place, message, "add `name = \"...\"` to the table");
-                }
-                let block = Some(self.table(&rest, document, table));
-                let place = self.place(value, node);
-                // An element of an array is best shown by its name.
-                let place = if node.is_some() { keyword.place.clone() } else { place };
-                items.push(Item { keyword: Word { text: keyword.text.clone(), place }, words, block });
-            }
+            Value::Dict(_, dict) => items.extend(self.one_table(keyword, value, dict, node, form)),
             Value::Array(_, elements) => {
                 for (at, element) in elements.iter().enumerate() {
                     let node = as_array(node).and_then(|array| array.get(at));
                     let place = node.map_or_else(|| keyword.place.clone(), text_place);
                     let keyword = Word { text: keyword.text.clone(), place };
                     if matches!(element, Value::Dict(..)) {
-                        self.named(&keyword, element, node, table, strict, items);
+                        self.tables(&keyword, element, node, form, items);
                     } else {
                         let message = format!("`{}` is an array of tables", keyword.text);
                         let help = format!("write `[[{}]]` and its keys below", keyword.text);
@@ -171,9 +147,85 @@ impl Native<'_> {
                     }
                 }
             }
+            _ if matches!(form, Form::Block(_)) => {
+                let help = format!("write `[{}]` and its keys below", keyword.text);
+                self.report.error(&keyword.place, format!("`{}` is a table", keyword.text), help);
+            }
             _ => {
                 let help = format!("write `[[{0}]]` or `[{0}]` and its keys below", keyword.text);
                 self.report.error(&keyword.place, format!("`{}` is a table with a name", keyword.text), help);
+            }
+        }
+    }
+
+    fn one_table(&mut self, keyword: &Word, value: &Value, dict: &Dict, node: Node<'_>, form: Form) -> Option<Item> {
+        let document = as_table(node);
+        let place = self.place(value, node);
+        let (words, head): (_, &[&str]) = match form {
+            Form::Server(_) => (self.server_head(keyword, dict, document, &place)?, &SERVER_HEAD),
+            Form::Named(_) | Form::NamedLines => (self.name(keyword, dict, document, &place)?, &["name"]),
+            _ => (Vec::new(), &[]),
+        };
+        let block = match form.table() {
+            Some(table) => self.table(dict, document, table, head),
+            None => {
+                let members = dict.get("members");
+                let node = document.and_then(|document| document.get("members"));
+                if let Some(odd) = dict.keys().find(|key| *key != "name" && *key != "members") {
+                    let message = format!("`{odd}` in {}, which has `name` and `members`", keyword.text);
+                    self.report.error(&place, message, "write `members = [\"192.0.2.1 80\"]`");
+                }
+                members.map(|members| self.lines("members", members, node)).unwrap_or_default()
+            }
+        };
+        // An element of an array is best shown by its name.
+        let place = if node.is_some() { keyword.place.clone() } else { place };
+        Some(Item { keyword: Word { text: keyword.text.clone(), place }, words, block: Some(block) })
+    }
+
+    fn name(
+        &mut self,
+        keyword: &Word,
+        dict: &Dict,
+        document: Option<&DeTable<'_>>,
+        place: &Place,
+    ) -> Option<Vec<Word>> {
+        let Some(name) = dict.get("name") else {
+            let message = format!("`{}` without a name", keyword.text);
+            self.report.error(place, message, "add `name = \"...\"` to the table");
+            return None;
+        };
+        let node = document.and_then(|document| document.get("name"));
+        Some(self.words("name", name, node).unwrap_or_default())
+    }
+
+    /// `address` and perhaps `port`; or `fwmark`; or `group`.
+    fn server_head(
+        &mut self,
+        keyword: &Word,
+        dict: &Dict,
+        document: Option<&DeTable<'_>>,
+        place: &Place,
+    ) -> Option<Vec<Word>> {
+        let mut found: Vec<(&str, Word)> = Vec::new();
+        for name in SERVER_HEAD {
+            let Some(value) = dict.get(name) else { continue };
+            let node = document.and_then(|document| document.get(name));
+            found.push((name, self.scalar(name, value, node)?));
+        }
+        let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+        match names.as_slice() {
+            ["address"] | ["address", "port"] => Some(found.into_iter().map(|(_, word)| word).collect()),
+            ["fwmark" | "group"] => {
+                let word =
+                    |(name, word): (&str, Word)| [Word { text: name.to_owned(), place: word.place.clone() }, word];
+                Some(found.into_iter().flat_map(word).collect())
+            }
+            _ => {
+                let message = format!("`{}` wants an address", keyword.text);
+                let help = "write `address` and perhaps `port`; of a virtual_server `fwmark` or `group` instead";
+                self.report.error(place, message, help);
+                None
             }
         }
     }

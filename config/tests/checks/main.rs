@@ -8,9 +8,12 @@
     reason = "a test that panics has failed"
 )]
 
+mod balance;
 mod cluster;
 mod fencing;
+mod options;
 mod text;
+mod track;
 mod vrrp;
 
 use std::path::Path;
@@ -114,6 +117,21 @@ fn refused(text: &str, start: &str, help: &str) -> Diagnostic {
 fn warned(text: &str, start: &str, help: &str) -> Diagnostic {
     let (_, diagnostics) = load(text).unwrap_or_else(|errors| panic!("{errors:#?}"));
     found(&diagnostics, Severity::Warning, start, help)
+}
+
+#[track_caller]
+fn noted(text: &str, start: &str, help: &str) -> Diagnostic {
+    let (_, diagnostics) = load(text).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    found(&diagnostics, Severity::Note, start, help)
+}
+
+/// What is said beyond what is not yet active.
+#[track_caller]
+fn silent(text: &str) {
+    let (_, diagnostics) = load(text).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let said: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    let said: Vec<&String> = said.iter().filter(|line| !line.contains("not yet active")).collect();
+    assert!(said.is_empty(), "{said:#?}");
 }
 
 #[track_caller]

@@ -1,0 +1,245 @@
+//! `global_defs`.
+
+use super::Form::{Flag, Lines, Maybe, Value, Words};
+use super::Tier::{A, B, C, Own};
+use super::{Keyword, Table, key};
+
+const SCRIPT: &str = "COMMAND [USER [GROUP]]";
+const FIFO: &str = "PATH [USER [GROUP]]";
+const NAMES: &str = "remove it: keepone's processes are `keepone run` and its worker";
+const NETLINK: &str = "remove it: the agent sizes its netlink sockets, and reads everything anew when one overflows";
+const PRIORITY: &str = "set Nice=, CPUSchedulingPolicy=, CPUAffinity= or LimitRTTIME= in the unit";
+const TABLES: &str = "remove it: keepone filters in a table of its own, with names that nobody else uses";
+const DUMPS: &str = "ask the running agent through its control socket instead";
+const RELOAD: &str = "remove it: the agent reads the file anew on SIGHUP and keeps the old one if it is wrong";
+const SNMP_RFC: &str = "write `enable_snmp_vrrp`";
+const DBUS: &str = "use the control socket or `event_fifo` instead";
+const IPROUTE: &str = "write routing tables and protocols by their numbers";
+
+/// A switch that is off by default.
+const fn off(tier: super::Tier, name: &'static str, meaning: &'static str) -> Keyword {
+    key(tier, name, Flag, meaning).values("off", "", "").later()
+}
+
+/// A word that nothing follows from.
+const fn nothing(name: &'static str, meaning: &'static str, instead: &'static str) -> Keyword {
+    key(C, name, Maybe, meaning).ignored(instead)
+}
+
+pub(crate) static GLOBAL_DEFS: Table = Table::strict(
+    "global_defs",
+    &[
+        // Who we are, and who is told.
+        key(A, "router_id", Value, "this node's name in mails and logs").values("the host's name", "", ""),
+        key(A, "notification_email", Lines, "who gets alert mail, one address a line").values("nobody", "", "").later(),
+        key(A, "notification_email_from", Value, "the sender of alert mail").values("keepone@HOST", "", "").later(),
+        key(A, "smtp_server", Words, "the mail relay for alerts").values("none", "HOST [PORT]", "").later(),
+        key(A, "smtp_connect_timeout", Value, "how long the mail relay may take").values("30", "0..4294", "s").later(),
+        key(C, "smtp_helo_name", Value, "how we greet the mail relay").values("the host's name", "", "").later(),
+        key(B, "smtp_alert", Flag, "whether whatever has an smtp_alert mails, unless it says otherwise").later(),
+        key(B, "smtp_alert_vrrp", Flag, "the same for instances and sync groups only").later(),
+        key(B, "smtp_alert_checker", Flag, "the same for virtual and real servers only").later(),
+        off(C, "no_email_faults", "no mail on FAULT"),
+        off(C, "no_checker_emails", "mail when a real server comes or goes, not for each of its checks"),
+        off(C, "checker_log_all_failures", "log every failed check, not only the one that decides"),
+        off(C, "rs_init_notifies", "run notify_up at the start too"),
+        // Scripts.
+        key(A, "script_user", Words, "whom scripts run as").values("keepalived_script, or root", "USER [GROUP]", ""),
+        off(A, "enable_script_security", "refuse a script that runs as root and that others could change"),
+        key(Own, "script_timeout", Value, "when a notify script is killed").values("60", "0.1..3600", "s"),
+        key(Own, "alert_script", Words, "run at the begin and the end of each alert").values("none", SCRIPT, ""),
+        key(Own, "event_fifo", Value, "a FIFO that gets transitions and alerts as JSON lines")
+            .values("none", "a path", ""),
+        off(C, "set_supplementary_groups", "give scripts all groups of their user"),
+        key(C, "startup_script", Words, "run once before anything else").values("none", SCRIPT, "").later(),
+        key(C, "startup_script_timeout", Value, "when it is killed").values("10", "1..1000", "s").later(),
+        key(C, "shutdown_script", Words, "run once when all else has ended").values("none", SCRIPT, "").later(),
+        key(C, "shutdown_script_timeout", Value, "when it is killed").values("10", "1..1000", "s").later(),
+        nothing("use_symlink_paths", "keep symbolic links in the paths of scripts", "name the script itself"),
+        nothing("umask", "of files that are made", "set UMask= in the unit"),
+        // VRRP.
+        key(A, "vrrp_version", Value, "the version of instances that name none; IPv6 is always 3")
+            .values("2", "2|3", ""),
+        off(A, "vrrp_skip_check_adv_addr", "compare the addresses in an advertisement only when the sender changes"),
+        off(A, "vrrp_strict", "hold instances to the letter of the RFC"),
+        key(C, "vrrp_mcast_group4", Value, "where IPv4 advertisements go").values(
+            "224.0.0.18",
+            "an IPv4 multicast address",
+            "",
+        ),
+        key(C, "vrrp_mcast_group6", Value, "where IPv6 advertisements go").values(
+            "ff02::12",
+            "an IPv6 multicast address",
+            "",
+        ),
+        key(A, "vrrp_garp_interval", Value, "least time between two gratuitous ARPs of an interface")
+            .values("0", "0..4294", "s")
+            .later(),
+        key(A, "vrrp_gna_interval", Value, "least time between two neighbour advertisements of an interface")
+            .values("0", "0..4294", "s")
+            .later(),
+        key(B, "vrrp_garp_master_repeat", Value, "announcements in the burst of a new Master")
+            .values("5", "1..255", ""),
+        key(B, "vrrp_garp_master_delay", Value, "time from the burst of a new Master to one more")
+            .values("5", "0..4294", "s"),
+        key(B, "vrrp_garp_master_refresh", Value, "announce again and again at this interval")
+            .values("0, off", "0..4294967", "s")
+            .later(),
+        key(B, "vrrp_garp_master_refresh_repeat", Value, "announcements in each of those")
+            .values("1", "0..4294967295", "")
+            .later(),
+        key(C, "vrrp_garp_lower_prio_delay", Value, "second burst after a lower node advertised")
+            .values("= vrrp_garp_master_delay", "0..4294", "s")
+            .later(),
+        key(C, "vrrp_garp_lower_prio_repeat", Value, "announcements after a lower node advertised")
+            .values("= vrrp_garp_master_repeat", "0..2147483647", "")
+            .later(),
+        off(C, "vrrp_min_garp", "a single announcement, and no second burst"),
+        key(C, "vrrp_garp_extra_if", Words, "announce on the other interfaces of an instance at this interval")
+            .values("off", "[all] 1..86400", "s")
+            .later(),
+        key(C, "vrrp_vmac_garp_intvl", Words, "the former name of vrrp_garp_extra_if")
+            .values("off", "[all] 1..86400", "s")
+            .later(),
+        key(C, "vrrp_down_timer_adverts", Value, "how many advertisements must miss before a Backup stands")
+            .values("3", "1..100", "")
+            .later(),
+        off(C, "vrrp_lower_prio_no_advert", "a Master does not answer a lower node at once"),
+        off(C, "vrrp_higher_prio_send_advert", "a Master advertises once more before it yields to a higher node"),
+        off(C, "vrrp_owner_ignore_adverts", "the owner of the address (255) listens to nobody"),
+        off(B, "v3_checksum_as_v2", "version 3 over IPv4 sums without the pseudo-header (RFC 9568)"),
+        off(B, "vrrp_check_unicast_src", "drop unicast advertisements from addresses that are no peers"),
+        key(B, "vrrp_startup_delay", Value, "instances begin so long after the agent")
+            .values("0", "0..86400", "s")
+            .later(),
+        key(C, "vrrp_delay_after_boot", Value, "instances begin so long after the machine")
+            .values("0", "0..86400", "s")
+            .later(),
+        off(C, "log_unknown_vrids", "log advertisements of virtual routers that we are no part of"),
+        key(B, "dynamic_interfaces", Maybe, "interfaces may come, go and come back")
+            .values("off", "[allow_if_changes]", "")
+            .later(),
+        key(C, "default_interface", Value, "the interface of whatever names none").values("none", "", ""),
+        off(C, "disable_local_igmp", "no IGMP reports for link-local groups while the agent runs"),
+        key(C, "vmac_prefix", Value, "how names of VMAC interfaces begin").values("vrrp", "", "").later(),
+        key(C, "vmac_addr_prefix", Value, "the same for those of single addresses")
+            .values("= vmac_prefix", "", "")
+            .later(),
+        key(B, "vrrp_iptables", Maybe, "chains for rules that drop what is sent to addresses not accepted")
+            .values("off", "[INPUT [OUTPUT]]", "")
+            .later(),
+        nothing("vrrp_ipsets", "names of ipsets", TABLES),
+        nothing("nftables", "name of the nf_tables table", TABLES),
+        nothing("nftables_priority", "where in the order of hooks it is", TABLES),
+        nothing("nftables_ifindex", "interfaces by number instead of name in it", TABLES),
+        nothing("nftables_counters", "counters in its rules", TABLES),
+        nothing("vrrp_rx_bufs_policy", "how receive buffers are sized", NETLINK),
+        nothing("vrrp_rx_bufs_multiplier", "by what factor", NETLINK),
+        // IPVS.
+        off(B, "lvs_flush", "empty the kernel's IPVS table at the start"),
+        key(C, "lvs_flush_on_stop", Maybe, "empty it at the stop; with VS, of our services only")
+            .values("off", "[VS]", "")
+            .later(),
+        key(C, "lvs_flush_onstop", Maybe, "the former name of lvs_flush_on_stop").values("off", "[VS]", "").later(),
+        key(C, "lvs_timeouts", Words, "when IPVS forgets idle connections")
+            .values("the kernel's", "[tcp S] [tcpfin S] [udp S], 0..2678400", "s")
+            .later(),
+        key(B, "lvs_sync_daemon", Words, "tell the other director of connections; sender is who is Master")
+            .values("off", "INTERFACE [[inst] INSTANCE] [id N] [maxlen N] [port N] [ttl N] [group ADDRESS]", "")
+            .later(),
+        nothing("nftables_ipvs", "marks for groups by nf_tables", "write the virtual_server_group with `fwmark` lines"),
+        nothing("nftables_ipvs_priority", "where in the order of hooks they are set", TABLES),
+        nothing("nftables_ipvs_start_fwmark", "the first mark that is used", TABLES),
+        // FIFOs.
+        key(B, "notify_fifo", Words, "a FIFO that gets every change of state").values("none", FIFO, "").later(),
+        key(B, "notify_fifo_script", Words, "a reader for it, started with the FIFO as last argument")
+            .values("none", SCRIPT, "")
+            .later(),
+        key(B, "vrrp_notify_fifo", Words, "a FIFO for VRRP alone").values("none", FIFO, "").later(),
+        key(B, "vrrp_notify_fifo_script", Words, "a reader for it").values("none", SCRIPT, "").later(),
+        key(C, "lvs_notify_fifo", Words, "a FIFO for virtual and real servers alone").values("none", FIFO, "").later(),
+        key(C, "lvs_notify_fifo_script", Words, "a reader for it").values("none", SCRIPT, "").later(),
+        off(C, "vrrp_notify_priority_changes", "FIFOs get changes of priority too"),
+        off(C, "fifo_write_vrrp_states_on_reload", "FIFOs get all states after a reload"),
+        // Scheduling.
+        key(B, "max_auto_priority", Maybe, "how far the real-time priority may rise when timers run late")
+            .values("0, off", "-1..99", "")
+            .later(),
+        key(C, "min_auto_priority_delay", Value, "how late a timer must be for that")
+            .values("1000000", "1..10000000", "us")
+            .later(),
+        key(B, "vrrp_rt_priority", Value, "the agent's real-time priority").values("off", "1..99", "").later(),
+        key(B, "vrrp_cpu_affinity", Words, "the processors that the agent may use")
+            .values("all", "numbers", "")
+            .later(),
+        nothing("vrrp_priority", "the agent's nice value", PRIORITY),
+        nothing("vrrp_no_swap", "keep the agent in memory", "remove it: the agent is always kept in memory"),
+        nothing("vrrp_rlimit_rttime", "processor time without a pause", PRIORITY),
+        nothing("vrrp_rlimit_rtime", "the former name of vrrp_rlimit_rttime", PRIORITY),
+        nothing("checker_priority", "nice value of the checkers", PRIORITY),
+        nothing("checker_no_swap", "keep the checkers in memory", PRIORITY),
+        nothing("checker_rt_priority", "real-time priority of the checkers", PRIORITY),
+        nothing("checker_cpu_affinity", "the processors that checkers may use", PRIORITY),
+        nothing("checker_rlimit_rttime", "processor time without a pause", PRIORITY),
+        nothing("checker_rlimit_rtime", "the former name of checker_rlimit_rttime", PRIORITY),
+        nothing("bfd_priority", "nice value of BFD", PRIORITY),
+        nothing("bfd_no_swap", "keep BFD in memory", PRIORITY),
+        nothing("bfd_rt_priority", "real-time priority of BFD", PRIORITY),
+        nothing("bfd_cpu_affinity", "the processors that BFD may use", PRIORITY),
+        nothing("bfd_rlimit_rttime", "processor time without a pause", PRIORITY),
+        nothing("bfd_rlimit_rtime", "the former name of bfd_rlimit_rttime", PRIORITY),
+        nothing("process_names", "processes get names of their own", NAMES),
+        nothing("process_name", "name of the first process", NAMES),
+        nothing("vrrp_process_name", "name of the VRRP process", NAMES),
+        nothing("checker_process_name", "name of the checkers' process", NAMES),
+        nothing("lvs_process_name", "the former name of checker_process_name", NAMES),
+        nothing("bfd_process_name", "name of the BFD process", NAMES),
+        // Netlink.
+        nothing("vrrp_netlink_cmd_rcv_bufs", "size of a netlink buffer", NETLINK),
+        nothing("vrrp_netlink_cmd_rcv_bufs_force", "beyond the system's limit", NETLINK),
+        nothing("vrrp_netlink_monitor_rcv_bufs", "size of a netlink buffer", NETLINK),
+        nothing("vrrp_netlink_monitor_rcv_bufs_force", "beyond the system's limit", NETLINK),
+        nothing("process_monitor_rcv_bufs", "size of a netlink buffer", NETLINK),
+        nothing("process_monitor_rcv_bufs_force", "beyond the system's limit", NETLINK),
+        nothing("lvs_netlink_cmd_rcv_bufs", "size of a netlink buffer", NETLINK),
+        nothing("lvs_netlink_cmd_rcv_bufs_force", "beyond the system's limit", NETLINK),
+        nothing("lvs_netlink_monitor_rcv_bufs", "size of a netlink buffer", NETLINK),
+        nothing("lvs_netlink_monitor_rcv_bufs_force", "beyond the system's limit", NETLINK),
+        // SNMP and D-Bus.
+        key(B, "snmp_socket", Maybe, "where the AgentX master listens")
+            .values("unix:/var/agentx/master", "", "")
+            .later(),
+        off(B, "enable_traps", "send SNMP notifications"),
+        off(B, "enable_snmp_vrrp", "answer SNMP for VRRP"),
+        off(B, "enable_snmp_checker", "answer SNMP for IPVS and its checkers"),
+        off(C, "enable_snmp_keepalived", "the former name of enable_snmp_vrrp"),
+        nothing("enable_snmp_rfc", "the MIBs of RFC 2787 and RFC 6527", SNMP_RFC),
+        nothing("enable_snmp_rfcv2", "the MIB of RFC 2787", SNMP_RFC),
+        nothing("enable_snmp_rfcv3", "the MIB of RFC 6527", SNMP_RFC),
+        nothing("snmp_vs_stats_update_interval", "how old statistics of services may be", SNMP_RFC),
+        nothing("snmp_rs_stats_update_interval", "how old statistics of servers may be", SNMP_RFC),
+        nothing("enable_dbus", "a service on the system's D-Bus", DBUS),
+        nothing("dbus_service_name", "the name of that service", DBUS),
+        nothing("dbus_no_interface_name", "how instances without an interface are called there", DBUS),
+        // Reload, dumps, files.
+        key(B, "reload_check_config", Maybe, "check a changed file before it is used")
+            .values("on", "[LOG]", "")
+            .later(),
+        nothing("reload_time_file", "a file with the time of the next reload", RELOAD),
+        nothing("reload_repeat", "reload every day", RELOAD),
+        nothing("reload_file", "a file that is there while the configuration is read", RELOAD),
+        key(C, "include_check", Maybe, "when an include that finds nothing is a mistake")
+            .values("off", "readable, match, wildcard_match, brace_match, each with + or -", "")
+            .later(),
+        key(C, "random_seed", Value, "where ${_RANDOM} begins").values("anew each time", "0..4294967295", "").later(),
+        nothing("config_save_dir", "copies of the configuration for debugging", RELOAD),
+        nothing("tmp_config_directory", "where the children find the configuration", RELOAD),
+        nothing("data_use_instance", "the daemon's name in the names of dumps", DUMPS),
+        nothing("json_version", "the form of the JSON dump", DUMPS),
+        nothing("state_dump_file", "where SIGUSR1 writes", DUMPS),
+        nothing("stats_dump_file", "where SIGUSR2 writes", DUMPS),
+        nothing("json_dump_file", "where the JSON signal writes", DUMPS),
+        nothing("iproute_usr_dir", "where names of routing tables are", IPROUTE),
+        nothing("iproute_etc_dir", "where more of them are", IPROUTE),
+    ],
+);

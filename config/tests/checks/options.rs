@@ -1,0 +1,160 @@
+//! What would be unsafe to ignore, strict mode, and other options of instances.
+
+use super::*;
+
+fn option(lines: &str) -> String {
+    changed("    advert_int 1\n", &format!("    advert_int 1\n    {lines}\n"))
+}
+
+#[test]
+fn what_peers_would_not_hear_is_refused() {
+    refused(
+        &option("mcast_dst_ip 224.0.0.99"),
+        "k.conf:49:18: error: `A`: mcast_dst_ip 224.0.0.99 is known, but not yet active",
+        "vrrp_mcast_group4",
+    );
+    assert!(load(&option("mcast_dst_ip 224.0.0.18")).is_ok(), "the group that all listen on");
+    refused(&option("vrf red"), "k.conf:49:5: error: `vrf` is known, but keepone can't do it", "interface");
+    refused(
+        &format!("net_namespace blue\n{}", sound()),
+        "k.conf:1:1: error: `net_namespace` is known, but keepone can't do it",
+        "ip netns exec",
+    );
+}
+
+#[test]
+fn signed_advertisements_are_whole_or_refused_and_no_key_is_shown() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let hmac = |lines: &str| option(&format!("auth_hmac {{\n{lines}\n}}"));
+    let whole = hmac(&format!("key 1 {key}\nactive_key 1"));
+    refused(&whole, "k.conf:49:5: error: `A`: auth_hmac is known, but not yet active", "both would be Master");
+    warned(
+        &hmac(&format!("mode permissive\nkey 1 {key}\nactive_key 1")),
+        "k.conf:49:5: warning: `auth_hmac in vrrp_instance` is read and checked, but not yet active",
+        "",
+    );
+    refused(&hmac("active_key 1"), "k.conf:49:5: error: `A`: auth_hmac without a key", "every node");
+    refused(&hmac(&format!("key 1 {key}")), "k.conf:49:5: error: `A`: auth_hmac without active_key", "active_key");
+    refused(
+        &hmac(&format!("key 1 {key}\nactive_key 2")),
+        "k.conf:51:12: error: `A`: active_key 2 is none of its keys",
+        "number of a `key`",
+    );
+    refused(&hmac("key 1 short\nactive_key 1"), "k.conf:49:5: error: a key of `auth_hmac` can't be read", "32 to 64");
+    for text in [whole, hmac(&format!("key 0 {key}")), hmac(&format!("key 1 {key}"))] {
+        let errors = load(&text).unwrap_err();
+        let shown = keepone_config::render_all(&errors, false) + &format!("{errors:?}");
+        assert!(!shown.contains("0123456789"), "{shown}");
+    }
+    let (config, _) = load(&hmac(&format!("mode permissive\nkey 1 {key}\nactive_key 1"))).unwrap();
+    assert!(config.instances[0].options.hmac.is_some() && !format!("{config:?}").contains("0123456789"));
+}
+
+#[test]
+fn strict_mode_says_what_it_would_do() {
+    warned(
+        &option("strict_mode"),
+        "k.conf:49:5: warning: `A` is in strict mode: its addresses would not answer a ping",
+        "`accept`",
+    );
+    warned(
+        &option("strict_mode\n    accept\n    unicast_peer {\n192.0.2.2\n}"),
+        "k.conf:49:5: warning: `A` is in strict mode, which knows no unicast_peer",
+        "remove",
+    );
+    let global = format!("global_defs {{\n    vrrp_strict\n}}\n{}", sound());
+    warned(&global, "k.conf:2:5: warning: `B` is in strict mode", "accept");
+    let (config, _) = load(&global).unwrap();
+    assert!(config.instances.iter().all(|i| i.options.strict && !i.options.accept));
+    let own = global.replacen("    advert_int 1\n", "    advert_int 1\n    strict_mode off\n", 1);
+    assert!(!load(&own).unwrap().0.instances[0].options.strict, "the instance has the last word");
+}
+
+#[test]
+fn instances_inherit_from_global_defs() {
+    let global = "global_defs {\n vrrp_garp_master_refresh 60\n vrrp_down_timer_adverts 5\n smtp_alert\n}\n";
+    let text = format!("{global}{}", option("down_timer_adverts 4\n    smtp_alert off"));
+    let (config, _) = load(&text).unwrap();
+    let options = |at: usize| &config.instances[at].options;
+    assert_eq!((options(0).down_timer_adverts, options(1).down_timer_adverts), (4, 5));
+    assert_eq!((options(0).smtp_alert, options(1).smtp_alert), (false, true));
+    assert_eq!(options(0).garp.refresh.map(|d| d.as_secs()), Some(60));
+}
+
+#[test]
+fn options_that_need_each_other_are_together() {
+    warned(&option("vmac_xmit_base"), "k.conf:49:5: warning: `A`: vmac_xmit_base without use_vmac", "use_vmac");
+    warned(
+        &option("use_vmac\n    unicast_peer {\n192.0.2.2\n}"),
+        "k.conf:49:5: warning: `A`: use_vmac with unicast peers",
+        "vmac_xmit_base",
+    );
+    let global = |lines: &str| format!("global_defs {{\n{lines}\n}}\n{}", sound());
+    warned(
+        &global("startup_script_timeout 5"),
+        "k.conf:2:24: warning: startup_script_timeout without",
+        "startup_script",
+    );
+    warned(&global("notify_fifo_script /bin/x"), "k.conf:2:1: warning: a reader without its FIFO", "FIFO");
+    refused(&global("lvs_sync_daemon lan0 X"), "k.conf:2:22: error: no vrrp_instance is named `X`", "");
+    warned(
+        &global("smtp_server 192.0.2.25"),
+        "k.conf:46:15: warning: smtp_server without notification_email",
+        "notification_email",
+    );
+}
+
+#[test]
+fn ignored_words_say_what_to_do_instead() {
+    let global = |lines: &str| format!("global_defs {{\n{lines}\n}}\n{}", sound());
+    noted(&global("vrrp_priority -5"), "k.conf:2:1: note: nothing follows from `vrrp_priority in global_defs`", "unit");
+    noted(&global("nftables"), "k.conf:2:1: note: nothing follows from `nftables in global_defs`", "table of its own");
+}
+
+#[test]
+fn an_address_line_is_read_whole() {
+    let line = |line: &str| changed("192.0.2.100/24", line);
+    let (config, _) = load(&line("192.0.2.100/24 no_track preferred_lft forever peer 192.0.2.7/32")).unwrap();
+    let options = &config.instances[0].virtual_addresses[0].options;
+    assert!(options.no_track && options.preferred_lft == Some(u32::MAX) && options.peer.is_some());
+    warned(&line("192.0.2.100/24 no_track"), "k.conf:50:9: warning: options of 192.0.2.100 are read", "");
+    refused(
+        &line("192.0.2.100/24 preferred_lft soon"),
+        "k.conf:50:38: error: preferred_lft: `soon`",
+        "new connections",
+    );
+}
+
+#[test]
+fn an_address_that_moves_is_nobodys_own() {
+    refused(
+        &option("unicast_src_ip 192.0.2.100\n    unicast_peer {\n192.0.2.2\n}"),
+        "k.conf:49:20: error: unicast_src_ip 192.0.2.100 is a virtual address, at k.conf:54:9",
+        "stays with its node",
+    );
+    refused(
+        &changed("192.0.2.101/24", "10.1.0.2/24"),
+        "k.conf:24:13: error: peer of a heartbeat link 10.1.0.2 is a virtual address",
+        "stays",
+    );
+    warned(
+        &option("unicast_fault_no_peer"),
+        "k.conf:43:15: warning: `A` has unicast_fault_no_peer, and no unicast_peer",
+        "FAULT",
+    );
+    noted(
+        &option("nopreempt\n    preempt_delay 5"),
+        "k.conf:50:19: note: `A`: preempt_delay with nopreempt",
+        "one of them",
+    );
+}
+
+#[test]
+fn a_lease_longer_than_the_adverts_is_said() {
+    let note = noted(
+        &changed("lease 500ms", "lease 8s"),
+        "k.conf:34:11: note: the lease is 8000 ms, and `A` would stand for election after 3609.375 ms",
+        "shorten",
+    );
+    assert!(note.message.contains("the lease decides"), "{}", note.message);
+}
