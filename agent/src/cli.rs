@@ -1,5 +1,10 @@
 //! The command line.
 
+mod convert;
+mod diff;
+mod keepalived;
+
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::path::{Path, PathBuf};
@@ -10,16 +15,19 @@ use keepone_agent::assemble::Plan;
 use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_agent::gate::Means;
 use keepone_agent::gate_lab::{self, Lab};
-use keepone_agent::guardian::{Guardian, PULSE_FD};
+use keepone_agent::guardian::{Guardian, PULSE_FD, Workers};
+use keepone_agent::pid_file::PidFile;
 use keepone_agent::voters::{self, Wish};
 use keepone_agent::{keys, logging, rights, worker};
-use keepone_config::{Config, Severity, explain_keyword, explain_timing, json_schema, render_all, to_json};
+use keepone_config::{
+    Config, Diagnostic, Environment, Severity, explain_keyword, explain_timing, json_schema, load_with, render_all, to_json,
+};
 use nix::fcntl::{Flock, FlockArg};
 
 const EXIT_CODES: &str = "Exit codes: 0 stopped in good order · 2 wrong command line · 10 configuration unreadable · \
 11 configuration wrong · 12 interface missing · 13 address or port in use · 14 key missing or not the member's · \
 15 not permitted (run as root or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF) · 16 the kernel can't make the gate · \
-17 already running · 18 state or run directory unusable · 1 anything else (of `voters`: something is left to do)";
+17 already running · 18 state or run directory unusable · 20 `check --diff`: they differ · 1 anything else (of `voters`: something is left to do)";
 
 /// keepone holds a virtual IP on exactly one node.
 #[derive(Parser)]
@@ -40,18 +48,33 @@ enum Command {
         /// is kept as FILE.1; at 256 MiB, about an hour of a pair, it ends. It has the VRRP passwords in it.
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
+        /// What `@` lines of a keepalived.conf compare with; by default the first label of the host's name.
+        #[arg(short = 'i', long, value_name = "ID")]
+        config_id: Option<String>,
+        /// Write the PID of the guardian, which takes the signals, in FILE.
+        #[arg(short, long, value_name = "FILE")]
+        pid_file: Option<PathBuf>,
     },
     /// Read a configuration and say what is wrong with it.
     Check {
         /// The configuration.
-        file: PathBuf,
-        /// Print the diagnostics as JSON.
+        #[arg(required_unless_present = "diff")]
+        file: Option<PathBuf>,
+        /// Say what changes from OLD to NEW, and what a reload would restart for it. Ends with 0 if they mean the
+        /// same, with 20 if they differ, and with 10 or 11 if one can't be loaded.
+        #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["file", "explain_timing"])]
+        diff: Option<Vec<PathBuf>>,
+        /// Print the diagnostics, or the difference, as JSON.
         #[arg(long)]
         json: bool,
         /// Print the lease's formulas with this configuration's numbers.
         #[arg(long)]
         explain_timing: bool,
     },
+    /// Write a configuration in the other language: the same statements, with their comments.
+    ///
+    /// Includes, definitions and conditions of a keepalived.conf are resolved. Every keyword is carried, known or not.
+    Convert(convert::Convert),
     /// Say what a keyword means, what it takes and where it stands.
     ///
     /// Ends with 2, and says what may have been meant, if there is no such keyword.
@@ -107,11 +130,21 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         costs: usize,
     },
+    /// The process that the guardian of `run` starts before a reload.
+    #[command(hide = true)]
+    Examine {
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+        #[arg(long)]
+        config_id: Option<String>,
+    },
     /// The process that the guardian of `run` starts.
     #[command(hide = true)]
     Worker {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
+        #[arg(long)]
+        config_id: Option<String>,
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
     },
@@ -138,19 +171,38 @@ fn means(text: &str) -> Result<Means, String> {
 
 /// Runs the command and turns its end into an exit code.
 pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if keepalived::is_meant(&arguments) {
+        return end(keepalived::run(arguments.get(1..).unwrap_or_default()));
+    }
     let ended = match Cli::parse().command {
-        Command::Run { config, record } => run(&config, record),
-        Command::Worker { config, record } => work(&config, record.as_deref()),
+        Command::Run { config, record, config_id, pid_file } => {
+            run(&config, RunOptions { record, config_id, pid_file, ..RunOptions::default() })
+        }
+        Command::Examine { config, config_id } => examine(&config, config_id.as_deref()),
+        Command::Worker { config, config_id, record } => work(&config, config_id.as_deref(), record.as_deref()),
         Command::GateLab { means, dir, interface, addresses, hold_ms, renewals, pause, costs } => {
             let hold = std::time::Duration::from_millis(hold_ms);
             gate_lab::run(&Lab { means, dir, interface, addresses, hold, renewals, pause, costs }).map(|()| 0)
         }
-        Command::Check { file, json, explain_timing } => return check(&file, json, explain_timing),
+        Command::Check { diff: Some(files), json, .. } => match files.as_slice() {
+            [old, new] => diff::run(old, new, json),
+            // clap has counted them.
+            _ => Err(Failure::say(Code::Usage, "`check --diff` wants two files: OLD NEW")),
+        },
+        Command::Check { file, json, explain_timing, diff: None } => {
+            return check(&file.unwrap_or_default(), json, explain_timing);
+        }
+        Command::Convert(wish) => convert::run(&wish),
         Command::Explain { keyword } => explain(&keyword),
         Command::Schema => Ok(say(&json_schema())),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
         Command::Voters { config, json, change } => ask_voters(config.as_deref(), json, change),
     };
+    end(ended)
+}
+
+fn end(ended: Result<u8, Failure>) -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
@@ -160,24 +212,56 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// How the agent is run.
+#[derive(Debug, Default)]
+struct RunOptions {
+    record: Option<PathBuf>,
+    config_id: Option<String>,
+    pid_file: Option<PathBuf>,
+    worker_pid_file: Option<PathBuf>,
+    detail: bool,
+}
+
 /// The guardian's process.
-fn run(file: &Path, record: Option<PathBuf>) -> Result<u8, Failure> {
-    let config = load(file, true)?;
+fn run(file: &Path, options: RunOptions) -> Result<u8, Failure> {
+    let id = options.config_id.as_deref();
+    let config = load(file, id, true)?;
     rights::check()?;
     let plan = Plan::new(&config);
     let _lock = lock(&plan.run_dir)?;
-    let guardian = Guardian::new(file, &plan).map_err(|error| {
+    let pid_file = options.pid_file.as_deref().map(|path| (path, PidFile::write(path, std::process::id())));
+    if let Some((path, Err(error))) = &pid_file {
+        let words = format!("the PID file {} can't be written: {error}; name another", path.display());
+        return Err(Failure::say(Code::Directory, words));
+    }
+    let workers = Workers { record: options.record, pid_file: options.worker_pid_file, detail: options.detail };
+    let guardian = Guardian::new(file, config, environment(id), workers).map_err(|error| {
         Failure::say(Code::Unexpected, format!("the guardian can't take over the signals: {error}"))
     })?;
-    guardian.recording(record).run()
+    guardian.run()
+}
+
+/// Whether a worker could start with the file: what a reload asks first.
+fn examine(file: &Path, id: Option<&str>) -> Result<u8, Failure> {
+    let _ = nix::sys::signal::SigSet::all().thread_unblock();
+    worker::could_start(&load(file, id, true)?).map(|()| 0)
+}
+
+/// The process's environment, with the operator's own id if he gives one.
+fn environment(id: Option<&str>) -> Environment {
+    let mut environment = Environment::of_process();
+    if let Some(id) = id {
+        id.clone_into(&mut environment.config_id);
+    }
+    environment
 }
 
 /// The worker's process.
-fn work(file: &Path, record: Option<&Path>) -> Result<u8, Failure> {
+fn work(file: &Path, id: Option<&str>, record: Option<&Path>) -> Result<u8, Failure> {
     // The guardian blocked its own signals; the worker wants them.
     let _ = nix::sys::signal::SigSet::all().thread_unblock();
     let _flush = logging::start();
-    let config = load(file, false)?;
+    let config = load(file, id, false)?;
     worker::run(&config, pulse(), record).map(|()| 0)
 }
 
@@ -207,23 +291,37 @@ fn count(number: usize, what: &str) -> String {
 }
 
 /// Reads the configuration; the complaints go to standard error, each once for both processes.
-fn load(file: &Path, speak: bool) -> Result<Config, Failure> {
-    match keepone_config::load(file) {
+fn load(file: &Path, id: Option<&str>, speak: bool) -> Result<Config, Failure> {
+    match load_with(file, &environment(id)) {
         Ok((config, remarks)) => {
-            if speak && !remarks.is_empty() {
-                eprint!("{}", render_all(&remarks, false));
+            if speak {
+                show(&remarks);
             }
             Ok(config)
         }
-        Err(complaints) => {
-            eprint!("{}", render_all(&complaints, false));
-            let readable = is_readable(file);
-            let errors = complaints.iter().filter(|complaint| complaint.severity == Severity::Error).count();
-            let (code, what) = if readable { (Code::Invalid, "is wrong") } else { (Code::Unreadable, "can't be read") };
-            let errors = count(errors, "error");
-            Err(Failure::say(code, format!("the configuration {} {what} ({errors} above)", file.display())))
-        }
+        Err(complaints) => Err(refused(file, &complaints)),
     }
+}
+
+/// On standard error, for people.
+fn show(diagnostics: &[Diagnostic]) {
+    if !diagnostics.is_empty() {
+        eprint!("{}", render_all(diagnostics, false));
+    }
+}
+
+/// Shows the complaints about a file, and makes a failure of them.
+fn refused(file: &Path, complaints: &[Diagnostic]) -> Failure {
+    show(complaints);
+    failure(file, complaints)
+}
+
+fn failure(file: &Path, complaints: &[Diagnostic]) -> Failure {
+    let readable = is_readable(file);
+    let errors = complaints.iter().filter(|complaint| complaint.severity == Severity::Error).count();
+    let (code, what) = if readable { (Code::Invalid, "is wrong") } else { (Code::Unreadable, "can't be read") };
+    let errors = count(errors, "error");
+    Failure::say(code, format!("the configuration {} {what} ({errors} above)", file.display()))
 }
 
 fn lock(run_dir: &Path) -> Result<Flock<File>, Failure> {
@@ -249,8 +347,8 @@ fn check(file: &Path, json: bool, timing: bool) -> ExitCode {
     };
     if json {
         println!("{}", to_json(&diagnostics));
-    } else if !diagnostics.is_empty() {
-        eprint!("{}", render_all(&diagnostics, false));
+    } else {
+        show(&diagnostics);
     }
     let Some(config) = config else {
         let code = if is_readable(file) { Code::Invalid } else { Code::Unreadable };
@@ -286,7 +384,7 @@ fn ask_voters(file: Option<&Path>, json: bool, change: Option<VoterChange>) -> R
         Some(VoterChange::Remove { name }) => Wish::Remove(name),
     };
     // Its remarks are `keepone check`'s to tell.
-    let config = load(file, false)?;
+    let config = load(file, None, false)?;
     let outcome = voters::run(&config, file, &wish, json)?;
     print!("{}", outcome.text);
     Ok(outcome.code)

@@ -17,6 +17,7 @@ use keepone_proto::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::clock;
+use crate::dump::What;
 use crate::kernel::Said;
 use crate::recording::Recorder;
 pub(crate) use shells::Shells;
@@ -42,6 +43,8 @@ pub(crate) struct Sources {
     pub(crate) heartbeats: Option<mpsc::Receiver<Event>>,
     /// Everything else of ours.
     pub(crate) events: mpsc::Receiver<Event>,
+    /// What is to be written down.
+    pub(crate) dumps: mpsc::Receiver<What>,
     /// Which of them is asked first the next time.
     pub(crate) turn: usize,
 }
@@ -69,6 +72,7 @@ impl Sources {
 enum Woke {
     Event(Event),
     Kernel(Said),
+    Dump(What),
     Time,
 }
 
@@ -119,6 +123,7 @@ impl Driver {
             Some(event) = heartbeats => Ok(Woke::Event(event)),
             Some(event) = sources.events.recv() => Ok(Woke::Event(event)),
             Some(said) = self.shells.kernel.said.recv() => Ok(Woke::Kernel(said)),
+            Some(what) = sources.dumps.recv() => Ok(Woke::Dump(what)),
             slept = timer.sleep_until(at) => slept.map(|()| Woke::Time).map_err(|error| format!("the timer failed: {error}")),
         }
     }
@@ -132,6 +137,10 @@ impl Driver {
                 }
             }
             Woke::Kernel(Said::Failed(error)) => return Err(format!("netlink: {error}")),
+            Woke::Dump(what) => {
+                let dumps = self.shells.dumps.as_ref();
+                dumps.inspect(|dumps| dumps.write(what, &self.node, &self.shells.plan, clock::now()));
+            }
             Woke::Time => {}
         }
         Ok(())
@@ -171,7 +180,8 @@ mod tests {
         }
         events.try_send(Event::Stop).unwrap();
         said.try_send(Said::Failed("it fails".to_owned())).unwrap();
-        let mut sources = Sources { heartbeats: Some(heartbeats), events: ours, turn: 0 };
+        let dumps = mpsc::channel(1).1;
+        let mut sources = Sources { heartbeats: Some(heartbeats), events: ours, dumps, turn: 0 };
         let first: Vec<Woke> = (0..SOURCES).filter_map(|_| sources.waiting(&mut kernel)).collect();
         assert!(first.iter().any(|woke| matches!(woke, Woke::Event(Event::Stop))), "{first:?}");
         assert!(first.iter().any(|woke| matches!(woke, Woke::Kernel(_))), "{first:?}");

@@ -31,6 +31,8 @@ pub enum ExitCode {
     Directory = 18,
     /// The configured watchdog can't be used.
     NoWatchdog = 19,
+    /// Two configurations differ (`check --diff`).
+    Differs = 20,
 }
 
 impl ExitCode {

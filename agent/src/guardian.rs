@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
+use keepone_config::{Config, Environment};
 use keepone_proto::time::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -24,10 +25,13 @@ use nix::unistd::Pid;
 
 use crate::assemble::Plan;
 use crate::clock;
+use crate::dump::{self, What};
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::watchdog::Watchdog;
 use crate::gate::{GateError, shut_all};
 use crate::netlink::address::remove_now;
+use crate::pid_file::PidFile;
+use crate::reload::Reload;
 use crate::voice::say;
 
 /// A worker that needs longer to start is as good as hung.
@@ -62,9 +66,10 @@ pub struct Guardian {
     pub(crate) program: PathBuf,
     /// The configuration file, for the worker.
     file: PathBuf,
-    /// Where the worker is to record what its core is told.
-    recording: Option<PathBuf>,
-    bpf_dir: PathBuf,
+    workers: Workers,
+    worker_pid: Option<PidFile>,
+    reload: Reload,
+    pub(crate) bpf_dir: PathBuf,
     addresses: Vec<(String, std::net::IpAddr, u8)>,
     /// Silence of a worker that runs.
     patience: Duration,
@@ -72,6 +77,17 @@ pub struct Guardian {
     stopping: bool,
     watchdog_settings: Option<keepone_config::model::Watchdog>,
     watchdog: Option<Watchdog>,
+}
+
+/// How each worker is started.
+#[derive(Debug, Default)]
+pub struct Workers {
+    /// Where it records what its core is told.
+    pub record: Option<PathBuf>,
+    /// Where its PID is written.
+    pub pid_file: Option<PathBuf>,
+    /// Whether it logs in detail, unless `KEEPONE_LOG` says something.
+    pub detail: bool,
 }
 
 /// A worker and its pulse.
@@ -101,35 +117,25 @@ impl Guardian {
     ///
     /// # Errors
     /// The kernel's answer.
-    pub fn new(file: &Path, plan: &Plan) -> io::Result<Self> {
-        let mut mask = SigSet::empty();
-        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-            mask.add(signal);
-        }
+    pub fn new(file: &Path, config: Config, environment: Environment, workers: Workers) -> io::Result<Self> {
+        let plan = Plan::new(&config);
+        let mask = signals();
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        let addresses = plan.addresses.values().flatten();
-        let addresses = addresses.map(|address| (address.interface.clone(), address.address, address.prefix_len));
         Ok(Guardian {
             program: std::env::current_exe()?,
             file: file.to_owned(),
-            recording: None,
+            workers,
+            worker_pid: None,
+            reload: Reload::new(config, environment),
             bpf_dir: plan.bpf_dir.clone(),
-            addresses: addresses.collect(),
-            // A stopped worker's beats stop as well; shorter than that would be false alarms for nothing.
-            patience: plan.settings.heartbeat.silence().max(Duration::from_millis(300)),
+            addresses: addresses(&plan),
+            patience: patience(&plan),
             signals,
             stopping: false,
             watchdog_settings: plan.fencing.watchdog.clone(),
             watchdog: None,
         })
-    }
-
-    /// Each worker records what its core is told in `file`.
-    #[must_use]
-    pub fn recording(mut self, file: Option<PathBuf>) -> Self {
-        self.recording = file;
-        self
     }
 
     /// Watches workers until it is told to stop; returns the exit code.
@@ -159,6 +165,15 @@ impl Guardian {
                 self.stop_watchdog(true);
                 return Ok(0);
             }
+            if !self.stopping && self.reload.is_under_way() {
+                if !matches!(&end, End::Exited(status) if status.success()) {
+                    clean = self.clean_up();
+                    self.tell(&end);
+                }
+                self.turn();
+                failures = 0;
+                continue;
+            }
             clean = self.clean_up();
             if let End::Exited(status) = &end
                 && let Some(code) = status.code().filter(|code| ExitCode::is_for_the_operator(*code))
@@ -177,6 +192,14 @@ impl Guardian {
                 self.stop_watchdog(clean);
                 return Ok(1);
             }
+        }
+    }
+
+    /// To the new configuration.
+    fn turn(&mut self) {
+        if let Some(plan) = self.reload.turn() {
+            self.addresses = addresses(&plan);
+            self.patience = patience(&plan);
         }
     }
 
@@ -240,23 +263,34 @@ impl Guardian {
         }
     }
 
-    fn start(&self) -> Result<Worker, Failure> {
+    fn start(&mut self) -> Result<Worker, Failure> {
         let fail = |what: &str, error: io::Error| {
             Failure::say(ExitCode::Unexpected, format!("no worker can be started: {what}: {error}"))
         };
         // The worker inherits one end; ours is not inherited.
         let (ours, theirs) = nix::unistd::pipe().map_err(|error| fail("pipe", error.into()))?;
         set_flags(&ours).map_err(|error| fail("pipe", error))?;
-        let recording = self.recording.iter().flat_map(|file| ["--record".as_ref(), file.as_os_str()]);
+        let recording = self.workers.record.iter().flat_map(|file| ["--record".as_ref(), file.as_os_str()]);
+        let detail = self.workers.detail && std::env::var_os("KEEPONE_LOG").is_none();
+        let detail = detail.then_some(("KEEPONE_LOG", "debug"));
         let child = Command::new(&self.program)
             .arg("worker")
             .arg("-c")
             .arg(&self.file)
+            .arg("--config-id")
+            .arg(self.reload.config_id())
             .args(recording)
+            .envs(detail)
             .env(PULSE_FD, theirs.as_raw_fd().to_string())
             .spawn()
             .map_err(|error| fail("fork", error))?;
         drop(theirs);
+        if let Some(path) = &self.workers.pid_file {
+            match PidFile::write(path, child.id()) {
+                Ok(file) => self.worker_pid = Some(file),
+                Err(error) => say(format_args!("the PID file {} can't be written: {error}", path.display())),
+            }
+        }
         let now = clock::now();
         Ok(Worker {
             child,
@@ -274,7 +308,8 @@ impl Guardian {
         let mut looked_at = clock::now();
         let mut stop_by = None;
         loop {
-            let patience = match (self.stopping, worker.alive) {
+            let ends = self.stopping || self.reload.is_under_way();
+            let patience = match (ends, worker.alive) {
                 // Its loop has ended and it tidies up, which the kernel makes slow.
                 (true, _) => STOP,
                 (false, true) => self.patience,
@@ -290,6 +325,9 @@ impl Guardian {
                 self.feed();
             }
             self.take_signals(worker, &mut stop_by);
+            if self.reload.is_due(&self.file) && !self.stopping {
+                ask_to_stop(worker, &mut stop_by);
+            }
             if let Ok(Some(status)) = worker.child.try_wait() {
                 return End::Exited(status);
             }
@@ -330,13 +368,14 @@ impl Guardian {
             match Signal::try_from(number) {
                 Ok(Signal::SIGTERM | Signal::SIGINT) => {
                     self.stopping = true;
-                    stop_by.get_or_insert(clock::now() + STOP);
-                    if let Ok(pid) = i32::try_from(worker.child.id()) {
-                        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+                    ask_to_stop(worker, stop_by);
+                }
+                Ok(Signal::SIGHUP) => self.reload.begin(&self.program, &self.file),
+                Ok(_) | Err(_) => {
+                    if let Some(what) = dump::asked_by(number) {
+                        ask_for(worker, what);
                     }
                 }
-                Ok(Signal::SIGHUP) => say(format_args!("reload by SIGHUP is not there yet: restart instead")),
-                Ok(_) | Err(_) => {}
             }
         }
     }
@@ -348,8 +387,10 @@ impl Guardian {
         while clock::now() < until {
             while let Ok(Some(signal)) = self.signals.read_signal() {
                 let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
-                if matches!(Signal::try_from(number), Ok(Signal::SIGTERM | Signal::SIGINT)) {
-                    return false;
+                match Signal::try_from(number) {
+                    Ok(Signal::SIGTERM | Signal::SIGINT) => return false,
+                    Ok(Signal::SIGHUP) => say(format_args!("no worker runs: the next one reads the file anew")),
+                    Ok(_) | Err(_) => {}
                 }
             }
             if harmless {
@@ -359,6 +400,46 @@ impl Guardian {
         }
         true
     }
+}
+
+/// In good order, and by then.
+fn ask_to_stop(worker: &Worker, stop_by: &mut Option<Instant>) {
+    stop_by.get_or_insert(clock::now() + STOP);
+    send(worker, Signal::SIGTERM);
+}
+
+/// Before its loop runs the signal would end it.
+fn ask_for(worker: &Worker, what: What) {
+    if !worker.alive {
+        return say(format_args!("nothing is written: the worker is starting; ask again"));
+    }
+    send(worker, if what == What::Data { Signal::SIGUSR1 } else { Signal::SIGUSR2 });
+}
+
+fn send(worker: &Worker, signal: Signal) {
+    if let Ok(pid) = i32::try_from(worker.child.id()) {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// What the guardian takes: those that have a name, and all real-time ones, of which JSON is one.
+fn signals() -> SigSet {
+    let ours = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+    let mut mask = SigSet::all();
+    for signal in Signal::iterator().filter(|signal| !ours.contains(signal)) {
+        mask.remove(signal);
+    }
+    mask
+}
+
+fn addresses(plan: &Plan) -> Vec<(String, std::net::IpAddr, u8)> {
+    let addresses = plan.addresses.values().flatten();
+    addresses.map(|address| (address.interface.clone(), address.address, address.prefix_len)).collect()
+}
+
+/// A stopped worker's beats stop as well; shorter than that would be false alarms for nothing.
+fn patience(plan: &Plan) -> Duration {
+    plan.settings.heartbeat.silence().max(Duration::from_millis(300))
 }
 
 impl Worker {

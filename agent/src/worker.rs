@@ -27,6 +27,7 @@ use crate::assemble::Plan;
 use crate::discipline::Discipline;
 use crate::driver::pulse::{Pulse, is_broken};
 use crate::driver::{Driver, Shells, Sources};
+use crate::dump::Dumps;
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::Fencing;
 use crate::gate::{Gate, GateConfig, GateError, Means};
@@ -47,7 +48,7 @@ use crate::record::Record;
 use crate::recording::Recorder;
 use crate::references::References;
 use crate::tracking::Tracking;
-use crate::{clock, lock, realtime};
+use crate::{clock, dump, lock, realtime};
 
 /// How long a former worker may take to end: one whose guardian died hands over first.
 const FORMER_ENDS: Duration = Duration::from_secs(3);
@@ -137,6 +138,8 @@ impl Start<'_> {
         let plan = self.plan;
         let (events, received) = mpsc::channel(QUEUE);
         stop_on_signals(&events)?;
+        let dumps = dump::on_signals()
+            .map_err(|error| Failure::say(ExitCode::Unexpected, format!("no signal handler: {error}")))?;
         let heartbeats = self.keys.as_ref().map(|keys| start_heartbeats(&plan, keys)).transpose()?;
         let (heartbeats, beats) = heartbeats.unzip();
         let witnesses = start_witnesses(&plan, self.keys.as_ref(), &events);
@@ -189,12 +192,13 @@ impl Start<'_> {
             witnesses,
             voter_disk,
             record: event_log,
+            dumps: Dumps::start(&plan.run_dir).ok(),
             lifetime_s: 1,
             pulse: Pulse::new(self.pulse, clock::now()),
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
-        Ok((Driver::new(node, shells, recorder), Sources { heartbeats: beats, events: received, turn: 0 }))
+        Ok((Driver::new(node, shells, recorder), Sources { heartbeats: beats, events: received, dumps, turn: 0 }))
     }
 }
 
@@ -221,6 +225,15 @@ fn event_log(config: &Config, plan: &Plan) -> Option<Record> {
 fn start_recording(file: &Path, header: &Header) -> Option<Recorder> {
     let started = Recorder::start(file, header);
     started.inspect_err(|error| tracing::error!(%error, file = %file.display(), "nothing is recorded")).ok()
+}
+
+/// Whether a worker could start with this configuration: its interfaces and keys are there.
+///
+/// # Errors
+/// What the operator has to mend first.
+pub fn could_start(config: &Config) -> Result<(), Failure> {
+    check_interfaces(&Plan::new(config))?;
+    config.cluster.as_ref().map(load_keys).transpose().map(drop)
 }
 
 fn check_interfaces(plan: &Plan) -> Result<(), Failure> {
@@ -450,6 +463,11 @@ fn open_voter(
 
 /// SIGTERM and SIGINT hand over; the guardian's death is told as SIGTERM, too.
 fn stop_on_signals(events: &mpsc::Sender<Event>) -> Result<(), Failure> {
+    // A reload is the guardian's; whoever sends SIGHUP to all of us must not end this process by it.
+    let hangups = signal(SignalKind::hangup());
+    let mut hangups =
+        hangups.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no signal handler: {error}")))?;
+    tokio::spawn(async move { while hangups.recv().await.is_some() {} });
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut signals =
             signal(kind).map_err(|error| Failure::say(ExitCode::Unexpected, format!("no signal handler: {error}")))?;

@@ -13,7 +13,9 @@
 //! What must stay true: no input panics; no error hides another; no password is ever shown.
 
 mod check;
+mod convert;
 mod diagnostic;
+pub mod diff;
 mod explain;
 mod help;
 mod keepalived;
@@ -29,9 +31,11 @@ mod tree;
 
 use std::path::Path;
 
+pub use convert::{Language, convert, convert_text};
 pub use diagnostic::{Diagnostic, Severity, render_all, to_json};
 pub use explain::explain_timing;
 pub use help::{KeywordEntry, KeywordStatus, UnknownKeyword, explain_keyword, keywords};
+pub use keyword::nearest;
 pub use model::Config;
 pub use schema::json_schema;
 

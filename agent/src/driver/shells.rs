@@ -11,6 +11,7 @@ use keepone_proto::id::InterfaceId;
 use super::pulse::Pulse;
 use crate::assemble::Plan;
 use crate::discipline::Discipline;
+use crate::dump::Dumps;
 use crate::fencing::Fencing;
 use crate::gate_keeper::GateKeeper;
 use crate::gate_writer::GateWriter;
@@ -49,6 +50,7 @@ pub(crate) struct Shells {
     pub(crate) notifier: Notifier,
     pub(crate) alert_script: Option<AlertScript>,
     pub(crate) record: Option<Record>,
+    pub(crate) dumps: Option<Dumps>,
     /// The lifetime last given to addresses, whole seconds.
     pub(crate) lifetime_s: u32,
     /// To the guardian.

@@ -49,7 +49,7 @@ pub(super) struct Lexer<'a> {
 
 /// Whether keepalived reads what follows this keyword as a shell would. Elsewhere only `"` quotes, a quote ends the
 /// word before it, and a backslash is a character like any other.
-pub(super) fn as_shell(keyword: &str) -> bool {
+pub(crate) fn as_shell(keyword: &str) -> bool {
     let others =
         ["script", "misc_path", "quorum_up", "quorum_down", "process", "regex", "command", "alert_script", "password"];
     keyword.starts_with("notify") || others.contains(&keyword)

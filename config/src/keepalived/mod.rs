@@ -8,6 +8,7 @@
 //! lexer.rs     words, quotes, braces
 //! parser.rs    statements and blocks
 //! show.rs      statements as text
+//! marks.rs     where comments are and blocks end, for whoever writes the file anew
 //! ```
 //!
 //! What must stay true: no text makes the parser panic or run away, a mistake in one block does not hide the
@@ -18,12 +19,15 @@ mod glob;
 mod include;
 mod lexer;
 mod line;
+mod marks;
 mod parser;
 mod reader;
 mod sequence;
 mod show;
 
 pub(crate) use include::{ReadError, read};
+pub(crate) use lexer::as_shell;
+pub(crate) use marks::{Marks, marks};
 pub(crate) use reader::{Parsing, parse};
 pub(crate) use show::show;
 

@@ -23,7 +23,7 @@ pub(crate) use checker::{
 };
 pub(crate) use cluster::{ARBITER, CLUSTER, FENCING, GATE, HEARTBEAT, HEARTBEAT_LINK, MEMBER, NODE, REFERENCE_IP};
 pub(crate) use global::GLOBAL_DEFS;
-pub(crate) use nearest::nearest;
+pub use nearest::nearest;
 pub(crate) use root::ROOT;
 pub(crate) use track::{
     BFD_INSTANCE, GARP_GROUP, TRACK_FILE, TRACK_GROUP, VRRP_SCRIPT, VRRP_TRACK_FILE, VRRP_TRACK_PROCESS,

@@ -1,7 +1,7 @@
 //! Which known word is most like an unknown one.
 
 /// The candidate within a third of the word's length in edits, the closest first.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name: Vec<char> = name.chars().take(64).flat_map(char::to_lowercase).collect();
     let bound = (name.len() / 3).max(1);
     let ranked = candidates.map(|candidate| (distance(&name, candidate), candidate));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Checker, Script};
 
 /// `virtual_server`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct VirtualServer {
     /// What clients ask for.
     pub service: Service,
@@ -42,7 +42,7 @@ pub struct VirtualServer {
 }
 
 /// What clients ask for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
     /// An address; port 0 is every port.
     Address {
@@ -63,7 +63,7 @@ pub enum Service {
 }
 
 /// `virtual_server_group`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct ServerGroup {
     /// The operator's name for it.
     pub name: String,
@@ -72,7 +72,7 @@ pub struct ServerGroup {
 }
 
 /// One line of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub enum GroupMember {
     /// Addresses, first and last, of one family.
     Range {
@@ -88,7 +88,7 @@ pub enum GroupMember {
 }
 
 /// `protocol`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// TCP.
     Tcp,
@@ -99,7 +99,7 @@ pub enum Protocol {
 }
 
 /// `lvs_sched`: the kernel's name of the scheduler (`ipvsadm(8)`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scheduler(pub(crate) &'static str);
 
 impl Scheduler {
@@ -110,7 +110,7 @@ impl Scheduler {
 }
 
 /// `lvs_method`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Forwarding {
     /// Addresses are rewritten.
     #[default]
@@ -122,7 +122,7 @@ pub enum Forwarding {
 }
 
 /// How a packet is wrapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tunnel {
     /// In what.
     pub kind: TunnelKind,
@@ -131,7 +131,7 @@ pub struct Tunnel {
 }
 
 /// What a packet is wrapped in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TunnelKind {
     /// IP in IP.
     Ipip,
@@ -142,7 +142,7 @@ pub enum TunnelKind {
 }
 
 /// Checksum of the wrapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TunnelChecksum {
     /// None.
     None,
@@ -153,7 +153,7 @@ pub enum TunnelChecksum {
 }
 
 /// `persistence_timeout` and what goes with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Persistence {
     /// 1 to 2678400 s.
     pub timeout_s: u32,
@@ -164,7 +164,7 @@ pub struct Persistence {
 }
 
 /// `sorry_server`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq)]
 pub struct SorryServer {
     /// Where.
     pub address: IpAddr,
@@ -177,7 +177,7 @@ pub struct SorryServer {
 }
 
 /// `real_server`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct RealServer {
     /// Where.
     pub address: IpAddr,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Script, Weight};
 
 /// One check, with all defaults filled in from its real and virtual server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Checker {
     /// When it is made, and what a failure means.
     pub timing: CheckTiming,
@@ -15,7 +15,7 @@ pub struct Checker {
 }
 
 /// When a check is made, and what a failure means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq)]
 pub struct CheckTiming {
     /// `delay_loop`: between two checks; 60 s by default.
     pub interval: Duration,
@@ -32,7 +32,7 @@ pub struct CheckTiming {
 }
 
 /// What is tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub enum Probe {
     /// `TCP_CHECK`.
     Tcp(Target),
@@ -79,7 +79,7 @@ pub enum Probe {
 }
 
 /// Where a check over the network goes, and from where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Where to.
     pub address: IpAddr,
@@ -98,7 +98,7 @@ pub struct Target {
 }
 
 /// What is sent, and what must come back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct UdpProbe {
     /// What is sent; `None`: anything.
     pub payload: Option<Vec<u8>>,
@@ -107,7 +107,7 @@ pub struct UdpProbe {
 }
 
 /// What must come back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct UdpReply {
     /// How it begins: half bytes, `None` for any.
     pub pattern: Vec<Option<u8>>,
@@ -116,7 +116,7 @@ pub struct UdpReply {
 }
 
 /// Requests, and what their answers must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct HttpProbe {
     /// `SSL_GET`.
     pub tls: bool,
@@ -133,7 +133,7 @@ pub struct HttpProbe {
 }
 
 /// `http_protocol`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum HttpVersion {
     /// 1.0.
     #[default]
@@ -145,7 +145,7 @@ pub enum HttpVersion {
 }
 
 /// The name in the TLS handshake.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub enum ServerName {
     /// None is sent.
     #[default]
@@ -157,7 +157,7 @@ pub enum ServerName {
 }
 
 /// One request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Url {
     /// Begins with a slash.
     pub path: String,
@@ -174,7 +174,7 @@ pub struct Url {
 }
 
 /// `regex`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct BodyPattern {
     /// PCRE2's syntax.
     pub pattern: String,
@@ -191,7 +191,7 @@ pub struct BodyPattern {
 }
 
 /// What a name server is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DnsType(pub(crate) &'static str);
 
 impl DnsType {

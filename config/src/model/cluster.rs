@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use keepone_proto::id::{ClusterId, NodeId};
 
 /// The cluster and this node's part in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Cluster {
     /// The operator's name for it.
     pub name: String,
@@ -42,7 +42,7 @@ impl Cluster {
 }
 
 /// A node or witness.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Its name.
     pub name: String,
@@ -72,6 +72,12 @@ impl fmt::Display for PublicKey {
     }
 }
 
+impl serde::Serialize for PublicKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -79,7 +85,7 @@ impl fmt::Debug for PublicKey {
 }
 
 /// One heartbeat link of this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct HeartbeatLink {
     /// The operator's name for it.
     pub name: String,
@@ -94,7 +100,7 @@ pub struct HeartbeatLink {
 }
 
 /// By what means the kernel keeps the gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GateMeans {
     /// The strongest that this kernel has.
     Auto,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Script;
 
 /// `fencing`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct Fencing {
     /// The hardware watchdog.
     pub watchdog: Option<Watchdog>,
@@ -26,7 +26,7 @@ impl Fencing {
 }
 
 /// A device of the kernel's watchdog interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Watchdog {
     /// `/dev/watchdog`.
     pub device: PathBuf,
@@ -35,7 +35,7 @@ pub struct Watchdog {
 }
 
 /// A fence command, run under the new lease and before the gate opens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct FenceCommand {
     /// What is run; the victim, the domain and the epoch are further arguments.
     pub script: Script,

@@ -9,7 +9,7 @@ use keepone_proto::settings::AnnounceSettings;
 use super::{Fifos, IpvsSettings, Mail, Scheduling, Script, ScriptRules, Snmp, VrrpSettings};
 
 /// Names and defaults of the whole file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Global {
     /// This node's name in mails and logs; `None`: the host name.
     pub router_id: Option<String>,

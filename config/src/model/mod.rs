@@ -7,6 +7,7 @@ mod checker;
 mod cluster;
 mod fencing;
 mod global;
+mod hidden;
 mod notify;
 mod options;
 mod route;
@@ -25,6 +26,7 @@ pub use checker::{
 pub use cluster::{Cluster, GateMeans, HeartbeatLink, Member, PublicKey};
 pub use fencing::{FenceCommand, Fencing, Watchdog};
 pub use global::Global;
+pub(crate) use hidden::SECRET;
 pub use notify::{Notify, Script};
 pub use options::{
     ExtraInterfaces, Garp, Hmac, HmacKey, HmacMode, NotifyDeleted, OwnInterface, OwnInterfaceKind, VrrpOptions,
@@ -49,7 +51,7 @@ use keepone_proto::id::{DomainId, hash_name};
 use keepone_proto::settings::{Authority, HeartbeatSettings, Policy, ReferenceSettings};
 
 /// A whole configuration.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq)]
 pub struct Config {
     /// Names and VRRP defaults.
     pub global: Global,
@@ -90,7 +92,7 @@ pub struct Config {
 }
 
 /// A keyword that is read and checked, but not yet active.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Inactive {
     /// The keyword, for instance `virtual_server`, or `track_script in vrrp_instance`.
     pub what: String,
@@ -101,7 +103,7 @@ pub struct Inactive {
 }
 
 /// What moves together: a sync group, or an instance that is in none.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Domain {
     /// Hash of the name.
     pub id: DomainId,

@@ -1,7 +1,7 @@
 //! Scripts on a change of state.
 
 /// A command, run without a shell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Script {
     /// Program and arguments; never empty.
     pub command: Vec<String>,
@@ -12,7 +12,7 @@ pub struct Script {
 }
 
 /// The scripts of an instance or sync group.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct Notify {
     /// On each change, with type, name, state and priority as further arguments.
     pub any: Option<Script>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Route, Rule, Script, SecretBytes, Trackers};
 
 /// Options of an instance, `global_defs` filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct VrrpOptions {
     /// To the letter of the RFC.
     pub strict: bool,
@@ -62,14 +62,14 @@ pub struct VrrpOptions {
 }
 
 /// `notify_deleted`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct NotifyDeleted {
     /// Run then; `None`: the FIFOs and `notify` alone.
     pub script: Option<Script>,
 }
 
 /// Announcements beyond the burst.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct Garp {
     /// Again and again at this interval.
     pub refresh: Option<Duration>,
@@ -84,7 +84,7 @@ pub struct Garp {
 }
 
 /// `garp_extra_if`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq)]
 pub struct ExtraInterfaces {
     /// 1 s to a day.
     pub interval: Duration,
@@ -93,7 +93,7 @@ pub struct ExtraInterfaces {
 }
 
 /// An interface that is made for an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct OwnInterface {
     /// How it is made.
     pub kind: OwnInterfaceKind,
@@ -108,7 +108,7 @@ pub struct OwnInterface {
 }
 
 /// How it is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub enum OwnInterfaceKind {
     /// `use_vmac`: a private macvlan.
     Vmac {
@@ -125,7 +125,7 @@ pub enum OwnInterfaceKind {
 }
 
 /// `auth_hmac`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Hmac {
     /// Number and key, in the order of the file.
     pub keys: Vec<(u8, HmacKey)>,
@@ -140,7 +140,7 @@ pub struct Hmac {
 }
 
 /// Where a key comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub enum HmacKey {
     /// From this file.
     File(PathBuf),
@@ -149,7 +149,7 @@ pub enum HmacKey {
 }
 
 /// `mode` of `auth_hmac`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum HmacMode {
     /// They are dropped.
     #[default]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// An address and the length of its prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix {
     /// The address.
     pub address: IpAddr,
@@ -13,7 +13,7 @@ pub struct Prefix {
 }
 
 /// A routing table, a protocol or a realm: by its number, or by the name in iproute2's files.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Named {
     /// The kernel's number.
     Number(u32),
@@ -22,7 +22,7 @@ pub enum Named {
 }
 
 /// What becomes of a packet (`rtnetlink(7)`, `rtm_type`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum RouteKind {
     /// It is sent on.
     #[default]
@@ -50,7 +50,7 @@ pub enum RouteKind {
 }
 
 /// A route.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Route {
     /// What becomes of the packets.
     pub kind: RouteKind,
@@ -93,7 +93,7 @@ pub struct Route {
 }
 
 /// One way of several.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct NextHop {
     /// Over whom.
     pub via: Option<IpAddr>,
@@ -106,7 +106,7 @@ pub struct NextHop {
 }
 
 /// A metric of a path: `mtu`, `advmss`, `rtt`...
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct PathMetric {
     /// Its word in `ip route`.
     pub name: &'static str,
@@ -117,7 +117,7 @@ pub struct PathMetric {
 }
 
 /// A routing rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// IPv6, not IPv4.
     pub ipv6: bool,
@@ -154,7 +154,7 @@ pub struct Rule {
 }
 
 /// What a rule does with a packet that it fits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub enum RuleAction {
     /// Look it up in this table.
     Lookup(Named),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Prefix, Route, Rule, Script, SecretBytes, VirtualAddress};
 
 /// Alert mail.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Mail {
     /// The relay's name or address, and its port; `None`: no mail.
     pub server: Option<(String, u16)>,
@@ -40,7 +40,7 @@ impl Default for Mail {
 }
 
 /// A script of the agent's own life.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct LifeScript {
     /// What is run.
     pub script: Script,
@@ -49,7 +49,7 @@ pub struct LifeScript {
 }
 
 /// How scripts are run.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct ScriptRules {
     /// Refuse one that runs as root and that others could change.
     pub security: bool,
@@ -62,7 +62,7 @@ pub struct ScriptRules {
 }
 
 /// A FIFO, and what reads it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Fifo {
     /// Where.
     pub path: PathBuf,
@@ -73,7 +73,7 @@ pub struct Fifo {
 }
 
 /// The FIFOs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct Fifos {
     /// Gets everything.
     pub all: Option<Fifo>,
@@ -86,7 +86,7 @@ pub struct Fifos {
 }
 
 /// VRRP as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct VrrpSettings {
     /// Least time between two gratuitous ARPs of an interface.
     pub garp_interval: Duration,
@@ -119,7 +119,7 @@ pub struct VrrpSettings {
 }
 
 /// `garp_group`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct GarpGroup {
     /// Least time between two gratuitous ARPs.
     pub garp_interval: Duration,
@@ -130,7 +130,7 @@ pub struct GarpGroup {
 }
 
 /// IPVS as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct IpvsSettings {
     /// Empty the table at the start.
     pub flush: bool,
@@ -147,7 +147,7 @@ pub struct IpvsSettings {
 }
 
 /// `lvs_flush_on_stop`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum FlushOnStop {
     /// Services go one by one.
     #[default]
@@ -159,7 +159,7 @@ pub enum FlushOnStop {
 }
 
 /// `lvs_sync_daemon`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct IpvsSync {
     /// Where.
     pub interface: String,
@@ -178,7 +178,7 @@ pub struct IpvsSync {
 }
 
 /// `SSL`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct ClientTls {
     /// Of the private key.
     pub password: Option<SecretBytes>,
@@ -191,7 +191,7 @@ pub struct ClientTls {
 }
 
 /// How the kernel schedules the agent.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct Scheduling {
     /// How far the real-time priority may rise when timers run late; -1: don't speak of it; `None`: not at all.
     pub max_auto_priority: Option<i8>,
@@ -204,7 +204,7 @@ pub struct Scheduling {
 }
 
 /// SNMP.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct Snmp {
     /// Where the AgentX master listens; `None`: unix:/var/agentx/master.
     pub socket: Option<String>,
@@ -217,7 +217,7 @@ pub struct Snmp {
 }
 
 /// There as long as the agent, whatever its role.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct Statics {
     /// `static_ipaddress`.
     pub addresses: Vec<VirtualAddress>,
@@ -230,7 +230,7 @@ pub struct Statics {
 }
 
 /// What an address line says beyond the address (`ip-address(8)`).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct AddressOptions {
     /// The other end of a point-to-point link.
     pub peer: Option<Prefix>,

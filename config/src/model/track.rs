@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Script;
 
 /// Everything that can be watched, in the order of the file.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct TrackerSources {
     /// `vrrp_script`.
     pub scripts: Vec<ScriptTracker>,
@@ -20,7 +20,7 @@ pub struct TrackerSources {
 }
 
 /// How a tracker moves a priority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Weight {
     /// 0: a failure is a FAULT; above: added while all is well; below: added after a failure. For a file: a factor.
     pub value: i32,
@@ -29,7 +29,7 @@ pub struct Weight {
 }
 
 /// What an instance watches; `tracker` is a place in the list of [`TrackerSources`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq)]
 pub struct Tracked {
     /// Which.
     pub tracker: usize,
@@ -38,7 +38,7 @@ pub struct Tracked {
 }
 
 /// All that an instance or a sync group watches, its interfaces apart.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct Trackers {
     /// `track_script`.
     pub scripts: Vec<Tracked>,
@@ -51,7 +51,7 @@ pub struct Trackers {
 }
 
 /// `vrrp_script`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct ScriptTracker {
     /// The operator's name for it.
     pub name: String,
@@ -72,7 +72,7 @@ pub struct ScriptTracker {
 }
 
 /// `track_file`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct FileTracker {
     /// The operator's name for it.
     pub name: String,
@@ -85,7 +85,7 @@ pub struct FileTracker {
 }
 
 /// `init_file`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq)]
 pub struct InitFile {
     /// The number; 0 by default.
     pub value: i64,
@@ -94,7 +94,7 @@ pub struct InitFile {
 }
 
 /// `vrrp_track_process`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct ProcessTracker {
     /// The operator's name for it.
     pub name: String,
@@ -117,7 +117,7 @@ pub struct ProcessTracker {
 }
 
 /// `param_match`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ArgumentMatch {
     /// Any arguments: none were given.
     Any,
@@ -132,7 +132,7 @@ pub enum ArgumentMatch {
 }
 
 /// `bfd_instance`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct BfdInstance {
     /// The operator's name for it, 1 to 31 bytes.
     pub name: String,

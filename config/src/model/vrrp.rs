@@ -10,7 +10,7 @@ use keepone_proto::settings::{AnnounceSettings, Policy, VrrpVersion};
 use super::{AddressOptions, Notify, Trackers, VrrpOptions};
 
 /// `state`: how the instance would like to begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InitialState {
     /// Stands for election at once.
     Master,
@@ -19,7 +19,7 @@ pub enum InitialState {
 }
 
 /// One virtual router.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct VrrpInstance {
     /// The operator's name for it.
     pub name: String,
@@ -62,7 +62,7 @@ pub struct VrrpInstance {
 }
 
 /// Which gateway a Master pings from its virtual address, to see whether the answers come to it (D9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mirror {
     /// The first reference on a virtual address's own network; none if there is none.
     #[default]
@@ -81,7 +81,7 @@ impl VrrpInstance {
 }
 
 /// How Advertisements travel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub enum Transport {
     /// To VRRP's group.
     Multicast {
@@ -98,7 +98,7 @@ pub enum Transport {
 }
 
 /// `track_interface`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct TrackInterface {
     /// The kernel's name.
     pub interface: String,
@@ -109,7 +109,7 @@ pub struct TrackInterface {
 }
 
 /// A virtual IP.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct VirtualAddress {
     /// The address.
     pub address: IpAddr,
@@ -136,6 +136,12 @@ pub struct Scope(pub u8);
 impl Scope {
     /// Valid everywhere.
     pub const GLOBAL: Scope = Scope(0);
+}
+
+impl serde::Serialize for Scope {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{self:?}"))
+    }
 }
 
 impl fmt::Debug for Scope {
@@ -188,6 +194,18 @@ impl fmt::Debug for SecretBytes {
     }
 }
 
+impl serde::Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        super::hidden::serialize(&self.0, serializer)
+    }
+}
+
+impl serde::Serialize for SecretBytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        super::hidden::serialize(&self.0, serializer)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
@@ -195,7 +213,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Instances that win, lose and move together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct SyncGroup {
     /// The operator's name for it.
     pub name: String,

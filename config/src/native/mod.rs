@@ -4,6 +4,7 @@
 //! parsed document by the same path. What comes out are the statements that the other language has too.
 
 mod layers;
+mod plain;
 
 use figment::value::{Dict, Num, Value};
 use toml::Spanned;
@@ -40,6 +41,11 @@ pub(crate) fn parse(report: &mut Report, text: &str, variables: &[(String, Strin
     Some(native.table(layers.merged(), Some(document.get_ref()), &ROOT, &[]))
 }
 
+/// As they were written.
+fn in_order(items: &mut [Item]) {
+    items.sort_by_key(|item| position(&item.keyword.place));
+}
+
 fn position(place: &Place) -> usize {
     match place {
         Place::Text { start, .. } => *start,
@@ -73,6 +79,10 @@ impl Native<'_> {
             let node = entry.map(|(_, node)| node);
             let place = key.unwrap_or_else(|| self.place(value, node));
             match table.find_snake(name) {
+                known if plain::is_written_out(value) => {
+                    let text = known.map_or_else(|| name.clone(), |known| known.name.to_owned());
+                    items.extend(self.written_out(&Word { text, place }, value, node));
+                }
                 Some(known) => {
                     let keyword = Word { text: known.name.to_owned(), place };
                     self.entry(keyword, value, node, known.form, &mut items);
@@ -80,12 +90,12 @@ impl Native<'_> {
                 // The reading that follows says that it is unknown.
                 None => {
                     let keyword = Word { text: name.clone(), place };
-                    items.push(Item { keyword, words: Vec::new(), block: None });
+                    self.plain(keyword, value, node, &mut items);
                 }
             }
         }
         // Tables are sorted by name; complaints, ids and lists follow the text.
-        items.sort_by_key(|item| position(&item.keyword.place));
+        in_order(&mut items);
         items
     }
 
@@ -112,7 +122,7 @@ impl Native<'_> {
                 let block = Some(self.lines(&keyword.text, value, node));
                 items.push(Item { keyword, words: Vec::new(), block });
             }
-            (Form::Any, _) => items.push(Item { keyword, words: Vec::new(), block: None }),
+            (Form::Any, _) => self.plain(keyword, value, node, items),
             (Form::Block(_) | Form::Named(_) | Form::NamedLines | Form::Server(_), _) => {
                 self.tables(&keyword, value, node, form, items);
             }

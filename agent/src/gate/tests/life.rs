@@ -7,6 +7,7 @@ use keepone_bpf::{Attach, Link};
 
 use super::world::{self, Raw, mac};
 use super::*;
+use crate::guardian::{Guardian, Workers};
 
 /// How much sooner than told a gate may shut: means 2 keeps some jiffies in reserve, more on a busy host.
 fn earliness(means: Means) -> Duration {
@@ -259,8 +260,9 @@ fn a_start_shuts_what_a_former_run_left_open_before_it_has_a_worker(means: Means
     let (file, dir) = (file.path().to_owned(), host.bpf_dir.clone());
     let failure = host.run(move || {
         let (config, _) = keepone_config::load(&file).unwrap();
-        let plan = crate::assemble::Plan { bpf_dir: dir, ..crate::assemble::Plan::new(&config) };
-        let mut guardian = crate::guardian::Guardian::new(&file, &plan).unwrap();
+        let environment = keepone_config::Environment::default();
+        let mut guardian = Guardian::new(&file, config, environment, Workers::default()).unwrap();
+        guardian.bpf_dir = dir;
         guardian.program = "/nowhere/keepone".into();
         guardian.run().unwrap_err()
     });

@@ -1,0 +1,164 @@
+//! What a change of each part of the model is called, and what it costs the running agent.
+//!
+//! This is the only place that says either. A part without a row is told by the name of its field, and costs nothing.
+//! Paths are the fields' names joined with dots; `[]` is an element of a list, whichever it is.
+
+/// What it takes to bring a change into a running agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cost {
+    /// What holds it goes on.
+    Nothing,
+    /// The virtual router, or the group, ends and begins anew; why.
+    Restart(&'static str),
+    /// The whole agent does, and with it everything below this path; what the operator has to know.
+    Agent(&'static str),
+}
+
+/// One part of the model.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub path: &'static str,
+    /// What it is called; empty: by the name of its field.
+    pub noun: &'static str,
+    /// Of an element of a list, the fields that tell it from others; empty: see [`IDENTITIES`].
+    pub identity: &'static [&'static str],
+    /// How an element is shown when it comes or goes: fields, each with what stands before it; empty: its identity.
+    pub show: &'static [(&'static str, &'static str)],
+    /// In "of X" the name alone says what it is.
+    pub is_known_by_name: bool,
+    /// A list that is one value, such as a command.
+    pub is_whole: bool,
+    pub cost: Cost,
+}
+
+const PLAIN: Row =
+    Row { path: "", noun: "", identity: &[], show: &[], is_known_by_name: false, is_whole: false, cost: Cost::Nothing };
+
+const fn noun(path: &'static str, noun: &'static str) -> Row {
+    Row { path, noun, ..PLAIN }
+}
+
+const fn element(path: &'static str, noun: &'static str, identity: &'static [&'static str]) -> Row {
+    Row { path, noun, identity, ..PLAIN }
+}
+
+const fn costs(path: &'static str, noun: &'static str, cost: Cost) -> Row {
+    Row { path, noun, cost, ..PLAIN }
+}
+
+/// What tells elements of a list without a row from each other: the first of these that they have; else the whole.
+pub(super) const IDENTITIES: [&str; 7] = ["name", "id", "interface", "address", "path", "key", "0"];
+
+/// Parts that follow from others, or mean nothing to the agent.
+pub(super) const IGNORED: [&str; 2] = ["cluster.id", "inactive"];
+
+/// Lists whose elements are places in other lists, and which.
+pub(super) const PLACES: [(&str, &str); 1] = [("sync_groups[].instances[]", "instances")];
+
+const NEW_ROUTER: Cost = Cost::Restart("a new virtual router");
+const VOTERS: Cost = Cost::Agent("the voter set changes: use `keepone voters`, one voter at a time");
+const CLUSTER: Cost = Cost::Agent("the cluster changes: the same is needed on every member");
+const LEASE: Cost = Cost::Agent("the lease changes: voters refuse a node with another one, so change every member");
+const START: Cost = Cost::Agent("it is set up once, at the start");
+
+/// All of them.
+#[rustfmt::skip]
+pub(super) static ROWS: &[Row] = &[
+    Row { is_known_by_name: true, ..element("instances[]", "instance", &["name"]) },
+    costs("instances[].interface", "interface", NEW_ROUTER),
+    costs("instances[].vrid", "virtual_router_id", NEW_ROUTER),
+    costs("instances[].ipv6", "native_ipv6", NEW_ROUTER),
+    costs("instances[].version", "version", Cost::Restart("its Advertisements are others")),
+    costs("instances[].transport", "transport", Cost::Restart("its Advertisements travel otherwise")),
+    noun("instances[].transport.source", "source address of Advertisements"),
+    noun("instances[].transport.peers[]", "unicast peer"),
+    Row {
+        show: &[("address", ""), ("prefix", "/"), ("dev", " dev "), ("broadcast", " brd "), ("label", " label ")],
+        ..element("instances[].virtual_addresses[]", "VIP", &["address"])
+    },
+    noun("instances[].virtual_addresses", "VIPs"),
+    Row { show: &[("interface", ""), ("weight", " weight ")],
+        ..element("instances[].track_interface[]", "tracked interface", &["interface"]) },
+    noun("instances[].track_interface", "tracked interfaces"),
+    noun("instances[].auth_pass", "password"),
+    noun("instances[].policy", "arbiter_policy"),
+    noun("instances[].announce.burst", "garp_master_repeat"),
+    Row { is_whole: true, ..noun("instances[].announce.again", "times of further announcements") },
+    Row { is_whole: true, ..noun("global.announce.again", "times of further announcements") },
+    noun("global.announce.burst", "vrrp_garp_master_repeat"),
+    Row { is_known_by_name: true, cost: Cost::Restart("another lease is for its instances"),
+        ..element("sync_groups[]", "sync group", &["name"]) },
+    costs("sync_groups[].instances[]", "instance", Cost::Restart("another lease is for its instances")),
+    noun("sync_groups[].policy", "arbiter_policy"),
+    element("virtual_servers[]", "virtual server", &["service", "protocol"]),
+    Row { show: &[("address", ""), ("port", " "), ("weight", " weight ")],
+        ..element("virtual_servers[].real_servers[]", "real server", &["address", "port"]) },
+    noun("virtual_servers[].sorry_server", "sorry server"),
+    element("server_groups[]", "virtual server group", &["name"]),
+    element("trackers.scripts[]", "vrrp_script", &["name"]),
+    element("trackers.files[]", "track_file", &["name"]),
+    element("trackers.processes[]", "vrrp_track_process", &["name"]),
+    element("references.targets[]", "reference address", &[]),
+    costs("cluster", "cluster", CLUSTER),
+    costs("cluster.members[]", "member", CLUSTER),
+    costs("cluster.key_file", "key_file", START),
+    costs("cluster.state_dir", "state_dir", START),
+    costs("cluster.run_dir", "run_dir", START),
+    costs("cluster.bpf_dir", "bpf_dir", START),
+    costs("links", "heartbeat links", START),
+    costs("links[]", "heartbeat link", START),
+    costs("links[].peers[]", "peer", START),
+    costs("heartbeat", "heartbeat", CLUSTER),
+    costs("authority", "arbiter", LEASE),
+    costs("authority.voters", "voters", VOTERS),
+    costs("authority.voters[]", "voter", VOTERS),
+    costs("authority.former", "former_voters", VOTERS),
+    costs("authority.former[]", "former voter", VOTERS),
+    costs("authority.generation", "generation of the voter set", VOTERS),
+    noun("authority.timing.lease", "lease"),
+    noun("authority.timing.lease_max", "lease_max"),
+    costs("policy", "policy", CLUSTER),
+    costs("gate", "means of the gate", START),
+    costs("fencing.watchdog", "watchdog", START),
+];
+
+/// The row of a path, if it has one.
+pub(super) fn row(path: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.path == path)
+}
+
+/// What a change at a path costs: its own row says so, or the nearest one above it that is for all below.
+pub(super) fn cost(path: &str) -> Cost {
+    if let Some(cost) = row(path).map(|row| row.cost).filter(|cost| *cost != Cost::Nothing) {
+        return cost;
+    }
+    let mut above = path;
+    while let Some(end) = above.rfind(['.', '[']) {
+        above = above.get(..end).unwrap_or("");
+        if let Some(cost @ Cost::Agent(_)) = row(above).map(|row| row.cost) {
+            return cost;
+        }
+    }
+    Cost::Nothing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_has_two_rows() {
+        let mut paths: Vec<_> = ROWS.iter().map(|row| row.path).collect();
+        paths.sort_unstable();
+        assert!(paths.windows(2).all(|pair| pair[0] != pair[1]), "{paths:?}");
+    }
+
+    #[test]
+    fn what_an_agent_has_to_restart_for_is_so_for_all_below() {
+        assert_eq!(cost("authority.timing.transmit"), LEASE);
+        assert_eq!(cost("authority.voters[]"), VOTERS);
+        assert_eq!(cost("links[].port"), START);
+        assert_eq!(cost("instances[].priority"), Cost::Nothing);
+        assert_eq!(cost("sync_groups[].notify.master"), Cost::Nothing);
+    }
+}
