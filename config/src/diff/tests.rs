@@ -203,9 +203,15 @@ fn time(count: u32, all: bool) -> std::time::Duration {
     for server in new.virtual_servers.iter_mut().take(if all { usize::MAX } else { 1 }) {
         server.whatever = Some(1);
     }
-    let started = std::time::Instant::now();
+    let started = busy();
     assert_eq!(lines(&old, &new).len(), if all { count as usize } else { 1 });
-    started.elapsed()
+    busy() - started
+}
+
+/// How long this thread has run: what others do on the machine is of no account.
+fn busy() -> std::time::Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    std::time::Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
 }
 
 #[test]
