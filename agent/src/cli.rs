@@ -20,7 +20,8 @@ use keepone_agent::pid_file::PidFile;
 use keepone_agent::voters::{self, Wish};
 use keepone_agent::{keys, logging, rights, worker};
 use keepone_config::{
-    Config, Diagnostic, Environment, Severity, explain_keyword, explain_timing, json_schema, load_with, render_all, to_json,
+    Config, Diagnostic, Environment, Severity, explain_keyword, explain_timing, json_schema, load_with, render_all,
+    to_json,
 };
 use nix::fcntl::{Flock, FlockArg};
 

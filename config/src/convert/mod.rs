@@ -150,7 +150,7 @@ fn statements(
     let file = report.sources.add(path.display().to_string(), text);
     match language {
         Language::Toml => native::parse(report, text, &[]),
-        Language::Conf => keepalived::parse(report, file, path, &environment.parsing()),
+        Language::Conf => Some(keepalived::parse(report, file, path, &environment.parsing())),
     }
 }
 
