@@ -29,6 +29,7 @@ pub mod node;
 pub mod recording;
 pub mod reference;
 pub mod settings;
+pub mod tenure;
 pub mod time;
 pub mod vrrp;
 pub mod wire;
