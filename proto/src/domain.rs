@@ -11,6 +11,7 @@ mod handover;
 mod ladder;
 mod mirror;
 mod policy;
+mod rivals;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -33,6 +34,7 @@ use crate::vrrp::instance::Instance;
 use crate::vrrp::params::Params;
 use crate::wire::heartbeat::DomainBeat;
 use findings::DomainFindings;
+use rivals::SEEN;
 
 /// Without an authority Advertisements say whose the addresses are; a rival's ARP may overtake its own.
 const ADVERTISEMENT_FIRST: Duration = Duration::from_millis(50);
@@ -109,9 +111,12 @@ pub(crate) struct Domain {
     stand_at: Option<Instant>,
     /// Since when a worse Master of our kind is seen (preempt_delay).
     lower_since: Option<Instant>,
-    /// Since when a rival is seen, and when it was seen last (D7).
+    /// Since when a rival is seen, and when it was seen last: who yields (D7).
     rival_since: Option<Instant>,
     rival_seen: Option<Instant>,
+    /// When two holders were last seen for certain, and which tenure of our own that was told of (D7).
+    two_seen: Option<Instant>,
+    told_of: Option<Instant>,
     /// When it is settled by priority who yields to whom, if both think that they stay.
     tie_ends_at: Option<Instant>,
     /// When the addresses are to be announced again (D10).
@@ -202,6 +207,8 @@ impl Domain {
             lower_since: None,
             rival_since: None,
             rival_seen: None,
+            two_seen: None,
+            told_of: None,
             tie_ends_at: None,
             announcements: Vec::new(),
             announced_at: None,
@@ -354,7 +361,8 @@ impl Domain {
             self.former.map(|_| self.created + self.timing.drain()),
             drained,
             self.given_early_at.map(|at| at + self.timing.drain()),
-            self.rival_seen.map(|at| at + Duration::from_secs(1)),
+            self.rival_seen.map(|at| at + SEEN),
+            self.two_seen.map(|at| at + SEEN),
             self.tie_ends_at.filter(|at| *at > now),
             self.lower_since.map(|since| since + self.preempt_delay()),
             self.heir_until,

@@ -10,6 +10,7 @@ use core::time::Duration;
 use crate::action::Action;
 use crate::id::{DomainId, Epoch};
 use crate::lease::grant::Grant;
+use crate::tenure::Tenure;
 use crate::time::Instant;
 
 /// How long a failed kernel call waits before it is tried again.
@@ -57,6 +58,8 @@ pub struct Kernel {
     epoch: Epoch,
     /// Since when the gate has been open under the present epoch.
     opened_at: Option<Instant>,
+    /// From when to when at most the gate was last open, by all that was asked of it.
+    tenure: Option<Tenure>,
     /// When the last tombstone was read back.
     shut_at: Option<Instant>,
     /// When the lifetime of the addresses is to be renewed.
@@ -102,6 +105,7 @@ impl Kernel {
             addresses: Addresses::Unknown,
             epoch: nothing,
             opened_at: None,
+            tenure: None,
             shut_at: None,
             lifetime_at: None,
             retry_at: None,
@@ -134,6 +138,12 @@ impl Kernel {
     /// Since when the gate has been open, or been asked to open, under the present epoch.
     pub fn opened_at(&self) -> Option<Instant> {
         self.opened_at
+    }
+
+    /// From when to when at most the gate is, or was last, open: whatever has become of a write that has not been
+    /// answered, and until its tombstone was read back.
+    pub fn tenure(&self) -> Option<Tenure> {
+        self.tenure
     }
 
     /// Whether anything is held, or is about to be.
@@ -197,6 +207,7 @@ impl Kernel {
             Gate::Shut if self.may_try(now) => {
                 self.epoch = epoch;
                 self.opened_at = Some(now);
+                self.tenure = Some(Tenure { began: now, until });
                 self.gate = Gate::Opening { epoch, until };
                 self.ask(now, Action::OpenGate { domain: self.domain, epoch, until }, out);
             }
@@ -204,6 +215,7 @@ impl Kernel {
                 if held == epoch && asked != until && self.may_try(now) =>
             {
                 self.gate = Gate::Open { epoch, until: written, asked: until };
+                self.tenure = self.tenure.map(|tenure| tenure.extended(until));
                 self.ask(now, Action::OpenGate { domain: self.domain, epoch, until }, out);
             }
             // A former epoch is closed before a new one opens.
@@ -318,6 +330,7 @@ impl Kernel {
             (Gate::Shutting { epoch: held, .. }, None, None) if held == epoch => {
                 self.waits_since = None;
                 (self.gate, self.gate_failed) = (Gate::Shut, false);
+                self.tenure = self.tenure.map(|tenure| tenure.ended(now));
                 self.shut_at = Some(now);
             }
             (Gate::Shutting { epoch: held, .. }, None, Some(error)) if held == epoch => {

@@ -19,8 +19,14 @@ pub enum Guard {
     DiskFirst,
     /// V7: a restarted voter waits for L_max.
     RestartWait,
+    /// V8: a holder that shows no sign of hearing the voter is not extended for ever.
+    DeafIsRefused,
     /// V9: another configuration's digest is refused.
     DigestAgrees,
+    /// R2: no epoch is spent before a majority has said that it is free.
+    PreVote,
+    /// R10: while its own node holds a voter lends to nobody.
+    HolderLendsNothing,
     /// R1, R3: the deadline counts from the request, not from the reply.
     DeadlineFromRequest,
     /// R3: an answer counts for the request that it answers.
@@ -37,6 +43,8 @@ pub enum Guard {
     IsolatedYields,
     /// D7, D8: of two that hold, one yields.
     RivalYields,
+    /// D7: what a peer says of its tenure counts for when it can have said it, not for when it is heard.
+    ClaimsDated,
     /// I13: who has promised not to claim does not.
     PromiseBinds,
     /// T1: what the lease assumes of clocks is measured against the others'.

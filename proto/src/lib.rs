@@ -30,6 +30,7 @@ pub mod recording;
 pub mod reference;
 pub mod script;
 pub mod settings;
+pub mod tenure;
 pub mod time;
 pub mod vrrp;
 pub mod wire;

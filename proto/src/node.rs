@@ -31,6 +31,8 @@ use crate::heartbeat::peer::Peer;
 use crate::id::{ConfigDigest, DomainId, Epoch, Incarnation, InterfaceId, NodeId, Priority, Vrid};
 use crate::lease::generation::{Former, Opening};
 use crate::lease::lives::Lives;
+use crate::lease::rate::Bounds;
+use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::Voter;
 use crate::reference::ReferenceMachine;
 use crate::script::ScriptMachine;
@@ -121,8 +123,13 @@ pub struct Node {
 impl Node {
     /// A node that starts now. Feed it [`Event::Tick`] at once: its first deed is to clean up (I10).
     pub fn new(settings: Settings, incarnation: Incarnation, restored: Restored, now: Instant) -> Self {
-        let peers =
-            settings.peers.iter().map(|peer| (peer.node, Peer::new(peer, settings.heartbeat, incarnation, now)));
+        let (quorum, heartbeat) = (settings.quorum(), settings.heartbeat);
+        let timing = quorum.map_or_else(|| LeaseTiming::for_lease(heartbeat.silence()), |quorum| quorum.timing);
+        let bounds = Bounds::from(&timing);
+        let peers = settings.peers.iter().map(|peer| {
+            let peer = Peer::new(peer, heartbeat, bounds, incarnation, now);
+            (peer.node, peer)
+        });
         let domains = settings.domains.iter().map(|domain| {
             let former = restored.held.iter().find(|(id, _)| *id == domain.id).map(|(_, epoch)| *epoch);
             (domain.id, Domain::new(&settings, domain, incarnation, former, now))
@@ -131,7 +138,6 @@ impl Node {
         if let Some(record) = &restored.record {
             domains.values_mut().for_each(|domain| domain.lease.wait_out(now + record.lease_max));
         }
-        let quorum = settings.quorum();
         Node {
             agenda: Agenda::new(domains.keys().copied()),
             places: places(&domains),

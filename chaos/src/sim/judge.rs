@@ -4,7 +4,7 @@ use keepone_proto::decision::Role;
 
 use super::host::Machine;
 use super::network::MS;
-use super::plan::{Mode, Plan};
+use super::plan::Plan;
 use super::schedule::{Kind, Schedule};
 use super::world::World;
 
@@ -22,12 +22,6 @@ impl World {
         let handed = schedule.kind == Kind::Handover;
         for place in 0..self.plan.domains {
             self.judge_liveness(place, schedule, end, handed);
-        }
-        if let Some(at) = self.oracle.alarms.first
-            && schedule.kind != Kind::Storm
-            && self.plan.mode != Mode::Unarbitrated
-        {
-            self.oracle.violated("D7", at, || "dual-master was raised, and there never were two".to_owned());
         }
     }
 

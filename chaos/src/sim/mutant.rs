@@ -14,6 +14,10 @@ pub enum Mutant {
     ControlReferences,
     /// Nothing, in the clusters with an allowance for freezes that [`Mutant::NoFreezeAllowance`] sees.
     ControlFreezes,
+    /// Nothing, in the histories of cuts in one direction that [`Mutant::DeafExtended`] sees.
+    ControlDeaf,
+    /// Nothing, in the histories of failing disks and late requests that [`Mutant::HolderLends`] sees.
+    ControlLate,
     /// Nothing, in the clusters with promises that [`Mutant::PromisesBindNobody`] sees.
     ControlPromises,
     /// Nobody is asked: silence is death.
@@ -32,8 +36,14 @@ pub enum Mutant {
     AnswerBeforeDisk,
     /// V7: a restarted voter grants at once.
     NoWaitAfterRestart,
+    /// V8: a holder that hears nothing of a voter is extended for ever.
+    DeafExtended,
     /// V9: digests are not compared.
     AnyDigest,
+    /// R2: an epoch is spent before anybody was asked whether it is free.
+    NoPreVote,
+    /// R10: a holder's own voter lends to others.
+    HolderLends,
     /// R1, R3: the deadline counts from the reply.
     DeadlineFromReply,
     /// R3: an answer counts for the newest request, whichever it answers.
@@ -66,6 +76,8 @@ pub enum Mutant {
     IsolatedGoesOn,
     /// D7: of two that hold, nobody yields.
     NobodyYields,
+    /// D7: what a peer says counts for when it is heard, not for when it can have been said.
+    ClaimsUndated,
     /// I13: who has promised not to claim claims all the same.
     PromisesBindNobody,
 }
@@ -76,6 +88,8 @@ pub const CONTROLS: &[Mutant] = &[
     Mutant::ControlAlone,
     Mutant::ControlReferences,
     Mutant::ControlFreezes,
+    Mutant::ControlDeaf,
+    Mutant::ControlLate,
     Mutant::ControlPromises,
 ];
 
@@ -89,7 +103,10 @@ pub const ALL: &[Mutant] = &[
     Mutant::ReleaseOfAnything,
     Mutant::AnswerBeforeDisk,
     Mutant::NoWaitAfterRestart,
+    Mutant::DeafExtended,
     Mutant::AnyDigest,
+    Mutant::NoPreVote,
+    Mutant::HolderLends,
     Mutant::DeadlineFromReply,
     Mutant::AnyNonce,
     Mutant::AddressBeforeGate,
@@ -106,6 +123,7 @@ pub const ALL: &[Mutant] = &[
     Mutant::NoKernelGate,
     Mutant::IsolatedGoesOn,
     Mutant::NobodyYields,
+    Mutant::ClaimsUndated,
     Mutant::PromisesBindNobody,
 ];
 
@@ -117,6 +135,8 @@ impl Mutant {
             Mutant::ControlAlone => "nothing-without-an-authority",
             Mutant::ControlReferences => "nothing-with-references",
             Mutant::ControlFreezes => "nothing-with-freezes",
+            Mutant::ControlDeaf => "nothing-with-deaf-holders",
+            Mutant::ControlLate => "nothing-with-late-requests",
             Mutant::ControlPromises => "nothing-with-promises",
             Mutant::NoArbiter => "no-arbiter",
             Mutant::HalfIsMajority => "half-is-a-majority",
@@ -126,6 +146,9 @@ impl Mutant {
             Mutant::ReleaseOfAnything => "release-frees-anything",
             Mutant::AnswerBeforeDisk => "answer-before-the-disk",
             Mutant::NoWaitAfterRestart => "no-wait-after-a-voters-restart",
+            Mutant::DeafExtended => "deaf-holder-is-extended",
+            Mutant::NoPreVote => "no-pre-vote",
+            Mutant::HolderLends => "holders-voter-lends",
             Mutant::AnyDigest => "digests-not-compared",
             Mutant::DeadlineFromReply => "deadline-from-the-reply",
             Mutant::AnyNonce => "answer-counts-for-any-request",
@@ -143,6 +166,7 @@ impl Mutant {
             Mutant::NoKernelGate => "no-kernel-gate",
             Mutant::IsolatedGoesOn => "isolated-node-goes-on",
             Mutant::NobodyYields => "nobody-yields",
+            Mutant::ClaimsUndated => "late-words-alarm",
             Mutant::PromisesBindNobody => "promises-bind-nobody",
         }
     }
@@ -154,6 +178,8 @@ impl Mutant {
             | Mutant::ControlAlone
             | Mutant::ControlReferences
             | Mutant::ControlFreezes
+            | Mutant::ControlDeaf
+            | Mutant::ControlLate
             | Mutant::ControlPromises => "–",
             Mutant::NoArbiter => "P1",
             Mutant::HalfIsMajority => "authority",
@@ -163,7 +189,10 @@ impl Mutant {
             Mutant::ReleaseOfAnything => "V5",
             Mutant::AnswerBeforeDisk => "V6",
             Mutant::NoWaitAfterRestart => "V7",
+            Mutant::DeafExtended => "V8",
             Mutant::AnyDigest => "V9",
+            Mutant::NoPreVote => "R2",
+            Mutant::HolderLends => "R10",
             Mutant::DeadlineFromReply => "R1, R3",
             Mutant::AnyNonce | Mutant::AddressBeforeGate => "R3",
             Mutant::EpochTwice => "R5, R6",
@@ -176,7 +205,7 @@ impl Mutant {
             Mutant::NoFreezeAllowance => "T, H",
             Mutant::RelativeGate | Mutant::NoKernelGate => "gate",
             Mutant::IsolatedGoesOn => "D2",
-            Mutant::NobodyYields => "D7",
+            Mutant::NobodyYields | Mutant::ClaimsUndated => "D7",
             Mutant::PromisesBindNobody => "I13",
         }
     }
@@ -191,6 +220,9 @@ impl Mutant {
             Mutant::ReleaseOfAnything => Guard::ReleaseMatches,
             Mutant::AnswerBeforeDisk => Guard::DiskFirst,
             Mutant::NoWaitAfterRestart => Guard::RestartWait,
+            Mutant::DeafExtended => Guard::DeafIsRefused,
+            Mutant::NoPreVote => Guard::PreVote,
+            Mutant::HolderLends => Guard::HolderLendsNothing,
             Mutant::AnyDigest => Guard::DigestAgrees,
             Mutant::DeadlineFromReply => Guard::DeadlineFromRequest,
             Mutant::AnyNonce => Guard::NonceMatches,
@@ -200,11 +232,14 @@ impl Mutant {
             Mutant::NoCleanStart => Guard::CleanStart,
             Mutant::IsolatedGoesOn => Guard::IsolatedYields,
             Mutant::NobodyYields => Guard::RivalYields,
+            Mutant::ClaimsUndated => Guard::ClaimsDated,
             Mutant::PromisesBindNobody => Guard::PromiseBinds,
             Mutant::Control
             | Mutant::ControlAlone
             | Mutant::ControlReferences
             | Mutant::ControlFreezes
+            | Mutant::ControlDeaf
+            | Mutant::ControlLate
             | Mutant::ControlPromises
             | Mutant::NoArbiter
             | Mutant::SameIncarnation

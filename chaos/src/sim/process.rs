@@ -122,9 +122,14 @@ impl World {
         {
             *clean = true;
         }
+        if matches!(&event, Event::ForeignClaim { .. } | Event::VrrpReceived { .. }) {
+            let open = host.kernels.iter().enumerate().filter(|(_, kernel)| kernel.is_open(now));
+            open.for_each(|(place, _)| self.oracle.alarms.claimed(now, place, number));
+        }
         let unwritten = matches!(&event, Event::Persisted { error: Some(_), .. });
         let (mut transfer, mut asked) = (false, Vec::new());
-        if let Event::LeaseReceived { bytes, .. } = &event {
+        if let Event::LeaseReceived { from, bytes } = &event {
+            self.oracle.on_answers(now, number, Plan::host(*from), bytes);
             transfer = speech::has_transfer(bytes);
             asked = self.oracle.stale_requests(now, host, speech::requests(bytes));
         }

@@ -86,6 +86,7 @@ impl Case {
         let mut world = World::new(plan.clone(), seed, self.rng.clone(), trace);
         world.boot();
         (world.pauses, world.twice) = (schedule.pauses, schedule.twice);
+        world.oracle.punctual = schedule.is_punctual();
         world.set_deeds(schedule.deeds.clone());
         let mut end = schedule.end;
         if schedule.kind == Kind::Storm {

@@ -3,6 +3,7 @@
 use keepone_proto::time::nanos;
 
 use super::fault::{Deed, Fault, Variant};
+use super::mutant::Mutant;
 use super::network::{MS, Path, S, US, Weather};
 use super::plan::{Mode, Plan};
 use super::rng::Rng;
@@ -90,7 +91,7 @@ impl Schedule {
         let lease_max = nanos(plan.timing.lease_max);
         let begin = rng.range(200 * MS, lease_max + S * plan.pace);
         let until = begin + rng.range(2, 6) * S * plan.pace;
-        if plan.mode != Mode::Unarbitrated {
+        if plan.mode != Mode::Unarbitrated && !wants_deaf(plan) {
             self.pauses = *rng.pick(&[0, 500, 3_000, 10_000]).unwrap_or(&0);
         }
         self.healed_at = until;
@@ -105,6 +106,11 @@ impl Schedule {
         self.part_freezes(plan);
         self.push(until, Fault::Heal);
         self.end = until + self.liveness_limit(plan) + plan.moves();
+    }
+
+    /// Whether nothing is late in it: lines are whole or cut, and processes run.
+    pub fn is_punctual(&self) -> bool {
+        self.pauses == 0 && self.deeds.iter().all(|deed| matches!(deed.fault, Fault::Cut { .. } | Fault::Heal))
     }
 
     /// I19: how long after the heal somebody has to hold.
@@ -259,9 +265,24 @@ impl Schedule {
     }
 }
 
+/// Nothing but lines that are cut, mostly in one direction: who sends and hears no answer is not merely late (V8).
+fn wants_deaf(plan: &Plan) -> bool {
+    matches!(plan.mutant, Some(Mutant::DeafExtended | Mutant::ControlDeaf))
+}
+
+/// Voters that could not take an epoch when it was asked for, or are new to it, and requests that come late (R10).
+fn wants_late(plan: &Plan) -> bool {
+    matches!(plan.mutant, Some(Mutant::HolderLends | Mutant::ControlLate))
+}
+
 /// What this cluster's promise covers.
 fn is_allowed(trouble: Trouble, plan: &Plan) -> bool {
     match trouble {
+        _ if wants_deaf(plan) => matches!(trouble, Trouble::CutOneWay | Trouble::CutPath),
+        _ if wants_late(plan) => {
+            use Trouble::{Disk, Kill, PowerOff, Replay, Weather};
+            matches!(trouble, Disk | Kill | PowerOff | Replay | Weather)
+        }
         Trouble::Freeze => plan.beyond || !plan.timing.hidden_freeze.is_zero(),
         Trouble::References => plan.references,
         Trouble::Script => plan.script.is_some(),

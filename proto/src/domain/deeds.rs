@@ -6,7 +6,6 @@ use core::cmp::Reverse;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::evidence::tie_patience;
 use super::{Domain, Leaving};
 use crate::action::{Action, AlertName, Transition};
 use crate::alerts::Alerts;
@@ -427,19 +426,8 @@ impl Domain {
         let seen = matches!(view.peers, Peers::RivalYields | Peers::RivalWins);
         let deaf = seen && facts.heard().any(|peer| self.is_master_of(peer) && peer.is_deaf(now));
         alerts.set(AlertName::DeafPeer, id, deaf, words);
-        // Kept for a second after the last sight, so that a flickering rival is one alert.
-        let dual = seen
-            || self.two_hold(facts)
-            || self.rival_seen.is_some_and(|at| now.since(at) < core::time::Duration::from_secs(1));
-        alerts.set(AlertName::DualMaster, id, dual, words);
+        self.raise_rivals(facts, view, alerts);
         self.raise_findings(facts, view, alerts);
-        if seen {
-            self.rival_since = self.rival_since.or(Some(now));
-            self.tie_ends_at = self.rival_since.map(|since| since + tie_patience(facts.settings.heartbeat.period));
-            self.rival_seen = Some(now);
-        } else if !dual {
-            (self.rival_since, self.rival_seen, self.tie_ends_at) = (None, None, None);
-        }
     }
 
     /// An Advertisement for one of its routers.
@@ -493,7 +481,7 @@ impl Domain {
         let shares = advertisement.addresses.iter().any(|address| router.settings.addresses.contains(address));
         if !heard {
             if shares {
-                self.rival_seen = Some(facts.now);
+                self.see_claim(facts.now);
             }
             if let Some(router) = self.routers.get_mut(place).filter(|_| higher) {
                 router.higher_seen = true;
@@ -510,7 +498,7 @@ impl Domain {
     pub(crate) fn on_foreign_claim(&mut self, facts: &Facts<'_>, mac: [u8; 6], out: &mut Vec<Action>) {
         if self.master_since.is_some_and(|since| facts.now > since) {
             self.findings.claimed(facts.now, mac);
-            self.rival_seen = Some(facts.now);
+            self.see_claim(facts.now);
             if self.lease.is_arbitrated() {
                 self.announce_again(facts.now, facts, out);
             } else {

@@ -152,7 +152,7 @@ impl Domain {
     }
 
     /// What a peer last said, unless that is known to be over.
-    fn said<'a>(&self, peer: &'a Peer) -> Option<&'a DomainBeat> {
+    pub(super) fn said<'a>(&self, peer: &'a Peer) -> Option<&'a DomainBeat> {
         let over = self.over.is_some() && peer.epoch(self.id) == self.over;
         peer.domain(self.id).filter(|_| !over)
     }
@@ -188,21 +188,6 @@ impl Domain {
             right(a).cmp(&right(b)).then(longer).then(rank(a).cmp(&rank(b)))
         });
         stays.map(|peer| peer.node)
-    }
-
-    /// D7: two peers that are heard have each said to hold since the other began to.
-    pub(super) fn two_hold(&self, facts: &Facts<'_>) -> bool {
-        let holders = facts.heard().filter(|peer| self.said(peer).is_some_and(|said| said.holding));
-        let holders: Vec<&Peer> = holders.collect();
-        let saw_begin = |first: &Peer, second: &Peer| {
-            let (spoke_at, held_for) = (first.spoke_at(self.id), second.master_for(facts.now, self.id));
-            // What has crossed on the way is no second holder.
-            let margin = facts.settings.heartbeat.period;
-            spoke_at.zip(held_for).is_some_and(|(at, held_for)| facts.now.since(at) + margin < held_for)
-        };
-        let pairs =
-            holders.iter().enumerate().flat_map(|(n, first)| holders.iter().skip(n + 1).map(move |s| (first, s)));
-        pairs.into_iter().any(|(first, second)| saw_begin(first, second) && saw_begin(second, first))
     }
 
     /// D7, D8: which of two that hold yields.

@@ -6,8 +6,9 @@ use core::time::Duration;
 
 use super::link::{Freshness, Link};
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId};
-use crate::lease::rate::Reading;
+use crate::lease::rate::{Bounds, Reading};
 use crate::settings::{HeartbeatSettings, PeerSettings};
+use crate::tenure::Tenure;
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, DomainBeat, Echo, References};
 
@@ -23,6 +24,8 @@ pub struct Peer {
     pub node: NodeId,
     links: BTreeMap<LinkId, Link>,
     settings: HeartbeatSettings,
+    /// What is assumed of its clock and ours.
+    bounds: Bounds,
     /// The newest of the links' own: asked for at each step.
     heard_at: Option<Instant>,
     /// When this peer is judged silent if it is never heard: it counts as heard at our start.
@@ -33,6 +36,8 @@ pub struct Peer {
     /// us is judged from then on.
     heard_since: Option<Instant>,
     said: Option<Said>,
+    /// Its clock in one of its beats, and by when it showed that: of all beats the one that dates the others best.
+    read_by: Option<(Instant, Instant)>,
     /// We have slept: its silence counts from our waking.
     excused_until: Option<Instant>,
     /// When we last slept: from, to.
@@ -48,7 +53,15 @@ struct Said {
     references: References,
     /// Whom it hears, and how long ago when it said so; when that was.
     heard: (Vec<(NodeId, Duration)>, Instant),
-    domains: BTreeMap<DomainId, (DomainBeat, Instant)>,
+    domains: BTreeMap<DomainId, Word>,
+}
+
+/// What it said of one domain, when that came, and for how long it has held it, if it said so.
+#[derive(Debug, Clone)]
+struct Word {
+    said: DomainBeat,
+    at: Instant,
+    tenure: Option<Tenure>,
 }
 
 /// What a received beat brought.
@@ -76,8 +89,15 @@ struct Life {
 
 impl Peer {
     /// A peer of the life `own` that counts as heard at `now`, so that a start is not taken for its death.
-    pub fn new(settings: &PeerSettings, heartbeat: HeartbeatSettings, own: Incarnation, now: Instant) -> Self {
+    pub fn new(
+        settings: &PeerSettings,
+        heartbeat: HeartbeatSettings,
+        bounds: Bounds,
+        own: Incarnation,
+        now: Instant,
+    ) -> Self {
         Peer {
+            bounds,
             node: settings.node,
             links: settings.links.iter().map(|link| (*link, Link::new(own))).collect(),
             settings: heartbeat,
@@ -87,6 +107,7 @@ impl Peer {
             retired: Vec::new(),
             heard_since: None,
             said: None,
+            read_by: None,
             excused_until: None,
             slept: None,
             lives: Vec::new(),
@@ -139,8 +160,9 @@ impl Peer {
                 self.retired.push(former);
             }
             self.links.values_mut().for_each(Link::peer_restarted);
-            (self.said, self.heard_at) = (None, None);
+            (self.said, self.heard_at, self.read_by) = (None, None, None);
         }
+        let link_id = link;
         let Some(link) = self.links.get_mut(&link) else { return nothing };
         let freshness = link.on_beat(now, beat.seq, beat.echo, limit);
         // What was queued while we slept came at some time of that; the echo must not make it younger than it may
@@ -153,7 +175,8 @@ impl Peer {
             if restarted || returned || self.heard_since.is_none() {
                 self.heard_since = Some(now);
             }
-            self.take(now, beat);
+            let made = self.made(now, link_id, beat);
+            self.take(now, made, beat);
         }
         Heard { freshness, restarted, returned: returned && freshness == Freshness::Fresh, duplicate: None }
     }
@@ -191,7 +214,26 @@ impl Peer {
         Some(Reading { sent, received: now, clock: beat.clock })
     }
 
-    fn take(&mut self, now: Instant, beat: &Beat) {
+    /// When a beat that came now, and is fresh, was made, as far as that is certain: no sooner by its echo, by which it
+    /// was found to be fresh. Of who does not hear us, and says no more than its clock, it is no later than that shows,
+    /// and for m·h after it was first heard it says nothing: whoever holds says so again.
+    fn made(&mut self, now: Instant, link: LinkId, beat: &Beat) -> Instant {
+        let fresh = now - self.settings.silence();
+        let by_clock = self.read_by.map(|(at, clock)| now.min(at + self.bounds.most(beat.clock.since(clock))));
+        if by_clock.is_none_or(|at| at == now) {
+            self.read_by = Some((now, beat.clock));
+        }
+        let echoed = beat.echo.and_then(|echo| Some((self.links.get_mut(&link)?.echoed_at(echo)?, echo.age)));
+        let Some((sent_at, age)) = echoed else {
+            let heard = self.heard_since.is_some_and(|since| now.since(since) >= self.settings.silence());
+            return by_clock.filter(|_| heard).map_or(Instant::BOOT, |at| fresh.min(at));
+        };
+        // Our own clock may have hidden a freeze since.
+        let made = sent_at + self.bounds.least(age) - self.bounds.hidden_freeze;
+        made.max(fresh).min(now)
+    }
+
+    fn take(&mut self, now: Instant, made: Instant, beat: &Beat) {
         let said = self.said.get_or_insert_with(|| Said {
             clock: beat.clock,
             references: beat.references,
@@ -206,7 +248,14 @@ impl Peer {
         said.references = beat.references;
         said.heard = (beat.heard.clone(), now);
         for domain in &beat.domains {
-            said.domains.insert(domain.id, (domain.clone(), now));
+            let began = now - self.bounds.least(domain.master_for);
+            let former = said.domains.get(&domain.id).filter(|word| word.said.epoch == domain.epoch);
+            let former = former.and_then(|word| word.tenure).filter(|_| domain.epoch.is_some());
+            let tenure = former.map_or(Tenure { began, until: made }, |former| {
+                Tenure { began: former.began.min(began), ..former }.extended(made)
+            });
+            let tenure = domain.holding.then_some(tenure);
+            said.domains.insert(domain.id, Word { said: domain.clone(), at: now, tenure });
         }
     }
 
@@ -244,18 +293,23 @@ impl Peer {
 
     /// What it last said of a domain.
     pub fn domain(&self, id: DomainId) -> Option<&DomainBeat> {
-        self.said.as_ref()?.domains.get(&id).map(|(domain, _)| domain)
+        self.said.as_ref()?.domains.get(&id).map(|word| &word.said)
     }
 
     /// When it last spoke of a domain.
     pub fn spoke_at(&self, id: DomainId) -> Option<Instant> {
-        self.said.as_ref()?.domains.get(&id).map(|(_, at)| *at)
+        self.said.as_ref()?.domains.get(&id).map(|word| word.at)
     }
 
     /// How long it has been Master of a domain by now, by its own count.
     pub fn master_for(&self, now: Instant, id: DomainId) -> Option<Duration> {
-        let (domain, at) = self.said.as_ref()?.domains.get(&id)?;
-        Some(domain.master_for.saturating_add(now.since(*at)))
+        let word = self.said.as_ref()?.domains.get(&id)?;
+        Some(word.said.master_for.saturating_add(now.since(word.at)))
+    }
+
+    /// For how long it has certainly held a domain, if by its last word it does.
+    pub fn tenure(&self, id: DomainId) -> Option<Tenure> {
+        self.said.as_ref()?.domains.get(&id)?.tenure
     }
 
     /// The epoch that it last said to hold.
@@ -287,6 +341,7 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::timing::LeaseTiming;
 
     fn at(ms: u64) -> Instant {
         Instant::from_nanos(ms * 1_000_000)
@@ -294,7 +349,9 @@ mod tests {
 
     fn peer() -> Peer {
         let settings = PeerSettings { node: NodeId::new(2).unwrap(), links: alloc::vec![LinkId(0)] };
-        Peer::new(&settings, HeartbeatSettings { period: Duration::from_millis(100), misses: 3 }, Incarnation(0), at(0))
+        let heartbeat = HeartbeatSettings { period: Duration::from_millis(100), misses: 3 };
+        let bounds = Bounds::from(&LeaseTiming::for_lease(heartbeat.silence()));
+        Peer::new(&settings, heartbeat, bounds, Incarnation(0), at(0))
     }
 
     #[test]
@@ -389,6 +446,57 @@ mod tests {
                 assert_eq!(lively(&mut peer, life * 2000 + ms, life).duplicate, None, "life {life}");
             }
         }
+    }
+
+    /// The peer says, in a beat that its clock dates at `clock`, that it holds, and has been Master for that long.
+    fn claims(clock: u64, echo: Option<Echo>, master_for: u64) -> Beat {
+        let said = DomainBeat {
+            id: DomainId(7),
+            role: crate::decision::Role::Master,
+            priority: crate::id::Priority(100),
+            eligible: true,
+            wants: false,
+            holding: true,
+            epoch: Some((1, 1)),
+            remaining: Duration::ZERO,
+            next: (2, 2),
+            master_for: Duration::from_millis(master_for),
+            heir: None,
+            sees: None,
+            alone: false,
+            source: None,
+        };
+        Beat { domains: alloc::vec![said], ..beat(1, clock, echo) }
+    }
+
+    fn until(peer: &Peer) -> Instant {
+        peer.tenure(DomainId(7)).unwrap().until
+    }
+
+    #[test]
+    fn a_claim_counts_for_when_its_echo_says_that_it_was_made_d7() {
+        let mut peer = peer();
+        let (seq, _) = peer.next_beat(at(1000), LinkId(0)).unwrap();
+        let echo = Some(Echo { seq, age: Duration::from_millis(20) });
+        peer.on_beat(at(1220), LinkId(0), &claims(5000, echo, 500));
+        // Our clock and the peer's may differ by 2 %, of 20 ms and of 500 ms.
+        let tenure = peer.tenure(DomainId(7)).unwrap();
+        assert!(tenure.until <= at(1020) && tenure.until > at(1019), "{tenure:?}");
+        assert!(tenure.began >= at(720) && tenure.began < at(731), "{tenure:?}");
+        peer.on_beat(at(1300), LinkId(0), &Beat { domains: Vec::new(), ..claims(5100, None, 0) });
+        assert_eq!(until(&peer), tenure.until, "who says nothing of it takes nothing back");
+    }
+
+    #[test]
+    fn a_deaf_peers_claim_counts_for_no_later_than_its_clock_shows_d7_d8() {
+        let mut peer = peer();
+        peer.on_beat(at(1000), LinkId(0), &claims(5000, None, 0));
+        peer.on_beat(at(1200), LinkId(0), &claims(5150, None, 0));
+        assert_eq!(until(&peer), Instant::BOOT, "nothing dates the first");
+        peer.on_beat(at(1400), LinkId(0), &claims(5160, None, 0));
+        assert!(until(&peer) <= at(1100), "longer on its way than any before it: {:?}", until(&peer));
+        peer.on_beat(at(1500), LinkId(0), &claims(5600, None, 0));
+        assert_eq!(until(&peer), at(1200), "else for m·h before it came");
     }
 
     #[test]

@@ -67,6 +67,16 @@ impl Bounds {
         u64::try_from(scaled).unwrap_or(u64::MAX)
     }
 
+    /// What our clock has shown at least while another one within rho showed `theirs`.
+    pub(crate) fn least(&self, theirs: Duration) -> Duration {
+        Duration::from_nanos(self.shrink(nanos(theirs)))
+    }
+
+    /// What our clock has shown at most meanwhile.
+    pub(crate) fn most(&self, theirs: Duration) -> Duration {
+        Duration::from_nanos(self.grow(nanos(theirs)))
+    }
+
     /// What may be lost within a span of our clock: H in each lease length that it touches.
     fn allowance(&self, span: u64) -> u64 {
         let lengths = span.checked_div(nanos(self.lease)).unwrap_or(0).saturating_add(1);

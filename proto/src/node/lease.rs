@@ -8,7 +8,6 @@ use core::time::Duration;
 
 use super::Node;
 use crate::action::{Action, AlertName};
-#[cfg(feature = "ablation")]
 use crate::guard::Guard;
 use crate::id::{DomainId, NodeId};
 use crate::lease::voter::VoterOutput;
@@ -61,7 +60,8 @@ impl Node {
         let mut served = Vec::with_capacity(requests.len());
         for envelope in requests {
             // R10: while this node's own grant is unexpired its voter lends to nobody else.
-            let holds = self.domains.get(&envelope.domain).is_some_and(|domain| domain.must_not_lend(now));
+            let holds = self.domains.get(&envelope.domain).is_some_and(|domain| domain.must_not_lend(now))
+                && self.settings.guards.has(Guard::HolderLendsNothing);
             if holds && from != me && matches!(envelope.message, Message::Acquire { .. }) {
                 continue;
             }

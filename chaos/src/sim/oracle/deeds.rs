@@ -41,11 +41,14 @@ impl Oracle {
                         self.check_inside(now, number, host, place, None, "an announcement");
                     }
                 }
-                Action::SendLease { bytes, .. } => self.check_farewell(now, number, host, bytes),
+                Action::SendLease { bytes, .. } => {
+                    self.check_farewell(now, number, host, bytes);
+                    self.check_pre_vote(now, number, bytes);
+                }
                 Action::Transition(transition) => self.check_transition(now, number, host, transition),
                 Action::Alert(alert) if alert.name == AlertName::DualMaster => {
                     if let Some(domain) = alert.domain {
-                        self.alarms.tell(now, Plan::place(domain), number, alert.raised);
+                        self.on_alarm(now, Plan::place(domain), number, alert.raised);
                     }
                 }
                 // Every clock here is within rho, and what a freeze within H hides is allowed for.

@@ -5,12 +5,14 @@
 //! that has passed the gate may be on its way for E_tx more, and counts.
 
 mod alarms;
+mod asking;
 mod deeds;
 mod voters;
 mod watch;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use keepone_proto::id::{DomainId, Epoch};
 use keepone_proto::settings::Policy;
@@ -42,6 +44,8 @@ pub struct Violation {
 #[derive(Debug, Clone)]
 pub struct Oracle {
     mode: Mode,
+    /// How slow the cluster is.
+    pace: u64,
     transmit: u64,
     gate: u64,
     lease_max_told: u64,
@@ -62,6 +66,14 @@ pub struct Oracle {
     pub forgot: BTreeSet<usize>,
     /// When anything was last done to the world.
     pub disturbed_at: u64,
+    asking: asking::Asking,
+    /// L_a and R.
+    lease: Duration,
+    renewal: Duration,
+    /// How much later than its deadline a gate may shut.
+    jiffy: u64,
+    /// Nothing is late in this history: no line is slow, no process stands still (V8).
+    pub punctual: bool,
     /// What the agents say of two holders.
     pub alarms: alarms::Alarms,
 }
@@ -71,6 +83,7 @@ impl Oracle {
     pub fn new(plan: &Plan) -> Self {
         Oracle {
             mode: plan.mode,
+            pace: plan.pace,
             transmit: nanos(plan.timing.transmit),
             // Where the kernel looks at each tick only, its lateness is in what it shows.
             gate: if plan.jiffy > 0 { 0 } else { nanos(plan.timing.gate) },
@@ -86,6 +99,11 @@ impl Oracle {
             voters: Default::default(),
             forgot: BTreeSet::new(),
             disturbed_at: 0,
+            asking: asking::Asking::default(),
+            lease: plan.told.lease,
+            renewal: plan.told.renewal_interval(),
+            jiffy: plan.jiffy + SLACK,
+            punctual: false,
             alarms: alarms::Alarms::default(),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use keepone_proto::id::{DomainId, Epoch};
 use keepone_proto::lease::record::Record;
+use keepone_proto::lease::voter::Granted;
 use keepone_proto::time::{Instant, nanos};
 
 use super::{Oracle, SLACK};
@@ -17,6 +18,8 @@ use crate::sim::plan::Plan;
 struct Loan {
     epoch: Option<Epoch>,
     until: Instant,
+    /// Real time at which it was made.
+    made: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -73,11 +76,17 @@ impl Oracle {
             }
             let recorded = life.recorded.get(place).copied().flatten();
             let Some(loan) = life.loans.get_mut(place) else { return };
-            let former = core::mem::replace(
-                loan,
-                granted.map_or(Loan::default(), |granted| Loan { epoch: Some(granted.epoch), until: granted.until }),
-            );
-            let changed = granted.map(|granted| granted.epoch) != former.epoch;
+            let changed = granted.map(|granted| granted.epoch) != loan.epoch;
+            let made = if changed { now } else { loan.made };
+            let of = |granted: Granted| Loan { epoch: Some(granted.epoch), until: granted.until, made };
+            let former = core::mem::replace(loan, granted.map_or(Loan::default(), of));
+            match granted {
+                Some(granted) if !changed && granted.until > former.until => {
+                    self.check_hearing(now, host, place, granted.epoch, made);
+                }
+                Some(granted) if changed => self.check_own(now, at, host, place, granted.epoch),
+                Some(_) | None => {}
+            }
             if !changed || unwritten {
                 continue;
             }

@@ -30,6 +30,8 @@ pub struct DomainWatch {
     pub first_open: Option<u64>,
     /// Since when two gates have been open at once.
     pub(super) dual_since: Option<u64>,
+    /// Until when two last were.
+    dual_until: Option<u64>,
     /// Times with two gates open that have ended and were not looked at yet.
     pub(super) dual_ended: Vec<(u64, u64)>,
     pub(super) mark: u64,
@@ -56,6 +58,7 @@ impl DomainWatch {
             openings: 0,
             first_open: None,
             dual_since: None,
+            dual_until: None,
             dual_ended: Vec::new(),
             mark: u64::MAX,
             worst: 0,
@@ -65,12 +68,18 @@ impl DomainWatch {
 
     fn ended(&mut self, since: u64, until: u64) {
         self.worst = self.worst.max(until.saturating_sub(since));
+        self.dual_until = Some(until);
         self.dual_ended.push((since, until));
     }
 
     /// The longest time with two gates open, up to `now`.
     pub fn worst(&self, now: u64) -> u64 {
         self.dual_since.map_or(self.worst, |since| self.worst.max(now.saturating_sub(since)))
+    }
+
+    /// When two gates were last open, up to `now`.
+    pub(super) fn last_two(&self, now: u64) -> Option<u64> {
+        self.dual_since.map(|_| now).or(self.dual_until)
     }
 
     pub(super) fn advance(&mut self, now: u64) {

@@ -163,7 +163,8 @@ impl Holder {
     /// Begins an attempt once a majority has nothing against it (R2) and the gate has been tested (R14).
     pub(super) fn attempt_if_free(&mut self, now: Instant) {
         let free = self.voters.values().filter(|track| track.free).count();
-        if self.tested && matches!(self.phase, Phase::Asking { .. }) && free >= self.majority() {
+        let may = free >= self.majority() || !self.guards.has(Guard::PreVote);
+        if self.tested && matches!(self.phase, Phase::Asking { .. }) && may {
             let epoch = self.next_epoch();
             // With the guard taken out an attempt goes on under its former epoch while nobody was above it.
             let former = self.former.filter(|former| former.counter == self.max_counter);

@@ -55,7 +55,7 @@ impl Voter {
             Some(loan) if renews => {
                 if loan.prev_ack != ask.prev_ack {
                     (loan.prev_ack, loan.heard_at) = (ask.prev_ack, now);
-                } else if now.since(loan.heard_at) > ask.lease {
+                } else if now.since(loan.heard_at) > ask.lease && self.guards.has(Guard::DeafIsRefused) {
                     out.push(self.refuse(now, from, request, RefuseReason::Deaf));
                     return;
                 }

@@ -21,7 +21,7 @@ impl Cluster {
     }
 
     /// The evidence with which an alert of a node began, from `ms` on.
-    fn raised(&self, node: u16, ms: u64, name: AlertName) -> Option<(Instant, &str)> {
+    pub(super) fn raised(&self, node: u16, ms: u64, name: AlertName) -> Option<(Instant, &str)> {
         self.log.iter().find_map(|(when, who, deed)| match deed {
             Action::Alert(alert) if alert.name == name && alert.raised && *who == node && *when >= at(ms) => {
                 Some((*when, alert.evidence.as_str()))

@@ -1,6 +1,7 @@
 //! Others that hold, or claim the addresses: who yields (D7, D8), and who announces (D10).
 
 use super::*;
+use crate::wire::heartbeat::Beat;
 
 #[test]
 fn a_master_that_the_rival_does_not_hear_yields_without_an_authority_d8() {
@@ -97,4 +98,77 @@ fn two_that_can_not_agree_on_who_was_first_leave_it_to_the_priority_soon_d7_p2()
     }
     assert!(lengths.iter().all(|both| *both <= 125), "ms with two holders: {lengths:?}");
     assert!(lengths.iter().any(|both| (25..40).contains(both)), "none of these was in doubt: {lengths:?}");
+}
+
+/// Whether a node has told of two holders from `ms` on.
+fn tells_of_two(cluster: &Cluster, node: u16, ms: u64) -> bool {
+    cluster.raised(node, ms, AlertName::DualMaster).is_some()
+}
+
+/// The beats of a node since `ms` that say it holds, and when each was made.
+fn claims(cluster: &Cluster, node: u16, ms: u64) -> Vec<(Instant, Event)> {
+    let beats = cluster.log.iter().filter(|(when, who, _)| *who == node && *when >= at(ms));
+    let beats = beats.filter_map(|(when, who, deed)| match deed {
+        Action::SendBeat { link, bytes, .. } if Beat::parse(bytes).is_ok_and(|beat| beat.domains[0].holding) => {
+            Some((*when, Event::BeatReceived { link: *link, from: id(*who), bytes: bytes.clone() }))
+        }
+        _ => None,
+    });
+    beats.collect()
+}
+
+#[test]
+fn what_a_former_holder_said_in_time_and_is_heard_late_is_no_second_holder_d7() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    // The last beats of node 1 are 200 ms on their way; it hands over meanwhile.
+    cluster.link_cut_one_way.insert((LinkId(0), 1, 2));
+    cluster.run_to(5250);
+    let late = claims(&cluster, 1, 5000);
+    assert!(late.len() >= 2, "{late:?}");
+    cluster.give(1, Event::Stop);
+    cluster.run_to(5290);
+    assert_eq!(cluster.open(), [2]);
+    for (_, beat) in late {
+        cluster.run_to(cluster.now.as_nanos() / 1_000_000 + 30);
+        cluster.give(2, beat);
+    }
+    assert_eq!(cluster.nodes[&2].peers[&id(1)].domain(VIP).map(|said| said.holding), Some(true), "it was heard");
+    cluster.run_to(5500);
+    assert!(!tells_of_two(&cluster, 2, 5000));
+}
+
+#[test]
+fn who_slept_over_its_deadline_with_a_write_of_its_gate_under_way_sees_no_second_holder_in_its_heir_d5_d7() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    cluster.gates_hung.insert(1, Vec::new());
+    cluster.run_to(5250);
+    cluster.frozen.insert(1, Vec::new());
+    cluster.run_to(7000);
+    assert_eq!(cluster.open(), [2]);
+    // The first that it takes from its queues is a beat of who holds since.
+    let mut waiting = cluster.frozen.remove(&1).unwrap();
+    waiting.retain(|event| matches!(event, Event::BeatReceived { .. }));
+    let (_, held) = claims(&cluster, 2, 6000).pop().unwrap();
+    assert!(waiting.contains(&held));
+    cluster.give(1, held);
+    cluster.run_to(7200);
+    assert_eq!(cluster.role(1).0, Role::Fenced);
+    assert!(!tells_of_two(&cluster, 1, 5000));
+}
+
+#[test]
+fn a_second_holder_is_told_of_within_a_second_although_its_beats_are_late_i23() {
+    let mut cluster = Cluster::new(Authority::None);
+    cluster.cut = [(1, 2), (2, 1)].into();
+    cluster.start(1);
+    cluster.start(2);
+    cluster.run_to(6000);
+    assert_eq!(cluster.open(), [1, 2]);
+    // Node 1 begins to hear node 2, each beat 200 ms after it was made, and is not heard itself.
+    for ms in (6010..6600).step_by(10) {
+        cluster.run_to(ms);
+        let heard = claims(&cluster, 2, ms - 210).into_iter().filter(|(made, _)| *made < at(ms - 200));
+        heard.for_each(|(_, beat)| cluster.give(1, beat));
+    }
+    assert!(tells_of_two(&cluster, 1, 6000));
 }
