@@ -228,9 +228,9 @@ impl Peer {
             let heard = self.heard_since.is_some_and(|since| now.since(since) >= self.settings.silence());
             return by_clock.filter(|_| heard).map_or(Instant::BOOT, |at| fresh.min(at));
         };
-        // Our own clock may have hidden a freeze since.
-        let made = sent_at + self.bounds.least(age) - self.bounds.hidden_freeze;
-        made.max(fresh).min(now)
+        // Of a peer that has slept it is too long by as much ([`crate::node::Node`], `slept`).
+        let age = if age < self.settings.period * 3 { self.bounds.least(age) } else { Duration::ZERO };
+        (sent_at + age).min(now)
     }
 
     fn take(&mut self, now: Instant, made: Instant, beat: &Beat) {

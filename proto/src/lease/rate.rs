@@ -67,9 +67,11 @@ impl Bounds {
         u64::try_from(scaled).unwrap_or(u64::MAX)
     }
 
-    /// What our clock has shown at least while another one within rho showed `theirs`.
+    /// What our clock has shown at least while another one within rho showed `theirs`: freezes of ours are hidden from
+    /// it, H in each lease length.
     pub(crate) fn least(&self, theirs: Duration) -> Duration {
-        Duration::from_nanos(self.shrink(nanos(theirs)))
+        let theirs = nanos(theirs);
+        Duration::from_nanos(self.shrink(theirs).saturating_sub(self.allowance(self.grow(theirs))))
     }
 
     /// What our clock has shown at most meanwhile.

@@ -65,6 +65,13 @@ impl Node {
             if holds && from != me && matches!(envelope.message, Message::Acquire { .. }) {
                 continue;
             }
+            let mut envelope = envelope.clone();
+            // Of a Transfer only the end is heard: its heir had its majority, if ever, before this node had its own.
+            if let (true, Message::Transfer { epoch, heir }) = (holds && from != me, &envelope.message)
+                && heir.node != me
+            {
+                envelope.message = Message::Release { epoch: *epoch };
+            }
             // Told of an end, this node need not wait for the holder's silence.
             if let Message::Release { epoch } = envelope.message
                 && epoch.node == from
@@ -72,8 +79,8 @@ impl Node {
             {
                 self.with_domain(now, envelope.domain, |domain, _| domain.on_released(epoch));
             }
-            if !self.is_second_agent(now, from, envelope) {
-                served.push(envelope.clone());
+            if !self.is_second_agent(now, from, &envelope) {
+                served.push(envelope);
             }
         }
         let Some(voter) = self.voter.as_mut().filter(|_| !served.is_empty()) else { return };
