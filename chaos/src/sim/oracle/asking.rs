@@ -88,7 +88,8 @@ impl Oracle {
             return;
         }
         let heard = self.asking.heard.get(&(holder, voter, place)).copied().unwrap_or(0);
-        let sign = self.asking.signs.entry((voter, place)).or_insert((epoch, heard, made));
+        // Of what it had heard when the loan was made nobody has told: the first word of it is a sign.
+        let sign = self.asking.signs.entry((voter, place)).or_insert((epoch, 0, made));
         if sign.0 != epoch || sign.1 != heard {
             *sign = (epoch, heard, now);
         }
