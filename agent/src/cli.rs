@@ -58,12 +58,12 @@ enum Command {
     },
     /// Read a configuration and say what is wrong with it.
     Check {
-        /// The configuration.
-        #[arg(required_unless_present = "diff")]
-        file: Option<PathBuf>,
+        /// The configurations, each by itself; of several the highest exit code counts.
+        #[arg(required_unless_present = "diff", value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// Say what changes from OLD to NEW, and what a reload would restart for it. Ends with 0 if they mean the
         /// same, with 20 if they differ, and with 10 or 11 if one can't be loaded.
-        #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["file", "explain_timing"])]
+        #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["files", "explain_timing"])]
         diff: Option<Vec<PathBuf>>,
         /// Print the diagnostics, or the difference, as JSON.
         #[arg(long)]
@@ -191,9 +191,7 @@ pub(crate) fn main() -> ExitCode {
             // clap has counted them.
             _ => Err(Failure::say(Code::Usage, "`check --diff` wants two files: OLD NEW")),
         },
-        Command::Check { file, json, explain_timing, diff: None } => {
-            return check(&file.unwrap_or_default(), json, explain_timing);
-        }
+        Command::Check { files, json, explain_timing, diff: None } => return check(&files, json, explain_timing),
         Command::Convert(wish) => convert::run(&wish),
         Command::Explain { keyword } => explain(&keyword),
         Command::Schema => Ok(say(&json_schema())),
@@ -341,26 +339,29 @@ fn lock(run_dir: &Path) -> Result<Flock<File>, Failure> {
     })
 }
 
-fn check(file: &Path, json: bool, timing: bool) -> ExitCode {
-    let (config, diagnostics) = match keepone_config::load(file) {
-        Ok((config, remarks)) => (Some(config), remarks),
-        Err(complaints) => (None, complaints),
-    };
+fn check(files: &[PathBuf], json: bool, timing: bool) -> ExitCode {
+    let (mut all, mut highest) = (Vec::new(), 0);
+    for file in files {
+        let (config, diagnostics) = match keepone_config::load(file) {
+            Ok((config, remarks)) => (Some(config), remarks),
+            Err(complaints) => (None, complaints),
+        };
+        if json {
+            all.extend(diagnostics);
+        } else {
+            show(&diagnostics);
+        }
+        match config {
+            None => highest = highest.max(if is_readable(file) { Code::Invalid } else { Code::Unreadable } as u8),
+            Some(config) if timing => println!("{}", explain_timing(&config, Means::Nft.lateness())),
+            Some(_) if json => {}
+            Some(config) => println!("{} is good: {}", file.display(), count(config.instances.len(), "virtual router")),
+        }
+    }
     if json {
-        println!("{}", to_json(&diagnostics));
-    } else {
-        show(&diagnostics);
+        println!("{}", to_json(&all));
     }
-    let Some(config) = config else {
-        let code = if is_readable(file) { Code::Invalid } else { Code::Unreadable };
-        return ExitCode::from(code as u8);
-    };
-    if timing {
-        println!("{}", explain_timing(&config, Means::Nft.lateness()));
-    } else if !json {
-        println!("{} is good: {}", file.display(), count(config.instances.len(), "virtual router"));
-    }
-    ExitCode::SUCCESS
+    ExitCode::from(highest)
 }
 
 fn explain(keyword: &str) -> Result<u8, Failure> {

@@ -138,3 +138,16 @@ fn a_wrong_flag_is_told_with_a_hint() {
     assert!(said.contains("none of STOP, RELOAD"), "{said}");
     assert!(outcome(room.path(), &["-v"]).1.starts_with("keepone "));
 }
+
+#[test]
+fn of_several_files_each_is_checked_and_the_highest_code_counts() {
+    let wrong = CONF.replace("virtual_router_id 1", "virtual_router_id 999");
+    let room = room(&[("a.conf", CONF), ("wrong.conf", &wrong)]);
+    let (code, out, said) = outcome(room.path(), &["check", "wrong.conf", "a.conf"]);
+    assert_eq!((code, out.as_str()), (11, "a.conf is good: 1 virtual router\n"));
+    assert!(said.contains("wrong.conf:4:23"), "{said}");
+    let (code, out, _) = outcome(room.path(), &["check", "--json", "wrong.conf", "a.conf", "nowhere.conf"]);
+    let all: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let files: Vec<&str> = all.as_array().unwrap().iter().filter_map(|one| one["file"].as_str()).collect();
+    assert!(code == 11 && files.contains(&"wrong.conf") && files.contains(&"nowhere.conf"), "{code} {out}");
+}
