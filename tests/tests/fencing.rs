@@ -97,7 +97,7 @@ fn a_command_that_fails_is_told_and_nothing_is_taken_over() {
     assert!(pair.shot(), "{}", pair.second.said());
     std::fs::write(aimed, "").unwrap();
     assert!(pair.second.says("alert fence-failed of VI_1: n1: the fence command", SOON), "{}", pair.second.said());
-    assert!(pair.second.said().contains("(exit status: 7): the outlet said so"), "{}", pair.second.said());
+    assert!(pair.second.said().contains("failed: exit status: 7: the outlet said so"), "{}", pair.second.said());
     thread::sleep(Duration::from_secs(3));
     assert!(pair.holds_nothing_since_the_kill(), "it holds the address:\n{}", pair.second.said());
 }
