@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::diagnostic::Severity;
-use crate::keyword::nearest;
 use crate::model::{
     Forwarding, GroupMember, Persistence, Protocol, RealServer, Scheduler, ServerGroup, Service, SorryServer,
     VirtualServer,
@@ -75,7 +74,7 @@ impl<'a> Check<'a> {
             RawService::Group(name) => match groups.get(name.value.as_str()) {
                 Some(at) => Some(Service::Group(*at)),
                 None => {
-                    let help = match nearest(&name.value, groups.keys().copied()) {
+                    let help = match self.guess(&name.value, groups.keys().copied()) {
                         Some(near) => format!("did you mean `{near}`?"),
                         None => format!("add `virtual_server_group {} {{ ... }}`", name.value),
                     };

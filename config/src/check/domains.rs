@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use keepone_proto::id::hash_name;
 
-use crate::keyword::nearest;
 use crate::model::{SyncGroup, Trackers};
 use crate::raw::RawGroup;
 use crate::source::{At, Place};
@@ -59,10 +58,10 @@ impl Check<'_> {
 
     pub(super) fn instance_named(&mut self, name: &At<String>) -> Option<usize> {
         let raw = self.raw;
-        let names = || raw.instances.iter().map(|instance| &instance.name.value);
-        let found = names().position(|instance| *instance == name.value);
+        let names = || raw.instances.iter().map(|instance| instance.name.value.as_str());
+        let found = self.places.get(name.value.as_str()).copied();
         if found.is_none() {
-            let help = match nearest(&name.value, names().map(String::as_str)) {
+            let help = match self.guess(&name.value, names()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("add a vrrp_instance of this name; there are {}", list(names())),
             };
@@ -102,7 +101,7 @@ impl Check<'_> {
     /// A domain is a sync group, or an instance that is in none.
     pub(super) fn domains(&mut self) {
         let raw = self.raw;
-        let grouped = |name: &str| raw.groups.iter().flat_map(|g| &g.members).any(|member| member.value == name);
+        let grouped = |name: &str| self.groups_of.contains_key(name);
         let groups = raw.groups.iter().map(|group| &group.name);
         let lone = raw.instances.iter().map(|instance| &instance.name).filter(|name| !grouped(&name.value));
         let domains: Vec<&At<String>> = groups.chain(lone).collect();

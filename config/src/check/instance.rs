@@ -1,6 +1,6 @@
 //! Virtual routers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -295,19 +295,17 @@ impl Check<'_> {
     /// What the instance and its sync group watch; its own interface first.
     fn track(&self, raw: &RawInstance, interface: &str) -> Vec<TrackInterface> {
         let name = &raw.name.value;
-        let groups = self.raw.groups.iter().filter(|group| group.members.iter().any(|member| member.value == *name));
+        let groups = self.groups_of.get(name.as_str()).into_iter().flatten();
         let listed: Vec<&RawTrack> = raw.track.iter().chain(groups.flat_map(|group| &group.track)).collect();
         let own = raw.track_primary && !listed.iter().any(|track| track.interface.value == interface);
-        let mut tracks: Vec<TrackInterface> = Vec::new();
-        if own {
-            tracks.push(TrackInterface { interface: interface.to_owned(), weight: 0, reverse: false });
-        }
-        for track in listed {
-            if !tracks.iter().any(|known| known.interface == track.interface.value) {
-                let (weight, reverse) = (track.weight, track.reverse);
-                tracks.push(TrackInterface { interface: track.interface.value.clone(), weight, reverse });
-            }
-        }
-        tracks
+        let own = own.then(|| TrackInterface { interface: interface.to_owned(), weight: 0, reverse: false });
+        let listed = listed.into_iter().map(|track| TrackInterface {
+            interface: track.interface.value.clone(),
+            weight: track.weight,
+            reverse: track.reverse,
+        });
+        // The first word on each counts.
+        let mut seen = BTreeSet::new();
+        own.into_iter().chain(listed).filter(|track| seen.insert(track.interface.clone())).collect()
     }
 }

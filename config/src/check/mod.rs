@@ -27,12 +27,12 @@ use keepone_proto::settings::{AnnounceSettings, HeartbeatSettings, Policy};
 use crate::diagnostic::Report;
 use crate::keyword::nearest;
 use crate::model::{Config, GateMeans, Global, Inactive, Notify};
-use crate::raw::{RawConfig, RawNotify};
+use crate::raw::{RawConfig, RawGroup, RawNotify};
 use crate::source::At;
 
 /// Makes the model; `None`, and at least one error in the report, if there is none.
 pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive>) -> Option<Config> {
-    let mut check = Check { report, raw };
+    let mut check = Check { report, raw, places: places(raw), groups_of: groups_of(raw) };
     let heartbeat = check.heartbeat();
     let names = check.names();
     let cluster = check.cluster(&names);
@@ -83,9 +83,42 @@ type Names = BTreeMap<String, Option<NodeId>>;
 struct Check<'a> {
     report: &'a mut Report,
     raw: &'a RawConfig,
+    /// Places of the instances, by name.
+    places: BTreeMap<&'a str, usize>,
+    /// The sync groups that name an instance as a member.
+    groups_of: BTreeMap<&'a str, Vec<&'a RawGroup>>,
 }
 
+fn places(raw: &RawConfig) -> BTreeMap<&str, usize> {
+    let mut places = BTreeMap::new();
+    for (place, instance) in raw.instances.iter().enumerate() {
+        places.entry(instance.name.value.as_str()).or_insert(place);
+    }
+    places
+}
+
+fn groups_of(raw: &RawConfig) -> BTreeMap<&str, Vec<&RawGroup>> {
+    let mut groups = BTreeMap::<&str, Vec<&RawGroup>>::new();
+    for group in &raw.groups {
+        for member in &group.members {
+            let of = groups.entry(member.value.as_str()).or_default();
+            if of.last().is_none_or(|last| !std::ptr::eq(*last, group)) {
+                of.push(group);
+            }
+        }
+    }
+    groups
+}
+
+/// So many complaints bear a guess at what was meant; to look for more would take as long as there are mistakes.
+const GUESSES: usize = 100;
+
 impl Check<'_> {
+    /// What was meant, perhaps.
+    fn guess<'n>(&self, name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+        if self.report.diagnostics.len() < GUESSES { nearest(name, names) } else { None }
+    }
+
     fn heartbeat(&mut self) -> HeartbeatSettings {
         HeartbeatSettings {
             period: or(&self.raw.heartbeat_period, Duration::from_millis(100)),
@@ -120,9 +153,9 @@ impl Check<'_> {
         match names.get(&name.value) {
             Some(id) => *id,
             None => {
-                let help = match nearest(&name.value, names.keys().map(String::as_str)) {
+                let help = match self.guess(&name.value, names.keys().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("add a member of this name; there are {}", list(names.keys())),
+                    None => format!("add a member of this name; there are {}", list(names.keys().map(String::as_str))),
                 };
                 self.report.error(&name.place, format!("no member is named `{}`", name.value), help);
                 None
@@ -157,9 +190,16 @@ fn value<T: Clone>(at: &Option<At<T>>) -> Option<T> {
     at.as_ref().map(|at| at.value.clone())
 }
 
-fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    let names: Vec<&str> = names.map(String::as_str).collect();
-    if names.is_empty() { String::from("none") } else { names.join(", ") }
+/// Names for a remedy; of many the first.
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 12;
+    let mut names = names.peekable();
+    let shown: Vec<&str> = names.by_ref().take(SHOWN).collect();
+    match (shown.is_empty(), names.count()) {
+        (true, _) => String::from("none"),
+        (false, 0) => shown.join(", "),
+        (false, more) => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// A burst's length, and one more round where keepalived's users ask for it.

@@ -25,7 +25,7 @@ impl Check<'_> {
         }
         for instance in &raw.instances {
             let name = &instance.name.value;
-            let group = raw.groups.iter().find(|group| group.members.iter().any(|member| member.value == *name));
+            let group = self.groups_of.get(name.as_str()).and_then(|groups| groups.first());
             if let (Some(policy), Some(group)) = (&instance.policy, group) {
                 let message = format!("`{name}` moves with sync group `{}`, whose policy counts", group.name.value);
                 self.report.error(&policy.place, message, "move `arbiter_policy` into the sync group");

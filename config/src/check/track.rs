@@ -6,12 +6,11 @@ use keepone_proto::id::Priority;
 use keepone_proto::lease::timing::Millis;
 
 use crate::diagnostic::Severity;
-use crate::keyword::nearest;
 use crate::model::{Statics, Tracked, TrackerSources, Trackers, Weight};
 use crate::raw::{RawInstance, RawTracked, RawTrackers};
 use crate::source::{At, Place};
 
-use super::{Check, Duplicate};
+use super::{Check, Duplicate, list};
 
 /// The places of the trackers in the model, by their names.
 #[derive(Debug)]
@@ -119,13 +118,10 @@ impl<'a> Check<'a> {
             return Some(*at);
         }
         if !self.raw.trackers.unread.contains(&name.value) {
-            let help = match nearest(&name.value, names.keys().copied()) {
+            let help = match self.guess(&name.value, names.keys().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if names.is_empty() => format!("add `{keyword} {} {{ ... }}`", name.value),
-                None => {
-                    let all: Vec<&str> = names.keys().copied().collect();
-                    format!("add a {keyword} of this name; there are {}", all.join(", "))
-                }
+                None => format!("add a {keyword} of this name; there are {}", list(names.keys().copied())),
             };
             self.report.error(&name.place, format!("no {keyword} is named `{}`", name.value), help);
         }

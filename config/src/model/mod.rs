@@ -45,6 +45,7 @@ pub use vrrp::{
     VrrpInstance,
 };
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keepone_proto::id::{DomainId, hash_name};
@@ -129,8 +130,9 @@ impl Config {
         };
         let group = |group: &SyncGroup| domain(&group.name, group.policy, group.instances.clone(), true);
         let mut domains: Vec<Domain> = self.sync_groups.iter().map(group).collect();
+        let grouped: BTreeSet<usize> = self.sync_groups.iter().flat_map(|group| group.instances.clone()).collect();
         for (place, instance) in self.instances.iter().enumerate() {
-            if !self.sync_groups.iter().any(|group| group.instances.contains(&place)) {
+            if !grouped.contains(&place) {
                 domains.push(domain(&instance.name, instance.policy, vec![place], false));
             }
         }
