@@ -99,3 +99,15 @@ fn includes_without_end_are_refused() {
         assert!(errors.iter().any(|one| one.message.contains("without end")), "{line}: {}", errors[0]);
     }
 }
+
+#[test]
+fn an_include_that_is_repeated_without_measure_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("small.inc"), "# nothing\n").unwrap();
+    let path = dir.path().join("k.conf");
+    for pattern in ["*.inc", "nowhere/*.inc"] {
+        std::fs::write(&path, format!("~SEQ(N, 1, 100000) include {pattern}\n")).unwrap();
+        let errors = load_with(&path, &Environment::default()).unwrap_err();
+        assert!(errors.iter().any(|one| one.message.contains("or 4096 includes")), "{pattern}: {}", errors[0]);
+    }
+}

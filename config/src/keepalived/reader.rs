@@ -20,6 +20,8 @@ use super::{glob, sequence};
 const MAX_INCLUDES: usize = 16;
 /// Files of one configuration.
 const MAX_FILES: usize = 512;
+/// Includes of one configuration, those that find nothing too: each looks at a directory.
+const MAX_LOOKS: usize = 4096;
 /// Definitions within definitions, sequences within sequences.
 const MAX_NESTED: usize = 32;
 /// Words, braces and values filled in of one configuration, and lines that come from definitions and sequences. 10,000 virtual servers
@@ -49,6 +51,7 @@ pub(crate) fn parse(report: &mut Report, file: usize, path: &Path, parsing: &Par
         open: Vec::new(),
         nested: 0,
         files: 1,
+        looks: 0,
         bytes,
         repeated: 0,
         refused: false,
@@ -67,6 +70,8 @@ struct Reader<'a> {
     open: Vec<Name>,
     nested: usize,
     files: usize,
+    /// Includes so far.
+    looks: usize,
     bytes: usize,
     /// Lines that came from definitions and sequences.
     repeated: usize,
@@ -307,6 +312,11 @@ impl Reader<'_> {
     }
 
     fn include(&mut self, line: &Line<'_>, checks: Checks, at: Place) {
+        self.looks += 1;
+        if self.files > MAX_FILES || self.looks > MAX_LOOKS {
+            let message = format!("here the configuration has more than {MAX_FILES} files or {MAX_LOOKS} includes");
+            return self.refuse(&at, message, "include less, or look for a sequence that repeats an include");
+        }
         let keyword = line.text.split(is_blank).next().unwrap_or("");
         let target = line.slice(keyword.len()..line.text.len());
         let target = target.trim();
