@@ -18,7 +18,7 @@ use keepone_agent::gate_lab::{self, Lab};
 use keepone_agent::guardian::{Guardian, PULSE_FD, Workers};
 use keepone_agent::pid_file::PidFile;
 use keepone_agent::voters::{self, Wish};
-use keepone_agent::{keys, logging, rights, worker};
+use keepone_agent::{examine, keys, logging, rights, worker};
 use keepone_config::{
     Config, Diagnostic, Environment, Severity, explain_keyword, explain_timing, json_schema, load_with, render_all,
     to_json,
@@ -180,7 +180,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run { config, record, config_id, pid_file } => {
             run(&config, RunOptions { record, config_id, pid_file, ..RunOptions::default() })
         }
-        Command::Examine { config, config_id } => examine(&config, config_id.as_deref()),
+        Command::Examine { config, config_id } => examine_file(&config, config_id.as_deref()),
         Command::Worker { config, config_id, record } => work(&config, config_id.as_deref(), record.as_deref()),
         Command::GateLab { means, dir, interface, addresses, hold_ms, renewals, pause, costs } => {
             let hold = std::time::Duration::from_millis(hold_ms);
@@ -241,9 +241,9 @@ fn run(file: &Path, options: RunOptions) -> Result<u8, Failure> {
 }
 
 /// Whether a worker could start with the file: what a reload asks first.
-fn examine(file: &Path, id: Option<&str>) -> Result<u8, Failure> {
+fn examine_file(file: &Path, id: Option<&str>) -> Result<u8, Failure> {
     let _ = nix::sys::signal::SigSet::all().thread_unblock();
-    worker::could_start(&load(file, id, true)?).map(|()| 0)
+    examine::could_start(&load(file, id, true)?).map(|()| 0)
 }
 
 /// The process's environment, with the operator's own id if he gives one.

@@ -166,8 +166,9 @@ impl Guardian {
                 return Ok(0);
             }
             if !self.stopping && self.reload.is_under_way() {
+                // Whatever the worker has left: what the new configuration does not name, nobody looks after any more.
+                clean = self.clean_up();
                 if !matches!(&end, End::Exited(status) if status.success()) {
-                    clean = self.clean_up();
                     self.tell(&end);
                 }
                 self.turn();

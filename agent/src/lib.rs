@@ -8,6 +8,7 @@ pub mod clock;
 mod discipline;
 pub mod driver;
 pub mod dump;
+pub mod examine;
 pub mod exit;
 pub mod fencing;
 pub mod gate;

@@ -1,18 +1,26 @@
 //! A new configuration for a running agent (SIGHUP).
 //!
-//! Read and examined by a process of its own, so that neither a slow disk nor a huge file keeps the guardian from
-//! watching. A wrong one is told of, and changes nothing. A good one that means the same changes nothing either; with
-//! any other the worker gives everything up in good order, and a new one starts.
+//! Examined by a process of its own, then read for the guardian by a thread of its own. A wrong one is told of, and
+//! changes nothing. A good one that means the same changes nothing either; with any other the worker gives everything up
+//! in good order, and a new one starts.
 //!
-//! What must stay true: the running configuration goes on until the new one is known to be good.
+//! What must stay true: the running configuration goes on until the new one is known to be good; neither a slow disk nor
+//! a huge file keeps the guardian from watching, or the watchdog from being fed.
 
 use std::path::Path;
 use std::process::{Child, Command};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use keepone_config::{Config, Environment};
+use keepone_proto::time::Instant;
 
 use crate::assemble::Plan;
+use crate::clock;
 use crate::voice::say;
+
+/// So long a file may take to be examined, on a disk that hangs too.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The reload in progress, if there is one.
 #[derive(Debug)]
@@ -20,15 +28,23 @@ pub(crate) struct Reload {
     /// What runs.
     running: Box<Config>,
     environment: Environment,
-    /// The process that examines the file.
-    examiner: Option<Child>,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    Idle,
+    /// A process examines the file, until then at most.
+    Examined(Child, Instant),
+    /// It was good a moment ago; a thread reads it. `None`: it is wrong now.
+    Read(JoinHandle<Option<Config>>),
     /// What is to run once the worker has ended.
-    next: Option<Box<Config>>,
+    Due(Box<Config>),
 }
 
 impl Reload {
     pub(crate) fn new(running: Config, environment: Environment) -> Self {
-        Reload { running: Box::new(running), environment, examiner: None, next: None }
+        Reload { running: Box::new(running), environment, step: Step::Idle }
     }
 
     /// What `@` lines compare with.
@@ -38,56 +54,90 @@ impl Reload {
 
     /// SIGHUP has come.
     pub(crate) fn begin(&mut self, program: &Path, file: &Path) {
-        if self.examiner.is_some() || self.next.is_some() {
+        if !matches!(self.step, Step::Idle) {
             return say(format_args!("a reload is under way already"));
         }
         let id = &self.environment.config_id;
         let examiner = Command::new(program).arg("examine").arg("-c").arg(file).arg("--config-id").arg(id).spawn();
-        match examiner {
-            Ok(child) => self.examiner = Some(child),
-            Err(error) => say(format_args!("no reload, the running configuration stays: no process for it: {error}")),
+        self.step = match examiner {
+            Ok(child) => Step::Examined(child, clock::now() + PATIENCE),
+            Err(error) => no_reload(&format!("no process for it: {error}: reload again")),
+        };
+    }
+
+    /// Whether the worker has to end now, since another configuration is to run. Never waits.
+    pub(crate) fn is_due(&mut self, file: &Path) -> bool {
+        self.step = match std::mem::replace(&mut self.step, Step::Idle) {
+            Step::Examined(child, until) => self.look(child, until, file),
+            Step::Read(thread) if thread.is_finished() => match thread.join() {
+                Ok(Some(config)) => self.judge(config),
+                Ok(None) | Err(_) => no_reload("the file changed while it was read: reload again"),
+            },
+            other @ (Step::Idle | Step::Read(_)) => other,
+            due @ Step::Due(_) => {
+                self.step = due;
+                return false;
+            }
+        };
+        self.is_under_way()
+    }
+
+    /// How the examination stands.
+    fn look(&self, mut child: Child, until: Instant, file: &Path) -> Step {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => {
+                let (file, environment) = (file.to_owned(), self.environment.clone());
+                let read = move || keepone_config::load_with(&file, &environment).ok().map(|(config, _)| config);
+                match std::thread::Builder::new().name("reload".into()).spawn(read) {
+                    Ok(thread) => Step::Read(thread),
+                    Err(error) => no_reload(&format!("no thread for it: {error}: reload again")),
+                }
+            }
+            Ok(Some(_)) => no_reload("the new one is refused: correct it and reload again"),
+            Ok(None) if clock::now() < until => Step::Examined(child, until),
+            Ok(None) | Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                no_reload(&format!("the new one was not examined within {PATIENCE:?}: look at its file system"))
+            }
         }
     }
 
-    /// Whether the worker has to end now, since another configuration is to run.
-    pub(crate) fn is_due(&mut self, file: &Path) -> bool {
-        let Some(examiner) = &mut self.examiner else { return false };
-        let Ok(Some(status)) = examiner.try_wait() else { return false };
-        self.examiner = None;
-        if !status.success() {
-            say(format_args!("the new configuration is refused, the running one stays: correct it and reload again"));
-            return false;
-        }
-        // Good a moment ago; whoever writes it again right now is told so.
-        let Ok((config, _)) = keepone_config::load_with(file, &self.environment) else {
-            say(format_args!("the file changed while it was read, the running configuration stays: reload again"));
-            return false;
-        };
+    fn judge(&self, config: Config) -> Step {
         if is_same(&self.running, &config) {
             say(format_args!("reload: the configuration means the same, nothing is restarted"));
-            return false;
+            return Step::Idle;
         }
         if let Some(what) = fixed(&self.running, &config) {
-            say(format_args!(
-                "the new {what} can't come with a reload, the running configuration stays: restart keepone"
-            ));
-            return false;
+            return no_reload(&format!("the new {what} can't come with a reload: restart keepone"));
         }
-        self.next = Some(Box::new(config));
         say(format_args!("reload: everything is given up in good order and taken up again with the new configuration"));
-        true
+        Step::Due(Box::new(config))
     }
 
     /// Whether the worker ends for a reload.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.next.is_some()
+        matches!(self.step, Step::Due(_))
     }
 
     /// The worker has ended: what runs from now on.
     pub(crate) fn turn(&mut self) -> Option<Plan> {
-        self.running = self.next.take()?;
-        Some(Plan::new(&self.running))
+        match std::mem::replace(&mut self.step, Step::Idle) {
+            Step::Due(next) => {
+                self.running = next;
+                Some(Plan::new(&self.running))
+            }
+            other => {
+                self.step = other;
+                None
+            }
+        }
     }
+}
+
+fn no_reload(why: &str) -> Step {
+    say(format_args!("no reload, the running configuration stays: {why}"));
+    Step::Idle
 }
 
 /// Whether two configurations mean the same.

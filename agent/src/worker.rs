@@ -227,16 +227,7 @@ fn start_recording(file: &Path, header: &Header) -> Option<Recorder> {
     started.inspect_err(|error| tracing::error!(%error, file = %file.display(), "nothing is recorded")).ok()
 }
 
-/// Whether a worker could start with this configuration: its interfaces and keys are there.
-///
-/// # Errors
-/// What the operator has to mend first.
-pub fn could_start(config: &Config) -> Result<(), Failure> {
-    check_interfaces(&Plan::new(config))?;
-    config.cluster.as_ref().map(load_keys).transpose().map(drop)
-}
-
-fn check_interfaces(plan: &Plan) -> Result<(), Failure> {
+pub(crate) fn check_interfaces(plan: &Plan) -> Result<(), Failure> {
     let missing = plan.settings.interfaces.iter().map(|interface| interface.name.as_str());
     let missing: Vec<&str> = missing.filter(|name| nix::net::if_::if_nametoindex(*name).is_err()).collect();
     if missing.is_empty() {

@@ -141,7 +141,7 @@ fn a_reload_takes_a_good_configuration_and_keeps_the_running_one_from_a_bad_one(
     let reload = |alone: &Alone| alone.program.signal(Part::Both, Signal::SIGHUP);
     alone.write("vrrp_instance {\n");
     reload(&alone);
-    alone.says("the new configuration is refused, the running one stays");
+    alone.says("the running configuration stays: the new one is refused");
     alone.says("is never closed");
     alone.write(&conf("").replace(INTERFACE, "lan9"));
     reload(&alone);
