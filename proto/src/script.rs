@@ -109,12 +109,6 @@ impl ScriptMachine {
         self.scripts.get(usize::from(id.0)).map_or(Verdict::Fails, |script| script.verdict)
     }
 
-    /// Those that fail, each with its name and how.
-    pub fn failing(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
-        let failing = self.scripts.iter().filter(|script| script.verdict == Verdict::Fails);
-        failing.map(|script| (script.settings.name.as_str(), script.fault.as_str()))
-    }
-
     /// Its name, and how it last failed.
     pub fn words(&self, id: ScriptId) -> (&str, &str) {
         self.scripts.get(usize::from(id.0)).map_or(("?", ""), |script| (&script.settings.name, &script.fault))
@@ -248,7 +242,10 @@ mod tests {
         machine.due(at(0));
         assert_eq!(machine.due(at(6999)), (alloc::vec![], false));
         assert_eq!(machine.due(at(7000)), (alloc::vec![(ID, 2)], true));
-        assert_eq!(machine.failing().collect::<Vec<_>>(), [("chk", "its end was not told within 7 s")]);
+        assert_eq!(
+            (machine.verdict(ID), machine.words(ID)),
+            (Verdict::Fails, ("chk", "its end was not told within 7 s"))
+        );
         assert!(!machine.on_end(ID, 1, None), "of the run before");
         assert_eq!(machine.verdict(ID), Verdict::Fails);
         assert!(machine.on_end(ID, 2, None));

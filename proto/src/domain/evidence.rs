@@ -61,7 +61,7 @@ impl Domain {
             Health::ClockOff
         } else if down {
             Health::InterfaceDown
-        } else if self.bad_scripts(facts).any(|(track, _)| track.weight == 0) {
+        } else if self.bad_scripts(facts).any(|track| track.weight == 0) {
             Health::ScriptFails
         } else if !self.gate_holds(facts) {
             Health::GateBroken
@@ -70,15 +70,19 @@ impl Domain {
         }
     }
 
-    /// The scripts that speak against an instance of the domain, each with its name and how it ended; whoever has no
-    /// weight is a fault.
-    pub(super) fn bad_scripts<'a>(&'a self, facts: &'a Facts<'_>) -> impl Iterator<Item = (&'a TrackScript, String)> {
+    /// The scripts that speak against an instance of the domain; one without a weight is a fault.
+    fn bad_scripts<'a>(&'a self, facts: &'a Facts<'_>) -> impl Iterator<Item = &'a TrackScript> {
         let tracked = self.routers.iter().flat_map(|router| &router.settings.track_scripts);
-        let bad = tracked.filter(|track| track.is_good(facts.scripts) == Some(false));
-        bad.map(|track| {
+        tracked.filter(|track| track.is_good(facts.scripts) == Some(false))
+    }
+
+    /// The same in words: the name, and how it ended.
+    pub(super) fn words_of_scripts(&self, facts: &Facts<'_>) -> Vec<String> {
+        let words = |track: &TrackScript| {
             let (name, fault) = facts.scripts.words(track.script);
-            (track, format!("{name}: {}", if track.reverse { "it passes, which is bad by `reverse`" } else { fault }))
-        })
+            format!("{name}: {}", if track.reverse { "it passes, which is bad by `reverse`" } else { fault })
+        };
+        self.bad_scripts(facts).map(words).collect()
     }
 
     /// R14: no mastership while the self-test fails, or whoever writes the gate hangs; and none under an authority
@@ -317,7 +321,7 @@ impl Domain {
     pub(super) fn words(&self, facts: &Facts<'_>, view: &View) -> String {
         let now = facts.now;
         let mut words = format!("health={:?} election={:?} peers={:?}", view.health, view.election, view.peers);
-        for (_, script) in self.bad_scripts(facts) {
+        for script in self.words_of_scripts(facts) {
             words.push_str(&format!(" ({script})"));
         }
         for peer in facts.peers.values() {

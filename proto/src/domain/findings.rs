@@ -89,7 +89,7 @@ impl Domain {
         if !matches!(self.role, Role::Fenced | Role::Fault) {
             self.findings.demoted = None;
         }
-        let scripts: Vec<String> = self.bad_scripts(facts).map(|(_, words)| words).collect();
+        let scripts = self.words_of_scripts(facts);
         let (bad, about) = (!scripts.is_empty(), topic(scripts.iter().map(String::as_str)));
         alerts.set_about(AlertName::ScriptFailed, id, bad, about, || match bad {
             true => format!("{}; the priority is {}", scripts.join(", "), self.priority().0),

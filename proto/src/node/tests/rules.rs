@@ -27,6 +27,33 @@ fn while_a_node_holds_its_own_voter_lends_to_nobody_r10() {
 }
 
 #[test]
+fn a_transfer_that_comes_while_its_own_node_holds_only_ends_a_loan_r10() {
+    let mut cluster = Cluster::arbitrated();
+    cluster.start(1);
+    cluster.run_to(5000);
+    assert_eq!(cluster.open(), [1]);
+    // By the others' leave: its own voter has lent to node 2, and has not heard that this is over.
+    let now = cluster.local(1);
+    let settings = VoterSettings::new(ClusterId(1), &quorum(), [id(1), id(2)].into(), Incarnation(33));
+    let mut voter = Voter::new(settings, at(0), None);
+    let epoch = |counter| Epoch { counter, incarnation: Incarnation(7), attempt: 1, node: id(2) };
+    let lease = quorum().timing.lease;
+    let message = Message::Acquire { epoch: epoch(1), lease, prev_ack: 0, priority: 100 };
+    let request = Envelope { cluster: ClusterId(1), digest: digest(), domain: VIP, nonce: 1, message };
+    for output in voter.handle_all(now, id(2), core::slice::from_ref(&request)) {
+        if let VoterOutput::Persist { ticket, .. } = output {
+            voter.persisted(now, ticket, true);
+        }
+    }
+    assert_eq!(voter.granted(now, VIP).map(|granted| granted.epoch), Some(epoch(1)));
+    cluster.nodes.get_mut(&1).unwrap().voter = Some(voter);
+    let late = Envelope { message: Message::Transfer { epoch: epoch(1), heir: epoch(2) }, ..request };
+    cluster.give(1, Event::LeaseReceived { from: id(2), bytes: late.emit() });
+    let lent = cluster.nodes[&1].voter().unwrap().granted(now, VIP);
+    assert!(lent.is_none_or(|granted| granted.epoch.node == id(1)), "{:?}", lent.map(|granted| granted.epoch));
+}
+
+#[test]
 fn a_new_master_announces_at_once_and_again_for_four_seconds_d10() {
     let mut cluster = Cluster::arbitrated();
     cluster.start(2);
