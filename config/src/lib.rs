@@ -14,6 +14,8 @@
 
 mod check;
 mod convert;
+#[cfg(test)]
+mod cost;
 mod diagnostic;
 pub mod diff;
 mod explain;

@@ -4,16 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::check;
+use crate::cost::{assert_grows_with_the_size, spent};
 use crate::diagnostic::Report;
 use crate::keepalived::{Parsing, parse};
 use crate::lower::lower;
 
 /// About a kilobyte each, with four real servers.
-fn director(services: u32) -> String {
+fn director(services: usize) -> String {
     let mut text =
         String::from("vrrp_instance A {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress { 10.0.0.1 }\n}\n");
     for n in 0..services {
-        let [_, b, c, d] = n.to_be_bytes();
+        let (b, c, d) = (n >> 16, n >> 8 & 255, n & 255);
         text.push_str(&format!(
             "virtual_server 10.{b}.{c}.{d} 443 {{\n    delay_loop 10\n    lvs_sched wrr\n    lvs_method DR\n"
         ));
@@ -31,10 +32,10 @@ fn director(services: u32) -> String {
 }
 
 /// The same as TOML.
-fn native_director(services: u32) -> String {
+fn native_director(services: usize) -> String {
     let mut text = String::new();
     for n in 0..services {
-        let [_, b, c, d] = n.to_be_bytes();
+        let (b, c, d) = (n >> 16, n >> 8 & 255, n & 255);
         text.push_str(&format!("[[virtual_server]]\naddress = \"10.{b}.{c}.{d}\"\nport = 443\ndelay_loop = 10\n"));
         text.push_str("lvs_sched = \"wrr\"\nlvs_method = \"DR\"\nprotocol = \"TCP\"\nquorum = 2\n");
         for real in 1..=4 {
@@ -47,51 +48,60 @@ fn native_director(services: u32) -> String {
     text
 }
 
-/// Of this thread, on a processor: what others do on the machine does not count.
-fn spent() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
-}
-
-/// How long lowering and checking take.
-fn measure(services: u32) -> Duration {
+/// Of lowering and checking.
+fn cost(services: usize) -> Duration {
     let text = director(services);
     let mut report = Report::default();
     let file = report.sources.add(String::from("k.conf"), &text);
-    let begun = spent();
     let items = parse(&mut report, file, Path::new("k.conf"), &Parsing::default());
-    let parsed = spent() - begun;
+    let begun = spent();
     let (raw, inactive) = lower(&mut report, &items);
-    let lowered = spent() - begun - parsed;
     let config = check(&mut report, &raw, inactive).unwrap();
-    let took = spent() - begun - parsed;
-    println!("{} bytes: parsed in {parsed:?}, lowered in {lowered:?}, lowered and checked in {took:?}", text.len());
-    assert_eq!(config.virtual_servers.len(), usize::try_from(services).unwrap());
+    let took = spent() - begun;
+    assert_eq!(config.virtual_servers.len(), services);
     assert!(report.diagnostics.len() < 5, "what is not yet active is named once");
     took
 }
 
-#[test]
-fn ten_thousand_virtual_servers_are_read_and_checked_in_time() {
-    // Built for debugging it takes longer, and a tenth shows as well that nothing is quadratic.
-    let (services, bound) =
-        if cfg!(debug_assertions) { (1_000, Duration::from_secs(2)) } else { (10_000, Duration::from_millis(500)) };
-    let least = (0..3).map(|_| measure(services)).min().unwrap();
-    assert!(least < bound, "{least:?}, where {bound:?} are allowed");
-}
-
-#[test]
-fn as_many_are_read_as_toml_in_time() {
-    let (services, bound) = if cfg!(debug_assertions) { (500, 3) } else { (10_000, 3) };
+/// Of all of it.
+fn native_cost(services: usize) -> Duration {
     let text = native_director(services);
     let mut report = Report::default();
     report.sources.add(String::from("k.toml"), &text);
     let begun = spent();
     let items = crate::native::parse(&mut report, &text, &[]).unwrap();
-    let parsed = spent() - begun;
     let (raw, inactive) = lower(&mut report, &items);
     let config = check(&mut report, &raw, inactive).unwrap();
-    println!("{} bytes of TOML: parsed in {parsed:?}, read in {:?}", text.len(), spent() - begun);
-    assert_eq!(config.virtual_servers.len(), usize::try_from(services).unwrap());
-    assert!(spent() - begun < Duration::from_secs(bound), "{:?}", spent() - begun);
+    assert_eq!(config.virtual_servers.len(), services);
+    spent() - begun
+}
+
+/// Of a list whose lines are looked for among each other.
+fn list_cost(lines: usize) -> Duration {
+    let text = format!(
+        "vrrp_instance A {{\n interface eth0\n virtual_router_id 1\n track_interface {{\n  ~SEQ(N, 1, {lines}) eth${{N}}\n }}\n}}\n\
+         vrrp_sync_group G {{\n group {{\n  ~SEQ(N, 1, {lines}) V${{N}}\n }}\n}}\n"
+    );
+    let mut report = Report::default();
+    let file = report.sources.add(String::from("k.conf"), &text);
+    let items = parse(&mut report, file, Path::new("k.conf"), &Parsing::default());
+    let begun = spent();
+    let (raw, inactive) = lower(&mut report, &items);
+    assert_eq!(check(&mut report, &raw, inactive), None, "the group's members are unknown");
+    spent() - begun
+}
+
+#[test]
+fn virtual_servers_are_lowered_and_checked_in_one_pass() {
+    assert_grows_with_the_size(100, cost);
+}
+
+#[test]
+fn virtual_servers_are_read_from_toml_in_one_pass() {
+    assert_grows_with_the_size(50, native_cost);
+}
+
+#[test]
+fn interfaces_and_members_are_checked_in_one_pass() {
+    assert_grows_with_the_size(2_000, list_cost);
 }

@@ -3,6 +3,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cost::{assert_grows_with_the_size, spent};
 use crate::{Environment, load_text};
 
 fn model(text: &str) -> Config {
@@ -203,23 +204,15 @@ fn time(count: u32, all: bool) -> std::time::Duration {
     for server in new.virtual_servers.iter_mut().take(if all { usize::MAX } else { 1 }) {
         server.whatever = Some(1);
     }
-    let started = busy();
+    let started = spent();
     assert_eq!(lines(&old, &new).len(), if all { count as usize } else { 1 });
-    busy() - started
-}
-
-/// How long this thread has run: what others do on the machine is of no account.
-fn busy() -> std::time::Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    std::time::Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
+    spent() - started
 }
 
 #[test]
-fn the_time_is_linear() {
+fn virtual_servers_are_compared_in_one_pass() {
     for all in [false, true] {
-        // Ten times as many; a quadratic comparison would take a hundred times as long.
-        let (small, large) = (time(200, all), time(2_000, all));
-        assert!(large < small * 40 + std::time::Duration::from_millis(200), "{small:?} {large:?}");
+        assert_grows_with_the_size(200, |count| time(u32::try_from(count).unwrap(), all));
     }
 }
 
