@@ -93,7 +93,7 @@ impl Dumps {
                 let path = run_dir.join(name);
                 match write(&path, &text) {
                     Ok(()) => tracing::info!(file = %path.display(), "written"),
-                    Err(error) => tracing::error!(%error, file = %path.display(), "it can't be written"),
+                    Err(error) => tracing::error!(%error, file = %path.display(), "it can't be written: make room in run_dir, or mend its rights"),
                 }
             }
         })?;

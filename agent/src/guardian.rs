@@ -289,7 +289,10 @@ impl Guardian {
         if let Some(path) = &self.workers.pid_file {
             match PidFile::write(path, child.id()) {
                 Ok(file) => self.worker_pid = Some(file),
-                Err(error) => say(format_args!("the PID file {} can't be written: {error}", path.display())),
+                Err(error) => say(format_args!(
+                    "the PID file {} can't be written: {error}: make its directory, or name another file",
+                    path.display()
+                )),
             }
         }
         let now = clock::now();

@@ -44,7 +44,7 @@ impl Tracking {
             let name = format!("track {}", tracked.name);
             let serve = move || serve(ScriptId(id), &tracked, &otherwise, &runs, &events);
             let started = thread::Builder::new().name(name).spawn(serve);
-            started.inspect_err(|error| tracing::error!(%error, "no thread for a tracked script")).ok().map(|_| queue)
+            started.inspect_err(|error| tracing::error!(%error, "no thread for a tracked script, which fails so: raise the limit of tasks, then restart keepone")).ok().map(|_| queue)
         };
         Tracking { queues: (0..).zip(scripts).map(start).collect(), events: events.clone() }
     }
