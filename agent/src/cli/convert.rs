@@ -64,7 +64,13 @@ pub(crate) fn run(wish: &Convert) -> Result<u8, Failure> {
             let words = format!("{} is there already: name another file, or add --force", file.display());
             Failure::say(Code::Usage, words)
         }
-        _ => Failure::say(Code::Unexpected, format!("{} can't be written: {error}", file.display())),
+        _ => {
+            let words = format!(
+                "{} can't be written: {error}: make its directory writable, or name another file",
+                file.display()
+            );
+            Failure::say(Code::Unexpected, words)
+        }
     })
 }
 

@@ -37,7 +37,7 @@ impl Domain {
         let dated = facts.settings.guards.has(Guard::ClaimsDated);
         // A third node has named the other: what is heard of that one here, if anything, is no claim.
         let named = view.peers == Peers::RivalWins && !facts.heard().any(|peer| self.is_master_of(peer));
-        if named || if dated { self.holds_beside(facts) } else { hears } {
+        if named || (dated && self.holds_beside(facts)) || (!dated && hears) {
             self.two_seen = Some(now);
         }
         let two = self.two_hold(facts) || self.two_seen.is_some_and(|at| now.since(at) < SEEN);

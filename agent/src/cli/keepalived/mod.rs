@@ -61,7 +61,10 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<u8, Failure> {
     }
     if let Some(file) = &wishes.log_file {
         log_to(file).map_err(|error| {
-            Failure::say(Code::Directory, format!("the log file {} can't be written: {error}", file.display()))
+            Failure::say(
+                Code::Directory,
+                format!("the log file {} can't be written: {error}: name another", file.display()),
+            )
         })?;
     }
     if wishes.dump {
@@ -148,7 +151,10 @@ fn test(wishes: &Wishes, log: Option<&Path>) -> Result<u8, Failure> {
     };
     let written = open(path, false).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map(|()| code).map_err(|error| {
-        Failure::say(Code::Directory, format!("the log file {} can't be written: {error}", path.display()))
+        Failure::say(
+            Code::Directory,
+            format!("the log file {} can't be written: {error}: name another", path.display()),
+        )
     })
 }
 
