@@ -158,8 +158,8 @@ impl Clocks {
 
     /// Ends a suspicion as soon as its end is certain, or nobody is waited for any more.
     fn judge(&mut self, now: Instant) {
-        let heard = self.heard(now);
         let Some(suspicion) = &self.suspicion else { return };
+        let heard = self.heard(now);
         let (accusers, clearers) = (suspicion.accusers.len(), suspicion.clearers.len());
         let all = accusers + clearers >= heard || now >= suspicion.judge_at;
         if accusers * 2 > heard || (all && accusers > clearers) {

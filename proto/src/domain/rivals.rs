@@ -5,7 +5,6 @@
 //! period, so that an alarm comes a period and a round trip after a second holder, and m·h later where it does not hear
 //! us. An Advertisement and an ARP bear no date: they count where our own gate may be open.
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Domain;
@@ -65,10 +64,10 @@ impl Domain {
 
     /// Two peers that are heard have held at once.
     fn two_hold(&self, facts: &Facts<'_>) -> bool {
-        let tenures: Vec<Tenure> = self.tenures(facts).collect();
-        let mut pairs =
-            tenures.iter().enumerate().flat_map(|(n, one)| tenures.iter().skip(n + 1).map(move |o| (one, o)));
-        pairs.any(|(one, other)| one.overlaps(other))
+        // Mostly one holds, or none: without a list.
+        self.tenures(facts)
+            .enumerate()
+            .any(|(n, one)| self.tenures(facts).skip(n + 1).any(|other| one.overlaps(&other)))
     }
 
     /// Those of the peers that are heard, and hold by their last word.

@@ -24,6 +24,8 @@ pub struct Peer {
     pub node: NodeId,
     links: BTreeMap<LinkId, Link>,
     settings: HeartbeatSettings,
+    /// m·h of these: asked for at each step.
+    silence: Duration,
     /// What is assumed of its clock and ours.
     bounds: Bounds,
     /// The newest of the links' own: asked for at each step.
@@ -101,6 +103,7 @@ impl Peer {
             node: settings.node,
             links: settings.links.iter().map(|link| (*link, Link::new(own))).collect(),
             settings: heartbeat,
+            silence: heartbeat.silence(),
             heard_at: None,
             started: now,
             incarnation: None,
@@ -119,7 +122,7 @@ impl Peer {
     pub fn slept(&mut self, before: Instant, now: Instant) {
         self.slept = Some((before, now));
         if !self.is_silent(before) {
-            self.excused_until = Some(now + self.settings.silence());
+            self.excused_until = Some(now + self.silence);
         }
     }
 
@@ -136,7 +139,7 @@ impl Peer {
     /// A beat of this peer came over `link`.
     pub fn on_beat(&mut self, now: Instant, link: LinkId, beat: &Beat) -> Heard {
         let nothing = Heard { freshness: Freshness::Old, restarted: false, returned: false, duplicate: None };
-        let limit = self.settings.silence();
+        let limit = self.silence;
         let Some(path) = self.links.get_mut(&link) else { return nothing };
         if path.is_recent(now, beat.echo, limit) && self.is_second(now, beat.incarnation) {
             return Heard { duplicate: Some(beat.incarnation), ..nothing };
@@ -184,7 +187,7 @@ impl Peer {
     /// A life has shown that it lives. Whether it must be another agent's: it has long lived beside one that
     /// showed itself later. Of the two it is the one that is not listened to.
     fn is_second(&mut self, now: Instant, incarnation: Incarnation) -> bool {
-        let limit = self.settings.silence();
+        let limit = self.silence;
         let Some(place) = self.lives.iter().position(|life| life.incarnation == incarnation) else {
             if self.lives.len() == RETIRED {
                 self.lives.remove(0);
@@ -218,14 +221,14 @@ impl Peer {
     /// was found to be fresh. Of who does not hear us, and says no more than its clock, it is no later than that shows,
     /// and for m·h after it was first heard it says nothing: whoever holds says so again.
     fn made(&mut self, now: Instant, link: LinkId, beat: &Beat) -> Instant {
-        let fresh = now - self.settings.silence();
+        let fresh = now - self.silence;
         let by_clock = self.read_by.map(|(at, clock)| now.min(at + self.bounds.most(beat.clock.since(clock))));
         if by_clock.is_none_or(|at| at == now) {
             self.read_by = Some((now, beat.clock));
         }
         let echoed = beat.echo.and_then(|echo| Some((self.links.get_mut(&link)?.echoed_at(echo)?, echo.age)));
         let Some((sent_at, age)) = echoed else {
-            let heard = self.heard_since.is_some_and(|since| now.since(since) >= self.settings.silence());
+            let heard = self.heard_since.is_some_and(|since| now.since(since) >= self.silence);
             return by_clock.filter(|_| heard).map_or(Instant::BOOT, |at| fresh.min(at));
         };
         // Of a peer that has slept it is too long by as much ([`crate::node::Node`], `slept`).
@@ -266,7 +269,7 @@ impl Peer {
 
     /// From when on it is silent, unless it is heard again.
     pub fn silent_at(&self) -> Instant {
-        let silent_at = self.heard_at().unwrap_or(self.started) + self.settings.silence();
+        let silent_at = self.heard_at().unwrap_or(self.started) + self.silence;
         self.excused_until.map_or(silent_at, |until| until.max(silent_at))
     }
 
@@ -283,7 +286,7 @@ impl Peer {
     /// From when on the peer is known not to hear us (D8): (m+1)·h after the last sign that it does.
     pub fn deaf_at(&self) -> Option<Instant> {
         let sign = self.links.values().filter_map(Link::hears_us_at).max();
-        Some(sign.max(self.heard_since)? + self.settings.silence() + self.settings.period)
+        Some(sign.max(self.heard_since)? + self.silence + self.settings.period)
     }
 
     /// It is heard, and its echoes show that it does not hear us (D8).

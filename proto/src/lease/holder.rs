@@ -106,6 +106,10 @@ pub struct Holder {
     /// When the last frame of a lapsed epoch is gone.
     drained_at: Instant,
     voters: BTreeMap<NodeId, Track>,
+    /// D by the voters, and the newest sending that another node's voter has answered: asked for many times between
+    /// two answers ([`Holder::recount`]).
+    lent_until: Option<Instant>,
+    newest: Option<Instant>,
     phase: Phase,
     /// The gate has passed a test since it was decided to claim (R14).
     tested: bool,
@@ -147,6 +151,8 @@ impl Holder {
             not_before: Instant::BOOT,
             drained_at: Instant::BOOT,
             voters,
+            lent_until: None,
+            newest: None,
             phase: Phase::Idle,
             tested: false,
             offered: None,
@@ -230,10 +236,7 @@ impl Holder {
         let lent = self.deadline().filter(|lent| now < *lent);
         let until = self.until(epoch).filter(|until| now < *until)?;
         let grant = Grant::new(epoch, until);
-        // The own voter stands still with us, and says nothing of a hidden freeze.
-        let others = self.voters.iter().filter(|(voter, _)| **voter != self.me.node);
-        let newest = others.filter_map(|(_, track)| track.good_from).max();
-        let newest = newest.max(self.promises.as_ref().and_then(|promises| promises.newest(epoch)));
+        let newest = self.newest.max(self.promises.as_ref().and_then(|promises| promises.newest(epoch)));
         let grant = newest.map_or(grant, |newest| grant.capped(newest + self.horizon));
         Some(if lent.is_some() { grant } else { grant.backed_by(Backing::Promises) })
     }
@@ -332,11 +335,19 @@ impl Holder {
 
     /// D: the q-th largest of t_send + L_h.
     fn deadline(&self) -> Option<Instant> {
+        self.lent_until
+    }
+
+    /// What the voters' answers amount to; whatever changes one of them calls this.
+    fn recount(&mut self) {
         let sent = self.voters.values().filter_map(|track| track.good_from);
-        // Asked for at each step, and the voters are few: without a list to sort.
+        // The voters are few: without a list to sort.
         let majority = self.majority();
-        let qth = sent.clone().filter(|at| sent.clone().filter(|other| other >= at).count() >= majority).max()?;
-        Some(qth + self.length)
+        let qth = sent.clone().filter(|at| sent.clone().filter(|other| other >= at).count() >= majority).max();
+        self.lent_until = qth.map(|qth| qth + self.length);
+        // The own voter stands still with us, and says nothing of a hidden freeze.
+        let others = self.voters.iter().filter(|(voter, _)| **voter != self.me.node);
+        self.newest = others.filter_map(|(_, track)| track.good_from).max();
     }
 
     /// The gate was shut after a lapse, at `shut_at`: asking may begin anew once the last frame is gone.

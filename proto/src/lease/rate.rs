@@ -57,14 +57,21 @@ impl Bounds {
 
     /// `span*(1-rho)/(1+rho)`: the least that another clock within rho shows meanwhile.
     fn shrink(&self, span: u64) -> u64 {
-        let scaled = u128::from(span) * u128::from(PPM - self.rho()) / u128::from(PPM + self.rho());
-        u64::try_from(scaled).unwrap_or(u64::MAX)
+        let (by, over) = (PPM - self.rho(), PPM + self.rho());
+        // Hours of nanoseconds fit; a division of 128 bits is dear.
+        if let Some(product) = span.checked_mul(by) {
+            return product / over;
+        }
+        u64::try_from(u128::from(span) * u128::from(by) / u128::from(over)).unwrap_or(u64::MAX)
     }
 
     /// `span*(1+rho)/(1-rho)`: the most.
     fn grow(&self, span: u64) -> u64 {
-        let scaled = (u128::from(span) * u128::from(PPM + self.rho())).div_ceil(u128::from(PPM - self.rho()));
-        u64::try_from(scaled).unwrap_or(u64::MAX)
+        let (by, over) = (PPM + self.rho(), PPM - self.rho());
+        if let Some(product) = span.checked_mul(by) {
+            return product.div_ceil(over);
+        }
+        u64::try_from((u128::from(span) * u128::from(by)).div_ceil(u128::from(over))).unwrap_or(u64::MAX)
     }
 
     /// What our clock has shown at least while another one within rho showed `theirs`: freezes of ours are hidden from

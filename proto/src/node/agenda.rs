@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use super::{Node, ROUNDS};
 use crate::action::Action;
+use crate::heartbeat::peer::Peer;
 use crate::id::DomainId;
 use crate::time::Instant;
 use crate::wire::heartbeat::References;
@@ -28,10 +29,13 @@ struct Common {
 /// What is to be judged.
 #[derive(Debug, Clone)]
 pub(super) struct Agenda {
-    touched: BTreeSet<DomainId>,
+    /// In any order, some perhaps twice: they are few, and a list is cheaper to keep than a set.
+    touched: Vec<DomainId>,
     all: bool,
-    /// Judged or touched since the deadlines were last noted.
-    moved: BTreeSet<DomainId>,
+    /// Judged or touched since the deadlines were last noted; likewise.
+    moved: Vec<DomainId>,
+    /// What one round judges: the list is kept, so that no event needs a new one.
+    round: Vec<DomainId>,
     due: BTreeSet<(Instant, DomainId)>,
     due_at: BTreeMap<DomainId, Instant>,
     common: Common,
@@ -44,9 +48,10 @@ impl Agenda {
     /// Everything is to be judged.
     pub(super) fn new(domains: impl Iterator<Item = DomainId>) -> Self {
         Agenda {
-            touched: BTreeSet::new(),
+            touched: Vec::new(),
             all: true,
             moved: domains.collect(),
+            round: Vec::new(),
             due: BTreeSet::new(),
             due_at: BTreeMap::new(),
             common: Common::default(),
@@ -57,7 +62,7 @@ impl Agenda {
 
     /// Something has changed that concerns this one.
     pub(super) fn touch(&mut self, id: DomainId) {
-        self.touched.insert(id);
+        self.touched.push(id);
     }
 
     /// Something has changed that concerns all.
@@ -97,26 +102,30 @@ impl Node {
             let outputs = voter.tick(now);
             self.carry_out(now, outputs, out);
         }
-        let common = self.common(now);
-        if common != self.agenda.common || now >= self.beat_at {
-            (self.agenda.common, self.agenda.all) = (common, true);
+        if self.is_common_new(now) || now >= self.beat_at {
+            self.agenda.all = true;
         }
-        let due = self.agenda.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id);
-        self.agenda.touched.extend(due.collect::<Vec<_>>());
+        let agenda = &mut self.agenda;
+        agenda.touched.extend(agenda.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id));
         for _ in 0..ROUNDS {
-            let ids: Vec<DomainId> = if core::mem::take(&mut self.agenda.all) {
+            let mut ids = core::mem::take(&mut self.agenda.round);
+            ids.clear();
+            if core::mem::take(&mut self.agenda.all) {
                 self.agenda.touched.clear();
-                self.domains.keys().copied().collect()
+                ids.extend(self.domains.keys().copied());
             } else {
-                core::mem::take(&mut self.agenda.touched).into_iter().collect()
-            };
+                ids.append(&mut self.agenda.touched);
+                ids.sort_unstable();
+                ids.dedup();
+            }
             if ids.is_empty() {
+                self.agenda.round = ids;
                 break;
             }
             let mut own = Vec::new();
             let mut alerts = core::mem::take(&mut self.alerts);
             self.agenda.judged += u64::try_from(ids.len()).unwrap_or(0);
-            for id in ids {
+            for id in ids.iter().copied() {
                 let (mut moved, mut wants_test, mut outbox, mut told) = (false, false, Vec::new(), Vec::new());
                 self.on_domain(now, id, |domain, facts| {
                     domain.lease.tick(now);
@@ -132,9 +141,9 @@ impl Node {
                 if let Some(domain) = self.domains.get_mut(&id) {
                     self.agenda.news |= core::mem::take(&mut domain.news);
                 }
-                self.agenda.moved.insert(id);
+                self.agenda.moved.push(id);
                 if moved || !outbox.is_empty() {
-                    self.agenda.touched.insert(id);
+                    self.agenda.touched.push(id);
                 }
                 for (to, envelope) in outbox {
                     if to == self.settings.node {
@@ -149,6 +158,7 @@ impl Node {
                 }
             }
             self.alerts = alerts;
+            self.agenda.round = ids;
             self.on_requests(now, self.settings.node, &own, out);
         }
     }
@@ -156,16 +166,20 @@ impl Node {
     /// Notes when each domain that was looked at has something to do.
     pub(super) fn plan(&mut self, now: Instant) {
         let silence = self.settings.heartbeat.silence();
-        self.agenda.moved.extend(self.agenda.touched.iter().copied());
-        for id in core::mem::take(&mut self.agenda.moved) {
+        let mut moved = core::mem::take(&mut self.agenda.moved);
+        moved.extend(self.agenda.touched.iter().copied());
+        moved.sort_unstable();
+        moved.dedup();
+        for id in moved.drain(..) {
             let at = self.domains.get(&id).and_then(|domain| domain.next_deadline(now, silence));
             self.agenda.note(id, at);
         }
+        self.agenda.moved = moved;
     }
 
-    fn common(&self, now: Instant) -> Common {
-        let peers = self.peers.values();
-        let peers = peers.map(|peer| (peer.is_heard(now), peer.is_silent(now), peer.is_deaf(now), peer.references()));
+    /// Notes the evidence that all domains share; whether it is not what it was.
+    fn is_common_new(&mut self, now: Instant) -> bool {
+        let of = |peer: &Peer| (peer.is_heard(now), peer.is_silent(now), peer.is_deaf(now), peer.references());
         let references = (
             self.references.is_known(),
             [false, true].map(|ipv6| self.references.is_lost(ipv6)),
@@ -173,6 +187,12 @@ impl Node {
             [false, true].map(|ipv6| self.references.answering(ipv6)),
         );
         let clock_is_off = self.clocks.as_ref().is_some_and(|clocks| clocks.is_off(now));
-        Common { peers: peers.collect(), references, clock_is_off }
+        let former = &self.agenda.common;
+        let same = references == former.references && clock_is_off == former.clock_is_off;
+        if same && self.peers.values().map(of).eq(former.peers.iter().copied()) {
+            return false;
+        }
+        self.agenda.common = Common { peers: self.peers.values().map(of).collect(), references, clock_is_off };
+        true
     }
 }

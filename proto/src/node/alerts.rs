@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::Node;
 use crate::action::{Action, AlertName};
+use crate::heartbeat::peer::Peer;
 use crate::lease::timing::Millis;
 use crate::time::Instant;
 
@@ -16,7 +17,7 @@ impl Node {
         self.raise_sights(now);
         let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
-        let is_silent = silent.clone().next().is_some();
+        let is_silent = self.peers.values().any(|peer| peer.is_silent(now));
         // Words are made only when they are asked for: this is run after each event.
         let words = || {
             let silent = silent.map(|peer| {
@@ -32,7 +33,6 @@ impl Node {
         let down = heard.flat_map(|peer| {
             peer.links().filter(|(_, link)| !link.is_up(now, silence)).map(move |(id, link)| (peer.node, id, link))
         });
-        let some_down = down.clone().next().is_some();
         let words = || {
             let words = down.map(|(peer, id, link)| {
                 let since = link
@@ -45,7 +45,9 @@ impl Node {
         };
         // A start is no fault: the links need a moment to come up.
         let started = now.since(self.started_at) > silence * 3;
-        let (is_down, end) = (started && some_down, "every link to a peer that is heard is up");
+        let is_heard_but_down = |peer: &Peer| peer.is_heard(now) && peer.links().any(|(_, l)| !l.is_up(now, silence));
+        let (is_down, end) =
+            (started && self.peers.values().any(is_heard_but_down), "every link to a peer that is heard is up");
         self.alerts.set_with_end(AlertName::HeartbeatLinkDown, None, is_down, words, end);
         let lost = self.references.is_known() && [false, true].into_iter().any(|ipv6| self.references.is_lost(ipv6));
         let report = self.references.report();

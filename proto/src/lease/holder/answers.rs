@@ -130,6 +130,7 @@ impl Holder {
     pub fn distrust(&mut self, member: NodeId) {
         if let Some(track) = self.voters.get_mut(&member) {
             (track.good_from, track.free) = (None, false);
+            self.recount();
         }
         if let Some(promises) = &mut self.promises {
             promises.distrust(member);
@@ -179,6 +180,7 @@ impl Holder {
         self.offer_waits = None;
         self.max_counter = self.max_counter.max(epoch.counter);
         self.voters.values_mut().for_each(Track::new_epoch);
+        self.recount();
         self.phase = Phase::Acquiring { epoch, since: now, resend_at: now + self.renewal() / 2 };
         self.acquire_all(now);
     }
@@ -241,6 +243,7 @@ impl Holder {
         (track.refused, track.denied) = (None, false);
         track.prev_ack = track.prev_ack.max(nonce);
         track.good_from = track.good_from.max(Some(if from_request { sent_at } else { now }));
+        self.recount();
         if let Phase::Acquiring { since, .. } = self.phase
             && self.deadline().is_some_and(|until| now < until)
         {
