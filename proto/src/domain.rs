@@ -234,6 +234,11 @@ impl Domain {
         self.kernel.is_open(now)
     }
 
+    /// Whether its gate is open, or may be by a write that has not been answered.
+    pub(crate) fn may_be_open(&self, now: Instant) -> bool {
+        self.kernel.opened_at().is_some() || self.kernel.tenure().is_some_and(|own| now < own.until)
+    }
+
     /// Whether it holds, gives back, or has yet to say so.
     pub(crate) fn is_busy(&self, now: Instant) -> bool {
         self.kernel.holds_anything() || self.lease.grant(now).is_some() || self.lease.is_saying_farewell()

@@ -65,8 +65,11 @@ impl Fence {
     }
 
     /// Its holder has opened its gate by an authority's leave: it has cleared its way of whoever held before it.
-    pub(crate) fn opened(&mut self, epoch: Epoch) {
+    /// Whether that was news.
+    pub(crate) fn opened(&mut self, epoch: Epoch) -> bool {
+        let before = self.suspects.len();
         self.suspects.retain(|node, suspect| *node == epoch.node || *suspect >= epoch);
+        self.suspects.len() != before
     }
 
     /// An epoch is over in good order, and with it what its node held before; others may still hold.
@@ -76,22 +79,26 @@ impl Fence {
         }
     }
 
-    /// A node has given the domain up, whatever the epoch.
-    pub(crate) fn gave_up(&mut self, node: NodeId) {
-        self.suspects.remove(&node);
+    /// A node has given the domain up, whatever the epoch. Whether that was news.
+    pub(crate) fn gave_up(&mut self, node: NodeId) -> bool {
+        self.suspects.remove(&node).is_some()
     }
 
-    /// A node is heard; `holds`: whether it says that it holds the domain, and under which epoch.
-    pub(crate) fn heard(&mut self, node: NodeId, holds: bool, epoch: Option<Epoch>) {
-        self.fenced.remove(&node);
+    /// A node is heard; `holds`: whether it says that it holds the domain, and under which epoch. Whether anything of
+    /// that was news.
+    pub(crate) fn heard(&mut self, node: NodeId, holds: bool, epoch: Option<Epoch>) -> bool {
+        let was_fenced = self.fenced.remove(&node).is_some();
         if holds {
+            let suspect = self.suspects.get(&node).copied();
             epoch.into_iter().for_each(|epoch| self.saw_holder(epoch));
-            return;
+            return was_fenced || suspect != self.suspects.get(&node).copied();
         }
-        self.gave_up(node);
-        if self.failures.remove(&node).is_some() && self.failures.is_empty() {
+        let suspected = self.gave_up(node);
+        let failed = self.failures.remove(&node).is_some();
+        if failed && self.failures.is_empty() {
             self.retry_at = None;
         }
+        was_fenced || suspected || failed
     }
 
     /// Who held and is not known to have let go, the last one first.

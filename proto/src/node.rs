@@ -331,6 +331,9 @@ impl Node {
             }
             Event::Persisted { ticket, error } => {
                 let written = error.is_none();
+                if self.own_disk != error {
+                    self.agenda.look();
+                }
                 self.own_disk = error;
                 if let Some(voter) = &mut self.voter {
                     let outputs = voter.persisted(now, ticket, written);

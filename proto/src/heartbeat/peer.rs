@@ -64,6 +64,8 @@ struct Word {
     said: DomainBeat,
     at: Instant,
     tenure: Option<Tenure>,
+    /// It says something else than the word before it.
+    news: bool,
 }
 
 /// What a received beat brought.
@@ -252,13 +254,15 @@ impl Peer {
         said.heard = (beat.heard.clone(), now);
         for domain in &beat.domains {
             let began = now - self.bounds.least(domain.master_for);
-            let former = said.domains.get(&domain.id).filter(|word| word.said.epoch == domain.epoch);
+            let former = said.domains.get(&domain.id);
+            let news = former.is_none_or(|word| differs(&word.said, domain));
+            let former = former.filter(|word| word.said.epoch == domain.epoch);
             let former = former.and_then(|word| word.tenure).filter(|_| domain.epoch.is_some());
             let tenure = former.map_or(Tenure { began, until: made }, |former| {
                 Tenure { began: former.began.min(began), ..former }.extended(made)
             });
             let tenure = domain.holding.then_some(tenure);
-            said.domains.insert(domain.id, Word { said: domain.clone(), at: now, tenure });
+            said.domains.insert(domain.id, Word { said: domain.clone(), at: now, tenure, news });
         }
     }
 
@@ -297,6 +301,11 @@ impl Peer {
     /// What it last said of a domain.
     pub fn domain(&self, id: DomainId) -> Option<&DomainBeat> {
         self.said.as_ref()?.domains.get(&id).map(|word| &word.said)
+    }
+
+    /// Whether its last word of a domain says what the one before it did not: only then does it change a judgement.
+    pub fn is_news(&self, id: DomainId) -> bool {
+        self.said.as_ref().and_then(|said| said.domains.get(&id)).is_none_or(|word| word.news)
     }
 
     /// When it last spoke of a domain.
@@ -339,6 +348,12 @@ impl Peer {
     pub fn references(&self) -> References {
         self.said.as_ref().map(|said| said.references).unwrap_or_default()
     }
+}
+
+/// Whether two words of one domain differ in more than what time does to them.
+fn differs(former: &DomainBeat, word: &DomainBeat) -> bool {
+    let DomainBeat { remaining, next, master_for, .. } = former.clone();
+    DomainBeat { remaining, next, master_for, ..word.clone() } != *former
 }
 
 #[cfg(test)]

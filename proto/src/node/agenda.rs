@@ -40,6 +40,8 @@ pub(super) struct Agenda {
     due_at: BTreeMap<DomainId, Instant>,
     common: Common,
     news: bool,
+    /// The node's own alerts are to be looked at: all was judged, or something was noted that is told at once.
+    look: bool,
     /// How many judgements there were; for tests.
     pub(super) judged: u64,
 }
@@ -56,6 +58,7 @@ impl Agenda {
             due_at: BTreeMap::new(),
             common: Common::default(),
             news: false,
+            look: false,
             judged: 0,
         }
     }
@@ -73,6 +76,16 @@ impl Agenda {
     /// When the first of them has something to do without an event.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Something was noted for the node's own alerts.
+    pub(super) fn look(&mut self) {
+        self.look = true;
+    }
+
+    /// Whether the node's own alerts are to be looked at; asked once.
+    pub(super) fn take_look(&mut self) -> bool {
+        core::mem::take(&mut self.look)
     }
 
     /// Whether peers should hear of something before the next period; asked once.
@@ -112,6 +125,7 @@ impl Node {
             ids.clear();
             if core::mem::take(&mut self.agenda.all) {
                 self.agenda.touched.clear();
+                self.agenda.look = true;
                 ids.extend(self.domains.keys().copied());
             } else {
                 ids.append(&mut self.agenda.touched);

@@ -11,8 +11,13 @@ use crate::lease::timing::Millis;
 use crate::time::Instant;
 
 impl Node {
-    /// The node's own alerts, as they stand.
+    /// The node's own alerts, as they stand: looked at once in a period, and whenever what they tell of has changed.
     pub(super) fn raise(&mut self, now: Instant) {
+        let sights = [self.amnesia.next_deadline(), self.duplicates.next_deadline()];
+        let faded = sights.into_iter().flatten().any(|at| at <= now);
+        if !self.agenda.take_look() && !faded {
+            return;
+        }
         self.raise_clocks(now);
         self.raise_sights(now);
         let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());

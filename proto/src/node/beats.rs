@@ -7,7 +7,8 @@ use super::Node;
 use crate::action::Action;
 use crate::decision::Role;
 use crate::heartbeat::link::Freshness;
-use crate::id::{LinkId, NodeId};
+use crate::heartbeat::peer::Peer;
+use crate::id::{DomainId, LinkId, NodeId};
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS, MAX_HEARD};
 use crate::wire::profile;
@@ -48,14 +49,17 @@ impl Node {
         for said in &beat.domains {
             let epoch = beat.epoch(from, said);
             let me = self.settings.node;
-            self.with_domain(now, said.id, |domain, facts| {
+            // A peer that says again what it said last changes no judgement: of a thousand domains it says so each
+            // period. Who asks for something is answered each time, and two that hold are dated by each word.
+            let mut news = self.is_news(now, from, said.id) || said.wants || said.heir == Some(me);
+            self.on_domain(now, said.id, |domain, facts| {
                 if let Some(epoch) = epoch {
                     domain.lease.saw_epoch(epoch);
                 }
                 let holds = said.holding || said.role == Role::Master;
-                domain.fence.heard(from, holds, epoch);
+                news |= domain.fence.heard(from, holds, epoch);
                 if let Some(epoch) = epoch.filter(|_| holds && !said.alone) {
-                    domain.fence.opened(epoch);
+                    news |= domain.fence.opened(epoch);
                 }
                 if said.wants {
                     domain.on_request(facts, from);
@@ -66,6 +70,9 @@ impl Node {
                     (true | false, _) => {}
                 }
             });
+            if news {
+                self.agenda.touch(said.id);
+            }
         }
         if heard.restarted {
             self.agenda.touch_all();
@@ -73,6 +80,15 @@ impl Node {
         if heard.returned || heard.restarted {
             self.announce_all(now, out);
         }
+    }
+
+    /// Whether what a peer has just said of a domain may change how that is judged.
+    fn is_news(&self, now: Instant, from: NodeId, id: DomainId) -> bool {
+        let holds = |peer: &Peer| peer.domain(id).is_some_and(|said| said.holding || said.role == Role::Master);
+        let Some(peer) = self.peers.get(&from) else { return true };
+        let held_here = || self.domains.get(&id).is_none_or(|domain| domain.may_be_open(now));
+        let held_elsewhere = || self.peers.values().any(|other| other.node != from && holds(other));
+        peer.is_news(id) || (holds(peer) && (held_here() || held_elsewhere()))
     }
 
     /// A beat to every peer, or only a call to those that are silent: they are called more often, so that

@@ -67,6 +67,7 @@ impl Node {
     /// voters with one identity (F39) are one alert.
     pub(super) fn note_amnesia(&mut self, now: Instant, fault: VoterFault) {
         let lasts = self.settings.quorum().map_or(LASTS, |quorum| quorum.timing.lease_max) * 2;
+        self.agenda.look();
         let names = &self.settings.names;
         self.amnesia.note(now, fault.voter, lasts, || {
             let name = names.node(fault.voter);
@@ -89,6 +90,7 @@ impl Node {
 
     /// Two agents speak as one node (F62).
     pub(super) fn note_duplicate(&mut self, now: Instant, node: NodeId, older: Incarnation) {
+        self.agenda.look();
         let names = &self.settings.names;
         self.duplicates.note(now, node, LASTS, || {
             format!(

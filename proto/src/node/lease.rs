@@ -106,7 +106,9 @@ impl Node {
             Message::Refuse { why, .. } => self.on_refusal(now, from, envelope.domain, why),
             // Of a domain for which it could not write, so it has written since.
             Message::Grant { .. } => {
-                self.disks.remove(&(from, envelope.domain));
+                if self.disks.remove(&(from, envelope.domain)).is_some() {
+                    self.agenda.look();
+                }
             }
             _ => {}
         }
@@ -134,6 +136,7 @@ impl Node {
             RefuseReason::Digest | RefuseReason::Generation => self.findings.digest_refused(now, from),
             RefuseReason::Disk if self.domains.get(&domain).is_some_and(|domain| !domain.lease.ignores(now, from)) => {
                 self.disks.insert((from, domain), now);
+                self.agenda.look();
             }
             _ => {}
         }
