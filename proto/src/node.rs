@@ -259,6 +259,11 @@ impl Node {
         self.domains.get(&domain).is_some_and(|domain| domain.is_open(now))
     }
 
+    /// Whether a domain's gate may be open at `now`: whatever has become of a write that has not been answered.
+    pub fn may_be_open(&self, now: Instant, domain: DomainId) -> bool {
+        self.domains.get(&domain).is_some_and(|domain| domain.may_be_open(now))
+    }
+
     /// The epoch under which a domain is held.
     pub fn epoch(&self, domain: DomainId) -> Option<Epoch> {
         self.domains.get(&domain)?.lease.epoch()

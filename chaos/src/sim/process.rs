@@ -123,7 +123,13 @@ impl World {
             *clean = true;
         }
         if matches!(&event, Event::ForeignClaim { .. } | Event::VrrpReceived { .. }) {
-            let open = host.kernels.iter().enumerate().filter(|(_, kernel)| kernel.is_open(now));
+            // A write that failed or a tombstone that is not read back yet leaves the agent in doubt of its own gate.
+            let doubts = |place| match &host.machine {
+                Some(Machine::Agent(node)) => node.may_be_open(local, Plan::domain(place)),
+                Some(Machine::Witness(_)) | None => false,
+            };
+            let kernels = host.kernels.iter().enumerate();
+            let open = kernels.filter(|(place, kernel)| kernel.is_open(now) || doubts(*place));
             open.for_each(|(place, _)| self.oracle.alarms.claimed(now, place, number));
         }
         let unwritten = matches!(&event, Event::Persisted { error: Some(_), .. });

@@ -210,6 +210,16 @@ impl DomainLease {
         }
     }
 
+    /// Another member would use `next` for its next attempt: it knows of the epoch below. A voter may know of that
+    /// too, and would refuse an heir for as long as it holds whose epoch is not above it.
+    pub fn saw_next(&mut self, next: u64) {
+        match self {
+            DomainLease::Unarbitrated(_) => {}
+            DomainLease::Quorum(holder) => holder.saw_counter(next.saturating_sub(1)),
+            DomainLease::Accepting(lease) => lease.holder.saw_counter(next.saturating_sub(1)),
+        }
+    }
+
     /// The gate was shut after a lapse, at `shut_at`.
     pub fn clear_lapse(&mut self, shut_at: Instant) {
         match self {

@@ -330,7 +330,12 @@ impl Holder {
 
     /// Another epoch was seen somewhere: ours will be above it.
     pub fn saw_epoch(&mut self, epoch: Epoch) {
-        self.max_counter = self.max_counter.max(epoch.counter);
+        self.saw_counter(epoch.counter);
+    }
+
+    /// Another member knows of an epoch with that counter.
+    pub fn saw_counter(&mut self, counter: u64) {
+        self.max_counter = self.max_counter.max(counter);
     }
 
     /// D: the q-th largest of t_send + L_h.

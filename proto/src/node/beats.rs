@@ -56,6 +56,7 @@ impl Node {
                 if let Some(epoch) = epoch {
                     domain.lease.saw_epoch(epoch);
                 }
+                domain.lease.saw_next(said.next.0);
                 let holds = said.holding || said.role == Role::Master;
                 news |= domain.fence.heard(from, holds, epoch);
                 if let Some(epoch) = epoch.filter(|_| holds && !said.alone) {

@@ -16,7 +16,7 @@ pub struct Alarms {
     up: BTreeSet<(usize, usize)>,
     /// By domain: when the last one of those that are over ended.
     ended: BTreeMap<usize, u64>,
-    /// By domain and host: when, its own gate being open, it last took a claim that has no date: a stranger's ARP, or
+    /// By domain and host: when, its own gate being open or in doubt, it last took a claim that has no date: a stranger's ARP, or
     /// an Advertisement, which is of no use to who hears its sender's beats.
     claimed: BTreeMap<(usize, usize), u64>,
 }
@@ -31,7 +31,7 @@ impl Alarms {
         }
     }
 
-    /// A host with an open gate takes a claim of the addresses that has no date: nobody knows if its sender holds yet.
+    /// A host whose gate is open, or may be, takes a claim of the addresses that has no date: nobody knows if its sender holds yet.
     pub fn claimed(&mut self, now: u64, place: usize, host: usize) {
         self.claimed.insert((place, host), now);
     }

@@ -54,6 +54,20 @@ fn a_transfer_that_comes_while_its_own_node_holds_only_ends_a_loan_r10() {
 }
 
 #[test]
+fn an_heirs_epoch_is_above_all_that_any_peer_knows_of_r6() {
+    let mut cluster = Cluster::arbitrated();
+    cluster.start(1);
+    cluster.start(2);
+    cluster.run_to(5000);
+    assert_eq!(cluster.open(), [1]);
+    // Of an attempt that came to nothing: only node 1, and perhaps a voter, knows of it.
+    let attempt = Epoch { counter: 40, incarnation: Incarnation(7), attempt: 1, node: id(1) };
+    cluster.nodes.get_mut(&1).unwrap().domains.get_mut(&VIP).unwrap().lease.saw_epoch(attempt);
+    cluster.run_to(5300);
+    assert_eq!(cluster.nodes[&2].domains[&VIP].lease.next_attempt().0, 41);
+}
+
+#[test]
 fn a_new_master_announces_at_once_and_again_for_four_seconds_d10() {
     let mut cluster = Cluster::arbitrated();
     cluster.start(2);
