@@ -89,7 +89,9 @@ impl Node {
         let Some(peer) = self.peers.get(&from) else { return true };
         let held_here = || self.domains.get(&id).is_none_or(|domain| domain.may_be_open(now));
         let held_elsewhere = || self.peers.values().any(|other| other.node != from && holds(other));
-        peer.is_news(id) || (holds(peer) && (held_here() || held_elsewhere()))
+        // Of a peer that is silent here each beat of another says anew when that one heard it (D3).
+        let asks_of_another = || self.peers.values().any(|other| other.is_silent(now));
+        peer.is_news(id) || (holds(peer) && (held_here() || held_elsewhere())) || asks_of_another()
     }
 
     /// A beat to every peer, or only a call to those that are silent: they are called more often, so that
