@@ -20,7 +20,7 @@ use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario, Shape};
 use keepone_chaos::{demo, gate_bench, qemu, replay, report, sim};
-use long::{measure, soak};
+use long::{matrix, measure, soak};
 
 /// Something did not hold.
 const VIOLATED: u8 = 1;
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Mutate(asked) => mutate(&asked),
         Command::Replay(asked) => replay_file(&asked),
         Command::GateBench(asked) => bench_gate(&asked),
+        Command::Matrix(asked) => matrix(&asked),
         Command::Soak(asked) => soak(&asked),
         Command::Bench(asked) => measure(&asked.what),
         Command::Demo(demo) => run_demo(&demo),

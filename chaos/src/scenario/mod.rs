@@ -151,6 +151,15 @@ impl Scenario {
         self.steps.iter().any(|step| matches!(step.fault, Fault::Real(Deed::Script { .. })))
     }
 
+    /// Whether it loads the machine or holds the kernel's rtnl lock so much that another cluster beside it would be
+    /// judged for that.
+    pub fn wants_the_machine(&self) -> bool {
+        let heavy = |step: &Step| {
+            matches!(step.fault, Fault::Real(Deed::Hogs { .. } | Deed::RtnlChurn { .. } | Deed::OutOfMemory { .. }))
+        };
+        self.load > 0 || self.more_instances > 0 || self.steps.iter().any(heavy)
+    }
+
     /// Why a cluster is not one for this scenario; `None`: it is.
     pub fn missing(&self, shape: &Shape) -> Option<&'static str> {
         let family = (shape.ipv6 && self.is_attacked()).then_some("what it forges is IPv4");
