@@ -5,7 +5,10 @@
 //! scenario begins, and all end after the last one.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+
+use nix::mount::{MntFlags, umount2};
 
 use super::{Job, Line, Options};
 use crate::demo;
@@ -82,6 +85,16 @@ pub(super) fn side_by_side(jobs: &[Job], options: &Options, processes: &Processe
     })
 }
 
+/// Takes a room away, which lies in memory: a matrix has a thousand of them. What stays costs no more than that.
+fn clear(room: &Path) {
+    for machine in std::fs::read_dir(room).into_iter().flatten().flatten() {
+        for mounted in ["state", "bpf"] {
+            let _ = umount2(&machine.path().join(mounted), MntFlags::MNT_DETACH);
+        }
+    }
+    let _ = std::fs::remove_dir_all(room);
+}
+
 fn one(
     job: &Job,
     first: bool,
@@ -93,7 +106,9 @@ fn one(
     let scenario = job.scenario.with_lease(job.shape.lease_ms).with_slack(options.slack);
     let hogs = if job.cell.hogs > 0 { format!("-{}hogs", job.cell.hogs) } else { String::new() };
     let place = format!("{}-{}{hogs}", scenario.name, job.shape.slug());
-    let room = Path::new(ROOM).join(&place);
+    // One that is run again finds nothing of the first run.
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let room = Path::new(ROOM).join(format!("run-{}", RUNS.fetch_add(1, Ordering::Relaxed)));
     let mut plan = Plan::new(&scenario, Peer::Keepone, job.shape, options.bin_dir.clone(), room.clone());
     plan.shift = runner::phase(options.seed);
     plan.burden = job.cell.burden(first);
@@ -102,7 +117,7 @@ fn one(
         end.meet();
         world.keep_logs(&logs)
     })?;
-    let _ = std::fs::remove_dir_all(&room);
+    clear(&room);
     let history = History::of(&record);
     let title = format!("keepone {}", env!("CARGO_PKG_VERSION"));
     let mut run = demo::judge(&scenario, Peer::Keepone, title, record);
