@@ -193,7 +193,7 @@ pub struct Cluster {
     /// The VIP is an IPv6 address.
     #[arg(long)]
     pub ipv6: bool,
-    /// The gate is of nf_tables: two holders are then seen on the wire and by clients only
+    /// The gate is of nf_tables
     #[arg(long)]
     pub nft: bool,
     /// So many ordinary programs that want a whole CPU each, all the time.

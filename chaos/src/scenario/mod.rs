@@ -163,10 +163,8 @@ impl Scenario {
     /// Why a cluster is not one for this scenario; `None`: it is.
     pub fn missing(&self, shape: &Shape) -> Option<&'static str> {
         let family = (shape.ipv6 && self.is_attacked()).then_some("what it forges is IPv4");
-        let pins = |step: &Step| {
-            matches!(step.fault, Fault::Real(Deed::DetachGate { .. } | Deed::RemovePins { .. } | Deed::StopAt { .. }))
-        };
-        let gate = (shape.nft && self.steps.iter().any(pins)).then_some("it reads or takes off a gate of BPF programs");
+        let pins = |step: &Step| matches!(step.fault, Fault::Real(Deed::DetachGate { .. } | Deed::RemovePins { .. }));
+        let gate = (shape.nft && self.steps.iter().any(pins)).then_some("it takes off a gate of BPF programs");
         self.needs.missing(shape).or(family).or(gate)
     }
 
