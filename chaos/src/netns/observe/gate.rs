@@ -86,15 +86,16 @@ struct Domain {
 impl Domain {
     fn see(&mut self, look: Look, node: usize) {
         if let Some(last) = self.last {
+            // Open, or shut, before a look and after it under one epoch, it was so while it was looked at.
             if let Some((from, to)) = certain(last, look) {
                 match self.holds.last_mut() {
-                    Some(hold) if hold.to >= from && hold.epoch == last.epoch => hold.to = to,
+                    Some(hold) if hold.to >= last.asked && hold.epoch == last.epoch => hold.to = to,
                     _ => self.holds.push(Hold { node, epoch: last.epoch, from, to }),
                 }
             }
             if let Some((from, to)) = certainly_shut(last, look) {
                 match self.shut.last_mut() {
-                    Some(span) if span.1 >= from => span.1 = to,
+                    Some(span) if span.1 >= last.asked => span.1 = to,
                     _ => self.shut.push((from, to)),
                 }
             }
@@ -304,6 +305,23 @@ mod tests {
         assert_eq!(certainly_shut(look(10, 9), look(12, 9)), Some((10, 12)));
         assert_eq!(certainly_shut(look(10, 11), look(12, 11)), None, "it ran out between the looks");
         assert_eq!(certainly_shut(look(10, 9), look(12, 11)), None, "it was open for a moment between");
+    }
+
+    #[test]
+    fn a_look_that_takes_its_time_does_not_part_what_is_one_hold() {
+        let mut domain = Domain::default();
+        let mut see = |asked: u64, deadline| {
+            domain.see(Look { asked, answered: asked + 3, deadline, unsure: 5, expires: true, epoch: [1, 0, 0] }, 0);
+        };
+        // The deadline is only known to be about 60; at 60 the set has nothing any more.
+        for (at, until) in [(10, 60), (20, 58), (30, 61), (40, 60), (50, 59), (60, 0), (70, 0), (80, 0)] {
+            see(at, until);
+        }
+        let holds: Vec<(u64, u64)> = domain.holds.iter().map(|hold| (hold.from, hold.to)).collect();
+        assert_eq!((holds.as_slice(), domain.shut.as_slice()), (&[(13, 59)][..], &[(63, 80)][..]));
+        let look = |asked, deadline| Look { asked, answered: asked, deadline, unsure: 5, expires: true, epoch: [1; 3] };
+        assert_eq!(certain(look(10, 60), look(20, 0)), None, "taken out before its time");
+        assert_eq!(certain(look(10, 60), look(20, 50)), None, "drawn in");
     }
 
     #[test]

@@ -303,6 +303,11 @@ mod tests {
             assert!(!live.gate(0));
         })
         .remove(0);
+        let longest = diary.holds.iter().map(|hold| hold.to - hold.from).max().unwrap();
+        assert!(
+            longest > 100 * MS && diary.shut.longest() > 50 * MS,
+            "looks that follow each other are one: {diary:?}"
+        );
         let hold = diary.holds.last().unwrap();
         assert_eq!((hold.node, hold.epoch), (0, [7, 0xc0, 3 | 2 << 32]));
         let last = before + 900 * MS - 2 * tick() - 10 * MS..=after + 900 * MS + tick();
