@@ -248,7 +248,7 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
                 continue;
             }
             runs += 1;
-            let scenario = scenario.with_lease(shape.lease_ms).with_slack(run.slack);
+            let scenario = scenario.with_shape(&shape).with_slack(run.slack);
             let place = format!("{}-{}", scenario.name, shape.slug());
             let room = Path::new(enclosure::ROOM).join(&place);
             let mut plan = Plan::new(&scenario, peer, shape, bin_dir(run.bin_dir.as_ref())?, room);

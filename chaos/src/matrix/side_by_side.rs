@@ -103,7 +103,7 @@ fn one(
     options: &Options,
     processes: &Processes,
 ) -> Result<Line, Error> {
-    let scenario = job.scenario.with_lease(job.shape.lease_ms).with_slack(options.slack);
+    let scenario = job.scenario.with_shape(&job.shape).with_slack(options.slack);
     let hogs = if job.cell.hogs > 0 { format!("-{}hogs", job.cell.hogs) } else { String::new() };
     let place = format!("{}-{}{hogs}", scenario.name, job.shape.slug());
     // One that is run again finds nothing of the first run.
