@@ -32,6 +32,9 @@ pub enum Command {
     Replay(Replay),
     /// Measures how late the agent's gate shuts while the agent is stopped, killed, starved or paused. Needs root.
     GateBench(GateBench),
+    /// Runs every scenario in clusters of several sizes and leases, on a machine at rest and on a full one, and ends
+    /// with a table.
+    Matrix(Cells),
     /// Plays rounds of faults drawn by a seed, several at a time, and judges each.
     Soak(Soak),
     /// Measures failovers, or the calm of a cluster to which nothing is done.
@@ -190,7 +193,7 @@ pub struct Cluster {
     /// The VIP is an IPv6 address.
     #[arg(long)]
     pub ipv6: bool,
-    /// The gate is of nf_tables: two holders are then seen on the wire and by clients only
+    /// The gate is of nf_tables
     #[arg(long)]
     pub nft: bool,
     /// So many ordinary programs that want a whole CPU each, all the time.
@@ -319,6 +322,41 @@ pub struct Replay {
     /// Only one line of JSON on the standard output.
     #[arg(long, conflicts_with = "actions")]
     pub json: bool,
+}
+
+/// Options of `matrix`.
+#[derive(Debug, Args)]
+pub struct Cells {
+    /// Where the line of each run goes, and logs of those that failed. What has a line there is not run again.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Numbers of nodes.
+    #[arg(long, value_delimiter = ',', default_value = "2,3", value_parser = clap::value_parser!(u8).range(2..=9))]
+    pub nodes: Vec<u8>,
+    /// Lengths of the lease.
+    #[arg(long, value_delimiter = ',', default_value = "300ms,1s,3s", value_parser = milliseconds)]
+    pub leases: Vec<u64>,
+    /// Numbers of ordinary programs that want a whole CPU each, all the time.
+    #[arg(long, value_delimiter = ',', default_value = "0,4")]
+    pub hogs: Vec<u8>,
+    /// Only these scenarios.
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// So many clusters at a time.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub worlds: u8,
+    /// The time limits of clients are so many times as long.
+    #[arg(long, default_value_t = 1)]
+    pub slack: u64,
+    /// Moves all faults by up to a second.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Run nothing: only the table of what has been run.
+    #[arg(long)]
+    pub table: bool,
+    /// Where `keepone` and `keepone-witness` are; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
 }
 
 /// Options of `soak`.

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod fault;
 pub mod gate_bench;
 pub mod history;
+pub mod matrix;
 pub mod netns;
 pub mod outcome;
 pub mod qemu;

@@ -1,17 +1,57 @@
-//! The commands that take their time: `soak` and `bench`.
+//! The commands that take their time: `matrix`, `soak` and `bench`.
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::{Common, Measured, Soak};
+use crate::cli::{Cells, Common, Measured, Soak};
 use crate::{BROKEN, USAGE, VIOLATED, bin_dir};
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
-use keepone_chaos::{bench, soak as rounds};
+use keepone_chaos::{bench, matrix as cells, scenario, soak as rounds};
 
 fn code(held: bool) -> ExitCode {
     if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) }
+}
+
+/// Runs what is missing of a matrix and prints its table.
+pub fn matrix(asked: &Cells) -> anyhow::Result<ExitCode> {
+    let mut scenarios = Vec::new();
+    for name in &asked.only {
+        let Some(scenario) = scenario::find(name) else {
+            eprintln!("keepone-chaos: no scenario is called {name:?}: see `keepone-chaos list`");
+            return Ok(ExitCode::from(USAGE));
+        };
+        scenarios.push(scenario);
+    }
+    if asked.only.is_empty() {
+        scenarios.extend(scenario::ALL);
+    }
+    let options = cells::Options {
+        cells: cells::Cell::all(&asked.nodes, &asked.leases, &asked.hogs),
+        scenarios,
+        worlds: usize::from(asked.worlds),
+        slack: asked.slack,
+        seed: asked.seed,
+        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        out: asked.out.clone(),
+    };
+    let lines = if asked.table {
+        cells::results(&options)?
+    } else {
+        if let Side::Outside(code) = enclosure::enter()? {
+            return Ok(code);
+        }
+        cells::run(&options, |line| {
+            let (nodes, lease, hogs, worlds) = (line.nodes, line.lease_ms, line.hogs, line.worlds);
+            let said = line.broken.clone().unwrap_or_else(|| line.violations.join("; "));
+            let said = if line.held() { "held" } else { said.lines().next().unwrap_or("failed") };
+            eprintln!("{}, {nodes} nodes, {lease} ms, {hogs} hogs, {worlds} at a time: {said}", line.scenario);
+        })?
+    };
+    let (table, held) = cells::table(&lines);
+    print!("{table}");
+    Ok(code(held))
 }
 
 /// Plays rounds and says what was seen.

@@ -20,7 +20,7 @@ use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario, Shape};
 use keepone_chaos::{demo, gate_bench, qemu, replay, report, sim};
-use long::{measure, soak};
+use long::{matrix, measure, soak};
 
 /// Something did not hold.
 const VIOLATED: u8 = 1;
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Mutate(asked) => mutate(&asked),
         Command::Replay(asked) => replay_file(&asked),
         Command::GateBench(asked) => bench_gate(&asked),
+        Command::Matrix(asked) => matrix(&asked),
         Command::Soak(asked) => soak(&asked),
         Command::Bench(asked) => measure(&asked.what),
         Command::Demo(demo) => run_demo(&demo),
@@ -247,7 +248,7 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
                 continue;
             }
             runs += 1;
-            let scenario = scenario.with_lease(shape.lease_ms).with_slack(run.slack);
+            let scenario = scenario.with_shape(&shape).with_slack(run.slack);
             let place = format!("{}-{}", scenario.name, shape.slug());
             let room = Path::new(enclosure::ROOM).join(&place);
             let mut plan = Plan::new(&scenario, peer, shape, bin_dir(run.bin_dir.as_ref())?, room);

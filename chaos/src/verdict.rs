@@ -231,7 +231,7 @@ pub fn breaches(scenario: &Scenario, record: &Record, outcome: &Outcome) -> Vec<
             }
         }
     }
-    let (outage_limit, return_limit) = (in_ms(scenario.limit(demands.outage)), in_ms(scenario.limit(demands.back)));
+    let (outage_limit, return_limit) = (in_ms(scenario.limit(scenario.outage())), in_ms(scenario.limit(demands.back)));
     let (silence, stalled) = worst_silence(record, 0);
     if millis(silence - stalled) > outage_limit {
         let (silence, stalled) = (millis(silence), millis(stalled));

@@ -12,6 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SndBufForce;
 use quinn::congestion::{Controller, ControllerFactory};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, ServerConfig, TransportConfig, VarInt};
@@ -30,6 +32,14 @@ const CONNECTION_ID_LEN: usize = 8;
 /// Queued datagrams, in octets. It fills only while the kernel refuses packets, and then the oldest go.
 /// Room for a beat and the lease messages of some fifty domains, which are made in one go.
 const SEND_BUFFER: usize = 16 * 1024;
+/// Room for packets that the kernel has taken and not sent, in octets, which it doubles.
+///
+/// One socket serves all peers of a link. What goes to a station whose link-layer address is asked for in vain waits in
+/// the kernel for up to three seconds, and fills as much of this room as the kernel lets wait for one station (212992
+/// octets with their headers: ip-sysctl, `neigh/default/unres_qlen_bytes`). The default room is just that: one peer that
+/// is down would keep beats and renewals from all others. Half of this must hold what waits for all of them, since a
+/// full socket takes packets again when half of it is free.
+const SOCKET_ROOM: usize = 4 << 20;
 /// Handshakes at a time; each is over after a round trip or two.
 const MAX_INCOMING: usize = 64;
 
@@ -292,6 +302,12 @@ fn bound_socket(
     if let Err(error) = marked {
         tracing::debug!("DSCP CS6 not set on UDP {local}: {error}");
     }
+    // Beyond the limit that others have by CAP_NET_ADMIN; without it, up to that: twice the default.
+    if setsockopt(&socket, SndBufForce, &SOCKET_ROOM).is_err()
+        && let Err(error) = socket.set_send_buffer_size(SOCKET_ROOM)
+    {
+        tracing::debug!("no more room for what UDP {local} sends: {error}");
+    }
     if local.is_ipv6() && !local.ip().is_unspecified() {
         socket.set_only_v6(true).map_err(typed)?;
     }
@@ -381,5 +397,44 @@ impl Controller for Unlimited {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::process::Command;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+
+    fn ip(arguments: &str) {
+        assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
+    }
+
+    /// Needs root and iproute2; the network is this thread's own.
+    #[test]
+    fn what_waits_for_a_station_that_does_not_answer_keeps_nothing_from_another() {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        for arguments in [
+            "link add hb0 type veth peer name far",
+            "address add 10.88.0.1/24 dev hb0",
+            "link set hb0 up",
+            "link set far up",
+            "neighbour add 10.88.0.2 lladdr 02:00:00:00:00:02 dev hb0 nud permanent",
+        ] {
+            ip(arguments);
+        }
+        let socket = bound_socket("10.88.0.1:7946".parse().unwrap(), Some("hb0"), index_of("hb0")).unwrap();
+        // More than the kernel lets wait for one station, in packets of several sizes.
+        for packet in 0..1000 {
+            let _ = socket.send_to(&vec![0; [60, 120, 400, 1200][packet % 4]], "10.88.0.77:7946");
+        }
+        socket.send_to(&[0; 1200], "10.88.0.2:7946").unwrap();
+        // What quinn waits for once the kernel has refused a packet.
+        let mut asked = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+        assert_eq!(poll(&mut asked, PollTimeout::ZERO), Ok(1), "the socket is full of what nobody will ever take");
     }
 }

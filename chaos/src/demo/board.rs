@@ -11,6 +11,7 @@ use crate::netns::observe::events::{self, AgentEvent, Said};
 use crate::netns::observe::{FRESH, Live};
 use crate::netns::record::Deed;
 use crate::netns::runner::Spectator;
+use crate::netns::start::StartLine;
 use crate::netns::world::World;
 
 /// Looks between two readings of the agents' event logs.
@@ -71,12 +72,12 @@ pub struct Reporter {
     looks: u32,
     told: usize,
     /// Meets the other clusters' reporters, so that all scenarios begin at once.
-    start: super::start::StartLine,
+    start: StartLine,
 }
 
 impl Reporter {
     /// For the cluster at `place`.
-    pub fn new(board: &Board, place: usize, start: super::start::StartLine) -> Self {
+    pub fn new(board: &Board, place: usize, start: StartLine) -> Self {
         Reporter { board: board.clone(), place, looks: 0, told: 0, start }
     }
 

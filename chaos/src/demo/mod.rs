@@ -1,7 +1,6 @@
 //! The demo: the same cuts on keepone and, where it is installed, on keepalived, side by side.
 
 mod board;
-mod start;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,12 +12,12 @@ use crate::netns::enclosure::ROOM;
 use crate::netns::error::{Error, io_error};
 use crate::netns::process::Processes;
 use crate::netns::runner;
+use crate::netns::start::StartLine;
 use crate::netns::world::Plan;
 use crate::report::{self, Equipment, Run, duration, sentence};
 use crate::scenario::{DEMO, Scenario, Shape};
 use crate::verdict;
 use board::{Board, Reporter, Screen};
-use start::StartLine;
 
 /// What is asked of the demo.
 #[derive(Debug, Clone)]

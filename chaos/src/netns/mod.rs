@@ -14,6 +14,7 @@ pub mod priority;
 pub mod process;
 pub mod record;
 pub mod runner;
+pub mod start;
 pub mod topology;
 pub mod weather;
 pub mod world;

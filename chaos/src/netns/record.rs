@@ -17,9 +17,6 @@ use crate::fault::Network;
 use crate::history::Hold;
 use crate::spans::Spans;
 
-/// Two frames through a gate that are no further apart were let through by one opening.
-const THROUGH: u64 = 50_000_000;
-
 /// Something that was done to the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deed {
@@ -105,6 +102,8 @@ impl Observers {
         let vip = vip(world.plan.shape.ipv6);
         let live = Arc::new(Live::new(world.plan.nodes(), world.plan.clients));
         let stop = Stop::default();
+        let gates = world.agents.iter().map(|agent| world.peephole(agent.kind)).collect::<Result<Vec<_>, _>>()?;
+        let gates = gates.into_iter().flatten().collect();
         let mut observers = Observers {
             live: Arc::clone(&live),
             stop: stop.clone(),
@@ -113,12 +112,7 @@ impl Observers {
             addresses: Vec::new(),
             load: None,
             canary: canary::start(stop.clone()),
-            gates: gate::start(
-                world.agents.iter().map(|agent| agent.bpf_dir()).collect(),
-                &domains(world.plan.more_instances),
-                Arc::clone(&live),
-                stop.clone(),
-            ),
+            gates: gate::start(gates, &domains(world.plan.more_instances), Arc::clone(&live), stop.clone()),
         };
         for (node, host) in topology.node_hosts().enumerate() {
             let number = u8::try_from(node).unwrap_or(u8::MAX);
@@ -174,12 +168,7 @@ impl Observers {
         for (diaries, node) in gates.into_iter().zip(&mut record.nodes) {
             let mut diaries = diaries.into_iter();
             let watched = diaries.next().unwrap_or_default();
-            node.open = match (has_gate, world.plan.shape.nft) {
-                (true, false) => watched.open(),
-                // Nobody reads these sets: it was open when something came through.
-                (true, true) => Spans::from_sightings(node.sightings.iter().map(|seen| seen.at).collect(), THROUGH),
-                (false, _) => node.address.clone(),
-            };
+            node.open = if has_gate { watched.open() } else { node.address.clone() };
             node.more_open = diaries.map(|diary| diary.open()).collect();
             (node.holds, node.shut) = (watched.holds, watched.shut);
         }

@@ -7,9 +7,10 @@ use nix::sys::signal::Signal;
 use super::agent::{self, Agent, Peer};
 use super::cut::{Cuts, Rule};
 use super::deeds::Works;
-use super::error::Error;
+use super::error::{Error, io_error};
+use super::observe::gate::Peephole;
 use super::process::{Processes, tail};
-use super::topology::{Kind, Topology};
+use super::topology::{Kind, Topology, vip};
 use super::weather::Relays;
 use crate::deed::Weather;
 use crate::fault::{Class, Fault, Network, Part, Way, Where, Who};
@@ -260,6 +261,17 @@ impl World {
         self.agents.iter_mut().chain(&mut self.witnesses).find(|agent| agent.kind == kind)
     }
 
+    /// A look at a node's gate from outside; `None`: it is no node.
+    pub(super) fn peephole(&self, kind: Kind) -> Result<Option<Peephole>, Error> {
+        let Some(agent) = self.agents.iter().find(|agent| agent.kind == kind) else { return Ok(None) };
+        let Some(host) = self.topology.host(kind) else { return Ok(None) };
+        if !self.plan.shape.nft {
+            return Ok(Some(Peephole::of_pins(agent.bpf_dir())));
+        }
+        let open = || Peephole::of_sets(vip(self.plan.shape.ipv6)).map_err(io_error("open a socket for nf_tables"));
+        host.namespace.run(open).map(Some)
+    }
+
     fn signal(&mut self, cast: Cast, who: Who, part: Part, signal: Signal) -> Result<(), Error> {
         self.each(cast, who, |world, kind| {
             if let Some(agent) = world.program(kind) {
@@ -315,7 +327,7 @@ impl World {
 
 /// Copies plain files, but no keys and nothing of a bpffs.
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    let what = || super::error::io_error(format!("copy {} to {}", from.display(), to.display()));
+    let what = || io_error(format!("copy {} to {}", from.display(), to.display()));
     std::fs::create_dir_all(to).map_err(what())?;
     for entry in std::fs::read_dir(from).map_err(what())?.flatten() {
         let (name, path) = (entry.file_name(), entry.path());

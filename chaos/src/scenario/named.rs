@@ -56,6 +56,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         lasts_ms: 13_000,
         demands: Demands { alerts: &["arbiter-unreachable"], ..MOVES },
+        keeps_a_minority: true,
         ci: true,
         needs: WITNESSED,
         ..PLAIN
@@ -74,6 +75,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         lasts_ms: 13_000,
         demands: MOVES,
+        keeps_a_minority: true,
         second_client: true,
         ci: true,
         needs: WITNESSED,

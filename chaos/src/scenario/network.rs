@@ -154,6 +154,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         lasts_ms: 15_000,
         demands: MOVES,
+        keeps_a_minority: true,
         ci: true,
         ..PLAIN
     },

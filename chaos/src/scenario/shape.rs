@@ -13,7 +13,7 @@ pub struct Shape {
     pub lease_ms: u64,
     /// Whether the VIP is an IPv6 address.
     pub ipv6: bool,
-    /// Whether the gate is of nf_tables, which nobody reads here: what is seen of it is what comes through.
+    /// Whether the gate is of nf_tables; of its domains only the watched one is read.
     pub nft: bool,
 }
 

@@ -172,7 +172,7 @@ fn as_scenario(course: &Course, options: &Options) -> Scenario {
     // A round's course lives as long as the program: a few hundred octets each.
     let steps: &'static [scenario::Step] = Box::leak(course.steps.clone().into_boxed_slice());
     Scenario { name: "soak", what: "faults drawn by a seed", steps, lasts_ms: course.lasts_ms, demands: ONE, ..PLAIN }
-        .with_lease(options.shape.lease_ms)
+        .with_shape(&options.shape)
         .with_slack(options.slack)
 }
 

@@ -104,7 +104,7 @@ fn wait_for(peephole: &mut Peephole, moment: Moment, limit: Duration, over: &sup
         let moved = last.is_some_and(|(was_open, was)| match moment {
             Moment::GateOpened => !was_open && open,
             // A deadline that is drawn in, rather than one that passes.
-            Moment::GateShut => was_open && deadline < was && !open,
+            Moment::GateShut => was_open && deadline < was && now < was && !open,
         });
         if moved {
             return true;
@@ -149,8 +149,8 @@ impl World {
         let (over, awaited) = (self.works.over.clone(), self.works.awaited.clone());
         let number = self.await_moment(kind, &format!("stands still at {moment:?}"));
         let running = self.processes.clone();
+        let Some(mut peephole) = self.peephole(kind)? else { return Ok(()) };
         let Some(agent) = self.program(kind) else { return Ok(()) };
-        let mut peephole = Peephole::new(agent.bpf_dir());
         // Found before, since there is no time when the moment has come.
         let pids = agent.processes(&running, Part::Both);
         thread::spawn(move || {
@@ -170,8 +170,8 @@ impl World {
         let (over, awaited) = (self.works.over.clone(), self.works.awaited.clone());
         // Damping may keep it from the later ones; without a second one it is no loop.
         let numbers = ["dies as master", "dies as master again"].map(|what| self.await_moment(kind, what));
-        let Some(agent) = self.program(kind) else { return Ok(()) };
-        let (mut peephole, guardian) = (Peephole::new(agent.bpf_dir()), agent.pid());
+        let Some(mut peephole) = self.peephole(kind)? else { return Ok(()) };
+        let guardian = self.program(kind).and_then(|agent| agent.pid());
         let limit = Duration::from_millis(for_ms);
         thread::spawn(move || {
             priority::raise();

@@ -1,6 +1,8 @@
-//! Looks at every node's gate each two milliseconds: the pinned map of deadlines, read as any other
-//! process of the machine could read it, without a word from the agent.
+//! Looks at every node's gate each two milliseconds: the pinned map of deadlines, or the sets of nf_tables, read as any
+//! other process of the machine could read them, without a word from the agent.
 
+use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -9,6 +11,7 @@ use std::time::Duration;
 use keepone_bpf::{Map, Mapping};
 use keepone_proto::id::hash_name;
 
+use super::nft::{self, Reading, Sets};
 use super::{Live, Stop};
 use crate::history::Hold;
 use crate::netns::clock;
@@ -20,11 +23,19 @@ const INTERVAL: Duration = Duration::from_millis(2);
 /// Looks between two searches for maps that have appeared or been replaced.
 const SEARCH_EVERY: u32 = 25;
 
-/// One look at one domain's slot.
+/// One look at one domain's gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Look {
-    at: u64,
+    /// Before it was read.
+    asked: u64,
+    /// When it had been read: the same where that is a load from memory.
+    answered: u64,
+    /// When it shuts, at the earliest.
     deadline: u64,
+    /// How much later it may be.
+    unsure: u64,
+    /// Whether a gate that shuts at its deadline has none from then on, as an element of a set that expires.
+    expires: bool,
     /// Counter, incarnation, attempt and node of the epoch.
     epoch: [u64; 3],
 }
@@ -34,14 +45,17 @@ struct Look {
 /// Open until the deadline that the first one saw, if the second one did not find it drawn in: a tombstone
 /// was written at some time between, and what is not certain is not held against the node.
 fn certain(first: Look, second: Look) -> Option<(u64, u64)> {
-    let drawn_in = second.deadline < first.deadline;
-    (first.deadline > first.at && !drawn_in).then(|| (first.at, first.deadline.min(second.at)))
+    let expired = second.expires && second.deadline == 0 && second.asked >= first.deadline;
+    let drawn_in = second.deadline + second.unsure < first.deadline && !expired;
+    let span = (first.answered, first.deadline.min(second.asked));
+    (span.0 < span.1 && !drawn_in).then_some(span)
 }
 
 /// What two looks in a row prove to have been shut: the deadline had passed before the first one, and nobody
-/// has moved it since.
+/// has moved it since, or opened it under another epoch.
 fn certainly_shut(first: Look, second: Look) -> Option<(u64, u64)> {
-    (first.deadline <= first.at && second.deadline == first.deadline).then_some((first.at, second.at))
+    let unmoved = second.deadline == first.deadline && second.epoch == first.epoch;
+    (first.deadline <= first.asked && unmoved).then_some((first.answered, second.asked))
 }
 
 /// What was seen of one node's gate for one domain.
@@ -72,15 +86,16 @@ struct Domain {
 impl Domain {
     fn see(&mut self, look: Look, node: usize) {
         if let Some(last) = self.last {
+            // Open, or shut, before a look and after it under one epoch, it was so while it was looked at.
             if let Some((from, to)) = certain(last, look) {
                 match self.holds.last_mut() {
-                    Some(hold) if hold.to >= from && hold.epoch == last.epoch => hold.to = to,
+                    Some(hold) if hold.to >= last.asked && hold.epoch == last.epoch => hold.to = to,
                     _ => self.holds.push(Hold { node, epoch: last.epoch, from, to }),
                 }
             }
             if let Some((from, to)) = certainly_shut(last, look) {
                 match self.shut.last_mut() {
-                    Some(span) if span.1 >= from => span.1 = to,
+                    Some(span) if span.1 >= last.asked => span.1 = to,
                     _ => self.shut.push((from, to)),
                 }
             }
@@ -89,47 +104,85 @@ impl Domain {
     }
 }
 
-/// The pinned maps of one node's gate, for looking at them from outside.
+/// One node's gate, for looking at it from outside.
 #[derive(Debug)]
-pub struct Peephole {
-    directory: PathBuf,
-    maps: Vec<Mapping>,
+pub struct Peephole(Means);
+
+#[derive(Debug)]
+enum Means {
+    /// Of BPF programs: the pinned maps.
+    Pins {
+        /// What they lie below.
+        directory: PathBuf,
+        /// Those that were found.
+        maps: Vec<Mapping>,
+    },
+    /// Of nf_tables.
+    Sets(Sets),
 }
 
 impl Peephole {
     /// For the pins below `directory`; sees nothing before the first [`Peephole::search`].
-    pub fn new(directory: PathBuf) -> Self {
-        Peephole { directory, maps: Vec::new() }
+    pub fn of_pins(directory: PathBuf) -> Self {
+        Peephole(Means::Pins { directory, maps: Vec::new() })
     }
 
-    /// Opens every map of deadlines below the directory; pins of an agent that started again are new maps.
+    /// For the sets of nf_tables with that address in the calling thread's network namespace; the same.
+    ///
+    /// # Errors
+    /// When no netlink socket can be had.
+    pub fn of_sets(address: IpAddr) -> io::Result<Self> {
+        Ok(Peephole(Means::Sets(Sets::open(address)?)))
+    }
+
+    /// Finds every map of deadlines below the directory, or the table; an agent that started again has new ones.
     pub fn search(&mut self) {
-        let maps =
-            pins(&self.directory, 2).into_iter().filter_map(|path| Map::open_pinned(&path).ok()?.mmap(false).ok());
-        self.maps = maps.collect();
+        match &mut self.0 {
+            Means::Pins { directory, maps } => {
+                let found = pins(directory, 2).into_iter();
+                *maps = found.filter_map(|path| Map::open_pinned(&path).ok()?.mmap(false).ok()).collect();
+            }
+            Means::Sets(sets) => sets.search(),
+        }
     }
 
-    /// The latest deadline of the domain in any map, and its epoch; `None` if it is nowhere: then nothing is
-    /// known, for a gate whose pins were removed may well be open.
-    fn slot(&self, domain: u64) -> Option<(u64, [u64; 3])> {
-        let mut latest = None;
-        for map in &self.maps {
-            for element in 0..map.elements() {
-                let word = |place| map.load(element, place).unwrap_or(0);
-                if word(1) == domain {
-                    let slot = (word(0), [word(2), word(3), word(4)]);
-                    latest = latest.max(Some(slot));
-                    break;
-                }
+    /// A look at the domain's gate; `None` if it is nowhere: then nothing is known, for a gate whose pins or table
+    /// were removed may well be open.
+    fn look(&mut self, domain: u64) -> Option<Look> {
+        match &mut self.0 {
+            Means::Pins { maps, .. } => {
+                // Read before the deadline, so that the deadline is never younger than its instant.
+                let asked = clock::now();
+                let (deadline, epoch) = latest(maps, domain)?;
+                Some(Look { asked, answered: asked, deadline, epoch, ..Look::default() })
+            }
+            Means::Sets(sets) => {
+                let Reading { asked, answered, deadline, epoch } = sets.read(domain)?;
+                Some(Look { asked, answered, deadline, unsure: nft::uncertainty(), expires: true, epoch })
             }
         }
-        latest
     }
 
     /// The deadline of the domain of that name; 0 if it is nowhere.
-    pub fn deadline(&self, domain: &str) -> u64 {
-        self.slot(hash_name(domain)).map_or(0, |slot| slot.0)
+    pub fn deadline(&mut self, domain: &str) -> u64 {
+        self.look(hash_name(domain)).map_or(0, |look| look.deadline)
     }
+}
+
+/// The latest deadline of the domain in any map, and its epoch.
+fn latest(maps: &[Mapping], domain: u64) -> Option<(u64, [u64; 3])> {
+    let mut latest = None;
+    for map in maps {
+        for element in 0..map.elements() {
+            let word = |place| map.load(element, place).unwrap_or(0);
+            if word(1) == domain {
+                let slot = (word(0), [word(2), word(3), word(4)]);
+                latest = latest.max(Some(slot));
+                break;
+            }
+        }
+    }
+    latest
 }
 
 /// The gate of one node.
@@ -144,10 +197,8 @@ impl Gate {
     fn look(&mut self) -> bool {
         let mut first_is_open = None;
         for domain in &mut self.domains {
-            // Read before the deadline, so that the deadline is never younger than its instant.
-            let at = clock::now();
-            let look = self.peephole.slot(domain.id).map(|(deadline, epoch)| Look { at, deadline, epoch });
-            first_is_open = first_is_open.or(Some(look.is_some_and(|look| look.deadline > at)));
+            let look = self.peephole.look(domain.id);
+            first_is_open = first_is_open.or(Some(look.is_some_and(|look| look.deadline > look.answered)));
             match look {
                 Some(look) => domain.see(look, self.node),
                 None => domain.last = None,
@@ -170,21 +221,21 @@ fn pins(directory: &Path, depth: u8) -> Vec<PathBuf> {
     found
 }
 
-/// Watches the gates whose pins lie in `directories`, one of each node, for the domains of these names, until
-/// the run stops; returns what was seen, by node and domain.
+/// Watches the gates, one of each node, for the domains of these names, until the run stops; returns what was seen, by
+/// node and domain.
 pub fn start(
-    directories: Vec<PathBuf>,
+    peepholes: Vec<Peephole>,
     domains: &[String],
     live: Arc<Live>,
     stop: Stop,
 ) -> JoinHandle<Vec<Vec<GateDiary>>> {
     let ids: Vec<u64> = domains.iter().map(|name| hash_name(name)).collect();
-    let gate = |(node, directory)| Gate {
+    let gate = |(node, peephole)| Gate {
         node,
-        peephole: Peephole::new(directory),
+        peephole,
         domains: ids.iter().map(|&id| Domain { id, ..Domain::default() }).collect(),
     };
-    let mut gates: Vec<Gate> = directories.into_iter().enumerate().map(gate).collect();
+    let mut gates: Vec<Gate> = peepholes.into_iter().enumerate().map(gate).collect();
     thread::spawn(move || {
         priority::raise();
         let mut looks = 0_u32;
@@ -226,7 +277,8 @@ mod tests {
         assert!(memory.store(0, 1, hash_name("other")) && memory.store(0, 0, u64::MAX));
         assert!(memory.store(1, 1, hash_name("VI_1")) && memory.store(1, 0, begin + 300_000_000));
         let (live, stop) = (Arc::new(Live::new(1, 0)), Stop::default());
-        let watch = start(vec![directory.clone()], &["VI_1".to_owned()], Arc::clone(&live), stop.clone());
+        let watch =
+            start(vec![Peephole::of_pins(directory.clone())], &["VI_1".to_owned()], Arc::clone(&live), stop.clone());
         thread::sleep(Duration::from_millis(150));
         assert!(live.gate(0));
         thread::sleep(Duration::from_millis(400));
@@ -244,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_gate_is_certainly_open_up_to_its_deadline_and_never_beyond_a_tombstone() {
-        let look = |at, deadline| Look { at, deadline, ..Look::default() };
+        let look = |at, deadline| Look { asked: at, answered: at, deadline, ..Look::default() };
         assert_eq!(certain(look(10, 500), look(12, 500)), Some((10, 12)));
         assert_eq!(certain(look(10, 11), look(12, 11)), Some((10, 11)), "it ran out between the looks");
         assert_eq!(certain(look(10, 500), look(12, 900)), Some((10, 12)), "renewed");
@@ -256,10 +308,28 @@ mod tests {
     }
 
     #[test]
+    fn a_look_that_takes_its_time_does_not_part_what_is_one_hold() {
+        let mut domain = Domain::default();
+        let mut see = |asked: u64, deadline| {
+            domain.see(Look { asked, answered: asked + 3, deadline, unsure: 5, expires: true, epoch: [1, 0, 0] }, 0);
+        };
+        // The deadline is only known to be about 60; at 60 the set has nothing any more.
+        for (at, until) in [(10, 60), (20, 58), (30, 61), (40, 60), (50, 59), (60, 0), (70, 0), (80, 0)] {
+            see(at, until);
+        }
+        let holds: Vec<(u64, u64)> = domain.holds.iter().map(|hold| (hold.from, hold.to)).collect();
+        assert_eq!((holds.as_slice(), domain.shut.as_slice()), (&[(13, 59)][..], &[(63, 80)][..]));
+        let look = |asked, deadline| Look { asked, answered: asked, deadline, unsure: 5, expires: true, epoch: [1; 3] };
+        assert_eq!(certain(look(10, 60), look(20, 0)), None, "taken out before its time");
+        assert_eq!(certain(look(10, 60), look(20, 50)), None, "drawn in");
+    }
+
+    #[test]
     fn another_epoch_is_another_hold_even_without_a_gap() {
         let mut domain = Domain::default();
         for (at, counter) in [(10, 1), (12, 1), (14, 2), (16, 2), (18, 2)] {
-            domain.see(Look { at, deadline: 100 + at, epoch: [counter, 0, 0] }, 1);
+            let look = Look { asked: at, answered: at, deadline: 100 + at, epoch: [counter, 0, 0], ..Look::default() };
+            domain.see(look, 1);
         }
         let holds: Vec<(u64, u64, u64)> = domain.holds.iter().map(|hold| (hold.epoch[0], hold.from, hold.to)).collect();
         assert_eq!(holds, [(1, 10, 14), (2, 14, 18)]);

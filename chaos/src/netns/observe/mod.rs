@@ -7,6 +7,7 @@ pub mod client;
 pub mod events;
 pub mod gate;
 pub mod load;
+mod nft;
 pub mod oracle;
 pub mod packet;
 pub mod responder;

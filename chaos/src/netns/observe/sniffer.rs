@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use super::{Live, Stop, packet};
+use crate::netns::configuration::VRID;
 use crate::netns::error::{Error, io_error};
 use crate::netns::topology::{Port, Topology};
 use crate::netns::{clock, priority};
@@ -46,6 +47,19 @@ fn ipv6_at(frame: &[u8], offset: usize) -> Option<Ipv6Addr> {
     Some(Ipv6Addr::from(octets))
 }
 
+/// Whether the VRRP packet at `header` is the watched virtual router's. Another one of the same node has a gate of its
+/// own, which may well be open while this one's is shut.
+///
+/// RFC 9568, 5.2.3: the second octet.
+fn is_watched(frame: &[u8], header: usize) -> Option<bool> {
+    frame.get(header + 1).map(|vrid| *vrid == VRID)
+}
+
+/// A claim; priority 0 resigns (RFC 9568, 5.2.4).
+fn advertisement(frame: &[u8], header: usize) -> Option<Naming> {
+    (*frame.get(header + 2)? != 0).then_some(Naming::Advertisement)
+}
+
 /// How `frame`, from its Ethernet header, names `vip` as a source; `None`: it doesn't.
 ///
 /// EtherTypes of RFC 894, RFC 826 and RFC 2464; ICMPv6 type 136 of RFC 4861, 4.4.
@@ -54,17 +68,18 @@ pub fn classify(frame: &[u8], vip: IpAddr) -> Option<Naming> {
     match (ethertype, vip) {
         (0x0800, vip) => {
             if *frame.get(ETHERNET + 9)? == 112 {
-                // RFC 9568, 5.2.1: type 1 in the low half of the first octet; priority 0 resigns.
-                let header = usize::from(frame.get(ETHERNET)? & 0x0f) * 4;
-                return (*frame.get(ETHERNET + header + 2)? != 0).then_some(Naming::Advertisement);
+                let header = ETHERNET + usize::from(frame.get(ETHERNET)? & 0x0f) * 4;
+                if is_watched(frame, header)? {
+                    return advertisement(frame, header);
+                }
             }
             (IpAddr::V4(ipv4_at(frame, ETHERNET + 12)?) == vip).then_some(Naming::Ip)
         }
         (0x0806, IpAddr::V4(vip)) => (ipv4_at(frame, ETHERNET + 14)? == vip).then_some(Naming::Arp),
         (0x86dd, vip) => {
             let next_header = *frame.get(ETHERNET + 6)?;
-            if next_header == 112 {
-                return (*frame.get(ETHERNET + 40 + 2)? != 0).then_some(Naming::Advertisement);
+            if next_header == 112 && is_watched(frame, ETHERNET + 40)? {
+                return advertisement(frame, ETHERNET + 40);
             }
             let IpAddr::V6(vip) = vip else { return None };
             if next_header == 58 && *frame.get(ETHERNET + 40)? == 136 && ipv6_at(frame, ETHERNET + 48)? == vip {
@@ -166,6 +181,18 @@ mod tests {
     fn a_resigning_advertisement_is_no_claim() {
         assert_eq!(classify(&ipv4(112, [192, 0, 2, 11], &[0x31, 51, 150]), VIP), Some(Naming::Advertisement));
         assert_eq!(classify(&ipv4(112, [192, 0, 2, 11], &[0x31, 51, 0]), VIP), None);
+    }
+
+    #[test]
+    fn an_advertisement_of_another_virtual_router_does_not_name_the_vip() {
+        assert_eq!(classify(&ipv4(112, [192, 0, 2, 11], &[0x31, 52, 150]), VIP), None);
+        let mut packet = vec![0x60, 0, 0, 0, 0, 3, 112, 255];
+        packet.extend([0; 32]);
+        packet.extend([0x31, 52, 150]);
+        let (vip, router) = (IpAddr::V6("2001:db8::100".parse().unwrap()), packet.len() - 2);
+        assert_eq!(classify(&frame(0x86dd, &packet), vip), None);
+        packet[router] = 51;
+        assert_eq!(classify(&frame(0x86dd, &packet), vip), Some(Naming::Advertisement));
     }
 
     #[test]

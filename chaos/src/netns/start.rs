@@ -1,4 +1,5 @@
-//! Where clusters wait for each other, so that the same cut hits all at the same moment.
+//! Where clusters that run side by side wait for each other: before the first cut, so that it hits all at the same
+//! moment, and before the first of them is taken down, which holds the lock of the kernel's links that all share.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
