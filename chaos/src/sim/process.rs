@@ -79,7 +79,11 @@ impl World {
         }
         let from_outside = matches!(
             event,
-            Event::VrrpReceived { .. } | Event::BeatReceived { .. } | Event::LeaseReceived { .. } | Event::Tick
+            Event::VrrpReceived { .. }
+                | Event::AhReceived { .. }
+                | Event::BeatReceived { .. }
+                | Event::LeaseReceived { .. }
+                | Event::Tick
         );
         if from_outside && host.inbox.len() >= INBOX {
             return;
@@ -122,7 +126,7 @@ impl World {
         {
             *clean = true;
         }
-        if matches!(&event, Event::ForeignClaim { .. } | Event::VrrpReceived { .. }) {
+        if matches!(&event, Event::ForeignClaim { .. } | Event::VrrpReceived { .. } | Event::AhReceived { .. }) {
             let open = host.kernels.iter().enumerate().filter(|(_, kernel)| kernel.is_open(now));
             open.for_each(|(place, _)| self.oracle.alarms.claimed(now, place, number));
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use keepone_chaos::fault::{Class, Network};
 use keepone_chaos::netns::clock;
 use speech::Program::{self, Keepalived, Keepone};
-use speech::{Speech, V2, V3};
+use speech::{AH, Auth, PASS, Speech, V2, V3};
 use story::{A, B, Story, nanos};
 
 /// A whole life: follow, take over from a resigned Master, give way to it, take over from a dead one.
@@ -73,8 +73,13 @@ lives! {
     keepalived_follows_keepone_v2_multicast: V2, Keepone, Keepalived;
     keepone_follows_keepalived_v2_unicast: Speech { unicast: true, ..V2 }, Keepalived, Keepone;
     keepalived_follows_keepone_v2_unicast: Speech { unicast: true, ..V2 }, Keepone, Keepalived;
-    keepone_follows_keepalived_v2_with_a_password: Speech { password: true, ..V2 }, Keepalived, Keepone;
-    keepalived_follows_keepone_v2_with_a_password: Speech { password: true, ..V2 }, Keepone, Keepalived;
+    keepone_follows_keepalived_v2_with_a_password: Speech { auth: Some(PASS), ..V2 }, Keepalived, Keepone;
+    keepalived_follows_keepone_v2_with_a_password: Speech { auth: Some(PASS), ..V2 }, Keepone, Keepalived;
+    keepone_follows_keepalived_v2_with_ah: Speech { auth: Some(AH), ..V2 }, Keepalived, Keepone;
+    keepalived_follows_keepone_v2_with_ah: Speech { auth: Some(AH), ..V2 }, Keepone, Keepalived;
+    keepone_follows_keepalived_v2_with_ah_unicast: Speech { auth: Some(AH), unicast: true, ..V2 }, Keepalived, Keepone;
+    keepalived_follows_keepone_v2_with_ah_unicast: Speech { auth: Some(AH), unicast: true, ..V2 }, Keepone, Keepalived;
+    keepone_follows_keepone_v2_with_ah: Speech { auth: Some(AH), ..V2 }, Keepone, Keepone;
     keepone_follows_keepalived_v3_multicast: V3, Keepalived, Keepone;
     keepalived_follows_keepone_v3_multicast: V3, Keepone, Keepalived;
     keepone_follows_keepalived_v3_unicast: Speech { unicast: true, ..V3 }, Keepalived, Keepone;
