@@ -281,7 +281,7 @@ impl Check<'_> {
             }
             (None, Some(secret)) => {
                 let message = format!("`{name}` has auth_pass, but no auth_type");
-                let help = "add `auth_type AH` (or `PASS`, which sends it in clear), or remove the password";
+                let help = "add `auth_type PASS` or `auth_type AH`, or remove the password";
                 self.report.error(&secret.place, message, help);
             }
             _ => {}

@@ -30,16 +30,16 @@ pub struct Speech {
 /// `authentication`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Auth {
-    /// `auth_type`.
-    pub kind: &'static str,
+    /// `auth_type` of each node.
+    pub kinds: [&'static str; 2],
     /// `auth_pass` of each node.
     pub passwords: [&'static str; 2],
 }
 
 /// The password in clear.
-pub const PASS: Auth = Auth { kind: "PASS", passwords: ["s3cret12"; 2] };
+pub const PASS: Auth = Auth { kinds: ["PASS"; 2], passwords: ["s3cret12"; 2] };
 /// An Authentication Header; a longer password is cut.
-pub const AH: Auth = Auth { kind: "AH", passwords: ["s3cret12", "s3cret12-and-more"] };
+pub const AH: Auth = Auth { kinds: ["AH"; 2], passwords: ["s3cret12", "s3cret12-and-more"] };
 
 /// Version 2, which counts in seconds.
 pub const V2: Speech =
@@ -61,8 +61,8 @@ impl Speech {
         if self.unicast {
             more += &format!("    unicast_src_ip {own}\n    unicast_peer {{\n        {peer}\n    }}\n");
         }
-        if let Some(Auth { kind, passwords }) = self.auth {
-            let password = passwords[node];
+        if let Some(Auth { kinds, passwords }) = self.auth {
+            let (kind, password) = (kinds[node], passwords[node]);
             more += &format!("    authentication {{\n        auth_type {kind}\n        auth_pass {password}\n    }}\n");
         }
         let addresses = if self.ipv6 {

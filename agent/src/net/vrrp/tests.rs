@@ -1,4 +1,8 @@
-use keepone_proto::settings::InterfaceSettings;
+use std::time::Duration;
+
+use keepone_proto::id::{Priority, Vrid};
+use keepone_proto::settings::{InterfaceSettings, VrrpVersion};
+use keepone_proto::wire::vrrp::{Advertisement, Auth};
 
 use super::*;
 use crate::net::namespace::{FAR_V4, FAR_V6, NEAR_V4, NEAR_V6, World, ip, silent, soon};
@@ -31,6 +35,35 @@ fn an_ipv4_advertisement_reaches_the_group_and_not_its_sender() {
         carries(&near, &far, NEAR_V4, "224.0.0.18").await;
         carries(&far, &near, FAR_V4, "224.0.0.18").await;
         assert!(silent(near.recv()).await && silent(far.recv()).await);
+    });
+}
+
+/// In a header, the IPv4 header goes as it was made, since the check value covers it.
+#[test]
+fn what_has_an_authentication_header_goes_and_comes_with_its_ipv4_header() {
+    World::run(async |world: &World| {
+        let group = [GROUP_V4.into()];
+        let near = VrrpSocket::open("near0", Family::V4, Carrier::Ah, &group).unwrap();
+        let far = world.far(|| VrrpSocket::open("far0", Family::V4, Carrier::Ah, &group)).unwrap();
+        let bare = world.far(|| VrrpSocket::open("far0", Family::V4, Carrier::Ip, &group)).unwrap();
+        let advertisement = Advertisement {
+            version: VrrpVersion::V2,
+            vrid: Vrid::new(51).unwrap(),
+            priority: Priority(100),
+            advert_int: Duration::from_secs(1),
+            addresses: vec![address("10.9.0.100")],
+            auth: Auth::Header { sequence: 0x1_0000 },
+        };
+        for destination in ["224.0.0.18", FAR_V4] {
+            let packet = ah::emit(&advertisement, address(NEAR_V4), address(destination), b"sesame\0\0").unwrap();
+            assert_eq!(near.send(address(NEAR_V4), address(destination), &packet), Ok(Sent::Taken));
+            let received = soon(far.recv()).await.unwrap();
+            assert_eq!((received.source, received.hop_limit), (address(NEAR_V4), 255));
+            assert_eq!(received.destination, address(destination));
+            assert_eq!(received.bytes, packet);
+            assert_eq!(ah::parse(&received.bytes).unwrap().open(b"sesame\0\0"), advertisement);
+        }
+        assert!(silent(near.recv()).await && silent(bare.recv()).await);
     });
 }
 
