@@ -11,13 +11,13 @@ use keepone_config::model::{GateMeans, Mirror, Notify, Transport, VrrpInstance};
 use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, hash_name};
 use keepone_proto::lease::config_digest;
 use keepone_proto::settings::{
-    Authority, DomainSettings, Families, FenceSettings, FencingSettings, InstanceSettings, InterfaceSettings,
+    AuthType, Authority, DomainSettings, Families, FenceSettings, FencingSettings, InstanceSettings, InterfaceSettings,
     MirrorSettings, Names, PeerSettings, Settings, TrackInterface,
 };
 
 use crate::gate::GateDomain;
 use crate::net::is_on_network;
-use crate::net::vrrp::{Family, VrrpSettings};
+use crate::net::vrrp::{Carrier, Family, VrrpSettings};
 use crate::netlink::address::VirtualAddress;
 use crate::tracking::Tracked;
 use scripts::Scripts;
@@ -83,6 +83,8 @@ pub struct InstanceTransport {
     pub source: Option<IpAddr>,
     /// The group, or the unicast peers.
     pub destinations: Vec<IpAddr>,
+    /// The key of the Authentication Header, if there is to be one.
+    pub key: Option<[u8; 8]>,
 }
 
 /// A heartbeat link.
@@ -333,6 +335,7 @@ fn instance_settings(
         preempt_delay: instance.preempt_delay,
         addresses: instance.advertised().collect(),
         auth_pass: instance.auth_pass.as_ref().map(keepone_config::model::Secret::reveal),
+        auth_type: instance.auth_type,
         unicast_peers: match &instance.transport {
             Transport::Multicast { .. } => None,
             Transport::Unicast { peers, .. } => Some(peers.clone()),
@@ -353,28 +356,31 @@ fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -
         Transport::Multicast { source } => (*source, vec![config.global.vrrp_mcast_group4.into()]),
         Transport::Unicast { source, peers } => (*source, peers.clone()),
     };
-    InstanceTransport { interface, family, source, destinations }
+    let password = instance.auth_pass.as_ref().filter(|_| instance.auth_type == AuthType::Ah);
+    let key = password.map(keepone_config::model::Secret::reveal);
+    InstanceTransport { interface, family, source, destinations, key }
 }
 
-/// One socket for each interface and family, with all groups that are needed there.
+/// One socket for each interface, family and carrier, with all groups that are needed there.
 fn sockets(transports: &[InstanceTransport]) -> Vec<VrrpSettings> {
     let mut sockets = Vec::<VrrpSettings>::new();
     for transport in transports {
-        let groups = transport.destinations.iter().copied().filter(IpAddr::is_multicast);
-        let known = sockets.iter_mut().find(|s| s.interface == transport.interface && s.family == transport.family);
-        match known {
-            Some(known) => {
-                for group in groups {
-                    if !known.groups.contains(&group) {
-                        known.groups.push(group);
+        // Who is to prove itself is heard without a proof as well: it is named in an alert.
+        let carriers = [Some(Carrier::Ip), transport.key.map(|_| Carrier::Ah)];
+        for carrier in carriers.into_iter().flatten() {
+            let groups = transport.destinations.iter().copied().filter(IpAddr::is_multicast);
+            let (interface, family) = (transport.interface, transport.family);
+            let is_it = |s: &&mut VrrpSettings| (s.interface, s.family, s.carrier) == (interface, family, carrier);
+            match sockets.iter_mut().find(is_it) {
+                Some(known) => {
+                    for group in groups {
+                        if !known.groups.contains(&group) {
+                            known.groups.push(group);
+                        }
                     }
                 }
+                None => sockets.push(VrrpSettings { interface, family, carrier, groups: groups.collect() }),
             }
-            None => sockets.push(VrrpSettings {
-                interface: transport.interface,
-                family: transport.family,
-                groups: groups.collect(),
-            }),
         }
     }
     sockets

@@ -162,6 +162,7 @@ fn stats(node: &Node, plan: &Plan) -> Value {
     let counters = node.counters();
     json!({
         "node": plan.node_name, "bad_advertisements": counters.bad_advertisements, "bad_beats": counters.bad_beats,
+        "unauthentic_advertisements": counters.unauthentic_advertisements,
         "bad_lease_messages": counters.bad_lease_messages, "alerts": node.alerts().count(),
     })
 }

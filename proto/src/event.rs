@@ -29,6 +29,14 @@ pub enum Event {
         #[cfg_attr(feature = "serde", serde(with = "crate::recording::hex"))]
         bytes: Vec<u8>,
     },
+    /// A packet with an Authentication Header (IP protocol 51).
+    AhReceived {
+        /// Where it came in.
+        interface: InterfaceId,
+        /// From the first octet of the IPv4 header, which the header's check value covers.
+        #[cfg_attr(feature = "serde", serde(with = "crate::recording::hex"))]
+        packet: Vec<u8>,
+    },
     /// A heartbeat, from a peer whose key has been proven.
     BeatReceived {
         /// The link it came over.

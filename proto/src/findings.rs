@@ -41,6 +41,8 @@ pub(crate) enum Oddity {
     Version(u8),
     /// Its authentication is not ours.
     Authentication,
+    /// Its Authentication Header has been seen before, or is older than the last one.
+    Replayed,
     /// It comes from our own address.
     OwnAddress,
     /// It is unicast where we speak multicast (`true`), or the other way round.

@@ -59,6 +59,8 @@ const ROUNDS: usize = 32;
 pub struct Counters {
     /// VRRP packets that did not parse, or belong to no instance.
     pub bad_advertisements: u64,
+    /// VRRP packets whose authentication is missing, wrong, or has been seen before.
+    pub unauthentic_advertisements: u64,
     /// Beats that did not parse, or were not newer, or not fresh.
     pub bad_beats: u64,
     /// Lease messages that did not parse, or name no domain of ours.
@@ -297,6 +299,7 @@ impl Node {
                 let packet = Packet { interface, source, destination, hop_limit, bytes: &bytes };
                 self.on_vrrp(now, &packet, out);
             }
+            Event::AhReceived { interface, packet } => self.on_ah(now, interface, &packet, out),
             Event::BeatReceived { link, from, bytes } => self.on_beat(now, link, from, &bytes, out),
             Event::LeaseReceived { from, bytes } => self.on_lease(now, from, &bytes, out),
             Event::Interface { interface, up, addresses } => {

@@ -146,8 +146,11 @@ pub struct InstanceSettings {
     pub preempt_delay: Duration,
     /// The addresses that Advertisements carry, in the configured order.
     pub addresses: Vec<IpAddr>,
-    /// Password of VRRPv2's simple authentication, padded with zeros; `None` is no authentication.
+    /// Password of VRRPv2's authentication, padded with zeros; `None` is no authentication.
     pub auth_pass: Option<[u8; 8]>,
+    /// How the password is used; without meaning when there is none.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub auth_type: AuthType,
     /// `Some`: unicast to these instead of multicast.
     pub unicast_peers: Option<Vec<IpAddr>>,
     /// Interfaces whose loss is a fault (no weight), or moves the priority by the weight.
@@ -155,6 +158,17 @@ pub struct InstanceSettings {
     /// Scripts whose failure is a fault (no weight), or moves the priority by the weight.
     #[cfg_attr(feature = "serde", serde(default))]
     pub track_scripts: Vec<TrackScript>,
+}
+
+/// How VRRPv2's password is used. RFC 2338, 5.3.6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum AuthType {
+    /// It stands in each Advertisement, in clear.
+    #[default]
+    Pass,
+    /// It is the key of an IP Authentication Header.
+    Ah,
 }
 
 /// `track_interface`.

@@ -6,12 +6,13 @@ use keepone_proto::action::{Action, Alert, Severity, Transition};
 use keepone_proto::event::{Event, GateStrength};
 use keepone_proto::id::{DomainId, Epoch, InstanceId, InterfaceId, NodeId};
 use keepone_proto::time::Instant;
-use keepone_proto::wire::vrrp::{Advertisement, Checksum};
+use keepone_proto::wire::vrrp::{Advertisement, Checksum, ah};
 
 use super::Shells;
 use crate::clock;
 use crate::kernel::Ask;
 use crate::mirror::Look;
+use crate::net::vrrp::Carrier;
 use crate::net::{SendError, Sent};
 
 impl Shells {
@@ -93,14 +94,18 @@ impl Shells {
         let Some(transport) = self.plan.transports.get(usize::from(instance.0)) else { return };
         let Some(source) = self.source(transport.interface, transport.family, transport.source) else { return };
         for destination in &transport.destinations {
-            let bytes = match advertisement.emit(source, *destination, Checksum::PseudoHeader) {
+            let (carrier, bytes) = match transport.key {
+                Some(key) => (Carrier::Ah, ah::emit(advertisement, source, *destination, &key)),
+                None => (Carrier::Ip, advertisement.emit(source, *destination, Checksum::PseudoHeader)),
+            };
+            let bytes = match bytes {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     tracing::error!(%error, "an advertisement that can't be sent");
                     continue;
                 }
             };
-            match self.vrrp.send(transport.interface, source, *destination, &bytes) {
+            match self.vrrp.send((transport.interface, carrier), source, *destination, &bytes) {
                 Ok(Sent::Taken) => {}
                 Ok(Sent::Refused | Sent::Busy) => tracing::debug!("an advertisement was refused by the kernel"),
                 Err(error) => tracing::debug!(error = %crate::exit::chain(&error), "an advertisement was not sent"),

@@ -5,9 +5,9 @@
 //! is dropped; everything else passes. An error of a helper in the middle of a judgement drops.
 //!
 //! Registers: R6 the context, R7 offset of the network header, R8 scratch that survives calls,
-//! R9 the deadline. Limits, on purpose: IPv6 extension headers before an NA and Advertisements inside
-//! an Authentication Header are not looked into (the addresses in the IP header are, always); at most
-//! two VLAN tags are skipped.
+//! R9 the deadline. Limits, on purpose: IPv6 extension headers before an NA and Advertisements inside an
+//! Authentication Header other than VRRPv2's (IPv4, HMAC-MD5-96) are not looked into (the addresses in the
+//! IP header are, always); at most two VLAN tags are skipped.
 
 use keepone_bpf::{Alu, Asm, AsmError, Cond, Insn, Label, Map, Reg, Size, helper, skb, verdict};
 
@@ -60,6 +60,10 @@ const VLAN_ID: i32 = 0x0fff;
 /// IP protocol of VRRP, RFC 9568, 5.1.1.4.
 const VRRP: i32 = 112;
 const VRRP_ADVERTISEMENT: i32 = 1;
+/// IP protocol of the Authentication Header, its length field with HMAC-MD5-96, and its octets then. RFC 2402, 2.
+const AH: i32 = 51;
+const AH_LENGTH: i32 = 4;
+const AH_OCTETS: i32 = 24;
 const ICMPV6: i32 = 58;
 /// RFC 4861, 4.4.
 const NEIGHBOR_ADVERTISEMENT: i32 = 136;
@@ -155,6 +159,12 @@ impl<'a> Build<'a> {
         self.asm.jump(self.drop).bind(open);
     }
 
+    /// R7 behind the IPv4 header that it is at.
+    fn skip_ipv4(&mut self) {
+        self.fetch_byte(0, R8);
+        self.asm.alu(Alu::And, R8, 0x0f).alu(Alu::Lsh, R8, 2).add(R7, R8);
+    }
+
     /// R7 at a VRRP header of the family 4 or 6: drops an Advertisement of a shut gate, unless it resigns.
     fn drop_advertisement(&mut self, family: i32) {
         self.fetch_byte(0, R8);
@@ -211,6 +221,7 @@ impl<'a> Build<'a> {
 pub(super) fn egress(maps: Maps<'_>, header: Header) -> Result<Vec<Insn>, AsmError> {
     let mut b = Build::new(maps, header);
     let (ipv4, ipv6, advertisement) = (b.asm.label(), b.asm.label(), b.asm.label());
+    let (bare, in_header) = (b.asm.label(), b.asm.label());
     // Transit is not holding: what came in over an interface is somebody else's.
     b.asm.load(Size::Word, R8, R6, skb::INGRESS_IFINDEX).jump_if(Cond::Ne, R8, 0, b.clear);
     if header == Header::Ethernet {
@@ -228,9 +239,15 @@ pub(super) fn egress(maps: Maps<'_>, header: Header) -> Result<Vec<Insn>, AsmErr
     b.asm.bind(ipv4);
     b.drop_if_shut(12, 4, maps.vip4);
     b.fetch_byte(9, R8);
-    b.asm.jump_if(Cond::Ne, R8, VRRP, b.pass);
+    b.asm.jump_if(Cond::Eq, R8, VRRP, bare).jump_if(Cond::Ne, R8, AH, b.pass);
+    b.skip_ipv4();
     b.fetch_byte(0, R8);
-    b.asm.alu(Alu::And, R8, 0x0f).alu(Alu::Lsh, R8, 2).add(R7, R8);
+    b.asm.jump_if(Cond::Ne, R8, VRRP, b.pass);
+    b.fetch_byte(1, R8);
+    b.asm.jump_if(Cond::Ne, R8, AH_LENGTH, b.pass).add(R7, AH_OCTETS).jump(in_header);
+    b.asm.bind(bare);
+    b.skip_ipv4();
+    b.asm.bind(in_header);
     b.drop_advertisement(4);
 
     b.asm.bind(ipv6);

@@ -1,4 +1,5 @@
-//! Raw sockets for VRRP (IP protocol 112): one for each interface and family.
+//! Raw sockets for VRRP (IP protocol 112, or 51 in an Authentication Header): one for each interface, family and
+//! carrier.
 //!
 //! The one thing that must stay true: whatever arrives is handed on as it came, with the addresses
 //! and the hop limit of its IP header; whether it counts is the core's question.
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use keepone_proto::event::Event;
 use keepone_proto::id::InterfaceId;
 use keepone_proto::wire::ip;
+use keepone_proto::wire::vrrp::ah;
 use nix::errno::Errno;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt,
@@ -57,6 +59,15 @@ impl Family {
     }
 }
 
+/// What Advertisements travel in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Carrier {
+    /// IP alone: protocol 112.
+    Ip,
+    /// An Authentication Header after that of IPv4: protocol 51. RFC 2402.
+    Ah,
+}
+
 /// A packet as it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
@@ -66,7 +77,7 @@ pub struct Received {
     pub destination: IpAddr,
     /// TTL or hop limit, 0..=255.
     pub hop_limit: u8,
-    /// From the first octet of the VRRP header.
+    /// From the first octet of the VRRP header; over [`Carrier::Ah`] from that of the IPv4 header.
     pub bytes: Vec<u8>,
 }
 
@@ -77,6 +88,7 @@ pub struct Received {
 pub struct VrrpSocket {
     fd: AsyncFd<Socket>,
     family: Family,
+    carrier: Carrier,
     ifindex: u32,
     malformed: AtomicU64,
 }
@@ -86,7 +98,7 @@ impl VrrpSocket {
     ///
     /// # Errors
     /// [`OpenError`]; also outside a tokio runtime.
-    pub fn open(interface: &str, family: Family, groups: &[IpAddr]) -> Result<Self, OpenError> {
+    pub fn open(interface: &str, family: Family, carrier: Carrier, groups: &[IpAddr]) -> Result<Self, OpenError> {
         let fail = |what| move |source: io::Error| OpenError::of(what, interface, source);
         let ifindex = nix::net::if_::if_nametoindex(interface)
             .map_err(|errno| OpenError::of("find the interface", interface, errno))?;
@@ -94,11 +106,15 @@ impl VrrpSocket {
             Family::V4 => Domain::IPV4,
             Family::V6 => Domain::IPV6,
         };
-        let socket = Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(IPPROTO_VRRP)))
+        let protocol = match carrier {
+            Carrier::Ip => IPPROTO_VRRP,
+            Carrier::Ah => i32::from(ah::PROTOCOL),
+        };
+        let socket = Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(protocol)))
             .map_err(fail("open a raw socket"))?;
         socket.bind_device(Some(interface.as_bytes())).map_err(fail("bind the raw socket"))?;
         match family {
-            Family::V4 => options_v4(&socket),
+            Family::V4 => options_v4(&socket, carrier),
             Family::V6 => options_v6(&socket, ifindex),
         }
         .map_err(fail("set the options of the raw socket"))?;
@@ -110,7 +126,7 @@ impl VrrpSocket {
             })?;
         }
         let fd = readiness::readable(socket).map_err(fail("watch the raw socket"))?;
-        Ok(VrrpSocket { fd, family, ifindex, malformed: AtomicU64::new(0) })
+        Ok(VrrpSocket { fd, family, carrier, ifindex, malformed: AtomicU64::new(0) })
     }
 
     /// The kernel's index of the interface it is bound to.
@@ -123,8 +139,8 @@ impl VrrpSocket {
         self.malformed.load(Ordering::Relaxed)
     }
 
-    /// Sends one packet from `source` to the group or to a unicast peer; `bytes` from the first octet
-    /// of the VRRP header. Never waits.
+    /// Sends one packet from `source` to the group or to a unicast peer; `bytes` from the first octet of the VRRP
+    /// header, over [`Carrier::Ah`] of the IPv4 header. Never waits.
     ///
     /// # Errors
     /// [`SendError`].
@@ -175,13 +191,17 @@ impl VrrpSocket {
     fn recv_now(&self, socket: &Socket) -> io::Result<Option<Received>> {
         let mut buffer = [0_u8; BUFFER];
         match self.family {
-            Family::V4 => recv_v4(socket, &mut buffer),
+            Family::V4 => recv_v4(socket, &mut buffer, self.carrier),
             Family::V6 => recv_v6(socket, &mut buffer),
         }
     }
 }
 
-fn options_v4(socket: &Socket) -> io::Result<()> {
+fn options_v4(socket: &Socket, carrier: Carrier) -> io::Result<()> {
+    if carrier == Carrier::Ah {
+        // The check value covers parts of the IPv4 header, so that the kernel must not make it.
+        socket.set_header_included_v4(true)?;
+    }
     socket.set_multicast_loop_v4(false)?;
     socket.set_multicast_ttl_v4(HOP_LIMIT)?;
     socket.set_ttl_v4(HOP_LIMIT)?;
@@ -215,24 +235,28 @@ fn join(socket: &Socket, family: Family, group: IpAddr, ifindex: u32) -> io::Res
 }
 
 /// `None`: the packet is not one that a kernel should deliver.
-fn recv_v4(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Received>> {
+fn recv_v4(socket: &Socket, buffer: &mut [u8], carrier: Carrier) -> io::Result<Option<Received>> {
     let mut vectors = [IoSliceMut::new(buffer)];
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut vectors, None, MsgFlags::MSG_DONTWAIT)?;
     if message.flags.contains(MsgFlags::MSG_TRUNC) {
         return Ok(None);
     }
     let len = message.bytes;
-    Ok(buffer.get(..len).and_then(parse_v4))
+    Ok(buffer.get(..len).and_then(|packet| parse_v4(packet, carrier)))
 }
 
 /// An IPv4 packet, header included, as a raw socket delivers it.
-fn parse_v4(packet: &[u8]) -> Option<Received> {
+fn parse_v4(packet: &[u8], carrier: Carrier) -> Option<Received> {
     let (header, payload) = ip::parse_ipv4(packet).ok()?;
     Some(Received {
         source: header.source.into(),
         destination: header.destination.into(),
         hop_limit: header.ttl,
-        bytes: payload.to_vec(),
+        bytes: match carrier {
+            Carrier::Ip => payload,
+            Carrier::Ah => packet,
+        }
+        .to_vec(),
     })
 }
 
@@ -262,18 +286,21 @@ fn recv_v6(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Received>> {
     Ok(Some(Received { source, destination, hop_limit, bytes: bytes.to_vec() }))
 }
 
-/// Where Advertisements are spoken: one interface and family, with the groups to join.
+/// Where Advertisements are spoken: one interface, family and carrier, with the groups to join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VrrpSettings {
     /// Where.
     pub interface: InterfaceId,
     /// Over which protocol.
     pub family: Family,
+    /// In what.
+    pub carrier: Carrier,
     /// Groups to join; empty for unicast only.
     pub groups: Vec<IpAddr>,
 }
 
-/// All VRRP sockets of the agent. Each has a task that turns packets into [`Event::VrrpReceived`].
+/// All VRRP sockets of the agent. Each has a task that turns packets into [`Event::VrrpReceived`] or
+/// [`Event::AhReceived`].
 pub struct VrrpSockets {
     settings: Vec<VrrpSettings>,
     slots: Slots,
@@ -281,7 +308,7 @@ pub struct VrrpSockets {
     events: mpsc::Sender<Event>,
 }
 
-type Key = (InterfaceId, Family);
+type Key = (InterfaceId, Family, Carrier);
 type Slots = Arc<Mutex<BTreeMap<Key, Slot>>>;
 
 /// A socket, or the place of one that is being opened, for one kernel index.
@@ -322,7 +349,7 @@ impl VrrpSockets {
         let mut slots = lock(&self.slots);
         let mut opening = Vec::new();
         for settings in &self.settings {
-            let key = (settings.interface, settings.family);
+            let key = (settings.interface, settings.family, settings.carrier);
             let seen = self.interfaces.get(settings.interface);
             let Some((name, ifindex)) = seen.and_then(|seen| Some((seen.name, seen.ifindex?))) else {
                 slots.remove(&key);
@@ -343,13 +370,13 @@ impl VrrpSockets {
     /// [`SendError`].
     pub fn send(
         &self,
-        interface: InterfaceId,
+        (interface, carrier): (InterfaceId, Carrier),
         source: IpAddr,
         destination: IpAddr,
         bytes: &[u8],
     ) -> Result<Sent, SendError> {
         let slots = lock(&self.slots);
-        let slot = slots.get(&(interface, Family::of(destination)));
+        let slot = slots.get(&(interface, Family::of(destination), carrier));
         let open = slot.and_then(|slot| slot.open.as_ref()).ok_or(SendError::NotOpen)?;
         open.socket.send(source, destination, bytes)
     }
@@ -357,11 +384,11 @@ impl VrrpSockets {
 
 /// Fills a slot; whether it did.
 async fn open(settings: VrrpSettings, name: String, ifindex: u32, slots: Slots, events: mpsc::Sender<Event>) -> bool {
-    let VrrpSettings { interface, family, groups } = settings;
+    let VrrpSettings { interface, family, carrier, groups } = settings;
     let shown = name.clone();
-    let opened = tokio::task::spawn_blocking(move || VrrpSocket::open(&name, family, &groups)).await;
+    let opened = tokio::task::spawn_blocking(move || VrrpSocket::open(&name, family, carrier, &groups)).await;
     let mut slots = lock(&slots);
-    let key = (interface, family);
+    let key = (interface, family, carrier);
     // It may have been made once more meanwhile: then another slot waits for another socket.
     let Some(slot) = slots.get_mut(&key).filter(|slot| slot.ifindex == ifindex) else { return false };
     match opened {
@@ -386,9 +413,10 @@ async fn open(settings: VrrpSettings, name: String, ifindex: u32, slots: Slots, 
 async fn read(socket: Arc<VrrpSocket>, interface: InterfaceId, events: mpsc::Sender<Event>) {
     loop {
         let event = match socket.recv().await {
-            Ok(Received { source, destination, hop_limit, bytes }) => {
-                Event::VrrpReceived { interface, source, destination, hop_limit, bytes }
-            }
+            Ok(Received { source, destination, hop_limit, bytes }) => match socket.carrier {
+                Carrier::Ip => Event::VrrpReceived { interface, source, destination, hop_limit, bytes },
+                Carrier::Ah => Event::AhReceived { interface, packet: bytes },
+            },
             Err(error) => {
                 // Errors of a socket are read once (an interface that went down, say): go on, but
                 // never in a tight loop.

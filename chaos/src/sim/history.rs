@@ -98,7 +98,9 @@ impl History {
         self.events += 1;
         self.mix(at ^ u64::try_from(host).unwrap_or(0) << 56);
         match event {
-            Event::BeatReceived { bytes, .. } | Event::VrrpReceived { bytes, .. } => self.mix_bytes(bytes),
+            Event::BeatReceived { bytes, .. }
+            | Event::VrrpReceived { bytes, .. }
+            | Event::AhReceived { packet: bytes, .. } => self.mix_bytes(bytes),
             Event::LeaseReceived { from, bytes } => {
                 self.mix_bytes(bytes);
                 let from = *from;

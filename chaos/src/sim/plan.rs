@@ -13,12 +13,12 @@ use keepone_proto::lease::config_digest;
 use keepone_proto::lease::timing::LeaseTiming;
 use keepone_proto::lease::voter::VoterSettings;
 use keepone_proto::settings::{
-    AnnounceSettings, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings,
-    InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, ScriptSettings, Settings,
-    TrackScript, VrrpVersion,
+    AnnounceSettings, AuthType, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings,
+    InstanceSettings, InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings,
+    ScriptSettings, Settings, TrackScript, VrrpVersion,
 };
 use keepone_proto::time::nanos;
-use keepone_proto::wire::vrrp::Advertisement;
+use keepone_proto::wire::vrrp::{Advertisement, Auth};
 
 use super::fault::Variant;
 use super::kernel::GateKind;
@@ -376,7 +376,7 @@ impl Plan {
             priority: Priority(priority),
             advert_int: Duration::from_millis(self.advert_ms),
             addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200))],
-            auth_pass: None,
+            auth: Auth::None,
         }
     }
 
@@ -397,6 +397,7 @@ impl Plan {
             preempt_delay: Duration::from_millis(self.preempt_delay_ms),
             addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100 + number))],
             auth_pass: None,
+            auth_type: AuthType::Pass,
             unicast_peers: None,
             track: Vec::new(),
             track_scripts: self

@@ -79,7 +79,11 @@ impl World {
         }
         let from_outside = matches!(
             event,
-            Event::VrrpReceived { .. } | Event::BeatReceived { .. } | Event::LeaseReceived { .. } | Event::Tick
+            Event::VrrpReceived { .. }
+                | Event::AhReceived { .. }
+                | Event::BeatReceived { .. }
+                | Event::LeaseReceived { .. }
+                | Event::Tick
         );
         if from_outside && host.inbox.len() >= INBOX {
             return;
@@ -122,7 +126,7 @@ impl World {
         {
             *clean = true;
         }
-        if matches!(&event, Event::ForeignClaim { .. } | Event::VrrpReceived { .. }) {
+        if matches!(&event, Event::ForeignClaim { .. } | Event::VrrpReceived { .. } | Event::AhReceived { .. }) {
             // A write that failed or a tombstone that is not read back yet leaves the agent in doubt of its own gate.
             let doubts = |place| match &host.machine {
                 Some(Machine::Agent(node)) => node.may_be_open(local, Plan::domain(place)),

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use keepone_proto::id::Priority;
 use keepone_proto::lease::timing::Millis;
-use keepone_proto::settings::VrrpVersion;
+use keepone_proto::settings::{AuthType, VrrpVersion};
 use keepone_proto::time::Centis;
 
-use crate::model::{InitialState, Mirror, TrackInterface, Transport, VirtualAddress, VrrpInstance};
-use crate::raw::{AuthType, RawInstance, RawTrack};
+use crate::model::{InitialState, Mirror, Secret, TrackInterface, Transport, VirtualAddress, VrrpInstance};
+use crate::raw::{self, RawInstance, RawTrack};
 use crate::source::Place;
 
 use super::track::TrackerNames;
@@ -72,7 +72,7 @@ impl Check<'_> {
         let advert_int = self.advert_int(raw, version);
         let (state, priority) = self.state_and_priority(raw);
         let transport = self.transport(raw, ipv6);
-        let auth_pass = self.auth_pass(raw, version).then(|| value(&raw.auth_pass)).flatten();
+        let (auth_pass, auth_type) = self.auth(raw, version);
         let global = &self.raw.global;
         let base = announce(&global.garp_repeat, &global.garp_delay, Default::default());
         let tracked = self.tracked(&raw.options.trackers, trackers);
@@ -97,6 +97,7 @@ impl Check<'_> {
             transport,
             track_interface: self.track(raw, &interface),
             auth_pass,
+            auth_type,
             announce: announce(&raw.garp_repeat, &raw.garp_delay, base),
             notify: notify(&raw.notify),
             interface,
@@ -263,33 +264,34 @@ impl Check<'_> {
         }
     }
 
-    /// Whether the password is to be used.
-    fn auth_pass(&mut self, raw: &RawInstance, version: VrrpVersion) -> bool {
+    /// The password, if it is to be used, and how.
+    fn auth(&mut self, raw: &RawInstance, version: VrrpVersion) -> (Option<Secret>, AuthType) {
         let name = &raw.name.value;
         let kind = raw.auth_type.as_ref();
-        if let Some(kind) = kind.filter(|kind| kind.value == AuthType::Ah) {
-            let message = format!("`{name}`: auth_type AH is known, but it does nothing yet");
-            let help = "write PASS on every node until then: unsigned Advertisements would be dropped, and both would be Master";
-            self.report.error(&kind.place, message, help);
-            return false;
-        }
-        let pass = kind.is_some_and(|kind| kind.value == AuthType::Pass);
+        let auth_type = match kind.map(|kind| kind.value) {
+            Some(raw::AuthType::Pass) => Some(AuthType::Pass),
+            Some(raw::AuthType::Ah) => Some(AuthType::Ah),
+            Some(raw::AuthType::None) | None => None,
+        };
         match (kind, &raw.auth_pass) {
-            (Some(kind), None) if pass && !raw.written.has("auth_pass") => {
-                self.report.error(&kind.place, format!("`{name}`: PASS without auth_pass"), "add `auth_pass PASSWORD`");
+            (Some(kind), None) if auth_type.is_some() && !raw.written.has("auth_pass") => {
+                let word = if auth_type == Some(AuthType::Ah) { "AH" } else { "PASS" };
+                let message = format!("`{name}`: {word} without auth_pass");
+                self.report.error(&kind.place, message, "add `auth_pass PASSWORD`");
             }
             (None, Some(secret)) => {
                 let message = format!("`{name}` has auth_pass, but no auth_type");
-                self.report.error(&secret.place, message, "add `auth_type PASS`, or remove the password");
+                let help = "add `auth_type PASS` or `auth_type AH`, or remove the password";
+                self.report.error(&secret.place, message, help);
             }
             _ => {}
         }
-        if let Some(kind) = kind.filter(|_| pass && version == VrrpVersion::V3) {
+        if let Some(kind) = kind.filter(|_| auth_type.is_some() && version == VrrpVersion::V3) {
             let message = format!("`{name}` is VRRP version 3, which has no authentication: it is ignored");
             self.report.warning(&kind.place, message, "remove `authentication`, or write `version 2`");
-            return false;
+            return (None, AuthType::default());
         }
-        pass
+        (auth_type.and_then(|_| value(&raw.auth_pass)), auth_type.unwrap_or_default())
     }
 
     /// What the instance and its sync group watch; its own interface first.

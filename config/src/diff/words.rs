@@ -81,6 +81,7 @@ pub(super) static ROWS: &[Row] = &[
         ..element("instances[].track_interface[]", "tracked interface", &["interface"]) },
     noun("instances[].track_interface", "tracked interfaces"),
     noun("instances[].auth_pass", "password"),
+    noun("instances[].auth_type", "auth_type"),
     noun("instances[].policy", "arbiter_policy"),
     noun("instances[].announce.burst", "garp_master_repeat"),
     Row { is_whole: true, ..noun("instances[].announce.again", "times of further announcements") },

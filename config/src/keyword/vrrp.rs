@@ -186,7 +186,11 @@ pub(crate) static AUTHENTICATION: Table = Table::strict(
     "authentication",
     &[
         key(A, "auth_type", Value, "how advertisements are authenticated").values("none", "PASS|AH", ""),
-        key(A, "auth_pass", Value, "the password, in clear in every advertisement").values("none", "1 to 8 bytes", ""),
+        key(A, "auth_pass", Value, "the password: in clear in every advertisement, or its key").values(
+            "none",
+            "1 to 8 bytes",
+            "",
+        ),
     ],
 );
 

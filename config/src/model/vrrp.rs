@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use keepone_proto::id::{Priority, Vrid};
-use keepone_proto::settings::{AnnounceSettings, Policy, VrrpVersion};
+use keepone_proto::settings::{AnnounceSettings, AuthType, Policy, VrrpVersion};
 
 use super::{AddressOptions, Notify, Trackers, VrrpOptions};
 
@@ -47,8 +47,10 @@ pub struct VrrpInstance {
     pub transport: Transport,
     /// Interfaces that it watches; its own comes first, unless `dont_track_primary` is set.
     pub track_interface: Vec<TrackInterface>,
-    /// Password of VRRPv2's simple authentication.
+    /// Password of VRRPv2's authentication.
     pub auth_pass: Option<Secret>,
+    /// How the password is used.
+    pub auth_type: AuthType,
     /// Announcements after an address has moved.
     pub announce: AnnounceSettings,
     /// What becomes of it while the arbiter is silent, where that differs from the arbiter's own policy (D4).

@@ -1,6 +1,8 @@
 //! Virtual routers and sync groups.
 
 use super::*;
+use keepone_config::model::Secret;
+use keepone_proto::settings::AuthType;
 
 #[test]
 fn one_vrid_serves_one_router_of_an_interface_and_family() {
@@ -123,6 +125,7 @@ fn authentication_is_whole_or_refused_and_never_shown() {
     for lines in [
         "auth_type PASS\nauth_pass hunter2xyz",
         "auth_pass hunter2xyz",
+        "auth_type AH\nauth_pass hunter2xyz",
         "auth_type AH\nauth_pass \"hunter2xyz",
         "auth_pass hunter2xyz extra",
     ] {
@@ -136,12 +139,25 @@ fn authentication_is_whole_or_refused_and_never_shown() {
     );
     refused(&auth("auth_pass x"), "k.conf:48:11: error: `A` has auth_pass, but no auth_type", "auth_type PASS");
     refused(&auth("auth_type PASS"), "k.conf:48:11: error: `A`: PASS without auth_pass", "auth_pass PASSWORD");
-    refused(&auth("auth_type AH\nauth_pass x"), "k.conf:48:11: error: `A`: auth_type AH is known", "PASS");
+    refused(&auth("auth_type AH"), "k.conf:48:11: error: `A`: AH without auth_pass", "auth_pass PASSWORD");
     warned(
-        &auth("auth_type PASS\nauth_pass x").replace("interface lan0", "version 3\n    interface lan0"),
-        "k.conf:49:11: warning: `A` is VRRP version 3",
-        "version 2",
+        &auth("auth_type AH\nauth_pass hunter2xyz"),
+        "k.conf:49:11: warning: auth_pass is longer than 8 bytes",
+        "shorten",
     );
+    for (kind, wanted) in [("PASS", AuthType::Pass), ("AH", AuthType::Ah)] {
+        let (config, diagnostics) = load(&auth(&format!("auth_type {kind}\nauth_pass x"))).unwrap();
+        assert!(diagnostics.is_empty(), "{kind}: {diagnostics:?}");
+        let instance = &config.instances[0];
+        assert_eq!((instance.auth_type, instance.auth_pass.clone()), (wanted, Some(Secret::new("x"))));
+    }
+    for kind in ["PASS", "AH"] {
+        warned(
+            &auth(&format!("auth_type {kind}\nauth_pass x")).replace("interface lan0", "version 3\n    interface lan0"),
+            "k.conf:49:11: warning: `A` is VRRP version 3",
+            "version 2",
+        );
+    }
 }
 
 #[test]

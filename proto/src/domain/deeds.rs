@@ -18,7 +18,7 @@ use crate::guard::Guard;
 use crate::id::{Epoch, NodeId, Priority};
 use crate::lease::grant::Grant;
 use crate::lease::holder::Lease;
-use crate::vrrp::output::Output;
+use crate::vrrp::output::{Discard, Output};
 use crate::wire::vrrp::Advertisement;
 
 /// How long a Master alone announces often, and how seldom then.
@@ -430,7 +430,7 @@ impl Domain {
         self.raise_findings(facts, view, alerts);
     }
 
-    /// An Advertisement for one of its routers.
+    /// An Advertisement for one of its routers; why it was discarded, if it was.
     pub(crate) fn on_advertisement(
         &mut self,
         facts: &Facts<'_>,
@@ -438,8 +438,9 @@ impl Domain {
         from: IpAddr,
         advertisement: &Advertisement,
         out: &mut Vec<Action>,
-    ) {
-        let Some(router) = self.routers.get_mut(place) else { return };
+    ) -> Option<Discard> {
+        let router = self.routers.get_mut(place)?;
+        let mut discarded = None;
         let own = facts.address(router.settings.interface, router.settings.ipv6);
         // Without an address of our own nothing can be ours.
         let own = own.unwrap_or(IpAddr::from([0, 0, 0, 0]));
@@ -460,9 +461,13 @@ impl Domain {
                 Output::AddressListMismatch { from, found } => {
                     self.findings.odd(facts.now, from, Oddity::Addresses(found), advertisement);
                 }
-                Output::Discarded { from, why } => self.findings.discarded(facts.now, from, why, advertisement),
+                Output::Discarded { from, why } => {
+                    discarded = Some(why);
+                    self.findings.discarded(facts.now, from, why, advertisement);
+                }
             }
         }
+        discarded
     }
 
     /// Another router advertises while we are Master (D7).

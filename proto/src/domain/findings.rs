@@ -68,6 +68,7 @@ impl DomainFindings {
         let oddity = match why {
             Discard::Version { found, .. } => Oddity::Version(crate::findings::compare::number(found)),
             Discard::Authentication => Oddity::Authentication,
+            Discard::Replayed { .. } => Oddity::Replayed,
             Discard::OwnAddress => Oddity::OwnAddress,
             // Of another virtual router: not ours to judge.
             Discard::Vrid { .. } | Discard::Family => return,

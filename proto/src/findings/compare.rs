@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::{Difference, Known};
 use crate::id::{ClusterId, DomainId, NodeId, hash_name};
 use crate::lease::timing::Millis;
-use crate::settings::{Authority, InstanceSettings, Settings, VrrpVersion};
+use crate::settings::{AuthType, Authority, InstanceSettings, Settings, VrrpVersion};
 use crate::wire::profile::{InstanceProfile, LeaseProfile};
 
 /// Our own instances as a peer is told of them; what changes while we run is filled in later.
@@ -48,10 +48,15 @@ fn profile(cluster: ClusterId, domain: DomainId, instance: &InstanceSettings) ->
         advert_int: instance.advert_int,
         addresses: u8::try_from(instance.addresses.len()).unwrap_or(u8::MAX),
         addresses_hash: addresses.fold(0, u64::wrapping_add),
-        auth: match (instance.version, instance.auth_pass) {
+        auth: match (instance.version, instance.auth_pass, instance.auth_type) {
             // With the cluster and the instance in it, so that equal passwords elsewhere do not show.
-            (VrrpVersion::V2, Some(secret)) => hash_name(&format!("{} {} {secret:?}", cluster.0, instance.name)).max(1),
-            (VrrpVersion::V2, None) | (VrrpVersion::V3, _) => 0,
+            (VrrpVersion::V2, Some(secret), AuthType::Pass) => {
+                hash_name(&format!("{} {} {secret:?}", cluster.0, instance.name)).max(1)
+            }
+            (VrrpVersion::V2, Some(secret), AuthType::Ah) => {
+                hash_name(&format!("{} {} AH {secret:?}", cluster.0, instance.name)).max(1)
+            }
+            (VrrpVersion::V2, None, _) | (VrrpVersion::V3, _, _) => 0,
         },
         unicast: instance.unicast_peers.is_some(),
         source: None,
@@ -185,7 +190,7 @@ fn compare_instance(
         (theirs, ours) if theirs == ours => {}
         (0, _) => say("authentication", format!("no authentication on {peer}, a password here")),
         (_, 0) => say("authentication", format!("a password on {peer}, no authentication here")),
-        (_, _) => say("auth_pass", format!("another password on {peer} than here")),
+        (_, _) => say("auth_pass", format!("another password on {peer} than here, or another auth_type")),
     }
     if other.unicast != mine.unicast {
         let of = |unicast| if unicast { "unicast" } else { "multicast" };

@@ -498,6 +498,13 @@ fn odd(domain: &Domain, who: &str, oddity: &Oddity) -> Option<Difference> {
         Oddity::Authentication => {
             ("authentication", format!("{who} advertises with another authentication or password than ours"))
         }
+        Oddity::Replayed => {
+            let words =
+                format!("{who} advertises with sequence numbers that have been used: replayed, or it never heard us");
+            let remedy =
+                format!("find out whether {who} is a router of {name}: if so, it must hear our Advertisements");
+            return Some(Difference { domain: Some(domain.id), words: format!("{name}: {words}"), remedy });
+        }
         Oddity::OwnAddress => {
             ("mcast_src_ip", format!("{who} is our own address: another host has it, or our packets come back"))
         }

@@ -10,8 +10,9 @@ use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::{VoterOutput, VoterSettings};
 use crate::settings::{
-    AnnounceSettings, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings,
-    InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, TrackInterface, VrrpVersion,
+    AnnounceSettings, AuthType, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings,
+    InstanceSettings, InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings,
+    TrackInterface, VrrpVersion,
 };
 use crate::wire::lease::{Message, RefuseReason, pack, unpack};
 use crate::wire::vrrp::{Advertisement, Checksum};
@@ -24,6 +25,7 @@ mod fencing;
 mod finders;
 mod generations;
 mod handover;
+mod header;
 mod lan;
 mod many;
 mod policies;
@@ -82,6 +84,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
         preempt_delay: Duration::ZERO,
         addresses: vec![IpAddr::from([192, 0, 2, 100])],
         auth_pass: None,
+        auth_type: AuthType::Pass,
         unicast_peers: None,
         track: Vec::new(),
         track_scripts: Vec::new(),
@@ -310,9 +313,8 @@ impl Cluster {
             Action::Advertise { advertisement, .. } => {
                 if !self.vrrp_cut && !self.cut.contains(&(node, other)) {
                     let (source, destination) = (address(node), IpAddr::from([224, 0, 0, 18]));
-                    let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
-                    let (interface, hop_limit) = (InterfaceId(0), 255);
-                    let event = Event::VrrpReceived { interface, source, destination, hop_limit, bytes };
+                    let key = self.nodes[&node].settings.instances[0].auth_pass;
+                    let event = header::received(&advertisement, source, destination, key);
                     self.queue.push_back((other, event));
                 }
                 return;

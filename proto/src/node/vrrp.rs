@@ -5,9 +5,10 @@ use core::net::IpAddr;
 
 use super::Node;
 use crate::action::Action;
-use crate::id::InterfaceId;
+use crate::id::{DomainId, InterfaceId};
 use crate::time::Instant;
-use crate::wire::vrrp;
+use crate::vrrp::output::Discard;
+use crate::wire::vrrp::{self, Advertisement, ah};
 
 /// A packet as it came in.
 pub(super) struct Packet<'a> {
@@ -27,22 +28,62 @@ impl Node {
             self.counters.bad_advertisements += 1;
             return;
         };
-        let places = self.places.get(&(packet.interface, advertisement.vrid, source.is_ipv6()));
-        let place = places.into_iter().flatten().copied().find(|(id, at)| {
+        let place = self.place(packet.interface, source, unicast, &advertisement);
+        self.deliver(now, packet.interface, place, (source, unicast, &advertisement), out);
+    }
+
+    /// A packet with an Authentication Header: its key is the one of the virtual router that it says it is for.
+    pub(super) fn on_ah(&mut self, now: Instant, interface: InterfaceId, packet: &[u8], out: &mut Vec<Action>) {
+        let Ok(sealed) = ah::parse(packet) else {
+            self.counters.bad_advertisements += 1;
+            return;
+        };
+        let (source, unicast) = (sealed.source(), !sealed.destination().is_multicast());
+        let place = self.place(interface, source, unicast, sealed.unproven());
+        let router = place.and_then(|(id, at)| self.domains.get(&id)?.routers.get(at));
+        let advertisement = match router.and_then(|router| router.machine.params().header_key()) {
+            Some(key) => sealed.open(&key),
+            None => sealed.unproven().clone(),
+        };
+        self.deliver(now, interface, place, (source, unicast, &advertisement), out);
+    }
+
+    /// The virtual router that an Advertisement is for.
+    fn place(
+        &self,
+        interface: InterfaceId,
+        source: IpAddr,
+        unicast: bool,
+        advertisement: &Advertisement,
+    ) -> Option<(DomainId, usize)> {
+        let places = self.places.get(&(interface, advertisement.vrid, source.is_ipv6()));
+        places.into_iter().flatten().copied().find(|(id, at)| {
             let router = self.domains.get(id).and_then(|domain| domain.routers.get(*at));
             router.is_some_and(|router| match &router.settings.unicast_peers {
                 Some(peers) => unicast && peers.contains(&source),
                 None => !unicast,
             })
+        })
+    }
+
+    fn deliver(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        place: Option<(DomainId, usize)>,
+        (source, unicast, advertisement): (IpAddr, bool, &Advertisement),
+        out: &mut Vec<Action>,
+    ) {
+        let Some((id, at)) = place else {
+            self.counters.bad_advertisements += 1;
+            self.on_strange_advertisement(now, interface, source, unicast, advertisement);
+            return;
+        };
+        let mut unauthentic = false;
+        self.with_domain(now, id, |domain, facts| {
+            let discarded = domain.on_advertisement(facts, at, source, advertisement, out);
+            unauthentic = matches!(discarded, Some(Discard::Authentication | Discard::Replayed { .. }));
         });
-        match place {
-            Some((id, at)) => self.with_domain(now, id, |domain, facts| {
-                domain.on_advertisement(facts, at, source, &advertisement, out);
-            }),
-            None => {
-                self.counters.bad_advertisements += 1;
-                self.on_strange_advertisement(now, packet.interface, source, unicast, &advertisement);
-            }
-        }
+        self.counters.unauthentic_advertisements += u64::from(unauthentic);
     }
 }

@@ -18,6 +18,7 @@
 //! - The transitions to and from Master are asked of the caller: a lease or another line may know better.
 //! - v2: a packet with another interval counts as life, where RFC 3768, 7.1, drops it. Dropped, it leaves
 //!   two Masters that can hear each other. For the same reason its interval counts where it is longer.
+//! - v2: RFC 3768 has no authentication any more; here are the types of RFC 2338, 5.3.6, as keepalived has them.
 //! - A packet with other addresses counts as life, where RFC 3768, 7.1, drops it unless its sender is the
 //!   owner. The same reason; RFC 9568, 7.1, leaves it open.
 //! - The owner (priority 255) reads Advertisements, where 7.1 of both discards them: a rival holder is
@@ -35,9 +36,9 @@ use core::time::Duration;
 pub use super::output::{Discard, Election, MasterSeen, Output};
 use super::params::{Params, master_down_interval, skew_time};
 use crate::id::Priority;
-use crate::settings::VrrpVersion;
+use crate::settings::{AuthType, VrrpVersion};
 use crate::time::Instant;
-use crate::wire::vrrp::Advertisement;
+use crate::wire::vrrp::{Advertisement, Auth};
 
 /// The least time between two answers to Advertisements that a Master should not hear.
 const ANSWER_GAP: Duration = Duration::from_millis(10);
@@ -50,6 +51,33 @@ pub struct Instance {
     master_adver_interval: Duration,
     master: Option<MasterSeen>,
     state: State,
+    numbers: Numbers,
+}
+
+/// Sequence numbers of Authentication Headers: one row for the whole virtual router, as keepalived counts, so that
+/// the next Master goes on where the last one ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Numbers {
+    /// The greatest that was heard in a right header; 0 before the first.
+    heard: u32,
+    /// The greatest that we have sent.
+    sent: u32,
+}
+
+impl Numbers {
+    fn last(self) -> u32 {
+        self.heard.max(self.sent)
+    }
+
+    /// Never 0, and never around the end: RFC 2402, 2.5. At one a second that is a century away.
+    fn next(self) -> u32 {
+        self.last().saturating_add(1)
+    }
+
+    /// Equal to our own is fresh, where keepalived drops it: two Masters in step would never hear each other.
+    fn is_fresh(self, number: u32) -> bool {
+        number > self.heard && number >= self.sent
+    }
 }
 
 /// The states of RFC 9568, 6.3.
@@ -88,7 +116,13 @@ impl Instance {
     /// In Initialize, until [`Instance::startup`].
     pub fn new(mut params: Params) -> Self {
         params.priority = electable(params.priority);
-        Instance { master_adver_interval: params.advert_int, params, master: None, state: State::Initialize }
+        Instance {
+            master_adver_interval: params.advert_int,
+            params,
+            master: None,
+            state: State::Initialize,
+            numbers: Numbers::default(),
+        }
     }
 
     /// The parameters, with the effective priority.
@@ -113,7 +147,7 @@ impl Instance {
         self.master
     }
 
-    /// What we advertise.
+    /// What we advertise next.
     pub fn advertisement(&self) -> Advertisement {
         Advertisement {
             version: self.params.version,
@@ -121,13 +155,27 @@ impl Instance {
             priority: self.params.priority,
             advert_int: self.params.advert_int,
             addresses: self.params.addresses.clone(),
-            auth_pass: self.password(),
+            auth: self.auth(),
         }
     }
 
     /// What a Master advertises that gives up, after it has let go of the addresses (safety.md R8).
-    pub fn resignation(&self) -> Advertisement {
-        Advertisement { priority: Priority::RESIGN, ..self.advertisement() }
+    pub fn resignation(&mut self) -> Advertisement {
+        let resignation = Advertisement { priority: Priority::RESIGN, ..self.advertisement() };
+        self.count(&resignation);
+        resignation
+    }
+
+    fn advertise(&mut self) -> Output {
+        let advertisement = self.advertisement();
+        self.count(&advertisement);
+        Output::Advertise(advertisement)
+    }
+
+    fn count(&mut self, sent: &Advertisement) {
+        if let Auth::Header { sequence } = sent.auth {
+            self.numbers.sent = sequence;
+        }
     }
 
     /// Initialize → Backup; nothing in another state. RFC 9568, 6.4.1.
@@ -163,7 +211,7 @@ impl Instance {
         self.state = State::Master { advert_at: now + self.params.advert_int, answered_at: None };
         self.master_adver_interval = self.params.advert_int;
         self.master = None;
-        vec![Output::Advertise(self.advertisement())]
+        vec![self.advertise()]
     }
 
     /// Master → Backup with the full timer; nothing in another state. RFC 9568, 6.4.3.
@@ -217,7 +265,7 @@ impl Instance {
                 // over whole intervals does not send them all at once.
                 let on_grid = *advert_at + self.params.advert_int;
                 *advert_at = if on_grid > now { on_grid } else { now + self.params.advert_int };
-                vec![Output::Advertise(self.advertisement())]
+                vec![self.advertise()]
             }
         }
     }
@@ -261,6 +309,9 @@ impl Instance {
         if let Some(why) = self.discard(from, own, advert) {
             return vec![Output::Discarded { from, why }];
         }
+        if let Auth::Header { sequence } = advert.auth {
+            self.numbers.heard = sequence;
+        }
         let mut outputs = match self.state {
             State::Initialize => Vec::new(),
             State::Backup { .. } => {
@@ -283,8 +334,16 @@ impl Instance {
         if advert.version != self.params.version {
             return Some(Discard::Version { found: advert.version, wanted: self.params.version });
         }
-        if advert.auth_pass != self.password() {
-            return Some(Discard::Authentication);
+        match (self.auth(), advert.auth) {
+            (Auth::None, Auth::None) => {}
+            (Auth::Simple(ours), Auth::Simple(theirs)) if is_same(&ours, &theirs) => {}
+            (Auth::Header { .. }, Auth::Header { sequence }) if self.numbers.is_fresh(sequence) => {}
+            (Auth::Header { .. }, Auth::Header { sequence }) => {
+                return Some(Discard::Replayed { found: sequence, last: self.numbers.last() });
+            }
+            (Auth::None | Auth::Simple(_) | Auth::Header { .. } | Auth::Unproven, _) => {
+                return Some(Discard::Authentication);
+            }
         }
         (from == own).then_some(Discard::OwnAddress)
     }
@@ -367,7 +426,7 @@ impl Instance {
         if restart_timer {
             *advert_at = now + self.params.advert_int;
         }
-        Some(Output::Advertise(self.advertisement()))
+        Some(self.advertise())
     }
 
     fn compare(&self, from: IpAddr, advert: &Advertisement, outputs: &mut Vec<Output>) {
@@ -405,10 +464,12 @@ impl Instance {
         State::Backup { master_down_at: from + down, standing: false, lower: None }
     }
 
-    fn password(&self) -> Option<[u8; 8]> {
-        match self.params.version {
-            VrrpVersion::V2 => self.params.auth_pass,
-            VrrpVersion::V3 => None,
+    /// What proves our next Advertisement.
+    fn auth(&self) -> Auth {
+        match (self.params.version, self.params.auth_pass, self.params.auth_type) {
+            (VrrpVersion::V3, _, _) | (VrrpVersion::V2, None, _) => Auth::None,
+            (VrrpVersion::V2, Some(password), AuthType::Pass) => Auth::Simple(password),
+            (VrrpVersion::V2, Some(_), AuthType::Ah) => Auth::Header { sequence: self.numbers.next() },
         }
     }
 }
@@ -418,6 +479,11 @@ impl LowerMaster {
     fn is_tolerated(&self, now: Instant) -> bool {
         self.delay_until.is_some_and(|until| now < until)
     }
+}
+
+/// Looks at all of both, so that the time does not tell where they differ.
+fn is_same(ours: &[u8; 8], theirs: &[u8; 8]) -> bool {
+    ours.iter().zip(theirs).fold(0, |differ, (ours, theirs)| differ | (ours ^ theirs)) == 0
 }
 
 fn electable(priority: Priority) -> Priority {

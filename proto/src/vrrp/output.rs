@@ -103,9 +103,17 @@ pub enum Discard {
     /// The other family's virtual router of the same VRID.
     #[error("an advertisement of the other address family: it belongs to another virtual router")]
     Family,
-    /// v2: another password, one where we have none, or none where we have one.
+    /// v2: another password or key, one where we have none, or none where we have one.
     #[error("authentication differs from ours: set the same auth_type and auth_pass on all routers")]
     Authentication,
+    /// v2 in an Authentication Header: its number is not above all that were heard. RFC 2402, 3.4.3.
+    #[error("sequence number {found}, where {last} has been seen: it came again, late, or from one who never heard us")]
+    Replayed {
+        /// As received.
+        found: u32,
+        /// The greatest so far.
+        last: u32,
+    },
     /// Our own, looped back; or somebody has taken our primary address.
     #[error("sent from our own address: looped back, or another host uses the address")]
     OwnAddress,

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::id::{Priority, Vrid};
-use crate::settings::{InstanceSettings, VrrpVersion};
+use crate::settings::{AuthType, InstanceSettings, VrrpVersion};
 
 /// The parameters of one virtual router. RFC 9568, 6.1; RFC 3768, 6.1.2.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,10 @@ pub struct Params {
     pub preempt_delay: Duration,
     /// The virtual addresses.
     pub addresses: Vec<IpAddr>,
-    /// Simple password of v2; without meaning in v3.
+    /// Password of v2; without meaning in v3.
     pub auth_pass: Option<[u8; 8]>,
+    /// How it is used.
+    pub auth_type: AuthType,
 }
 
 impl From<&InstanceSettings> for Params {
@@ -42,7 +44,15 @@ impl From<&InstanceSettings> for Params {
             preempt_delay: settings.preempt_delay,
             addresses: settings.addresses.clone(),
             auth_pass: settings.auth_pass,
+            auth_type: settings.auth_type,
         }
+    }
+}
+
+impl Params {
+    /// The key of the Authentication Header, if there is to be one.
+    pub fn header_key(&self) -> Option<[u8; 8]> {
+        self.auth_pass.filter(|_| self.version == VrrpVersion::V2 && self.auth_type == AuthType::Ah)
     }
 }
 

@@ -9,7 +9,7 @@
 //! | version, type | 7.1 | 7.1 | [`parse`] |
 //! | length | 7.1 | 7.1 | [`parse`] |
 //! | checksum | 7.1 | 5.2.8, 7.1 | [`parse`] |
-//! | authentication type | 7.1 | none in v3 | [`parse`]: 0 and 1; the password is the instance's business |
+//! | authentication type | 7.1 | none in v3 | [`parse`]: 0 and 1, [`ah::parse`]: 2; whether it is the right one is the instance's business |
 //! | VRID, version and addresses are ours | 7.1 | 7.1 | [`crate::vrrp::instance`] |
 
 use alloc::vec::Vec;
@@ -21,6 +21,8 @@ use super::{Reader, Writer};
 use crate::id::{Priority, Vrid};
 use crate::settings::VrrpVersion;
 use crate::time::Centis;
+
+pub mod ah;
 
 /// IP protocol number. RFC 9568, 5.1.1.4.
 pub const PROTOCOL: u8 = 112;
@@ -35,6 +37,7 @@ const MAX_TRAILING: usize = 46;
 const TYPE_ADVERTISEMENT: u8 = 1;
 const AUTH_NONE: u8 = 0;
 const AUTH_SIMPLE: u8 = 1;
+const AUTH_HEADER: u8 = 2;
 
 /// One VRRP Advertisement, either version.
 ///
@@ -64,8 +67,25 @@ pub struct Advertisement {
     pub advert_int: Duration,
     /// Virtual addresses, all of one family.
     pub addresses: Vec<IpAddr>,
-    /// VRRPv2 simple password.
-    pub auth_pass: Option<[u8; 8]>,
+    /// How the sender proves that it is one of the virtual router's; version 3 has no way.
+    pub auth: Auth,
+}
+
+/// Authentication of VRRPv2. RFC 2338, 5.3.6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Type 0.
+    None,
+    /// Type 1: the password in clear, padded with zeros.
+    Simple([u8; 8]),
+    /// Type 2, an IP Authentication Header, which was found right; see [`ah`].
+    Header {
+        /// Sequence Number of the header: greater with each Advertisement, whoever of the virtual router's nodes
+        /// sends it.
+        sequence: u32,
+    },
+    /// Type 2 in a header that was not compared with a key, or that no key of ours made. Never sent.
+    Unproven,
 }
 
 /// What the checksum of a VRRPv3 packet over IPv4 covers besides the packet.
@@ -104,6 +124,9 @@ pub enum EncodeError {
     /// Version 3 has no authentication. RFC 9568, 9.
     #[error("a password in VRRPv3, which has no field for it: drop it or set version 2")]
     PasswordInV3,
+    /// [`Auth::Unproven`], or [`ah::emit`] of what has no number.
+    #[error("an advertisement without the number of its Authentication Header: set auth_type AH and a password")]
+    Unproven,
 }
 
 /// Why octets are no Advertisement for us.
@@ -151,7 +174,9 @@ pub enum DecodeError {
     #[error("advertisement interval 0, not 1 or more: correct the sender")]
     Interval,
     /// RFC 3768, 5.3.6, and RFC 2338, 5.3.6.
-    #[error("authentication type {0}, not 0 (none) or 1 (simple password): set one of these on the sender")]
+    #[error(
+        "authentication type {0}, not 0 (none) or 1 (simple password), nor 2 in an Authentication Header: correct the sender"
+    )]
     AuthType(u8),
     /// RFC 9568, 5.2.8.
     #[error("checksum {found:#06x}, not {wanted:#06x}: damaged, or the sender's checksum mode is unknown")]
@@ -201,7 +226,8 @@ impl Advertisement {
             };
         }
         if self.version == VrrpVersion::V2 {
-            packet.bytes(&self.auth_pass.unwrap_or_default());
+            // An Authentication Header stands outside; the field is there all the same, and means nothing.
+            packet.bytes(&if let Auth::Simple(password) = self.auth { password } else { [0; 8] });
         }
         let mut packet = packet.finish();
         let covered = match (self.version, source) {
@@ -226,10 +252,15 @@ impl Advertisement {
                 if seconds == 0 || self.advert_int.subsec_nanos() != 0 {
                     return Err(broken);
                 }
-                let auth_type = if self.auth_pass.is_some() { AUTH_SIMPLE } else { AUTH_NONE };
+                let auth_type = match self.auth {
+                    Auth::None => AUTH_NONE,
+                    Auth::Simple(_) => AUTH_SIMPLE,
+                    Auth::Header { .. } => AUTH_HEADER,
+                    Auth::Unproven => return Err(EncodeError::Unproven),
+                };
                 Ok(u16::from_be_bytes([auth_type, seconds]))
             }
-            VrrpVersion::V3 if self.auth_pass.is_some() => Err(EncodeError::PasswordInV3),
+            VrrpVersion::V3 if self.auth != Auth::None => Err(EncodeError::PasswordInV3),
             VrrpVersion::V3 => Centis::from_duration(self.advert_int).map(Centis::get).ok_or(broken),
         }
     }
@@ -243,6 +274,21 @@ impl Advertisement {
 /// # Errors
 /// [`DecodeError`]: the packet is to be discarded and must not touch a timer.
 pub fn parse(
+    bytes: &[u8],
+    source: IpAddr,
+    destination: IpAddr,
+    hop_limit: u8,
+    unicast: bool,
+) -> Result<Advertisement, DecodeError> {
+    match read(bytes, source, destination, hop_limit, unicast)? {
+        // It claims to be proven by a header that isn't there.
+        Advertisement { auth: Auth::Unproven, .. } => Err(DecodeError::AuthType(AUTH_HEADER)),
+        advertisement => Ok(advertisement),
+    }
+}
+
+/// [`parse`], with authentication type 2 as [`Auth::Unproven`].
+fn read(
     bytes: &[u8],
     source: IpAddr,
     destination: IpAddr,
@@ -281,26 +327,27 @@ pub fn parse(
         };
         addresses.push(address.ok_or(short)?);
     }
-    let (advert_int, auth_pass) = match version {
+    let (advert_int, auth) = match version {
         VrrpVersion::V2 => {
             let data = reader.array::<8>().ok_or(short)?;
-            let auth_pass = match fifth {
-                AUTH_NONE => None, // the data is there, and means nothing (RFC 3768, 5.3.10)
-                AUTH_SIMPLE => Some(data),
+            let auth = match fifth {
+                AUTH_NONE => Auth::None, // the data is there, and means nothing (RFC 3768, 5.3.10)
+                AUTH_SIMPLE => Auth::Simple(data),
+                AUTH_HEADER => Auth::Unproven,
                 other => return Err(DecodeError::AuthType(other)),
             };
-            (Duration::from_secs(u64::from(sixth)), auth_pass)
+            (Duration::from_secs(u64::from(sixth)), auth)
         }
         VrrpVersion::V3 => {
             // The reserved four bits are ignored (RFC 9568, 5.2.6).
             let centis = Centis::new(u16::from_be_bytes([fifth & 0x0f, sixth])).ok_or(DecodeError::Interval)?;
-            (Duration::from(centis), None)
+            (Duration::from(centis), Auth::None)
         }
     };
     if advert_int.is_zero() {
         return Err(DecodeError::Interval);
     }
-    Ok(Advertisement { version, vrid, priority: Priority(priority), advert_int, addresses, auth_pass })
+    Ok(Advertisement { version, vrid, priority: Priority(priority), advert_int, addresses, auth })
 }
 
 /// The packet without the padding after it.

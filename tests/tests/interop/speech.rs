@@ -23,13 +23,27 @@ pub struct Speech {
     pub unicast: bool,
     /// Over IPv6; version 3 only.
     pub ipv6: bool,
-    /// Simple text authentication; version 2 only.
-    pub password: bool,
+    /// How the nodes prove themselves; version 2 only.
+    pub auth: Option<Auth>,
 }
+
+/// `authentication`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Auth {
+    /// `auth_type` of each node.
+    pub kinds: [&'static str; 2],
+    /// `auth_pass` of each node.
+    pub passwords: [&'static str; 2],
+}
+
+/// The password in clear.
+pub const PASS: Auth = Auth { kinds: ["PASS"; 2], passwords: ["s3cret12"; 2] };
+/// An Authentication Header; a longer password is cut.
+pub const AH: Auth = Auth { kinds: ["AH"; 2], passwords: ["s3cret12", "s3cret12-and-more"] };
 
 /// Version 2, which counts in seconds.
 pub const V2: Speech =
-    Speech { version: 2, advert_int: Duration::from_secs(1), unicast: false, ipv6: false, password: false };
+    Speech { version: 2, advert_int: Duration::from_secs(1), unicast: false, ipv6: false, auth: None };
 /// Version 3, in centiseconds on the wire.
 pub const V3: Speech = Speech { version: 3, advert_int: Duration::from_millis(250), ..V2 };
 
@@ -47,8 +61,9 @@ impl Speech {
         if self.unicast {
             more += &format!("    unicast_src_ip {own}\n    unicast_peer {{\n        {peer}\n    }}\n");
         }
-        if self.password {
-            more += "    authentication {\n        auth_type PASS\n        auth_pass s3cret12\n    }\n";
+        if let Some(Auth { kinds, passwords }) = self.auth {
+            let (kind, password) = (kinds[node], passwords[node]);
+            more += &format!("    authentication {{\n        auth_type {kind}\n        auth_pass {password}\n    }}\n");
         }
         let addresses = if self.ipv6 {
             // RFC 9568, 5.2.9: the first IPv6 address is a link-local one.

@@ -58,10 +58,7 @@ impl Story {
             return;
         }
         let spans: Vec<Vec<(u64, u64)>> = self.watch.spans().iter().map(|spans| spans.iter().collect()).collect();
-        let logs: Vec<String> = ["n1", "n2"]
-            .iter()
-            .map(|name| std::fs::read_to_string(self.lan.room().join(format!("{name}.log"))).unwrap_or_default())
-            .collect();
+        let logs = [A, B].map(|node| self.said(node));
         panic!(
             "{what}\n  {}, {:?}, {:?}\n  held, in ns, by n1: {:?}\n  by n2: {:?}\n  now {}\nn1 said:\n{}\nn2 said:\n{}",
             Location::caller(),
@@ -73,6 +70,21 @@ impl Story {
             logs[A],
             logs[B]
         );
+    }
+
+    /// All that a node has said.
+    pub fn said(&self, node: usize) -> String {
+        std::fs::read_to_string(self.lan.room().join(format!("n{}.log", node + 1))).unwrap_or_default()
+    }
+
+    /// A node says this, within `time`.
+    #[track_caller]
+    pub fn says(&self, node: usize, words: &str, time: Duration) {
+        let end = clock::now() + nanos(time);
+        while !self.said(node).contains(words) {
+            self.must(clock::now() < end, &format!("n{} never says: {words}", node + 1));
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Starts the better node, then the other one, and sees that it follows.

@@ -8,7 +8,7 @@
 //! What a bridge passes on bears a packet type other than "to us"; what is routed is given a mark as the last
 //! thing after routing, which is taken off again as it leaves, before any queue discipline sees it.
 //! Limits, on purpose, as in means 1: IPv6 extension headers before an NA, Advertisements inside an
-//! Authentication Header, more than two VLAN tags.
+//! Authentication Header other than VRRPv2's (IPv4, HMAC-MD5-96), more than two VLAN tags.
 
 use super::expression::{Base, Meta, Rule, Verdict};
 use super::sets::{COPIES, Kind};
@@ -24,6 +24,11 @@ const IPV6: [u8; 2] = [0x86, 0xdd];
 const VLAN: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 /// IP protocol of VRRP, RFC 9568, 5.1.1.4.
 const VRRP: u8 = 112;
+/// IP protocol of the Authentication Header, and how one begins that has VRRP in it with HMAC-MD5-96: the next
+/// header, and the length; then it has 24 octets. RFC 2402, 2.
+const AH: u8 = 51;
+const AH_OF_VRRP: [u8; 2] = [VRRP, 4];
+const AH_OCTETS: u32 = 24;
 const ICMPV6: u8 = 58;
 /// RFC 4861, 4.4.
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
@@ -98,16 +103,25 @@ impl Ruleset {
     }
 
     fn out_ipv4(&mut self, place: Place, mark: u32) -> String {
-        // The VRRP header stands behind 5 to 15 words.
+        // The VRRP header stands behind 5 to 15 words, and perhaps an Authentication Header.
         let by_length = (5_u8..=15).map(|words| {
             let chain = self.advertisement(place.plus(u32::from(words) * 4), Vrid4);
             place.load(0, 1).mask(&[0x0f]).equals(&[words]).then(Goto(&chain))
         });
         let by_length = by_length.collect();
         let vrrp = self.chain(place.chain("vrrp4"), by_length);
+        let by_length = (5_u8..=15).map(|words| {
+            let at = u32::from(words) * 4;
+            let chain = self.advertisement(place.plus(at + AH_OCTETS), Vrid4);
+            let long = place.load(0, 1).mask(&[0x0f]).equals(&[words]);
+            place.and(long, at, 2).equals(&AH_OF_VRRP).then(Goto(&chain))
+        });
+        let by_length = by_length.collect();
+        let ah = self.chain(place.chain("ah4"), by_length);
         let mut rules = vec![routed(mark)];
         rules.extend(shut(&place.load(12, 4), Vip4, Drop));
         rules.push(place.load(9, 1).equals(&[VRRP]).then(Goto(&vrrp)));
+        rules.push(place.load(9, 1).equals(&[AH]).then(Goto(&ah)));
         self.chain(place.chain("out4"), rules)
     }
 
@@ -158,10 +172,12 @@ impl Ruleset {
         let place = Place::PLAIN;
         let (ipv4, ipv6) = (self.out_ipv4(place, mark), self.out_ipv6(place, mark));
         let plain = place.and(ether_type(place, IPV4), 0, 1).equals(&[0x45]);
-        let four = place.and(place.and(plain, 9, 1).equals(&[VRRP]), 22, 1).equals(&[0]).then(Goto(&ipv4));
+        let four = place.and(place.and(plain.clone(), 9, 1).equals(&[VRRP]), 22, 1).equals(&[0]).then(Goto(&ipv4));
+        let header = place.and(place.and(plain, 9, 1).equals(&[AH]), 20, 2).equals(&AH_OF_VRRP);
+        let header = place.and(header, 22 + AH_OCTETS, 1).equals(&[0]).then(Goto(&ipv4));
         let six = place.and(ether_type(place, IPV6), 6, 1).equals(&[VRRP]);
         let six = place.and(six, 42, 1).equals(&[0]).then(Goto(&ipv6));
-        self.chain("out_virtual_mac".into(), vec![four, six, Rule::new().then(Drop)])
+        self.chain("out_virtual_mac".into(), vec![four, header, six, Rule::new().then(Drop)])
     }
 
     fn in_by_family(&mut self, place: Place) -> [String; 2] {

@@ -53,6 +53,14 @@ fn vrrp(version_type: u8, vrid: u8, priority: u8) -> [u8; 8] {
     [version_type, vrid, priority, 0, 0, 100, 0, 0]
 }
 
+/// The same in an Authentication Header of this length.
+fn ah(length: u8, vrrp: [u8; 8]) -> Vec<u8> {
+    let mut packet = vec![112, length, 0, 0, 10, 9, 0, 1, 0, 0, 0, 7];
+    packet.extend([0xa5; 12]);
+    packet.extend(vrrp);
+    packet
+}
+
 const OWN4: [u8; 4] = [10, 9, 0, 1];
 const OWN6: [u8; 16] = [0xfd, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
@@ -74,6 +82,11 @@ fn matrix() -> Vec<(&'static str, Vec<u8>, bool)> {
         ("resignation", 0x0800, ipv4(112, OWN4, 0, &vrrp(0x31, VRID, 0)), true),
         ("resignation from the VIP itself", 0x0800, ipv4(112, vip4, 0, &vrrp(0x31, VRID, 0)), false),
         ("Advertisement of a foreign VRID", 0x0800, ipv4(112, OWN4, 0, &vrrp(0x31, 52, 100)), true),
+        ("Advertisement in an AH", 0x0800, ipv4(51, OWN4, 0, &ah(4, vrrp(0x21, VRID, 100))), false),
+        ("Advertisement in an AH behind IP options", 0x0800, ipv4(51, OWN4, 9, &ah(4, vrrp(0x21, VRID, 1))), false),
+        ("resignation in an AH", 0x0800, ipv4(51, OWN4, 0, &ah(4, vrrp(0x21, VRID, 0))), true),
+        ("Advertisement of a foreign VRID in an AH", 0x0800, ipv4(51, OWN4, 0, &ah(4, vrrp(0x21, 52, 100))), true),
+        ("AH of another algorithm", 0x0800, ipv4(51, OWN4, 0, &ah(6, vrrp(0x21, VRID, 100))), true),
         ("IPv6 from the VIP", 0x86dd, ipv6(17, vip6, &[0; 8]), false),
         ("IPv6 from the node", 0x86dd, ipv6(17, OWN6, &[0; 8]), true),
         ("unsolicited NA for the VIP", 0x86dd, ipv6(58, OWN6, &nd(136, vip6)), false),
@@ -132,6 +145,8 @@ fn a_shut_gate_stops_what_bears_its_virtual_mac(means: Means) {
         ("Advertisement", from(1, VRID, ether(0x0800, &ipv4(112, OWN4, 0, &vrrp(0x31, VRID, 100)))), false),
         ("resignation", from(1, VRID, ether(0x0800, &ipv4(112, OWN4, 0, &vrrp(0x31, VRID, 0)))), true),
         ("resignation, IPv6", from(2, VRID, ether(0x86dd, &ipv6(112, OWN6, &vrrp(0x31, VRID, 0)))), true),
+        ("in an AH", from(1, VRID, ether(0x0800, &ipv4(51, OWN4, 0, &ah(4, vrrp(0x21, VRID, 9))))), false),
+        ("resignation in an AH", from(1, VRID, ether(0x0800, &ipv4(51, OWN4, 0, &ah(4, vrrp(0x21, VRID, 0))))), true),
         ("IPv4 of another virtual router", from(1, VRID + 1, own4()), true),
         ("neither family", from(3, VRID, own4()), true),
     ];
@@ -242,6 +257,10 @@ fn names_the_vip(frame: &[u8]) -> bool {
             [8, 6] => gated4(at + 14),
             [8, 0] if gated4(at + 12)? => Some(true),
             [8, 0] if frame.get(at + 9)? == &112 => advertisement(at + usize::from(frame.get(at)? & 0x0f) * 4),
+            [8, 0] if frame.get(at + 9)? == &51 => {
+                let at = at + usize::from(frame.get(at)? & 0x0f) * 4;
+                if bytes::<2>(frame, at)? == [112, 4] { advertisement(at + 24) } else { Some(false) }
+            }
             [0x86, 0xdd] if gated6(at + 8)? => Some(true),
             [0x86, 0xdd] => match frame.get(at + 6)? {
                 112 => advertisement(at + 40),

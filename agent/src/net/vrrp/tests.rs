@@ -1,4 +1,8 @@
-use keepone_proto::settings::InterfaceSettings;
+use std::time::Duration;
+
+use keepone_proto::id::{Priority, Vrid};
+use keepone_proto::settings::{InterfaceSettings, VrrpVersion};
+use keepone_proto::wire::vrrp::{Advertisement, Auth};
 
 use super::*;
 use crate::net::namespace::{FAR_V4, FAR_V6, NEAR_V4, NEAR_V6, World, ip, silent, soon};
@@ -10,8 +14,8 @@ fn address(text: &str) -> IpAddr {
 }
 
 fn pair(world: &World, family: Family, groups: &[IpAddr]) -> (VrrpSocket, VrrpSocket) {
-    let near = VrrpSocket::open("near0", family, groups).unwrap();
-    let far = world.far(|| VrrpSocket::open("far0", family, groups)).unwrap();
+    let near = VrrpSocket::open("near0", family, Carrier::Ip, groups).unwrap();
+    let far = world.far(|| VrrpSocket::open("far0", family, Carrier::Ip, groups)).unwrap();
     (near, far)
 }
 
@@ -34,6 +38,35 @@ fn an_ipv4_advertisement_reaches_the_group_and_not_its_sender() {
     });
 }
 
+/// In a header, the IPv4 header goes as it was made, since the check value covers it.
+#[test]
+fn what_has_an_authentication_header_goes_and_comes_with_its_ipv4_header() {
+    World::run(async |world: &World| {
+        let group = [GROUP_V4.into()];
+        let near = VrrpSocket::open("near0", Family::V4, Carrier::Ah, &group).unwrap();
+        let far = world.far(|| VrrpSocket::open("far0", Family::V4, Carrier::Ah, &group)).unwrap();
+        let bare = world.far(|| VrrpSocket::open("far0", Family::V4, Carrier::Ip, &group)).unwrap();
+        let advertisement = Advertisement {
+            version: VrrpVersion::V2,
+            vrid: Vrid::new(51).unwrap(),
+            priority: Priority(100),
+            advert_int: Duration::from_secs(1),
+            addresses: vec![address("10.9.0.100")],
+            auth: Auth::Header { sequence: 0x1_0000 },
+        };
+        for destination in ["224.0.0.18", FAR_V4] {
+            let packet = ah::emit(&advertisement, address(NEAR_V4), address(destination), b"sesame\0\0").unwrap();
+            assert_eq!(near.send(address(NEAR_V4), address(destination), &packet), Ok(Sent::Taken));
+            let received = soon(far.recv()).await.unwrap();
+            assert_eq!((received.source, received.hop_limit), (address(NEAR_V4), 255));
+            assert_eq!(received.destination, address(destination));
+            assert_eq!(received.bytes, packet);
+            assert_eq!(ah::parse(&received.bytes).unwrap().open(b"sesame\0\0"), advertisement);
+        }
+        assert!(silent(near.recv()).await && silent(bare.recv()).await);
+    });
+}
+
 #[test]
 fn an_ipv6_advertisement_reaches_the_group_and_not_its_sender() {
     World::run(async |world: &World| {
@@ -48,7 +81,7 @@ fn an_ipv6_advertisement_reaches_the_group_and_not_its_sender() {
 fn another_group_is_only_heard_by_those_who_joined_it() {
     World::run(async |world: &World| {
         let (near, far) = pair(world, Family::V4, &[address("224.0.0.99")]);
-        let stranger = world.far(|| VrrpSocket::open("far0", Family::V4, &[GROUP_V4.into()])).unwrap();
+        let stranger = world.far(|| VrrpSocket::open("far0", Family::V4, Carrier::Ip, &[GROUP_V4.into()])).unwrap();
         carries(&near, &far, NEAR_V4, "224.0.0.99").await;
         assert!(silent(stranger.recv()).await);
     });
@@ -125,9 +158,9 @@ fn packets_leave_as_internetwork_control() {
 #[test]
 fn a_missing_interface_is_named() {
     World::run(async |_: &World| {
-        let error = VrrpSocket::open("nothere0", Family::V4, &[]).err().unwrap();
+        let error = VrrpSocket::open("nothere0", Family::V4, Carrier::Ip, &[]).err().unwrap();
         assert!(matches!(&error, OpenError::NoInterface(name) if name == "nothere0"), "{error}");
-        let error = VrrpSocket::open("near0", Family::V4, &[address("10.9.0.9")]).err().unwrap();
+        let error = VrrpSocket::open("near0", Family::V4, Carrier::Ip, &[address("10.9.0.9")]).err().unwrap();
         assert!(matches!(error, OpenError::Join { .. }), "{error}");
     });
 }
@@ -155,6 +188,7 @@ fn the_sockets_follow_an_interface_that_is_made_again() {
             .map(|family| VrrpSettings {
                 interface: id,
                 family,
+                carrier: Carrier::Ip,
                 groups: vec![if family == Family::V4 { GROUP_V4.into() } else { GROUP_V6.into() }],
             })
             .to_vec();
@@ -162,7 +196,7 @@ fn the_sockets_follow_an_interface_that_is_made_again() {
         for opened in sockets.refresh() {
             assert!(opened.await.unwrap());
         }
-        let absent = sockets.send(id, address(NEAR_V4), GROUP_V4.into(), &[0; 8]);
+        let absent = sockets.send((id, Carrier::Ip), address(NEAR_V4), GROUP_V4.into(), &[0; 8]);
         assert_eq!(absent, Err(SendError::NotOpen));
 
         for life in 0..2 {
@@ -175,8 +209,8 @@ fn the_sockets_follow_an_interface_that_is_made_again() {
             for opened in sockets.refresh() {
                 assert!(opened.await.unwrap());
             }
-            let far = world.far(|| VrrpSocket::open("far0", Family::V6, &[GROUP_V6.into()])).unwrap();
-            assert_eq!(sockets.send(id, address(NEAR_V6), GROUP_V6.into(), &[7; 8]), Ok(Sent::Taken));
+            let far = world.far(|| VrrpSocket::open("far0", Family::V6, Carrier::Ip, &[GROUP_V6.into()])).unwrap();
+            assert_eq!(sockets.send((id, Carrier::Ip), address(NEAR_V6), GROUP_V6.into(), &[7; 8]), Ok(Sent::Taken));
             assert_eq!(soon(far.recv()).await.unwrap().bytes, [7; 8]);
             assert_eq!(far.send(address(FAR_V6), GROUP_V6.into(), &[9; 8]), Ok(Sent::Taken));
             let Some(Event::VrrpReceived { interface, source, bytes, .. }) = soon(queue.recv()).await else { panic!() };

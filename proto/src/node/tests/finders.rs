@@ -191,7 +191,7 @@ fn advertise(cluster: &mut Cluster, node: u16, last: u16, vrid: u8, addresses: V
         priority: Priority(50),
         advert_int: Duration::from_millis(200),
         addresses,
-        auth_pass: None,
+        auth: crate::wire::vrrp::Auth::None,
     };
     let bytes = advertisement.emit(source, destination, vrrp::Checksum::PseudoHeader).unwrap();
     let (interface, hop_limit) = (InterfaceId(0), 255);

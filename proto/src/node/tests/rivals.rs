@@ -34,7 +34,7 @@ fn foreign_master(priority: u8) -> Cluster {
         priority: Priority(priority),
         advert_int: Duration::from_millis(200),
         addresses: vec![IpAddr::from([192, 0, 2, 100])],
-        auth_pass: None,
+        auth: crate::wire::vrrp::Auth::None,
     };
     let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
     cluster.give(1, Event::ForeignClaim { domain: VIP, mac: [2; 6] });

@@ -178,7 +178,7 @@ fn foreign_router_until(cluster: &mut Cluster, node: u16, ms: u64) {
         priority: Priority(250),
         advert_int: Duration::from_millis(200),
         addresses: vec![IpAddr::from([192, 0, 2, 100])],
-        auth_pass: None,
+        auth: crate::wire::vrrp::Auth::None,
     };
     let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
     while cluster.now < at(ms) {

@@ -23,6 +23,7 @@ fn params(version: VrrpVersion, priority: u8, preempt: bool, preempt_delay_ms: u
         preempt_delay: Duration::from_millis(preempt_delay_ms),
         addresses: vec![VIP],
         auth_pass: None,
+        auth_type: AuthType::Pass,
     }
 }
 

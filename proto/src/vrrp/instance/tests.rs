@@ -5,6 +5,7 @@ use crate::id::Vrid;
 use alloc::vec;
 use core::net::Ipv4Addr;
 
+mod header;
 mod receiving;
 mod version_2;
 
@@ -33,6 +34,7 @@ fn params() -> Params {
         preempt_delay: ms(0),
         addresses: vec![VIP],
         auth_pass: None,
+        auth_type: AuthType::Pass,
     }
 }
 

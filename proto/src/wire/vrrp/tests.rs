@@ -14,12 +14,12 @@ fn v3() -> Advertisement {
         priority: Priority(100),
         advert_int: Duration::from_secs(1),
         addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()],
-        auth_pass: None,
+        auth: Auth::None,
     }
 }
 
 fn v2() -> Advertisement {
-    Advertisement { version: VrrpVersion::V2, auth_pass: Some(*b"1111\0\0\0\0"), ..v3() }
+    Advertisement { version: VrrpVersion::V2, auth: Auth::Simple(*b"1111\0\0\0\0"), ..v3() }
 }
 
 // Sums by hand, in hex: 3133 + 6401 + 0064 + c000 + 0201 = 15799, folded 579a, complement a865.
@@ -45,7 +45,7 @@ fn a_v3_packet_over_ipv4_is_the_rfc_drawing_with_either_checksum() {
 fn a_v2_packet_is_the_rfc_drawing_with_its_authentication_data() {
     assert_eq!(v2().emit(SOURCE, GROUP, Checksum::PseudoHeader).unwrap(), V2_SIMPLE);
     assert_eq!(parse(&V2_SIMPLE, SOURCE, GROUP, 255, false), Ok(v2()));
-    let open = Advertisement { auth_pass: None, ..v2() };
+    let open = Advertisement { auth: Auth::None, ..v2() };
     let bytes = open.emit(SOURCE, GROUP, Checksum::Plain).unwrap();
     assert_eq!((bytes.len(), bytes[4], &bytes[12..]), (20, 0, &[0; 8][..]));
     assert_eq!(parse(&bytes, SOURCE, GROUP, 255, false), Ok(open));
@@ -182,7 +182,7 @@ fn what_the_wire_has_no_room_for_is_not_emitted() {
     assert_eq!(emit(Advertisement { advert_int: ms(40_960), ..v3() }), EncodeError::Interval(ms(40_960)));
     assert_eq!(emit(Advertisement { advert_int: ms(500), ..v2() }), EncodeError::Interval(ms(500)));
     assert_eq!(emit(Advertisement { advert_int: ms(256_000), ..v2() }), EncodeError::Interval(ms(256_000)));
-    assert_eq!(emit(Advertisement { auth_pass: Some([0; 8]), ..v3() }), EncodeError::PasswordInV3);
+    assert_eq!(emit(Advertisement { auth: Auth::Simple([0; 8]), ..v3() }), EncodeError::PasswordInV3);
     assert_eq!(
         emit(Advertisement { addresses: vec![SOURCE, SOURCE6], ..v3() }),
         EncodeError::MixedFamilies { found: SOURCE6, wanted: SOURCE }
@@ -196,31 +196,35 @@ fn the_virtual_mac_has_the_vrid_in_its_last_octet() {
     assert_eq!(virtual_mac(Vrid::new(7).unwrap(), true), [0, 0, 0x5e, 0, 2, 7]);
 }
 
+fn any_auth() -> impl Strategy<Value = Auth> {
+    prop_oneof![Just(Auth::None), any::<[u8; 8]>().prop_map(Auth::Simple)]
+}
+
 fn any_packet() -> impl Strategy<Value = (Advertisement, IpAddr, IpAddr)> {
     let v4 = any::<[u8; 4]>().prop_map(IpAddr::from);
     let v6 = any::<[u8; 16]>().prop_map(IpAddr::from);
     let head = (1u8..=255, any::<u8>());
-    let make = |version, (vrid, priority): (u8, u8), advert_int, addresses, auth_pass| Advertisement {
+    let make = |version, (vrid, priority): (u8, u8), advert_int, addresses, auth| Advertisement {
         version,
         vrid: Vrid::new(vrid).unwrap(),
         priority: Priority(priority),
         advert_int,
         addresses,
-        auth_pass,
+        auth,
     };
     let many = |address: BoxedStrategy<IpAddr>| proptest::collection::vec(address, 1..20);
     let centis = || (1u16..=4095).prop_map(|c| Duration::from(Centis::new(c).unwrap()));
     let secs = (1u64..=255).prop_map(Duration::from_secs);
     prop_oneof![
-        (head.clone(), secs, many(v4.clone().boxed()), any::<Option<[u8; 8]>>(), v4.clone(), v4.clone())
+        (head.clone(), secs, many(v4.clone().boxed()), any_auth(), v4.clone(), v4.clone())
             .prop_map(move |(head, int, list, pass, s, d)| (make(VrrpVersion::V2, head, int, list, pass), s, d)),
         (head.clone(), centis(), many(v4.clone().boxed()), v4.clone(), v4).prop_map(move |(head, int, list, s, d)| (
-            make(VrrpVersion::V3, head, int, list, None),
+            make(VrrpVersion::V3, head, int, list, Auth::None),
             s,
             d
         )),
         (head, centis(), many(v6.clone().boxed()), v6.clone(), v6).prop_map(move |(head, int, list, s, d)| (
-            make(VrrpVersion::V3, head, int, list, None),
+            make(VrrpVersion::V3, head, int, list, Auth::None),
             s,
             d
         )),

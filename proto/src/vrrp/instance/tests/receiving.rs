@@ -30,15 +30,15 @@ fn what_is_not_for_this_router_touches_no_timer() {
 #[test]
 fn a_v2_packet_with_another_password_touches_no_timer() {
     let secret = Params { auth_pass: Some(*b"secret\0\0"), ..v2() };
-    discarded(secret.clone(), ABOVE, |a| a.auth_pass = Some(*b"public\0\0"), Discard::Authentication);
-    discarded(secret, ABOVE, |a| a.auth_pass = None, Discard::Authentication);
-    discarded(v2(), ABOVE, |a| a.auth_pass = Some(*b"public\0\0"), Discard::Authentication);
+    discarded(secret.clone(), ABOVE, |a| a.auth = Auth::Simple(*b"public\0\0"), Discard::Authentication);
+    discarded(secret, ABOVE, |a| a.auth = Auth::None, Discard::Authentication);
+    discarded(v2(), ABOVE, |a| a.auth = Auth::Simple(*b"public\0\0"), Discard::Authentication);
 }
 
 #[test]
 fn a_password_is_without_meaning_in_v3() {
     let mut instance = backup(Params { auth_pass: Some([1; 8]), ..params() });
-    assert_eq!(instance.advertisement().auth_pass, None);
+    assert_eq!(instance.advertisement().auth, Auth::None);
     assert_eq!(hear(&mut instance, at(1000), 200), vec![]);
 }
 

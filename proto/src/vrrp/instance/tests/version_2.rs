@@ -42,5 +42,5 @@ fn the_right_password_is_accepted_and_sent() {
     let mut instance = backup(Params { auth_pass: Some(*b"secret\0\0"), ..v2() });
     assert_eq!(hear(&mut instance, at(3000), 200), vec![]);
     assert_eq!(down_at(&instance), at(6250));
-    assert_eq!(instance.resignation().auth_pass, Some(*b"secret\0\0"));
+    assert_eq!(instance.resignation().auth, Auth::Simple(*b"secret\0\0"));
 }
