@@ -30,7 +30,10 @@ fn params(version: VrrpVersion, priority: u8, preempt: bool, preempt_delay_ms: u
 fn any_params() -> impl Strategy<Value = Params> {
     let version = prop_oneof![Just(VrrpVersion::V2), Just(VrrpVersion::V3)];
     let delay = prop_oneof![Just(0), 1u64..20_000];
-    (version, any::<u8>(), any::<bool>(), delay).prop_map(|(v, p, preempt, delay)| params(v, p, preempt, delay))
+    (version, any::<u8>(), any::<bool>(), delay, any::<bool>()).prop_map(|(v, p, preempt, delay, header)| {
+        let auth_pass = header.then_some(*b"sesame\0\0");
+        Params { auth_pass, auth_type: AuthType::Ah, ..params(v, p, preempt, delay) }
+    })
 }
 
 #[derive(Debug, Clone)]
@@ -41,7 +44,7 @@ enum Op {
     Resign,
     Timer,
     Priority(u8),
-    Hear { node: u8, priority: u8, interval_s: u64, vrid: u8 },
+    Hear { node: u8, priority: u8, interval_s: u64, vrid: u8, sequence: u32 },
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
@@ -52,8 +55,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Resign),
         8 => Just(Op::Timer),
         2 => any::<u8>().prop_map(Op::Priority),
-        8 => (1u8..5, any::<u8>(), 1u64..4, 50u8..53)
-            .prop_map(|(node, priority, interval_s, vrid)| Op::Hear { node, priority, interval_s, vrid }),
+        8 => (1u8..5, any::<u8>(), 1u64..4, 50u8..53, 0u32..40)
+            .prop_map(|(node, priority, interval_s, vrid, sequence)| Op::Hear { node, priority, interval_s, vrid, sequence }),
     ]
 }
 
@@ -65,8 +68,13 @@ fn carry_out(instance: &mut Instance, now: Instant, op: &Op) -> Vec<Output> {
         Op::Resign => instance.resign(now),
         Op::Timer => return instance.on_timer(now),
         Op::Priority(priority) => instance.set_priority(now, Priority(priority)),
-        Op::Hear { node, priority, interval_s, vrid } => {
+        Op::Hear { node, priority, interval_s, vrid, sequence } => {
+            let auth = match instance.advertisement().auth {
+                Auth::Header { .. } => Auth::Header { sequence },
+                other => other,
+            };
             let advert = Advertisement {
+                auth,
                 priority: Priority(priority),
                 advert_int: Duration::from_secs(interval_s),
                 vrid: Vrid::new(vrid).unwrap(),
@@ -83,6 +91,8 @@ proptest! {
     fn no_deed_breaks_the_machine(params in any_params(), ops in proptest::collection::vec((0u64..3000, any_op()), 1..60)) {
         let mut instance = Instance::new(params);
         let mut now = Instant::from_nanos(1_000_000_000);
+        // The greatest number heard or sent, and those that were heard.
+        let (mut last, mut heard) = (0, Vec::new());
         for (wait_ms, op) in ops {
             now += Duration::from_millis(wait_ms);
             let before = instance.clone();
@@ -93,6 +103,21 @@ proptest! {
             prop_assert!(!changed || may_change, "only the caller makes and unmakes a master");
             if outputs.iter().any(|o| matches!(o, Output::Discarded { .. })) {
                 prop_assert_eq!(&instance, &before, "what is discarded changes nothing");
+            }
+            let discarded = outputs.iter().any(|o| matches!(o, Output::Discarded { .. }));
+            let is_header = matches!(before.advertisement().auth, Auth::Header { .. });
+            if let Op::Hear { sequence, .. } = op
+                && is_header && !discarded && before.state() != State::Initialize
+            {
+                prop_assert!(sequence >= last && !heard.contains(&sequence), "{} after {}, {:?}", sequence, last, heard);
+                last = sequence;
+                heard.push(sequence);
+            }
+            for output in &outputs {
+                if let Output::Advertise(Advertisement { auth: Auth::Header { sequence }, .. }) = output {
+                    prop_assert!(*sequence > last, "{} is sent after {}", sequence, last);
+                    last = *sequence;
+                }
             }
             if outputs.iter().any(|o| matches!(o, Output::Advertise(a) if a.priority != Priority::RESIGN)) {
                 prop_assert!(instance.is_master(), "only a master advertises");
