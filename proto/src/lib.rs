@@ -33,5 +33,7 @@ pub mod script;
 pub mod settings;
 pub mod tenure;
 pub mod time;
+pub mod track;
 pub mod vrrp;
+pub mod watch;
 pub mod wire;

@@ -35,9 +35,9 @@ use crate::lease::rate::Bounds;
 use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::Voter;
 use crate::reference::ReferenceMachine;
-use crate::script::ScriptMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
+use crate::track::Trackers;
 use crate::wire::lease::Envelope;
 use agenda::Agenda;
 pub use restored::Restored;
@@ -72,7 +72,7 @@ pub struct Node {
     incarnation: Incarnation,
     peers: BTreeMap<NodeId, Peer>,
     references: ReferenceMachine,
-    scripts: ScriptMachine,
+    trackers: Trackers,
     interfaces: Vec<Interface>,
     domains: BTreeMap<DomainId, Domain>,
     voter: Option<Voter>,
@@ -150,7 +150,7 @@ impl Node {
             own_disk: None,
             peers: peers.collect(),
             references: ReferenceMachine::new(settings.references.clone(), now),
-            scripts: ScriptMachine::new(&settings.scripts, now),
+            trackers: Trackers::new(&settings, now),
             interfaces: settings.interfaces.iter().map(|_| Interface::default()).collect(),
             domains,
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
@@ -192,7 +192,7 @@ impl Node {
         self.test_is_asked = false;
         self.alerts.at(now);
         self.absorb(now, event, &mut out); // facts
-        self.run_scripts(now, &mut out);
+        self.serve_trackers(now, &mut out);
         self.settle_clocks(now);
         self.inspect(now, &mut out);
         self.judge(now, &mut out); // judgement, and the deeds that follow
@@ -213,6 +213,7 @@ impl Node {
         self.peers.values_mut().for_each(|peer| peer.slept(before, now));
         let routers = self.domains.values_mut().flat_map(|domain| &mut domain.routers);
         routers.for_each(|router| router.machine.slept(before, now));
+        self.trackers.watches.slept(now);
         self.agenda.touch_all();
     }
 
@@ -233,7 +234,7 @@ impl Node {
         let feed = self.settings.watchdog.then_some(self.feed_at);
         let fixed =
             [feed, call, Some(self.beat_at), Some(self.test_at), self.references.next_deadline(), voter, inspection];
-        let fixed = fixed.into_iter().chain([self.alerts.next_deadline(), self.scripts.next_deadline()]);
+        let fixed = fixed.into_iter().chain([self.alerts.next_deadline(), self.trackers.next_deadline()]);
         fixed.chain(clocks).chain(sights).flatten().chain(peers).chain(domains).min()
     }
 
@@ -313,7 +314,12 @@ impl Node {
             }
             Event::Pinged { reference, rtt } => self.references.on_ping(reference, rtt.is_some()),
             Event::ScriptEnded { script, run, fault } => {
-                if self.scripts.on_end(script, run, fault) {
+                if self.trackers.scripts.on_end(script, run, fault) {
+                    self.agenda.touch_all();
+                }
+            }
+            Event::Watched { watch, reading } => {
+                if self.trackers.watches.on_reading(now, watch, reading) {
                     self.agenda.touch_all();
                 }
             }
@@ -353,10 +359,11 @@ impl Node {
         }
     }
 
-    fn run_scripts(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let (due, turned) = self.scripts.due(now);
+    /// Scripts that are to be run, and what is known of the rest by the clock alone.
+    fn serve_trackers(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let (due, turned) = self.trackers.scripts.due(now);
         out.extend(due.into_iter().map(|(script, run)| Action::RunScript { script, run }));
-        if turned {
+        if self.trackers.watches.due(now) || turned {
             self.agenda.touch_all();
         }
     }
@@ -434,7 +441,7 @@ impl Node {
             settings: &self.settings,
             peers: &self.peers,
             references: &self.references,
-            scripts: &self.scripts,
+            trackers: &self.trackers,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
             clocks: self.clocks.as_ref(),
@@ -456,7 +463,7 @@ impl Node {
             settings: &self.settings,
             peers: &self.peers,
             references: &self.references,
-            scripts: &self.scripts,
+            trackers: &self.trackers,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
             clocks: self.clocks.as_ref(),

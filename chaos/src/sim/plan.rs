@@ -14,8 +14,8 @@ use keepone_proto::lease::timing::LeaseTiming;
 use keepone_proto::lease::voter::VoterSettings;
 use keepone_proto::settings::{
     AnnounceSettings, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings,
-    InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, ScriptSettings, Settings,
-    TrackScript, VrrpVersion,
+    InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings, ScriptSettings, Settings, Track,
+    Tracker, VrrpVersion,
 };
 use keepone_proto::time::nanos;
 use keepone_proto::wire::vrrp::Advertisement;
@@ -353,6 +353,7 @@ impl Plan {
                 fall: PING_FALL,
             },
             scripts: self.script.map(|_| self.script()).into_iter().collect(),
+            watches: Vec::new(),
             announce: AnnounceSettings::default(),
             grace: Duration::from_secs(1),
             claim_without_gate: false,
@@ -399,9 +400,9 @@ impl Plan {
             auth_pass: None,
             unicast_peers: None,
             track: Vec::new(),
-            track_scripts: self
+            track_others: self
                 .script
-                .map(|weight| TrackScript { script: ScriptId(0), weight, reverse: false })
+                .map(|weight| Track { tracker: Tracker::Script(ScriptId(0)), weight, reverse: false })
                 .into_iter()
                 .collect(),
         }
