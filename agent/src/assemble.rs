@@ -1,6 +1,6 @@
 //! From what the operator wrote to what the core and the shells are told.
 
-mod scripts;
+mod trackers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -19,8 +19,8 @@ use crate::gate::GateDomain;
 use crate::net::is_on_network;
 use crate::net::vrrp::{Carrier, Family, VrrpSettings};
 use crate::netlink::address::VirtualAddress;
-use crate::tracking::Tracked;
-use scripts::Scripts;
+use crate::tracking::{Tracked, Watched};
+use trackers::Trackers;
 
 /// Where an agent without a cluster section keeps its files.
 const RUN_DIR: &str = "/run/keepone";
@@ -57,6 +57,8 @@ pub struct Plan {
     pub witnesses: Vec<(NodeId, SocketAddr)>,
     /// Tracked scripts, in the order of their ids.
     pub(crate) tracked: Vec<Tracked>,
+    /// Files, processes and sessions, in the order of their ids.
+    pub(crate) watched: Vec<Watched>,
 }
 
 /// What a domain is called, and whom to tell of its changes.
@@ -112,7 +114,7 @@ impl Plan {
         };
         let cluster = config.cluster.as_ref();
         let links = link_plans(config);
-        let scripts = Scripts::of(config);
+        let trackers = Trackers::of(config);
         let domains = domain_settings(config);
         let transports: Vec<InstanceTransport> =
             config.instances.iter().map(|instance| transport(config, instance, id_of(&instance.interface))).collect();
@@ -127,11 +129,12 @@ impl Plan {
                 peers: peer_settings(&links),
                 interfaces: interfaces.iter().map(|name| InterfaceSettings { name: name.clone() }).collect(),
                 instances: (0..config.instances.len())
-                    .filter_map(|place| instance_settings(config, place, &scripts, &id_of))
+                    .filter_map(|place| instance_settings(config, place, &trackers, &id_of))
                     .collect(),
                 domains,
                 references: config.references.clone(),
-                scripts: scripts.settings(),
+                scripts: trackers.scripts(),
+                watches: trackers.watches(),
                 announce: config.global.announce.clone(),
                 grace: config.grace,
                 claim_without_gate: config.claim_without_gate,
@@ -154,7 +157,8 @@ impl Plan {
             links,
             fencing: config.fencing.clone(),
             witnesses: witnesses(config),
-            tracked: scripts.programs(),
+            tracked: trackers.programs(),
+            watched: trackers.watched(),
         }
     }
 
@@ -319,7 +323,7 @@ fn fencing(fencing: &keepone_config::model::Fencing, domain: &str) -> FencingSet
 fn instance_settings(
     config: &Config,
     place: usize,
-    scripts: &Scripts<'_>,
+    trackers: &Trackers<'_>,
     id_of: &impl Fn(&str) -> InterfaceId,
 ) -> Option<InstanceSettings> {
     let instance = config.instances.get(place)?;
@@ -340,7 +344,7 @@ fn instance_settings(
             Transport::Multicast { .. } => None,
             Transport::Unicast { peers, .. } => Some(peers.clone()),
         },
-        track_scripts: scripts.tracked_by(place),
+        track_others: trackers.tracked_by(place),
         track: instance
             .track_interface
             .iter()

@@ -32,6 +32,7 @@ use crate::gate::{GateError, shut_all};
 use crate::netlink::address::remove_now;
 use crate::pid_file::PidFile;
 use crate::reload::Reload;
+use crate::tracking::{self, Watched};
 use crate::voice::say;
 
 /// A worker that needs longer to start is as good as hung.
@@ -77,6 +78,8 @@ pub struct Guardian {
     stopping: bool,
     watchdog_settings: Option<keepone_config::model::Watchdog>,
     watchdog: Option<Watchdog>,
+    /// Files of it may be to be written at the start.
+    watched: Vec<Watched>,
 }
 
 /// How each worker is started.
@@ -135,6 +138,7 @@ impl Guardian {
             stopping: false,
             watchdog_settings: plan.fencing.watchdog.clone(),
             watchdog: None,
+            watched: plan.watched,
         })
     }
 
@@ -149,6 +153,8 @@ impl Guardian {
         }
         // R12: whatever a former run left, before anything else.
         let mut clean = self.shut_first();
+        // Here and not in the worker: one that is started anew must not undo what was written meanwhile.
+        tracking::overwrite_files(&self.watched).iter().for_each(|error| say(format_args!("{error}")));
         let mut failures = 0_u32;
         let mut first = true;
         loop {

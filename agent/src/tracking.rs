@@ -1,4 +1,5 @@
-//! Tracked scripts: each has a thread of its own, which runs it when the core asks and tells how it ended.
+//! What instances track beside interfaces. Each script has a thread of its own, which runs it when the core asks and
+//! tells how it ended; files, processes and BFD sessions are watched by one thread for each kind, which tells by itself.
 //!
 //! What must stay true: the decision loop never waits (R15); every request has an answer, and whatever can't be run,
 //! asked or waited for has failed.
@@ -7,12 +8,20 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use keepone_config::model::Script;
+use keepone_config::model::{self, Script};
 use keepone_proto::event::Event;
-use keepone_proto::id::ScriptId;
+use keepone_proto::id::{ScriptId, WatchId};
 use tokio::sync::mpsc;
 
 use crate::script::{Run, User};
+
+mod bfd;
+mod connector;
+pub(crate) mod file;
+mod process;
+mod teller;
+
+use teller::Teller;
 
 /// The core asks for a run once the last has ended, or is not waited for any more.
 const QUEUE: usize = 4;
@@ -25,6 +34,54 @@ pub(crate) struct Tracked {
     pub(crate) script: Script,
     /// When it is killed.
     pub(crate) timeout: Duration,
+}
+
+/// What is watched.
+#[derive(Debug, Clone)]
+pub(crate) enum Watched {
+    /// `track_file`.
+    File(model::FileTracker),
+    /// `vrrp_track_process`.
+    Process(model::ProcessTracker),
+    /// `bfd_instance`.
+    Bfd(model::BfdInstance),
+}
+
+/// Starts the threads that watch. In the order of their [`WatchId`]s; one that can't be started is missed by the core.
+pub(crate) fn watch(all: &[Watched], events: &mpsc::Sender<Event>) {
+    let (mut files, mut processes, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, watched) in (0..).map(WatchId).zip(all) {
+        let teller = |name: &str| Teller::new(id, name, events.clone());
+        match watched {
+            Watched::File(file) => files.push((file.clone(), teller(&file.name))),
+            Watched::Process(process) => processes.push((process.clone(), teller(&process.name))),
+            Watched::Bfd(session) => sessions.push((session.clone(), teller(&session.name))),
+        }
+    }
+    if !files.is_empty() {
+        start("track files", move || file::serve(files));
+    }
+    if !processes.is_empty() {
+        start("track processes", move || process::serve(processes));
+    }
+    if !sessions.is_empty() {
+        start("track bfd", move || bfd::serve(sessions));
+    }
+}
+
+/// `init_file … overwrite`: once in the life of the program. What could not be written, with the remedy.
+pub(crate) fn overwrite_files(all: &[Watched]) -> Vec<String> {
+    let files = all.iter().filter_map(|watched| match watched {
+        Watched::File(file) => Some(file),
+        Watched::Process(_) | Watched::Bfd(_) => None,
+    });
+    files.filter_map(|file| file::begin(file, true).err()).collect()
+}
+
+fn start(name: &str, serve: impl FnOnce() + Send + 'static) {
+    if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(serve) {
+        tracing::error!(%error, "no thread to {name}, which fails so: raise the limit of tasks, then restart keepone");
+    }
 }
 
 /// The way to the scripts.

@@ -47,7 +47,7 @@ use crate::notify::run::Rules;
 use crate::record::Record;
 use crate::recording::Recorder;
 use crate::references::References;
-use crate::tracking::Tracking;
+use crate::tracking::{self, Tracking};
 use crate::{clock, dump, lock, realtime};
 
 /// How long a former worker may take to end: one whose guardian died hands over first.
@@ -173,6 +173,7 @@ impl Start<'_> {
         let start = |script| AlertScript::start(script, plan.node_name.clone(), rules.clone());
         let alert_script = global.alert_script.clone().and_then(start);
         let references = &plan.settings.references;
+        tracking::watch(&plan.watched, &events);
         let shells = Shells {
             virtual_addresses: plan.virtual_addresses(),
             vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),

@@ -17,8 +17,8 @@ pub enum Health {
     Healthy,
     /// An interface that it needs is down.
     InterfaceDown,
-    /// A script that it needs fails.
-    ScriptFails,
+    /// What it tracks fails: a script, a file, processes, a BFD session.
+    TrackerFails,
     /// Its clock is beyond what the lease assumes (T1).
     ClockOff,
     /// The gate can't hold what an authority would lend (R14).
@@ -129,8 +129,8 @@ pub enum Reason {
     Started,
     /// An interface is down.
     InterfaceDown,
-    /// A tracked script fails.
-    ScriptFailed,
+    /// A tracked script, file, process or BFD session fails.
+    TrackerFailed,
     /// The gate's self-test failed, or there is none that holds (R14).
     GateBroken,
     /// Its clock is beyond what the lease assumes (T1): a wrong rate, a hidden freeze.
@@ -185,7 +185,7 @@ impl Reason {
         match self {
             Reason::Started => "started",
             Reason::InterfaceDown => "interface-down",
-            Reason::ScriptFailed => "script-failed",
+            Reason::TrackerFailed => "tracker-failed",
             Reason::GateBroken => "gate-broken",
             Reason::ClockUntrusted => "clock-untrusted",
             Reason::Stopping => "stopping",
@@ -222,14 +222,14 @@ impl fmt::Display for Reason {
 /// The table.
 pub fn decide(view: &View) -> Verdict {
     use Election::{Lost, Preempts, Won};
-    use Health::{ClockOff, GateBroken, Healthy, InterfaceDown, Leaving, ScriptFails};
+    use Health::{ClockOff, GateBroken, Healthy, InterfaceDown, Leaving, TrackerFails};
     use Lease::{Bound, Held, Lapsed, Refused, Unanswered, Unruled, Vacant};
     use Peers::{Absent, Master, NoMaster, RivalWins, RivalYields, SeenElsewhere, Silent};
     use References::{LostEverywhere, LostHere, Reachable, Unconfigured};
 
     match (view.health, view.references, view.peers, view.election, view.lease) {
         // What ran out is shut before anything else is thought of (D5).
-        (Healthy | ClockOff | InterfaceDown | ScriptFails | GateBroken | Leaving, _, _, _, Lapsed) => {
+        (Healthy | ClockOff | InterfaceDown | TrackerFails | GateBroken | Leaving, _, _, _, Lapsed) => {
             Verdict::Fenced(Reason::LeaseLost)
         }
 
@@ -242,8 +242,8 @@ pub fn decide(view: &View) -> Verdict {
         (InterfaceDown, _, _, _, Held(_) | Vacant | Refused | Unanswered | Unruled | Bound) => {
             Verdict::Fault(Reason::InterfaceDown)
         }
-        (ScriptFails, _, _, _, Held(_) | Vacant | Refused | Unanswered | Unruled | Bound) => {
-            Verdict::Fault(Reason::ScriptFailed)
+        (TrackerFails, _, _, _, Held(_) | Vacant | Refused | Unanswered | Unruled | Bound) => {
+            Verdict::Fault(Reason::TrackerFailed)
         }
         (GateBroken, _, _, _, Held(_) | Vacant | Refused | Unanswered | Unruled | Bound) => {
             Verdict::Fault(Reason::GateBroken)

@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use crate::id::{DomainId, Epoch, InterfaceId, LinkId, NodeId, ReferenceId, ScriptId};
+use crate::id::{DomainId, Epoch, InterfaceId, LinkId, NodeId, ReferenceId, ScriptId, WatchId};
 use crate::time::Instant;
+use crate::watch::Reading;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +111,14 @@ pub enum Event {
         run: u64,
         /// How it failed; `None`: it exited with 0.
         fault: Option<String>,
+    },
+    /// What a watched file, set of processes or BFD session is now: told at the start, at each change, and again at
+    /// least every [`crate::watch::RETELL`], so that a thread that hangs is missed.
+    Watched {
+        /// Which one.
+        watch: WatchId,
+        /// As it was found.
+        reading: Reading,
     },
     /// How a mirror test ended (D9).
     Mirrored {

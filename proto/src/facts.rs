@@ -10,9 +10,9 @@ use crate::event::GateStrength;
 use crate::heartbeat::peer::Peer;
 use crate::id::{InterfaceId, NodeId};
 use crate::reference::ReferenceMachine;
-use crate::script::ScriptMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
+use crate::track::Trackers;
 
 /// The facts of one instant.
 #[derive(Clone, Copy)]
@@ -21,7 +21,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) peers: &'a BTreeMap<NodeId, Peer>,
     pub(crate) references: &'a ReferenceMachine,
-    pub(crate) scripts: &'a ScriptMachine,
+    pub(crate) trackers: &'a Trackers,
     pub(crate) interfaces: &'a [Interface],
     /// `None` until the first self-test.
     pub(crate) gate: Option<&'a GateState>,

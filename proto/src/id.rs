@@ -99,6 +99,8 @@ index!(/// A reference address, by its place in [`crate::settings::ReferenceSett
     ReferenceId(u16), "ref");
 index!(/// A tracked script, by its place in [`crate::settings::Settings::scripts`].
     ScriptId(u16), "script");
+index!(/// A file, a set of processes or a BFD session, by its place in [`crate::settings::Settings::watches`].
+    WatchId(u16), "watch");
 
 macro_rules! hashed {
     ($(#[$doc:meta])* $name:ident) => {

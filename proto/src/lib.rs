@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod action;
 pub mod alerts;
+pub mod bfd;
 mod clocks;
 pub mod decision;
 mod domain;
@@ -32,5 +33,7 @@ pub mod script;
 pub mod settings;
 pub mod tenure;
 pub mod time;
+pub mod track;
 pub mod vrrp;
+pub mod watch;
 pub mod wire;

@@ -35,9 +35,9 @@ use crate::lease::rate::Bounds;
 use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::Voter;
 use crate::reference::ReferenceMachine;
-use crate::script::ScriptMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
+use crate::track::Trackers;
 use crate::wire::lease::Envelope;
 use agenda::Agenda;
 pub use restored::Restored;
@@ -74,7 +74,7 @@ pub struct Node {
     incarnation: Incarnation,
     peers: BTreeMap<NodeId, Peer>,
     references: ReferenceMachine,
-    scripts: ScriptMachine,
+    trackers: Trackers,
     interfaces: Vec<Interface>,
     domains: BTreeMap<DomainId, Domain>,
     voter: Option<Voter>,
@@ -152,7 +152,7 @@ impl Node {
             own_disk: None,
             peers: peers.collect(),
             references: ReferenceMachine::new(settings.references.clone(), now),
-            scripts: ScriptMachine::new(&settings.scripts, now),
+            trackers: Trackers::new(&settings, now),
             interfaces: settings.interfaces.iter().map(|_| Interface::default()).collect(),
             domains,
             voter: own_voter(&settings, incarnation, now, restored.record.as_ref()),
@@ -194,7 +194,7 @@ impl Node {
         self.test_is_asked = false;
         self.alerts.at(now);
         self.absorb(now, event, &mut out); // facts
-        self.run_scripts(now, &mut out);
+        self.serve_trackers(now, &mut out);
         self.settle_clocks(now);
         self.inspect(now, &mut out);
         self.judge(now, &mut out); // judgement, and the deeds that follow
@@ -215,6 +215,7 @@ impl Node {
         self.peers.values_mut().for_each(|peer| peer.slept(before, now));
         let routers = self.domains.values_mut().flat_map(|domain| &mut domain.routers);
         routers.for_each(|router| router.machine.slept(before, now));
+        self.trackers.watches.slept(now);
         self.agenda.touch_all();
     }
 
@@ -241,7 +242,7 @@ impl Node {
         consider(self.voter.as_ref().and_then(Voter::next_deadline));
         consider(self.references.next_deadline());
         consider(self.alerts.next_deadline());
-        consider(self.scripts.next_deadline());
+        consider(self.trackers.next_deadline());
         if let Some(clocks) = &self.clocks {
             consider(Some(self.clock_at));
             consider(clocks.next_deadline());
@@ -333,7 +334,12 @@ impl Node {
             }
             Event::Pinged { reference, rtt } => self.references.on_ping(reference, rtt.is_some()),
             Event::ScriptEnded { script, run, fault } => {
-                if self.scripts.on_end(script, run, fault) {
+                if self.trackers.scripts.on_end(script, run, fault) {
+                    self.agenda.touch_all();
+                }
+            }
+            Event::Watched { watch, reading } => {
+                if self.trackers.watches.on_reading(now, watch, reading) {
                     self.agenda.touch_all();
                 }
             }
@@ -376,10 +382,11 @@ impl Node {
         }
     }
 
-    fn run_scripts(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let (due, turned) = self.scripts.due(now);
+    /// Scripts that are to be run, and what is known of the rest by the clock alone.
+    fn serve_trackers(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let (due, turned) = self.trackers.scripts.due(now);
         out.extend(due.into_iter().map(|(script, run)| Action::RunScript { script, run }));
-        if turned {
+        if self.trackers.watches.due(now) || turned {
             self.agenda.touch_all();
         }
     }
@@ -457,7 +464,7 @@ impl Node {
             settings: &self.settings,
             peers: &self.peers,
             references: &self.references,
-            scripts: &self.scripts,
+            trackers: &self.trackers,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
             clocks: self.clocks.as_ref(),
@@ -479,7 +486,7 @@ impl Node {
             settings: &self.settings,
             peers: &self.peers,
             references: &self.references,
-            scripts: &self.scripts,
+            trackers: &self.trackers,
             interfaces: &self.interfaces,
             gate: self.gate.as_ref(),
             clocks: self.clocks.as_ref(),

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::id::ScriptId;
-use crate::settings::{ScriptSettings, TrackScript};
+use crate::settings::ScriptSettings;
 use crate::time::Instant;
 
 /// The shell kills a script at its timeout; so much later its end is not waited for any more.
@@ -146,26 +146,6 @@ impl Script {
     }
 }
 
-impl TrackScript {
-    /// Whether this instance takes the script's word for a good one; `None` while it has none.
-    pub fn is_good(&self, scripts: &ScriptMachine) -> Option<bool> {
-        match scripts.verdict(self.script) {
-            Verdict::Unknown => None,
-            Verdict::Passes => Some(!self.reverse),
-            Verdict::Fails => Some(self.reverse),
-        }
-    }
-
-    /// What it adds to the priority now. Without a word of the script it is as if it were bad.
-    pub fn addend(&self, scripts: &ScriptMachine) -> i32 {
-        match (self.weight, self.is_good(scripts).unwrap_or(false)) {
-            (weight, true) if weight > 0 => i32::from(weight),
-            (weight, false) if weight < 0 => i32::from(weight),
-            (_, true | false) => 0,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,21 +231,5 @@ mod tests {
         assert!(machine.on_end(ID, 2, None));
         assert!(!machine.on_end(ID, 2, Some(String::from("twice"))));
         assert_eq!(machine.verdict(ID), Verdict::Passes);
-    }
-
-    #[test]
-    fn a_weight_above_0_rewards_and_one_below_punishes_and_reverse_turns_the_word_round() {
-        let mut machine = ScriptMachine::new(&[settings(1, 1)], at(0));
-        let track = |weight, reverse| TrackScript { script: ID, weight, reverse };
-        let addends = |machine: &ScriptMachine| {
-            [track(20, false), track(-30, false), track(20, true), track(-30, true)].map(|track| track.addend(machine))
-        };
-        assert_eq!(addends(&machine), [0, -30, 0, -30], "unknown is not good, either way");
-        machine.due(at(0));
-        machine.on_end(ID, 1, None);
-        assert_eq!(addends(&machine), [20, 0, 0, -30]);
-        machine.due(at(1000));
-        machine.on_end(ID, 2, Some(String::new()));
-        assert_eq!(addends(&machine), [0, -30, 20, 0]);
     }
 }

@@ -9,7 +9,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::guard::Guards;
-use crate::id::{ClusterId, ConfigDigest, DomainId, InterfaceId, LinkId, NodeId, Priority, ScriptId, Vrid};
+use crate::id::{ClusterId, ConfigDigest, DomainId, InterfaceId, LinkId, NodeId, Priority, ScriptId, Vrid, WatchId};
 use crate::lease::timing::{LeaseTiming, TimingError};
 
 /// Everything that [`crate::node::Node`] knows before the first event.
@@ -41,6 +41,9 @@ pub struct Settings {
     /// Scripts that instances track.
     #[cfg_attr(feature = "serde", serde(default))]
     pub scripts: Vec<ScriptSettings>,
+    /// Files, processes and BFD sessions that instances track.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub watches: Vec<WatchSettings>,
     /// Announcements after an address has moved.
     pub announce: AnnounceSettings,
     /// How long addresses stay after a lapse (R5); zero and up, 1 s by default.
@@ -155,9 +158,9 @@ pub struct InstanceSettings {
     pub unicast_peers: Option<Vec<IpAddr>>,
     /// Interfaces whose loss is a fault (no weight), or moves the priority by the weight.
     pub track: Vec<TrackInterface>,
-    /// Scripts whose failure is a fault (no weight), or moves the priority by the weight.
+    /// All else whose failure is a fault (no weight), or moves the priority by the weight.
     #[cfg_attr(feature = "serde", serde(default))]
-    pub track_scripts: Vec<TrackScript>,
+    pub track_others: Vec<Track>,
 }
 
 /// How VRRPv2's password is used. RFC 2338, 5.3.6.
@@ -181,16 +184,64 @@ pub struct TrackInterface {
     pub weight: i16,
 }
 
-/// `track_script`.
+/// What a `track_script`, `track_file`, `track_process` or `track_bfd` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct TrackScript {
+pub enum Tracker {
+    /// A script, which the core asks for.
+    Script(ScriptId),
+    /// What a thread of the shell watches and tells by itself.
+    Watch(WatchId),
+}
+
+/// A line of `track_script`, `track_file`, `track_process` or `track_bfd`: what it does is in [`crate::track`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Track {
     /// Which one.
-    pub script: ScriptId,
-    /// 0: its failure is a FAULT. Above 0: added to the priority while it passes; below 0: while it does not. -253..=253.
+    pub tracker: Tracker,
+    /// 0: its failure is a FAULT. Above 0: added to the priority while it is up; below 0: while it is down. A file's
+    /// number is multiplied with it. -254..=254.
     pub weight: i16,
-    /// Its failure is good and its success bad.
+    /// Without a weight: its failure is good and its success bad. With one: what would be added is taken away.
     pub reverse: bool,
+}
+
+/// What is watched, for words and for what it means where it can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum WatchKind {
+    /// A number in a file: `track_file`.
+    File,
+    /// How many processes run: `vrrp_track_process`.
+    Process,
+    /// A session with a neighbour: `bfd_instance`.
+    Bfd,
+}
+
+impl WatchKind {
+    /// keepalived's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WatchKind::File => "track_file",
+            WatchKind::Process => "track_process",
+            WatchKind::Bfd => "track_bfd",
+        }
+    }
+}
+
+/// Something that a thread of the shell watches. What, and how, is the shell's affair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct WatchSettings {
+    /// What it is.
+    pub kind: WatchKind,
+    /// The operator's name for it.
+    pub name: String,
+    /// How long it must be up until it is believed (`fork_delay`), zero and up.
+    pub up_delay: Duration,
+    /// How long it must be down until it is believed (`terminate_delay`), zero and up.
+    pub down_delay: Duration,
 }
 
 /// A script that is run again and again, `vrrp_script`. What it runs, and as whom, is the shell's affair.

@@ -45,7 +45,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         demands: Demands {
             outage: Limit::ms(150),
             final_holder: Some(Who::Master),
-            alerts: &["script-failed", "self-demoted"],
+            alerts: &["tracker-failed", "self-demoted"],
             ..MOVES
         },
         ci: true,

@@ -115,6 +115,7 @@ impl History {
             Event::ScriptEnded { fault, .. } => self.mix(16 + u64::from(fault.is_some())),
             Event::Mirrored { own, virtual_one, .. } => self.mix(8 + u64::from(*own) * 2 + u64::from(*virtual_one)),
             Event::Interface { .. }
+            | Event::Watched { .. }
             | Event::GateWritten { .. }
             | Event::AddressesDone { .. }
             | Event::Persisted { .. }

@@ -15,7 +15,7 @@ use keepone_proto::lease::voter::VoterSettings;
 use keepone_proto::settings::{
     AnnounceSettings, AuthType, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings,
     InstanceSettings, InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings,
-    ScriptSettings, Settings, TrackScript, VrrpVersion,
+    ScriptSettings, Settings, Track, Tracker, VrrpVersion,
 };
 use keepone_proto::time::nanos;
 use keepone_proto::wire::vrrp::{Advertisement, Auth};
@@ -353,6 +353,7 @@ impl Plan {
                 fall: PING_FALL,
             },
             scripts: self.script.map(|_| self.script()).into_iter().collect(),
+            watches: Vec::new(),
             announce: AnnounceSettings::default(),
             grace: Duration::from_secs(1),
             claim_without_gate: false,
@@ -400,9 +401,9 @@ impl Plan {
             auth_type: AuthType::Pass,
             unicast_peers: None,
             track: Vec::new(),
-            track_scripts: self
+            track_others: self
                 .script
-                .map(|weight| TrackScript { script: ScriptId(0), weight, reverse: false })
+                .map(|weight| Track { tracker: Tracker::Script(ScriptId(0)), weight, reverse: false })
                 .into_iter()
                 .collect(),
         }

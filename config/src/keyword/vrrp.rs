@@ -20,8 +20,9 @@ const fn script(tier: Tier, name: &'static str, meaning: &'static str) -> Keywor
     key(tier, name, Words, meaning).values("none", SCRIPT, "")
 }
 
+/// What a line of `track_…` may say.
 const fn tracked(tier: Tier, name: &'static str, meaning: &'static str) -> Keyword {
-    key(tier, name, Lines, meaning).values("none", TRACKED, "").later()
+    key(tier, name, Lines, meaning).values("none", TRACKED, "")
 }
 
 pub(crate) static VRRP_INSTANCE: Table = Table::strict(
@@ -160,8 +161,7 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
         key(B, "dont_track_primary", Flag, "do not watch its own interface").values("off", "", ""),
         key(A, "track_interface", Lines, "interfaces whose loss is a FAULT, or moves the priority")
             .values("none", TRACKED, ""),
-        key(A, "track_script", Lines, "scripts whose failure is a FAULT, or moves the priority")
-            .values("none", TRACKED, ""),
+        tracked(A, "track_script", "scripts whose failure is a FAULT, or moves the priority"),
         tracked(B, "track_file", "files whose number moves the priority"),
         tracked(B, "track_process", "processes whose end is a FAULT, or moves the priority"),
         tracked(C, "track_bfd", "BFD sessions whose loss is a FAULT, or moves the priority"),
@@ -218,7 +218,7 @@ pub(crate) static VRRP_SYNC_GROUP: Table = Table::strict(
     &[
         key(A, "group", Lines, "the instances that move together"),
         key(B, "track_interface", Lines, "interfaces that all of them watch").values("none", TRACKED, ""),
-        key(B, "track_script", Lines, "scripts that all of them watch").values("none", TRACKED, ""),
+        tracked(B, "track_script", "scripts that all of them watch"),
         tracked(C, "track_file", "files that all of them watch"),
         tracked(C, "track_process", "processes that all of them watch"),
         tracked(C, "track_bfd", "BFD sessions that all of them watch"),

@@ -217,7 +217,8 @@ impl Lower<'_> {
             return raw.unread.push(name.value);
         };
         session.neighbor = neighbor.value;
-        session.hop_limit = hoplimit.unwrap_or(if neighbor.value.is_ipv4() { 255 } else { 64 });
+        // keepalived has 64 for IPv6, which no neighbour that keeps to RFC 5881, 5, takes.
+        session.hop_limit = hoplimit.unwrap_or(255);
         if session.source.is_some_and(|source| source.is_ipv4() != neighbor.value.is_ipv4()) {
             let message = format!("`{}`: source_ip and neighbor_ip are of different families", name.value);
             self.report.error(&neighbor.place, message, "write both as IPv4 or both as IPv6");

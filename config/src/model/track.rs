@@ -123,9 +123,9 @@ pub enum ArgumentMatch {
     Any,
     /// These and no others.
     Exact,
-    /// These first.
+    /// These first, of which the last may be longer.
     Initial,
-    /// These somewhere.
+    /// These first.
     Partial,
     /// No arguments at all.
     NoArguments,
@@ -150,7 +150,7 @@ pub struct BfdInstance {
     pub multiplier: u8,
     /// Whether it waits for the other end.
     pub passive: bool,
-    /// Hop limit of what is sent; 255 for IPv4, 64 for IPv6.
+    /// Hop limit of what is sent; 255 by default (RFC 5881, 5), where keepalived has 64 for IPv6.
     pub hop_limit: u8,
     /// How many hops a packet may have crossed; `None`: any.
     pub max_hops: Option<u8>,

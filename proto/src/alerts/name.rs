@@ -148,9 +148,10 @@ alerts! {
     ReferencesLost, "references-lost", Warning, LINGERS,
         "Fewer references answer than are needed.",
         "check the path to the reference addresses, and that they still exist and answer ICMP echo";
-    ScriptFailed, "script-failed", Warning, LINGERS,
-        "A tracked script fails: the domain is in FAULT here, or its priority is another one.",
-        "run the script by hand as its user, and mend what it checks or the script itself";
+    TrackerFailed, "tracker-failed", Warning, LINGERS,
+        "A tracked script, file, process or BFD session fails: the domain is in FAULT here, or its priority is another one.",
+        "see to what the evidence names: run a script by hand as its user, look into the file, start the processes, ask \
+         the neighbour for its side of the session";
     GateBroken, "gate-broken", Critical, LINGERS,
         "The gate's self-test failed, or there is no gate: this node may not hold the addresses (R14).",
         "look who takes off or replaces BPF programs or nftables rules of the gate, and at the agent's capabilities";

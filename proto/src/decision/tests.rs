@@ -13,7 +13,7 @@ const HEALTH: [Health; 6] = [
     Health::Healthy,
     Health::ClockOff,
     Health::InterfaceDown,
-    Health::ScriptFails,
+    Health::TrackerFails,
     Health::GateBroken,
     Health::Leaving,
 ];

@@ -113,8 +113,7 @@ impl Domain {
         }
         let interfaces = self.routers.iter().map(|router| router.settings.interface);
         let known = interfaces.clone().all(|id| facts.interface(id).is_some_and(|interface| interface.known));
-        let mut scripts = self.routers.iter().flat_map(|router| &router.settings.track_scripts);
-        let awaited = scripts.any(|track| track.weight == 0 && track.is_good(facts.scripts).is_none());
+        let awaited = self.tracks().any(|track| track.effect(facts.trackers).is_awaited);
         if self.former.is_some() || !known || facts.gate.is_none() || !facts.references.is_known() || awaited {
             return false;
         }
@@ -135,9 +134,9 @@ impl Domain {
                     (weight, false) if weight < 0 => i32::from(weight),
                     (_, true | false) => 0,
                 });
-            let scripts = router.settings.track_scripts.iter().map(|track| track.addend(facts.scripts));
+            let others = router.settings.track_others.iter().map(|track| track.effect(facts.trackers).addend);
             // An owner stays one whatever is tracked; others stay candidates (keepalived clamps alike).
-            let effective = if base == 255 { 255 } else { (base + weights.chain(scripts).sum::<i32>()).clamp(1, 254) };
+            let effective = if base == 255 { 255 } else { (base + weights.chain(others).sum::<i32>()).clamp(1, 254) };
             let effective = Priority(u8::try_from(effective).unwrap_or(1));
             if effective != router.machine.params().priority {
                 router.machine.set_priority(facts.now, effective);

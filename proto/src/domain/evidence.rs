@@ -17,7 +17,7 @@ use crate::id::{NodeId, Priority};
 use crate::lease::holder::Lease;
 use crate::lease::timing::Millis;
 use crate::reference::Answers;
-use crate::settings::TrackScript;
+use crate::settings::Track;
 use crate::vrrp::params::master_down_interval;
 use crate::wire::heartbeat::DomainBeat;
 
@@ -61,8 +61,8 @@ impl Domain {
             Health::ClockOff
         } else if down {
             Health::InterfaceDown
-        } else if self.bad_scripts(facts).any(|track| track.weight == 0) {
-            Health::ScriptFails
+        } else if self.tracks().any(|track| track.effect(facts.trackers).is_fault) {
+            Health::TrackerFails
         } else if !self.gate_holds(facts) {
             Health::GateBroken
         } else {
@@ -70,19 +70,15 @@ impl Domain {
         }
     }
 
-    /// The scripts that speak against an instance of the domain; one without a weight is a fault.
-    fn bad_scripts<'a>(&'a self, facts: &'a Facts<'_>) -> impl Iterator<Item = &'a TrackScript> {
-        let tracked = self.routers.iter().flat_map(|router| &router.settings.track_scripts);
-        tracked.filter(|track| track.is_good(facts.scripts) == Some(false))
+    /// What its instances track, their interfaces apart.
+    pub(super) fn tracks(&self) -> impl Iterator<Item = &Track> {
+        self.routers.iter().flat_map(|router| &router.settings.track_others)
     }
 
-    /// The same in words: the name, and how it ended.
-    pub(super) fn words_of_scripts(&self, facts: &Facts<'_>) -> Vec<String> {
-        let words = |track: &TrackScript| {
-            let (name, fault) = facts.scripts.words(track.script);
-            format!("{name}: {}", if track.reverse { "it passes, which is bad by `reverse`" } else { fault })
-        };
-        self.bad_scripts(facts).map(words).collect()
+    /// What of it speaks against an instance of the domain, in words: the name, and how it is.
+    pub(super) fn words_of_trackers(&self, facts: &Facts<'_>) -> Vec<String> {
+        let bad = self.tracks().filter(|track| track.effect(facts.trackers).is_bad);
+        bad.map(|track| track.words(facts.trackers)).collect()
     }
 
     /// R14: no mastership while the self-test fails, or whoever writes the gate hangs; and none under an authority
@@ -321,8 +317,8 @@ impl Domain {
     pub(super) fn words(&self, facts: &Facts<'_>, view: &View) -> String {
         let now = facts.now;
         let mut words = format!("health={:?} election={:?} peers={:?}", view.health, view.election, view.peers);
-        for script in self.words_of_scripts(facts) {
-            words.push_str(&format!(" ({script})"));
+        for tracker in self.words_of_trackers(facts) {
+            words.push_str(&format!(" ({tracker})"));
         }
         for peer in facts.peers.values() {
             let heard = match peer.heard_at() {

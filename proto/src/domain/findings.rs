@@ -90,11 +90,11 @@ impl Domain {
         if !matches!(self.role, Role::Fenced | Role::Fault) {
             self.findings.demoted = None;
         }
-        let scripts = self.words_of_scripts(facts);
-        let (bad, about) = (!scripts.is_empty(), topic(scripts.iter().map(String::as_str)));
-        alerts.set_about(AlertName::ScriptFailed, id, bad, about, || match bad {
-            true => format!("{}; the priority is {}", scripts.join(", "), self.priority().0),
-            false => String::from("every tracked script is well"),
+        let trackers = self.words_of_trackers(facts);
+        let (bad, about) = (!trackers.is_empty(), topic(trackers.iter().map(String::as_str)));
+        alerts.set_about(AlertName::TrackerFailed, id, bad, about, || match bad {
+            true => format!("{}; the priority is {}", trackers.join(", "), self.priority().0),
+            false => String::from("all that is tracked is well"),
         });
         let claims: Vec<String> = self.findings.claims.iter().map(|mac| hardware(*mac)).collect();
         let (claimed, about) = (!claims.is_empty(), topic(claims.iter().map(String::as_str)));

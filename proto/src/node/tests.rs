@@ -32,7 +32,7 @@ mod policies;
 mod references;
 mod rivals;
 mod rules;
-mod scripts;
+mod trackers;
 mod words;
 
 const VIP: DomainId = DomainId(7);
@@ -87,7 +87,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
         auth_type: AuthType::Pass,
         unicast_peers: None,
         track: Vec::new(),
-        track_scripts: Vec::new(),
+        track_others: Vec::new(),
     };
     Settings {
         cluster: ClusterId(1),
@@ -118,6 +118,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
             fall: 3,
         },
         scripts: Vec::new(),
+        watches: Vec::new(),
         announce: AnnounceSettings::default(),
         grace: Duration::from_secs(1),
         claim_without_gate: false,

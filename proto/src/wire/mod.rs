@@ -1,6 +1,7 @@
 //! Wire formats. The contract: `parse` never panics, whatever the bytes, and `parse(emit(x)) == x`.
 
 pub mod arp;
+pub mod bfd;
 pub mod heartbeat;
 pub mod ip;
 pub mod lease;

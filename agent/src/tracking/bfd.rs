@@ -1,0 +1,366 @@
+//! BFD sessions (RFC 5880, RFC 5881): sockets and time around `proto::bfd`, on one thread for all of them.
+//!
+//! What must stay true: only packets that have crossed no router, as far as their TTL shows, are taken; what lies in the
+//! sockets is heard before any time is judged to be over, so that a thread that was stopped finds no neighbour dead.
+
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use keepone_config::model::BfdInstance;
+use keepone_proto::bfd::{Session, SessionSettings};
+use keepone_proto::jitter::Jitter;
+use keepone_proto::time::Instant;
+use keepone_proto::watch::{RETELL, Reading};
+use keepone_proto::wire::bfd::{Control, HOP_LIMIT, LENGTH, PORT, State};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::teller::{Gone, Teller};
+use crate::{clock, realtime};
+
+/// Source ports (RFC 5881, 4).
+const SOURCES: std::ops::RangeInclusive<u16> = 49152..=65535;
+/// How many of them are tried.
+const TRIES: usize = 64;
+/// Internetwork control (RFC 4594): CS6.
+const TRAFFIC_CLASS: u32 = 0xc0;
+/// How often a socket that can't be made is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Datagrams heard in a row before time is looked at again.
+const BURST: usize = 256;
+
+/// Serves them until the core is gone.
+pub(crate) fn serve(sessions: Vec<(BfdInstance, Teller)>) {
+    // A detection time may be tens of milliseconds.
+    realtime::ask();
+    let mut jitter = Jitter::new(seed());
+    let now = clock::now();
+    let mut sessions: Vec<Served> =
+        sessions.into_iter().map(|(settings, teller)| Served::new(settings, teller, &mut jitter, now)).collect();
+    let mut ears = Ears::default();
+    loop {
+        ears.open(&sessions);
+        ears.wait(timeout(&sessions, clock::now()));
+        ears.hear(&mut sessions);
+        for served in &mut sessions {
+            if let Some(control) = served.session.on_timer(clock::now()) {
+                served.mouth.say(&served.settings, &control, &mut jitter);
+            }
+            if served.tell(&ears).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    // Without one the jitter is the same each time; names of sessions are told apart all the same.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
+}
+
+fn timeout(sessions: &[Served], now: Instant) -> PollTimeout {
+    let deadline = sessions.iter().filter_map(|served| served.session.next_deadline()).min();
+    let left = deadline.map_or(RETELL, |at| at.since(now)).min(RETELL / 3);
+    // Upwards: one that is woken before its time has nothing to do yet.
+    PollTimeout::try_from(left + Duration::from_micros(999)).unwrap_or(PollTimeout::ZERO)
+}
+
+/// A session and its ways.
+struct Served {
+    settings: BfdInstance,
+    session: Session,
+    mouth: Mouth,
+    teller: Teller,
+}
+
+impl Served {
+    fn new(settings: BfdInstance, teller: Teller, jitter: &mut Jitter, now: Instant) -> Self {
+        let core = SessionSettings {
+            min_tx: settings.min_tx,
+            idle_tx: settings.idle_tx,
+            min_rx: settings.min_rx,
+            multiplier: settings.multiplier,
+            passive: settings.passive,
+        };
+        let [a, b, c, d, ..] = jitter.next_u64().to_be_bytes();
+        let name = NonZeroU32::new(u32::from_be_bytes([a, b, c, d])).unwrap_or(NonZeroU32::MIN);
+        Served { session: Session::new(core, name, jitter.next_u64(), now), settings, mouth: Mouth::default(), teller }
+    }
+
+    /// Whether a packet of this TTL may be the neighbour's (RFC 5881, 5).
+    fn takes(&self, source: IpAddr, hop_limit: u8) -> bool {
+        let least = self.settings.max_hops.map_or(0, |hops| HOP_LIMIT.saturating_sub(hops));
+        source == self.settings.neighbor && hop_limit >= least
+    }
+
+    fn tell(&mut self, ears: &Ears) -> Result<(), Gone> {
+        let neighbor = self.settings.neighbor;
+        let fault = ears.ear(neighbor).fault.as_ref().or(self.mouth.fault.as_ref());
+        let reading = match (self.session.state(), fault) {
+            (State::Up, _) => Reading::Up,
+            (_, Some(fault)) => Reading::Unreadable(fault.clone()),
+            (State::AdminDown | State::Down | State::Init, None) => {
+                Reading::Down(format!("no session with {neighbor}: {}", self.session.diagnostic()))
+            }
+        };
+        self.teller.try_tell(reading)
+    }
+}
+
+/// Where packets come in, for one address family.
+#[derive(Default)]
+struct Ear {
+    socket: Option<UdpSocket>,
+    fault: Option<String>,
+    again_at: Option<Instant>,
+}
+
+/// Of both families.
+#[derive(Default)]
+struct Ears {
+    v4: Ear,
+    v6: Ear,
+}
+
+impl Ears {
+    fn ear(&self, neighbor: IpAddr) -> &Ear {
+        if neighbor.is_ipv4() { &self.v4 } else { &self.v6 }
+    }
+
+    /// Those that are needed and not open.
+    fn open(&mut self, sessions: &[Served]) {
+        for (ear, ipv6) in [(&mut self.v4, false), (&mut self.v6, true)] {
+            let needed = sessions.iter().any(|served| served.settings.neighbor.is_ipv6() == ipv6);
+            let now = clock::now();
+            if !needed || ear.socket.is_some() || ear.again_at.is_some_and(|at| now < at) {
+                continue;
+            }
+            match listen(ipv6) {
+                Ok(socket) => *ear = Ear { socket: Some(socket), ..Ear::default() },
+                Err(error) => {
+                    ear.again_at = Some(now + AGAIN);
+                    ear.fault =
+                        Some(format!("UDP port {PORT}: {error}: another BFD program has it, or we lack the right"));
+                }
+            }
+        }
+    }
+
+    fn wait(&self, timeout: PollTimeout) {
+        let sockets = [&self.v4, &self.v6].into_iter().filter_map(|ear| ear.socket.as_ref());
+        let mut fds: Vec<PollFd<'_>> = sockets.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+        // What goes wrong here shows in what is heard.
+        let _ = poll(&mut fds, timeout);
+    }
+
+    fn hear(&mut self, sessions: &mut [Served]) {
+        for ear in [&mut self.v4, &mut self.v6] {
+            for _ in 0..BURST {
+                match ear.socket.as_ref().map(receive) {
+                    None => break,
+                    Some(Ok(heard)) => {
+                        if let Some(heard) = heard {
+                            heard.give(sessions);
+                        }
+                    }
+                    Some(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
+                    Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => break,
+                    Some(Err(error)) => {
+                        tracing::warn!("the socket of BFD is opened anew: {error}");
+                        ear.socket = None;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn listen(ipv6: bool) -> io::Result<UdpSocket> {
+    let socket = if ipv6 {
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_only_v6(true)?;
+        setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
+        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)).into())?;
+        socket
+    } else {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+        setsockopt(&socket, sockopt::Ipv4RecvTtl, &true)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)).into())?;
+        socket
+    };
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A datagram that may be of use.
+struct Heard {
+    source: IpAddr,
+    hop_limit: u8,
+    control: Control,
+}
+
+impl Heard {
+    fn give(&self, sessions: &mut [Served]) {
+        let own = sessions.iter_mut().filter(|served| served.takes(self.source, self.hop_limit));
+        for served in own {
+            if let Some(answer) = served.session.on_packet(clock::now(), &self.control) {
+                served.mouth.say(&served.settings, &answer, &mut Jitter::new(0));
+            }
+        }
+    }
+}
+
+/// `None`: it is none of a session's.
+fn receive(socket: &UdpSocket) -> io::Result<Option<Heard>> {
+    // No packet of ours is longer, and what one says beyond is not looked at.
+    let mut bytes = [0; LENGTH * 4];
+    let mut space = nix::cmsg_space!(nix::libc::c_int);
+    let mut vectors = [IoSliceMut::new(&mut bytes)];
+    let message =
+        recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut vectors, Some(&mut space), MsgFlags::MSG_DONTWAIT)?;
+    let mut hop_limit = None;
+    for part in message.cmsgs()? {
+        match part {
+            ControlMessageOwned::Ipv4Ttl(limit) | ControlMessageOwned::Ipv6HopLimit(limit) => {
+                hop_limit = u8::try_from(limit).ok();
+            }
+            _ => {}
+        }
+    }
+    let v4 = message.address.as_ref().and_then(|from| from.as_sockaddr_in()).map(|from| IpAddr::V4(from.ip()));
+    let v6 = message.address.as_ref().and_then(|from| from.as_sockaddr_in6()).map(|from| IpAddr::V6(from.ip()));
+    let count = message.bytes;
+    let (Some(source), Some(hop_limit), Some(bytes)) = (v4.or(v6), hop_limit, bytes.get(..count)) else {
+        return Ok(None);
+    };
+    let parsed = Control::parse(bytes);
+    let control = parsed.inspect_err(|error| tracing::debug!(%source, "a BFD packet is discarded: {error}")).ok();
+    Ok(control.map(|control| Heard { source, hop_limit, control }))
+}
+
+/// Where packets go out, from a port of the session's own.
+#[derive(Default)]
+struct Mouth {
+    socket: Option<UdpSocket>,
+    fault: Option<String>,
+}
+
+impl Mouth {
+    /// What can't be sent now is said anew soon.
+    fn say(&mut self, settings: &BfdInstance, control: &Control, jitter: &mut Jitter) {
+        if self.socket.is_none() {
+            match open(settings, jitter) {
+                Ok(socket) => *self = Mouth { socket: Some(socket), fault: None },
+                Err(error) => self.fault = Some(format!("no socket to {}: {error}", settings.neighbor)),
+            }
+        }
+        let Some(socket) = &self.socket else { return };
+        let to = SocketAddr::new(settings.neighbor, PORT);
+        match socket.send_to(&control.emit(), to) {
+            Ok(_) => self.fault = None,
+            // Its address has gone, perhaps to come back as another one.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => self.socket = None,
+            Err(error) => tracing::debug!(%to, "a BFD packet was not sent: {error}"),
+        }
+    }
+}
+
+fn open(settings: &BfdInstance, jitter: &mut Jitter) -> io::Result<UdpSocket> {
+    let source = settings.source.unwrap_or(match settings.neighbor {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    });
+    let ports = u64::from(*SOURCES.end() - *SOURCES.start()) + 1;
+    let mut taken = io::Error::from(ErrorKind::AddrInUse);
+    for _ in 0..TRIES {
+        let port = SOURCES.start().saturating_add(u16::try_from(jitter.next_u64() % ports).unwrap_or(0));
+        match bind(source, port, settings.hop_limit) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => taken = error,
+            other => return other,
+        }
+    }
+    Err(taken)
+}
+
+fn bind(source: IpAddr, port: u16, hop_limit: u8) -> io::Result<UdpSocket> {
+    let (domain, address): (_, SocketAddr) = match source {
+        IpAddr::V4(source) => (Domain::IPV4, SocketAddrV4::new(source, port).into()),
+        IpAddr::V6(source) => (Domain::IPV6, SocketAddrV6::new(source, port, 0, 0).into()),
+    };
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    if source.is_ipv4() {
+        socket.set_ttl_v4(hop_limit.into())?;
+        socket.set_tos_v4(TRAFFIC_CLASS)?;
+    } else {
+        socket.set_unicast_hops_v6(hop_limit.into())?;
+        socket.set_tclass_v6(TRAFFIC_CLASS)?;
+    }
+    socket.bind(&address.into())?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keepone_config::model::Weight;
+    use keepone_proto::id::WatchId;
+
+    fn session(neighbor: &str, max_hops: Option<u8>) -> Served {
+        let (sender, _) = tokio::sync::mpsc::channel(1);
+        let settings = BfdInstance {
+            name: "router".to_owned(),
+            neighbor: neighbor.parse().unwrap(),
+            source: None,
+            min_rx: Duration::from_millis(10),
+            min_tx: Duration::from_millis(10),
+            idle_tx: Duration::from_secs(1),
+            multiplier: 5,
+            passive: false,
+            hop_limit: 255,
+            max_hops,
+            multihop: false,
+            weight: Weight { value: 0, reverse: false },
+            for_vrrp: true,
+            for_checkers: true,
+        };
+        Served::new(settings, Teller::new(WatchId(0), "router", sender), &mut Jitter::new(1), clock::now())
+    }
+
+    /// RFC 5881, 5: 255 shows that it has crossed no router.
+    #[test]
+    fn only_the_neighbours_packets_that_crossed_no_router_are_taken() {
+        let near = session("192.0.2.1", Some(0));
+        let from: IpAddr = "192.0.2.1".parse().unwrap();
+        assert_eq!([near.takes(from, 255), near.takes(from, 254), near.takes(from, 1)], [true, false, false]);
+        assert!(!near.takes("192.0.2.2".parse().unwrap(), 255));
+        let farther = session("192.0.2.1", Some(2));
+        assert_eq!([farther.takes(from, 253), farther.takes(from, 252)], [true, false]);
+        assert!(session("192.0.2.1", None).takes(from, 1));
+    }
+
+    /// RFC 5881, 4: a port of 49152 to 65535, and another one for each session.
+    #[test]
+    fn each_session_speaks_from_a_port_of_its_own_with_the_ttl_of_one_hop() {
+        let mut jitter = Jitter::new(7);
+        for (neighbor, ipv6) in [("127.0.0.1", false), ("::1", true)] {
+            let served = session(neighbor, Some(0));
+            let sockets = [(); 3].map(|()| open(&served.settings, &mut jitter).unwrap());
+            let mut ports: Vec<u16> = sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+            assert!(ports.iter().all(|port| SOURCES.contains(port)), "{ports:?}");
+            ports.sort_unstable();
+            ports.dedup();
+            assert_eq!(ports.len(), 3);
+            let socket = Socket::from(sockets.into_iter().next().unwrap());
+            let sent = if ipv6 { socket.unicast_hops_v6().unwrap() } else { socket.ttl_v4().unwrap() };
+            assert_eq!(sent, 255);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What is tracked moves a real address between two nodes: files, processes, and BFD sessions with FRR's bfdd. Needs
+//! root, and FRR (`frr` of the distribution).
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::panic::Location;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use keepone_chaos::fault::Network;
+use keepone_chaos::netns::clock;
+use keepone_chaos::netns::topology::{Kind, VIP};
+use keepone_tests::lan::{INTERFACE, Lan};
+use keepone_tests::observe::Watch;
+use keepone_tests::program::Program;
+
+const A: usize = 0;
+const B: usize = 1;
+/// Wide: the better node may have to find a process by a look each second, and the worse one to wait for its timer, on a
+/// machine that is busy with other tests.
+const MOVES: Duration = Duration::from_secs(15);
+
+/// The better node tracks something; the other one nothing. Programs end before the network does.
+struct Pair {
+    programs: Vec<Program>,
+    watch: Watch,
+    lan: Lan,
+}
+
+fn configuration(priority: u8, sources: &str, tracks: &str) -> String {
+    format!(
+        "{sources}\nvrrp_instance VI_1 {{\n    state BACKUP\n    interface {INTERFACE}\n    virtual_router_id 51\n    \
+         version 3\n    priority {priority}\n    advert_int 0.25\n    virtual_ipaddress {{\n        {VIP}/24 dev \
+         {INTERFACE}\n    }}\n{tracks}}}\n"
+    )
+}
+
+impl Pair {
+    fn new() -> Self {
+        let lan = Lan::build(0).unwrap();
+        let watch = Watch::start(&lan, VIP.into()).unwrap();
+        Pair { programs: Vec::new(), watch, lan }
+    }
+
+    fn start(&mut self, sources: &str, tracks: &str) {
+        let keepone = keepone_tests::binary::find("keepone");
+        for (node, text) in [configuration(150, sources, tracks), configuration(100, "", "")].iter().enumerate() {
+            let file = self.lan.write(&format!("{node}.conf"), text).unwrap();
+            let command = [keepone.to_str().unwrap(), "run", "-c", file.to_str().unwrap()];
+            self.programs.push(self.lan.start(node, &command).unwrap());
+        }
+    }
+
+    /// `node` alone has the address soon, and keeps it for more than a timer.
+    #[track_caller]
+    fn moves_to(&self, node: usize, why: &str) {
+        let alone = self.watch.alone(node, MOVES).is_some();
+        let until = clock::now() + 1_200_000_000;
+        let mut stays = alone;
+        while stays && clock::now() < until {
+            stays = self.watch.holders() == [node];
+            thread::sleep(Duration::from_millis(10));
+        }
+        let said = |node: usize| self.programs.get(node).map(Program::said).unwrap_or_default();
+        assert!(
+            stays,
+            "{why}: it is not with {node}, but with {:?}\n{}\nA said:\n{}\nB said:\n{}",
+            self.watch.holders(),
+            Location::caller(),
+            said(A),
+            said(B)
+        );
+    }
+
+    #[track_caller]
+    fn says(&self, words: &str) {
+        let said = self.programs[A].said();
+        assert!(said.contains(words), "A did not say `{words}`:\n{said}");
+    }
+}
+
+#[test]
+fn numbers_in_files_move_the_address_and_one_that_can_not_be_read_is_a_fault() {
+    let mut pair = Pair::new();
+    let [load, flag] = ["load", "flag"].map(|name| pair.lan.room().join(name));
+    let sources = format!(
+        "track_file load {{\n    file {}\n    init_file\n}}\nvrrp_track_file flag {{\n    file {}\n    weight 0\n    \
+         init_file 0 overwrite\n}}\n",
+        load.display(),
+        flag.display()
+    );
+    fs::write(&flag, "1").unwrap();
+    pair.start(&sources, "    track_file {\n        load\n        flag\n    }\n");
+    pair.moves_to(A, "both files were written at the start");
+    assert_eq!([&load, &flag].map(|file| fs::read_to_string(file).unwrap()), ["0\n", "0\n"]);
+
+    fs::write(&load, "-100\n").unwrap();
+    pair.moves_to(B, "priority 50");
+    let new = pair.lan.room().join("new");
+    fs::write(&new, "-20\n").unwrap();
+    fs::rename(&new, &load).unwrap();
+    pair.moves_to(A, "priority 130");
+    fs::write(&load, "-254").unwrap();
+    pair.moves_to(B, "below -253 is a FAULT");
+    pair.says("track_file load: it says -254");
+    fs::remove_file(&load).unwrap();
+    pair.moves_to(A, "no file is 0");
+    pair.says("track_file load: there is no such file, which counts as 0");
+
+    fs::write(&flag, "1").unwrap();
+    pair.moves_to(B, "a FAULT without a weight");
+    fs::write(&flag, "0").unwrap();
+    pair.moves_to(A, "and none any more");
+    fs::write(&flag, "maintenance").unwrap();
+    pair.moves_to(B, "what can't be read has failed");
+    pair.says("track_file flag: `maintenance` is no whole number");
+}
+
+/// A program under a name of its own, as nothing else on this machine has it.
+fn program(room: &Path) -> PathBuf {
+    let path = room.join(format!("k1e2e{}", std::process::id()));
+    fs::copy("/bin/sleep", &path).unwrap();
+    path
+}
+
+fn run(program: &Path) -> Child {
+    Command::new(program).arg("600").stdin(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn processes_that_end_are_a_fault_until_enough_run_again() {
+    let mut pair = Pair::new();
+    let path = program(pair.lan.room());
+    let sources = format!("vrrp_track_process proxy {{\n    process {} 600\n    quorum 2\n}}\n", path.display());
+    let mut first = run(&path);
+    let mut second = run(&path);
+    pair.start(&sources, "    track_process {\n        proxy\n    }\n");
+    pair.moves_to(A, "both run");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    pair.moves_to(B, "one of two runs");
+    pair.says("track_process proxy: 1 of 2 run");
+    let mut third = run(&path);
+    pair.moves_to(A, "two run");
+    for child in [&mut second, &mut third] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    pair.moves_to(B, "none runs");
+}
+
+const FRR: &str = "/usr/lib/frr";
+/// What bfdd tells and asks for, in ms, and how many of ours it lets miss.
+const INTERVAL: u32 = 60;
+const MULTIPLIER: u32 = 3;
+
+/// FRR's daemons on the client's machine, with a directory that their own user may write to.
+struct Frr {
+    room: PathBuf,
+}
+
+impl Frr {
+    fn new(lan: &Lan, peers: &[(String, String)]) -> Self {
+        assert!(Path::new(FRR).join("bfdd").exists(), "there is no {FRR}/bfdd: install frr");
+        let room = lan.room().join("frr");
+        fs::create_dir(&room).unwrap();
+        fs::set_permissions(lan.room(), fs::Permissions::from_mode(0o755)).unwrap();
+        let peers: String = peers
+            .iter()
+            .map(|(peer, local)| {
+                format!(
+                    " peer {peer} local-address {local} interface {INTERFACE}\n  detect-multiplier {MULTIPLIER}\n  \
+                     receive-interval {INTERVAL}\n  transmit-interval {INTERVAL}\n exit\n"
+                )
+            })
+            .collect();
+        fs::write(room.join("bfdd.conf"), format!("bfd\n{peers}exit\n")).unwrap();
+        fs::write(room.join("zebra.conf"), "hostname zebra\n").unwrap();
+        let owner = nix::unistd::User::from_name("frr").unwrap().unwrap();
+        for path in [room.clone(), room.join("bfdd.conf"), room.join("zebra.conf")] {
+            nix::unistd::chown(&path, Some(owner.uid), Some(owner.gid)).unwrap();
+        }
+        Frr { room }
+    }
+
+    fn start(&self, lan: &Lan, daemon: &str) -> Program {
+        let at = |name: String| self.room.join(name).display().to_string();
+        let program = format!("{FRR}/{daemon}");
+        let (file, pid) = (at(format!("{daemon}.conf")), at(format!("{daemon}.pid")));
+        let (zserv, directory, log) =
+            (at("zserv.api".to_owned()), self.room.display().to_string(), format!("file:{}", at("log".to_owned())));
+        let mut command = vec![
+            &*program,
+            "-f",
+            &file,
+            "-i",
+            &pid,
+            "-z",
+            &zserv,
+            "--vty_socket",
+            &directory,
+            "-P",
+            "0",
+            "--log",
+            &log,
+        ];
+        let control = at("bfdd.sock".to_owned());
+        if daemon == "bfdd" {
+            command.extend(["--bfdctl", &control]);
+        }
+        lan.start_at(Kind::Client(0), &command).unwrap()
+    }
+}
+
+/// RFC 5880 and 5881 with another program, over both protocols: up; its end found out within the detection time; a
+/// FAULT; and up again.
+#[test]
+fn a_bfd_session_with_frr_is_up_and_its_loss_is_a_fault_within_the_detection_time() {
+    let mut pair = Pair::new();
+    pair.lan.add_ipv6().unwrap();
+    let client = pair.lan.host(Kind::Client(0)).port(Network::Lan).unwrap().address;
+    let own = pair.lan.address(A);
+    let peers = [(own.to_string(), client.to_string()), ("fd00::11".to_owned(), "fd00::33".to_owned())];
+    let frr = Frr::new(&pair.lan, &peers);
+    let _zebra = frr.start(&pair.lan, "zebra");
+    thread::sleep(Duration::from_secs(1));
+    let mut bfdd = frr.start(&pair.lan, "bfdd");
+    let session = |name: &str, neighbor: &str, source: &str| {
+        format!(
+            "bfd_instance {name} {{\n    neighbor_ip {neighbor}\n    source_ip {source}\n    min_rx 50\n    min_tx 50\n    \
+             multiplier 4\n}}\n"
+        )
+    };
+    let sources = session("router4", &peers[0].1, &peers[0].0) + &session("router6", &peers[1].1, &peers[1].0);
+    pair.start(&sources, "    track_bfd {\n        router4\n        router6\n    }\n");
+    pair.moves_to(A, "both sessions are up");
+
+    let killed = clock::now();
+    bfdd.kill();
+    let gone = pair.watch.spans();
+    let mut noticed = gone[A].iter().last().map(|(_, end)| end);
+    let until = killed + 10_000_000_000;
+    while pair.watch.holders().contains(&A) && clock::now() < until {
+        thread::sleep(Duration::from_millis(2));
+    }
+    if !pair.watch.holders().contains(&A) {
+        noticed = Some(clock::now());
+    }
+    let took = Duration::from_nanos(noticed.unwrap().saturating_sub(killed));
+    // Three missing packets at 60 ms each; then the address goes. Wide above, since the machine may be busy; but far below
+    // the second within which anything else than the session could have told.
+    assert!(took >= Duration::from_millis(100) && took < Duration::from_millis(900), "FAULT after {took:?}");
+    pair.moves_to(B, "the neighbour is gone");
+    pair.says("nothing heard within the detection time");
+
+    let _bfdd = frr.start(&pair.lan, "bfdd");
+    pair.moves_to(A, "both sessions are up again");
+}
