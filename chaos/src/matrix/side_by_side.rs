@@ -71,15 +71,13 @@ pub(super) fn side_by_side(jobs: &[Job], options: &Options, processes: &Processe
             .enumerate()
             .map(|(place, job)| {
                 let (start, end) = (Meeting::new(&start), Meeting::new(&end));
-                scope.spawn(move || one(job, place == 0, start, end, options, processes))
+                let worlds = jobs.len();
+                scope.spawn(move || one((job, worlds, place == 0), start, end, options, processes))
             })
             .collect();
         let line = |(run, job): (thread::ScopedJoinHandle<'_, Result<Line, Error>>, &Job)| {
             let ended = run.join().unwrap_or(Err(Error::Thread("a cluster")));
-            ended.map_or_else(
-                |why| Line::broken(job, jobs.len(), why.to_string()),
-                |line| Line { worlds: jobs.len(), ..line },
-            )
+            ended.unwrap_or_else(|why| Line::broken(job, jobs.len(), why.to_string()))
         };
         begun.into_iter().zip(jobs).map(line).collect()
     })
@@ -96,8 +94,7 @@ fn clear(room: &Path) {
 }
 
 fn one(
-    job: &Job,
-    first: bool,
+    (job, worlds, first): (&Job, usize, bool),
     mut start: Meeting,
     mut end: Meeting,
     options: &Options,
@@ -105,7 +102,8 @@ fn one(
 ) -> Result<Line, Error> {
     let scenario = job.scenario.with_shape(&job.shape).with_slack(options.slack);
     let hogs = if job.cell.hogs > 0 { format!("-{}hogs", job.cell.hogs) } else { String::new() };
-    let place = format!("{}-{}{hogs}", scenario.name, job.shape.slug());
+    // The run alone takes nothing from what the one beside others left.
+    let place = format!("{}-{}{hogs}-{worlds}at", scenario.name, job.shape.slug());
     // One that is run again finds nothing of the first run.
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let room = Path::new(ROOM).join(format!("run-{}", RUNS.fetch_add(1, Ordering::Relaxed)));
@@ -123,7 +121,7 @@ fn one(
     let mut run = demo::judge(&scenario, Peer::Keepone, title, record);
     run.outcome.seed = options.seed;
     run.outcome.shape = job.shape.name();
-    let line = Line::of(job, 1, &run.outcome);
+    let line = Line::of(job, worlds, &run.outcome);
     if line.held() {
         std::fs::remove_dir_all(&logs).map_err(io_error(format!("remove {}", logs.display())))?;
     } else {
