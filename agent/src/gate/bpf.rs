@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -342,6 +343,7 @@ impl BpfGate {
     pub(super) fn self_test(&mut self) -> Result<(), String> {
         self.attach_new().map_err(|error| error.to_string())?;
         self.test_names()?;
+        self.test_pins()?;
         let mut faults = Vec::new();
         for index in self.gated.keys().copied().collect::<Vec<_>>() {
             let Some(Err(fault)) = self.gated.get(&index).map(|gated| gated.test(&self.prober)) else { continue };
@@ -371,6 +373,39 @@ impl BpfGate {
             }
         }
         Ok(())
+    }
+
+    /// Is all pinned that must outlive the agent? What is not is pinned again; until then the gate stands, but would go
+    /// with the agent, and leave its addresses to whoever removes them.
+    fn test_pins(&self) -> Result<(), String> {
+        let failed = |error| format!("somebody has removed pins of the gate; they can't be made again: {error}");
+        let mut made = 0;
+        let names = self.names.all().into_iter().zip(slot::NAMES);
+        for (map, suffix) in iter::once((&*self.deadlines, slot::DEADLINES)).chain(names) {
+            let pin = self.pin(suffix);
+            if !pin.exists() {
+                map.pin(&pin).map_err(failed)?;
+                made += 1;
+            }
+        }
+        for (index, gated) in &self.gated {
+            let ingress = gated.ingress.as_ref().map(|link| (link, Attach::TcxIngress));
+            for (link, at) in iter::once((&gated.egress, Attach::TcxEgress)).chain(ingress) {
+                let pin = self.link_pin(at, *index);
+                // One that was detached is another fault, and gets a new link below.
+                if !pin.exists() && link.info().is_ok_and(|info| info.ifindex.is_some()) {
+                    link.pin(&pin).map_err(failed)?;
+                    made += 1;
+                }
+            }
+        }
+        match made {
+            0 => Ok(()),
+            _ => Err(format!(
+                "somebody has removed {made} pins of the gate in {}, without which it goes with the agent; they are back",
+                self.dir.display()
+            )),
+        }
     }
 
     /// New links in the place of those on one interface, before all others' programs. What is left of the old

@@ -404,6 +404,32 @@ fn the_self_test_turns_red_when_an_address_is_taken_out_of_the_map() {
     });
 }
 
+#[test]
+fn the_self_test_turns_red_when_pins_are_removed_and_they_are_back_before_the_agent_dies() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let raw = Raw::new(&host, "v0");
+    let mut gate = gate(&host, Means::Bpf, 1);
+    let dir = host.bpf_dir.clone();
+    host.run(move || {
+        gate.self_test().unwrap();
+        let files = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+        // A bpffs has files of its own.
+        let pins: Vec<_> = files.filter(|path| slot::parse_pin(path).is_some()).collect();
+        // Four maps, and two links on each of two interfaces.
+        assert_eq!(pins.len(), 8, "{pins:?}");
+        pins.iter().for_each(|pin| std::fs::remove_file(pin).unwrap());
+        let fault = gate.self_test().unwrap_err();
+        assert!(fault.contains("removed 8 pins"), "{fault}");
+        assert!(pins.iter().all(|pin| pin.exists()));
+        gate.self_test().unwrap();
+        // As its process would: without a word.
+        drop(gate);
+    });
+    // A program without a pin is taken off a little after its last reference has gone.
+    assert!(!passes_soon(&raw), "the gate has gone with the agent");
+}
+
 /// A program of somebody else that lets everything pass, asking nobody further.
 fn pass_all(ifindex: u32) -> Link {
     let mut asm = keepone_bpf::Asm::new();
