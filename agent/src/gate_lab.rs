@@ -10,13 +10,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use keepone_arbiter::realtime::{self, Rank};
 use keepone_proto::id::{DomainId, Epoch, Incarnation, NodeId};
 use keepone_proto::time::Instant;
 
+use crate::clock;
 use crate::exit::{ExitCode, Failure};
 use crate::gate::{Gate, GateConfig, GateDomain, Means};
 use crate::netlink::address::{Addresses, Lifetime, VirtualAddress};
-use crate::{clock, realtime};
 
 const DOMAIN: DomainId = DomainId(1);
 /// What means 3 has for a deadline: the shortest that the kernel takes.
@@ -82,7 +83,7 @@ impl Bench {
 /// # Errors
 /// No gate, no addresses.
 pub fn run(lab: &Lab) -> Result<(), Failure> {
-    realtime::ask();
+    realtime::ask(Rank::Decides);
     let incarnation = Incarnation(u64::from(std::process::id()) | 1 << 32);
     let node = NodeId::new(1).ok_or_else(|| unexpected("1 is a node"))?;
     let gate = Gate::open_new(&GateConfig {

@@ -8,13 +8,13 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use keepone_arbiter::realtime::{self, Rank};
 use keepone_proto::event::{Event, GateStrength};
 use keepone_proto::id::{DomainId, Epoch};
 use keepone_proto::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::gate::{FormerGone, Gate, GateError, Keeper, Means};
-use crate::realtime;
 
 #[derive(Debug, Clone, Copy)]
 enum Job {
@@ -48,7 +48,7 @@ impl GateWriter {
                 let (jobs, queue) = channel();
                 let thread = thread::Builder::new().name("gate-writer".into());
                 let thread = thread.spawn(move || {
-                    realtime::ask();
+                    realtime::ask(Rank::Decides);
                     serve(gate, &queue, &events)
                 })?;
                 Hand::Thread { jobs, thread }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
+use keepone_arbiter::realtime::{self, Rank};
 use keepone_config::{Config, Environment};
 use keepone_proto::time::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -151,6 +152,8 @@ impl Guardian {
             let started = Watchdog::start(settings).map_err(|error| Failure::new(ExitCode::NoWatchdog, &error))?;
             self.watchdog = Some(started);
         }
+        // What it does for a dead worker, peers wait for.
+        realtime::ask(Rank::Decides);
         // R12: whatever a former run left, before anything else.
         let mut clean = self.shut_first();
         // Here and not in the worker: one that is started anew must not undo what was written meanwhile.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use keepone_arbiter::realtime::{self, Rank};
 use keepone_proto::event::Event;
 use keepone_proto::id::{DomainId, Epoch};
 use tokio::sync::mpsc;
@@ -59,6 +60,8 @@ impl Kernel {
         let queues = answers.clone();
         queues::watch(interfaces.clone(), move |event| queues.blocking_send(Said::Event(event)).is_ok())?;
         thread::Builder::new().name("netlink".into()).spawn(move || {
+            // An heir's clients wait for it.
+            realtime::ask(Rank::CarriesOut);
             let failures = answers.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let ended = match runtime {

@@ -27,7 +27,6 @@ pub mod netlink;
 pub mod notify;
 pub mod pid_file;
 mod readiness;
-mod realtime;
 pub mod record;
 mod recording;
 pub mod references;

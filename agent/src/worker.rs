@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepone_arbiter::quic::{BindError, Identity, Roster, TransportSettings};
+use keepone_arbiter::realtime::{self, Rank};
 use keepone_arbiter::witness::client::{ClientSettings, WitnessClient};
 use keepone_arbiter::witness::state::{Store, Writer};
 use keepone_config::Config;
@@ -48,7 +49,7 @@ use crate::record::Record;
 use crate::recording::Recorder;
 use crate::references::References;
 use crate::tracking::{self, Tracking};
-use crate::{clock, dump, lock, realtime};
+use crate::{clock, dump, lock};
 
 /// How long a former worker may take to end: one whose guardian died hands over first.
 const FORMER_ENDS: Duration = Duration::from_secs(3);
@@ -83,7 +84,7 @@ pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Re
     let start = Start { config, plan, incarnation, gate, gate_fault, keys, pulse, recording };
     runtime.block_on(async {
         let (driver, sources) = start.assemble()?;
-        realtime::ask();
+        realtime::ask(Rank::Decides);
         let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
         shells.pulse.last();
         if let Some(heartbeats) = shells.heartbeats.take() {

@@ -2,10 +2,11 @@
 //! heartbeats share with both.
 //!
 //! The rules are in `keepone_proto::lease`; here is only what touches sockets, files and clocks.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod clock;
 pub mod log;
 pub mod quic;
+pub mod realtime;
 pub mod witness;

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use keepone_arbiter::log::Lines;
 use keepone_arbiter::quic::Identity;
+use keepone_arbiter::realtime::{self, Rank};
 use keepone_arbiter::witness::config::{self, WitnessConfig};
 use keepone_arbiter::witness::server::Witness;
 use tokio::signal::unix::{SignalKind, signal};
@@ -114,7 +115,9 @@ fn run(config: &WitnessConfig) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate()).context("can't catch SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("can't catch SIGINT")?;
         let mut reload = signal(SignalKind::hangup()).context("can't catch SIGHUP")?;
-        let mut witness = match Witness::start(config) {
+        let started = Witness::start(config);
+        realtime::ask(Rank::Decides);
+        let mut witness = match started {
             Ok(witness) => witness,
             Err(error) => {
                 eprintln!("keepone-witness: {error}");

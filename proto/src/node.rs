@@ -345,9 +345,7 @@ impl Node {
             }
             Event::Persisted { ticket, error } => {
                 let written = error.is_none();
-                if self.own_disk != error {
-                    self.agenda.look();
-                }
+                self.agenda.look_if(self.own_disk != error);
                 self.own_disk = error;
                 if let Some(voter) = &mut self.voter {
                     let outputs = voter.persisted(now, ticket, written);

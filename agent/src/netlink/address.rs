@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::TryStreamExt;
+use keepone_arbiter::realtime::{self, Rank};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo};
 use nix::errno::Errno;
@@ -365,6 +366,7 @@ fn on_a_thread<T: Send + 'static>(
     let fail = |what, source| AddressErrors::from(AddressError::Netlink { what, source });
     let (done, result) = mpsc::channel();
     let thread = std::thread::Builder::new().name("addresses".to_owned()).spawn(move || {
+        realtime::ask(Rank::CarriesOut);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|source| fail("start a runtime", source));
         let _ = done.send(runtime.and_then(|runtime| runtime.block_on(work)));

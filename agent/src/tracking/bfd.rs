@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
+use keepone_arbiter::realtime::{self, Rank};
 use keepone_config::model::BfdInstance;
 use keepone_proto::bfd::{Session, SessionSettings};
 use keepone_proto::jitter::Jitter;
@@ -20,7 +21,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::teller::{Gone, Teller};
-use crate::{clock, realtime};
+use crate::clock;
 
 /// Source ports (RFC 5881, 4).
 const SOURCES: std::ops::RangeInclusive<u16> = 49152..=65535;
@@ -36,7 +37,7 @@ const BURST: usize = 256;
 /// Serves them until the core is gone.
 pub(crate) fn serve(sessions: Vec<(BfdInstance, Teller)>) {
     // A detection time may be tens of milliseconds.
-    realtime::ask();
+    realtime::ask(Rank::Decides);
     let mut jitter = Jitter::new(seed());
     let now = clock::now();
     let mut sessions: Vec<Served> =

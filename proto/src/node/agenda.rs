@@ -83,6 +83,11 @@ impl Agenda {
         self.look = true;
     }
 
+    /// The same, if it was.
+    pub(super) fn look_if(&mut self, noted: bool) {
+        self.look |= noted;
+    }
+
     /// Whether the node's own alerts are to be looked at; asked once.
     pub(super) fn take_look(&mut self) -> bool {
         core::mem::take(&mut self.look)

@@ -106,9 +106,8 @@ impl Node {
             Message::Refuse { why, .. } => self.on_refusal(now, from, envelope.domain, why),
             // Of a domain for which it could not write, so it has written since.
             Message::Grant { .. } => {
-                if self.disks.remove(&(from, envelope.domain)).is_some() {
-                    self.agenda.look();
-                }
+                let written = self.disks.remove(&(from, envelope.domain)).is_some();
+                self.agenda.look_if(written);
             }
             _ => {}
         }
