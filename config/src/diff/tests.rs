@@ -50,6 +50,7 @@ fn each_change_is_told_in_words_of_its_own() {
         (" notify_master /bin/a\n", "", vec!["removes the notify.master /bin/a of VI_2", kept]),
         ("geheim", "geheim2", vec!["changes the password of VI_1", kept]),
         ("auth_type PASS\n auth_pass geheim\n", "", vec!["removes the password of VI_1", kept]),
+        ("auth_type PASS", "auth_type AH", vec!["changes the auth_type of VI_1 from pass to ah", kept]),
         (
             "interface eth1",
             "interface eth2",
