@@ -296,6 +296,12 @@ pub fn own_breaches(scenario: &Scenario, record: &Record, outcome: &Outcome) -> 
         }
     }
     let suspected = outcome.alerts.iter().filter(|alert| alert.ends_with(": dual-master"));
+    // A claim that came late, and was told as that too.
+    let late = |alert: &str| {
+        let claimed = alert.replace(": dual-master", ": address-claimed");
+        scenario.has_late_frames() && outcome.alerts.contains(&claimed)
+    };
+    let suspected = suspected.filter(|alert| !late(alert));
     for alert in suspected.filter(|_| scenario.demands.two == Two::Never && !scenario.is_attacked()) {
         breaches.push(format!("the alert {alert} was raised, and there never were two"));
     }
@@ -305,11 +311,12 @@ pub fn own_breaches(scenario: &Scenario, record: &Record, outcome: &Outcome) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Who;
+    use crate::deed::{self, Weather};
+    use crate::fault::{Fault, Who};
     use crate::netns::observe::client::Answer;
     use crate::netns::observe::sniffer::Sighting;
     use crate::netns::record::Deed;
-    use crate::scenario::{Demands, Limit, PLAIN};
+    use crate::scenario::{Demands, Limit, PLAIN, Step};
 
     const MS: u64 = 1_000_000;
 
@@ -354,6 +361,27 @@ mod tests {
         assert_eq!(outcome.final_holder, "n2");
         assert!((20.0..23.0).contains(&outcome.client_outage_ms), "{}", outcome.client_outage_ms);
         assert!((20.0..22.0).contains(&outcome.no_holder_ms), "{}", outcome.no_holder_ms);
+    }
+
+    #[test]
+    fn an_alarm_of_two_is_excused_only_by_a_claim_that_came_late() {
+        let weather = |delay_ms| Weather { lost: 0, doubled: 0, delay_ms, jitter_ms: 0 };
+        let steps = |delay_ms| {
+            let fault =
+                Fault::Real(deed::Deed::Weather { from: Who::Others, to: Who::Master, weather: weather(delay_ms) });
+            [Step { at_ms: 0, fault, label: "" }]
+        };
+        let record = record((0, 500), (520, 1000));
+        let breaches = |delay_ms, alerts: &[&str]| {
+            let steps: &'static [Step] = steps(delay_ms).to_vec().leak();
+            let mut outcome = measure(&SCENARIO, &record);
+            outcome.alerts = alerts.iter().map(|alert| (*alert).to_owned()).collect();
+            let found = own_breaches(&Scenario { steps, ..SCENARIO }, &record, &outcome);
+            found.iter().filter(|breach| breach.contains("never were two")).count()
+        };
+        assert_eq!(breaches(200, &["n2: dual-master", "n2: address-claimed"]), 0);
+        assert_eq!(breaches(200, &["n2: dual-master", "n1: address-claimed"]), 1, "another node was told of the claim");
+        assert_eq!(breaches(10, &["n2: dual-master", "n2: address-claimed"]), 1, "nothing is so late there");
     }
 
     #[test]

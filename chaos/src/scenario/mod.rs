@@ -14,8 +14,11 @@ mod voter;
 pub use named::DEMO;
 pub use shape::{Needs, Shape};
 
-use crate::deed::Deed;
+use crate::deed::{Deed, Weather};
 use crate::fault::{Class, Fault, Network, Way, Where, Who};
+
+/// E_tx, which the lease allows a frame: what is on its way for longer may come after the heir's first.
+const LATE_MS: u32 = 20;
 
 /// One deed of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +168,14 @@ impl Scenario {
     pub fn is_attacked(&self) -> bool {
         let forged = |step: &Step| matches!(step.fault, Fault::Real(Deed::Forge { .. }));
         self.steps.iter().any(forged)
+    }
+
+    /// Whether frames are on their way for so long that the last ones of a former holder come after its heir has begun:
+    /// its ARP bears no date.
+    pub fn has_late_frames(&self) -> bool {
+        let late = |weather: &Weather| weather.delay_ms + weather.jitter_ms > LATE_MS;
+        let slow = |step: &Step| matches!(&step.fault, Fault::Real(Deed::Weather { weather, .. }) if late(weather));
+        self.steps.iter().any(slow)
     }
 
     /// Whether its virtual routers track a script.
