@@ -52,6 +52,12 @@ pub struct Alerts {
     now: Instant,
     states: BTreeMap<(AlertName, Option<DomainId>), State>,
     news: Vec<Alert>,
+    /// Since the last look at all of them something was set otherwise than it was.
+    moved: bool,
+    /// What the last look at all of them found: when something is to be said, and when something is over, or long
+    /// enough over to be forgotten. A node with hundreds of conditions must not look at each of them after each event.
+    next: Option<Instant>,
+    over_at: Option<Instant>,
 }
 
 /// One condition: how it is, and what has been said of it.
@@ -171,6 +177,7 @@ impl Alerts {
         let changed = state.present != raised;
         if changed {
             state.flip(now, raised);
+            self.moved = true;
         }
         let rested = state.said_at.is_some_and(|at| now.since(at) >= TOLD_ANEW);
         let anew = state.said && raised && topic != state.topic && rested;
@@ -184,6 +191,7 @@ impl Alerts {
         }
         if due {
             say(state, key, now, &mut self.news);
+            self.moved = true;
         }
     }
 
@@ -199,6 +207,7 @@ impl Alerts {
         self.set_about(name, domain, true, topic, words);
         if let Some(state) = self.states.get_mut(&(name, domain)) {
             state.until = Some(self.now + lasts);
+            self.moved = true;
         }
     }
 
@@ -209,6 +218,10 @@ impl Alerts {
 
     /// When something is to be said, unless it changes before.
     pub fn next_deadline(&self) -> Option<Instant> {
+        if self.moved { self.next_of_all() } else { self.next }
+    }
+
+    fn next_of_all(&self) -> Option<Instant> {
         let due = self.states.iter().filter_map(|((name, _), state)| match state.until {
             Some(until) if state.present && state.said => Some(until),
             _ if state.said != state.present => Some(state.due(*name)),
@@ -217,8 +230,17 @@ impl Alerts {
         due.min()
     }
 
+    /// Whether a look at all of them would find nothing.
+    fn is_quiet(&self) -> bool {
+        let reached = |at: Option<Instant>| at.is_some_and(|at| self.now >= at);
+        !self.moved && self.news.is_empty() && !reached(self.next) && !reached(self.over_at)
+    }
+
     /// What is to be said by now, in order.
     pub fn take(&mut self, out: &mut Vec<Action>) {
+        if self.is_quiet() {
+            return;
+        }
         let now = self.now;
         for (key, state) in &mut self.states {
             if state.present
@@ -235,6 +257,13 @@ impl Alerts {
         }
         self.states.retain(|_, state| state.present || state.said || now.since(state.since) < SAME_TROUBLE);
         out.extend(self.news.drain(..).map(Action::Alert));
+        self.next = self.next_of_all();
+        let over = self.states.values().filter_map(|state| match state.present {
+            true => state.until,
+            false => (!state.said).then_some(state.since + SAME_TROUBLE),
+        });
+        self.over_at = over.min();
+        self.moved = false;
     }
 }
 

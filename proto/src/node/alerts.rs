@@ -11,11 +11,12 @@ use crate::lease::timing::Millis;
 use crate::time::Instant;
 
 impl Node {
-    /// The node's own alerts, as they stand: looked at once in a period, and whenever what they tell of has changed.
+    /// The node's own alerts, as they stand: looked at once in a period, whenever what they tell of has changed, and
+    /// when one is about to be said, so that it says how things are then.
     pub(super) fn raise(&mut self, now: Instant) {
-        let sights = [self.amnesia.next_deadline(), self.duplicates.next_deadline()];
-        let faded = sights.into_iter().flatten().any(|at| at <= now);
-        if !self.agenda.take_look() && !faded {
+        let due = [self.amnesia.next_deadline(), self.duplicates.next_deadline(), self.alerts.next_deadline()];
+        let due = due.into_iter().flatten().any(|at| at <= now);
+        if !self.agenda.take_look() && !due {
             return;
         }
         self.raise_clocks(now);
