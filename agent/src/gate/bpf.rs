@@ -378,7 +378,11 @@ impl BpfGate {
     /// Is all pinned that must outlive the agent? What is not is pinned again; until then the gate stands, but would go
     /// with the agent, and leave its addresses to whoever removes them.
     fn test_pins(&self) -> Result<(), String> {
-        let failed = |error| format!("somebody has removed pins of the gate; they can't be made again: {error}");
+        let failed = |error| {
+            format!(
+                "somebody has removed pins of the gate; they can't be made again: {error}; is bpf_dir on a bpffs still?"
+            )
+        };
         let mut made = 0;
         let names = self.names.all().into_iter().zip(slot::NAMES);
         for (map, suffix) in iter::once((&*self.deadlines, slot::DEADLINES)).chain(names) {
