@@ -10,7 +10,8 @@
 pub enum Rank {
     /// It decides or answers: beats, leases, the gate. It never waits, and works for microseconds at a time.
     Decides,
-    /// It carries out what was decided and may have the kernel work for milliseconds: whoever decides goes first.
+    /// It carries out what was decided, or watches for it, and may have work for milliseconds at a time: whoever decides
+    /// goes first.
     CarriesOut,
 }
 

@@ -36,8 +36,9 @@ const BURST: usize = 256;
 
 /// Serves them until the core is gone.
 pub(crate) fn serve(sessions: Vec<(BfdInstance, Teller)>) {
-    // A detection time may be tens of milliseconds.
-    realtime::ask(Rank::Decides);
+    // A detection time may be tens of milliseconds. But anybody can send to its port: a flood must not keep whoever
+    // decides from a processor.
+    realtime::ask(Rank::CarriesOut);
     let mut jitter = Jitter::new(seed());
     let now = clock::now();
     let mut sessions: Vec<Served> =
