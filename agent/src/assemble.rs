@@ -14,6 +14,7 @@ use keepone_proto::settings::{
     AuthType, Authority, DomainSettings, Families, FenceSettings, FencingSettings, InstanceSettings, InterfaceSettings,
     MirrorSettings, Names, PeerSettings, Settings, TrackInterface,
 };
+use keepone_proto::wire::vrrp::Checksum;
 
 use crate::gate::GateDomain;
 use crate::net::is_on_network;
@@ -87,6 +88,8 @@ pub struct InstanceTransport {
     pub destinations: Vec<IpAddr>,
     /// The key of the Authentication Header, if there is to be one.
     pub key: Option<[u8; 8]>,
+    /// What the checksum covers in version 3 over IPv4.
+    pub checksum: Checksum,
 }
 
 /// A heartbeat link.
@@ -362,7 +365,8 @@ fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -
     };
     let password = instance.auth_pass.as_ref().filter(|_| instance.auth_type == AuthType::Ah);
     let key = password.map(keepone_config::model::Secret::reveal);
-    InstanceTransport { interface, family, source, destinations, key }
+    let checksum = if instance.options.v3_checksum_as_v2 { Checksum::Plain } else { Checksum::PseudoHeader };
+    InstanceTransport { interface, family, source, destinations, key, checksum }
 }
 
 /// One socket for each interface, family and carrier, with all groups that are needed there.
