@@ -5,18 +5,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod matrix;
+mod packets;
 mod page;
+mod parallel;
 mod routers;
 mod speech;
 mod story;
 
-use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 
 use keepone_chaos::fault::{Class, Network};
 use keepone_chaos::netns::clock;
-use keepone_chaos::netns::topology::{Kind, VIP};
 use routers::Router::{self, Keepalived, Keepone};
 use speech::{AH, Auth, Speech, V2, V3};
 use story::{A, B, Story, nanos};
@@ -104,38 +104,6 @@ fn keepalived_and_keepone_with_another_key_refuse_each_other() {
 #[test]
 fn keepone_with_a_key_refuses_keepalived_with_the_same_password_in_clear() {
     refuse(NO_HEADER, [Keepone, Keepalived], [OTHER, "Entering MASTER STATE"]);
-}
-
-/// What another program makes of our packets: the numbers that the documents give to their fields.
-#[test]
-fn tshark_finds_nothing_wrong_with_keepone_s_headers() {
-    let mut story = Story::new(Speech { auth: Some(AH), ..V2 }, [Keepone, Keepone]);
-    let fields = "ip.proto ip.ttl ip.dsfield ip.flags ip.checksum.status ip.src ip.dst ah.next_header ah.length ah.spi \
-                  ah.sequence vrrp.version vrrp.virt_rtr_id vrrp.prio vrrp.auth_type vrrp.checksum.status vrrp.ip_addr";
-    let options = "-n -l -i lan0 -a packets:3 -o ip.check_checksum:TRUE -T fields -E separator=;";
-    let fields = fields.split(' ').flat_map(|field| ["-e", field]);
-    let command: Vec<&str> =
-        ["tshark", "-f", "ip proto 51"].into_iter().chain(options.split(' ')).chain(fields).collect();
-    let mut tshark = story.lan.start_at(Kind::Client(0), &command).unwrap();
-    // It takes some seconds to begin on a busy machine; whatever it misses then has other sequence numbers.
-    thread::sleep(Duration::from_secs(3));
-    story.start(A);
-    let ended = tshark.wait(Duration::from_secs(20)).and_then(|status| status.code());
-    let seen = tshark.said();
-    story.must(ended == Some(0), &format!("tshark saw no three packets: {seen}"));
-    let lines: Vec<&str> = seen.lines().filter(|line| line.starts_with("51;")).collect();
-    let spi = u32::from_be_bytes(match story.lan.address(A) {
-        IpAddr::V4(address) => address.octets(),
-        IpAddr::V6(_) => panic!("the LAN is IPv4"),
-    });
-    let own = story.lan.address(A);
-    let wanted = |number: usize| {
-        // A status of 1 is: good.
-        format!("51;255;0xc0;0x00;1;{own};224.0.0.18;112;4;0x{spi:08x};{number};2;51;150;2;1;{VIP}")
-    };
-    let first = lines.first().and_then(|line| line.split(';').nth(10)?.parse().ok()).unwrap_or(0);
-    let wanted: Vec<String> = (first..first + 3).map(wanted).collect();
-    story.must((1..=5).contains(&first) && lines == wanted, &format!("{lines:#?}, not {wanted:#?}"));
 }
 
 macro_rules! lives {

@@ -4,20 +4,16 @@
 //! Cells run several at a time, each in namespaces of its own. One that fails runs once more when the others
 //! have ended: the machine may have been too busy for its bounds.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
-use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 use crate::page::{self, Section};
+use crate::parallel;
 use crate::routers::Router::{self, Frr, Keepalived, Keepone};
 use crate::speech::{AH, PASS, Speech, V2, V3};
-use crate::story::{A, B, Story};
-
-/// How many cells run at a time: they mostly wait, on two cores too.
-const AT_A_TIME: usize = 8;
+use crate::story::{self, A, B, Story};
 
 /// How a router proves itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,10 +155,7 @@ impl Cell {
             story.stays(A, Duration::from_secs(1));
             reached = 6;
         }));
-        let failure = lived.err().map(|cause| {
-            let text = cause.downcast_ref::<String>().cloned();
-            text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-        });
+        let failure = lived.err().map(story::words_of);
         Result { cell: self, reached, failure }
     }
 }
@@ -183,29 +176,14 @@ impl Result {
 
 /// Runs all cells, in their order of the table.
 fn run(cells: &[Cell]) -> Vec<Result> {
-    let open: Mutex<VecDeque<(usize, Cell)>> = Mutex::new(cells.iter().copied().enumerate().collect());
-    let done = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                loop {
-                    let Some((place, cell)) = open.lock().unwrap().pop_front() else { return };
-                    let result = cell.run();
-                    done.lock().unwrap().push((place, result));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap();
-    done.sort_by_key(|(place, _)| *place);
-    let again = |(_, result): (usize, Result)| match &result.failure {
+    let again = |result: Result| match &result.failure {
         Some(failure) => {
             println!("{}: once more, alone, after {failure}", result.row());
             result.cell.run()
         }
         None => result,
     };
-    done.into_iter().map(again).collect()
+    parallel::map(cells, Cell::run).into_iter().map(again).collect()
 }
 
 /// A table of `docs/interop.md`: keepone beside one other program.

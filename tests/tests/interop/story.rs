@@ -1,5 +1,6 @@
 //! Two routers, what happens to them, and what is seen of it.
 
+use std::any::Any;
 use std::net::IpAddr;
 use std::panic::Location;
 use std::thread;
@@ -146,9 +147,19 @@ impl Story {
         self.must(self.watch.alone(heir, ANSWER).is_some(), "the stopped node keeps the address");
         let overlap = self.watch.overlap(at, clock::now());
         self.must(overlap == Duration::ZERO, &format!("both held the address for {overlap:?} of an orderly handover"));
+        self.ends(node);
+        self.must(self.watch.answered_by(heir, ANSWER).is_some(), "the new MASTER does not answer the client");
+    }
+
+    /// A node without another one is told to end.
+    pub fn end(&mut self, node: usize) {
+        self.programs[node].as_ref().unwrap().signal(Part::Guardian, Signal::SIGTERM);
+        self.ends(node);
+    }
+
+    fn ends(&mut self, node: usize) {
         let ended = self.programs[node].as_mut().unwrap().wait(Duration::from_secs(5));
         self.must(ended.and_then(|status| status.code()) == Some(0), "it did not end in good order");
-        self.must(self.watch.answered_by(heir, ANSWER).is_some(), "the new MASTER does not answer the client");
     }
 
     /// Every process of the better node dies at once: the other one waits for its timer.
@@ -218,6 +229,12 @@ impl Story {
         let seen = self.watch.spans().map(|spans| spans.iter().count());
         self.must(seen == times, &format!("the nodes held the address {seen:?} times, not {times:?}"));
     }
+}
+
+/// What a test said that failed.
+pub fn words_of(cause: Box<dyn Any + Send>) -> String {
+    let text = cause.downcast_ref::<String>().cloned();
+    text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
 pub fn nanos(time: Duration) -> u64 {
