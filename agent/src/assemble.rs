@@ -340,7 +340,7 @@ fn instance_settings(
         advert_int: instance.advert_int,
         preempt: instance.preempt,
         preempt_delay: instance.preempt_delay,
-        addresses: instance.advertised().collect(),
+        addresses: link_local_first(instance.advertised()),
         auth_pass: instance.auth_pass.as_ref().map(keepone_config::model::Secret::reveal),
         auth_type: instance.auth_type,
         unicast_peers: match &instance.transport {
@@ -354,6 +354,14 @@ fn instance_settings(
             .map(|track| TrackInterface { interface: id_of(&track.interface), weight: track.weight })
             .collect(),
     })
+}
+
+/// RFC 9568, 5.2.9: the first IPv6 address is a link-local one, if there is any.
+fn link_local_first(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let link_local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let (mut first, others): (Vec<IpAddr>, Vec<IpAddr>) = addresses.partition(link_local);
+    first.extend(others);
+    first
 }
 
 fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -> InstanceTransport {
