@@ -46,15 +46,19 @@ pub fn compare(section: &Section, failures: &[String]) {
             None => sections.push(text),
         }
         std::fs::write(path(), sections.join("\n\n") + "\n").unwrap();
-    } else {
-        let said = said.map(|said| said.as_str());
+    } else if let Some(said) = said {
         assert!(
-            said == Some(text.as_str()),
-            "docs/interop.md says otherwise of {} (UPDATE=1 writes what was seen):\n{text}\n\ninstead of\n{}\n{}",
+            *said == text,
+            "docs/interop.md says otherwise of {} (UPDATE=1 writes what was seen):\n{text}\n\ninstead of\n{said}\n{}",
             section.title,
-            said.unwrap_or("nothing"),
             failures.join("\n\n")
         );
+    } else {
+        // Another version of the program than those of the page: every cell must hold, and nothing is compared.
+        let program = section.title.split(' ').next().unwrap_or("");
+        let known = sections.iter().any(|said| said.starts_with(&format!("## {program} ")));
+        assert!(known, "docs/interop.md has nothing of {}: UPDATE=1 writes what was seen:\n{text}", section.title);
+        println!("docs/interop.md has no section for {}; UPDATE=1 writes it:\n{text}", section.title);
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
