@@ -14,6 +14,7 @@ use keepone_proto::settings::{
     AuthType, Authority, DomainSettings, Families, FenceSettings, FencingSettings, InstanceSettings, InterfaceSettings,
     MirrorSettings, Names, PeerSettings, Settings, TrackInterface,
 };
+use keepone_proto::wire::vrrp::Checksum;
 
 use crate::gate::GateDomain;
 use crate::net::is_on_network;
@@ -87,6 +88,8 @@ pub struct InstanceTransport {
     pub destinations: Vec<IpAddr>,
     /// The key of the Authentication Header, if there is to be one.
     pub key: Option<[u8; 8]>,
+    /// What the checksum covers in version 3 over IPv4.
+    pub checksum: Checksum,
 }
 
 /// A heartbeat link.
@@ -337,7 +340,7 @@ fn instance_settings(
         advert_int: instance.advert_int,
         preempt: instance.preempt,
         preempt_delay: instance.preempt_delay,
-        addresses: instance.advertised().collect(),
+        addresses: link_local_first(instance.advertised()),
         auth_pass: instance.auth_pass.as_ref().map(keepone_config::model::Secret::reveal),
         auth_type: instance.auth_type,
         unicast_peers: match &instance.transport {
@@ -353,6 +356,14 @@ fn instance_settings(
     })
 }
 
+/// RFC 9568, 5.2.9: the first IPv6 address is a link-local one, if there is any.
+fn link_local_first(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let link_local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let (mut first, others): (Vec<IpAddr>, Vec<IpAddr>) = addresses.partition(link_local);
+    first.extend(others);
+    first
+}
+
 fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -> InstanceTransport {
     let family = if instance.ipv6 { Family::V6 } else { Family::V4 };
     let (source, destinations) = match &instance.transport {
@@ -362,7 +373,8 @@ fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -
     };
     let password = instance.auth_pass.as_ref().filter(|_| instance.auth_type == AuthType::Ah);
     let key = password.map(keepone_config::model::Secret::reveal);
-    InstanceTransport { interface, family, source, destinations, key }
+    let checksum = if instance.options.v3_checksum_as_v2 { Checksum::Plain } else { Checksum::PseudoHeader };
+    InstanceTransport { interface, family, source, destinations, key, checksum }
 }
 
 /// One socket for each interface, family and carrier, with all groups that are needed there.

@@ -39,6 +39,9 @@ use rivals::SEEN;
 /// Without an authority Advertisements say whose the addresses are; a rival's ARP may overtake its own.
 const ADVERTISEMENT_FIRST: Duration = Duration::from_millis(50);
 
+/// The longest wait for the Advertisement of a router that has claimed the addresses with VRRP's own MAC.
+const ADVERTISEMENT_LAST: Duration = Duration::from_secs(3);
+
 /// How long addresses stay in the kernel unrenewed where nobody but Advertisements tells of us: they are silent long
 /// before, behind the gate, and to renew thousands each second would cost more than all else (decision 0064).
 const LONELY_LIFETIME_S: u64 = 30;
@@ -126,6 +129,8 @@ pub(crate) struct Domain {
     /// When the addresses are to be announced again (D10).
     announcements: Vec<Instant>,
     announced_at: Option<Instant>,
+    /// Until when an Advertisement is awaited that says whose the addresses are: nothing is announced before.
+    quiet_until: Option<Instant>,
     /// What follows the lease messages of this judgement (R8).
     pub(crate) told: Vec<Action>,
     /// How long a frame that passed the gate waits at present, by the interface in whose queue it does.
@@ -220,6 +225,7 @@ impl Domain {
             tie_ends_at: None,
             announcements: Vec::new(),
             announced_at: None,
+            quiet_until: None,
             told: Vec::new(),
             queue_waits: BTreeMap::new(),
             given_early_at: None,
@@ -305,15 +311,30 @@ impl Domain {
 
     /// The same once it is clear that it is not for us to yield; who yields forgets it.
     pub(crate) fn announce_soon(&mut self, now: Instant) {
-        let soon = now + ADVERTISEMENT_FIRST;
+        let soon = self.quiet_until.map_or(now, |until| until.max(now)) + ADVERTISEMENT_FIRST;
         if self.leaving.is_none() && !self.announcements.iter().any(|at| *at <= soon) {
             self.announcements.push(soon);
         }
     }
 
+    /// A router claims the addresses with the virtual router's own MAC, without an authority: whose they are is said
+    /// by its next Advertisement, an interval from now if its first one was lost. Were we to announce meanwhile and
+    /// then to yield, ours would be the last word, since not every router repeats its own (FRR does not).
+    pub(crate) fn announce_after_advertisement(&mut self, now: Instant, advert_int: Duration) {
+        // A row of claims does not make it wait for ever.
+        if self.leaving.is_some() || self.quiet_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let until = now + advert_int.min(ADVERTISEMENT_LAST) + ADVERTISEMENT_FIRST;
+        self.quiet_until = Some(until);
+        self.announcements.retain(|at| *at > until);
+        self.announcements.push(until);
+    }
+
     fn announce(&mut self, now: Instant, facts: &Facts<'_>, out: &mut Vec<Action>) {
         let announce = &facts.settings.announce;
         self.announced_at = Some(now);
+        self.quiet_until = None;
         let soon = QUICKLY_AGAIN_MS.into_iter().map(Duration::from_millis);
         self.announcements = soon.chain(announce.again.iter().copied()).map(|after| now + after).collect();
         out.push(Action::Announce { domain: self.id, count: announce.burst });

@@ -33,7 +33,7 @@ pub(crate) struct Difference {
 pub(crate) enum Oddity {
     /// Its sender is none of our peers, and speaks for our VRID.
     Foreign,
-    /// v2: its interval is another.
+    /// Its interval is another.
     Interval(Duration),
     /// Its addresses are others.
     Addresses(Vec<IpAddr>),
@@ -47,6 +47,8 @@ pub(crate) enum Oddity {
     OwnAddress,
     /// It is unicast where we speak multicast (`true`), or the other way round.
     Unicast(bool),
+    /// It can't be read, for this reason.
+    Unreadable(&'static str),
     /// It carries our address under this VRID, which is not ours.
     Vrid(u8, IpAddr),
 }

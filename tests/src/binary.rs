@@ -17,12 +17,16 @@ pub fn find(name: &str) -> PathBuf {
     }
 }
 
-/// The installed keepalived.
+/// The installed keepalived, or the one that the environment names in `KEEPALIVED`.
 ///
 /// # Panics
 /// There is none.
 #[allow(clippy::panic, reason = "a test's precondition; the message is its remedy")]
 pub fn keepalived() -> PathBuf {
+    if let Some(path) = std::env::var_os("KEEPALIVED").map(PathBuf::from) {
+        assert!(path.is_file(), "KEEPALIVED is {}, where no file is: give the program's path", path.display());
+        return path;
+    }
     match keepone_chaos::netns::agent::keepalived() {
         Some(path) => path,
         None => panic!("no keepalived to interoperate with: install it first: apt-get install keepalived"),

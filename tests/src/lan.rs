@@ -74,6 +74,11 @@ impl Lan {
         self.node(node).port(Network::Lan).map_or(IpAddr::V4([0; 4].into()), |port| port.address.into())
     }
 
+    /// A node's own IPv6 address, if [`Lan::add_ipv6`] gave it one.
+    pub fn address6(&self, node: usize) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, if node == 0 { 0x11 } else { 0x12 })
+    }
+
     /// Gives nodes and client `fd00::11`, `fd00::12` and `fd00::33` besides.
     ///
     /// # Errors

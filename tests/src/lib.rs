@@ -5,6 +5,7 @@
 
 pub mod binary;
 pub mod cluster;
+pub mod dissect;
 mod kernel;
 pub mod lan;
 pub mod observe;

@@ -13,8 +13,11 @@ use keepone_chaos::netns::observe::responder::{self, PORT, PROBE};
 use keepone_chaos::netns::topology::Kind;
 use keepone_chaos::spans::Spans;
 
+use nix::ifaddrs::InterfaceAddress;
+use nix::net::if_::InterfaceFlags;
+
 use crate::Error;
-use crate::lan::Lan;
+use crate::lan::{INTERFACE, Lan};
 
 /// Between two looks at the addresses, and between two probes.
 const STEP: Duration = Duration::from_millis(5);
@@ -174,7 +177,11 @@ fn between(holds: &[u64], lacks: &[u64]) -> Spans {
 fn look(vip: IpAddr, node: usize, holds: &Sightings, lacks: &Sightings, stop: &Stop) {
     while !stop.is_set() {
         let Ok(addresses) = nix::ifaddrs::getifaddrs() else { return };
-        let mut ips = addresses.filter_map(|interface| {
+        // FRR leaves an address on its macvlan, and takes the carrier away.
+        let works = |interface: &InterfaceAddress| {
+            interface.interface_name == INTERFACE || interface.flags.contains(InterfaceFlags::IFF_RUNNING)
+        };
+        let mut ips = addresses.filter(works).filter_map(|interface| {
             let storage = interface.address?;
             let v4 = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
             v4.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))

@@ -6,7 +6,7 @@ use keepone_proto::action::{Action, Alert, Severity, Transition};
 use keepone_proto::event::{Event, GateStrength};
 use keepone_proto::id::{DomainId, Epoch, InstanceId, InterfaceId, NodeId};
 use keepone_proto::time::Instant;
-use keepone_proto::wire::vrrp::{Advertisement, Checksum, ah};
+use keepone_proto::wire::vrrp::{Advertisement, ah};
 
 use super::Shells;
 use crate::clock;
@@ -96,7 +96,7 @@ impl Shells {
         for destination in &transport.destinations {
             let (carrier, bytes) = match transport.key {
                 Some(key) => (Carrier::Ah, ah::emit(advertisement, source, *destination, &key)),
-                None => (Carrier::Ip, advertisement.emit(source, *destination, Checksum::PseudoHeader)),
+                None => (Carrier::Ip, advertisement.emit(source, *destination, transport.checksum)),
             };
             let bytes = match bytes {
                 Ok(bytes) => bytes,

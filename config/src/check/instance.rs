@@ -135,6 +135,13 @@ impl Check<'_> {
                             address to virtual_ipaddress_excluded";
                 self.report.error(place, message, help);
             }
+            let link_local = |vip: &VirtualAddress| matches!(vip.address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            if first.0.address.is_ipv6() && other.is_none() && !vips.iter().any(|(vip, _)| link_local(vip)) {
+                let message = format!("`{name}` has no link-local address, where RFC 9568, 5.2.9, wants one first");
+                let help = "add one, as `fe80::5e:1/64`: other routers may refuse its Advertisements without, and hosts \
+                            need one for their gateway";
+                self.report.warning(first.1, message, help);
+            }
         } else if !raw.no_addresses && !raw.written.has("virtual_ipaddress") {
             let help = "add `virtual_ipaddress { ... }`, or `no_virtual_ipaddress` if that is meant";
             self.report.warning(&raw.name.place, format!("vrrp_instance `{name}` has no virtual address"), help);

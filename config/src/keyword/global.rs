@@ -107,7 +107,8 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         off(C, "vrrp_lower_prio_no_advert", "a Master does not answer a lower node at once"),
         off(C, "vrrp_higher_prio_send_advert", "a Master advertises once more before it yields to a higher node"),
         off(C, "vrrp_owner_ignore_adverts", "the owner of the address (255) listens to nobody"),
-        off(B, "v3_checksum_as_v2", "version 3 over IPv4 sums without the pseudo-header (RFC 9568)"),
+        key(B, "v3_checksum_as_v2", Flag, "version 3 over IPv4 sums without the pseudo-header (RFC 9568)")
+            .values("off", "", ""),
         off(B, "vrrp_check_unicast_src", "drop unicast advertisements from addresses that are no peers"),
         key(B, "vrrp_startup_delay", Value, "instances begin so long after the agent")
             .values("0", "0..86400", "s")

@@ -108,7 +108,11 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
         inherited(B, "check_unicast_src", "drop advertisements from addresses that are no peers"),
         key(C, "old_unicast_checksum", Maybe, "the checksum of keepalived up to 1.3.6")
             .ignored("remove it, and update nodes that still need it"),
-        inherited(B, "v3_checksum_as_v2", "version 3 over IPv4 sums without the pseudo-header (RFC 9568)"),
+        key(B, "v3_checksum_as_v2", Flag, "version 3 over IPv4 sums without the pseudo-header (RFC 9568)").values(
+            "of global_defs",
+            "",
+            "",
+        ),
         key(C, "mcast_dst_ip", Value, "another multicast group")
             .values("of global_defs", "a multicast address", "")
             .later(),

@@ -6,7 +6,7 @@ use core::cmp::Reverse;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::{Domain, Leaving};
+use super::{Domain, Leaving, Router};
 use crate::action::{Action, AlertName, Transition};
 use crate::alerts::Alerts;
 use crate::decision::{Health, Peers, Reason, References, Role, Verdict, View, decide};
@@ -19,7 +19,7 @@ use crate::id::{Epoch, NodeId, Priority};
 use crate::lease::grant::Grant;
 use crate::lease::holder::Lease;
 use crate::vrrp::output::{Discard, Output};
-use crate::wire::vrrp::Advertisement;
+use crate::wire::vrrp::{Advertisement, virtual_mac};
 
 /// How long a Master alone announces often, and how seldom then.
 const ANNOUNCE_OFTEN_FOR: Duration = Duration::from_secs(60);
@@ -321,6 +321,7 @@ impl Domain {
         self.master_since = None;
         (self.rival_since, self.rival_seen, self.tie_ends_at) = (None, None, None);
         self.announcements.clear();
+        self.quiet_until = None;
         for router in &mut self.routers {
             if router.machine.is_master() {
                 let advertisement = router.machine.resignation();
@@ -367,6 +368,7 @@ impl Domain {
         if let Some(since) = self.master_since.filter(|_| peers == Peers::Silent) {
             let often = now.since(since) < ANNOUNCE_OFTEN_FOR;
             let next = now + if often { facts.settings.heartbeat.period / 2 } else { ANNOUNCE_SELDOM };
+            let next = self.quiet_until.map_or(next, |until| next.max(until));
             if self.announcements.iter().all(|at| *at > next) {
                 self.announcements.push(next);
             }
@@ -503,8 +505,12 @@ impl Domain {
         if self.master_since.is_some_and(|since| facts.now > since) {
             self.findings.claimed(facts.now, mac);
             self.see_claim(facts.now);
+            let virtual_one = |router: &&Router| mac == virtual_mac(router.settings.vrid, router.settings.ipv6);
             if self.lease.is_arbitrated() {
                 self.announce_again(facts.now, facts, out);
+            } else if let Some(router) = self.routers.iter().find(virtual_one) {
+                let interval = router.settings.advert_int;
+                self.announce_after_advertisement(facts.now, interval);
             } else {
                 // Its Advertisement, which may be the better one, comes at about the same time.
                 self.announce_soon(facts.now);

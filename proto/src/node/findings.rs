@@ -233,6 +233,27 @@ impl Node {
         }
     }
 
+    /// A packet for one of our virtual routers that can't be read. RFC 9568, 7.1, and RFC 3768, 7.1: it is logged, and
+    /// not each time.
+    pub(super) fn on_unreadable(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        source: IpAddr,
+        vrid: u8,
+        fault: &'static str,
+    ) {
+        for domain in self.domains.values_mut() {
+            let ours = domain.routers.iter().any(|router| {
+                let settings = &router.settings;
+                settings.interface == interface && settings.ipv6 == source.is_ipv6() && settings.vrid.get() == vrid
+            });
+            if ours {
+                domain.findings.oddities.see((source, Oddity::Unreadable(fault)), now + LASTS);
+            }
+        }
+    }
+
     /// What the finders have found, as it stands.
     pub(super) fn raise_findings(&mut self, now: Instant) {
         // None of it is urgent, and this is run after each event.
@@ -507,6 +528,12 @@ fn odd(domain: &Domain, who: &str, oddity: &Oddity) -> Option<Difference> {
         }
         Oddity::OwnAddress => {
             ("mcast_src_ip", format!("{who} is our own address: another host has it, or our packets come back"))
+        }
+        Oddity::Unreadable(fault) => {
+            let words = format!("{who} sends Advertisements that can't be read: {fault}");
+            let remedy =
+                format!("look at what {who} sends (tshark -V vrrp), and update it or keep it off this segment");
+            return Some(Difference { domain: Some(domain.id), words: format!("{name}: {words}"), remedy });
         }
         Oddity::Unicast(true) => {
             ("unicast_peer", format!("{who} speaks unicast to us, but is not among our unicast_peers"))

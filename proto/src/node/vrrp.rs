@@ -24,9 +24,16 @@ impl Node {
         let unicast = !packet.destination.is_multicast();
         let (source, destination) = (packet.source, packet.destination);
         let parsed = vrrp::parse(packet.bytes, source, destination, packet.hop_limit, unicast);
-        let Ok(advertisement) = parsed else {
-            self.counters.bad_advertisements += 1;
-            return;
+        let advertisement = match parsed {
+            Ok(advertisement) => advertisement,
+            Err(error) => {
+                self.counters.bad_advertisements += 1;
+                // The second octet is the VRID, if any octet is right.
+                if let Some(vrid) = packet.bytes.get(1) {
+                    self.on_unreadable(now, packet.interface, source, *vrid, error.fault());
+                }
+                return;
+            }
         };
         let place = self.place(packet.interface, source, unicast, &advertisement);
         self.deliver(now, packet.interface, place, (source, unicast, &advertisement), out);

@@ -37,7 +37,7 @@ pub use super::output::{Discard, Election, MasterSeen, Output};
 use super::params::{Params, master_down_interval, skew_time};
 use crate::id::Priority;
 use crate::settings::{AuthType, VrrpVersion};
-use crate::time::Instant;
+use crate::time::{Centis, Instant};
 use crate::wire::vrrp::{Advertisement, Auth};
 
 /// The least time between two answers to Advertisements that a Master should not hear.
@@ -431,7 +431,9 @@ impl Instance {
 
     fn compare(&self, from: IpAddr, advert: &Advertisement, outputs: &mut Vec<Output>) {
         let (found, wanted) = (advert.advert_int, self.params.advert_int);
-        if self.params.version == VrrpVersion::V2 && found != wanted {
+        // On the wire version 3 counts centiseconds.
+        let centis = Centis::from_duration(wanted).map(Duration::from);
+        if found != wanted && (self.params.version == VrrpVersion::V2 || Some(found) != centis) {
             outputs.push(Output::IntervalMismatch { from, found, wanted });
         }
         let sorted = |addresses: &[IpAddr]| {

@@ -55,7 +55,7 @@ pub enum Output {
         /// Its priority.
         priority: Priority,
     },
-    /// v2: the sender's interval is not ours. Its packet counted all the same.
+    /// The sender's interval is not ours. Its packet counted all the same. RFC 9568, 7.1.
     IntervalMismatch {
         /// The sender.
         from: IpAddr,

@@ -191,6 +191,26 @@ pub enum DecodeError {
     MixedFamilies,
 }
 
+impl DecodeError {
+    /// What is wrong, without the numbers: the same words for all packets with the same fault.
+    pub fn fault(&self) -> &'static str {
+        match self {
+            DecodeError::Truncated { .. } => "it is cut short",
+            DecodeError::Trailing { .. } => "it is too long",
+            DecodeError::HopLimit(_) => "its TTL or hop limit is not 255",
+            DecodeError::Version(_) => "its version is neither 2 nor 3",
+            DecodeError::V2OverIpv6 => "it is version 2 over IPv6",
+            DecodeError::Type(_) => "its type is unknown",
+            DecodeError::Vrid => "its virtual router id is 0",
+            DecodeError::NoAddresses => "it has no virtual address",
+            DecodeError::Interval => "its interval is 0",
+            DecodeError::AuthType(_) => "its authentication type is unknown",
+            DecodeError::Checksum { .. } => "its checksum is wrong",
+            DecodeError::MixedFamilies => "its addresses are of two families",
+        }
+    }
+}
+
 impl Advertisement {
     /// Octets from the first of the VRRP header, checksummed for a packet from `source` to
     /// `destination`. `checksum` matters for v3 over IPv4 alone.

@@ -1,7 +1,8 @@
 //! Two routers, what happens to them, and what is seen of it.
 
+use std::any::Any;
+use std::net::IpAddr;
 use std::panic::Location;
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use keepone_tests::observe::Watch;
 use keepone_tests::program;
 use nix::sys::signal::Signal;
 
-use crate::speech::{Program, Speech};
+use crate::routers::{self, Router};
+use crate::speech::Speech;
 
 /// The better node, and the worse one.
 pub const A: usize = 0;
@@ -26,29 +28,49 @@ pub struct Story {
     watch: Watch,
     pub lan: Lan,
     pub speech: Speech,
-    kinds: [Program; 2],
-    files: [PathBuf; 2],
+    kinds: [Router; 2],
+    /// What a router needs beside itself.
+    _helpers: [Option<program::Program>; 2],
 }
 
 impl Story {
-    /// The network and the configurations; nothing runs yet.
-    pub fn new(speech: Speech, kinds: [Program; 2]) -> Self {
-        let lan = Lan::build(0).unwrap();
+    /// The network; no router runs yet.
+    pub fn new(speech: Speech, kinds: [Router; 2]) -> Self {
+        let lan = Lan::with_witnesses(0, 0).unwrap();
         if speech.ipv6 {
             lan.add_ipv6().unwrap();
         }
-        let files = [A, B].map(|node| {
-            let text = speech.configuration(node, lan.address(node), lan.address(1 - node));
-            lan.write(&format!("{node}.conf"), &text).unwrap()
-        });
+        let helpers = [A, B].map(|node| kinds[node].prepare(&lan, node, speech).unwrap());
         let watch = Watch::start(&lan, speech.vip()).unwrap();
-        Story { programs: [None, None], watch, lan, speech, kinds, files }
+        Story { programs: [None, None], watch, lan, speech, kinds, _helpers: helpers }
     }
 
     pub fn start(&mut self, node: usize) {
-        let command = self.kinds[node].command(&self.files[node]);
+        self.start_with(node, true);
+    }
+
+    /// Starts a router that preempts, or not.
+    pub fn start_with(&mut self, node: usize, preempt: bool) {
+        let kind = self.kinds[node];
+        let own =
+            |node| -> IpAddr { if self.speech.ipv6 { self.lan.address6(node).into() } else { self.lan.address(node) } };
+        let text = kind.configuration(self.speech, node, [own(node), own(1 - node)], preempt);
+        let file = self.lan.write(&format!("{node}.conf"), &text).unwrap();
+        let directory = routers::directory(&self.lan, node).unwrap();
+        let command = kind.command(&file, &directory);
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let times = |story: &Self, words| story.said(node).matches(words).count();
+        let before = kind.begins_with().map(|words| (words, times(self, words)));
+        kind.begin(&self.lan, node).unwrap();
         self.programs[node] = Some(self.lan.start(node, &command).unwrap());
+        let Some((words, before)) = before else { return };
+        let end = clock::now() + nanos(Duration::from_secs(10));
+        while times(self, words) == before {
+            self.must(clock::now() < end, "it does not begin");
+            thread::sleep(Duration::from_millis(5));
+        }
+        // Its word for the kernel has to get there.
+        thread::sleep(Duration::from_millis(100));
     }
 
     /// Fails with all that is known unless `good`.
@@ -114,15 +136,30 @@ impl Story {
 
     /// The better node is told to end: it resigns, and the other one takes over after its Skew_Time.
     pub fn terminate_a(&mut self) {
-        let at = clock::now();
-        self.programs[A].as_ref().unwrap().signal(Part::Guardian, Signal::SIGTERM);
-        self.takes_over(B, at, self.speech.takes_over_from_resigned());
-        self.must(self.watch.alone(B, ANSWER).is_some(), "the stopped node keeps the address");
+        self.terminate(A);
+    }
+
+    /// A Master is told to end: it resigns, and the other one takes over after its Skew_Time.
+    pub fn terminate(&mut self, node: usize) {
+        let (heir, at) = (1 - node, clock::now());
+        self.programs[node].as_ref().unwrap().signal(Part::Guardian, Signal::SIGTERM);
+        self.takes_over(heir, at, self.speech.takes_over_from_resigned(heir));
+        self.must(self.watch.alone(heir, ANSWER).is_some(), "the stopped node keeps the address");
         let overlap = self.watch.overlap(at, clock::now());
         self.must(overlap == Duration::ZERO, &format!("both held the address for {overlap:?} of an orderly handover"));
-        let ended = self.programs[A].as_mut().unwrap().wait(Duration::from_secs(5));
+        self.ends(node);
+        self.must(self.watch.answered_by(heir, ANSWER).is_some(), "the new MASTER does not answer the client");
+    }
+
+    /// A node without another one is told to end.
+    pub fn end(&mut self, node: usize) {
+        self.programs[node].as_ref().unwrap().signal(Part::Guardian, Signal::SIGTERM);
+        self.ends(node);
+    }
+
+    fn ends(&mut self, node: usize) {
+        let ended = self.programs[node].as_mut().unwrap().wait(Duration::from_secs(5));
         self.must(ended.and_then(|status| status.code()) == Some(0), "it did not end in good order");
-        self.must(self.watch.answered_by(B, ANSWER).is_some(), "the new MASTER does not answer the client");
     }
 
     /// Every process of the better node dies at once: the other one waits for its timer.
@@ -132,24 +169,47 @@ impl Story {
         self.takes_over(B, at, self.speech.takes_over_from_silent());
         self.must(self.watch.answered_by(B, ANSWER).is_some(), "the new MASTER does not answer the client");
         match self.kinds[A] {
-            // The lifetime of its addresses ends with it: 2 s at most, which the kernel looks at each second.
-            Program::Keepone => {
-                self.must(self.watch.alone(B, Duration::from_secs(4)).is_some(), "a dead agent's address stays");
+            // What it leaves behind for up to 30 s is silent: its gate has run out.
+            Router::Keepone => {
+                let begin = clock::now();
+                thread::sleep(Duration::from_secs(1));
+                let (nodes, _) = self.watch.answers(begin, clock::now());
+                self.must(nodes == [B], "a dead agent's address answers");
             }
             // It leaves its address behind, and nobody is there to take it away.
-            Program::Keepalived => {}
+            Router::Keepalived | Router::Frr => {}
         }
     }
 
     /// The better node comes (back) and takes over from a working Master, which gives way.
     pub fn preempt(&mut self) {
+        let at = self.preempts();
+        self.gives_way(at);
+    }
+
+    /// The better node comes (back) and takes over from a working Master; when that began.
+    pub fn preempts(&mut self) -> u64 {
         let at = clock::now();
         self.start(A);
         self.must(self.watch.has(A, self.speech.preempts()).is_some(), "the better node does not preempt");
+        at
+    }
+
+    /// The worse node gives way to the better one, which came at `at`.
+    pub fn gives_way(&mut self, at: u64) {
         self.must(self.watch.alone(A, ANSWER).is_some(), "the worse node does not give way");
         let overlap = self.watch.overlap(at, clock::now());
         self.must(overlap <= self.speech.overlap(), &format!("both held the address for {overlap:?}"));
         self.stays(A, self.speech.advert_int * 4);
+    }
+
+    /// The better node comes back, but does not preempt: the worse one stays, until it ends.
+    pub fn does_not_preempt(&mut self) {
+        self.start_with(A, false);
+        // Whatever a dead program left there is cleared away by the new one.
+        self.must(self.watch.alone(B, Duration::from_secs(4)).is_some(), "the better node's address stays");
+        self.stays(B, self.speech.down_interval(A) + Duration::from_secs(1));
+        self.terminate(B);
     }
 
     /// `node` has the address so long after `at`.
@@ -172,6 +232,12 @@ impl Story {
         let seen = self.watch.spans().map(|spans| spans.iter().count());
         self.must(seen == times, &format!("the nodes held the address {seen:?} times, not {times:?}"));
     }
+}
+
+/// What a test said that failed.
+pub fn words_of(cause: Box<dyn Any + Send>) -> String {
+    let text = cause.downcast_ref::<String>().cloned();
+    text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
 pub fn nanos(time: Duration) -> u64 {

@@ -119,18 +119,22 @@ fn a_header_that_comes_again_is_counted_named_and_moves_no_timer() {
 }
 
 #[test]
-fn what_is_no_header_of_ours_is_counted_only() {
+fn what_is_no_header_of_ours_is_counted_and_named_where_it_says_that_it_is_for_us() {
     let mut cluster = alone(AuthType::Ah);
     for packet in [vec![], vec![0x45; 20], vec![0xff; 64]] {
         cluster.give(1, Event::AhReceived { interface: InterfaceId(0), packet });
     }
+    cluster.run_to(1000);
+    assert_eq!((counted(&cluster), mismatch(&cluster)), ((0, 3), None));
     // Type 2, and no header.
     let mut packet = ah::emit(&advertisement(&cluster, Auth::Header { sequence: 1 }), FROM, GROUP, KEY).unwrap();
     let bytes = packet.split_off(44);
     let (interface, hop_limit) = (InterfaceId(0), 255);
     cluster.give(1, Event::VrrpReceived { interface, source: FROM, destination: GROUP, hop_limit, bytes });
     cluster.run_to(2000);
-    assert_eq!((counted(&cluster), mismatch(&cluster), master(&cluster)), ((0, 4), None, None));
+    assert_eq!((counted(&cluster), master(&cluster)), ((0, 4), None));
+    let alert = mismatch(&cluster).unwrap();
+    assert!(alert.evidence.contains("can't be read: its authentication type is unknown"), "{}", alert.evidence);
 }
 
 #[test]

@@ -21,6 +21,11 @@ fn a_master_that_the_rival_does_not_hear_yields_without_an_authority_d8() {
 /// A router that speaks VRRP only, of this priority, announces itself to node 1, claims the addresses
 /// before its Advertisement arrives, and falls silent.
 fn foreign_master(priority: u8) -> Cluster {
+    foreign_master_at(priority, [2; 6], 9510)
+}
+
+/// The same with this hardware address, and its Advertisement at `ms`.
+fn foreign_master_at(priority: u8, mac: [u8; 6], ms: u64) -> Cluster {
     let mut cluster = Cluster::new(Authority::None);
     cluster.start(1);
     cluster.run_to(5000);
@@ -37,19 +42,50 @@ fn foreign_master(priority: u8) -> Cluster {
         auth: crate::wire::vrrp::Auth::None,
     };
     let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
-    cluster.give(1, Event::ForeignClaim { domain: VIP, mac: [2; 6] });
-    cluster.run_to(9510);
+    cluster.give(1, Event::ForeignClaim { domain: VIP, mac });
+    cluster.run_to(ms);
     let (interface, hop_limit) = (InterfaceId(0), 255);
     cluster.give(1, Event::VrrpReceived { interface, source, destination, hop_limit, bytes });
-    cluster.run_to(9700);
+    cluster.run_to(ms + 190);
     cluster
 }
+
+/// The virtual router's own: FRR announces with it, once, before an Advertisement leaves.
+const VIRTUAL_MAC: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
 
 #[test]
 fn who_yields_to_a_better_master_announces_nothing_that_would_take_the_clients_back() {
     let cluster = foreign_master(250);
     assert_eq!(cluster.role(1).0, Role::Backup);
     assert_eq!(cluster.when(1, 9500, |deed| matches!(deed, Action::Announce { .. })), None);
+}
+
+#[test]
+fn who_yields_to_a_router_with_the_virtual_mac_has_waited_for_its_second_advertisement_too() {
+    let cluster = foreign_master_at(250, VIRTUAL_MAC, 9690);
+    assert_eq!(cluster.role(1).0, Role::Backup);
+    assert_eq!(cluster.when(1, 9500, |deed| matches!(deed, Action::Announce { .. })), None);
+}
+
+#[test]
+fn who_stays_beside_a_worse_router_with_the_virtual_mac_announces_with_its_advertisement_d10() {
+    let cluster = foreign_master_at(50, VIRTUAL_MAC, 9690);
+    assert_eq!(cluster.role(1).0, Role::Master);
+    let announced = cluster.when(1, 9500, |deed| matches!(deed, Action::Announce { .. }));
+    assert_eq!(announced, Some(at(9690)));
+}
+
+#[test]
+fn claims_with_the_virtual_mac_alone_keep_nobody_from_announcing_for_longer_than_an_interval_d10() {
+    let mut cluster = foreign_master(50);
+    cluster.run_to(20_000);
+    cluster.log.clear();
+    for ms in (20_000..20_500).step_by(10) {
+        cluster.run_to(ms);
+        cluster.give(1, Event::ForeignClaim { domain: VIP, mac: VIRTUAL_MAC });
+    }
+    let announced = cluster.when(1, 20_000, |deed| matches!(deed, Action::Announce { .. }));
+    assert_eq!(announced, Some(at(20_250)));
 }
 
 #[test]

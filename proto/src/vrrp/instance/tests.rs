@@ -204,10 +204,18 @@ mod backup {
     fn a_backup_of_v3_learns_the_interval_that_the_master_advertises() {
         let mut instance = backup(params());
         let advert = Advertisement { advert_int: ms(100), ..advert(&instance, 200) };
-        assert_eq!(instance.on_advertisement(at(1000), ABOVE, OWN, &advert), vec![]);
+        let wanted = Output::IntervalMismatch { from: ABOVE, found: ms(100), wanted: ms(1000) };
+        assert_eq!(instance.on_advertisement(at(1000), ABOVE, OWN, &advert), vec![wanted]);
         assert_eq!(down_at(&instance), at(1325));
         hear(&mut instance, at(1100), 0);
         assert_eq!(down_at(&instance), at(1125), "the skew time is of the learnt interval, too");
+    }
+
+    #[test]
+    fn an_interval_of_v3_that_is_ours_on_the_wire_is_no_other() {
+        let mut instance = backup(Params { advert_int: Duration::from_micros(1_002_500), ..params() });
+        let advert = Advertisement { advert_int: ms(1000), ..advert(&instance, 200) };
+        assert_eq!(instance.on_advertisement(at(1000), ABOVE, OWN, &advert), vec![]);
     }
 
     #[test]
@@ -406,7 +414,8 @@ mod master {
         for (priority, from) in [(193, BELOW), (193, ABOVE), (192, ABOVE), (255, BELOW)] {
             let mut instance = master(params());
             let advert = Advertisement { advert_int: ms(100), ..advert(&instance, priority) };
-            let wanted = vec![Output::HigherSeen { from, priority: Priority(priority) }];
+            let differs = Output::IntervalMismatch { from, found: ms(100), wanted: ms(1000) };
+            let wanted = vec![Output::HigherSeen { from, priority: Priority(priority) }, differs];
             assert_eq!(instance.on_advertisement(at(10_400), from, OWN, &advert), wanted);
             assert!(instance.is_master());
             instance.resign(at(10_400));

@@ -1,0 +1,90 @@
+//! tshark: a capture on a machine's LAN interface, and what it makes of each frame.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use keepone_chaos::fault::Part;
+use keepone_chaos::netns::error::io_error;
+use keepone_chaos::netns::topology::Kind;
+use nix::sys::signal::Signal;
+
+use crate::Error;
+use crate::lan::{INTERFACE, Lan};
+use crate::program::Program;
+
+/// What is asked of each frame; several values of one field are joined by commas.
+const FIELDS: &str = "eth.src eth.dst _ws.malformed _ws.expert.severity ip.src ip.dst ip.ttl ip.dsfield ip.proto \
+                      ip.flags ip.checksum.status ipv6.src ipv6.dst ipv6.hlim ipv6.tclass ipv6.nxt ah.next_header \
+                      ah.length ah.spi ah.sequence vrrp.version vrrp.type vrrp.virt_rtr_id vrrp.prio vrrp.addr_count \
+                      vrrp.checksum.status vrrp.auth_type vrrp.auth_string vrrp.adver_int vrrp.reserved_mbz \
+                      vrrp.short_adver_int vrrp.ip_addr vrrp.ipv6_addr arp.opcode arp.src.hw_mac \
+                      arp.src.proto_ipv4 arp.dst.proto_ipv4 icmpv6.type icmpv6.checksum.status \
+                      icmpv6.nd.ns.target_address icmpv6.nd.na.target_address icmpv6.nd.na.flag.r \
+                      icmpv6.nd.na.flag.s icmpv6.nd.na.flag.o icmpv6.opt.linkaddr udp.dstport";
+
+/// A frame as tshark sees it: field and value, those without a value left out.
+pub type Frame = BTreeMap<&'static str, String>;
+
+/// A capture under way.
+#[derive(Debug)]
+pub struct Recorder {
+    tshark: Program,
+    path: PathBuf,
+}
+
+impl Recorder {
+    /// Begins to capture all that passes a machine's LAN interface.
+    ///
+    /// # Errors
+    /// tshark can't be started, or does not begin.
+    pub fn start(lan: &Lan, kind: Kind) -> Result<Self, Error> {
+        let path = lan.room().join("capture.pcapng");
+        let shown = path.display().to_string();
+        let mut tshark = lan.start_at(kind, &["tshark", "-n", "-q", "-i", INTERFACE, "-w", &shown])?;
+        if !tshark.says("Capturing on", Duration::from_secs(30)) {
+            return Err(io_error("begin to capture")(std::io::Error::other(tshark.said())));
+        }
+        Ok(Recorder { tshark, path })
+    }
+
+    /// Ends it; where the capture is.
+    ///
+    /// # Errors
+    /// tshark does not end.
+    pub fn stop(mut self) -> Result<PathBuf, Error> {
+        // For the last frames to be written.
+        thread::sleep(Duration::from_millis(500));
+        self.tshark.signal(Part::Both, Signal::SIGINT);
+        match self.tshark.wait(Duration::from_secs(20)) {
+            Some(_) => Ok(self.path),
+            None => Err(io_error("end a capture")(std::io::ErrorKind::TimedOut)),
+        }
+    }
+}
+
+/// The frames of a capture; `plain`: VRRPv3's checksum over IPv4 is without the pseudo-header.
+///
+/// # Errors
+/// tshark can't be run, or read the capture.
+pub fn dissect(capture: &Path, plain: bool) -> Result<Vec<Frame>, Error> {
+    let fields = FIELDS.split_whitespace().flat_map(|field| ["-e", field]);
+    let plain = format!("vrrp.v3_checksum_as_in_v2:{}", if plain { "TRUE" } else { "FALSE" });
+    let output = Command::new("tshark")
+        .args(["-n", "-r", &capture.display().to_string(), "-o", "ip.check_checksum:TRUE", "-o", &plain])
+        .args(["-T", "fields", "-E", "separator=;", "-E", "occurrence=a", "-E", "aggregator=,"])
+        .args(fields)
+        .output()
+        .map_err(io_error("run tshark"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(io_error("dissect a capture")(std::io::Error::other(said)));
+    }
+    let frame = |line: &str| {
+        let values = FIELDS.split_whitespace().zip(line.split(';')).filter(|(_, value)| !value.is_empty());
+        values.map(|(field, value)| (field, value.to_owned())).collect()
+    };
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(frame).collect())
+}
