@@ -1,5 +1,6 @@
 //! From what the operator wrote to what the core and the shells are told.
 
+mod paths;
 mod trackers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,9 @@ use std::path::PathBuf;
 
 use keepone_config::Config;
 use keepone_config::model::{GateMeans, Mirror, Notify, Transport, VrrpInstance};
-use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, hash_name};
+use keepone_proto::id::{
+    ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, WatchId, hash_name,
+};
 use keepone_proto::lease::config_digest;
 use keepone_proto::settings::{
     AuthType, Authority, DomainSettings, Families, FenceSettings, FencingSettings, InstanceSettings, InterfaceSettings,
@@ -16,9 +19,11 @@ use keepone_proto::settings::{
 };
 
 use crate::gate::GateDomain;
+use crate::kernel::Wanted;
 use crate::net::is_on_network;
 use crate::net::vrrp::{Carrier, Family, VrrpSettings};
 use crate::netlink::address::VirtualAddress;
+use crate::netlink::path::{Owner, Path};
 use crate::tracking::{Tracked, Watched};
 use trackers::Trackers;
 
@@ -43,6 +48,12 @@ pub struct Plan {
     pub gate_domains: Vec<GateDomain>,
     /// What each domain puts into the kernel.
     pub addresses: BTreeMap<DomainId, Vec<VirtualAddress>>,
+    /// Addresses that are there as long as the agent, each with its track group.
+    pub statics: Vec<(VirtualAddress, Option<String>)>,
+    /// Routes and rules of the agent and of each domain.
+    pub paths: BTreeMap<Owner, Vec<Path>>,
+    /// Track groups of static things.
+    pub track_groups: Vec<(WatchId, String)>,
     /// Names of domains, for logs.
     pub domain_names: BTreeMap<DomainId, DomainName>,
     /// How each instance speaks, by its place.
@@ -150,7 +161,10 @@ impl Plan {
             bpf_dir: cluster.map_or_else(|| PathBuf::from(BPF_DIR), |cluster| cluster.bpf_dir.clone()),
             gate: config.gate,
             gate_domains: gate_domains(config),
-            addresses: addresses(config),
+            addresses: paths::addresses(config),
+            statics: paths::statics(config),
+            paths: paths::paths(config),
+            track_groups: trackers.groups(),
             domain_names: domain_names(config),
             sockets: sockets(&transports),
             transports,
@@ -159,6 +173,16 @@ impl Plan {
             witnesses: witnesses(config),
             tracked: trackers.programs(),
             watched: trackers.watched(),
+        }
+    }
+
+    /// All that is put into the kernel.
+    pub(crate) fn in_kernel(&self) -> Wanted {
+        Wanted {
+            addresses: self.addresses.clone(),
+            statics: self.statics.clone(),
+            paths: self.paths.clone(),
+            groups: self.track_groups.clone(),
         }
     }
 
@@ -403,22 +427,6 @@ fn gate_domains(config: &Config) -> Vec<GateDomain> {
         routers: instances(config, &domain).map(|instance| (instance.vrid, instance.ipv6)).collect(),
     };
     config.domains().into_iter().map(gate).collect()
-}
-
-fn addresses(config: &Config) -> BTreeMap<DomainId, Vec<VirtualAddress>> {
-    let of_instance = |instance: &VrrpInstance| {
-        let address = |address: &keepone_config::model::VirtualAddress| VirtualAddress {
-            interface: address.dev.clone().unwrap_or_else(|| instance.interface.clone()),
-            address: address.address,
-            prefix_len: address.prefix,
-            broadcast: address.broadcast,
-            scope: address.scope.0,
-            label: address.label.clone(),
-        };
-        instance.virtual_addresses.iter().map(address).collect::<Vec<_>>()
-    };
-    let domains = config.domains().into_iter();
-    domains.map(|domain| (domain.id, instances(config, &domain).flat_map(of_instance).collect())).collect()
 }
 
 fn domain_names(config: &Config) -> BTreeMap<DomainId, DomainName> {

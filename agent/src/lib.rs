@@ -19,6 +19,7 @@ pub mod guardian;
 pub mod heartbeat;
 mod kernel;
 pub mod keys;
+mod leftovers;
 mod lock;
 pub mod logging;
 pub mod mirror;

@@ -151,7 +151,7 @@ impl Start<'_> {
             .map_or(Ok((None, None)), |cluster| open_voter(self.config, cluster, &events))?;
         let interfaces = Interfaces::new(&plan.settings.interfaces);
         let names = plan.settings.interfaces.iter().map(|interface| interface.name.clone()).collect();
-        let kernel = Kernel::start(plan.addresses.clone(), names);
+        let kernel = Kernel::start(plan.in_kernel(), names);
         let kernel =
             kernel.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no netlink thread: {error}")))?;
         let held = leftovers(self.gate.as_ref(), &plan);
