@@ -89,12 +89,16 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
         ),
         key(C, "no_virtual_ipaddress", Flag, "that it has no address is meant").values("off", "", ""),
         off(C, "promote_secondaries", "other addresses of a network survive its first one"),
-        key(B, "virtual_routes", Lines, "routes that are there while it is Master")
-            .values("none", "as `ip route`", "")
-            .later(),
-        key(C, "virtual_rules", Lines, "routing rules that are there while it is Master")
-            .values("none", "as `ip rule`", "")
-            .later(),
+        key(B, "virtual_routes", Lines, "routes that are there while it is Master").values(
+            "none",
+            "as `ip route`, no_track",
+            "",
+        ),
+        key(C, "virtual_rules", Lines, "routing rules that are there while it is Master").values(
+            "none",
+            "as `ip rule`, no_track",
+            "",
+        ),
         // How advertisements travel.
         key(B, "mcast_src_ip", Value, "the sender's address in multicast").values("the interface's first", "", ""),
         key(A, "unicast_src_ip", Value, "the sender's address in unicast").values("the interface's first", "", ""),

@@ -347,7 +347,7 @@ async fn remove(batch: &Batch, names: &Names, list: &[Path]) -> Result<(), Strin
 fn left(path: &Path, answer: Answer) -> Option<String> {
     match answer {
         Ok(()) => None,
-        // ENETDOWN and EINVAL: the kernel looks up what the route leads over before it looks for the route.
+        // A table, an interface or a network that is not there has no routes.
         Err(Refusal {
             errno:
                 Some(
