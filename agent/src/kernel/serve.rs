@@ -239,14 +239,12 @@ impl Server {
         self.tell_faults(&owners).await && self.tell_groups().await
     }
 
-    async fn try_again(&mut self) -> bool {
+    pub(super) async fn try_again(&mut self) -> bool {
+        let faulty = self.statics.is_faulty() || self.paths.is_faulty();
         if self.statics.is_faulty() {
             self.statics.set(&self.writer).await;
         }
-        if self.paths.is_faulty() {
-            return self.look().await;
-        }
-        self.tell_groups().await
+        if faulty { self.look().await } else { self.tell_groups().await }
     }
 
     fn owners(&self) -> Vec<Owner> {

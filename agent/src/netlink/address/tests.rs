@@ -51,6 +51,68 @@ fn an_address_is_added_with_all_that_was_asked_for_and_removed() {
 }
 
 #[test]
+fn the_options_of_an_address_are_the_kernels() {
+    World::run(async |_: &World| {
+        let addresses = Addresses::open().unwrap();
+        let with = |text: &str, prefix_len, flags| VirtualAddress { flags, ..vip(text, prefix_len) };
+        let wanted = [
+            VirtualAddress { peer: Some(("10.8.0.2".parse().unwrap(), 30)), ..vip("10.8.0.1", 32) },
+            with("10.10.0.1", 24, flags::NOPREFIXROUTE),
+            VirtualAddress { peer: Some(("fd07::2".parse().unwrap(), 128)), ..vip("fd07::1", 128) },
+            with("fd02::1", 64, flags::NODAD | flags::HOMEADDRESS),
+            with("fd03::1", 64, flags::NODAD | flags::MANAGETEMPADDR),
+            with("fd04::1", 64, flags::NODAD | flags::NOPREFIXROUTE),
+            with("fd05::1", 64, 0),
+            VirtualAddress { preferred_s: Some(0), ..vip("fd06::1", 128) },
+            with("ff05::77", 64, flags::NODAD | flags::MCAUTOJOIN),
+        ];
+        let lived: Vec<_> = wanted.iter().map(|one| (one, one.lifetime(60, Duration::ZERO))).collect();
+        for answer in addresses.set_each(lived).await {
+            answer.unwrap();
+        }
+        for (address, words) in [
+            ("10.8.0.1", "peer 10.8.0.2/30"),
+            ("10.10.0.1/24", "noprefixroute"),
+            ("fd07::1", "peer fd07::2/128"),
+            ("fd02::1/64", "home"),
+            ("fd03::1/64", "mngtmpaddr"),
+            ("fd04::1/64", "noprefixroute"),
+            ("fd06::1/128", "deprecated"),
+            ("fd06::1/128", "preferred_lft 0sec"),
+            ("ff05::77/64", "autojoin"),
+        ] {
+            let line = line(address).unwrap_or_else(|| panic!("no {address}: {}", shown()));
+            assert!(line.contains(words), "{words}: {line}");
+        }
+        // Duplicate address detection takes its time where it is wanted.
+        assert!(line("fd05::1/64").unwrap().contains("tentative"), "{}", shown());
+        let routes = ip("route show") + &ip("-6 route show");
+        assert!(
+            !routes.contains("10.10.0.0/24") && !routes.contains("fd04::/64") && routes.contains("fd03::/64"),
+            "{routes}"
+        );
+        addresses.remove(&wanted).await.unwrap();
+        for address in &wanted {
+            assert!(
+                line(&format!(" {} ", address.address)).is_none() && line(&format!(" {}/", address.address)).is_none(),
+                "{}",
+                shown()
+            );
+        }
+    });
+}
+
+#[test]
+fn preferred_lft_counts_from_the_first_setting() {
+    let limited = VirtualAddress { preferred_s: Some(100), ..vip("10.9.0.100", 24) };
+    let after = |age| limited.lifetime(60, Duration::from_secs(age)).preferred_s;
+    assert_eq!([after(0), after(70), after(100), after(1000)], [100, 30, 0, 0]);
+    let forever = VirtualAddress { preferred_s: Some(u32::MAX), ..limited.clone() };
+    assert_eq!(forever.lifetime(60, Duration::from_secs(1000)), Lifetime::seconds(60));
+    assert_eq!(vip("10.9.0.100", 24).lifetime(60, Duration::from_secs(1000)), Lifetime::seconds(60));
+}
+
+#[test]
 fn a_second_setting_renews_the_lifetime() {
     World::run(async |_: &World| {
         let addresses = Addresses::open().unwrap();
