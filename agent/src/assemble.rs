@@ -1,5 +1,6 @@
 //! From what the operator wrote to what the core and the shells are told.
 
+mod links;
 mod paths;
 mod trackers;
 
@@ -23,8 +24,11 @@ use crate::kernel::Wanted;
 use crate::net::is_on_network;
 use crate::net::vrrp::{Carrier, Family, VrrpSettings};
 use crate::netlink::address::VirtualAddress;
+use crate::netlink::link::OwnLink;
 use crate::netlink::path::{Owner, Path};
+use crate::sysctl::Setting;
 use crate::tracking::{Tracked, Watched};
+use links::OwnLinks;
 use trackers::Trackers;
 
 /// Where an agent without a cluster section keeps its files.
@@ -54,6 +58,10 @@ pub struct Plan {
     pub paths: BTreeMap<Owner, Vec<Path>>,
     /// Track groups of static things.
     pub track_groups: Vec<(WatchId, String)>,
+    /// Interfaces that are made for virtual routers.
+    pub own_links: Vec<OwnLink>,
+    /// What the kernel is told of interfaces.
+    pub(crate) settings_of_kernel: Vec<Setting>,
     /// Names of domains, for logs.
     pub domain_names: BTreeMap<DomainId, DomainName>,
     /// How each instance speaks, by its place.
@@ -88,8 +96,12 @@ pub struct DomainName {
 /// How an instance speaks VRRP.
 #[derive(Debug, Clone)]
 pub struct InstanceTransport {
-    /// Where.
+    /// Where it is heard, and whose address is the sender's.
     pub interface: InterfaceId,
+    /// The macvlan with its virtual MAC, where it is heard as well.
+    pub above: Option<InterfaceId>,
+    /// Where it leaves.
+    pub transmit: InterfaceId,
     /// Over which protocol.
     pub family: Family,
     /// The operator's choice of source.
@@ -118,7 +130,8 @@ pub struct LinkPlan {
 impl Plan {
     /// Of a checked configuration.
     pub fn new(config: &Config) -> Plan {
-        let interfaces = interface_names(config);
+        let own = OwnLinks::of(config);
+        let interfaces = interface_names(config, own.all());
         let id_of = |name: &str| {
             let place = interfaces.iter().position(|known| known == name).unwrap_or(usize::MAX);
             InterfaceId(u16::try_from(place).unwrap_or(u16::MAX))
@@ -127,8 +140,17 @@ impl Plan {
         let links = link_plans(config);
         let trackers = Trackers::of(config);
         let domains = domain_settings(config);
-        let transports: Vec<InstanceTransport> =
-            config.instances.iter().map(|instance| transport(config, instance, id_of(&instance.interface))).collect();
+        let transport = |(place, instance): (usize, &VrrpInstance)| {
+            let mut transport = transport(config, instance, id_of(&instance.interface));
+            transport.above = own.macvlan(place).map(|link| id_of(&link.name));
+            transport.transmit = own.transmits(place, instance).map_or(transport.interface, id_of);
+            transport
+        };
+        let transports: Vec<InstanceTransport> = config.instances.iter().enumerate().map(transport).collect();
+        let addresses = paths::addresses(config, &own);
+        let bears_ipv6 =
+            |name: &str| addresses.values().flatten().any(|one| one.interface == name && one.address.is_ipv6());
+        let settings_of_kernel = links::settings(config, own.all(), bears_ipv6);
         Plan {
             settings: Settings {
                 cluster: cluster.map_or(ClusterId(0), |cluster| cluster.id),
@@ -161,7 +183,9 @@ impl Plan {
             bpf_dir: cluster.map_or_else(|| PathBuf::from(BPF_DIR), |cluster| cluster.bpf_dir.clone()),
             gate: config.gate,
             gate_domains: gate_domains(config),
-            addresses: paths::addresses(config),
+            addresses,
+            settings_of_kernel,
+            own_links: own.all().to_vec(),
             statics: paths::statics(config),
             paths: paths::paths(config),
             track_groups: trackers.groups(),
@@ -183,6 +207,9 @@ impl Plan {
             statics: self.statics.clone(),
             paths: self.paths.clone(),
             groups: self.track_groups.clone(),
+            links: self.own_links.clone(),
+            settings: self.settings_of_kernel.clone(),
+            run_dir: self.run_dir.clone(),
         }
     }
 
@@ -191,13 +218,23 @@ impl Plan {
         self.addresses.values().flatten().map(|address| address.address).collect()
     }
 
-    /// The virtual addresses of each interface, and the domain of each.
+    /// The interface below one that was made for a virtual router; else the same.
+    pub fn beneath(&self, id: InterfaceId) -> InterfaceId {
+        let name = self.settings.interfaces.get(usize::from(id.0)).map(|interface| interface.name.as_str());
+        let link = self.own_links.iter().find(|link| Some(link.name.as_str()) == name);
+        link.and_then(|link| self.interface_id(&link.base)).unwrap_or(id)
+    }
+
+    /// The virtual addresses of each interface, and the domain of each; those of an interface made for a virtual router
+    /// are watched on the one below, too.
     pub fn watched(&self) -> BTreeMap<InterfaceId, BTreeMap<IpAddr, DomainId>> {
         let mut watched = BTreeMap::<InterfaceId, BTreeMap<IpAddr, DomainId>>::new();
         for (domain, addresses) in &self.addresses {
             for address in addresses {
                 if let Some(id) = self.interface_id(&address.interface) {
-                    watched.entry(id).or_default().insert(address.address, *domain);
+                    for id in [id, self.beneath(id)] {
+                        watched.entry(id).or_default().insert(address.address, *domain);
+                    }
                 }
             }
         }
@@ -232,7 +269,7 @@ fn digest(config: &Config) -> ConfigDigest {
     }
 }
 
-fn interface_names(config: &Config) -> Vec<String> {
+fn interface_names(config: &Config, own: &[OwnLink]) -> Vec<String> {
     let mut names = Vec::new();
     let mut add = |name: &str| {
         if !names.iter().any(|known| known == name) {
@@ -246,6 +283,9 @@ fn interface_names(config: &Config) -> Vec<String> {
     }
     for link in &config.links {
         add(&link.interface);
+    }
+    for link in own {
+        add(&link.name);
     }
     names
 }
@@ -386,7 +426,7 @@ fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -
     };
     let password = instance.auth_pass.as_ref().filter(|_| instance.auth_type == AuthType::Ah);
     let key = password.map(keepone_config::model::Secret::reveal);
-    InstanceTransport { interface, family, source, destinations, key }
+    InstanceTransport { interface, above: None, transmit: interface, family, source, destinations, key }
 }
 
 /// One socket for each interface, family and carrier, with all groups that are needed there.
@@ -395,9 +435,12 @@ fn sockets(transports: &[InstanceTransport]) -> Vec<VrrpSettings> {
     for transport in transports {
         // Who is to prove itself is heard without a proof as well: it is named in an alert.
         let carriers = [Some(Carrier::Ip), transport.key.map(|_| Carrier::Ah)];
-        for carrier in carriers.into_iter().flatten() {
+        let below = transport.above.map(|above| (above, Some(transport.interface)));
+        let places = [Some((transport.interface, None)), below];
+        let places = places.iter().flatten().flat_map(|place| carriers.iter().flatten().map(move |by| (*place, *by)));
+        for ((interface, below), carrier) in places {
             let groups = transport.destinations.iter().copied().filter(IpAddr::is_multicast);
-            let (interface, family) = (transport.interface, transport.family);
+            let family = transport.family;
             let is_it = |s: &&mut VrrpSettings| (s.interface, s.family, s.carrier) == (interface, family, carrier);
             match sockets.iter_mut().find(is_it) {
                 Some(known) => {
@@ -407,7 +450,7 @@ fn sockets(transports: &[InstanceTransport]) -> Vec<VrrpSettings> {
                         }
                     }
                 }
-                None => sockets.push(VrrpSettings { interface, family, carrier, groups: groups.collect() }),
+                None => sockets.push(VrrpSettings { interface, below, family, carrier, groups: groups.collect() }),
             }
         }
     }

@@ -33,6 +33,7 @@ use crate::gate::{GateError, shut_all};
 use crate::leftovers::Leftovers;
 use crate::pid_file::PidFile;
 use crate::reload::Reload;
+use crate::sysctl::Sysctls;
 use crate::tracking::{self, Watched};
 use crate::voice::say;
 
@@ -72,6 +73,7 @@ pub struct Guardian {
     worker_pid: Option<PidFile>,
     reload: Reload,
     pub(crate) bpf_dir: PathBuf,
+    run_dir: PathBuf,
     leftovers: Leftovers,
     /// Static addresses, routes and rules, which outlive workers.
     statics: Leftovers,
@@ -135,6 +137,7 @@ impl Guardian {
             worker_pid: None,
             reload: Reload::new(config, environment),
             bpf_dir: plan.bpf_dir.clone(),
+            run_dir: plan.run_dir.clone(),
             leftovers: Leftovers::of_worker(&plan),
             statics: Leftovers::of_agent(&plan),
             patience: patience(&plan),
@@ -153,6 +156,7 @@ impl Guardian {
     pub fn run(mut self) -> Result<u8, Failure> {
         let end = self.serve();
         remove_statics(&self.statics);
+        Sysctls::new(&self.run_dir).restore().iter().for_each(|words| say(format_args!("{words}")));
         end
     }
 

@@ -1,6 +1,7 @@
 //! Addresses, routes and rules, and the watch of links, on a thread of their own: the kernel serves them under its
 //! rtnl lock, which others may hold for long, and the decision loop must not wait for it (R15).
 
+mod interfaces;
 mod serve;
 mod statics;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -17,9 +19,11 @@ use keepone_proto::id::{DomainId, Epoch, WatchId};
 use tokio::sync::mpsc;
 
 use crate::netlink::address::VirtualAddress;
+use crate::netlink::link::OwnLink;
 use crate::netlink::path::{Owner, Path};
 use crate::netlink::queues;
 use crate::netlink::watch::{Change, Watch};
+use crate::sysctl::Setting;
 
 /// Changes and answers that may wait for the decision loop.
 const QUEUE: usize = 1024;
@@ -60,6 +64,12 @@ pub(crate) struct Wanted {
     pub(crate) statics: Vec<(VirtualAddress, Option<String>)>,
     /// Both.
     pub(crate) paths: BTreeMap<Owner, Vec<Path>>,
+    /// Interfaces made for virtual routers.
+    pub(crate) links: Vec<OwnLink>,
+    /// What the kernel is told of interfaces.
+    pub(crate) settings: Vec<Setting>,
+    /// Where it is written down what they were before.
+    pub(crate) run_dir: PathBuf,
     /// Track groups, each with the watch that the core knows it by.
     pub(crate) groups: Vec<(WatchId, String)>,
 }

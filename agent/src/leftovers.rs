@@ -5,13 +5,15 @@ use std::time::Duration;
 use crate::assemble::Plan;
 use crate::netlink::address::VirtualAddress;
 use crate::netlink::at_once::remove_now;
+use crate::netlink::link::{Links, OwnLink};
 use crate::netlink::path::{Owner, Path};
 
-/// Addresses, routes and rules.
+/// Addresses, routes, rules and interfaces.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Leftovers {
     addresses: Vec<VirtualAddress>,
     paths: Vec<Path>,
+    links: Vec<OwnLink>,
 }
 
 impl Leftovers {
@@ -21,6 +23,8 @@ impl Leftovers {
         Leftovers {
             addresses: plan.addresses.values().flatten().cloned().collect(),
             paths: paths.flat_map(|(_, list)| list).cloned().collect(),
+            // They are silent behind the shut gate, and the next worker takes them over.
+            links: Vec::new(),
         }
     }
 
@@ -29,6 +33,7 @@ impl Leftovers {
         Leftovers {
             addresses: plan.statics.iter().map(|(address, _)| address.clone()).collect(),
             paths: plan.paths.get(&Owner::Agent).cloned().unwrap_or_default(),
+            links: plan.own_links.clone(),
         }
     }
 
@@ -36,6 +41,7 @@ impl Leftovers {
     pub(crate) fn without(mut self, others: &Leftovers) -> Self {
         self.addresses.retain(|one| !others.addresses.contains(one));
         self.paths.retain(|one| !others.paths.contains(one));
+        self.links.retain(|one| !others.links.contains(one));
         self
     }
 
@@ -44,9 +50,16 @@ impl Leftovers {
     /// # Errors
     /// What is still there, and why.
     pub(crate) fn remove(&self, step: Duration, meanwhile: impl FnMut()) -> Result<(), String> {
-        if self.addresses.is_empty() && self.paths.is_empty() {
-            return Ok(());
+        let mut faults = Vec::new();
+        if !self.addresses.is_empty() || !self.paths.is_empty() {
+            faults.extend(remove_now(&self.addresses, &self.paths, step, meanwhile).err());
         }
-        remove_now(&self.addresses, &self.paths, step, meanwhile)
+        if !self.links.is_empty() {
+            match Links::open() {
+                Ok(links) => faults.extend(links.remove(&self.links)),
+                Err(error) => faults.push(format!("no netlink socket to delete interfaces: {error}")),
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
     }
 }

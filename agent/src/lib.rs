@@ -34,6 +34,7 @@ pub mod references;
 mod reload;
 pub mod rights;
 mod script;
+mod sysctl;
 mod tracking;
 mod voice;
 pub mod voters;

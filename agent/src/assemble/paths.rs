@@ -7,6 +7,7 @@ use keepone_config::model::{self, Route, Rule, VrrpInstance};
 use keepone_proto::id::DomainId;
 
 use super::instances;
+use super::links::OwnLinks;
 use crate::netlink::address::{VirtualAddress, flags};
 use crate::netlink::path::{Owner, Path};
 
@@ -15,10 +16,14 @@ const FIRST_PREFERENCE: u32 = 16384;
 /// Static addresses that name no interface.
 const DEFAULT_INTERFACE: &str = "eth0";
 
-pub(super) fn addresses(config: &Config) -> BTreeMap<DomainId, Vec<VirtualAddress>> {
-    let of_instance = |instance: &VrrpInstance| {
-        let address = |vip: &model::VirtualAddress| {
+pub(super) fn addresses(config: &Config, own: &OwnLinks) -> BTreeMap<DomainId, Vec<VirtualAddress>> {
+    let of_instance = |place: usize| {
+        let instance = config.instances.get(place);
+        let address = |instance: &VrrpInstance, (at, vip): (usize, &model::VirtualAddress)| {
             let mut address = address(vip, &instance.interface);
+            if let Some(own) = own.bears(place, at) {
+                own.clone_into(&mut address.interface);
+            }
             if vip.address.is_ipv6() {
                 // The lease has decided already.
                 address.flags |= flags::NODAD;
@@ -27,10 +32,14 @@ pub(super) fn addresses(config: &Config) -> BTreeMap<DomainId, Vec<VirtualAddres
             }
             address
         };
-        instance.virtual_addresses.iter().map(address).collect::<Vec<_>>()
+        let all = instance.into_iter().flat_map(|instance| {
+            let numbered = instance.virtual_addresses.iter().enumerate();
+            numbered.map(move |numbered| address(instance, numbered))
+        });
+        all.collect::<Vec<_>>()
     };
     let domains = config.domains().into_iter();
-    domains.map(|domain| (domain.id, instances(config, &domain).flat_map(of_instance).collect())).collect()
+    domains.map(|domain| (domain.id, domain.instances.iter().copied().flat_map(of_instance).collect())).collect()
 }
 
 pub(super) fn statics(config: &Config) -> Vec<(VirtualAddress, Option<String>)> {

@@ -12,6 +12,7 @@ use keepone_proto::id::{DomainId, Epoch};
 use keepone_proto::time::Instant;
 use tokio::sync::{Notify, mpsc};
 
+use super::interfaces::OwnInterfaces;
 use super::statics::Statics;
 use super::{AFTER_ERROR, Ask, Said, Wanted, watch_on};
 use crate::clock;
@@ -78,6 +79,7 @@ pub(super) struct Server {
     pub(super) writer: Addresses,
     pub(super) paths: Paths,
     statics: Statics,
+    interfaces: OwnInterfaces,
     /// Since when the addresses of a domain have been wanted.
     since: BTreeMap<DomainId, Instant>,
     /// What somebody has taken away for good (`no_track`).
@@ -93,6 +95,8 @@ impl Server {
             writer: Addresses::open().map_err(|error| crate::exit::chain(&error))?,
             paths: Paths::open(wanted.paths).map_err(|error| format!("no socket for routes: {error}"))?,
             statics: Statics::new(wanted.statics, wanted.groups),
+            interfaces: OwnInterfaces::open(wanted.links, wanted.settings, &wanted.run_dir)
+                .map_err(|error| format!("no socket for interfaces: {error}"))?,
             addresses: wanted.addresses,
             since: BTreeMap::new(),
             given_up: BTreeSet::new(),
@@ -103,6 +107,7 @@ impl Server {
 
     /// What is there as long as the agent.
     pub(super) async fn begin(&mut self) -> bool {
+        self.interfaces.begin();
         self.statics.set(&self.writer).await;
         self.paths.raise(Owner::Agent).await;
         self.tell_faults(&[Owner::Agent]).await && self.tell_groups().await
@@ -222,6 +227,8 @@ impl Server {
             self.given_up.insert((domain, address));
             return;
         }
+        // It may have gone with its interface.
+        self.interfaces.look();
         let age = clock::now().since(since);
         // All of them: the kernel takes others of its network along.
         let list: Vec<(&VirtualAddress, Lifetime)> =
@@ -240,7 +247,8 @@ impl Server {
     }
 
     pub(super) async fn try_again(&mut self) -> bool {
-        let faulty = self.statics.is_faulty() || self.paths.is_faulty();
+        let new = self.interfaces.look();
+        let faulty = new || self.statics.is_faulty() || self.paths.is_faulty();
         if self.statics.is_faulty() {
             self.statics.set(&self.writer).await;
         }

@@ -14,7 +14,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 
-use super::message::{self, AddressInfo, Message};
+use super::message::{self, AddressInfo, LinkInfo, Message};
 
 /// How long the kernel may take over the answer to what it has worked off.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -119,6 +119,11 @@ impl Batch {
     /// Every address there is.
     pub(super) fn addresses(&self) -> io::Result<Vec<AddressInfo>> {
         self.lock().dump(message::RTM_GETADDR, |told| message::address(told.payload))
+    }
+
+    /// Every interface there is.
+    pub(super) fn links(&self) -> io::Result<Vec<LinkInfo>> {
+        self.lock().dump(message::RTM_GETLINK, |told| message::link(told.payload).filter(|link| link.family == 0))
     }
 
     // A panic in between leaves answers that nobody waits for: they have old numbers.

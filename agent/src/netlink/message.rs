@@ -35,6 +35,9 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
 const IFLA_EXT_MASK: u16 = 29;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 
@@ -107,6 +110,15 @@ pub(super) struct LinkInfo {
     pub name: Option<String>,
     pub mac: Option<[u8; 6]>,
     pub mtu: Option<u32>,
+    /// `macvlan`, `veth`...
+    pub kind: Option<String>,
+    /// The interface that it is above, or the other end.
+    pub below: Option<u32>,
+}
+
+fn text(value: &[u8]) -> Option<String> {
+    let text = value.split(|octet| *octet == 0).next().unwrap_or(value);
+    std::str::from_utf8(text).ok().map(str::to_owned)
 }
 
 /// An `RTM_NEWLINK` or `RTM_DELLINK` payload: `struct ifinfomsg` and attributes.
@@ -121,9 +133,11 @@ pub(super) fn link(payload: &[u8]) -> Option<LinkInfo> {
     };
     for (kind, value) in attributes(rest) {
         match kind {
-            IFLA_IFNAME => {
-                let text = value.split(|octet| *octet == 0).next().unwrap_or(value);
-                link.name = std::str::from_utf8(text).ok().map(str::to_owned);
+            IFLA_IFNAME => link.name = text(value),
+            IFLA_LINK => link.below = u32_of(value),
+            IFLA_LINKINFO => {
+                let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
+                link.kind = kind.and_then(|(_, value)| text(value));
             }
             IFLA_ADDRESS => link.mac = value.try_into().ok(),
             IFLA_MTU => link.mtu = u32_of(value),
@@ -238,8 +252,7 @@ pub(super) fn error_words(told: &Message<'_>) -> Option<String> {
     let request = messages(body).next().filter(|_| told.flags & NLM_F_CAPPED == 0);
     let rest = body.get(HEADER + request.map_or(0, |request| request.payload.len().next_multiple_of(4))..)?;
     let (_, words) = attributes(rest).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG)?;
-    let words = words.split(|octet| *octet == 0).next().unwrap_or(words);
-    std::str::from_utf8(words).ok().map(str::to_owned)
+    text(words)
 }
 
 /// A request for all links, without their statistics, for all addresses, or for all queueing disciplines.

@@ -6,6 +6,7 @@
 pub mod address;
 pub(crate) mod at_once;
 mod batch;
+pub mod link;
 mod message;
 pub mod path;
 pub mod queues;
