@@ -98,9 +98,7 @@ pub struct DomainName {
 pub struct InstanceTransport {
     /// Where it is heard, and whose address is the sender's.
     pub interface: InterfaceId,
-    /// The macvlan with its virtual MAC, where it is heard as well.
-    pub above: Option<InterfaceId>,
-    /// Where it leaves.
+    /// Where it leaves: the macvlan with the virtual MAC, if there is one.
     pub transmit: InterfaceId,
     /// Over which protocol.
     pub family: Family,
@@ -142,7 +140,6 @@ impl Plan {
         let domains = domain_settings(config);
         let transport = |(place, instance): (usize, &VrrpInstance)| {
             let mut transport = transport(config, instance, id_of(&instance.interface));
-            transport.above = own.macvlan(place).map(|link| id_of(&link.name));
             transport.transmit = own.transmits(place, instance).map_or(transport.interface, id_of);
             transport
         };
@@ -426,7 +423,7 @@ fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -
     };
     let password = instance.auth_pass.as_ref().filter(|_| instance.auth_type == AuthType::Ah);
     let key = password.map(keepone_config::model::Secret::reveal);
-    InstanceTransport { interface, above: None, transmit: interface, family, source, destinations, key }
+    InstanceTransport { interface, transmit: interface, family, source, destinations, key }
 }
 
 /// One socket for each interface, family and carrier, with all groups that are needed there.
@@ -435,11 +432,12 @@ fn sockets(transports: &[InstanceTransport]) -> Vec<VrrpSettings> {
     for transport in transports {
         // Who is to prove itself is heard without a proof as well: it is named in an alert.
         let carriers = [Some(Carrier::Ip), transport.key.map(|_| Carrier::Ah)];
-        let below = transport.above.map(|above| (above, Some(transport.interface)));
-        let places = [Some((transport.interface, None)), below];
+        // Above the interface nothing is heard: it is spoken there alone.
+        let above = (transport.transmit != transport.interface).then_some((transport.transmit, false));
+        let places = [Some((transport.interface, true)), above];
         let places = places.iter().flatten().flat_map(|place| carriers.iter().flatten().map(move |by| (*place, *by)));
-        for ((interface, below), carrier) in places {
-            let groups = transport.destinations.iter().copied().filter(IpAddr::is_multicast);
+        for ((interface, hears), carrier) in places {
+            let groups = transport.destinations.iter().copied().filter(|to| hears && to.is_multicast());
             let family = transport.family;
             let is_it = |s: &&mut VrrpSettings| (s.interface, s.family, s.carrier) == (interface, family, carrier);
             match sockets.iter_mut().find(is_it) {
@@ -450,7 +448,7 @@ fn sockets(transports: &[InstanceTransport]) -> Vec<VrrpSettings> {
                         }
                     }
                 }
-                None => sockets.push(VrrpSettings { interface, below, family, carrier, groups: groups.collect() }),
+                None => sockets.push(VrrpSettings { interface, family, carrier, groups: groups.collect() }),
             }
         }
     }

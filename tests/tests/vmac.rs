@@ -42,11 +42,15 @@ fn run(namespace: &Namespace, words: &str) -> String {
 }
 
 impl Pair {
-    fn start(more: &str, means: &str) -> Self {
+    fn nobody() -> Self {
         let lan = Lan::build(0).unwrap();
         lan.add_ipv6().unwrap();
         let watch = Watch::start(&lan, VIP.into()).unwrap();
-        let mut pair = Pair { programs: Vec::new(), watch, lan };
+        Pair { programs: Vec::new(), watch, lan }
+    }
+
+    fn start(more: &str, means: &str) -> Self {
+        let mut pair = Pair::nobody();
         for (node, priority) in [(0, 150), (1, 100)] {
             pair.add(node, priority, more, means);
         }
@@ -97,7 +101,7 @@ fn moves_with_the_virtual_mac(means: &str) {
     });
     for (node, holds) in [(0, true), (1, false)] {
         let shown = pair.on(node, "ip -d addr show dev vrrp.51; ip -d addr show dev vrrp.52; ip addr show dev lan0");
-        assert!(shown.contains("macvlan mode private") && shown.contains(MAC) && shown.contains(MAC6), "{shown}");
+        assert!(shown.contains("macvlan mode vepa") && shown.contains(MAC) && shown.contains(MAC6), "{shown}");
         assert_eq!(shown.contains(&format!("{VIP}/24")), holds, "{shown}");
         let base = pair.on(node, "ip addr show dev lan0");
         assert!(!base.contains(&VIP.to_string()) && !base.contains(&VIP6.to_string()), "{base}");
@@ -133,6 +137,34 @@ fn the_address_moves_with_the_virtual_mac_behind_bpf() {
 #[test]
 fn the_address_moves_with_the_virtual_mac_behind_nftables() {
     moves_with_the_virtual_mac("nft");
+}
+
+fn a_backup_is_silent_from_its_start(means: &str) {
+    let mut pair = Pair::nobody();
+    let dump = pair.lan.room().join("dump");
+    let listen = format!(
+        "exec timeout 8 tshark -l -i lan0 -Y 'eth.src contains 00:00:5e:00' -T fields -e frame.protocols 2>/dev/null >{}",
+        dump.display()
+    );
+    let listener = pair.lan.start_at(Kind::Client(0), &["bash", "-c", &listen]).unwrap();
+    thread::sleep(Duration::from_secs(2));
+    // It waits for three advert_ints of 10 s.
+    let text = configuration(100, "", means).replace("advert_int 0.2", "advert_int 10");
+    let file = pair.lan.write("x.conf", &text).unwrap();
+    let keepone = keepone_tests::binary::find("keepone");
+    pair.programs.push(pair.lan.start(0, &[keepone.to_str().unwrap(), "run", "-c", file.to_str().unwrap()]).unwrap());
+    pair.until("the links are up", || pair.on(0, "ip -br link").matches("LOWER_UP").count() >= 5);
+    listener.end(SOON).unwrap();
+    let seen = std::fs::read_to_string(&dump).unwrap();
+    assert_eq!(seen, "", "nothing comes from a virtual MAC, not even a report of a multicast group");
+    assert!(!pair.programs[0].said().contains("MASTER"), "{}", pair.programs[0].said());
+}
+
+#[test]
+fn a_backup_is_silent_from_its_start_behind_any_gate() {
+    for means in ["bpf", "nft", "lifetime"] {
+        a_backup_is_silent_from_its_start(means);
+    }
 }
 
 #[test]

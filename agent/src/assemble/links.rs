@@ -45,19 +45,14 @@ impl OwnLinks {
         &self.all
     }
 
-    /// The macvlan of an instance.
-    pub(super) fn macvlan(&self, place: usize) -> Option<&OwnLink> {
-        let link = self.all.get((*self.own.get(place)?)?)?;
-        matches!(link.kind, OwnKind::Macvlan(_)).then_some(link)
-    }
-
     /// Where the Advertisements of an instance leave, if not from its interface.
     pub(super) fn transmits(&self, place: usize, instance: &VrrpInstance) -> Option<&str> {
         let own = instance.options.own_interface.as_ref()?;
         let unicast = matches!(instance.transport, keepone_config::model::Transport::Unicast { .. });
         // An ipvlan has the MAC of the interface below: on the wire there is no difference.
-        let link = self.macvlan(place)?;
-        (!own.transmit_on_base && !unicast).then_some(link.name.as_str())
+        let link = self.all.get((*self.own.get(place)?)?)?;
+        let vmac = matches!(link.kind, OwnKind::Macvlan(_));
+        (vmac && !own.transmit_on_base && !unicast).then_some(link.name.as_str())
     }
 
     /// Where an address of an instance goes, if not on the interface that it or the instance names.

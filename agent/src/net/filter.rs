@@ -7,8 +7,6 @@ use std::net::IpAddr;
 
 use socket2::SockFilter;
 
-use super::Mac;
-
 // linux/bpf_common.h
 const LD_W_ABS: u16 = 0x20;
 const LD_H_ABS: u16 = 0x28;
@@ -20,8 +18,6 @@ const RET: u16 = 0x06;
 /// `SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT` (linux/filter.h).
 const VLAN_TAG_PRESENT: u32 = (-0x1000_i32 + 48).cast_unsigned();
 
-/// `SKF_LL_OFF` (linux/filter.h): where the frame begins.
-const LINK_LAYER: u32 = (-0x20_0000_i32).cast_unsigned();
 /// Octets copied of a frame that passes: all.
 const SNAP: u32 = 0x4_0000;
 /// Beyond so many addresses the program does not look at them: the kernel's limit on the size of a
@@ -73,19 +69,6 @@ pub(super) fn program(addresses: impl Iterator<Item = IpAddr> + Clone) -> Vec<So
     program.extend(na);
     program.extend(one_of(28, &v4, look));
     program
-}
-
-/// Passes packets whose frame has this source MAC. For a socket that sees them from the network header on.
-pub(super) fn from(mac: Mac) -> Vec<SockFilter> {
-    let [a, b, c, d, e, f] = mac;
-    vec![
-        SockFilter::new(LD_W_ABS, 0, 0, LINK_LAYER + 6),
-        SockFilter::new(JEQ, 0, 3, u32::from_be_bytes([a, b, c, d])),
-        SockFilter::new(LD_H_ABS, 0, 0, LINK_LAYER + 10),
-        SockFilter::new(JEQ, 0, 1, u32::from_be_bytes([0, 0, e, f])),
-        SockFilter::new(RET, 0, 0, SNAP),
-        drop_frame(),
-    ]
 }
 
 /// Passes the frame if the word at `offset` is one of `words` (or whatever it is, if not to look).

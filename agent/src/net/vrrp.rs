@@ -24,7 +24,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Interfaces, Mac, OpenError, SendError, Sent, filter, outcome};
+use super::{Interfaces, OpenError, SendError, Sent, outcome};
 use crate::readiness;
 
 /// IP protocol number of VRRP. RFC 9568, 5.1.1.4.
@@ -99,20 +99,6 @@ impl VrrpSocket {
     /// # Errors
     /// [`OpenError`]; also outside a tokio runtime.
     pub fn open(interface: &str, family: Family, carrier: Carrier, groups: &[IpAddr]) -> Result<Self, OpenError> {
-        VrrpSocket::open_from(interface, family, carrier, groups, None)
-    }
-
-    /// The same; `from`: only frames with this source MAC are heard.
-    ///
-    /// # Errors
-    /// [`OpenError`]; also outside a tokio runtime.
-    pub fn open_from(
-        interface: &str,
-        family: Family,
-        carrier: Carrier,
-        groups: &[IpAddr],
-        from: Option<Mac>,
-    ) -> Result<Self, OpenError> {
         let fail = |what| move |source: io::Error| OpenError::of(what, interface, source);
         let ifindex = nix::net::if_::if_nametoindex(interface)
             .map_err(|errno| OpenError::of("find the interface", interface, errno))?;
@@ -126,9 +112,6 @@ impl VrrpSocket {
         };
         let socket = Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(protocol)))
             .map_err(fail("open a raw socket"))?;
-        if let Some(mac) = from {
-            socket.attach_filter(&filter::from(mac)).map_err(fail("filter the raw socket"))?;
-        }
         socket.bind_device(Some(interface.as_bytes())).map_err(fail("bind the raw socket"))?;
         match family {
             Family::V4 => options_v4(&socket, carrier),
@@ -310,9 +293,6 @@ fn recv_v6(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Received>> {
 pub struct VrrpSettings {
     /// Where.
     pub interface: InterfaceId,
-    /// The interface below, of a macvlan with a virtual MAC. Frames of a peer with the same MAC are taken for its own
-    /// ones by the kernel and come to the macvlan alone; those and no others are heard there, as if from below.
-    pub below: Option<InterfaceId>,
     /// Over which protocol.
     pub family: Family,
     /// In what.
@@ -380,8 +360,7 @@ impl VrrpSockets {
             if slots.get(&key).is_none_or(|slot| slot.ifindex != ifindex) {
                 slots.insert(key, Slot { ifindex, open: None });
                 let (slots, events) = (Arc::clone(&self.slots), self.events.clone());
-                let own = self.interfaces.mac(settings.interface);
-                opening.push(tokio::spawn(open(settings.clone(), (name, ifindex, own), slots, events)));
+                opening.push(tokio::spawn(open(settings.clone(), name, ifindex, slots, events)));
             }
         }
         opening
@@ -406,17 +385,10 @@ impl VrrpSockets {
 }
 
 /// Fills a slot; whether it did.
-async fn open(
-    settings: VrrpSettings,
-    (name, ifindex, own): (String, u32, Option<Mac>),
-    slots: Slots,
-    events: mpsc::Sender<Event>,
-) -> bool {
-    let VrrpSettings { interface, below, family, carrier, groups } = settings;
+async fn open(settings: VrrpSettings, name: String, ifindex: u32, slots: Slots, events: mpsc::Sender<Event>) -> bool {
+    let VrrpSettings { interface, family, carrier, groups } = settings;
     let shown = name.clone();
-    let from = below.and(own);
-    let opened =
-        tokio::task::spawn_blocking(move || VrrpSocket::open_from(&name, family, carrier, &groups, from)).await;
+    let opened = tokio::task::spawn_blocking(move || VrrpSocket::open(&name, family, carrier, &groups)).await;
     let mut slots = lock(&slots);
     let key = (interface, family, carrier);
     // It may have been made once more meanwhile: then another slot waits for another socket.
@@ -424,7 +396,7 @@ async fn open(
     match opened {
         Ok(Ok(socket)) if socket.ifindex() == ifindex => {
             let socket = Arc::new(socket);
-            let reader = tokio::spawn(read(Arc::clone(&socket), below.unwrap_or(interface), events));
+            let reader = tokio::spawn(read(Arc::clone(&socket), interface, events));
             slot.open = Some(Open { socket, reader });
             return true;
         }

@@ -35,7 +35,7 @@ pub struct OwnLink {
 /// What it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnKind {
-    /// A private macvlan with this MAC.
+    /// A macvlan of mode VEPA with this MAC.
     Macvlan([u8; 6]),
     /// An ipvlan of layer 2.
     Ipvlan(Sharing),
@@ -152,7 +152,9 @@ impl Links {
         let (kind, data) = match link.kind {
             OwnKind::Macvlan(mac) => {
                 all.push(LinkAttribute::Address(mac.to_vec()));
-                (InfoKind::MacVlan, InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Private)]))
+                // Of a private one the kernel would take a peer's frames, which bear the same MAC, for its own, and hide
+                // them from the interface below.
+                (InfoKind::MacVlan, InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Vepa)]))
             }
             OwnKind::Ipvlan(sharing) => {
                 let flags = match sharing {
@@ -219,7 +221,7 @@ mod tests {
             let wanted = [vmac("vrrp.51")];
             assert_eq!(links.make(&wanted).unwrap().len(), 1);
             let shown = ip("-d link show vrrp.51");
-            for words in ["vrrp.51@near0", "state DOWN", "00:00:5e:00:01:33", "macvlan mode private", "group 7"] {
+            for words in ["vrrp.51@near0", "state DOWN", "00:00:5e:00:01:33", "macvlan mode vepa", "group 7"] {
                 assert!(shown.contains(words), "{words}: {shown}");
             }
             assert_eq!(Links::missing(&wanted).count(), 0);

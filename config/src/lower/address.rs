@@ -66,9 +66,6 @@ pub(super) fn read(lower: &mut Lower<'_>, line: &[Word], shape: Shape) -> Option
         };
         option(lower, &mut address, name, value);
     }
-    if address.options.use_vmac {
-        lower.report.warning(&first.place, format!("`use_vmac` of {ip} is read and checked, but not yet active"), "");
-    }
     Some(At::new(address, whole(first, line)))
 }
 
