@@ -183,7 +183,7 @@ impl Plan {
             addresses,
             settings_of_kernel,
             own_links: own.all().to_vec(),
-            statics: paths::statics(config),
+            statics: paths::statics(config, &own),
             paths: paths::paths(config),
             track_groups: trackers.groups(),
             domain_names: domain_names(config),

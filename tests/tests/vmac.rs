@@ -212,3 +212,25 @@ fn advertisements_leave_from_the_interface_below_where_that_is_asked_for() {
     assert!(seen.lines().all(|line| mac.contains(line)), "{seen} {mac} {own}");
     assert!(pair.neighbour(&VIP.to_string()).contains(MAC));
 }
+
+#[test]
+fn keepalived_with_its_private_macvlan_and_keepone_hear_each_other() {
+    let mut pair = Pair::nobody();
+    let keepalived = keepone_tests::binary::keepalived();
+    let text = configuration(100, "", "auto");
+    let text = text.split_once("vrrp_instance").unwrap().1.split_once("vrrp_instance VI_6").unwrap().0;
+    let file = pair.lan.write("k.conf", &format!("vrrp_instance{text}")).unwrap();
+    let command = [keepalived.to_str().unwrap(), "-n", "-l", "-P", "-f", file.to_str().unwrap()];
+    let theirs = pair.lan.start(1, &command).unwrap();
+    pair.until("keepalived serves alone", || pair.watch.answered_by(1, Duration::from_millis(200)).is_some());
+    pair.add(0, 150, "", "auto");
+    pair.programs.push(theirs);
+    pair.until("keepone takes over from the lower", || pair.watch.holders() == [0]);
+    let since = keepone_chaos::netns::clock::now();
+    thread::sleep(Duration::from_secs(3));
+    let (nodes, answers) = pair.watch.answers(since, u64::MAX);
+    assert!(nodes == [0] && answers > 0, "{nodes:?} {answers}");
+    pair.programs[0].signal(Part::Guardian, Signal::SIGTERM);
+    pair.until("keepalived takes over from keepone", || pair.watch.holders() == [1]);
+    assert!(pair.neighbour(&VIP.to_string()).contains(MAC));
+}

@@ -45,12 +45,17 @@ impl OwnLinks {
         &self.all
     }
 
+    /// That of an instance.
+    pub(super) fn own(&self, place: usize) -> Option<&OwnLink> {
+        self.all.get((*self.own.get(place)?)?)
+    }
+
     /// Where the Advertisements of an instance leave, if not from its interface.
     pub(super) fn transmits(&self, place: usize, instance: &VrrpInstance) -> Option<&str> {
         let own = instance.options.own_interface.as_ref()?;
         let unicast = matches!(instance.transport, keepone_config::model::Transport::Unicast { .. });
         // An ipvlan has the MAC of the interface below: on the wire there is no difference.
-        let link = self.all.get((*self.own.get(place)?)?)?;
+        let link = self.own(place)?;
         let vmac = matches!(link.kind, OwnKind::Macvlan(_));
         (vmac && !own.transmit_on_base && !unicast).then_some(link.name.as_str())
     }

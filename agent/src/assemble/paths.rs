@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use keepone_config::Config;
-use keepone_config::model::{self, Route, Rule, VrrpInstance};
+use keepone_config::model::{self, OwnInterfaceKind, Route, Rule, VrrpInstance};
 use keepone_proto::id::DomainId;
 
 use super::instances;
@@ -42,9 +42,17 @@ pub(super) fn addresses(config: &Config, own: &OwnLinks) -> BTreeMap<DomainId, V
     domains.map(|domain| (domain.id, domain.instances.iter().copied().flat_map(of_instance).collect())).collect()
 }
 
-pub(super) fn statics(config: &Config) -> Vec<(VirtualAddress, Option<String>)> {
+pub(super) fn statics(config: &Config, own: &OwnLinks) -> Vec<(VirtualAddress, Option<String>)> {
     let one = |fixed: &model::VirtualAddress| (address(fixed, DEFAULT_INTERFACE), fixed.options.track_group.clone());
-    config.statics.addresses.iter().map(one).collect()
+    let ipvlans = config.instances.iter().enumerate().filter_map(|(place, instance)| {
+        let OwnInterfaceKind::Ipvlan { address: Some(own_address), .. } = instance.options.own_interface.as_ref()?.kind
+        else {
+            return None;
+        };
+        let length = if own_address.is_ipv4() { 32 } else { 128 };
+        Some((VirtualAddress::new(&own.own(place)?.name, own_address, length), None))
+    });
+    config.statics.addresses.iter().map(one).chain(ipvlans).collect()
 }
 
 /// On the interface that it names, or on that of its instance.
