@@ -2,6 +2,7 @@
 //! whatever ends it. Needs root.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::os::unix::fs::PermissionsExt;
 use std::panic::Location;
 use std::process::Command;
 use std::thread;
@@ -162,6 +163,57 @@ fn they_come_with_the_mastership_and_go_with_it_and_static_ones_stay_as_long_as_
     assert!(node.program.wait(SOON).is_some());
     let there = node.there();
     assert!(!vip(&there) && virtual_ones(&there) == 0 && static_ones(&there) == 0, "{there}");
+}
+
+#[test]
+fn the_guardian_removes_them_where_no_new_worker_can() {
+    let lan = Lan::build(0).unwrap();
+    let binary = lan.room().join("keepone");
+    std::fs::copy(keepone_tests::binary::find("keepone"), &binary).unwrap();
+    let file = lan.write("x.conf", &configuration(MORE, STATICS)).unwrap();
+    let program = lan.start(0, &[binary.to_str().unwrap(), "run", "-c", file.to_str().unwrap()]).unwrap();
+    let node = Node { lan, program };
+    node.until("all there", |t| vip(t) && virtual_ones(t) == 4 && static_ones(t) == 4);
+    std::fs::set_permissions(&binary, PermissionsExt::from_mode(0o644)).unwrap();
+    node.program.signal(Part::Worker, Signal::SIGKILL);
+    node.until("a dead worker's are gone", |t| !vip(t) && virtual_ones(t) == 0 && static_ones(t) == 4);
+}
+
+#[test]
+fn what_an_operator_takes_away_of_a_masters_addresses_is_put_back_and_others_of_the_network_stay() {
+    let more = "    promote_secondaries\n    virtual_ipaddress_excluded {\n        192.0.2.101/24\n        10.5.0.1 peer \
+                10.5.0.2/32\n        fd00::101/64 home\n        192.0.2.102/24 no_track\n    }\n";
+    let mut node = Node::start(more, "");
+    let excluded = |t: &str| {
+        ["192.0.2.101/24", "10.5.0.1 peer 10.5.0.2/32", "fd00::101/64"].iter().filter(|w| t.contains(**w)).count()
+    };
+    node.until("all there", |t| vip(t) && excluded(t) == 3 && t.contains("192.0.2.102/24"));
+    assert_eq!(setting(&node.lan), "1");
+    for words in [
+        format!("addr del {VIP}/24 dev lan0"),
+        "addr del 192.0.2.101/24 dev lan0".into(),
+        "addr del fd00::101/64 dev lan0".into(),
+    ] {
+        node.ip(&words);
+        node.until(&format!("put back after `{words}`"), |t| vip(t) && excluded(t) == 3);
+    }
+    assert!(node.program.says("somebody took a virtual address away; it is put back", SOON), "{}", node.program.said());
+    node.ip("addr del 192.0.2.102/24 dev lan0");
+    assert!(node.program.says("stays out until the next mastership", SOON), "{}", node.program.said());
+    // Longer than a renewal.
+    thread::sleep(Duration::from_secs(3));
+    assert!(!node.there().contains("192.0.2.102/24"));
+    node.program.signal(Part::Guardian, Signal::SIGTERM);
+    assert!(node.program.wait(SOON).is_some());
+    let there = node.there();
+    assert!(!vip(&there) && excluded(&there) == 0, "{there}");
+    assert_eq!(setting(&node.lan), "0", "as before");
+}
+
+fn setting(lan: &Lan) -> String {
+    let read =
+        || Ok(std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{INTERFACE}/promote_secondaries")).unwrap());
+    lan.node(0).namespace.run(read).unwrap().trim().to_owned()
 }
 
 #[test]

@@ -120,6 +120,19 @@ fn moves_with_the_virtual_mac(means: &str) {
     assert!(pair.on(0, &dump).contains("vrrp"), "a Master speaks with the virtual MAC");
     assert_eq!(pair.on(1, &dump), "", "a Backup never does");
 
+    // Whoever asks for the address, and whomever this host asks for its sake: the interface below keeps out of it.
+    let dump = format!(
+        "timeout 4 tshark -l -i lan0 -Y 'arp.src.proto_ipv4 == {VIP}' -T fields -e eth.src -e arp.opcode 2>/dev/null & sleep 2; \
+         for i in 1 2 3 4 5; do ip neigh flush all; echo >/dev/udp/{VIP}/9; sleep 0.1; done; wait"
+    );
+    let flush = "for i in 1 2 3 4 5 6 7 8 9; do ip neigh flush dev lan0; sleep 0.4; done";
+    let seen = thread::scope(|scope| {
+        scope.spawn(|| pair.on(0, flush));
+        pair.client(&dump)
+    });
+    assert!(seen.contains("\t2"), "it is asked for, and answers: {seen}");
+    assert!(seen.lines().all(|line| line.starts_with(MAC)), "{seen}");
+
     // The address moves, and with it nothing that the client knows changes.
     pair.programs[0].signal(Part::Guardian, Signal::SIGTERM);
     pair.until("the other node answers", || pair.watch.answered_by(1, Duration::from_millis(200)).is_some());
