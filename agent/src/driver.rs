@@ -13,6 +13,7 @@ use std::time::Duration;
 use keepone_proto::action::Action;
 use keepone_proto::event::Event;
 use keepone_proto::node::Node;
+use keepone_proto::settings::Settings;
 use keepone_proto::time::Instant;
 use tokio::sync::mpsc;
 
@@ -29,11 +30,18 @@ const SOURCES: usize = 3;
 /// The guardian is told at least this often that the loop runs.
 const PULSE: Duration = Duration::from_millis(50);
 
+/// A node of more domains than this has deadlines all the time.
+const MANY: usize = 16;
+/// The most that one of them may wait for others.
+const SLACK: Duration = Duration::from_millis(1);
+
 /// The loop and what it holds.
 pub(crate) struct Driver {
     node: Node,
     shells: Shells,
     recorder: Option<Recorder>,
+    /// See [`slack`].
+    slack: Duration,
     stopped: bool,
 }
 
@@ -78,7 +86,8 @@ enum Woke {
 
 impl Driver {
     pub(crate) fn new(node: Node, shells: Shells, recorder: Option<Recorder>) -> Self {
-        Driver { node, shells, recorder, stopped: false }
+        let slack = slack(&shells.plan.settings);
+        Driver { node, shells, recorder, slack, stopped: false }
     }
 
     /// Runs until the node has stopped.
@@ -112,6 +121,7 @@ impl Driver {
     async fn next(&mut self, timer: &mut clock::Timer, sources: &mut Sources) -> Result<Woke, String> {
         let pulse_at = clock::now() + PULSE;
         let at: Instant = self.node.next_deadline().map_or(pulse_at, |at| at.min(pulse_at));
+        let at = together(at, self.slack);
         let heartbeats = async {
             match &mut sources.heartbeats {
                 Some(receiver) => receiver.recv().await,
@@ -164,6 +174,22 @@ impl Driver {
             }
         }
     }
+}
+
+/// How long a deadline may wait so that others are met with it: a hundredth of the shortest Advertisement_Interval, and
+/// nothing on a small node. A loop woken for each of a thousand Advertisements spends more on waking than on them.
+fn slack(settings: &Settings) -> Duration {
+    let shortest = settings.instances.iter().map(|instance| instance.advert_int).min();
+    match shortest {
+        Some(shortest) if settings.domains.len() > MANY => (shortest / 100).min(SLACK),
+        _ => Duration::ZERO,
+    }
+}
+
+/// The next instant on a grid of `slack`: one that is met in each interval alike, so that intervals stay even.
+fn together(at: Instant, slack: Duration) -> Instant {
+    let slack = u64::try_from(slack.as_nanos()).unwrap_or(0);
+    at.as_nanos().checked_next_multiple_of(slack).map_or(at, Instant::from_nanos)
 }
 
 #[cfg(test)]

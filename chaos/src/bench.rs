@@ -1,6 +1,9 @@
 //! Measurements with the promise kept: how long a client waits when the holder's machine falls silent, and how
 //! often the holder changes when nothing is wrong.
 
+mod room;
+pub mod vrrp;
+
 use std::path::PathBuf;
 
 use serde::Serialize;

@@ -415,6 +415,8 @@ pub enum Measured {
         #[command(flatten)]
         common: Common,
     },
+    /// What virtual routers cost, beside the installed keepalived with the same configuration file.
+    Vrrp(BenchVrrp),
     /// Nothing happens: how often the holder changes.
     Calm {
         /// For so many minutes.
@@ -424,6 +426,26 @@ pub enum Measured {
         #[command(flatten)]
         common: Common,
     },
+}
+
+/// Options of `bench vrrp`.
+#[derive(Debug, Args)]
+pub struct BenchVrrp {
+    /// Only these cases of the list, from 1.
+    #[arg(long, value_delimiter = ',')]
+    pub case: Vec<usize>,
+    /// For how many seconds each steady state, and each reload, is looked at.
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Only keepone, without a comparison.
+    #[arg(long)]
+    pub alone: bool,
+    /// Only lines of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` is; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
 }
 
 /// Options of every measurement.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::{Cells, Common, Measured, Soak};
+use crate::cli::{BenchVrrp, Cells, Common, Measured, Soak};
 use crate::{BROKEN, USAGE, VIOLATED, bin_dir};
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
@@ -103,6 +103,7 @@ pub fn measure(what: &Measured) -> anyhow::Result<ExitCode> {
     }
     match what {
         Measured::Failover { runs, compare, common } => failover(*runs, *compare, common),
+        Measured::Vrrp(asked) => virtual_routers(asked),
         Measured::Calm { minutes, common } => {
             let seen = bench::calm(&options(common, common.peer.peer())?, minutes.saturating_mul(60))?;
             if !common.json {
@@ -114,6 +115,31 @@ pub fn measure(what: &Measured) -> anyhow::Result<ExitCode> {
             Ok(code(seen.changes == 0 && seen.dual_holder_ms == 0.0))
         }
     }
+}
+
+fn virtual_routers(asked: &BenchVrrp) -> anyhow::Result<ExitCode> {
+    // keepalived first, so that keepone's line can give the ratios.
+    let peers = if asked.alone { vec![Peer::Keepone] } else { vec![Peer::Keepalived, Peer::Keepone] };
+    let all = bench::vrrp::CASES.into_iter().enumerate();
+    let cases = all.filter(|(place, _)| asked.case.is_empty() || asked.case.contains(&(place + 1)));
+    let options = bench::vrrp::Options {
+        peers,
+        cases: cases.map(|(_, case)| case).collect(),
+        time: Duration::from_secs(asked.seconds.max(1)),
+        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+    };
+    let mut told: Vec<bench::vrrp::Row> = Vec::new();
+    bench::vrrp::run(&options, |row| {
+        if !asked.json {
+            println!("{}", bench::vrrp::words(row, &told));
+        }
+        match serde_json::to_string(row) {
+            Ok(line) => println!("{line}"),
+            Err(error) => eprintln!("keepone-chaos: {error}"),
+        }
+        told.push(row.clone());
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn failover(runs: u64, compare: bool, common: &Common) -> anyhow::Result<ExitCode> {

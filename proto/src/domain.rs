@@ -39,6 +39,10 @@ use rivals::SEEN;
 /// Without an authority Advertisements say whose the addresses are; a rival's ARP may overtake its own.
 const ADVERTISEMENT_FIRST: Duration = Duration::from_millis(50);
 
+/// How long addresses stay in the kernel unrenewed where nobody but Advertisements tells of us: they are silent long
+/// before, behind the gate, and to renew thousands each second would cost more than all else (decision 0064).
+const LONELY_LIFETIME_S: u64 = 30;
+
 /// A burst is over in a millisecond, and a segment that is just coming back may lose all of it: it is
 /// repeated soon, besides the seconds that the operator has chosen (D10).
 const QUICKLY_AGAIN_MS: [u64; 4] = [50, 100, 200, 500];
@@ -168,10 +172,14 @@ impl Domain {
             Some(Router { id: *id, settings, machine, higher_seen: false })
         });
         let length = timing.holder_lease();
-        let lifetime_s = length.as_secs() + u64::from(length.subsec_nanos() > 0) + 2;
+        let routers: Vec<Router> = routers.collect();
+        let lonely = settings.peers.is_empty() && matches!(domain.authority, Authority::None);
+        let least = if lonely { LONELY_LIFETIME_S } else { 0 };
+        let lifetime_s = (length.as_secs() + u64::from(length.subsec_nanos() > 0) + 2).max(least);
+        let interval = routers.iter().map(|router| router.settings.advert_int).min();
+        let watch = settings.heartbeat.or_adverts(interval.filter(|_| lonely));
         let nothing = Epoch { counter: 0, incarnation, attempt: 0, node: settings.node };
-        let mut lease =
-            DomainLease::new(me, &domain.authority, settings.heartbeat, settings.guards, settings.seed ^ incarnation.0);
+        let mut lease = DomainLease::new(me, &domain.authority, watch, settings.guards, settings.seed ^ incarnation.0);
         let others = settings.peers.iter().map(|peer| peer.node);
         lease = lease.with_policy(domain.policy, me, settings.heartbeat, others, now);
         if let Some(former) = former {
@@ -179,7 +187,7 @@ impl Domain {
         }
         Domain {
             id: domain.id,
-            routers: routers.collect(),
+            routers,
             lease,
             kernel: Kernel::new(domain.id, nothing),
             fence: Fence::new(domain.fencing.command),

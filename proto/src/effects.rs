@@ -297,13 +297,14 @@ impl Kernel {
     }
 
     /// The gate answered: what it is open until, or that it is shut. That may be to what was asked some time ago.
+    /// Whether there is anything to judge in it: not where an open gate was moved on as it was asked to.
     pub fn on_gate_written(
         &mut self,
         now: Instant,
         epoch: Epoch,
         written: Option<Instant>,
         error: Option<alloc::string::String>,
-    ) {
+    ) -> bool {
         match (self.gate, written, error) {
             (Gate::Opening { epoch: held, until: asked }, Some(until), None) if held == epoch => {
                 self.gate = Gate::Open { epoch, until, asked };
@@ -313,6 +314,9 @@ impl Kernel {
             (Gate::Open { epoch: held, asked, .. }, Some(until), None) if held == epoch => {
                 self.gate = Gate::Open { epoch, until, asked };
                 self.waits_since = (until != asked).then_some(now);
+                if now < until && until == asked && !self.gate_failed {
+                    return false;
+                }
                 if now < until && core::mem::take(&mut self.gate_failed) {
                     self.failure = None;
                 }
@@ -340,6 +344,7 @@ impl Kernel {
             }
             (Gate::Shut | Gate::Opening { .. } | Gate::Open { .. } | Gate::Shutting { .. }, _, _) => {}
         }
+        true
     }
 
     /// The kernel answered on the addresses.

@@ -316,10 +316,12 @@ impl Node {
                     }
                 }
             }
-            Event::GateWritten { domain, epoch, until, error } => {
-                self.agenda.touch(domain);
-                if let Some(domain) = self.domains.get_mut(&domain) {
-                    domain.kernel.on_gate_written(now, epoch, until, error);
+            Event::GateWritten { domain: id, epoch, until, error } => {
+                let domain = self.domains.get_mut(&id);
+                if domain.is_some_and(|domain| domain.kernel.on_gate_written(now, epoch, until, error)) {
+                    self.agenda.touch(id);
+                } else {
+                    self.agenda.plan_anew(id);
                 }
             }
             Event::AddressesDone { domain, epoch: _, present, error } => {
@@ -437,8 +439,7 @@ impl Node {
                 out.push(Action::FeedWatchdog);
             }
         }
-        let stuck = self.domains.values_mut().find_map(|domain| domain.keep_stuck(now, fault));
-        if let Some((domain, why)) = stuck.filter(|_| !self.rebooting) {
+        if let Some((domain, why)) = self.agenda.take_stuck().filter(|_| !self.rebooting) {
             self.rebooting = true;
             // The alert first: it is the last that anybody hears.
             self.alerts.set(AlertName::SelfReboot, Some(domain), true, || why.clone());

@@ -105,6 +105,13 @@ impl HeartbeatSettings {
     pub fn silence(&self) -> Duration {
         self.period.saturating_mul(self.misses)
     }
+
+    /// The same where Advertisements at `interval` are all that a peer has to go by: it claims no sooner than three of
+    /// them after the last (RFC 9568, 6.1), which may have been sent one before we fell silent.
+    pub(crate) fn or_adverts(self, interval: Option<Duration>) -> Self {
+        let adverts = interval.map_or(Duration::ZERO, |interval| interval * 2);
+        if adverts <= self.silence() { self } else { HeartbeatSettings { period: adverts / 2, misses: 2 } }
+    }
 }
 
 /// Another agent.

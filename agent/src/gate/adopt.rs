@@ -61,7 +61,7 @@ pub(super) fn candidates(dir: &Path) -> Result<Vec<Incarnation>, GateError> {
 /// Opens the maps of a run if they were made for the layout, shuts them, and undoes the guardian's seal.
 pub(super) fn maps(dir: &Path, incarnation: Incarnation, layout: &Layout) -> Result<Found, Unfit> {
     let deadlines = Map::open_pinned(&slot::pin(dir, incarnation, slot::DEADLINES))?;
-    if deadlines.value_size() != slot::SLOT_BYTES as usize || deadlines.max_entries() != slot::SLOTS {
+    if deadlines.value_size() != slot::SLOT_BYTES as usize || deadlines.max_entries() != layout.slot_count() {
         return Err(Unfit::Layout);
     }
     let mapping = deadlines.mmap(true)?;

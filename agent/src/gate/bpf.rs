@@ -174,8 +174,8 @@ impl BpfGate {
     }
 
     fn create(config: &GateConfig, layout: Layout) -> Result<Self, GateError> {
-        let deadlines = Map::create(MapKind::MmapArray, "keepone_until", 4, slot::SLOT_BYTES, slot::SLOTS)?;
-        let names = Names::create()?;
+        let deadlines = Map::create(MapKind::MmapArray, "keepone_until", 4, slot::SLOT_BYTES, layout.slot_count())?;
+        let names = Names::create(&layout)?;
         let mapping = deadlines.mmap(true)?;
         names.fill(&layout)?;
         for (domain, slot) in &layout.slots {

@@ -20,7 +20,7 @@ pub(super) const DIGEST_WORDS: usize = 3;
 pub(super) type Digest = [u64; DIGEST_WORDS];
 
 /// To be counted up when the meaning of a slot or of a pin changes, which the digest would not see.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// The slots and the names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,18 +41,18 @@ impl Layout {
     pub(super) fn new(config: &GateConfig) -> Result<Self, GateError> {
         let mut domains: Vec<&GateDomain> = config.domains.iter().collect();
         domains.sort_by_key(|domain| domain.id);
-        if domains.len() >= slot::SLOTS as usize {
-            return Err(GateError::TooManyDomains { have: domains.len(), max: slot::SLOTS as usize - 1 });
+        if domains.len() > slot::MAX_DOMAINS {
+            return Err(GateError::TooManyDomains { have: domains.len(), max: slot::MAX_DOMAINS });
         }
         let mut layout = Layout {
-            slots: domains.iter().map(|domain| domain.id).zip(0..).collect(),
+            slots: domains.iter().map(|domain| domain.id).zip(slot::FIRST_SLOT..).collect(),
             addresses: BTreeMap::new(),
             routers: BTreeMap::new(),
             exempt: config.exempt.clone(),
             warnings: Vec::new(),
         };
         let mut routers: BTreeMap<(bool, u8), Option<u32>> = BTreeMap::new();
-        for (slot, domain) in (0_u32..).zip(domains) {
+        for (slot, domain) in (slot::FIRST_SLOT..).zip(domains) {
             for address in &domain.addresses {
                 if layout.addresses.insert(address.to_canonical(), slot).is_some_and(|other| other != slot) {
                     return Err(GateError::SharedAddress(*address));
@@ -65,19 +65,29 @@ impl Layout {
                     .or_insert(Some(slot));
             }
         }
+        let mut shared = Vec::new();
         for ((ipv6, vrid), owner) in routers {
             match owner {
                 Some(slot) => {
                     layout.routers.insert((ipv6, vrid), slot);
                 }
-                None => layout.warnings.push(format!(
-                    "virtual_router_id {vrid} (IPv{}) is used by two domains: the kernel's gate leaves its \
-                     Advertisements alone; give each its own id to have them gated",
-                    if ipv6 { 6 } else { 4 }
-                )),
+                None => shared.push(format!("{vrid} (IPv{})", if ipv6 { 6 } else { 4 })),
             }
         }
+        if !shared.is_empty() {
+            layout.warnings.push(format!(
+                "virtual_router_id {} {} used by two domains: the kernel's gate leaves such Advertisements alone; give \
+                 each router its own id to have them gated",
+                shared.join(", "),
+                if shared.len() == 1 { "is" } else { "are each" }
+            ));
+        }
         Ok(layout)
+    }
+
+    /// Slots of its array.
+    pub(super) fn slot_count(&self) -> u32 {
+        slot::count(self.slots.len())
     }
 
     /// Of everything that decides over a frame: programs, slots, names, exempt interfaces, and the network
@@ -85,7 +95,13 @@ impl Layout {
     pub(super) fn digest(&self, maps: Maps<'_>) -> Result<Option<Digest>, AsmError> {
         let Ok(namespace) = std::fs::metadata("/proc/thread-self/ns/net") else { return Ok(None) };
         let mut sum = Sum::new();
-        sum.numbers([VERSION, u64::from(slot::SLOTS), u64::from(slot::SLOT_BYTES), namespace.dev(), namespace.ino()]);
+        sum.numbers([
+            VERSION,
+            u64::from(self.slot_count()),
+            u64::from(slot::SLOT_BYTES),
+            namespace.dev(),
+            namespace.ino(),
+        ]);
         for header in [Header::Ethernet, Header::Other] {
             sum.program(maps, &program::ingress(maps, header)?);
             sum.program(maps, &program::egress(maps, header)?);

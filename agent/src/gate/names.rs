@@ -14,7 +14,8 @@ use super::layout::Layout;
 use super::probe::DUMMY;
 use super::{program, slot};
 
-const MAX_NAMES: u32 = 4096;
+/// Each map has room for so many at least.
+const FEW: usize = 512;
 
 /// One map for each kind of name.
 #[derive(Debug)]
@@ -25,11 +26,15 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn create() -> Result<Self, BpfError> {
+    /// With room for a layout's.
+    pub(super) fn create(layout: &Layout) -> Result<Self, BpfError> {
+        let room = |count: usize| u32::try_from((count + 1).next_power_of_two().max(FEW)).unwrap_or(u32::MAX);
+        let v4 = layout.addresses.keys().filter(|address| address.is_ipv4()).count();
+        let v6 = layout.addresses.len() - v4;
         Ok(Names {
-            vip4: Map::create(MapKind::Hash, "keepone_vip4", 4, 4, MAX_NAMES)?,
-            vip6: Map::create(MapKind::Hash, "keepone_vip6", 16, 4, MAX_NAMES)?,
-            vrid: Map::create(MapKind::Hash, "keepone_vrid", 4, 4, 512)?,
+            vip4: Map::create(MapKind::Hash, "keepone_vip4", 4, 4, room(v4))?,
+            vip6: Map::create(MapKind::Hash, "keepone_vip6", 16, 4, room(v6))?,
+            vrid: Map::create(MapKind::Hash, "keepone_vrid", 4, 4, room(layout.routers.len()))?,
         })
     }
 

@@ -1,4 +1,5 @@
-//! The array that the kernel reads: one slot of 64 bytes for each domain, and the names of the pins.
+//! The array that the kernel reads: one slot of 64 bytes for each domain, behind one that is always shut; and the names
+//! of the pins.
 //!
 //! ```text
 //!  offset  0   u64  deadline: nanoseconds of CLOCK_BOOTTIME until which frames pass; 0 = shut
@@ -8,11 +9,11 @@
 //!         32   u32  epoch: attempt
 //!         36   u16  epoch: node
 //!         38   u16  zero
-//!         40        zeros; in the last slot: the digest of the layout that the gate was made for, 24 bytes,
+//!         40        zeros; in the first slot: the digest of the layout that the gate was made for, 24 bytes,
 //!                   written when the gate stands on every interface
 //! ```
 //! All in native byte order. What must stay true: the deadline is one aligned word, so a reader never
-//! sees half of it; the last slot belongs to no domain and its deadline is always 0.
+//! sees half of it; the first slot belongs to no domain and its deadline is always 0.
 
 use std::path::{Path, PathBuf};
 
@@ -21,11 +22,13 @@ use keepone_proto::id::{DomainId, Epoch, Incarnation, NodeId};
 
 use super::layout::{DIGEST_WORDS, Digest};
 
-/// Slots, the reserved one included.
-pub(super) const SLOTS: u32 = 64;
 /// The slot that is always shut: of the self-test's dummy address, and of every address once the
 /// guardian has sealed a dead worker's gate.
-pub(super) const SHUT_SLOT: u32 = SLOTS - 1;
+pub(super) const SHUT_SLOT: u32 = 0;
+/// The slot of the first domain.
+pub(super) const FIRST_SLOT: u32 = 1;
+/// Domains at most: 4 MiB of slots.
+pub(super) const MAX_DOMAINS: usize = (1 << 16) - 1;
 /// Bytes of a slot.
 pub(super) const SLOT_BYTES: u32 = 64;
 
@@ -35,6 +38,11 @@ const COUNTER: usize = 2;
 const INCARNATION: usize = 3;
 const ATTEMPT_NODE: usize = 4;
 const LAYOUT: usize = 5;
+
+/// Slots of an array for so many domains, the reserved one included.
+pub(super) fn count(domains: usize) -> u32 {
+    u32::try_from((domains.min(MAX_DOMAINS) + 1).next_power_of_two().max(64)).unwrap_or(u32::MAX)
+}
 
 /// The suffix of the pin of a link.
 pub(super) fn link_suffix(at: Attach, ifindex: u32) -> String {

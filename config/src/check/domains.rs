@@ -12,7 +12,7 @@ use super::track::TrackerNames;
 use super::{Check, Duplicate, list, notify, or, value};
 
 /// The kernel's gate has room for as many (`agent/src/gate`).
-const MAX_DOMAINS: usize = 64;
+const MAX_DOMAINS: usize = 4096;
 
 impl Check<'_> {
     pub(super) fn sync_groups(&mut self, trackers: &TrackerNames<'_>) -> Option<Vec<SyncGroup>> {

@@ -177,21 +177,17 @@ fn sync_groups_name_instances_once() {
 
 #[test]
 fn more_domains_than_the_gate_has_room_for_are_refused() {
-    let mut text = String::new();
-    for n in 1..=65 {
-        text.push_str(&format!(
-            "vrrp_instance I{n} {{\n interface lan0\n virtual_router_id {n}\n virtual_ipaddress {{ 192.0.2.{n} }}\n}}\n"
-        ));
-    }
-    let error = refused(&text, "k.conf:321:15: error: 65 domains", "sync groups");
-    assert!(error.message.contains("room for 64"), "{}", error.message);
-    assert!(
-        load(&text.replace(
-            "vrrp_instance I65 {\n interface lan0\n virtual_router_id 65\n virtual_ipaddress { 192.0.2.65 }\n}\n",
-            ""
-        ))
-        .is_ok()
-    );
+    let instance = |n: usize| {
+        let (interface, vrid) = (n / 255, n % 255 + 1);
+        format!(
+            "vrrp_instance I{n} {{\n interface lan{interface}\n virtual_router_id {vrid}\n virtual_ipaddress {{ \
+             10.{interface}.0.{vrid} }}\n}}\n"
+        )
+    };
+    let text: String = (0..=4096).map(instance).collect();
+    let error = refused(&text, "k.conf:20481:15: error: 4097 domains", "sync groups");
+    assert!(error.message.contains("room for 4096"), "{}", error.message);
+    assert!(load(&text.replace(&instance(4096), "")).is_ok());
 }
 
 #[test]

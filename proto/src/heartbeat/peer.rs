@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::dating::Dating;
 use super::link::{Freshness, Link};
 use crate::id::{DomainId, Epoch, Incarnation, LinkId, NodeId};
 use crate::lease::rate::{Bounds, Reading};
@@ -38,8 +39,8 @@ pub struct Peer {
     /// us is judged from then on.
     heard_since: Option<Instant>,
     said: Option<Said>,
-    /// Its clock in one of its beats, and by when it showed that: of all beats the one that dates the others best.
-    read_by: Option<(Instant, Instant)>,
+    /// How its clock dates what it says where no echo does.
+    dating: Dating,
     /// We have slept: its silence counts from our waking.
     excused_until: Option<Instant>,
     /// When we last slept: from, to.
@@ -112,7 +113,7 @@ impl Peer {
             retired: Vec::new(),
             heard_since: None,
             said: None,
-            read_by: None,
+            dating: Dating::default(),
             excused_until: None,
             slept: None,
             lives: Vec::new(),
@@ -123,6 +124,7 @@ impl Peer {
     /// of a silence to be heard again. Its words are still in our queues.
     pub fn slept(&mut self, before: Instant, now: Instant) {
         self.slept = Some((before, now));
+        self.dating.begin_anew();
         if !self.is_silent(before) {
             self.excused_until = Some(now + self.silence);
         }
@@ -165,7 +167,8 @@ impl Peer {
                 self.retired.push(former);
             }
             self.links.values_mut().for_each(Link::peer_restarted);
-            (self.said, self.heard_at, self.read_by) = (None, None, None);
+            (self.said, self.heard_at) = (None, None);
+            self.dating.begin_anew();
         }
         let link_id = link;
         let Some(link) = self.links.get_mut(&link) else { return nothing };
@@ -179,6 +182,9 @@ impl Peer {
             self.heard_at = Some(now);
             if restarted || returned || self.heard_since.is_none() {
                 self.heard_since = Some(now);
+            }
+            if returned {
+                self.dating.begin_anew();
             }
             let made = self.made(now, link_id, beat);
             self.take(now, made, beat);
@@ -220,19 +226,12 @@ impl Peer {
     }
 
     /// When a beat that came now, and is fresh, was made, as far as that is certain: no sooner by its echo, by which it
-    /// was found to be fresh. Of who does not hear us, and says no more than its clock, it is no later than that shows,
-    /// and for m·h after it was first heard it says nothing: whoever holds says so again.
+    /// was found to be fresh. Of who does not hear us, and says no more than its clock, as that dates it: not at first,
+    /// but whoever holds says so again.
     fn made(&mut self, now: Instant, link: LinkId, beat: &Beat) -> Instant {
-        let fresh = now - self.silence;
-        let by_clock = self.read_by.map(|(at, clock)| now.min(at + self.bounds.most(beat.clock.since(clock))));
-        if by_clock.is_none_or(|at| at == now) {
-            self.read_by = Some((now, beat.clock));
-        }
+        let by_clock = self.dating.on_clock(now, beat.clock, self.silence, self.bounds);
         let echoed = beat.echo.and_then(|echo| Some((self.links.get_mut(&link)?.echoed_at(echo)?, echo.age)));
-        let Some((sent_at, age)) = echoed else {
-            let heard = self.heard_since.is_some_and(|since| now.since(since) >= self.silence);
-            return by_clock.filter(|_| heard).map_or(Instant::BOOT, |at| fresh.min(at));
-        };
+        let Some((sent_at, age)) = echoed else { return by_clock.unwrap_or(Instant::BOOT) };
         // Of a peer that has slept it is too long by as much ([`crate::node::Node`], `slept`).
         let age = if age < self.settings.period * 3 { self.bounds.least(age) } else { Duration::ZERO };
         (sent_at + age).min(now)
@@ -512,9 +511,29 @@ mod tests {
         peer.on_beat(at(1200), LinkId(0), &claims(5150, None, 0));
         assert_eq!(until(&peer), Instant::BOOT, "nothing dates the first");
         peer.on_beat(at(1400), LinkId(0), &claims(5160, None, 0));
-        assert!(until(&peer) <= at(1100), "longer on its way than any before it: {:?}", until(&peer));
-        peer.on_beat(at(1500), LinkId(0), &claims(5600, None, 0));
-        assert_eq!(until(&peer), at(1200), "else for m·h before it came");
+        peer.on_beat(at(1650), LinkId(0), &claims(5170, None, 0));
+        assert_eq!(until(&peer), Instant::BOOT, "nor what is as old by its clock: datagrams of a queue");
+        peer.on_beat(at(1900), LinkId(0), &claims(5350, None, 0));
+        let made = until(&peer);
+        assert!(made > at(1350) && made < at(1360), "longer on its way than any before it: {made:?}");
+        peer.on_beat(at(2000), LinkId(0), &claims(6100, None, 0));
+        assert_eq!(until(&peer), at(1700), "else for m·h before it came");
+    }
+
+    #[test]
+    fn what_a_deaf_peer_said_while_we_slept_dates_nothing_d7_d8() {
+        let mut peer = peer();
+        peer.on_beat(at(1000), LinkId(0), &claims(5000, None, 0));
+        peer.on_beat(at(1200), LinkId(0), &claims(5200, None, 0));
+        peer.on_beat(at(1400), LinkId(0), &claims(5400, None, 0));
+        assert_eq!(until(&peer), at(1100));
+        peer.slept(at(1400), at(2400));
+        for (came, clock) in [(2401, 5500), (2402, 6390), (2500, 6500), (2700, 6700)] {
+            peer.on_beat(at(came), LinkId(0), &claims(clock, None, 0));
+            assert_eq!(until(&peer), at(1100), "{came}");
+        }
+        peer.on_beat(at(2800), LinkId(0), &claims(6800, None, 0));
+        assert_eq!(until(&peer), at(2500));
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! them for each answer about one.
 //!
 //! What must stay true: evidence that changes without touching a domain has a deadline, or is in [`Common`];
-//! as a backstop every domain is judged once in a heartbeat's period.
+//! as a backstop every domain is judged once in a heartbeat's period, or in some of them where there are very many.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use super::{Node, ROUNDS};
 use crate::action::Action;
@@ -14,6 +16,9 @@ use crate::heartbeat::peer::Peer;
 use crate::id::DomainId;
 use crate::time::Instant;
 use crate::wire::heartbeat::References;
+
+/// How many domains a period judges that nothing has touched.
+const BACKSTOP: usize = 64;
 
 /// The evidence of all domains that changes with time or by single messages, folded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +44,10 @@ pub(super) struct Agenda {
     due: BTreeSet<(Instant, DomainId)>,
     due_at: BTreeMap<DomainId, Instant>,
     common: Common,
+    /// The last one that a period judged.
+    last: Option<DomainId>,
+    /// One that can't let go, and why.
+    stuck: Option<(DomainId, String)>,
     news: bool,
     /// The node's own alerts are to be looked at: all was judged, or something was noted that is told at once.
     look: bool,
@@ -57,6 +66,8 @@ impl Agenda {
             due: BTreeSet::new(),
             due_at: BTreeMap::new(),
             common: Common::default(),
+            last: None,
+            stuck: None,
             news: false,
             look: false,
             judged: 0,
@@ -66,6 +77,11 @@ impl Agenda {
     /// Something has changed that concerns this one.
     pub(super) fn touch(&mut self, id: DomainId) {
         self.touched.push(id);
+    }
+
+    /// Its deadline may have changed, and nothing else.
+    pub(super) fn plan_anew(&mut self, id: DomainId) {
+        self.moved.push(id);
     }
 
     /// Something has changed that concerns all.
@@ -91,6 +107,11 @@ impl Agenda {
     /// Whether the node's own alerts are to be looked at; asked once.
     pub(super) fn take_look(&mut self) -> bool {
         core::mem::take(&mut self.look)
+    }
+
+    /// A domain that can't let go, and what can't be done; asked once.
+    pub(super) fn take_stuck(&mut self) -> Option<(DomainId, String)> {
+        self.stuck.take()
     }
 
     /// Whether peers should hear of something before the next period; asked once.
@@ -120,8 +141,11 @@ impl Node {
             let outputs = voter.tick(now);
             self.carry_out(now, outputs, out);
         }
-        if self.is_common_new(now) || now >= self.beat_at {
+        if self.is_common_new(now) {
             self.agenda.all = true;
+        }
+        if now >= self.beat_at {
+            self.touch_some();
         }
         let agenda = &mut self.agenda;
         agenda.touched.extend(agenda.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id));
@@ -146,13 +170,18 @@ impl Node {
             self.agenda.judged += u64::try_from(ids.len()).unwrap_or(0);
             for id in ids.iter().copied() {
                 let (mut moved, mut wants_test, mut outbox, mut told) = (false, false, Vec::new(), Vec::new());
+                let mut stuck = None;
                 self.on_domain(now, id, |domain, facts| {
                     domain.lease.tick(now);
                     moved = domain.settle(facts, &mut alerts, out);
                     outbox = domain.lease.take_outbox();
                     told = core::mem::take(&mut domain.told);
                     wants_test = domain.wants_test();
+                    stuck = domain.keep_stuck(now, facts.gate.map_or("", |gate| gate.fault.as_str()));
                 });
+                if stuck.is_some() {
+                    self.agenda.stuck = stuck;
+                }
                 if wants_test {
                     let number = self.ask_test(out);
                     self.on_domain(now, id, |domain, _| domain.asked_for_test(number));
@@ -180,6 +209,19 @@ impl Node {
             self.agenda.round = ids;
             self.on_requests(now, self.settings.node, &own, out);
         }
+    }
+
+    /// The next ones that a period judges.
+    fn touch_some(&mut self) {
+        self.agenda.look = true;
+        if self.domains.len() <= BACKSTOP {
+            self.agenda.all = true;
+            return;
+        }
+        let from = self.agenda.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.domains.range((from, Bound::Unbounded)).chain(self.domains.iter());
+        self.agenda.touched.extend(rest.take(BACKSTOP).map(|(id, _)| *id));
+        self.agenda.last = self.agenda.touched.last().copied();
     }
 
     /// Notes when each domain that was looked at has something to do.
