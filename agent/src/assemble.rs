@@ -448,7 +448,9 @@ fn sockets(transports: &[InstanceTransport]) -> Vec<VrrpSettings> {
                         }
                     }
                 }
-                None => sockets.push(VrrpSettings { interface, family, carrier, groups: groups.collect() }),
+                None => {
+                    sockets.push(VrrpSettings { interface, above: !hears, family, carrier, groups: groups.collect() })
+                }
             }
         }
     }
