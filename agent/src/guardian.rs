@@ -166,6 +166,7 @@ impl Guardian {
             self.watchdog = Some(started);
         }
         // What it does for a dead worker, peers wait for.
+        realtime::lock_code();
         realtime::ask(Rank::Decides);
         // R12: whatever a former run left, before anything else.
         let mut clean = self.shut_first();

@@ -66,6 +66,7 @@ pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Re
     // First: a worker that waits for its turn must not outlive its guardian either.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
+    realtime::lock_code();
     // One that had gone before that is none whose death is told.
     if pulse.as_ref().is_some_and(is_broken) {
         return Err(Failure::say(ExitCode::Unexpected, "the guardian has gone before its worker came to start"));
