@@ -86,6 +86,8 @@ pub struct Node {
     duplicates: Sightings,
     lives: Lives,
     alerts: Alerts,
+    /// What is wrong with routes, as it was last told.
+    routes: BTreeMap<Option<DomainId>, Option<String>>,
     findings: findings::Findings,
     counters: Counters,
     started_at: Instant,
@@ -162,6 +164,7 @@ impl Node {
                 .filter(|_| settings.guards.has(Guard::RateWatch))
                 .map(|quorum| Clocks::new(&quorum.timing)),
             amnesia: Sightings::default(),
+            routes: BTreeMap::new(),
             duplicates: Sightings::default(),
             lives: Lives::default(),
             alerts: Alerts::default(),
@@ -326,6 +329,10 @@ impl Node {
                 if let Some(domain) = self.domains.get_mut(&domain) {
                     domain.kernel.on_addresses_done(now, present, error);
                 }
+            }
+            Event::RoutesSeen { domain, error } => {
+                self.routes.insert(domain, error);
+                self.agenda.look();
             }
             Event::GateTest { number, strength, fault } => {
                 // An answer that comes again, or late, says nothing of the gate as it was found since (I24).
