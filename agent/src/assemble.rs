@@ -1,5 +1,7 @@
 //! From what the operator wrote to what the core and the shells are told.
 
+mod links;
+mod paths;
 mod trackers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +10,9 @@ use std::path::PathBuf;
 
 use keepone_config::Config;
 use keepone_config::model::{GateMeans, Mirror, Notify, Transport, VrrpInstance};
-use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, hash_name};
+use keepone_proto::id::{
+    ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, WatchId, hash_name,
+};
 use keepone_proto::lease::config_digest;
 use keepone_proto::settings::{
     AuthType, Authority, DomainSettings, Families, FenceSettings, FencingSettings, InstanceSettings, InterfaceSettings,
@@ -17,10 +21,15 @@ use keepone_proto::settings::{
 use keepone_proto::wire::vrrp::Checksum;
 
 use crate::gate::GateDomain;
+use crate::kernel::Wanted;
 use crate::net::is_on_network;
 use crate::net::vrrp::{Carrier, Family, VrrpSettings};
 use crate::netlink::address::VirtualAddress;
+use crate::netlink::link::OwnLink;
+use crate::netlink::path::{Owner, Path};
+use crate::sysctl::Setting;
 use crate::tracking::{Tracked, Watched};
+use links::OwnLinks;
 use trackers::Trackers;
 
 /// Where an agent without a cluster section keeps its files.
@@ -44,6 +53,16 @@ pub struct Plan {
     pub gate_domains: Vec<GateDomain>,
     /// What each domain puts into the kernel.
     pub addresses: BTreeMap<DomainId, Vec<VirtualAddress>>,
+    /// Addresses that are there as long as the agent, each with its track group.
+    pub statics: Vec<(VirtualAddress, Option<String>)>,
+    /// Routes and rules of the agent and of each domain.
+    pub paths: BTreeMap<Owner, Vec<Path>>,
+    /// Track groups of static things.
+    pub track_groups: Vec<(WatchId, String)>,
+    /// Interfaces that are made for virtual routers.
+    pub own_links: Vec<OwnLink>,
+    /// What the kernel is told of interfaces.
+    pub(crate) settings_of_kernel: Vec<Setting>,
     /// Names of domains, for logs.
     pub domain_names: BTreeMap<DomainId, DomainName>,
     /// How each instance speaks, by its place.
@@ -78,8 +97,10 @@ pub struct DomainName {
 /// How an instance speaks VRRP.
 #[derive(Debug, Clone)]
 pub struct InstanceTransport {
-    /// Where.
+    /// Where it is heard, and whose address is the sender's.
     pub interface: InterfaceId,
+    /// Where it leaves: the macvlan with the virtual MAC, if there is one.
+    pub transmit: InterfaceId,
     /// Over which protocol.
     pub family: Family,
     /// The operator's choice of source.
@@ -110,7 +131,8 @@ pub struct LinkPlan {
 impl Plan {
     /// Of a checked configuration.
     pub fn new(config: &Config) -> Plan {
-        let interfaces = interface_names(config);
+        let own = OwnLinks::of(config);
+        let interfaces = interface_names(config, own.all());
         let id_of = |name: &str| {
             let place = interfaces.iter().position(|known| known == name).unwrap_or(usize::MAX);
             InterfaceId(u16::try_from(place).unwrap_or(u16::MAX))
@@ -119,8 +141,16 @@ impl Plan {
         let links = link_plans(config);
         let trackers = Trackers::of(config);
         let domains = domain_settings(config);
-        let transports: Vec<InstanceTransport> =
-            config.instances.iter().map(|instance| transport(config, instance, id_of(&instance.interface))).collect();
+        let transport = |(place, instance): (usize, &VrrpInstance)| {
+            let mut transport = transport(config, instance, id_of(&instance.interface));
+            transport.transmit = own.transmits(place, instance).map_or(transport.interface, id_of);
+            transport
+        };
+        let transports: Vec<InstanceTransport> = config.instances.iter().enumerate().map(transport).collect();
+        let addresses = paths::addresses(config, &own);
+        let bears_ipv6 =
+            |name: &str| addresses.values().flatten().any(|one| one.interface == name && one.address.is_ipv6());
+        let settings_of_kernel = links::settings(config, own.all(), bears_ipv6);
         Plan {
             settings: Settings {
                 cluster: cluster.map_or(ClusterId(0), |cluster| cluster.id),
@@ -153,7 +183,12 @@ impl Plan {
             bpf_dir: cluster.map_or_else(|| PathBuf::from(BPF_DIR), |cluster| cluster.bpf_dir.clone()),
             gate: config.gate,
             gate_domains: gate_domains(config),
-            addresses: addresses(config),
+            addresses,
+            settings_of_kernel,
+            own_links: own.all().to_vec(),
+            statics: paths::statics(config, &own),
+            paths: paths::paths(config),
+            track_groups: trackers.groups(),
             domain_names: domain_names(config),
             sockets: sockets(&transports),
             transports,
@@ -165,18 +200,41 @@ impl Plan {
         }
     }
 
+    /// All that is put into the kernel.
+    pub(crate) fn in_kernel(&self) -> Wanted {
+        Wanted {
+            addresses: self.addresses.clone(),
+            statics: self.statics.clone(),
+            paths: self.paths.clone(),
+            groups: self.track_groups.clone(),
+            links: self.own_links.clone(),
+            settings: self.settings_of_kernel.clone(),
+            run_dir: self.run_dir.clone(),
+        }
+    }
+
     /// Every virtual address.
     pub fn virtual_addresses(&self) -> BTreeSet<IpAddr> {
         self.addresses.values().flatten().map(|address| address.address).collect()
     }
 
-    /// The virtual addresses of each interface, and the domain of each.
+    /// The interface below one that was made for a virtual router; else the same.
+    pub fn beneath(&self, id: InterfaceId) -> InterfaceId {
+        let name = self.settings.interfaces.get(usize::from(id.0)).map(|interface| interface.name.as_str());
+        let link = self.own_links.iter().find(|link| Some(link.name.as_str()) == name);
+        link.and_then(|link| self.interface_id(&link.base)).unwrap_or(id)
+    }
+
+    /// The virtual addresses of each interface, and the domain of each; those of an interface made for a virtual router
+    /// are watched on the one below, too.
     pub fn watched(&self) -> BTreeMap<InterfaceId, BTreeMap<IpAddr, DomainId>> {
         let mut watched = BTreeMap::<InterfaceId, BTreeMap<IpAddr, DomainId>>::new();
         for (domain, addresses) in &self.addresses {
             for address in addresses {
                 if let Some(id) = self.interface_id(&address.interface) {
-                    watched.entry(id).or_default().insert(address.address, *domain);
+                    for id in [id, self.beneath(id)] {
+                        watched.entry(id).or_default().insert(address.address, *domain);
+                    }
                 }
             }
         }
@@ -211,7 +269,7 @@ fn digest(config: &Config) -> ConfigDigest {
     }
 }
 
-fn interface_names(config: &Config) -> Vec<String> {
+fn interface_names(config: &Config, own: &[OwnLink]) -> Vec<String> {
     let mut names = Vec::new();
     let mut add = |name: &str| {
         if !names.iter().any(|known| known == name) {
@@ -225,6 +283,9 @@ fn interface_names(config: &Config) -> Vec<String> {
     }
     for link in &config.links {
         add(&link.interface);
+    }
+    for link in own {
+        add(&link.name);
     }
     names
 }
@@ -374,7 +435,7 @@ fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -
     let password = instance.auth_pass.as_ref().filter(|_| instance.auth_type == AuthType::Ah);
     let key = password.map(keepone_config::model::Secret::reveal);
     let checksum = if instance.options.v3_checksum_as_v2 { Checksum::Plain } else { Checksum::PseudoHeader };
-    InstanceTransport { interface, family, source, destinations, key, checksum }
+    InstanceTransport { interface, transmit: interface, family, source, destinations, key, checksum }
 }
 
 /// One socket for each interface, family and carrier, with all groups that are needed there.
@@ -383,9 +444,13 @@ fn sockets(transports: &[InstanceTransport]) -> Vec<VrrpSettings> {
     for transport in transports {
         // Who is to prove itself is heard without a proof as well: it is named in an alert.
         let carriers = [Some(Carrier::Ip), transport.key.map(|_| Carrier::Ah)];
-        for carrier in carriers.into_iter().flatten() {
-            let groups = transport.destinations.iter().copied().filter(IpAddr::is_multicast);
-            let (interface, family) = (transport.interface, transport.family);
+        // Above the interface nothing is heard: it is spoken there alone.
+        let above = (transport.transmit != transport.interface).then_some((transport.transmit, false));
+        let places = [Some((transport.interface, true)), above];
+        let places = places.iter().flatten().flat_map(|place| carriers.iter().flatten().map(move |by| (*place, *by)));
+        for ((interface, hears), carrier) in places {
+            let groups = transport.destinations.iter().copied().filter(|to| hears && to.is_multicast());
+            let family = transport.family;
             let is_it = |s: &&mut VrrpSettings| (s.interface, s.family, s.carrier) == (interface, family, carrier);
             match sockets.iter_mut().find(is_it) {
                 Some(known) => {
@@ -395,7 +460,9 @@ fn sockets(transports: &[InstanceTransport]) -> Vec<VrrpSettings> {
                         }
                     }
                 }
-                None => sockets.push(VrrpSettings { interface, family, carrier, groups: groups.collect() }),
+                None => {
+                    sockets.push(VrrpSettings { interface, above: !hears, family, carrier, groups: groups.collect() })
+                }
             }
         }
     }
@@ -415,22 +482,6 @@ fn gate_domains(config: &Config) -> Vec<GateDomain> {
         routers: instances(config, &domain).map(|instance| (instance.vrid, instance.ipv6)).collect(),
     };
     config.domains().into_iter().map(gate).collect()
-}
-
-fn addresses(config: &Config) -> BTreeMap<DomainId, Vec<VirtualAddress>> {
-    let of_instance = |instance: &VrrpInstance| {
-        let address = |address: &keepone_config::model::VirtualAddress| VirtualAddress {
-            interface: address.dev.clone().unwrap_or_else(|| instance.interface.clone()),
-            address: address.address,
-            prefix_len: address.prefix,
-            broadcast: address.broadcast,
-            scope: address.scope.0,
-            label: address.label.clone(),
-        };
-        instance.virtual_addresses.iter().map(address).collect::<Vec<_>>()
-    };
-    let domains = config.domains().into_iter();
-    domains.map(|domain| (domain.id, instances(config, &domain).flat_map(of_instance).collect())).collect()
 }
 
 fn domain_names(config: &Config) -> BTreeMap<DomainId, DomainName> {

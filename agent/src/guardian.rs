@@ -30,9 +30,10 @@ use crate::dump::{self, What};
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::watchdog::Watchdog;
 use crate::gate::{GateError, shut_all};
-use crate::netlink::address::remove_now;
+use crate::leftovers::Leftovers;
 use crate::pid_file::PidFile;
 use crate::reload::Reload;
+use crate::sysctl::Sysctls;
 use crate::tracking::{self, Watched};
 use crate::voice::say;
 
@@ -72,7 +73,10 @@ pub struct Guardian {
     worker_pid: Option<PidFile>,
     reload: Reload,
     pub(crate) bpf_dir: PathBuf,
-    addresses: Vec<(String, std::net::IpAddr, u8)>,
+    run_dir: PathBuf,
+    leftovers: Leftovers,
+    /// Static addresses, routes and rules, which outlive workers.
+    statics: Leftovers,
     /// Silence of a worker that runs.
     patience: Duration,
     signals: SignalFd,
@@ -133,7 +137,9 @@ impl Guardian {
             worker_pid: None,
             reload: Reload::new(config, environment),
             bpf_dir: plan.bpf_dir.clone(),
-            addresses: addresses(&plan),
+            run_dir: plan.run_dir.clone(),
+            leftovers: Leftovers::of_worker(&plan),
+            statics: Leftovers::of_agent(&plan),
             patience: patience(&plan),
             signals,
             stopping: false,
@@ -148,11 +154,19 @@ impl Guardian {
     /// # Errors
     /// No worker can be started at all.
     pub fn run(mut self) -> Result<u8, Failure> {
+        let end = self.serve();
+        remove_statics(&self.statics);
+        Sysctls::new(&self.run_dir).restore().iter().for_each(|words| say(format_args!("{words}")));
+        end
+    }
+
+    fn serve(&mut self) -> Result<u8, Failure> {
         if let Some(settings) = &self.watchdog_settings {
             let started = Watchdog::start(settings).map_err(|error| Failure::new(ExitCode::NoWatchdog, &error))?;
             self.watchdog = Some(started);
         }
         // What it does for a dead worker, peers wait for.
+        realtime::lock_code();
         realtime::ask(Rank::Decides);
         // R12: whatever a former run left, before anything else.
         let mut clean = self.shut_first();
@@ -208,7 +222,10 @@ impl Guardian {
     /// To the new configuration.
     fn turn(&mut self) {
         if let Some(plan) = self.reload.turn() {
-            self.addresses = addresses(&plan);
+            self.leftovers = Leftovers::of_worker(&plan);
+            let statics = Leftovers::of_agent(&plan);
+            let former = std::mem::replace(&mut self.statics, statics);
+            remove_statics(&former.without(&self.statics));
             self.patience = patience(&plan);
         }
     }
@@ -241,16 +258,16 @@ impl Guardian {
         if shut.is_ok() {
             self.feed();
         }
-        let (addresses, watchdog) = (&self.addresses, &mut self.watchdog);
+        let (leftovers, watchdog) = (&self.leftovers, &mut self.watchdog);
         // The kernel may keep them waiting for seconds, of which a watchdog does not know.
-        let removed = remove_now(addresses, FEED, || {
+        let removed = leftovers.remove(FEED, || {
             if let (Ok(_), Some(watchdog)) = (&shut, watchdog.as_mut()) {
                 watchdog.feed();
             }
         });
         tell_of_gate(&shut);
         if let Err(error) = removed {
-            say(format_args!("addresses could not be removed, they go with their lifetime: {error}"));
+            say(format_args!("what the worker left could not be removed, addresses go with their lifetime: {error}"));
         }
         if shut.is_ok() {
             self.feed();
@@ -445,9 +462,10 @@ fn signals() -> SigSet {
     mask
 }
 
-fn addresses(plan: &Plan) -> Vec<(String, std::net::IpAddr, u8)> {
-    let addresses = plan.addresses.values().flatten();
-    addresses.map(|address| (address.interface.clone(), address.address, address.prefix_len)).collect()
+fn remove_statics(statics: &Leftovers) {
+    if let Err(error) = statics.remove(FEED, || {}) {
+        say(format_args!("what is there as long as the agent could not be removed: {error}"));
+    }
 }
 
 /// A stopped worker's beats stop as well; shorter than that would be false alarms for nothing.

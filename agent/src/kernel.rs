@@ -1,19 +1,29 @@
-//! Addresses and the watch of links, on a thread of their own: the kernel serves both under its rtnl lock,
-//! which others may hold for long, and the decision loop must not wait for it (R15).
+//! Addresses, routes and rules, and the watch of links, on a thread of their own: the kernel serves them under its
+//! rtnl lock, which others may hold for long, and the decision loop must not wait for it (R15).
+
+mod interfaces;
+mod serve;
+mod statics;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use keepone_arbiter::realtime::{self, Rank};
 use keepone_proto::event::Event;
-use keepone_proto::id::{DomainId, Epoch};
+use keepone_proto::id::{DomainId, Epoch, WatchId};
 use tokio::sync::mpsc;
 
-use crate::netlink::address::{Addresses, Lifetime, VirtualAddress};
+use crate::netlink::address::VirtualAddress;
+use crate::netlink::link::OwnLink;
+use crate::netlink::path::{Owner, Path};
 use crate::netlink::queues;
 use crate::netlink::watch::{Change, Watch};
+use crate::sysctl::Setting;
 
 /// Changes and answers that may wait for the decision loop.
 const QUEUE: usize = 1024;
@@ -23,12 +33,15 @@ const AFTER_ERROR: Duration = Duration::from_millis(200);
 /// What the kernel is asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ask {
-    /// Put the domain's addresses there, or renew them.
+    /// Put the domain's addresses there, or renew them; then its routes and rules.
     Set { domain: DomainId, epoch: Epoch, lifetime_s: u32 },
-    /// Take them out.
+    /// Take rules, routes and addresses out.
     Remove { domain: DomainId, epoch: Epoch },
-    /// Put back what somebody else took out.
-    PutBack { domain: DomainId, lifetime_s: u32 },
+    /// Somebody else took an address of the domain out: put it back, unless that does not matter or it is to be out
+    /// by now.
+    PutBack { domain: DomainId, address: IpAddr, lifetime_s: u32 },
+    /// Somebody else took a static address out.
+    PutBackStatic { address: IpAddr },
 }
 
 /// What the kernel says.
@@ -42,6 +55,25 @@ pub(crate) enum Said {
     Failed(String),
 }
 
+/// What is put into the kernel, and when.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    /// While a domain is Master.
+    pub(crate) addresses: BTreeMap<DomainId, Vec<VirtualAddress>>,
+    /// As long as the agent, with the track group of each.
+    pub(crate) statics: Vec<(VirtualAddress, Option<String>)>,
+    /// Both.
+    pub(crate) paths: BTreeMap<Owner, Vec<Path>>,
+    /// Interfaces made for virtual routers.
+    pub(crate) links: Vec<OwnLink>,
+    /// What the kernel is told of interfaces.
+    pub(crate) settings: Vec<Setting>,
+    /// Where it is written down what they were before.
+    pub(crate) run_dir: PathBuf,
+    /// Track groups, each with the watch that the core knows it by.
+    pub(crate) groups: Vec<(WatchId, String)>,
+}
+
 /// The thread's end in the driver's hand.
 #[derive(Debug)]
 pub(crate) struct Kernel {
@@ -51,10 +83,7 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// Starts the thread.
-    pub(crate) fn start(
-        addresses: BTreeMap<DomainId, Vec<VirtualAddress>>,
-        interfaces: Vec<String>,
-    ) -> std::io::Result<Self> {
+    pub(crate) fn start(wanted: Wanted, interfaces: Vec<String>) -> std::io::Result<Self> {
         let (asks, requests) = mpsc::unbounded_channel();
         let (answers, said) = mpsc::channel(QUEUE);
         let queues = answers.clone();
@@ -65,7 +94,7 @@ impl Kernel {
             let failures = answers.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let ended = match runtime {
-                Ok(runtime) => runtime.block_on(serve(addresses, interfaces, requests, answers)),
+                Ok(runtime) => runtime.block_on(serve::serve(wanted, interfaces, requests, answers)),
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = ended {
@@ -80,53 +109,6 @@ impl Kernel {
         // The thread ends only with the process, or with a failure that it has told.
         let _ = self.asks.send(ask);
     }
-}
-
-async fn serve(
-    addresses: BTreeMap<DomainId, Vec<VirtualAddress>>,
-    interfaces: Vec<String>,
-    mut requests: mpsc::UnboundedReceiver<Ask>,
-    answers: mpsc::Sender<Said>,
-) -> Result<(), String> {
-    let writer = Arc::new(Addresses::open().map_err(|error| error.to_string())?);
-    let watch = Watch::open(interfaces, writer.wanted()).map_err(|error| error.to_string())?;
-    tokio::spawn(watch_on(watch, answers.clone()));
-    let mut first = true;
-    while let Some(ask) = requests.recv().await {
-        let said = match ask {
-            Ask::Set { domain, epoch, lifetime_s } => {
-                let list = addresses.get(&domain).map(Vec::as_slice).unwrap_or_default();
-                let outcome = writer.set(list, lifetime(lifetime_s)).await;
-                let error = outcome.err().map(|error| error.to_string());
-                Event::AddressesDone { domain, epoch, present: true, error }
-            }
-            Ask::Remove { domain, epoch } => {
-                let list = addresses.get(&domain).map(Vec::as_slice).unwrap_or_default();
-                let outcome = writer.remove(list).await;
-                let error = outcome.err().map(|error| error.to_string());
-                if first {
-                    tracing::debug!(?domain, "addresses of a former run are gone");
-                    first = false;
-                }
-                Event::AddressesDone { domain, epoch, present: false, error }
-            }
-            Ask::PutBack { domain, lifetime_s } => {
-                let list = addresses.get(&domain).map(Vec::as_slice).unwrap_or_default();
-                if let Err(error) = writer.set(list, lifetime(lifetime_s)).await {
-                    tracing::error!(%error, "addresses that were taken away could not be put back");
-                }
-                continue;
-            }
-        };
-        if answers.send(Said::Event(said)).await.is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn lifetime(seconds: u32) -> Lifetime {
-    Lifetime { valid_s: seconds, preferred_s: seconds }
 }
 
 async fn watch_on(mut watch: Watch, answers: mpsc::Sender<Said>) {

@@ -45,6 +45,8 @@ pub(crate) enum Watched {
     Process(model::ProcessTracker),
     /// `bfd_instance`.
     Bfd(model::BfdInstance),
+    /// `track_group`, of which the netlink thread tells.
+    TrackGroup(String),
 }
 
 /// Starts the threads that watch. In the order of their [`WatchId`]s; one that can't be started is missed by the core.
@@ -56,6 +58,7 @@ pub(crate) fn watch(all: &[Watched], events: &mpsc::Sender<Event>) {
             Watched::File(file) => files.push((file.clone(), teller(&file.name))),
             Watched::Process(process) => processes.push((process.clone(), teller(&process.name))),
             Watched::Bfd(session) => sessions.push((session.clone(), teller(&session.name))),
+            Watched::TrackGroup(_) => {}
         }
     }
     if !files.is_empty() {
@@ -73,7 +76,7 @@ pub(crate) fn watch(all: &[Watched], events: &mpsc::Sender<Event>) {
 pub(crate) fn overwrite_files(all: &[Watched]) -> Vec<String> {
     let files = all.iter().filter_map(|watched| match watched {
         Watched::File(file) => Some(file),
-        Watched::Process(_) | Watched::Bfd(_) => None,
+        Watched::Process(_) | Watched::Bfd(_) | Watched::TrackGroup(_) => None,
     });
     files.filter_map(|file| file::begin(file, true).err()).collect()
 }

@@ -41,6 +41,7 @@ use crate::mirror::Mirrors;
 use crate::net::Interfaces;
 use crate::net::neighbor::Neighbors;
 use crate::net::vrrp::VrrpSockets;
+use crate::netlink::link::Links;
 use crate::notify::Notifier;
 use crate::notify::alerts::AlertScript;
 use crate::notify::fifo::Fifo;
@@ -65,6 +66,7 @@ pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Re
     // First: a worker that waits for its turn must not outlive its guardian either.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
+    realtime::lock_code();
     // One that had gone before that is none whose death is told.
     if pulse.as_ref().is_some_and(is_broken) {
         return Err(Failure::say(ExitCode::Unexpected, "the guardian has gone before its worker came to start"));
@@ -73,6 +75,8 @@ pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Re
     check_interfaces(&plan)?;
     // Held to the end of the process, whatever ends it.
     let _alone = alone(&plan.run_dir)?;
+    // Down, so that they say nothing before the gate is there.
+    make_links(&plan)?;
     let incarnation = incarnation()?;
     let (gate, gate_fault) = make_gate(&plan, incarnation)?;
     if let Some(Means::Nft) = gate.as_ref().map(Gate::means) {
@@ -151,7 +155,7 @@ impl Start<'_> {
             .map_or(Ok((None, None)), |cluster| open_voter(self.config, cluster, &events))?;
         let interfaces = Interfaces::new(&plan.settings.interfaces);
         let names = plan.settings.interfaces.iter().map(|interface| interface.name.clone()).collect();
-        let kernel = Kernel::start(plan.addresses.clone(), names);
+        let kernel = Kernel::start(plan.in_kernel(), names);
         let kernel =
             kernel.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no netlink thread: {error}")))?;
         let held = leftovers(self.gate.as_ref(), &plan);
@@ -230,7 +234,8 @@ fn start_recording(file: &Path, header: &Header) -> Option<Recorder> {
 }
 
 pub(crate) fn check_interfaces(plan: &Plan) -> Result<(), Failure> {
-    let missing = plan.settings.interfaces.iter().map(|interface| interface.name.as_str());
+    let own = |name: &str| plan.own_links.iter().any(|link| link.name == name);
+    let missing = plan.settings.interfaces.iter().map(|interface| interface.name.as_str()).filter(|name| !own(name));
     let missing: Vec<&str> = missing.filter(|name| nix::net::if_::if_nametoindex(*name).is_err()).collect();
     if missing.is_empty() {
         return Ok(());
@@ -240,6 +245,16 @@ pub(crate) fn check_interfaces(plan: &Plan) -> Result<(), Failure> {
         missing.join(", ")
     );
     Err(Failure::say(ExitCode::NoInterface, words))
+}
+
+/// Interfaces of virtual routers' own.
+fn make_links(plan: &Plan) -> Result<(), Failure> {
+    if plan.own_links.is_empty() {
+        return Ok(());
+    }
+    let failed = |words| Failure::say(ExitCode::NoInterface, words);
+    let links = Links::open().map_err(|error| failed(format!("no netlink socket to make interfaces: {error}")))?;
+    links.make(&plan.own_links).map(|_| ()).map_err(failed)
 }
 
 fn incarnation() -> Result<Incarnation, Failure> {

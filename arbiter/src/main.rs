@@ -110,6 +110,7 @@ fn explain(config: &WitnessConfig) {
 }
 
 fn run(config: &WitnessConfig) -> anyhow::Result<ExitCode> {
+    realtime::lock_code();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start")?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("can't catch SIGTERM")?;

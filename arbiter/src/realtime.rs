@@ -25,6 +25,20 @@ impl Rank {
     }
 }
 
+/// Keeps the program's code in memory, for a process that is about to start its threads: a path that is taken for the
+/// first time, such as letting go, must not wait for a disk that hangs.
+pub fn lock_code() {
+    lock(libc::MCL_CURRENT);
+}
+
+fn lock(what: i32) {
+    // SAFETY: it takes flags, and no memory.
+    if unsafe { libc::mlockall(what) } != 0 {
+        let error = std::io::Error::last_os_error();
+        tracing::info!(%error, "its memory may be paged out: grant CAP_IPC_LOCK");
+    }
+}
+
 /// Asks for both, for the calling thread; what is refused (no CAP_SYS_NICE, a low RLIMIT_MEMLOCK) is only logged.
 pub fn ask(rank: Rank) {
     // SAFETY: the struct is valid for the call, which reads it; 0 names the calling thread.
@@ -37,10 +51,8 @@ pub fn ask(rank: Rank) {
         let error = std::io::Error::last_os_error();
         tracing::info!(%error, "runs at ordinary priority: grant CAP_SYS_NICE to keep it punctual on a busy host");
     }
-    let locked = nix::sys::mman::mlockall(nix::sys::mman::MlockAllFlags::MCL_CURRENT);
-    if let Err(error) = locked {
-        tracing::info!(%error, "its memory may be paged out: grant CAP_IPC_LOCK");
-    }
+    // What threads have of their stacks, and not the 2 MiB that each might need.
+    lock(libc::MCL_CURRENT | libc::MCL_ONFAULT);
 }
 
 #[cfg(test)]

@@ -87,6 +87,13 @@ pub enum Event {
         /// Why it failed, if it did.
         error: Option<String>,
     },
+    /// Routes and rules of a domain, or of the agent, are not as they should be, or are again.
+    RoutesSeen {
+        /// Whose they are; `None`: those that are there as long as the agent.
+        domain: Option<DomainId>,
+        /// Which of them are not as they should be, and why; `None`: all are.
+        error: Option<String>,
+    },
     /// What the gate is, and whether its last self-test passed (R14).
     GateTest {
         /// The number of the action that asked for it.

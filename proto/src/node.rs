@@ -86,6 +86,8 @@ pub struct Node {
     duplicates: Sightings,
     lives: Lives,
     alerts: Alerts,
+    /// What is wrong with routes, as it was last told.
+    routes: BTreeMap<Option<DomainId>, Option<String>>,
     findings: findings::Findings,
     counters: Counters,
     started_at: Instant,
@@ -162,6 +164,7 @@ impl Node {
                 .filter(|_| settings.guards.has(Guard::RateWatch))
                 .map(|quorum| Clocks::new(&quorum.timing)),
             amnesia: Sightings::default(),
+            routes: BTreeMap::new(),
             duplicates: Sightings::default(),
             lives: Lives::default(),
             alerts: Alerts::default(),
@@ -327,6 +330,10 @@ impl Node {
                     domain.kernel.on_addresses_done(now, present, error);
                 }
             }
+            Event::RoutesSeen { domain, error } => {
+                self.routes.insert(domain, error);
+                self.agenda.look();
+            }
             Event::GateTest { number, strength, fault } => {
                 // An answer that comes again, or late, says nothing of the gate as it was found since (I24).
                 if self.gate.as_ref().is_none_or(|gate| number >= gate.number) {
@@ -407,7 +414,8 @@ impl Node {
         }
         self.send_profiles(now, out);
         if now >= self.beat_at {
-            let period = self.settings.heartbeat.period;
+            // Nobody to send beats to: what is left is to look at everything once in a while.
+            let period = if self.peers.is_empty() { GATE_TEST } else { self.settings.heartbeat.period };
             // On a grid, unless whole periods were slept through.
             self.beat_at = if now.since(self.beat_at) < period { self.beat_at + period } else { now + period };
         }

@@ -224,6 +224,8 @@ pub enum WatchKind {
     Process,
     /// A session with a neighbour: `bfd_instance`.
     Bfd,
+    /// Static addresses, routes and rules: `track_group`.
+    TrackGroup,
 }
 
 impl WatchKind {
@@ -233,6 +235,7 @@ impl WatchKind {
             WatchKind::File => "track_file",
             WatchKind::Process => "track_process",
             WatchKind::Bfd => "track_bfd",
+            WatchKind::TrackGroup => "track_group",
         }
     }
 }

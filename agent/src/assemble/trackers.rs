@@ -18,6 +18,8 @@ pub(super) struct Trackers<'a> {
     files: Places,
     processes: Places,
     sessions: Places,
+    /// Places of track groups that something static names.
+    groups: Vec<usize>,
 }
 
 /// Places in one of the configuration's lists that somebody tracks.
@@ -50,6 +52,7 @@ impl<'a> Trackers<'a> {
             files: Places::of(config, |all| &all.files, sources.files.len()),
             processes: Places::of(config, |all| &all.processes, sources.processes.len()),
             sessions: Places::of(config, |all| &all.bfd, sources.bfd.len()),
+            groups: used_groups(&config.statics),
         }
     }
 
@@ -82,7 +85,21 @@ impl<'a> Trackers<'a> {
         let files = self.files.all(&sources.files).cloned().map(Watched::File);
         let processes = self.processes.all(&sources.processes).cloned().map(Watched::Process);
         let sessions = self.sessions.all(&sources.bfd).cloned().map(Watched::Bfd);
-        files.chain(processes).chain(sessions).collect()
+        let groups = self.group_names().map(|name| Watched::TrackGroup(name.to_owned()));
+        files.chain(processes).chain(sessions).chain(groups).collect()
+    }
+
+    /// Names of the track groups that are watched.
+    fn group_names(&self) -> impl Iterator<Item = &str> {
+        let all = &self.config.statics.track_groups;
+        self.groups.iter().filter_map(|at| all.get(*at)).map(|(name, _)| name.as_str())
+    }
+
+    /// The same, each with what the core knows it by: they are the last of what is watched.
+    pub(super) fn groups(&self) -> Vec<(WatchId, String)> {
+        let before = self.files.0.len() + self.processes.0.len() + self.sessions.0.len();
+        let numbers = (before..).filter_map(|number| u16::try_from(number).ok()).map(WatchId);
+        numbers.zip(self.group_names().map(str::to_owned)).collect()
     }
 
     /// What the core is told of that.
@@ -112,6 +129,12 @@ impl<'a> Trackers<'a> {
         add(|all| &all.files, &file);
         add(|all| &all.processes, &process);
         add(|all| &all.bfd, &session);
+        for (number, at) in self.groups.iter().enumerate() {
+            let group = self.config.statics.track_groups.get(*at);
+            let is_member = group.is_some_and(|(_, members)| members.contains(&place));
+            let tracker = watch(files + processes + self.sessions.0.len() + number).filter(|_| is_member);
+            tracks.extend(tracker.map(|tracker| Track { tracker, weight: 0, reverse: false }));
+        }
         tracks
     }
 }
@@ -132,7 +155,17 @@ fn settings(watched: &Watched) -> WatchSettings {
             down_delay: process.terminate_delay,
         },
         Watched::Bfd(session) => at_once(WatchKind::Bfd, &session.name),
+        Watched::TrackGroup(name) => at_once(WatchKind::TrackGroup, name),
     }
+}
+
+fn used_groups(statics: &model::Statics) -> Vec<usize> {
+    let named = (statics.addresses.iter().map(|address| &address.options.track_group))
+        .chain(statics.routes.iter().map(|route| &route.track_group))
+        .chain(statics.rules.iter().map(|rule| &rule.track_group));
+    let named: BTreeSet<&String> = named.flatten().collect();
+    let groups = statics.track_groups.iter().enumerate();
+    groups.filter(|(_, (name, _))| named.contains(name)).map(|(at, _)| at).collect()
 }
 
 /// What an instance tracks by itself, then what its group does, unless it does so itself.

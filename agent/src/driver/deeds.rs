@@ -105,7 +105,7 @@ impl Shells {
                     continue;
                 }
             };
-            match self.vrrp.send((transport.interface, carrier), source, *destination, &bytes) {
+            match self.vrrp.send((transport.transmit, carrier), source, *destination, &bytes) {
                 Ok(Sent::Taken) => {}
                 Ok(Sent::Refused | Sent::Busy) => tracing::debug!("an advertisement was refused by the kernel"),
                 Err(error) => tracing::debug!(error = %crate::exit::chain(&error), "an advertisement was not sent"),
@@ -135,9 +135,9 @@ impl Shells {
         let settings = self.plan.settings.domains.iter().find(|settings| settings.id == domain);
         let Some(mirror) = settings.and_then(|settings| settings.mirrors.get(usize::from(place))) else { return };
         let Some(interface) = self.interface_of(domain, mirror.address) else { return };
-        let Some(own) =
-            self.interfaces.neighbor_of(interface, mirror.gateway, |address| self.virtual_addresses.contains(&address))
-        else {
+        let Some(own) = self.interfaces.neighbor_of(self.plan.beneath(interface), mirror.gateway, |address| {
+            self.virtual_addresses.contains(&address)
+        }) else {
             // Without an address of our own beside the gateway there is nothing to compare with.
             return;
         };
@@ -146,7 +146,8 @@ impl Shells {
 
     /// Asks who else has an address, without claiming it.
     fn probe(&self, domain: DomainId, address: IpAddr) {
-        let Some(interface) = self.interface_of(domain, address) else { return };
+        // From the interface below one with a virtual MAC, in whose name only the Master may speak.
+        let Some(interface) = self.interface_of(domain, address).map(|id| self.plan.beneath(id)) else { return };
         if let Err(error) = self.neighbors.probe(interface, address) {
             tracing::debug!(error = %crate::exit::chain(&error), "a probe was not sent");
         }

@@ -66,12 +66,16 @@ impl Shells {
             Change::AddressGone(gone) => {
                 let domain = self.plan.addresses.iter().find_map(|(domain, list)| {
                     list.iter().any(|address| address.address == gone.address).then_some(*domain)
-                })?;
+                });
+                let Some(domain) = domain else {
+                    self.kernel.ask(Ask::PutBackStatic { address: gone.address });
+                    return None;
+                };
                 tracing::warn!(
                     address = %gone.address, by = ?gone.port, domain = self.plan.domain_name(domain),
                     "somebody took a virtual address away; it is put back"
                 );
-                self.kernel.ask(Ask::PutBack { domain, lifetime_s: self.lifetime_s });
+                self.kernel.ask(Ask::PutBack { domain, address: gone.address, lifetime_s: self.lifetime_s });
                 self.announce(domain, 1);
                 None
             }

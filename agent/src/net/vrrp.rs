@@ -129,6 +129,14 @@ impl VrrpSocket {
         Ok(VrrpSocket { fd, family, carrier, ifindex, malformed: AtomicU64::new(0) })
     }
 
+    /// Lets it send from an address of another interface: that below one with a virtual MAC. Over IPv4 it may already.
+    fn allow_others_addresses(&self) -> io::Result<()> {
+        match self.family {
+            Family::V4 => Ok(()),
+            Family::V6 => self.fd.get_ref().set_freebind_v6(true),
+        }
+    }
+
     /// The kernel's index of the interface it is bound to.
     pub fn ifindex(&self) -> u32 {
         self.ifindex
@@ -291,6 +299,8 @@ fn recv_v6(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Received>> {
 pub struct VrrpSettings {
     /// Where.
     pub interface: InterfaceId,
+    /// Whether it is above the interface whose addresses are the senders'.
+    pub above: bool,
     /// Over which protocol.
     pub family: Family,
     /// In what.
@@ -384,7 +394,7 @@ impl VrrpSockets {
 
 /// Fills a slot; whether it did.
 async fn open(settings: VrrpSettings, name: String, ifindex: u32, slots: Slots, events: mpsc::Sender<Event>) -> bool {
-    let VrrpSettings { interface, family, carrier, groups } = settings;
+    let VrrpSettings { interface, above, family, carrier, groups } = settings;
     let shown = name.clone();
     let opened = tokio::task::spawn_blocking(move || VrrpSocket::open(&name, family, carrier, &groups)).await;
     let mut slots = lock(&slots);
@@ -393,6 +403,9 @@ async fn open(settings: VrrpSettings, name: String, ifindex: u32, slots: Slots, 
     let Some(slot) = slots.get_mut(&key).filter(|slot| slot.ifindex == ifindex) else { return false };
     match opened {
         Ok(Ok(socket)) if socket.ifindex() == ifindex => {
+            if above && let Err(error) = socket.allow_others_addresses() {
+                tracing::warn!(interface = shown, %error, "no advertisements can leave from it");
+            }
             let socket = Arc::new(socket);
             let reader = tokio::spawn(read(Arc::clone(&socket), interface, events));
             slot.open = Some(Open { socket, reader });

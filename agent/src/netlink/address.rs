@@ -3,34 +3,44 @@
 //! The one thing that must stay true: when a removal reports success the addresses are not on their
 //! interfaces, under any prefix, whoever put them there.
 
-use std::collections::BTreeSet;
-use std::fmt;
+mod error;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use futures_util::stream::TryStreamExt;
-use keepone_arbiter::realtime::{self, Rank};
-use netlink_packet_route::AddressFamily;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
-use rtnetlink::Handle;
-use tokio::task::JoinHandle;
 
-/// How long the kernel may take over one request: it waits for the rtnl lock, which others hold for
-/// tens of milliseconds.
-const REQUEST: Duration = Duration::from_secs(2);
-/// Requests under way at once; the socket's buffer holds the answers of a few hundred.
-const BATCH: usize = 64;
+use super::batch::{Answer, Batch, Indexes, Refusal, Request};
+pub use error::{AddressError, AddressErrors};
+
+/// What a listing failed with.
+const LIST: &str = "list the addresses";
 /// One address may be there under several prefixes; more than so many is not believed.
 const PREFIXES: usize = 8;
 /// The kernel's number for an unlimited lifetime (`INFINITY_LIFE_TIME`, linux/if_addr.h).
 const FOREVER: u32 = u32::MAX;
 
-/// A virtual address as it goes into the kernel.
+/// Flags of an address (`IFA_F_*`, linux/if_addr.h).
+pub mod flags {
+    /// No duplicate address detection.
+    pub const NODAD: u32 = 0x02;
+    /// The home address of a mobile host.
+    pub const HOMEADDRESS: u32 = 0x10;
+    /// Temporary addresses are made from it.
+    pub const MANAGETEMPADDR: u32 = 0x100;
+    /// No route to its network comes with it.
+    pub const NOPREFIXROUTE: u32 = 0x200;
+    /// The interface joins the multicast group that it is.
+    pub const MCAUTOJOIN: u32 = 0x400;
+}
+
+/// An address as it goes into the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VirtualAddress {
     /// Name of the interface that bears it.
@@ -39,18 +49,47 @@ pub struct VirtualAddress {
     pub address: IpAddr,
     /// Its prefix: 0..=32, or 0..=128.
     pub prefix_len: u8,
+    /// The other end of a point-to-point link, and the prefix of that.
+    pub peer: Option<(IpAddr, u8)>,
     /// `brd`, IPv4 only.
     pub broadcast: Option<Ipv4Addr>,
     /// `scope`, `RT_SCOPE_*`: 0 universe, 200 site, 253 link, 254 host. The kernel ignores it on IPv6.
     pub scope: u8,
     /// `label`, IPv4 only: at most 15 octets, of which the first are the interface's name.
     pub label: Option<String>,
+    /// Of [`flags`].
+    pub flags: u32,
+    /// `preferred_lft`, seconds from when it is set first; `None`: as long as it is valid.
+    pub preferred_s: Option<u32>,
+    /// Whether others may take it away for good.
+    pub no_track: bool,
 }
 
 impl VirtualAddress {
-    /// An address of universe scope without broadcast address and label.
+    /// An address of universe scope without broadcast address and label. An IPv6 one skips duplicate address
+    /// detection: the lease has decided already, and a second of waiting would be a second of outage.
     pub fn new(interface: &str, address: IpAddr, prefix_len: u8) -> Self {
-        VirtualAddress { interface: interface.to_owned(), address, prefix_len, broadcast: None, scope: 0, label: None }
+        VirtualAddress {
+            interface: interface.to_owned(),
+            address,
+            prefix_len,
+            peer: None,
+            broadcast: None,
+            scope: 0,
+            label: None,
+            flags: if address.is_ipv6() { flags::NODAD } else { 0 },
+            preferred_s: None,
+            no_track: false,
+        }
+    }
+
+    /// The lifetime that it gets, `age` after it was set first.
+    pub(crate) fn lifetime(&self, valid_s: u32, age: Duration) -> Lifetime {
+        let preferred_s = match self.preferred_s {
+            None | Some(FOREVER) => valid_s,
+            Some(seconds) => seconds.saturating_sub(u32::try_from(age.as_secs()).unwrap_or(FOREVER)),
+        };
+        Lifetime { valid_s, preferred_s }
     }
 }
 
@@ -75,91 +114,6 @@ impl Lifetime {
     }
 }
 
-/// Why one address could not be set or removed.
-#[derive(Debug, thiserror::Error)]
-pub enum AddressError {
-    /// `ENODEV`.
-    #[error("cannot {deed} {address}: interface {interface} does not exist; it is tried again when it comes back")]
-    InterfaceGone {
-        /// `add` or `remove`.
-        deed: &'static str,
-        /// Which address.
-        address: IpAddr,
-        /// Which interface.
-        interface: String,
-    },
-    /// `EPERM`.
-    #[error("not permitted to {deed} {address} on {interface}; run as root or with CAP_NET_ADMIN")]
-    NotPermitted {
-        /// `add` or `remove`.
-        deed: &'static str,
-        /// Which address.
-        address: IpAddr,
-        /// Which interface.
-        interface: String,
-    },
-    /// No answer in time.
-    #[error(
-        "cannot {deed} {address} on {interface}: the kernel did not answer within {REQUEST:?}; is something holding its rtnl lock?"
-    )]
-    TimedOut {
-        /// `add` or `remove`.
-        deed: &'static str,
-        /// Which address.
-        address: IpAddr,
-        /// Which interface.
-        interface: String,
-    },
-    /// Anything else.
-    #[error(
-        "cannot {deed} {address} on {interface}: {source}; check prefix, label, scope and that the protocol is enabled there"
-    )]
-    Refused {
-        /// `add` or `remove`.
-        deed: &'static str,
-        /// Which address.
-        address: IpAddr,
-        /// Which interface.
-        interface: String,
-        /// The kernel's answer.
-        #[source]
-        source: io::Error,
-    },
-    /// No socket, or no runtime.
-    #[error("cannot {what} to set or remove addresses; is AF_NETLINK allowed to this service?")]
-    Netlink {
-        /// The step that failed.
-        what: &'static str,
-        /// The system's answer.
-        #[source]
-        source: io::Error,
-    },
-}
-
-/// All that went wrong with a list of addresses; the others of the list are done.
-#[derive(Debug)]
-pub struct AddressErrors(pub Vec<AddressError>);
-
-impl fmt::Display for AddressErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, error) in self.0.iter().enumerate() {
-            if at > 0 {
-                f.write_str("; ")?;
-            }
-            write!(f, "{error}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for AddressErrors {}
-
-impl From<AddressError> for AddressErrors {
-    fn from(error: AddressError) -> Self {
-        AddressErrors(vec![error])
-    }
-}
-
 /// The addresses that this process has set and not removed since. Cheap to clone, all clones are one
 /// set: [`Addresses`] writes it, the watch looks there whether the end of an address is news.
 #[derive(Debug, Clone, Default)]
@@ -176,11 +130,11 @@ impl Wanted {
         Wanted(Arc::new(Mutex::new(addresses.iter().copied().collect())))
     }
 
-    fn insert(&self, addresses: &[VirtualAddress]) {
-        self.lock().extend(addresses.iter().map(|address| address.address));
+    fn insert<'a>(&self, addresses: impl Iterator<Item = &'a VirtualAddress>) {
+        self.lock().extend(addresses.map(|address| address.address));
     }
 
-    fn remove(&self, addresses: &[VirtualAddress]) {
+    fn remove(&self, addresses: &[&VirtualAddress]) {
         let mut wanted = self.lock();
         for address in addresses {
             wanted.remove(&address.address);
@@ -196,26 +150,18 @@ impl Wanted {
 /// The writer of addresses: one netlink socket. Works in the network namespace of the thread that
 /// opened it; interfaces are looked up by name in that of the thread that runs the request.
 pub struct Addresses {
-    handle: Handle,
+    batch: Batch,
     wanted: Wanted,
-    connection: JoinHandle<()>,
-}
-
-impl Drop for Addresses {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
 }
 
 impl Addresses {
-    /// Opens the socket and starts the task that reads it; a tokio runtime must surround the call.
+    /// Opens the socket.
     ///
     /// # Errors
     /// [`AddressError::Netlink`].
     pub fn open() -> Result<Self, AddressError> {
-        let fail = |what| move |source| AddressError::Netlink { what, source };
-        let (connection, handle, _notices) = rtnetlink::new_connection().map_err(fail("open a netlink socket"))?;
-        Ok(Addresses { handle, wanted: Wanted::default(), connection: tokio::spawn(connection) })
+        let batch = Batch::open().map_err(|source| AddressError::Netlink { what: "open a netlink socket", source })?;
+        Ok(Addresses { batch, wanted: Wanted::default() })
     }
 
     /// What is set and not removed, for the watch.
@@ -225,15 +171,31 @@ impl Addresses {
 
     /// Adds the addresses, or renews the lifetime of those that are there. All are tried.
     ///
-    /// IPv6 ones skip duplicate address detection: the lease has decided already, and a second of
-    /// waiting would be a second of outage.
-    ///
     /// # Errors
     /// What went wrong with each.
     pub async fn set(&self, addresses: &[VirtualAddress], lifetime: Lifetime) -> Result<(), AddressErrors> {
-        self.wanted.insert(addresses);
-        let answers = all(addresses, |address| self.set_one(address, lifetime)).await;
-        done(answers.into_iter().filter_map(Result::err).collect())
+        let lived = |address| (address, lifetime);
+        AddressErrors::of(self.set_each(addresses.iter().map(lived).collect()).await)
+    }
+
+    /// The same for addresses of different lifetimes; an answer for each, in their order.
+    pub(crate) async fn set_each(&self, addresses: Vec<(&VirtualAddress, Lifetime)>) -> Vec<Result<(), AddressError>> {
+        self.wanted.insert(addresses.iter().map(|(address, _)| *address));
+        let lives: Vec<Lifetime> = addresses.iter().map(|(_, lifetime)| *lifetime).collect();
+        let list: Vec<&VirtualAddress> = addresses.into_iter().map(|(address, _)| address).collect();
+        let mut lives = lives.into_iter();
+        let new = |address: &VirtualAddress, ifindex| {
+            let lifetime = lives.next().unwrap_or(Lifetime::seconds(1));
+            Request {
+                message: RouteNetlinkMessage::NewAddress(new_address(address, ifindex, lifetime)),
+                flags: NLM_F_CREATE | NLM_F_REPLACE,
+            }
+        };
+        let answers = self.ask(&list, new).await;
+        let told = list.iter().zip(answers).map(|(address, answer)| {
+            answer.map_err(|refusal| AddressError::of("add", address.address, &address.interface, refusal))
+        });
+        told.collect()
     }
 
     /// Removes the addresses, under whatever prefix. Absent ones and absent interfaces are no errors.
@@ -242,15 +204,30 @@ impl Addresses {
     /// # Errors
     /// What went wrong with each.
     pub async fn remove(&self, addresses: &[VirtualAddress]) -> Result<(), AddressErrors> {
+        AddressErrors::of(self.remove_each(&addresses.iter().collect::<Vec<_>>()).await)
+    }
+
+    /// The same, with an answer for each, in their order.
+    pub(crate) async fn remove_each(&self, addresses: &[&VirtualAddress]) -> Vec<Result<(), AddressError>> {
         self.wanted.remove(addresses);
-        let (unsure, mut errors) = self.remove_listed(addresses).await;
-        if !unsure.is_empty() {
-            match self.find(&unsure).await {
-                Ok(elsewise) => errors.extend(self.remove_listed(&elsewise).await.1),
-                Err(error) => errors.push(error),
+        let mut ends = self.delete(addresses).await;
+        let unsure = |end: &Result<End, AddressError>| matches!(end, Ok(End::Unsure));
+        if ends.iter().any(unsure) {
+            let found = self.find(addresses);
+            for (address, end) in addresses.iter().zip(&mut ends).filter(|(_, end)| unsure(end)) {
+                let there = match &found {
+                    Ok(found) => found.iter().filter(|there| is_same(there, address)).collect::<Vec<_>>(),
+                    Err(error) => {
+                        *end = Err(AddressError::Netlink { what: LIST, source: io::Error::other(error.to_string()) });
+                        continue;
+                    }
+                };
+                // Under each prefix that it has there.
+                let answers = self.delete(&there).await;
+                *end = answers.into_iter().find(Result::is_err).unwrap_or(Ok(End::Gone));
             }
         }
-        done(errors)
+        ends.into_iter().map(|end| end.map(|_| ())).collect()
     }
 
     /// Removes what an earlier life has left (R12), and says what that was.
@@ -258,192 +235,109 @@ impl Addresses {
     /// # Errors
     /// The addresses could not be listed, or one could not be removed.
     pub async fn remove_stale(&self, addresses: &[VirtualAddress]) -> Result<Vec<IpAddr>, AddressErrors> {
-        let stale = self.find(addresses).await?;
-        done(self.remove_listed(&stale).await.1)?;
+        let addresses: Vec<&VirtualAddress> = addresses.iter().collect();
+        let stale = self.find(&addresses).map_err(|source| AddressError::Netlink { what: LIST, source })?;
+        AddressErrors::of(self.delete(&stale.iter().collect::<Vec<_>>()).await)?;
         let removed: BTreeSet<IpAddr> = stale.iter().map(|address| address.address).collect();
         Ok(removed.into_iter().collect())
     }
 
     /// Those of the addresses that are there, with the prefixes that they have there.
-    async fn find(&self, addresses: &[VirtualAddress]) -> Result<Vec<VirtualAddress>, AddressError> {
-        let present = self.present().await?;
-        let mut found = Vec::new();
+    fn find(&self, addresses: &[&VirtualAddress]) -> io::Result<Vec<VirtualAddress>> {
+        let mut indexes = Indexes::default();
+        let mut places = BTreeMap::<(u32, IpAddr), &VirtualAddress>::new();
         for wanted in addresses {
-            let Ok(ifindex) = ifindex(&wanted.interface) else { continue };
-            let there = present.iter().filter(|(on, address, _)| (*on, *address) == (ifindex, wanted.address));
-            found.extend(there.map(|(_, _, prefix_len)| VirtualAddress { prefix_len: *prefix_len, ..wanted.clone() }));
-        }
-        Ok(found)
-    }
-
-    /// Index of the interface, address and prefix of every address there is.
-    async fn present(&self) -> Result<Vec<(u32, IpAddr, u8)>, AddressError> {
-        let fail = |source| AddressError::Netlink { what: "list the addresses", source };
-        let listing = self.handle.address().get().execute().try_collect::<Vec<_>>();
-        let messages = tokio::time::timeout(REQUEST, listing)
-            .await
-            .map_err(|_elapsed| fail(io::ErrorKind::TimedOut.into()))?
-            .map_err(|error| fail(io_error(&error)))?;
-        Ok(messages
-            .iter()
-            .filter_map(|message| Some((message.header.index, own(message)?, message.header.prefix_len)))
-            .collect())
-    }
-
-    async fn set_one(&self, address: &VirtualAddress, lifetime: Lifetime) -> Result<(), AddressError> {
-        let fail = |source| failure("add", address.address, &address.interface, source);
-        let ifindex = ifindex(&address.interface).map_err(fail)?;
-        let mut request = self.handle.address().add(ifindex, address.address, address.prefix_len).replace();
-        *request.message_mut() = new_address(address, ifindex, lifetime);
-        within(request.execute()).await.map_err(fail)
-    }
-
-    /// Removes the addresses; gives back the IPv6 ones that may still be there under another prefix,
-    /// which the kernel takes for another address.
-    async fn remove_listed(&self, addresses: &[VirtualAddress]) -> (Vec<VirtualAddress>, Vec<AddressError>) {
-        let (mut unsure, mut errors) = (Vec::new(), Vec::new());
-        for (address, answer) in addresses.iter().zip(all(addresses, |address| self.remove_one(address)).await) {
-            match answer {
-                Ok(removed) if removed || address.address.is_ipv4() => {}
-                Ok(_absent) => unsure.push(address.clone()),
-                Err(error) => errors.push(error),
+            if let Ok(ifindex) = indexes.of(&wanted.interface) {
+                places.insert((ifindex, wanted.address), wanted);
             }
         }
-        (unsure, errors)
+        let present = self.batch.addresses()?;
+        let there = present.iter().filter_map(|there| {
+            let wanted = places.get(&(there.ifindex, there.address))?;
+            Some(VirtualAddress { prefix_len: there.prefix_len, ..(*wanted).clone() })
+        });
+        Ok(there.collect())
     }
 
-    /// `false`: it was not there under this prefix.
-    async fn remove_one(&self, address: &VirtualAddress) -> Result<bool, AddressError> {
-        let fail = |source| failure("remove", address.address, &address.interface, source);
+    /// One request for each address whose interface there is; an answer for each.
+    async fn ask(
+        &self,
+        addresses: &[&VirtualAddress],
+        mut request: impl FnMut(&VirtualAddress, u32) -> Request,
+    ) -> Vec<Answer> {
+        let mut indexes = Indexes::default();
+        let mut answers = Vec::with_capacity(addresses.len());
+        let mut requests = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let ifindex = indexes.of(&address.interface);
+            // In any case, so that each has its own.
+            let request = request(address, ifindex.unwrap_or(0));
+            answers.push(ifindex.map(|_| ()).map_err(|errno| Refusal { errno: Some(errno), words: String::new() }));
+            requests.extend(ifindex.is_ok().then_some(request));
+        }
+        let mut told = self.batch.run(&requests).await.into_iter();
+        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+            *answer = told.next().unwrap_or(Ok(()));
+        }
+        answers
+    }
+
+    /// Of IPv4 addresses the kernel takes one under any prefix, since the message has no IFA_ADDRESS; again, until
+    /// there is none. An IPv6 address is only once on an interface.
+    async fn delete(&self, addresses: &[&VirtualAddress]) -> Vec<Result<End, AddressError>> {
+        let mut ends: Vec<Result<End, AddressError>> = addresses.iter().map(|_| Ok(End::Again)).collect();
         for round in 0..PREFIXES {
-            let message = match ifindex(&address.interface) {
-                Ok(ifindex) => header(address.address, address.prefix_len, ifindex),
-                // Nothing is on an interface that does not exist.
-                Err(error) if errno(&error) == Some(Errno::ENODEV) => return Ok(true),
-                Err(error) => return Err(fail(error)),
-            };
-            // Of IPv4 addresses the kernel takes one under any prefix, since the message has no
-            // IFA_ADDRESS; again, until there is none. An IPv6 address is only once on an interface.
-            match within(self.handle.address().del(message).execute()).await {
-                Ok(()) if address.address.is_ipv6() => return Ok(true),
-                Ok(()) => {}
-                Err(error) if errno(&error) == Some(Errno::EADDRNOTAVAIL) => return Ok(round > 0),
-                Err(error) if errno(&error) == Some(Errno::ENODEV) => return Ok(true),
-                Err(error) => return Err(fail(error)),
+            let again: Vec<usize> =
+                ends.iter().enumerate().filter(|(_, end)| matches!(end, Ok(End::Again))).map(|(at, _)| at).collect();
+            if again.is_empty() {
+                return ends;
+            }
+            let list: Vec<&VirtualAddress> = again.iter().filter_map(|at| addresses.get(*at).copied()).collect();
+            let answers = self.ask(&list, |address, ifindex| Request {
+                message: RouteNetlinkMessage::DelAddress(header(address.address, address.prefix_len, ifindex)),
+                flags: 0,
+            });
+            for ((at, address), answer) in again.into_iter().zip(&list).zip(answers.await) {
+                let end = match answer {
+                    Ok(()) if address.address.is_ipv6() => Ok(End::Gone),
+                    Ok(()) => Ok(End::Again),
+                    // Nothing is on an interface that does not exist.
+                    Err(Refusal { errno: Some(Errno::ENODEV), .. }) => Ok(End::Gone),
+                    Err(Refusal { errno: Some(Errno::EADDRNOTAVAIL), .. })
+                        if round > 0 || address.address.is_ipv4() =>
+                    {
+                        Ok(End::Gone)
+                    }
+                    // It may still be there under another prefix, which the kernel takes for another address.
+                    Err(Refusal { errno: Some(Errno::EADDRNOTAVAIL), .. }) => Ok(End::Unsure),
+                    Err(refusal) => Err(AddressError::of("remove", address.address, &address.interface, refusal)),
+                };
+                if let Some(place) = ends.get_mut(at) {
+                    *place = end;
+                }
             }
         }
-        Err(fail(io::Error::other("it comes back as fast as it is removed")))
-    }
-}
-
-/// Removes addresses at once, for a caller without a runtime (R16). Waits for the kernel, at most two
-/// seconds for each 64 addresses, and does something else, `meanwhile`, each `step` of that. Absent addresses and
-/// absent interfaces are no errors; all are tried.
-///
-/// Interface name, address, prefix (IPv4 ones go under whatever prefix).
-///
-/// # Errors
-/// What went wrong with each.
-pub fn remove_now(
-    addresses: &[(String, IpAddr, u8)],
-    step: Duration,
-    meanwhile: impl FnMut(),
-) -> Result<(), AddressErrors> {
-    let addresses: Vec<VirtualAddress> = addresses
-        .iter()
-        .map(|(interface, address, prefix_len)| VirtualAddress::new(interface, *address, *prefix_len))
-        .collect();
-    on_a_thread(async move { Addresses::open()?.remove(&addresses).await }, step, meanwhile)
-}
-
-/// Carries a future out on a thread of its own: a runtime can't be started within another one's. Whoever waits for
-/// it does something else each `step`.
-fn on_a_thread<T: Send + 'static>(
-    work: impl Future<Output = Result<T, AddressErrors>> + Send + 'static,
-    step: Duration,
-    mut meanwhile: impl FnMut(),
-) -> Result<T, AddressErrors> {
-    let fail = |what, source| AddressErrors::from(AddressError::Netlink { what, source });
-    let (done, result) = mpsc::channel();
-    let thread = std::thread::Builder::new().name("addresses".to_owned()).spawn(move || {
-        realtime::ask(Rank::CarriesOut);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|source| fail("start a runtime", source));
-        let _ = done.send(runtime.and_then(|runtime| runtime.block_on(work)));
-    });
-    thread.map_err(|source| fail("start a thread", source))?;
-    loop {
-        match result.recv_timeout(step) {
-            Ok(result) => return result,
-            Err(RecvTimeoutError::Timeout) => meanwhile(),
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(fail("finish the request", io::Error::other("it panicked")));
-            }
+        for (end, address) in ends.iter_mut().zip(addresses).filter(|(end, _)| matches!(end, Ok(End::Again))) {
+            let words = "it comes back as fast as it is removed".to_owned();
+            let refusal = Refusal { errno: Some(Errno::EBUSY), words };
+            *end = Err(AddressError::of("remove", address.address, &address.interface, refusal));
         }
+        ends
     }
 }
 
-/// Carries out one request for each address, a batch at a time; their answers in order.
-async fn all<'a, T, F>(addresses: &'a [VirtualAddress], request: impl Fn(&'a VirtualAddress) -> F) -> Vec<T>
-where
-    F: Future<Output = T>,
-{
-    let mut answers = Vec::with_capacity(addresses.len());
-    for batch in addresses.chunks(BATCH) {
-        answers.extend(join_all(batch.iter().map(&request)).await);
-    }
-    answers
+/// How far the removal of one address has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It may be there once more.
+    Again,
+    /// It was not there under this prefix.
+    Unsure,
+    Gone,
 }
 
-fn done(errors: Vec<AddressError>) -> Result<(), AddressErrors> {
-    if errors.is_empty() { Ok(()) } else { Err(AddressErrors(errors)) }
-}
-
-async fn within(request: impl Future<Output = Result<(), rtnetlink::Error>>) -> io::Result<()> {
-    match tokio::time::timeout(REQUEST, request).await {
-        Ok(answer) => answer.map_err(|error| io_error(&error)),
-        Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
-
-/// The kernel's answer, if the error bears one.
-fn io_error(error: &rtnetlink::Error) -> io::Error {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => message.to_io(),
-        other => io::Error::other(other.to_string()),
-    }
-}
-
-fn errno(error: &io::Error) -> Option<Errno> {
-    error.raw_os_error().map(Errno::from_raw)
-}
-
-fn failure(deed: &'static str, address: IpAddr, interface: &str, source: io::Error) -> AddressError {
-    let interface = interface.to_owned();
-    match errno(&source) {
-        Some(Errno::ENODEV) => AddressError::InterfaceGone { deed, address, interface },
-        Some(Errno::EPERM | Errno::EACCES) => AddressError::NotPermitted { deed, address, interface },
-        _ if source.kind() == io::ErrorKind::TimedOut => AddressError::TimedOut { deed, address, interface },
-        _ => AddressError::Refused { deed, address, interface, source },
-    }
-}
-
-fn ifindex(interface: &str) -> io::Result<u32> {
-    Ok(nix::net::if_::if_nametoindex(interface)?)
-}
-
-/// The address of this side in a listing: on a point-to-point link IFA_ADDRESS is the peer's.
-fn own(message: &AddressMessage) -> Option<IpAddr> {
-    let local = message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(address) => Some(*address),
-        _ => None,
-    });
-    local.or_else(|| {
-        message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Address(address) => Some(*address),
-            _ => None,
-        })
-    })
+fn is_same(one: &VirtualAddress, other: &VirtualAddress) -> bool {
+    (one.address, &one.interface) == (other.address, &other.interface)
 }
 
 fn header(address: IpAddr, prefix_len: u8, ifindex: u32) -> AddressMessage {
@@ -456,13 +350,15 @@ fn header(address: IpAddr, prefix_len: u8, ifindex: u32) -> AddressMessage {
 }
 
 fn new_address(address: &VirtualAddress, ifindex: u32, lifetime: Lifetime) -> AddressMessage {
-    let mut message = header(address.address, address.prefix_len, ifindex);
+    let prefix_len = address.peer.map_or(address.prefix_len, |(_, prefix_len)| prefix_len);
+    let mut message = header(address.address, prefix_len, ifindex);
     message.header.scope = AddressScope::from(address.scope);
     let attributes = &mut message.attributes;
-    attributes.push(AddressAttribute::Address(address.address));
-    if address.address.is_ipv6() {
-        attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
-    } else {
+    attributes.push(AddressAttribute::Address(address.peer.map_or(address.address, |(peer, _)| peer)));
+    if address.flags != 0 {
+        attributes.push(AddressAttribute::Flags(AddressFlags::from_bits_retain(address.flags)));
+    }
+    if address.address.is_ipv4() {
         attributes.extend(address.broadcast.map(AddressAttribute::Broadcast));
         attributes.extend(address.label.clone().map(AddressAttribute::Label));
     }

@@ -14,6 +14,9 @@ pub(super) const RTM_GETLINK: u16 = 18;
 pub(super) const RTM_NEWADDR: u16 = 20;
 pub(super) const RTM_DELADDR: u16 = 21;
 pub(super) const RTM_GETADDR: u16 = 22;
+pub(super) const RTM_NEWROUTE: u16 = 24;
+pub(super) const RTM_DELROUTE: u16 = 25;
+pub(super) const RTM_DELRULE: u16 = 33;
 pub(super) const RTM_NEWQDISC: u16 = 36;
 pub(super) const RTM_GETQDISC: u16 = 38;
 
@@ -21,12 +24,25 @@ const NLM_F_REQUEST: u16 = 0x1;
 /// The dump was not of one moment, and must be made again.
 pub(super) const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
+/// Of a notice: what was there before is not any more.
+pub(super) const NLM_F_REPLACE: u16 = 0x100;
+/// Of an error: it does not repeat the request's body.
+const NLM_F_CAPPED: u16 = 0x100;
+/// Of an error: attributes follow.
+const NLM_F_ACK_TLVS: u16 = 0x200;
+const NLMSGERR_ATTR_MSG: u16 = 1;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
 const IFLA_EXT_MASK: u16 = 29;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
+
+const RTA_DST: u16 = 1;
+const RTA_TABLE: u16 = 15;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -94,6 +110,15 @@ pub(super) struct LinkInfo {
     pub name: Option<String>,
     pub mac: Option<[u8; 6]>,
     pub mtu: Option<u32>,
+    /// `macvlan`, `veth`...
+    pub kind: Option<String>,
+    /// The interface that it is above, or the other end.
+    pub below: Option<u32>,
+}
+
+fn text(value: &[u8]) -> Option<String> {
+    let text = value.split(|octet| *octet == 0).next().unwrap_or(value);
+    std::str::from_utf8(text).ok().map(str::to_owned)
 }
 
 /// An `RTM_NEWLINK` or `RTM_DELLINK` payload: `struct ifinfomsg` and attributes.
@@ -108,9 +133,11 @@ pub(super) fn link(payload: &[u8]) -> Option<LinkInfo> {
     };
     for (kind, value) in attributes(rest) {
         match kind {
-            IFLA_IFNAME => {
-                let text = value.split(|octet| *octet == 0).next().unwrap_or(value);
-                link.name = std::str::from_utf8(text).ok().map(str::to_owned);
+            IFLA_IFNAME => link.name = text(value),
+            IFLA_LINK => link.below = u32_of(value),
+            IFLA_LINKINFO => {
+                let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
+                link.kind = kind.and_then(|(_, value)| text(value));
             }
             IFLA_ADDRESS => link.mac = value.try_into().ok(),
             IFLA_MTU => link.mtu = u32_of(value),
@@ -158,6 +185,28 @@ fn ip(family: u8, value: &[u8]) -> Option<IpAddr> {
     }
 }
 
+/// Where a route leads, of an `RTM_NEWROUTE` or `RTM_DELROUTE` payload (`struct rtmsg` and attributes): whether it is
+/// IPv6, network, length of its prefix, table.
+pub(super) fn route(payload: &[u8]) -> Option<(bool, IpAddr, u8, u32)> {
+    let (fixed, rest) = payload.split_first_chunk::<12>()?;
+    let [family, length, _, _, table, ..] = *fixed;
+    let ipv6 = match libc::c_int::from(family) {
+        libc::AF_INET => false,
+        libc::AF_INET6 => true,
+        _ => return None,
+    };
+    let mut network = if ipv6 { IpAddr::from([0_u16; 8]) } else { IpAddr::from([0_u8; 4]) };
+    let mut table = u32::from(table);
+    for (kind, value) in attributes(rest) {
+        match kind {
+            RTA_DST => network = ip(family, value)?,
+            RTA_TABLE => table = u32_of(value).unwrap_or(table),
+            _ => {}
+        }
+    }
+    Some((ipv6, network, length, table))
+}
+
 /// What a queueing discipline counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct QueueInfo {
@@ -191,6 +240,19 @@ pub(super) fn queue(payload: &[u8]) -> Option<QueueInfo> {
 /// The error number of an `NLMSG_ERROR` payload, positive; 0 is an acknowledgement.
 pub(super) fn error(payload: &[u8]) -> Option<i32> {
     payload.first_chunk().copied().map(i32::from_ne_bytes).map(i32::wrapping_neg)
+}
+
+/// What the kernel says beyond the error's number (`NLMSGERR_ATTR_MSG`), if it does.
+pub(super) fn error_words(told: &Message<'_>) -> Option<String> {
+    if told.flags & NLM_F_ACK_TLVS == 0 {
+        return None;
+    }
+    // The number, and the header of the request; its body as well unless that was left out.
+    let body = told.payload.get(4..)?;
+    let request = messages(body).next().filter(|_| told.flags & NLM_F_CAPPED == 0);
+    let rest = body.get(HEADER + request.map_or(0, |request| request.payload.len().next_multiple_of(4))..)?;
+    let (_, words) = attributes(rest).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG)?;
+    text(words)
 }
 
 /// A request for all links, without their statistics, for all addresses, or for all queueing disciplines.

@@ -238,6 +238,7 @@ mod tests {
             name: Some("eth0".to_owned()),
             mac: Some([2, 0, 0, 0, 0, 1]),
             mtu: Some(1500),
+            ..LinkInfo::default()
         }
     }
 

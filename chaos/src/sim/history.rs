@@ -118,6 +118,7 @@ impl History {
             | Event::Watched { .. }
             | Event::GateWritten { .. }
             | Event::AddressesDone { .. }
+            | Event::RoutesSeen { .. }
             | Event::Persisted { .. }
             | Event::ForeignClaim { .. }
             | Event::KeyRefused { .. }

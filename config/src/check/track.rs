@@ -6,7 +6,7 @@ use keepone_proto::id::Priority;
 use keepone_proto::lease::timing::Millis;
 
 use crate::diagnostic::Severity;
-use crate::model::{Statics, Tracked, TrackerSources, Trackers, Weight};
+use crate::model::{Statics, Tracked, TrackerSources, Trackers, VirtualAddress, Weight};
 use crate::raw::{RawInstance, RawTracked, RawTrackers};
 use crate::source::{At, Place};
 
@@ -174,6 +174,12 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// On the interface of whatever names none.
+    fn on_an_interface(&self, address: VirtualAddress) -> VirtualAddress {
+        let default = || self.raw.global.default_interface.as_ref().map(|at| at.value.clone());
+        VirtualAddress { dev: address.dev.clone().or_else(default), ..address }
+    }
+
     /// Static addresses, routes and rules.
     pub(super) fn statics(&mut self) -> Statics {
         let raw = &self.raw.statics;
@@ -208,7 +214,7 @@ impl<'a> Check<'a> {
             }
         }
         Statics {
-            addresses: raw.addresses.iter().map(|at| at.value.clone()).collect(),
+            addresses: raw.addresses.iter().map(|at| self.on_an_interface(at.value.clone())).collect(),
             routes: raw.routes.iter().map(|at| at.value.clone()).collect(),
             rules: raw.rules.iter().map(|at| at.value.clone()).collect(),
             track_groups: groups,

@@ -122,10 +122,8 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
             .later(),
         key(C, "default_interface", Value, "the interface of whatever names none").values("none", "", ""),
         off(C, "disable_local_igmp", "no IGMP reports for link-local groups while the agent runs"),
-        key(C, "vmac_prefix", Value, "how names of VMAC interfaces begin").values("vrrp", "", "").later(),
-        key(C, "vmac_addr_prefix", Value, "the same for those of single addresses")
-            .values("= vmac_prefix", "", "")
-            .later(),
+        key(C, "vmac_prefix", Value, "how names of VMAC interfaces begin").values("vrrp", "", ""),
+        key(C, "vmac_addr_prefix", Value, "the same for those of single addresses").values("= vmac_prefix", "", ""),
         key(B, "vrrp_iptables", Maybe, "chains for rules that drop what is sent to addresses not accepted")
             .values("off", "[INPUT [OUTPUT]]", "")
             .later(),

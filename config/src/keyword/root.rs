@@ -32,11 +32,22 @@ pub(crate) static ROOT: Table = Table::strict(
         key(B, "track_file", Named(&TRACK_FILE), "a file with a number that moves priorities or weights"),
         key(C, "vrrp_track_file", Named(&VRRP_TRACK_FILE), "the former name of track_file"),
         key(C, "bfd_instance", Named(&BFD_INSTANCE), "a BFD session with a neighbour (RFC 5880)"),
-        key(C, "track_group", Named(&TRACK_GROUP), "which instances go to FAULT with a static address or route")
-            .later(),
-        key(C, "static_ipaddress", Lines, "addresses that are there while the agent runs, whatever its role").later(),
-        key(C, "static_routes", Lines, "routes that are there while the agent runs").later(),
-        key(C, "static_rules", Lines, "routing rules that are there while the agent runs").later(),
+        key(C, "track_group", Named(&TRACK_GROUP), "which instances go to FAULT with a static address or route"),
+        key(C, "static_ipaddress", Lines, "addresses that are there while the agent runs, whatever its role").values(
+            "none",
+            "ADDRESS[/LENGTH] [dev IF] [brd B] [scope S] [label L] [track_group G]",
+            "",
+        ),
+        key(C, "static_routes", Lines, "routes that are there while the agent runs").values(
+            "none",
+            "as `ip route`, no_track, track_group G",
+            "",
+        ),
+        key(C, "static_rules", Lines, "routing rules that are there while the agent runs").values(
+            "none",
+            "as `ip rule`, no_track, track_group G",
+            "",
+        ),
         key(C, "garp_group", Block(&GARP_GROUP), "interfaces whose gratuitous ARPs share one pace").later(),
         key(C, "interface_up_down_delays", Lines, "how long a link must stay up or down to count as such")
             .values("none", "INTERFACE DOWN [UP], 0..255", "s")

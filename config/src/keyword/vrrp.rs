@@ -88,13 +88,17 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
             "",
         ),
         key(C, "no_virtual_ipaddress", Flag, "that it has no address is meant").values("off", "", ""),
-        off(C, "promote_secondaries", "other addresses of a network survive its first one"),
-        key(B, "virtual_routes", Lines, "routes that are there while it is Master")
-            .values("none", "as `ip route`", "")
-            .later(),
-        key(C, "virtual_rules", Lines, "routing rules that are there while it is Master")
-            .values("none", "as `ip rule`", "")
-            .later(),
+        key(C, "promote_secondaries", Flag, "other addresses of a network survive its first one").values("off", "", ""),
+        key(B, "virtual_routes", Lines, "routes that are there while it is Master").values(
+            "none",
+            "as `ip route`, no_track",
+            "",
+        ),
+        key(C, "virtual_rules", Lines, "routing rules that are there while it is Master").values(
+            "none",
+            "as `ip rule`, no_track",
+            "",
+        ),
         // How advertisements travel.
         key(B, "mcast_src_ip", Value, "the sender's address in multicast").values("the interface's first", "", ""),
         key(A, "unicast_src_ip", Value, "the sender's address in unicast").values("the interface's first", "", ""),
@@ -118,14 +122,18 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
             .later(),
         off(C, "track_src_ip", "FAULT while the sender's address is not there"),
         key(C, "native_ipv6", Flag, "IPv6 although no address says so").values("off", "", ""),
-        key(B, "use_vmac", Maybe, "live on an interface with the virtual MAC 00-00-5e-00-01-VRID")
-            .values("off", "[NAME] [MAC] [netlink_notify_msg] [group N]", "")
-            .later(),
-        off(C, "use_vmac_addr", "the same for addresses on other interfaces"),
-        off(B, "vmac_xmit_base", "advertise on the interface below the virtual MAC's"),
-        key(C, "use_ipvlan", Maybe, "live on an ipvlan interface")
-            .values("off", "[NAME] [ADDRESS] [bridge|private|vepa] [group N]", "")
-            .later(),
+        key(B, "use_vmac", Maybe, "live on an interface with the virtual MAC 00-00-5e-00-01-VRID").values(
+            "off",
+            "[NAME] [MAC] [netlink_notify_msg] [group N]",
+            "",
+        ),
+        key(C, "use_vmac_addr", Flag, "the same for addresses on other interfaces").values("off", "", ""),
+        key(B, "vmac_xmit_base", Flag, "advertise on the interface below the virtual MAC's").values("off", "", ""),
+        key(C, "use_ipvlan", Maybe, "live on an ipvlan interface").values(
+            "off",
+            "[NAME] [ADDRESS] [bridge|private|vepa] [group N]",
+            "",
+        ),
         key(C, "vrf", Value, "the VRF that it works in").refused("name the interface with `interface` instead"),
         inherited(C, "skip_check_adv_addr", "compare the addresses in an advertisement only when the sender changes"),
         key(C, "kernel_rx_buf_size", Value, "size of its receive buffer")

@@ -13,8 +13,6 @@ use super::{Lower, Wanted, value};
 pub(super) struct Shape {
     /// From `virtual_ipaddress_excluded`.
     pub excluded: bool,
-    /// From `static_ipaddress`, which is named as a whole.
-    pub fixed: bool,
 }
 
 /// What may follow the address.
@@ -67,9 +65,6 @@ pub(super) fn read(lower: &mut Lower<'_>, line: &[Word], shape: Shape) -> Option
             break;
         };
         option(lower, &mut address, name, value);
-    }
-    if address.options != AddressOptions::default() && !shape.fixed {
-        lower.report.warning(&first.place, format!("options of {ip} are read and checked, but not yet active"), "");
     }
     Some(At::new(address, whole(first, line)))
 }

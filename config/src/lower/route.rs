@@ -28,7 +28,7 @@ const METRICS: [&str; 13] = [
     "quickack",
 ];
 /// Words that are taken as they are, and by how many others they are followed.
-const MORE: [(&str, usize); 8] = [
+const MORE: [(&str, usize); 9] = [
     ("realms", 1),
     ("features", 1),
     ("congctl", 1),
@@ -37,6 +37,7 @@ const MORE: [(&str, usize); 8] = [
     ("fastopen_no_cookie", 1),
     ("prepend", 0),
     ("append", 0),
+    ("add", 0),
 ];
 const KINDS: &[(&str, RouteKind)] = &[
     ("unicast", RouteKind::Unicast),
@@ -110,7 +111,7 @@ impl Lower<'_> {
                 "via" | "gw" => route.via = Some(self.gateway(&mut words, word)?),
                 "or" => {
                     let via = Some(self.gateway(&mut words, word)?);
-                    route.nexthops.push(NextHop { via, dev: None, weight: 1, onlink: false });
+                    route.nexthops.push(NextHop { via, dev: None, weight: 1, onlink: false, more: Vec::new() });
                 }
                 "from" => route.from = words.read(self, word, prefix)?,
                 "to" if !has_destination => {
@@ -130,14 +131,14 @@ impl Lower<'_> {
                 }
                 "no_track" => route.no_track = true,
                 "track_group" => route.track_group = Some(words.read(self, word, value::name)?),
-                "add" => {}
                 "nexthop" => route.nexthops.push(self.nexthop(&mut words)?),
                 "encap" => route.more.push(encap(&mut words, word)),
                 text => {
                     if let Some(name) = METRICS.into_iter().find(|name| *name == text) {
                         route.metrics.push(self.metric(&mut words, word, name)?);
                     } else if let Some((_, count)) = MORE.into_iter().find(|(name, _)| *name == text) {
-                        route.more.push(words.take(word, count));
+                        let locked = text == "congctl" && words.peek() == Some("lock");
+                        route.more.push(words.take(word, count + usize::from(locked)));
                     } else if let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == text) {
                         route.kind = *kind;
                     } else if !has_destination {
@@ -169,7 +170,7 @@ impl Lower<'_> {
     }
 
     fn nexthop(&mut self, words: &mut Words<'_>) -> Option<NextHop> {
-        let mut hop = NextHop { via: None, dev: None, weight: 1, onlink: false };
+        let mut hop = NextHop { via: None, dev: None, weight: 1, onlink: false, more: Vec::new() };
         while let Some("via" | "dev" | "weight" | "onlink" | "encap" | "realms") = words.peek() {
             let Some(word) = words.words.next() else { break };
             match word.text.as_str() {
@@ -181,11 +182,10 @@ impl Lower<'_> {
                 }
                 "onlink" => hop.onlink = true,
                 "realms" => {
-                    words.after(self, word)?;
+                    let realms = words.after(self, word)?;
+                    hop.more.push(vec![word.text.clone(), realms.text.clone()]);
                 }
-                _ => {
-                    encap(words, word);
-                }
+                _ => hop.more.push(encap(words, word)),
             }
         }
         Some(hop)
@@ -196,7 +196,7 @@ impl Lower<'_> {
         if locked {
             words.words.next();
         }
-        let value = words.read(self, word, |text| number(text.trim_end_matches("ms")))?;
+        let value = words.read(self, word, |text| path_metric(name, text))?;
         Some(PathMetric { name, value, locked })
     }
 
@@ -317,6 +317,25 @@ fn byte(text: &str) -> Result<u8, Wanted> {
 
 fn number(text: &str) -> Result<u32, Wanted> {
     hex_or_decimal(text).ok_or_else(|| Wanted::new("a whole number of 32 bits", "write it in decimal, or as 0x10"))
+}
+
+/// In the kernel's unit: without a word of time a round trip is taken as it is, as `ip route` does.
+fn path_metric(name: &str, text: &str) -> Result<u32, Wanted> {
+    let (digits, ms) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(digits), _) => (digits, Some(1)),
+        (None, Some(digits)) => (digits, Some(1000)),
+        (None, None) => (text, None),
+    };
+    // In eighths and quarters of a millisecond (rtnetlink(7), RTAX_RTT and RTAX_RTTVAR).
+    let parts = match name {
+        "rtt" => 8,
+        "rttvar" => 4,
+        "rto_min" => 1,
+        _ if ms.is_some() => return Err(Wanted::new("a number", "write it without a unit")),
+        _ => 1,
+    };
+    let factor: u32 = ms.map_or(1, |ms| ms * parts);
+    number(digits)?.checked_mul(factor).ok_or_else(|| Wanted::new("a time below a day", "write for instance 200ms"))
 }
 
 fn hex_or_decimal(text: &str) -> Option<u32> {

@@ -298,7 +298,7 @@ impl Lower<'_> {
         match item.keyword.text.as_str() {
             "static_ipaddress" => {
                 let lines = self.lines(item);
-                let shape = Shape { excluded: true, fixed: true };
+                let shape = Shape { excluded: true };
                 statics.addresses.extend(lines.iter().filter_map(|line| address::read(self, line, shape)));
             }
             "static_routes" => statics.routes.extend(self.routes(item)),

@@ -82,7 +82,7 @@ impl Lower<'_> {
 
     fn addresses(&mut self, item: &Item, excluded: bool) -> Vec<At<crate::model::VirtualAddress>> {
         let lines = self.lines(item);
-        lines.iter().filter_map(|line| address::read(self, line, Shape { excluded, fixed: false })).collect()
+        lines.iter().filter_map(|line| address::read(self, line, Shape { excluded })).collect()
     }
 
     fn unicast_peer(&mut self, instance: &mut RawInstance, item: &Item) {

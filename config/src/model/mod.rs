@@ -82,7 +82,7 @@ pub struct Config {
     pub sync_groups: Vec<SyncGroup>,
     /// What can be watched; not active yet.
     pub trackers: TrackerSources,
-    /// There as long as the agent; not active yet.
+    /// There as long as the agent.
     pub statics: Statics,
     /// Groups of virtual addresses, in the order of the file; not active yet.
     pub server_groups: Vec<ServerGroup>,

@@ -103,6 +103,8 @@ pub struct NextHop {
     pub weight: u16,
     /// The gateway is on the link although no address says so.
     pub onlink: bool,
+    /// Other words, as they were written: `encap`, `realms`.
+    pub more: Vec<Vec<String>>,
 }
 
 /// A metric of a path: `mtu`, `advmss`, `rtt`...

@@ -127,7 +127,7 @@ pub struct VirtualAddress {
     pub label: Option<String>,
     /// Held, but not carried in Advertisements (`virtual_ipaddress_excluded`).
     pub excluded: bool,
-    /// What else the line says; nothing of it is active yet.
+    /// What else the line says.
     pub options: AddressOptions,
 }
 

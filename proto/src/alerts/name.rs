@@ -158,6 +158,9 @@ alerts! {
     AddressFailed, "address-failed", Critical, LINGERS,
         "The kernel did not take a change of the addresses.",
         "the evidence holds the kernel's answer: interface gone, address in use, or no CAP_NET_ADMIN";
+    RouteFailed, "route-failed", Warning, LINGERS,
+        "A route or a routing rule of the configuration is not there, or could not be removed.",
+        "the evidence names it, with the kernel's answer: is its gateway on a network of this node, its interface up?";
     Degraded, "degraded", Warning, LINGERS,
         "The authority is silent, and the domain is held on promises of the other candidates (D4, `degrade`).",
         "bring the arbiter back: until then a further failure may leave the addresses unserved";

@@ -3,7 +3,7 @@
 //! them for each answer about one.
 //!
 //! What must stay true: evidence that changes without touching a domain has a deadline, or is in [`Common`];
-//! as a backstop every domain is judged once in a heartbeat's period, or in some of them where there are very many.
+//! as a backstop every domain is judged once in a heartbeat's period, or in ten where there are very many.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -17,8 +17,10 @@ use crate::id::DomainId;
 use crate::time::Instant;
 use crate::wire::heartbeat::References;
 
-/// How many domains a period judges that nothing has touched.
+/// How many domains a period judges at least that nothing has touched.
 const BACKSTOP: usize = 64;
+/// In how many periods all have been judged at most.
+const TURNS: usize = 10;
 
 /// The evidence of all domains that changes with time or by single messages, folded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -220,7 +222,7 @@ impl Node {
         }
         let from = self.agenda.last.map_or(Bound::Unbounded, Bound::Excluded);
         let rest = self.domains.range((from, Bound::Unbounded)).chain(self.domains.iter());
-        self.agenda.touched.extend(rest.take(BACKSTOP).map(|(id, _)| *id));
+        self.agenda.touched.extend(rest.take(BACKSTOP.max(self.domains.len() / TURNS)).map(|(id, _)| *id));
         self.agenda.last = self.agenda.touched.last().copied();
     }
 

@@ -61,6 +61,10 @@ impl Node {
         let fault = self.gate.as_ref().map(|gate| gate.fault.clone()).unwrap_or_default();
         let (is_broken, end) = (!fault.is_empty(), "the gate passes its test again");
         self.alerts.set_with_end(AlertName::GateBroken, None, is_broken, || fault, end);
+        for (domain, fault) in &self.routes {
+            let words = || fault.clone().unwrap_or_default();
+            self.alerts.set_with_end(AlertName::RouteFailed, *domain, fault.is_some(), words, "all of them are there");
+        }
         self.raise_findings(now);
         self.raise_of_voters(now, started);
     }

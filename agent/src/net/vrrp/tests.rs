@@ -186,6 +186,7 @@ fn the_sockets_follow_an_interface_that_is_made_again() {
         let (events, mut queue) = mpsc::channel(16);
         let settings = [Family::V4, Family::V6]
             .map(|family| VrrpSettings {
+                above: false,
                 interface: id,
                 family,
                 carrier: Carrier::Ip,

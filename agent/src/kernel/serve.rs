@@ -1,0 +1,318 @@
+//! The thread's work.
+//!
+//! What must stay true: what the core has asked to take out stays out, whatever was asked before or is noticed later.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keepone_proto::event::Event;
+use keepone_proto::id::{DomainId, Epoch};
+use keepone_proto::time::Instant;
+use tokio::sync::{Notify, mpsc};
+
+use super::interfaces::OwnInterfaces;
+use super::statics::Statics;
+use super::{AFTER_ERROR, Ask, Said, Wanted, watch_on};
+use crate::clock;
+use crate::netlink::address::{AddressError, AddressErrors, Addresses, Lifetime, VirtualAddress};
+use crate::netlink::path::watch::watch as watch_paths;
+use crate::netlink::path::{Owner, Paths};
+use crate::netlink::watch::Watch;
+
+/// So many addresses are asked for together, for whichever domains.
+const TOGETHER: usize = 256;
+/// What is not there although it should be is tried again so often; the core hears of track groups as often.
+const AGAIN: Duration = Duration::from_secs(1);
+
+pub(super) async fn serve(
+    wanted: Wanted,
+    interfaces: Vec<String>,
+    mut requests: mpsc::UnboundedReceiver<Ask>,
+    answers: mpsc::Sender<Said>,
+) -> Result<(), String> {
+    let mut server = Server::open(wanted, answers.clone())?;
+    let watch = Watch::open(interfaces, server.writer.wanted()).map_err(|error| error.to_string())?;
+    tokio::spawn(watch_on(watch, answers.clone()));
+    let look = Arc::new(Notify::new());
+    if !server.paths.is_empty() {
+        tokio::spawn(look_out(server.paths.wanted(), Arc::clone(&look)));
+    }
+    server.begin().await;
+    let mut again = tokio::time::interval(AGAIN);
+    again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut waiting = VecDeque::new();
+    loop {
+        let going = tokio::select! {
+            biased;
+            ask = requests.recv() => {
+                let Some(ask) = ask else { return Ok(()) };
+                waiting.push_back(ask);
+                // Whatever else has come meanwhile.
+                while waiting.len() < TOGETHER && let Ok(ask) = requests.try_recv() {
+                    waiting.push_back(ask);
+                }
+                server.carry_out(&mut waiting).await
+            }
+            () = look.notified() => server.look().await,
+            _ = again.tick() => server.try_again().await,
+        };
+        if !going {
+            return Ok(());
+        }
+    }
+}
+
+/// The watch of routes and rules, opened anew whenever it fails.
+async fn look_out(wanted: crate::netlink::path::Wanted, look: Arc<Notify>) {
+    loop {
+        if let Err(error) = watch_paths(wanted.clone(), Arc::clone(&look)).await {
+            tracing::error!(%error, "the watch of routes and rules has to begin anew");
+        }
+        tokio::time::sleep(AFTER_ERROR).await;
+    }
+}
+
+pub(super) struct Server {
+    addresses: BTreeMap<DomainId, Vec<VirtualAddress>>,
+    pub(super) writer: Addresses,
+    pub(super) paths: Paths,
+    statics: Statics,
+    interfaces: OwnInterfaces,
+    /// Since when the addresses of a domain have been wanted.
+    since: BTreeMap<DomainId, Instant>,
+    /// What somebody has taken away for good (`no_track`).
+    given_up: BTreeSet<(DomainId, IpAddr)>,
+    /// What the core knows of faults of routes.
+    told: BTreeMap<Owner, String>,
+    answers: mpsc::Sender<Said>,
+}
+
+impl Server {
+    pub(super) fn open(wanted: Wanted, answers: mpsc::Sender<Said>) -> Result<Self, String> {
+        Ok(Server {
+            writer: Addresses::open().map_err(|error| crate::exit::chain(&error))?,
+            paths: Paths::open(wanted.paths).map_err(|error| format!("no socket for routes: {error}"))?,
+            statics: Statics::new(wanted.statics, wanted.groups),
+            interfaces: OwnInterfaces::open(wanted.links, wanted.settings, &wanted.run_dir)
+                .map_err(|error| format!("no socket for interfaces: {error}"))?,
+            addresses: wanted.addresses,
+            since: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+            told: BTreeMap::new(),
+            answers,
+        })
+    }
+
+    /// What is there as long as the agent.
+    pub(super) async fn begin(&mut self) -> bool {
+        self.interfaces.begin();
+        self.statics.set(&self.writer).await;
+        self.paths.raise(Owner::Agent).await;
+        self.tell_faults(&[Owner::Agent]).await && self.tell_groups().await
+    }
+
+    /// Everything that waits, like with like. Whether anybody listens.
+    pub(super) async fn carry_out(&mut self, waiting: &mut VecDeque<Ask>) -> bool {
+        while let Some(first) = waiting.front().copied() {
+            let going = match first {
+                Ask::Set { .. } => {
+                    let (mut group, mut count) = (Vec::new(), 0);
+                    while let Some(Ask::Set { domain, epoch, lifetime_s }) = waiting.front().copied() {
+                        count += self.addresses.get(&domain).map_or(0, Vec::len);
+                        if count > TOGETHER && !group.is_empty() {
+                            break;
+                        }
+                        group.push((domain, epoch, lifetime_s));
+                        waiting.pop_front();
+                    }
+                    self.set(&group).await
+                }
+                Ask::Remove { .. } => {
+                    let (mut group, mut count) = (Vec::new(), 0);
+                    while let Some(Ask::Remove { domain, epoch }) = waiting.front().copied() {
+                        count += self.addresses.get(&domain).map_or(0, Vec::len);
+                        if count > TOGETHER && !group.is_empty() {
+                            break;
+                        }
+                        group.push((domain, epoch));
+                        waiting.pop_front();
+                    }
+                    self.remove(&group).await
+                }
+                Ask::PutBack { domain, address, lifetime_s } => {
+                    waiting.pop_front();
+                    self.put_back(domain, address, lifetime_s).await;
+                    true
+                }
+                Ask::PutBackStatic { address } => {
+                    waiting.pop_front();
+                    self.statics.put_back(&self.writer, address).await;
+                    self.tell_groups().await
+                }
+            };
+            if !going {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn set(&mut self, group: &[(DomainId, Epoch, u32)]) -> bool {
+        let now = clock::now();
+        for (domain, ..) in group {
+            self.since.entry(*domain).or_insert(now);
+        }
+        let mut list = Vec::new();
+        let mut counts = Vec::new();
+        for (domain, _, lifetime_s) in group {
+            let since = self.since.get(domain).copied().unwrap_or(now);
+            let before = list.len();
+            list.extend(self.of(*domain).map(|address| (address, address.lifetime(*lifetime_s, now.since(since)))));
+            counts.push(list.len() - before);
+        }
+        let mut each = self.writer.set_each(list).await.into_iter();
+        for ((domain, epoch, _), count) in group.iter().zip(counts) {
+            let error = error(each.by_ref().take(count));
+            if error.is_none() {
+                self.paths.raise(Owner::Domain(*domain)).await;
+            }
+            let said = Event::AddressesDone { domain: *domain, epoch: *epoch, present: true, error };
+            if !self.say(said).await || !self.tell_faults(&[Owner::Domain(*domain)]).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Those of a domain's addresses that are to be there.
+    fn of(&self, domain: DomainId) -> impl Iterator<Item = &VirtualAddress> {
+        let list = self.addresses.get(&domain).map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter(move |address| !self.given_up.contains(&(domain, address.address)))
+    }
+
+    async fn remove(&mut self, group: &[(DomainId, Epoch)]) -> bool {
+        let mut left = BTreeMap::new();
+        for (domain, _) in group {
+            self.since.remove(domain);
+            self.given_up.retain(|(of, _)| of != domain);
+            if let Err(words) = self.paths.lower(Owner::Domain(*domain)).await {
+                tracing::error!("{words}");
+                left.insert(Owner::Domain(*domain), words);
+            }
+        }
+        let lists: Vec<&[VirtualAddress]> =
+            group.iter().map(|(domain, _)| self.addresses.get(domain).map(Vec::as_slice).unwrap_or_default()).collect();
+        let mut each = self.writer.remove_each(&lists.iter().copied().flatten().collect::<Vec<_>>()).await.into_iter();
+        for ((domain, epoch), list) in group.iter().zip(lists) {
+            let error = error(each.by_ref().take(list.len()));
+            let owner = Owner::Domain(*domain);
+            let said = Event::AddressesDone { domain: *domain, epoch: *epoch, present: false, error };
+            let words = left.remove(&owner);
+            if !say(&self.answers, said).await || !tell_fault(&mut self.told, &self.answers, owner, words).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn put_back(&mut self, domain: DomainId, address: IpAddr, lifetime_s: u32) {
+        // It was to be out before this was asked, or is by now.
+        let Some(since) = self.since.get(&domain).copied() else { return };
+        let is_it = |known: &&VirtualAddress| known.address == address;
+        let list = self.addresses.get(&domain).map(Vec::as_slice).unwrap_or_default();
+        if list.iter().find(is_it).is_some_and(|known| known.no_track) {
+            tracing::info!(%address, "somebody took an address of no_track away: it stays out until the next mastership");
+            self.given_up.insert((domain, address));
+            return;
+        }
+        // It may have gone with its interface.
+        self.interfaces.look();
+        let age = clock::now().since(since);
+        // All of them: the kernel takes others of its network along.
+        let list: Vec<(&VirtualAddress, Lifetime)> =
+            self.of(domain).map(|address| (address, address.lifetime(lifetime_s, age))).collect();
+        if let Some(error) = error(self.writer.set_each(list).await.into_iter()) {
+            tracing::error!(%error, "addresses that were taken away could not be put back");
+        }
+        self.paths.look().await;
+    }
+
+    /// Something may have gone.
+    pub(super) async fn look(&mut self) -> bool {
+        self.paths.look().await;
+        let owners: Vec<Owner> = self.owners();
+        self.tell_faults(&owners).await && self.tell_groups().await
+    }
+
+    pub(super) async fn try_again(&mut self) -> bool {
+        let new = self.interfaces.look();
+        let faulty = new || self.statics.is_faulty() || self.paths.is_faulty();
+        if self.statics.is_faulty() {
+            self.statics.set(&self.writer).await;
+        }
+        if faulty { self.look().await } else { self.tell_groups().await }
+    }
+
+    fn owners(&self) -> Vec<Owner> {
+        let domains = self.since.keys().map(|domain| Owner::Domain(*domain));
+        std::iter::once(Owner::Agent).chain(domains).collect()
+    }
+
+    async fn tell_faults(&mut self, owners: &[Owner]) -> bool {
+        for owner in owners {
+            let mut fault = self.paths.fault_of(*owner);
+            if let Some(of_statics) = self.statics.fault().filter(|_| *owner == Owner::Agent) {
+                fault = Some(fault.map_or_else(|| of_statics.clone(), |fault| format!("{fault}; {of_statics}")));
+            }
+            if !tell_fault(&mut self.told, &self.answers, *owner, fault).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn tell_groups(&mut self) -> bool {
+        for event in self.statics.groups(clock::now(), &self.paths) {
+            if !self.say(event).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn say(&self, event: Event) -> bool {
+        say(&self.answers, event).await
+    }
+}
+
+async fn say(answers: &mpsc::Sender<Said>, event: Event) -> bool {
+    answers.send(Said::Event(event)).await.is_ok()
+}
+
+/// What has changed, for the alert.
+async fn tell_fault(
+    told: &mut BTreeMap<Owner, String>,
+    answers: &mpsc::Sender<Said>,
+    owner: Owner,
+    fault: Option<String>,
+) -> bool {
+    if told.get(&owner) == fault.as_ref() {
+        return true;
+    }
+    let domain = match owner {
+        Owner::Agent => None,
+        Owner::Domain(domain) => Some(domain),
+    };
+    match &fault {
+        Some(words) => drop(told.insert(owner, words.clone())),
+        None => drop(told.remove(&owner)),
+    }
+    say(answers, Event::RoutesSeen { domain, error: fault }).await
+}
+
+fn error(answers: impl Iterator<Item = Result<(), AddressError>>) -> Option<String> {
+    let errors: Vec<AddressError> = answers.filter_map(Result::err).collect();
+    (!errors.is_empty()).then(|| AddressErrors(errors).to_string())
+}

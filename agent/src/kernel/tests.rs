@@ -1,0 +1,130 @@
+use std::collections::BTreeMap;
+
+use keepone_proto::id::{Epoch, Incarnation, NodeId};
+use keepone_proto::watch::Reading;
+
+use super::serve::Server;
+use super::*;
+use crate::net::namespace::{World, ip};
+
+const A: DomainId = DomainId(1);
+const B: DomainId = DomainId(2);
+
+fn vip(text: &str, prefix_len: u8) -> VirtualAddress {
+    VirtualAddress::new("near0", text.parse().unwrap(), prefix_len)
+}
+
+fn epoch() -> Epoch {
+    Epoch { counter: 1, incarnation: Incarnation(1), attempt: 0, node: NodeId::new(1).unwrap() }
+}
+
+fn set(domain: DomainId) -> Ask {
+    Ask::Set { domain, epoch: epoch(), lifetime_s: 60 }
+}
+
+fn remove(domain: DomainId) -> Ask {
+    Ask::Remove { domain, epoch: epoch() }
+}
+
+fn has(text: &str) -> bool {
+    ip("addr show dev near0").contains(text)
+}
+
+/// The server, and what it says.
+fn open(wanted: Wanted) -> (Server, mpsc::Receiver<Said>) {
+    let (answers, said) = mpsc::channel(64);
+    (Server::open(wanted, answers).unwrap(), said)
+}
+
+fn events(said: &mut mpsc::Receiver<Said>) -> Vec<Event> {
+    std::iter::from_fn(|| said.try_recv().ok())
+        .map(|said| match said {
+            Said::Event(event) => event,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+fn done(events: &[Event]) -> Vec<(DomainId, bool, bool)> {
+    let of = |event: &Event| match event {
+        Event::AddressesDone { domain, present, error, .. } => Some((*domain, *present, error.is_none())),
+        _ => None,
+    };
+    events.iter().filter_map(of).collect()
+}
+
+#[test]
+fn many_asks_are_one_request_and_each_domain_has_its_own_answer_in_order() {
+    World::run(async |_: &World| {
+        let nowhere = VirtualAddress::new("nothere0", "10.9.0.102".parse().unwrap(), 24);
+        let addresses = BTreeMap::from([(A, vec![vip("10.9.0.100", 24), nowhere]), (B, vec![vip("10.9.0.101", 24)])]);
+        let (mut server, mut said) = open(Wanted { addresses, ..Wanted::default() });
+        server.carry_out(&mut [set(A), set(B), remove(A), set(B), remove(B)].into()).await;
+        let expected = [(A, true, false), (B, true, true), (A, false, true), (B, true, true), (B, false, true)];
+        assert_eq!(done(&events(&mut said)), expected);
+        assert!(!has("10.9.0.100") && !has("10.9.0.101"));
+    });
+}
+
+#[test]
+fn what_was_asked_to_go_is_not_put_back() {
+    World::run(async |_: &World| {
+        let addresses = BTreeMap::from([(A, vec![vip("10.9.0.100", 24)])]);
+        let (mut server, _said) = open(Wanted { addresses, ..Wanted::default() });
+        let back = Ask::PutBack { domain: A, address: "10.9.0.100".parse().unwrap(), lifetime_s: 60 };
+        server.carry_out(&mut [set(A)].into()).await;
+        ip("addr del 10.9.0.100/24 dev near0");
+        server.carry_out(&mut [back].into()).await;
+        assert!(has("10.9.0.100"));
+        // The notice comes when it has been removed in good order meanwhile.
+        server.carry_out(&mut [remove(A), back].into()).await;
+        assert!(!has("10.9.0.100"));
+    });
+}
+
+#[test]
+fn an_address_of_no_track_stays_out_until_the_next_mastership() {
+    World::run(async |_: &World| {
+        let addresses = BTreeMap::from([(
+            A,
+            vec![vip("10.8.0.100", 32), VirtualAddress { no_track: true, ..vip("10.9.0.101", 32) }],
+        )]);
+        let (mut server, _said) = open(Wanted { addresses, ..Wanted::default() });
+        server.carry_out(&mut [set(A)].into()).await;
+        ip("addr del 10.9.0.101/32 dev near0");
+        let gone = Ask::PutBack { domain: A, address: "10.9.0.101".parse().unwrap(), lifetime_s: 60 };
+        server.carry_out(&mut [gone, set(A)].into()).await;
+        assert!(has("10.8.0.100") && !has("10.9.0.101"), "a renewal does not bring it back");
+        server.carry_out(&mut [remove(A), set(A)].into()).await;
+        assert!(has("10.8.0.100") && has("10.9.0.101"));
+    });
+}
+
+#[test]
+fn static_addresses_wait_for_their_interface_and_say_so_to_their_group() {
+    World::run(async |_: &World| {
+        let later = VirtualAddress::new("later0", "10.7.0.1".parse().unwrap(), 24);
+        let statics = vec![(vip("10.6.0.1", 24), None), (later, Some("G".to_owned()))];
+        let groups = vec![(WatchId(3), "G".to_owned())];
+        let (mut server, mut said) = open(Wanted { statics, groups, ..Wanted::default() });
+        server.begin().await;
+        assert!(has("10.6.0.1/24"));
+        let first = events(&mut said);
+        let [
+            Event::RoutesSeen { domain: None, error: Some(words) },
+            Event::Watched { watch, reading: Reading::Down(why) },
+        ] = &first[..]
+        else {
+            panic!("{first:?}")
+        };
+        assert!(words.contains("later0 does not exist") && why == words && *watch == WatchId(3), "{words}");
+        ip("link add later0 type veth");
+        server.try_again().await;
+        let then = events(&mut said);
+        assert!(
+            matches!(&then[..], [Event::RoutesSeen { error: None, .. }, Event::Watched { reading: Reading::Up, .. }]),
+            "{then:?}"
+        );
+        assert!(ip("addr show dev later0").contains("10.7.0.1/24"));
+    });
+}
