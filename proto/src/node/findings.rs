@@ -13,7 +13,7 @@ use crate::alerts::{Alerts, Words};
 use crate::domain::{Domain, Router};
 use crate::facts::Facts;
 use crate::findings::{Difference, Known, Oddity, Sightings, compare, join, topic};
-use crate::id::{DomainId, InterfaceId, LinkId, NodeId};
+use crate::id::{DomainId, InterfaceId, LinkId, NodeId, Vrid};
 use crate::lease::timing::Millis;
 use crate::settings::{Authority, Settings};
 use crate::time::Instant;
@@ -243,12 +243,10 @@ impl Node {
         vrid: u8,
         fault: &'static str,
     ) {
-        for domain in self.domains.values_mut() {
-            let ours = domain.routers.iter().any(|router| {
-                let settings = &router.settings;
-                settings.interface == interface && settings.ipv6 == source.is_ipv6() && settings.vrid.get() == vrid
-            });
-            if ours {
+        // By their places: a flood of them must not have every domain looked at for each.
+        let Some(vrid) = Vrid::new(vrid) else { return };
+        for (id, _) in self.places.get(&(interface, vrid, source.is_ipv6())).into_iter().flatten() {
+            if let Some(domain) = self.domains.get_mut(id) {
                 domain.findings.oddities.see((source, Oddity::Unreadable(fault)), now + LASTS);
             }
         }
