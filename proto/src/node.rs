@@ -51,6 +51,9 @@ use vrrp::Packet;
 const GATE_TEST: Duration = Duration::from_secs(1);
 /// A loop that has not run for this long has slept: whatever happened meanwhile is announced again (D10).
 const SLEPT: Duration = Duration::from_millis(300);
+/// Between two looks at everything of a node without peers: below [`SLEPT`], or each of its timers would be taken for
+/// a sleep, and begin anew.
+const ALONE: Duration = Duration::from_millis(200);
 /// Between two meals of the watchdog: far below its shortest timeout, which is a second.
 const FEED: Duration = Duration::from_millis(200);
 /// How many rounds of messages to itself, and of judgement, one event may set off; a backstop, never reached.
@@ -197,9 +200,7 @@ impl Node {
     /// Takes one event and returns what is to be done, in order.
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         let mut out = Vec::new();
-        // Without peers nothing may be due for as long as between two tests of the gate.
-        let rests = if self.peers.is_empty() { GATE_TEST } else { Duration::ZERO };
-        let slept = now.since(self.handled_at) >= rests + SLEPT.max(self.settings.heartbeat.period * 3);
+        let slept = now.since(self.handled_at) >= SLEPT.max(self.settings.heartbeat.period * 3);
         if slept {
             self.wake(now);
         }
@@ -427,7 +428,7 @@ impl Node {
         self.send_profiles(now, out);
         if now >= self.beat_at {
             // Nobody to send beats to: what is left is to look at everything once in a while.
-            let period = if self.peers.is_empty() { GATE_TEST } else { self.settings.heartbeat.period };
+            let period = if self.peers.is_empty() { ALONE } else { self.settings.heartbeat.period };
             // On a grid, unless whole periods were slept through.
             self.beat_at = if now.since(self.beat_at) < period { self.beat_at + period } else { now + period };
         }

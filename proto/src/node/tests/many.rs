@@ -98,3 +98,13 @@ fn a_thousand_domains_cost_little() {
         cluster.log.len()
     );
 }
+
+#[test]
+fn a_node_without_peers_stands_when_its_timer_ends_though_nothing_has_happened_meanwhile() {
+    let mut cluster = Cluster::arbitrated();
+    let mut alone = settings(1, Authority::None);
+    (alone.peers, alone.references.targets) = (Vec::new(), Vec::new());
+    cluster.start_with(1, alone);
+    cluster.run_to(5000);
+    assert_eq!(cluster.nodes[&1].role(VIP).unwrap().0, Role::Master);
+}
