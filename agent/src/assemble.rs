@@ -1,5 +1,6 @@
 //! From what the operator wrote to what the core and the shells are told.
 
+mod after;
 mod links;
 mod paths;
 mod trackers;
@@ -9,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use keepone_config::Config;
-use keepone_config::model::{GateMeans, Mirror, Notify, Transport, VrrpInstance};
+use keepone_config::model::{GateMeans, Mirror, Notify, NotifyDeleted, Transport, VrrpInstance};
 use keepone_proto::id::{
     ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, WatchId, hash_name,
 };
@@ -29,6 +30,7 @@ use crate::netlink::link::OwnLink;
 use crate::netlink::path::{Owner, Path};
 use crate::sysctl::Setting;
 use crate::tracking::{Tracked, Watched};
+pub(crate) use after::reason_to_restart;
 use links::OwnLinks;
 use trackers::Trackers;
 
@@ -65,8 +67,8 @@ pub struct Plan {
     pub(crate) settings_of_kernel: Vec<Setting>,
     /// Names of domains, for logs.
     pub domain_names: BTreeMap<DomainId, DomainName>,
-    /// How each instance speaks, by its place.
-    pub transports: Vec<InstanceTransport>,
+    /// How each instance speaks, by its place; `None`: there is none in that place any more.
+    pub transports: Vec<Option<InstanceTransport>>,
     /// The sockets that they need.
     pub sockets: Vec<VrrpSettings>,
     /// The heartbeat links: name, interface, own address, peers.
@@ -79,10 +81,21 @@ pub struct Plan {
     pub(crate) tracked: Vec<Tracked>,
     /// Files, processes and sessions, in the order of their ids.
     pub(crate) watched: Vec<Watched>,
+    /// Domains that a new configuration has no more, or otherwise, until the core has given them up.
+    pub(crate) leaving: BTreeMap<DomainId, Leaving>,
+}
+
+/// A domain that is being given up: its addresses and scripts stand in the plan as they were.
+#[derive(Debug, Clone)]
+pub(crate) struct Leaving {
+    /// Its instances.
+    instances: Vec<InstanceId>,
+    /// What the next one of the same name has, if there is to be one.
+    next: Option<(Vec<VirtualAddress>, DomainName)>,
 }
 
 /// What a domain is called, and whom to tell of its changes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DomainName {
     /// The operator's name.
     pub name: String,
@@ -92,6 +105,8 @@ pub struct DomainName {
     pub notify: Notify,
     /// Scripts of a group's instances, with their names.
     pub members: Vec<(String, Notify)>,
+    /// What its instances have for when a reload removes them, by their names.
+    pub deleted: BTreeMap<String, NotifyDeleted>,
 }
 
 /// How an instance speaks VRRP.
@@ -131,23 +146,32 @@ pub struct LinkPlan {
 impl Plan {
     /// Of a checked configuration.
     pub fn new(config: &Config) -> Plan {
+        Plan::of(config, None)
+    }
+
+    /// The same, with the numbers of a former one for whatever it had alike.
+    fn of(config: &Config, former: Option<&Plan>) -> Plan {
         let own = OwnLinks::of(config);
-        let interfaces = interface_names(config, own.all());
+        let interfaces = interface_names(config, own.all(), former);
         let id_of = |name: &str| {
             let place = interfaces.iter().position(|known| known == name).unwrap_or(usize::MAX);
             InterfaceId(u16::try_from(place).unwrap_or(u16::MAX))
         };
         let cluster = config.cluster.as_ref();
         let links = link_plans(config);
-        let trackers = Trackers::of(config);
-        let domains = domain_settings(config);
-        let transport = |(place, instance): (usize, &VrrpInstance)| {
-            let mut transport = transport(config, instance, id_of(&instance.interface));
-            transport.transmit = own.transmits(place, instance).map_or(transport.interface, id_of);
-            transport
-        };
-        let transports: Vec<InstanceTransport> = config.instances.iter().enumerate().map(transport).collect();
+        let trackers = Trackers::of(config, former);
+        let places = after::places(config, former, &id_of);
         let addresses = paths::addresses(config, &own);
+        let mut instances = former.map(|former| former.settings.instances.clone()).unwrap_or_default();
+        let mut transports = former.map(|former| former.transports.clone()).unwrap_or_default();
+        for (at, instance) in config.instances.iter().enumerate() {
+            let Some(place) = places.get(at).map(|id| usize::from(id.0)) else { continue };
+            let Some(settings) = instance_settings(config, at, &trackers, &id_of) else { continue };
+            let mut transport = transport(config, instance, id_of(&instance.interface));
+            transport.transmit = own.transmits(at, instance).map_or(transport.interface, id_of);
+            after::put(&mut instances, place, settings);
+            after::put(&mut transports, place, Some(transport));
+        }
         let bears_ipv6 =
             |name: &str| addresses.values().flatten().any(|one| one.interface == name && one.address.is_ipv6());
         let settings_of_kernel = links::settings(config, own.all(), bears_ipv6);
@@ -161,10 +185,8 @@ impl Plan {
                 heartbeat: config.heartbeat,
                 peers: peer_settings(&links),
                 interfaces: interfaces.iter().map(|name| InterfaceSettings { name: name.clone() }).collect(),
-                instances: (0..config.instances.len())
-                    .filter_map(|place| instance_settings(config, place, &trackers, &id_of))
-                    .collect(),
-                domains,
+                instances,
+                domains: domain_settings(config, &places, &addresses),
                 references: config.references.clone(),
                 scripts: trackers.scripts(),
                 watches: trackers.watches(),
@@ -197,6 +219,7 @@ impl Plan {
             witnesses: witnesses(config),
             tracked: trackers.programs(),
             watched: trackers.watched(),
+            leaving: BTreeMap::new(),
         }
     }
 
@@ -269,8 +292,9 @@ fn digest(config: &Config) -> ConfigDigest {
     }
 }
 
-fn interface_names(config: &Config, own: &[OwnLink]) -> Vec<String> {
-    let mut names = Vec::new();
+fn interface_names(config: &Config, own: &[OwnLink], former: Option<&Plan>) -> Vec<String> {
+    let known = former.into_iter().flat_map(|former| &former.settings.interfaces);
+    let mut names: Vec<String> = known.map(|interface| interface.name.clone()).collect();
     let mut add = |name: &str| {
         if !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
@@ -325,16 +349,21 @@ fn witnesses(config: &Config) -> Vec<(NodeId, SocketAddr)> {
     members.filter(|member| quorum.voters.contains(&member.id)).filter_map(|m| Some((m.id, m.witness?))).collect()
 }
 
-fn domain_settings(config: &Config) -> Vec<DomainSettings> {
+fn domain_settings(
+    config: &Config,
+    places: &[InstanceId],
+    addresses: &BTreeMap<DomainId, Vec<VirtualAddress>>,
+) -> Vec<DomainSettings> {
     let domain = |domain: keepone_config::model::Domain| DomainSettings {
         fencing: fencing(&config.fencing, &domain.name),
         id: domain.id,
         name: domain.name,
-        instances: domain.instances.iter().filter_map(|at| u16::try_from(*at).ok().map(InstanceId)).collect(),
+        instances: domain.instances.iter().filter_map(|at| places.get(*at).copied()).collect(),
         families: families(config, &domain.instances),
         authority: config.authority.clone(),
         policy: domain.policy,
         mirrors: mirrors(config, &domain.instances),
+        shape: hash_name(&format!("{:?}", addresses.get(&domain.id))),
     };
     config.domains().into_iter().map(domain).collect()
 }
@@ -439,9 +468,9 @@ fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -
 }
 
 /// One socket for each interface, family and carrier, with all groups that are needed there.
-fn sockets(transports: &[InstanceTransport]) -> Vec<VrrpSettings> {
+pub(crate) fn sockets(transports: &[Option<InstanceTransport>]) -> Vec<VrrpSettings> {
     let mut sockets = Vec::<VrrpSettings>::new();
-    for transport in transports {
+    for transport in transports.iter().flatten() {
         // Who is to prove itself is heard without a proof as well: it is named in an alert.
         let carriers = [Some(Carrier::Ip), transport.key.map(|_| Carrier::Ah)];
         // Above the interface nothing is heard: it is spoken there alone.
@@ -491,7 +520,10 @@ fn domain_names(config: &Config) -> BTreeMap<DomainId, DomainName> {
         let members = instances(config, &domain).filter(|_| domain.is_group);
         let members = members.map(|instance| (instance.name.clone(), instance.notify.clone())).collect();
         let notify = group.map(|group| group.notify.clone()).or(lone).unwrap_or_default();
-        let named = DomainName { name: domain.name.clone(), is_group: domain.is_group, notify, members };
+        let deleted = instances(config, &domain)
+            .filter_map(|instance| Some((instance.name.clone(), instance.options.notify_deleted.clone()?)));
+        let deleted = deleted.collect();
+        let named = DomainName { name: domain.name.clone(), is_group: domain.is_group, notify, members, deleted };
         (domain.id, named)
     };
     debug_assert!(config.domains().iter().all(|domain| domain.id.0 == hash_name(&domain.name)));

@@ -15,9 +15,10 @@ use keepone_agent::assemble::Plan;
 use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_agent::gate::Means;
 use keepone_agent::gate_lab::{self, Lab};
-use keepone_agent::guardian::{Guardian, PULSE_FD, Workers};
+use keepone_agent::guardian::{Guardian, ORDERS_FD, PULSE_FD, Workers};
 use keepone_agent::pid_file::PidFile;
 use keepone_agent::voters::{self, Wish};
+use keepone_agent::worker::Given;
 use keepone_agent::{examine, keys, logging, rights, worker};
 use keepone_config::{
     Config, Diagnostic, Environment, Severity, explain_keyword, explain_timing, json_schema, load_with, render_all,
@@ -261,20 +262,25 @@ fn work(file: &Path, id: Option<&str>, record: Option<&Path>) -> Result<u8, Fail
     let _ = nix::sys::signal::SigSet::all().thread_unblock();
     let _flush = logging::start();
     let config = load(file, id, false)?;
-    worker::run(&config, pulse(), record).map(|()| 0)
+    let (pulse, orders) = (inherited(PULSE_FD), inherited(ORDERS_FD));
+    if let Some(pulse) = &pulse {
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        let _ = fcntl(pulse, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
+    }
+    let given = Given { file, environment: environment(id), pulse, orders, recording: record };
+    worker::run(&config, given).map(|()| 0)
 }
 
-/// The worker's end of the pipe to its guardian.
-fn pulse() -> Option<File> {
-    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-    let number: i32 = std::env::var(PULSE_FD).ok()?.parse().ok()?;
+/// The worker's end of a pipe to its guardian, or from there.
+fn inherited(variable: &str) -> Option<File> {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    let number: i32 = std::env::var(variable).ok()?.parse().ok()?;
     if number <= 2 {
         return None;
     }
     // SAFETY: the guardian left exactly this descriptor open for us and named it; nothing else in this
     // process has been opened yet that could own it.
     let file = unsafe { File::from_raw_fd(number) };
-    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).ok()?;
     fcntl(&file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
     Some(file)
 }

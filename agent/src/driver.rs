@@ -6,6 +6,7 @@
 
 mod deeds;
 pub(crate) mod pulse;
+mod reload;
 mod shells;
 
 use std::time::Duration;
@@ -17,10 +18,13 @@ use keepone_proto::settings::Settings;
 use keepone_proto::time::Instant;
 use tokio::sync::mpsc;
 
+use crate::assemble::Plan;
 use crate::clock;
 use crate::dump::What;
 use crate::kernel::Said;
 use crate::recording::Recorder;
+use crate::takeover::{Answer, Examined, Source, mark};
+pub(crate) use reload::{Prepared, Reloads};
 pub(crate) use shells::Shells;
 
 /// Events taken in one go before the timers get their turn.
@@ -43,6 +47,9 @@ pub(crate) struct Driver {
     /// See [`slack`].
     slack: Duration,
     stopped: bool,
+    source: Source,
+    /// For whoever examines a new configuration.
+    examined: mpsc::Sender<Examined>,
 }
 
 /// Where events come from.
@@ -53,6 +60,10 @@ pub(crate) struct Sources {
     pub(crate) events: mpsc::Receiver<Event>,
     /// What is to be written down.
     pub(crate) dumps: mpsc::Receiver<What>,
+    /// Orders to reload.
+    pub(crate) orders: mpsc::Receiver<()>,
+    /// What became of one.
+    pub(crate) examined: mpsc::Receiver<Examined>,
     /// Which of them is asked first the next time.
     pub(crate) turn: usize,
 }
@@ -81,13 +92,20 @@ enum Woke {
     Event(Event),
     Kernel(Said),
     Dump(What),
+    Order,
+    Examined(Examined),
     Time,
 }
 
 impl Driver {
-    pub(crate) fn new(node: Node, shells: Shells, recorder: Option<Recorder>) -> Self {
+    pub(crate) fn new(
+        node: Node,
+        shells: Shells,
+        recorder: Option<Recorder>,
+        (source, examined): (Source, mpsc::Sender<Examined>),
+    ) -> Self {
         let slack = slack(&shells.plan.settings);
-        Driver { node, shells, recorder, slack, stopped: false }
+        Driver { node, shells, recorder, slack, stopped: false, source, examined }
     }
 
     /// Runs until the node has stopped.
@@ -134,6 +152,8 @@ impl Driver {
             Some(event) = sources.events.recv() => Ok(Woke::Event(event)),
             Some(said) = self.shells.kernel.said.recv() => Ok(Woke::Kernel(said)),
             Some(what) = sources.dumps.recv() => Ok(Woke::Dump(what)),
+            Some(()) = sources.orders.recv() => Ok(Woke::Order),
+            Some(examined) = sources.examined.recv() => Ok(Woke::Examined(examined)),
             slept = timer.sleep_until(at) => slept.map(|()| Woke::Time).map_err(|error| format!("the timer failed: {error}")),
         }
     }
@@ -146,6 +166,9 @@ impl Driver {
                     self.take(event);
                 }
             }
+            Woke::Kernel(Said::Removed(number)) => self.shells.removed(number),
+            Woke::Order => self.examine(),
+            Woke::Examined(examined) => self.take_over(examined),
             Woke::Kernel(Said::Failed(error)) => return Err(format!("netlink: {error}")),
             Woke::Dump(what) => {
                 let dumps = self.shells.dumps.as_ref();
@@ -154,6 +177,43 @@ impl Driver {
             Woke::Time => {}
         }
         Ok(())
+    }
+
+    /// Another configuration is to be examined; the guardian asks for one at a time.
+    fn examine(&mut self) {
+        let reloads = &mut self.shells.reloads;
+        if !std::mem::replace(&mut reloads.is_under_way, true) {
+            reloads.number += 1;
+            let (number, keeper) = (reloads.number, self.shells.gate.as_ref().and_then(|gate| gate.keeper()));
+            self.source.examine(&self.shells.plan, keeper, number, &self.examined);
+        }
+    }
+
+    fn take_over(&mut self, examined: Examined) {
+        let answer = match examined {
+            Examined::Good(config, prepared) => {
+                let changes = keepone_config::diff::diff(&self.source.running, &config).changes;
+                self.source.running = *config;
+                for event in self.shells.take_over(*prepared) {
+                    self.take(event);
+                }
+                self.slack = slack(&self.shells.plan.settings);
+                tracing::info!("reload: taken over, and whatever is equal was not touched");
+                changes.iter().for_each(|change| tracing::info!("reload: {}", change.text));
+                Answer::Taken(mark(&Plan::new(&self.source.running)))
+            }
+            Examined::Same => Answer::Taken(mark(&Plan::new(&self.source.running))),
+            Examined::Restart(why) => {
+                tracing::info!("reload: it takes a new worker: {why}");
+                Answer::Restart
+            }
+            Examined::Refused(why) => {
+                tracing::error!("no reload, the running configuration stays: {why}");
+                Answer::Refused
+            }
+        };
+        self.shells.end_reload();
+        self.shells.pulse.answer(answer.octet());
     }
 
     /// One event into the node, its actions out, and what they answer at once back in.
@@ -207,7 +267,8 @@ mod tests {
         events.try_send(Event::Stop).unwrap();
         said.try_send(Said::Failed("it fails".to_owned())).unwrap();
         let dumps = mpsc::channel(1).1;
-        let mut sources = Sources { heartbeats: Some(heartbeats), events: ours, dumps, turn: 0 };
+        let (orders, examined) = (mpsc::channel(1).1, mpsc::channel(1).1);
+        let mut sources = Sources { heartbeats: Some(heartbeats), events: ours, dumps, orders, examined, turn: 0 };
         let first: Vec<Woke> = (0..SOURCES).filter_map(|_| sources.waiting(&mut kernel)).collect();
         assert!(first.iter().any(|woke| matches!(woke, Woke::Event(Event::Stop))), "{first:?}");
         assert!(first.iter().any(|woke| matches!(woke, Woke::Kernel(_))), "{first:?}");

@@ -134,11 +134,12 @@ fn data(node: &Node, plan: &Plan, now: Instant) -> Value {
             "epoch": node.epoch(domain.id).map(|epoch| epoch.to_string()), "policy": domain.policy.as_str(),
         })
     });
-    let instances = plan.settings.instances.iter().enumerate().map(|(place, instance)| {
-        let domain = plan.settings.domains.iter().find(|d| d.instances.iter().any(|id| usize::from(id.0) == place));
-        let role = domain.and_then(|domain| node.role(domain.id));
+    let instances = plan.settings.instances.iter().enumerate().filter_map(|(place, instance)| {
+        // One without is left of a former configuration.
+        let domain = plan.settings.domains.iter().find(|d| d.instances.iter().any(|id| usize::from(id.0) == place))?;
+        let role = node.role(domain.id);
         let interface = plan.settings.interfaces.get(usize::from(instance.interface.0));
-        json!({ "data": {
+        Some(json!({ "data": {
             "iname": instance.name, "ifp_ifname": interface.map(|interface| interface.name.as_str()),
             "state": role.map(|(role, _, _)| state(role)), "state_name": role.map(|(role, _, _)| role.as_str()),
             "vrid": instance.vrid.get(), "version": version(instance.version),
@@ -146,8 +147,8 @@ fn data(node: &Node, plan: &Plan, now: Instant) -> Value {
             "adver_int": instance.advert_int.as_secs_f64(), "nopreempt": !instance.preempt,
             "preempt_delay": instance.preempt_delay.as_secs_f64(),
             "vips": instance.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "domain": domain.map(|domain| domain.name.as_str()),
-        }})
+            "domain": domain.name.as_str(),
+        }}))
     });
     let alerts = node.alerts().map(
         |(name, domain)| json!({ "name": name.as_str(), "domain": domain.map(|domain| plan.domain_name(domain)) }),

@@ -16,7 +16,7 @@ use netlink_sys::{Socket, SocketAddr};
 use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::gate::{FormerGone, Keeper};
+use crate::gate::{FormerGone, GateDomain, Keeper};
 
 /// How often it is looked whether former gates are gone.
 const LOOK: Duration = Duration::from_millis(2);
@@ -31,6 +31,7 @@ const OVERDUE: Duration = Duration::from_secs(10);
 enum Job {
     Test { number: u64, strength: GateStrength, former: FormerGone },
     Follow,
+    Change { domains: Vec<GateDomain>, number: u64 },
 }
 
 /// The way to the thread.
@@ -114,6 +115,11 @@ impl GateKeeper {
         let _ = self.jobs.as_ref().map(|jobs| jobs.queue.send(Job::Test { number, strength, former }));
     }
 
+    /// Gates these domains and no others, unless somebody with a higher number has come first.
+    pub(crate) fn change(&self, domains: Vec<GateDomain>, number: u64) {
+        let _ = self.jobs.as_ref().map(|jobs| jobs.queue.send(Job::Change { domains, number }));
+    }
+
     /// Gates what has appeared.
     pub(crate) fn follow_interfaces(&self) {
         let _ = self.jobs.as_ref().map(Jobs::follow);
@@ -158,6 +164,11 @@ fn serve(keeper: &Keeper, queue: &Receiver<Job>, follows: &AtomicBool, owed: &Ow
                 owed.settle(clock::now());
                 if events.blocking_send(Event::GateTest { number, strength, fault }).is_err() {
                     return;
+                }
+            }
+            Job::Change { domains, number } => {
+                if let Err(error) = keeper.change(&domains, number) {
+                    tracing::error!(%error, "the gate still bars what the new configuration has no more");
                 }
             }
             Job::Follow => {

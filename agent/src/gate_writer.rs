@@ -14,12 +14,13 @@ use keepone_proto::id::{DomainId, Epoch};
 use keepone_proto::time::Instant;
 use tokio::sync::mpsc;
 
-use crate::gate::{FormerGone, Gate, GateError, Keeper, Means};
+use crate::gate::{Changed, FormerGone, Gate, GateError, Keeper, Means};
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Job {
     Open { domain: DomainId, epoch: Epoch, until: Instant },
     Shut { domain: DomainId, epoch: Epoch },
+    Change(Box<Changed>),
 }
 
 enum Hand {
@@ -88,6 +89,15 @@ impl GateWriter {
         }
     }
 
+    /// See [`Gate::change`].
+    pub(crate) fn change(&mut self, changed: Changed) {
+        match &mut self.hand {
+            Hand::Here(gate) => change(gate, &changed),
+            // A thread that has gone is told of by the next write.
+            Hand::Thread { jobs, .. } => drop(jobs.send(Job::Change(Box::new(changed)))),
+        }
+    }
+
     /// See [`Gate::take_down`].
     pub(crate) fn take_down(self) {
         match self.hand {
@@ -104,9 +114,10 @@ impl GateWriter {
 }
 
 fn ask(jobs: &Sender<Job>, job: Job) -> Option<Event> {
-    let (domain, epoch, until) = match job {
-        Job::Open { domain, epoch, until } => (domain, epoch, Some(until)),
-        Job::Shut { domain, epoch } => (domain, epoch, None),
+    let (domain, epoch, until) = match &job {
+        Job::Open { domain, epoch, until } => (*domain, *epoch, Some(*until)),
+        Job::Shut { domain, epoch } => (*domain, *epoch, None),
+        Job::Change(_) => return None,
     };
     let error = String::from("the thread that writes the gate has ended");
     jobs.send(job).is_err().then_some(Event::GateWritten { domain, epoch, until, error: Some(error) })
@@ -118,6 +129,7 @@ fn serve(mut gate: Gate, queue: &Receiver<Job>, events: &mpsc::Sender<Event>) ->
         while let Some(job) = jobs.next() {
             let mut answers = Vec::new();
             match job {
+                Job::Change(changed) => change(&mut gate, &changed),
                 Job::Shut { domain, epoch } => answers.push(shut(&mut gate, domain, epoch)),
                 Job::Open { domain, epoch, until } => {
                     let mut asked = vec![(domain, epoch, until)];
@@ -141,6 +153,12 @@ fn serve(mut gate: Gate, queue: &Receiver<Job>, events: &mpsc::Sender<Event>) ->
         }
     }
     gate
+}
+
+fn change(gate: &mut Gate, changed: &Changed) {
+    if let Err(error) = gate.change(changed) {
+        tracing::error!(%error, "the gate's new names were not written: they stay shut until the next renewal");
+    }
 }
 
 fn shut(gate: &mut Gate, domain: DomainId, epoch: Epoch) -> Event {

@@ -9,7 +9,7 @@
 //! No threads, no runtime, hardly an allocation while it watches.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,9 @@ use crate::fencing::watchdog::Watchdog;
 use crate::gate::{GateError, shut_all};
 use crate::leftovers::Leftovers;
 use crate::pid_file::PidFile;
-use crate::reload::Reload;
+use crate::reload::{Due, Reload};
 use crate::sysctl::Sysctls;
+use crate::takeover::Answer;
 use crate::tracking::{self, Watched};
 use crate::voice::say;
 
@@ -51,6 +52,10 @@ const FEED: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Environment variable that names the worker's end of the pipe.
 pub const PULSE_FD: &str = "KEEPONE_PULSE_FD";
+/// And of the one through which it is told to reload: an octet each time.
+pub const ORDERS_FD: &str = "KEEPONE_ORDERS_FD";
+/// So long after a reload addresses that it has taken away are looked after still: longer than any that nobody renews.
+const FORMER: Duration = Duration::from_secs(35);
 
 /// What the worker's pulse says: one octet each.
 pub(crate) mod pulse {
@@ -60,6 +65,12 @@ pub(crate) mod pulse {
     pub(crate) const HARMLESS: u8 = 2;
     /// The loop has ended and nothing is held any more.
     pub(crate) const DONE: u8 = 3;
+    /// A new configuration takes a new worker.
+    pub(crate) const RESTART: u8 = 4;
+    /// A new configuration is refused.
+    pub(crate) const REFUSED: u8 = 5;
+    /// A new configuration runs; the other seven bits are its mark.
+    pub(crate) const TAKEN: u8 = 0x80;
 }
 
 /// What the guardian watches over.
@@ -75,6 +86,8 @@ pub struct Guardian {
     pub(crate) bpf_dir: PathBuf,
     run_dir: PathBuf,
     leftovers: Leftovers,
+    /// What a reload has taken away of them goes then.
+    former_until: Option<(Instant, Leftovers)>,
     /// Static addresses, routes and rules, which outlive workers.
     statics: Leftovers,
     /// Silence of a worker that runs.
@@ -102,6 +115,9 @@ pub struct Workers {
 struct Worker {
     child: Child,
     pulse: File,
+    orders: File,
+    /// What it has answered to the last order.
+    answer: Option<Answer>,
     started_at: Instant,
     heard_at: Instant,
     /// It has answered once: from now on silence is a fault.
@@ -139,6 +155,7 @@ impl Guardian {
             bpf_dir: plan.bpf_dir.clone(),
             run_dir: plan.run_dir.clone(),
             leftovers: Leftovers::of_worker(&plan),
+            former_until: None,
             statics: Leftovers::of_agent(&plan),
             patience: patience(&plan),
             signals,
@@ -199,6 +216,7 @@ impl Guardian {
                 continue;
             }
             clean = self.clean_up();
+            self.turn();
             if let End::Exited(status) = &end
                 && let Some(code) = status.code().filter(|code| ExitCode::is_for_the_operator(*code))
             {
@@ -227,6 +245,39 @@ impl Guardian {
             let former = std::mem::replace(&mut self.statics, statics);
             remove_statics(&former.without(&self.statics));
             self.patience = patience(&plan);
+            self.former_until = None;
+        }
+    }
+
+    /// The reload's next step, and what follows from it.
+    fn reload(&mut self, worker: &mut Worker, stop_by: &mut Option<Instant>) {
+        if let Some((_, new)) = self.former_until.take_if(|(until, _)| clock::now() >= *until) {
+            self.leftovers = new;
+        }
+        if self.reload.is_wanted_again() {
+            self.reload.begin(&self.program, &self.file);
+        }
+        let mut due = self.reload.due(&self.file);
+        if due == Due::Order
+            && let Some(plan) = self.reload.ordered()
+        {
+            // Before it may set them: what it dies over is taken out like all else.
+            self.leftovers.add(Leftovers::of_worker(&plan));
+            self.patience = self.patience.max(patience(&plan));
+            worker.order();
+        }
+        if let Some(answer) = worker.answer.take() {
+            match self.reload.answered(answer) {
+                Some(Ok(plan)) => {
+                    self.patience = patience(&plan);
+                    self.former_until = Some((clock::now() + FORMER, Leftovers::of_worker(&plan)));
+                }
+                Some(Err(next)) => due = next,
+                None => {}
+            }
+        }
+        if due == Due::End && !self.stopping {
+            ask_to_stop(worker, stop_by);
         }
     }
 
@@ -297,6 +348,8 @@ impl Guardian {
         // The worker inherits one end; ours is not inherited.
         let (ours, theirs) = nix::unistd::pipe().map_err(|error| fail("pipe", error.into()))?;
         set_flags(&ours).map_err(|error| fail("pipe", error))?;
+        let (their_orders, orders) = nix::unistd::pipe().map_err(|error| fail("pipe", error.into()))?;
+        set_flags(&orders).map_err(|error| fail("pipe", error))?;
         let recording = self.workers.record.iter().flat_map(|file| ["--record".as_ref(), file.as_os_str()]);
         let detail = self.workers.detail && std::env::var_os("KEEPONE_LOG").is_none();
         let detail = detail.then_some(("KEEPONE_LOG", "debug"));
@@ -309,9 +362,10 @@ impl Guardian {
             .args(recording)
             .envs(detail)
             .env(PULSE_FD, theirs.as_raw_fd().to_string())
+            .env(ORDERS_FD, their_orders.as_raw_fd().to_string())
             .spawn()
             .map_err(|error| fail("fork", error))?;
-        drop(theirs);
+        drop((theirs, their_orders));
         if let Some(path) = &self.workers.pid_file {
             match PidFile::write(path, child.id()) {
                 Ok(file) => self.worker_pid = Some(file),
@@ -325,6 +379,8 @@ impl Guardian {
         Ok(Worker {
             child,
             pulse: File::from(ours),
+            orders: File::from(orders),
+            answer: None,
             started_at: now,
             heard_at: now,
             alive: false,
@@ -355,9 +411,7 @@ impl Guardian {
                 self.feed();
             }
             self.take_signals(worker, &mut stop_by);
-            if self.reload.is_due(&self.file) && !self.stopping {
-                ask_to_stop(worker, &mut stop_by);
-            }
+            self.reload(worker, &mut stop_by);
             if let Ok(Some(status)) = worker.child.try_wait() {
                 return End::Exited(status);
             }
@@ -469,7 +523,7 @@ fn remove_statics(statics: &Leftovers) {
 }
 
 /// A stopped worker's beats stop as well; shorter than that would be false alarms for nothing.
-fn patience(plan: &Plan) -> Duration {
+pub(crate) fn patience(plan: &Plan) -> Duration {
     plan.settings.heartbeat.silence().max(Duration::from_millis(300))
 }
 
@@ -486,7 +540,15 @@ impl Worker {
             let read = bytes.get(..count).unwrap_or_default();
             self.harmless |= read.contains(&pulse::HARMLESS);
             self.done |= read.contains(&pulse::DONE);
+            self.answer = read.iter().copied().find_map(Answer::of).or(self.answer);
         }
+    }
+
+    /// Tells it to reload.
+    fn order(&mut self) {
+        self.answer = None;
+        // A worker that has gone is found out otherwise.
+        let _ = self.orders.write(&[1]);
     }
 }
 

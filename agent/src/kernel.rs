@@ -10,6 +10,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -31,8 +32,12 @@ const QUEUE: usize = 1024;
 const AFTER_ERROR: Duration = Duration::from_millis(200);
 
 /// What the kernel is asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Ask {
+    /// From now on these are the domains' addresses. Those that are gone are taken out; [`Said::Removed`] follows.
+    Configure { addresses: BTreeMap<DomainId, Vec<VirtualAddress>>, gone: Vec<VirtualAddress>, number: u64 },
+    /// Watch these interfaces too.
+    Watch(Vec<String>),
     /// Put the domain's addresses there, or renew them; then its routes and rules.
     Set { domain: DomainId, epoch: Epoch, lifetime_s: u32 },
     /// Take rules, routes and addresses out.
@@ -51,6 +56,8 @@ pub(crate) enum Said {
     Event(Event),
     /// A link or an address changed.
     Change(Change),
+    /// What a configuration of this number has no more is not there any more, or not renewed.
+    Removed(u64),
     /// The thread could not start, or has ended.
     Failed(String),
 }
@@ -87,14 +94,15 @@ impl Kernel {
         let (asks, requests) = mpsc::unbounded_channel();
         let (answers, said) = mpsc::channel(QUEUE);
         let queues = answers.clone();
-        queues::watch(interfaces.clone(), move |event| queues.blocking_send(Said::Event(event)).is_ok())?;
+        let names = Arc::new(Mutex::new(interfaces.clone()));
+        queues::watch(Arc::clone(&names), move |event| queues.blocking_send(Said::Event(event)).is_ok())?;
         thread::Builder::new().name("netlink".into()).spawn(move || {
             // An heir's clients wait for it.
             realtime::ask(Rank::CarriesOut);
             let failures = answers.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let ended = match runtime {
-                Ok(runtime) => runtime.block_on(serve::serve(wanted, interfaces, requests, answers)),
+                Ok(runtime) => runtime.block_on(serve::serve(wanted, names, requests, answers)),
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = ended {
@@ -111,9 +119,16 @@ impl Kernel {
     }
 }
 
-async fn watch_on(mut watch: Watch, answers: mpsc::Sender<Said>) {
+async fn watch_on(mut watch: Watch, mut further: mpsc::UnboundedReceiver<Vec<String>>, answers: mpsc::Sender<Said>) {
     loop {
-        match watch.next().await {
+        let news = tokio::select! {
+            news = watch.next() => news,
+            Some(names) = further.recv() => {
+                watch.watch(names);
+                continue;
+            }
+        };
+        match news {
             Ok(change) => {
                 if answers.send(Said::Change(change)).await.is_err() {
                     return;

@@ -37,6 +37,14 @@ impl Leftovers {
         }
     }
 
+    /// And what `others` has besides.
+    pub(crate) fn add(&mut self, others: Leftovers) {
+        let Leftovers { addresses, paths, links } = others.without(self);
+        self.addresses.extend(addresses);
+        self.paths.extend(paths);
+        self.links.extend(links);
+    }
+
     /// Without what `others` has as well.
     pub(crate) fn without(mut self, others: &Leftovers) -> Self {
         self.addresses.retain(|one| !others.addresses.contains(one));

@@ -35,6 +35,7 @@ mod reload;
 pub mod rights;
 mod script;
 mod sysctl;
+mod takeover;
 mod tracking;
 mod voice;
 pub mod voters;

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 use keepone_proto::event::Event;
@@ -128,10 +129,13 @@ fn is_echo_reply(packet: &IcmpPacket) -> bool {
 }
 
 /// The task's end in the driver's hand.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct References {
     requests: mpsc::Sender<ReferenceId>,
     events: mpsc::Sender<Event>,
+    interface: Option<String>,
+    /// Its answers still count: the numbers of its targets are in use.
+    counts: Arc<AtomicBool>,
 }
 
 impl References {
@@ -143,8 +147,16 @@ impl References {
         events: mpsc::Sender<Event>,
     ) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(run(Pinger::new(interface), targets, timeout, queue, events.clone()));
-        References { requests, events }
+        let counts = Arc::new(AtomicBool::new(true));
+        let answers = Answers { events: events.clone(), count: Arc::clone(&counts) };
+        tokio::spawn(run(Pinger::new(interface.clone()), targets, timeout, queue, answers));
+        References { requests, events, interface, counts }
+    }
+
+    /// Other targets: what is still to be answered by the former ones is not told any more.
+    pub fn set(&mut self, targets: Vec<IpAddr>, timeout: Duration) {
+        self.counts.store(false, Ordering::Relaxed);
+        *self = References::spawn(targets, timeout, self.interface.take(), self.events.clone());
     }
 
     /// Asks for one ping. Never waits.
@@ -156,30 +168,39 @@ impl References {
     }
 }
 
+#[derive(Debug, Clone)]
+struct Answers {
+    events: mpsc::Sender<Event>,
+    count: Arc<AtomicBool>,
+}
+
+impl Answers {
+    async fn tell(&self, reference: ReferenceId, rtt: Option<Duration>) {
+        if self.count.load(Ordering::Relaxed) {
+            let _ = self.events.send(Event::Pinged { reference, rtt }).await;
+        }
+    }
+}
+
 async fn run(
     mut pinger: Pinger,
     targets: Vec<IpAddr>,
     timeout: Duration,
     mut queue: mpsc::Receiver<ReferenceId>,
-    events: mpsc::Sender<Event>,
+    answers: Answers,
 ) {
     while let Some(reference) = queue.recv().await {
         let ping = targets.get(usize::from(reference.0)).map(|target| pinger.ping(*target, timeout));
         match ping {
             Some(Ok(ping)) => {
-                let events = events.clone();
-                tokio::spawn(async move {
-                    let rtt = ping.await;
-                    let _ = events.send(Event::Pinged { reference, rtt }).await;
-                });
+                let answers = answers.clone();
+                tokio::spawn(async move { answers.tell(reference, ping.await).await });
             }
             Some(Err(error)) => {
                 tracing::warn!(%error, cause = %error.source, "a reference cannot be pinged");
-                let _ = events.send(Event::Pinged { reference, rtt: None }).await;
+                answers.tell(reference, None).await;
             }
-            None => {
-                let _ = events.send(Event::Pinged { reference, rtt: None }).await;
-            }
+            None => answers.tell(reference, None).await,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A new configuration for a running agent (SIGHUP).
 //!
 //! Examined by a process of its own, then read for the guardian by a thread of its own. A wrong one is told of, and
-//! changes nothing. A good one that means the same changes nothing either; with any other the worker gives everything up
-//! in good order, and a new one starts.
+//! changes nothing. A good one that means the same changes nothing either; any other the worker takes over in place
+//! ([`crate::takeover`]), or gives everything up in good order for a new one that starts with it.
 //!
 //! What must stay true: the running configuration goes on until the new one is known to be good; neither a slow disk nor
 //! a huge file keeps the guardian from watching, or the watchdog from being fed.
@@ -17,6 +17,7 @@ use keepone_proto::time::Instant;
 
 use crate::assemble::Plan;
 use crate::clock;
+use crate::takeover::{Answer, mark};
 use crate::voice::say;
 
 /// So long a file may take to be examined, on a disk that hangs too.
@@ -29,6 +30,8 @@ pub(crate) struct Reload {
     running: Box<Config>,
     environment: Environment,
     step: Step,
+    /// SIGHUP has come while one was under way.
+    again: bool,
 }
 
 #[derive(Debug)]
@@ -38,13 +41,25 @@ enum Step {
     Examined(Child, Instant),
     /// It was good a moment ago; a thread reads it. `None`: it is wrong now.
     Read(JoinHandle<Option<Config>>),
+    /// The worker is to take it over, until then at most.
+    Ordered(Box<Config>, Instant),
     /// What is to run once the worker has ended.
     Due(Box<Config>),
 }
 
+/// What the guardian has to do for a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    /// The worker is to take the new configuration over.
+    Order,
+    /// It is to end.
+    End,
+}
+
 impl Reload {
     pub(crate) fn new(running: Config, environment: Environment) -> Self {
-        Reload { running: Box::new(running), environment, step: Step::Idle }
+        Reload { running: Box::new(running), environment, step: Step::Idle, again: false }
     }
 
     /// What `@` lines compare with.
@@ -55,8 +70,10 @@ impl Reload {
     /// SIGHUP has come.
     pub(crate) fn begin(&mut self, program: &Path, file: &Path) {
         if !matches!(self.step, Step::Idle) {
-            return say(format_args!("a reload is under way already"));
+            self.again = true;
+            return say(format_args!("a reload is under way: another one follows it"));
         }
+        self.again = false;
         let id = &self.environment.config_id;
         let examiner = Command::new(program).arg("examine").arg("-c").arg(file).arg("--config-id").arg(id).spawn();
         self.step = match examiner {
@@ -65,21 +82,69 @@ impl Reload {
         };
     }
 
-    /// Whether the worker has to end now, since another configuration is to run. Never waits.
-    pub(crate) fn is_due(&mut self, file: &Path) -> bool {
+    /// Whether another one is to follow the one that has ended.
+    pub(crate) fn is_wanted_again(&self) -> bool {
+        self.again && matches!(self.step, Step::Idle)
+    }
+
+    /// What is to be done now. Never waits.
+    pub(crate) fn due(&mut self, file: &Path) -> Due {
         self.step = match std::mem::replace(&mut self.step, Step::Idle) {
             Step::Examined(child, until) => self.look(child, until, file),
             Step::Read(thread) if thread.is_finished() => match thread.join() {
-                Ok(Some(config)) => self.judge(config),
+                Ok(Some(config)) => match self.judge(config) {
+                    Step::Ordered(config, until) => {
+                        self.step = Step::Ordered(config, until);
+                        return Due::Order;
+                    }
+                    other => other,
+                },
                 Ok(None) | Err(_) => no_reload("the file changed while it was read: reload again"),
             },
-            other @ (Step::Idle | Step::Read(_)) => other,
-            due @ Step::Due(_) => {
-                self.step = due;
-                return false;
+            Step::Ordered(_, until) if clock::now() >= until => {
+                no_reload(&format!("the worker did not say within {PATIENCE:?} whether it has taken it: reload again"))
+            }
+            other @ (Step::Idle | Step::Read(_) | Step::Ordered(..) | Step::Due(_)) => other,
+        };
+        Due::Nothing
+    }
+
+    /// The worker has answered. What runs from now on, or that it is to end.
+    pub(crate) fn answered(&mut self, answer: Answer) -> Option<Result<Plan, Due>> {
+        let (config, _) = match std::mem::replace(&mut self.step, Step::Idle) {
+            Step::Ordered(config, until) => (config, until),
+            other => {
+                self.step = other;
+                return None;
             }
         };
-        self.is_under_way()
+        let plan = Plan::new(&config);
+        match answer {
+            Answer::Taken(taken) if taken == mark(&plan) => {
+                self.running = config;
+                Some(Ok(plan))
+            }
+            Answer::Taken(_) => {
+                self.step = no_reload("the file changed while it was read: reload again");
+                None
+            }
+            Answer::Refused => None,
+            Answer::Restart => {
+                say(format_args!(
+                    "reload: everything is given up in good order and taken up again with the new configuration"
+                ));
+                self.step = Step::Due(config);
+                Some(Err(Due::End))
+            }
+        }
+    }
+
+    /// What is to run, if the worker takes it over.
+    pub(crate) fn ordered(&self) -> Option<Plan> {
+        match &self.step {
+            Step::Ordered(config, _) => Some(Plan::new(config)),
+            Step::Idle | Step::Examined(..) | Step::Read(_) | Step::Due(_) => None,
+        }
     }
 
     /// How the examination stands.
@@ -111,8 +176,7 @@ impl Reload {
         if let Some(what) = fixed(&self.running, &config) {
             return no_reload(&format!("the new {what} can't come with a reload: restart keepone"));
         }
-        say(format_args!("reload: everything is given up in good order and taken up again with the new configuration"));
-        Step::Due(Box::new(config))
+        Step::Ordered(Box::new(config), clock::now() + PATIENCE)
     }
 
     /// Whether the worker ends for a reload.
@@ -123,7 +187,8 @@ impl Reload {
     /// The worker has ended: what runs from now on.
     pub(crate) fn turn(&mut self) -> Option<Plan> {
         match std::mem::replace(&mut self.step, Step::Idle) {
-            Step::Due(next) => {
+            // One that died over it reads the new one at its start.
+            Step::Due(next) | Step::Ordered(next, _) => {
                 self.running = next;
                 Some(Plan::new(&self.running))
             }
@@ -141,14 +206,14 @@ fn no_reload(why: &str) -> Step {
 }
 
 /// Whether two configurations mean the same.
-fn is_same(running: &Config, new: &Config) -> bool {
+pub(crate) fn is_same(running: &Config, new: &Config) -> bool {
     // Where something stands that does nothing yet is of no account.
     let bare = |config: &Config| Config { inactive: Vec::new(), ..config.clone() };
     bare(running) == bare(new)
 }
 
 /// What the guardian has set up for its whole life and the new configuration has otherwise.
-fn fixed(running: &Config, new: &Config) -> Option<&'static str> {
+pub(crate) fn fixed(running: &Config, new: &Config) -> Option<&'static str> {
     let (old, new) = (Plan::new(running), Plan::new(new));
     if old.run_dir != new.run_dir {
         Some("run_dir")

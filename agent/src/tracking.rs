@@ -4,6 +4,9 @@
 //! What must stay true: the decision loop never waits (R15); every request has an answer, and whatever can't be run,
 //! asked or waited for has failed.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -21,13 +24,13 @@ pub(crate) mod file;
 mod process;
 mod teller;
 
-use teller::Teller;
+use teller::{Mute, Teller};
 
 /// The core asks for a run once the last has ended, or is not waited for any more.
 const QUEUE: usize = 4;
 
 /// What is run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tracked {
     /// The operator's name for it.
     pub(crate) name: String,
@@ -37,7 +40,7 @@ pub(crate) struct Tracked {
 }
 
 /// What is watched.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Watched {
     /// `track_file`.
     File(model::FileTracker),
@@ -49,11 +52,47 @@ pub(crate) enum Watched {
     TrackGroup(String),
 }
 
-/// Starts the threads that watch. In the order of their [`WatchId`]s; one that can't be started is missed by the core.
-pub(crate) fn watch(all: &[Watched], events: &mpsc::Sender<Event>) {
+/// The threads that watch.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    /// In the order of their [`WatchId`]s.
+    mutes: Vec<Mute>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Watching {
+    /// Starts them. In the order of their [`WatchId`]s; one that can't be started is missed by the core.
+    pub(crate) fn start(all: &[Watched], events: &mpsc::Sender<Event>) -> Self {
+        Watching { mutes: watch(all, 0, events), events: events.clone() }
+    }
+
+    /// What is new at the end of the list is watched as well, and what is not tracked any more says nothing.
+    pub(crate) fn set(&mut self, all: &[Watched], tracked: &BTreeSet<WatchId>) {
+        self.mutes.extend(watch(all, self.mutes.len(), &self.events));
+        for (id, mute) in (0..).map(WatchId).zip(&self.mutes) {
+            if !tracked.contains(&id) {
+                mute.mute();
+            }
+        }
+    }
+}
+
+/// From a place in the list on.
+fn watch(all: &[Watched], from: usize, events: &mpsc::Sender<Event>) -> Vec<Mute> {
     let (mut files, mut processes, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, watched) in (0..).map(WatchId).zip(all) {
-        let teller = |name: &str| Teller::new(id, name, events.clone());
+    let left: [Arc<AtomicUsize>; 4] = Default::default();
+    let [of_files, of_processes, of_sessions, of_groups] = &left;
+    let mut mutes = Vec::new();
+    for (id, watched) in (0..).map(WatchId).zip(all).skip(from) {
+        let mute = Mute::of(match watched {
+            Watched::File(_) => of_files,
+            Watched::Process(_) => of_processes,
+            Watched::Bfd(_) => of_sessions,
+            // The netlink thread tells of it.
+            Watched::TrackGroup(_) => of_groups,
+        });
+        mutes.push(mute.clone());
+        let teller = |name: &str| Teller::new(id, name, events.clone(), mute);
         match watched {
             Watched::File(file) => files.push((file.clone(), teller(&file.name))),
             Watched::Process(process) => processes.push((process.clone(), teller(&process.name))),
@@ -70,6 +109,7 @@ pub(crate) fn watch(all: &[Watched], events: &mpsc::Sender<Event>) {
     if !sessions.is_empty() {
         start("track bfd", move || bfd::serve(sessions));
     }
+    mutes
 }
 
 /// `init_file … overwrite`: once in the life of the program. What could not be written, with the remedy.
@@ -92,21 +132,39 @@ fn start(name: &str, serve: impl FnOnce() + Send + 'static) {
 pub(crate) struct Tracking {
     /// In the order of their ids; `None`: there is no thread.
     queues: Vec<Option<SyncSender<u64>>>,
+    otherwise: User,
     events: mpsc::Sender<Event>,
 }
 
 impl Tracking {
     /// Starts the threads. Scripts in the order of their [`ScriptId`]s; `otherwise` runs those that name nobody.
     pub(crate) fn start(scripts: &[Tracked], otherwise: &User, events: &mpsc::Sender<Event>) -> Self {
+        let mut tracking = Tracking { queues: Vec::new(), otherwise: otherwise.clone(), events: events.clone() };
+        tracking.extend(scripts);
+        tracking
+    }
+
+    /// What is new at the end of the list has a thread as well, and what is not tracked any more has none.
+    pub(crate) fn set(&mut self, scripts: &[Tracked], tracked: &BTreeSet<ScriptId>) {
+        self.extend(scripts);
+        for (id, queue) in (0..).map(ScriptId).zip(&mut self.queues) {
+            if !tracked.contains(&id) {
+                *queue = None;
+            }
+        }
+    }
+
+    fn extend(&mut self, scripts: &[Tracked]) {
         let start = |(id, tracked): (u16, &Tracked)| {
             let (queue, runs) = sync_channel(QUEUE);
-            let (tracked, otherwise, events) = (tracked.clone(), otherwise.clone(), events.clone());
+            let (tracked, otherwise, events) = (tracked.clone(), self.otherwise.clone(), self.events.clone());
             let name = format!("track {}", tracked.name);
             let serve = move || serve(ScriptId(id), &tracked, &otherwise, &runs, &events);
             let started = thread::Builder::new().name(name).spawn(serve);
             started.inspect_err(|error| tracing::error!(%error, "no thread for a tracked script, which fails so: raise the limit of tasks, then restart keepone")).ok().map(|_| queue)
         };
-        Tracking { queues: (0..).zip(scripts).map(start).collect(), events: events.clone() }
+        let new: Vec<_> = (0..).zip(scripts).skip(self.queues.len()).map(start).collect();
+        self.queues.extend(new);
     }
 
     /// Asks for a run, without waiting; [`Event::ScriptEnded`] follows.

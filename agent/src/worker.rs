@@ -12,8 +12,8 @@ use keepone_arbiter::quic::{BindError, Identity, Roster, TransportSettings};
 use keepone_arbiter::realtime::{self, Rank};
 use keepone_arbiter::witness::client::{ClientSettings, WitnessClient};
 use keepone_arbiter::witness::state::{Store, Writer};
-use keepone_config::Config;
 use keepone_config::model::{Cluster, GateMeans};
+use keepone_config::{Config, Environment};
 use keepone_proto::event::Event;
 use keepone_proto::id::{DomainId, Epoch, Incarnation};
 use keepone_proto::lease::record::Record as VoterRecord;
@@ -24,10 +24,10 @@ use nix::fcntl::Flock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::assemble::Plan;
+use crate::assemble::{LinkPlan, Plan};
 use crate::discipline::Discipline;
 use crate::driver::pulse::{Pulse, is_broken};
-use crate::driver::{Driver, Shells, Sources};
+use crate::driver::{Driver, Reloads, Shells, Sources};
 use crate::dump::Dumps;
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::Fencing;
@@ -49,7 +49,8 @@ use crate::notify::run::Rules;
 use crate::record::Record;
 use crate::recording::Recorder;
 use crate::references::References;
-use crate::tracking::{self, Tracking};
+use crate::takeover::{self, Source};
+use crate::tracking::{Tracking, Watching};
 use crate::{clock, dump, lock};
 
 /// How long a former worker may take to end: one whose guardian died hands over first.
@@ -58,11 +59,27 @@ const FORMER_ENDS: Duration = Duration::from_secs(3);
 /// Events that may wait for the loop, beats apart.
 const QUEUE: usize = 4096;
 
+/// What a worker is given besides its configuration.
+#[derive(Debug)]
+pub struct Given<'a> {
+    /// Where that stands, for a reload.
+    pub file: &'a Path,
+    /// And with what it is read.
+    pub environment: Environment,
+    /// Its end of the pipe to its guardian.
+    pub pulse: Option<File>,
+    /// And of the one from there.
+    pub orders: Option<File>,
+    /// What the core is told is recorded there.
+    pub recording: Option<&'a Path>,
+}
+
 /// Runs until told to stop.
 ///
 /// # Errors
 /// What the operator, or a new start, has to mend.
-pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Result<(), Failure> {
+pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
+    let Given { file, environment, pulse, orders, recording } = from;
     // First: a worker that waits for its turn must not outlive its guardian either.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
@@ -85,7 +102,8 @@ pub fn run(config: &Config, pulse: Option<File>, recording: Option<&Path>) -> Re
     let keys = config.cluster.as_ref().map(load_keys).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no runtime: {error}")))?;
-    let start = Start { config, plan, incarnation, gate, gate_fault, keys, pulse, recording };
+    let source = Source { file: file.to_owned(), environment, running: config.clone() };
+    let start = Start { config, plan, incarnation, gate, gate_fault, keys, pulse, orders, source, recording };
     runtime.block_on(async {
         let (driver, sources) = start.assemble()?;
         realtime::ask(Rank::Decides);
@@ -135,6 +153,8 @@ struct Start<'a> {
     gate_fault: String,
     keys: Option<(Identity, Arc<Roster>)>,
     pulse: Option<File>,
+    orders: Option<File>,
+    source: Source,
     recording: Option<&'a Path>,
 }
 
@@ -178,7 +198,11 @@ impl Start<'_> {
         let start = |script| AlertScript::start(script, plan.node_name.clone(), rules.clone());
         let alert_script = global.alert_script.clone().and_then(start);
         let references = &plan.settings.references;
-        tracking::watch(&plan.watched, &events);
+        let (asked, orders) = mpsc::channel(1);
+        let (examined, examinations) = mpsc::channel(1);
+        self.orders.map_or(Ok(()), |pipe| takeover::listen(pipe, asked)).map_err(|error| {
+            Failure::say(ExitCode::Unexpected, format!("no thread for the guardian's orders: {error}"))
+        })?;
         let shells = Shells {
             virtual_addresses: plan.virtual_addresses(),
             vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),
@@ -201,10 +225,13 @@ impl Start<'_> {
             dumps: Dumps::start(&plan.run_dir).ok(),
             lifetime_s: 1,
             pulse: Pulse::new(self.pulse, clock::now()),
+            watching: Watching::start(&plan.watched, &events),
+            reloads: Reloads::default(),
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
-        Ok((Driver::new(node, shells, recorder), Sources { heartbeats: beats, events: received, dumps, turn: 0 }))
+        let sources = Sources { heartbeats: beats, events: received, dumps, orders, examined: examinations, turn: 0 };
+        Ok((Driver::new(node, shells, recorder, (self.source, examined)), sources))
     }
 }
 
@@ -377,21 +404,26 @@ pub(crate) fn load_keys(cluster: &Cluster) -> Result<(Identity, Arc<Roster>), Fa
     Ok((identity, Arc::new(Roster::new(roster))))
 }
 
-fn start_heartbeats(
-    plan: &Plan,
-    (identity, roster): &(Identity, Arc<Roster>),
-) -> Result<(Heartbeats, mpsc::Receiver<Event>), Failure> {
-    let links = plan.links.iter().map(|link| LinkConfig {
+/// The heartbeat links as their shell wants them.
+pub(crate) fn link_configs(plan: &Plan) -> Vec<LinkConfig> {
+    let config = |link: &LinkPlan| LinkConfig {
         id: link.id,
         name: link.name.clone(),
         interface: Some(link.interface.clone()),
         local: link.local,
         peers: link.peers.clone(),
-    });
+    };
+    plan.links.iter().map(config).collect()
+}
+
+fn start_heartbeats(
+    plan: &Plan,
+    (identity, roster): &(Identity, Arc<Roster>),
+) -> Result<(Heartbeats, mpsc::Receiver<Event>), Failure> {
     let config = HeartbeatConfig {
         identity: identity.clone(),
         roster: roster.clone(),
-        links: links.collect(),
+        links: link_configs(plan),
         transport: TransportSettings::default(),
     };
     Heartbeats::start(&config).map_err(|error| {

@@ -146,6 +146,12 @@ pub enum Action {
     Transition(Transition),
     /// A condition that an operator should know of began or ended.
     Alert(Alert),
+    /// A domain that a new configuration has not, or has otherwise, is given up in good order: nothing of it is held,
+    /// and its addresses need no gate. One of the same name may begin with the next action.
+    Retired {
+        /// Which.
+        domain: DomainId,
+    },
     /// All is given up; the process may end.
     Stopped,
 }

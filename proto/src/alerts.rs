@@ -211,6 +211,17 @@ impl Alerts {
         }
     }
 
+    /// A domain has ended, and with it whatever was said of it.
+    pub fn end_of(&mut self, domain: DomainId) {
+        let of_it = self.states.keys().filter(|(_, of)| *of == Some(domain)).copied();
+        for (name, of) in of_it.collect::<Vec<_>>() {
+            self.set(name, of, false, || String::from("a new configuration has it no more"));
+            if let Some(state) = self.states.get_mut(&(name, of)) {
+                state.until = None;
+            }
+        }
+    }
+
     /// Those that are said to stand.
     pub fn standing(&self) -> impl Iterator<Item = (AlertName, Option<DomainId>)> + '_ {
         self.states.iter().filter(|(_, state)| state.said).map(|(key, _)| *key)

@@ -11,6 +11,7 @@ mod handover;
 mod ladder;
 mod mirror;
 mod policy;
+mod reconfigure;
 mod rivals;
 
 use alloc::collections::BTreeMap;
@@ -28,12 +29,15 @@ use crate::lease::authority::DomainLease;
 use crate::lease::holder::Claimant;
 use crate::lease::timing::LeaseTiming;
 use crate::mirror::Mirrors;
-use crate::settings::{Authority, DomainSettings, Families, InstanceSettings, Settings};
+use crate::settings::{
+    Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings, Policy, Settings,
+};
 use crate::time::Instant;
 use crate::vrrp::instance::Instance;
 use crate::vrrp::params::Params;
 use crate::wire::heartbeat::DomainBeat;
 use findings::DomainFindings;
+use reconfigure::Retiring;
 use rivals::SEEN;
 
 /// Without an authority Advertisements say whose the addresses are; a rival's ARP may overtake its own.
@@ -150,6 +154,21 @@ pub(crate) struct Domain {
     stuck_since: Option<Instant>,
     /// Its gate has been open in this life.
     has_held: bool,
+    policy: Policy,
+    fencing: FencingSettings,
+    /// See [`DomainSettings::shape`].
+    shape: u64,
+    /// Set while Master by a new configuration, and not announced yet.
+    announces_anew: bool,
+    /// A new configuration has it no more.
+    retiring: Option<Retiring>,
+}
+
+/// By what peers judge of us without an authority: beats, or Advertisements where nothing else tells of us.
+fn watch(settings: &Settings, authority: &Authority, routers: &[Router]) -> HeartbeatSettings {
+    let lonely = settings.peers.is_empty() && matches!(authority, Authority::None);
+    let interval = routers.iter().map(|router| router.settings.advert_int).min();
+    settings.heartbeat.or_adverts(interval.filter(|_| lonely))
 }
 
 impl Domain {
@@ -181,8 +200,7 @@ impl Domain {
         let lonely = settings.peers.is_empty() && matches!(domain.authority, Authority::None);
         let least = if lonely { LONELY_LIFETIME_S } else { 0 };
         let lifetime_s = (length.as_secs() + u64::from(length.subsec_nanos() > 0) + 2).max(least);
-        let interval = routers.iter().map(|router| router.settings.advert_int).min();
-        let watch = settings.heartbeat.or_adverts(interval.filter(|_| lonely));
+        let watch = watch(settings, &domain.authority, &routers);
         let nothing = Epoch { counter: 0, incarnation, attempt: 0, node: settings.node };
         let mut lease = DomainLease::new(me, &domain.authority, watch, settings.guards, settings.seed ^ incarnation.0);
         let others = settings.peers.iter().map(|peer| peer.node);
@@ -199,6 +217,11 @@ impl Domain {
             reboot_after: domain.fencing.reboot_after,
             stuck_since: None,
             has_held: false,
+            policy: domain.policy,
+            fencing: domain.fencing,
+            shape: domain.shape,
+            announces_anew: false,
+            retiring: None,
             role: Role::Init,
             reason: Reason::Started,
             news: false,
@@ -403,6 +426,7 @@ impl Domain {
             self.mirrors.next_deadline(),
             self.fence.next_deadline(),
             self.stuck_since.zip(self.reboot_after).map(|(since, after)| since + after),
+            self.retiring.map(|retiring| retiring.deadline(settle_in)),
         ];
         // What lies behind has been seen to; only what comes is a deadline, but for the lease's own.
         let ahead = due.into_iter().flatten().filter(|at| *at > now);

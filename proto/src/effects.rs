@@ -124,6 +124,12 @@ impl Kernel {
         !matches!(self.addresses, Addresses::Unknown | Addresses::Removing)
     }
 
+    /// What is to be there has changed: it is set or taken out anew, as the verdict wants. An answer that is on its way
+    /// tells of what was.
+    pub fn set_anew(&mut self) {
+        self.addresses = Addresses::Unknown;
+    }
+
     /// Whether frames for the domain may pass right now: by what is known to be written. Only of the first opening
     /// it counts that it was asked for.
     pub fn is_open(&self, now: Instant) -> bool {

@@ -1,12 +1,14 @@
 //! Everything that can come in. Each event goes to [`crate::node::Node::handle`] with the time at
 //! which it was taken from its queue.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use crate::id::{DomainId, Epoch, InterfaceId, LinkId, NodeId, ReferenceId, ScriptId, WatchId};
+use crate::settings::Settings;
 use crate::time::Instant;
 use crate::watch::Reading;
 
@@ -180,6 +182,9 @@ pub enum Event {
         /// Why it failed; `None`: the victim is harmless.
         error: Option<String>,
     },
+    /// Another configuration (SIGHUP). Whatever stays keeps its place in its list, so that its number means the same
+    /// before and after; cluster, node, peers, authority and heartbeat are those of the start, whatever stands here.
+    Reconfigure(Box<Settings>),
     /// Give everything up in good order, then stop (SIGTERM; R8).
     Stop,
 }

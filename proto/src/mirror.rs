@@ -42,6 +42,11 @@ impl Mirrors {
         Mirrors { targets: settings.iter().map(target).collect() }
     }
 
+    /// Whether these are they.
+    pub fn are_of(&self, settings: &[MirrorSettings]) -> bool {
+        self.targets.iter().map(|target| &target.settings).eq(settings)
+    }
+
     /// The places of the tests that are due, while the domain is held.
     pub fn due(&mut self, now: Instant) -> Vec<u8> {
         let mut due = Vec::new();

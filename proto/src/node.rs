@@ -10,11 +10,12 @@ mod beats;
 mod clock;
 pub(crate) mod findings;
 mod lease;
+mod reconfigure;
 mod restored;
 mod sightings;
 mod vrrp;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -29,6 +30,7 @@ use crate::facts::{Facts, GateState, Interface};
 use crate::guard::Guard;
 use crate::heartbeat::peer::Peer;
 use crate::id::{ConfigDigest, DomainId, Epoch, Incarnation, InterfaceId, NodeId, Priority, Vrid};
+use crate::lease::authority::DomainLease;
 use crate::lease::generation::{Former, Opening};
 use crate::lease::lives::Lives;
 use crate::lease::rate::Bounds;
@@ -122,6 +124,10 @@ pub struct Node {
     disks: BTreeMap<(NodeId, DomainId), Instant>,
     /// Why our own voter can't.
     own_disk: Option<String>,
+    /// Domains that a new configuration has no more, or otherwise.
+    retiring: BTreeSet<DomainId>,
+    /// Of domains that have ended: one of the same name goes on where it ended, since no epoch may come twice (I4).
+    ended: BTreeMap<DomainId, DomainLease>,
 }
 
 impl Node {
@@ -152,6 +158,8 @@ impl Node {
             former_digest: quorum.and_then(|quorum| Former::of(settings.cluster, quorum)).map(|former| former.digest),
             disks: BTreeMap::new(),
             own_disk: None,
+            retiring: BTreeSet::new(),
+            ended: BTreeMap::new(),
             peers: peers.collect(),
             references: ReferenceMachine::new(settings.references.clone(), now),
             trackers: Trackers::new(&settings, now),
@@ -189,7 +197,9 @@ impl Node {
     /// Takes one event and returns what is to be done, in order.
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         let mut out = Vec::new();
-        let slept = now.since(self.handled_at) >= SLEPT.max(self.settings.heartbeat.period * 3);
+        // Without peers nothing may be due for as long as between two tests of the gate.
+        let rests = if self.peers.is_empty() { GATE_TEST } else { Duration::ZERO };
+        let slept = now.since(self.handled_at) >= rests + SLEPT.max(self.settings.heartbeat.period * 3);
         if slept {
             self.wake(now);
         }
@@ -197,6 +207,7 @@ impl Node {
         self.test_is_asked = false;
         self.alerts.at(now);
         self.absorb(now, event, &mut out); // facts
+        self.bury(now, &mut out);
         self.serve_trackers(now, &mut out);
         self.settle_clocks(now);
         self.inspect(now, &mut out);
@@ -382,6 +393,7 @@ impl Node {
                 self.domains.values_mut().for_each(|domain| domain.queue_seen(interface, wait));
             }
             Event::KeyRefused { node, address, theirs } => self.findings.key_refused(now, node, address, theirs),
+            Event::Reconfigure(settings) => self.reconfigure(now, *settings),
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
                 self.agenda.touch_all();

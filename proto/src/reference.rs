@@ -67,6 +67,28 @@ impl ReferenceMachine {
         ReferenceMachine { settings, targets }
     }
 
+    /// Under another configuration. What is known of a target that stays is kept. A new one counts as one that answers,
+    /// until it is known better, unless its family is lost: what nobody has looked at yet takes nothing from anybody.
+    pub fn reconfigure(&mut self, settings: &ReferenceSettings, now: Instant) {
+        if self.settings == *settings {
+            return;
+        }
+        let lost = [false, true].map(|ipv6| self.is_lost(ipv6));
+        let former = core::mem::replace(self, ReferenceMachine::new(settings.clone(), now));
+        for (target, address) in self.targets.iter_mut().zip(&settings.targets) {
+            match former
+                .settings
+                .targets
+                .iter()
+                .position(|known| known == address)
+                .and_then(|at| former.targets.get(at))
+            {
+                Some(known) => *target = *known,
+                None => target.up = !lost.get(usize::from(target.ipv6)).copied().unwrap_or(true),
+            }
+        }
+    }
+
     /// When the next ping is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.targets.iter().map(|target| target.ping_at).min()

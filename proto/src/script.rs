@@ -7,6 +7,7 @@
 //! What must stay true: a script that can't be run, hangs or is killed has *failed*. One whose end is never told has
 //! failed as well, once that is as late as no end can be.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -48,26 +49,39 @@ struct Script {
     running: Option<Instant>,
     /// How it last failed, in words.
     fault: String,
+    /// Nobody tracks it any more.
+    idle: bool,
 }
 
 impl ScriptMachine {
     /// The first runs begin at once.
     pub fn new(settings: &[ScriptSettings], now: Instant) -> Self {
-        let script = |settings: &ScriptSettings| Script {
-            settings: settings.clone(),
-            verdict: if settings.init_fail { Verdict::Fails } else { Verdict::Unknown },
-            streak: 0,
-            run_at: now,
-            runs: 0,
-            running: None,
-            fault: if settings.init_fail { String::from("not run yet (init_fail)") } else { String::new() },
-        };
-        ScriptMachine { scripts: settings.iter().map(script).collect() }
+        ScriptMachine { scripts: settings.iter().map(|settings| Script::new(settings, now)).collect() }
+    }
+
+    /// Under another configuration: those that were there keep their places, and run on while they are `tracked`. One
+    /// that is new begins with the verdict of a former one of its name.
+    pub fn reconfigure(&mut self, settings: &[ScriptSettings], tracked: &BTreeSet<ScriptId>, now: Instant) {
+        for new in settings.iter().skip(self.scripts.len()) {
+            let former = self.scripts.iter().rev().find(|known| known.settings.name == new.name);
+            let mut script = Script::new(new, now);
+            if let Some(former) = former.filter(|former| former.verdict != Verdict::Unknown) {
+                (script.verdict, script.fault) = (former.verdict, former.fault.clone());
+            }
+            self.scripts.push(script);
+        }
+        for (id, script) in (0..).map(ScriptId).zip(&mut self.scripts) {
+            let idle = !tracked.contains(&id);
+            if script.idle && !idle {
+                script.run_at = now;
+            }
+            script.idle = idle;
+        }
     }
 
     /// When a run, or the end of one, is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.scripts.iter().map(Script::deadline).min()
+        self.scripts.iter().filter(|script| !script.idle).map(Script::deadline).min()
     }
 
     /// The scripts to run now, each with the number of the run, and whether a verdict has changed by what was not told
@@ -75,7 +89,7 @@ impl ScriptMachine {
     pub fn due(&mut self, now: Instant) -> (Vec<(ScriptId, u64)>, bool) {
         let (mut due, mut turned) = (Vec::new(), false);
         for (id, script) in (0..).zip(&mut self.scripts) {
-            if now < script.deadline() {
+            if script.idle || now < script.deadline() {
                 continue;
             }
             if script.running.take().is_some() {
@@ -116,6 +130,19 @@ impl ScriptMachine {
 }
 
 impl Script {
+    fn new(settings: &ScriptSettings, now: Instant) -> Self {
+        Script {
+            settings: settings.clone(),
+            verdict: if settings.init_fail { Verdict::Fails } else { Verdict::Unknown },
+            streak: 0,
+            run_at: now,
+            runs: 0,
+            running: None,
+            fault: if settings.init_fail { String::from("not run yet (init_fail)") } else { String::new() },
+            idle: false,
+        }
+    }
+
     fn patience(&self) -> Duration {
         self.settings.timeout + PATIENCE
     }

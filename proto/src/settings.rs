@@ -302,6 +302,10 @@ pub struct DomainSettings {
     pub mirrors: Vec<MirrorSettings>,
     /// The rings outside the gate; none by default.
     pub fencing: FencingSettings,
+    /// A number for all that [`crate::action::Action::AddAddresses`] sets, which the core does not know: another one
+    /// in an [`crate::event::Event::Reconfigure`] has it set anew.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub shape: u64,
 }
 
 /// What becomes of a domain while no majority of its authority answers (D4).

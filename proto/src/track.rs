@@ -48,6 +48,18 @@ impl Trackers {
         }
     }
 
+    /// Under another configuration: what is tracked still keeps what is known of it.
+    pub fn reconfigure(&mut self, settings: &Settings, now: Instant) {
+        let instances = settings.domains.iter().flat_map(|domain| &domain.instances);
+        let instances = instances.filter_map(|id| settings.instances.get(usize::from(id.0)));
+        let tracked = instances.flat_map(|instance| &instance.track_others).filter_map(|track| match track.tracker {
+            Tracker::Script(id) => Some(id),
+            Tracker::Watch(_) => None,
+        });
+        self.scripts.reconfigure(&settings.scripts, &tracked.collect(), now);
+        self.watches.reconfigure(&settings.watches, now);
+    }
+
     /// When something is due by the clock.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.scripts.next_deadline().into_iter().chain(self.watches.next_deadline()).min()

@@ -70,13 +70,17 @@ struct Watch {
 impl WatchMachine {
     /// Nothing is known yet.
     pub fn new(settings: &[WatchSettings], now: Instant) -> Self {
-        let watch = |settings: &WatchSettings| Watch {
-            settings: settings.clone(),
-            believed: None,
-            pending: None,
-            told_at: now,
-        };
-        WatchMachine { watches: settings.iter().map(watch).collect() }
+        WatchMachine { watches: settings.iter().map(|settings| Watch::new(settings, now)).collect() }
+    }
+
+    /// Under another configuration: those that were there keep their places, tracked or not. Of one that is new is
+    /// believed what was of a former one of its name and kind, until it is told of.
+    pub fn reconfigure(&mut self, settings: &[WatchSettings], now: Instant) {
+        for new in settings.iter().skip(self.watches.len()) {
+            let is_it = |known: &&Watch| (known.settings.kind, &known.settings.name) == (new.kind, &new.name);
+            let believed = self.watches.iter().rev().find(is_it).and_then(|former| former.believed.clone());
+            self.watches.push(Watch { believed, ..Watch::new(new, now) });
+        }
     }
 
     /// When a delay is over, or silence is too long.
@@ -138,6 +142,10 @@ impl WatchMachine {
 }
 
 impl Watch {
+    fn new(settings: &WatchSettings, now: Instant) -> Self {
+        Watch { settings: settings.clone(), believed: None, pending: None, told_at: now }
+    }
+
     fn is_lost(&self) -> bool {
         matches!(self.believed, Some(Reading::Unreadable(_))) && self.pending.is_none()
     }

@@ -10,5 +10,6 @@ mod kernel;
 pub mod lan;
 pub mod observe;
 pub mod program;
+pub mod unbroken;
 
 pub use keepone_chaos::netns::error::Error;

@@ -1,7 +1,7 @@
 //! What the instances of a checked configuration track, their interfaces apart. What nobody tracks is neither run nor
 //! watched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use keepone_config::Config;
@@ -9,133 +9,175 @@ use keepone_config::model;
 use keepone_proto::id::{ScriptId, WatchId};
 use keepone_proto::settings::{ScriptSettings, Track, Tracker, WatchKind, WatchSettings};
 
+use super::Plan;
 use crate::tracking::{Tracked, Watched};
 
-/// All that is tracked, in the order of the ids: of the watches files first, then processes, then sessions.
+/// All that is tracked, each with its number: of the watches files first, then processes, then sessions. What a former
+/// plan tracked alike keeps its number; what is new comes after all that there ever was.
 pub(super) struct Trackers<'a> {
     config: &'a Config,
-    scripts: Places,
-    files: Places,
-    processes: Places,
-    sessions: Places,
+    scripts: Numbered<Tracked, ScriptSettings>,
+    watches: Numbered<Watched, WatchSettings>,
     /// Places of track groups that something static names.
     groups: Vec<usize>,
 }
 
-/// Places in one of the configuration's lists that somebody tracks.
-struct Places(Vec<usize>);
+/// One of the configuration's lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum List {
+    Scripts,
+    Files,
+    Processes,
+    Sessions,
+    Groups,
+}
 
-impl Places {
-    fn of(config: &Config, list: fn(&model::Trackers) -> &[model::Tracked], count: usize) -> Self {
-        let places = 0..config.instances.len();
-        let tracked = places.flat_map(|place| by(config, place, list)).map(|tracked| tracked.tracker);
-        let used: BTreeSet<usize> = tracked.filter(|at| *at < count).collect();
-        Places(used.into_iter().collect())
+/// What somebody tracks, with what the core is told of it.
+struct Numbered<T, S> {
+    all: Vec<(T, S)>,
+    /// Those that were there before and may be had again, by number.
+    former: BTreeSet<usize>,
+    numbers: BTreeMap<(List, usize), usize>,
+}
+
+impl<T: Clone + PartialEq, S: Clone + PartialEq> Numbered<T, S> {
+    fn after(former: impl Iterator<Item = (T, S)>, tracked: BTreeSet<usize>) -> Self {
+        Numbered { all: former.collect(), former: tracked, numbers: BTreeMap::new() }
     }
 
-    fn all<'a, T>(&self, list: &'a [T]) -> impl Iterator<Item = &'a T> {
-        self.0.iter().filter_map(|at| list.get(*at))
+    fn add(&mut self, list: List, place: usize, one: (T, S)) {
+        let known = self.former.iter().copied().find(|number| self.all.get(*number) == Some(&one));
+        let number = known.unwrap_or(self.all.len());
+        if known.is_none() {
+            self.all.push(one);
+        }
+        self.numbers.insert((list, place), number);
     }
 
-    /// Its number among those that are tracked.
-    fn number(&self, place: usize) -> Option<usize> {
-        self.0.iter().position(|at| *at == place)
+    fn number(&self, list: List, place: usize) -> Option<u16> {
+        u16::try_from(*self.numbers.get(&(list, place))?).ok()
     }
 }
 
+/// Places in one of the configuration's lists that somebody tracks.
+fn used(config: &Config, list: fn(&model::Trackers) -> &[model::Tracked]) -> BTreeSet<usize> {
+    let places = 0..config.instances.len();
+    places.flat_map(|place| by(config, place, list)).map(|tracked| tracked.tracker).collect()
+}
+
 impl<'a> Trackers<'a> {
-    pub(super) fn of(config: &'a Config) -> Self {
+    pub(super) fn of(config: &'a Config, former: Option<&Plan>) -> Self {
         let sources = &config.trackers;
-        Trackers {
-            config,
-            scripts: Places::of(config, |all| &all.scripts, sources.scripts.len()),
-            files: Places::of(config, |all| &all.files, sources.files.len()),
-            processes: Places::of(config, |all| &all.processes, sources.processes.len()),
-            sessions: Places::of(config, |all| &all.bfd, sources.bfd.len()),
-            groups: used_groups(&config.statics),
+        let known = former.into_iter().flat_map(|plan| plan.tracked.iter().cloned().zip(plan.settings.scripts.clone()));
+        let tracked = former.map(Plan::tracked_scripts).unwrap_or_default();
+        let mut scripts = Numbered::after(known, tracked.iter().map(|id| usize::from(id.0)).collect());
+        for at in used(config, |all| &all.scripts) {
+            if let Some(script) = sources.scripts.get(at) {
+                scripts.add(List::Scripts, at, (program(script), script_settings(script)));
+            }
         }
+        let known = former.into_iter().flat_map(|plan| plan.watched.iter().cloned().zip(plan.settings.watches.clone()));
+        let mut tracked: BTreeSet<usize> =
+            former.map(Plan::tracked_watches).into_iter().flatten().map(|id| usize::from(id.0)).collect();
+        // These are told of whoever tracks them.
+        let all = former.into_iter().flat_map(|plan| &plan.watched).enumerate();
+        tracked.extend(all.filter(|(_, one)| matches!(one, Watched::TrackGroup(_))).map(|(number, _)| number));
+        let mut watches = Numbered::after(known, tracked);
+        let mut watch = |list, at, watched: Option<Watched>| {
+            if let Some(watched) = watched {
+                let settings = settings(&watched);
+                watches.add(list, at, (watched, settings));
+            }
+        };
+        for at in used(config, |all| &all.files) {
+            watch(List::Files, at, sources.files.get(at).cloned().map(Watched::File));
+        }
+        for at in used(config, |all| &all.processes) {
+            watch(List::Processes, at, sources.processes.get(at).cloned().map(Watched::Process));
+        }
+        for at in used(config, |all| &all.bfd) {
+            watch(List::Sessions, at, sources.bfd.get(at).cloned().map(Watched::Bfd));
+        }
+        let groups = used_groups(&config.statics);
+        for at in &groups {
+            let name = config.statics.track_groups.get(*at).map(|(name, _)| name.clone());
+            watch(List::Groups, *at, name.map(Watched::TrackGroup));
+        }
+        Trackers { config, scripts, watches, groups }
+    }
+
+    /// The track groups that are watched, each with what the core knows it by.
+    pub(super) fn groups(&self) -> Vec<(WatchId, String)> {
+        let one = |at: &usize| {
+            let (name, _) = self.config.statics.track_groups.get(*at)?;
+            Some((WatchId(self.watches.number(List::Groups, *at)?), name.clone()))
+        };
+        self.groups.iter().filter_map(one).collect()
     }
 
     /// What the core is told of the scripts.
     pub(super) fn scripts(&self) -> Vec<ScriptSettings> {
-        let settings = |script: &model::ScriptTracker| ScriptSettings {
-            name: script.name.clone(),
-            interval: script.interval,
-            timeout: script.timeout,
-            rise: script.rise,
-            fall: script.fall,
-            init_fail: script.init_fail,
-        };
-        self.scripts.all(&self.config.trackers.scripts).map(settings).collect()
+        self.scripts.all.iter().map(|(_, settings)| settings.clone()).collect()
     }
 
     /// What is run.
     pub(super) fn programs(&self) -> Vec<Tracked> {
-        let program = |script: &model::ScriptTracker| Tracked {
-            name: script.name.clone(),
-            script: script.script.clone(),
-            timeout: script.timeout,
-        };
-        self.scripts.all(&self.config.trackers.scripts).map(program).collect()
+        self.scripts.all.iter().map(|(program, _)| program.clone()).collect()
     }
 
     /// What is watched.
     pub(super) fn watched(&self) -> Vec<Watched> {
-        let sources = &self.config.trackers;
-        let files = self.files.all(&sources.files).cloned().map(Watched::File);
-        let processes = self.processes.all(&sources.processes).cloned().map(Watched::Process);
-        let sessions = self.sessions.all(&sources.bfd).cloned().map(Watched::Bfd);
-        let groups = self.group_names().map(|name| Watched::TrackGroup(name.to_owned()));
-        files.chain(processes).chain(sessions).chain(groups).collect()
-    }
-
-    /// Names of the track groups that are watched.
-    fn group_names(&self) -> impl Iterator<Item = &str> {
-        let all = &self.config.statics.track_groups;
-        self.groups.iter().filter_map(|at| all.get(*at)).map(|(name, _)| name.as_str())
-    }
-
-    /// The same, each with what the core knows it by: they are the last of what is watched.
-    pub(super) fn groups(&self) -> Vec<(WatchId, String)> {
-        let before = self.files.0.len() + self.processes.0.len() + self.sessions.0.len();
-        let numbers = (before..).filter_map(|number| u16::try_from(number).ok()).map(WatchId);
-        numbers.zip(self.group_names().map(str::to_owned)).collect()
+        self.watches.all.iter().map(|(watched, _)| watched.clone()).collect()
     }
 
     /// What the core is told of that.
     pub(super) fn watches(&self) -> Vec<WatchSettings> {
-        self.watched().iter().map(settings).collect()
+        self.watches.all.iter().map(|(_, settings)| settings.clone()).collect()
     }
 
     /// What an instance makes of all of them.
     pub(super) fn tracked_by(&self, place: usize) -> Vec<Track> {
-        let (files, processes) = (self.files.0.len(), self.processes.0.len());
-        let script = |at| Some(Tracker::Script(ScriptId(u16::try_from(self.scripts.number(at)?).ok()?)));
-        let watch = |number: usize| Some(Tracker::Watch(WatchId(u16::try_from(number).ok()?)));
-        let file = |at| watch(self.files.number(at)?);
-        let process = |at| watch(files + self.processes.number(at)?);
-        let session = |at| watch(files + processes + self.sessions.number(at)?);
         let mut tracks = Vec::new();
-        let mut add = |list, tracker: &dyn Fn(usize) -> Option<Tracker>| {
-            tracks.extend(by(self.config, place, list).into_iter().filter_map(|tracked| {
+        let mut add = |list, of: fn(&model::Trackers) -> &[model::Tracked], tracker: &dyn Fn(u16) -> Tracker| {
+            let number = |at| match list {
+                List::Scripts => self.scripts.number(list, at),
+                List::Files | List::Processes | List::Sessions | List::Groups => self.watches.number(list, at),
+            };
+            tracks.extend(by(self.config, place, of).into_iter().filter_map(|tracked| {
                 Some(Track {
-                    tracker: tracker(tracked.tracker)?,
+                    tracker: tracker(number(tracked.tracker)?),
                     weight: i16::try_from(tracked.weight.value).unwrap_or(0),
                     reverse: tracked.weight.reverse,
                 })
             }));
         };
-        add(|all| &all.scripts, &script);
-        add(|all| &all.files, &file);
-        add(|all| &all.processes, &process);
-        add(|all| &all.bfd, &session);
-        for (number, at) in self.groups.iter().enumerate() {
+        let watch = |number| Tracker::Watch(WatchId(number));
+        add(List::Scripts, |all| &all.scripts, &|number| Tracker::Script(ScriptId(number)));
+        add(List::Files, |all| &all.files, &watch);
+        add(List::Processes, |all| &all.processes, &watch);
+        add(List::Sessions, |all| &all.bfd, &watch);
+        for at in &self.groups {
             let group = self.config.statics.track_groups.get(*at);
             let is_member = group.is_some_and(|(_, members)| members.contains(&place));
-            let tracker = watch(files + processes + self.sessions.0.len() + number).filter(|_| is_member);
-            tracks.extend(tracker.map(|tracker| Track { tracker, weight: 0, reverse: false }));
+            let number = self.watches.number(List::Groups, *at).filter(|_| is_member);
+            tracks.extend(number.map(|number| Track { tracker: watch(number), weight: 0, reverse: false }));
         }
         tracks
+    }
+}
+
+fn program(script: &model::ScriptTracker) -> Tracked {
+    Tracked { name: script.name.clone(), script: script.script.clone(), timeout: script.timeout }
+}
+
+fn script_settings(script: &model::ScriptTracker) -> ScriptSettings {
+    ScriptSettings {
+        name: script.name.clone(),
+        interval: script.interval,
+        timeout: script.timeout,
+        rise: script.rise,
+        fall: script.fall,
+        init_fail: script.init_fail,
     }
 }
 
@@ -220,7 +262,7 @@ vrrp_instance B {
     fn only_tracked_scripts_are_run_and_a_groups_script_is_each_members_unless_it_has_its_own_word() {
         let path = std::path::Path::new("keepalived.conf");
         let (config, _) = keepone_config::load_text(path, TEXT, &keepone_config::Environment::default()).unwrap();
-        let trackers = Trackers::of(&config);
+        let trackers = Trackers::of(&config, None);
         let told: Vec<_> = trackers.scripts().into_iter().map(|s| (s.name, s.interval, s.timeout, s.fall)).collect();
         let (half, five, three) = (Duration::from_millis(500), Duration::from_secs(5), Duration::from_secs(3));
         assert_eq!(told, [("proxy".into(), half, half, 3), ("route".into(), five, three, 1)]);
@@ -253,7 +295,7 @@ vrrp_instance A {
             WATCHED.replace("  ", "\n").replace(" { file ", " {\n file ").replace(" weight 2 }", "\n weight 2\n}");
         let path = std::path::Path::new("keepalived.conf");
         let (config, _) = keepone_config::load_text(path, &text, &keepone_config::Environment::default()).unwrap();
-        let trackers = Trackers::of(&config);
+        let trackers = Trackers::of(&config, None);
         let told: Vec<_> =
             trackers.watches().into_iter().map(|w| (w.kind.as_str(), w.name, w.up_delay, w.down_delay)).collect();
         let ms = Duration::from_millis;

@@ -6,10 +6,6 @@ use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_config::diff::diff;
 use keepone_config::{Config, Diagnostic, to_json};
 
-/// What every reload does today, whatever it is for.
-const TODAY: &str = "note: a reload starts the worker anew for any change: every instance is given up in good order, \
-and taken up again";
-
 /// Compares two files; 0 if they mean the same.
 pub(crate) fn run(old: &Path, new: &Path, json: bool) -> Result<u8, Failure> {
     // Both, so that all complaints come at once.
@@ -19,9 +15,6 @@ pub(crate) fn run(old: &Path, new: &Path, json: bool) -> Result<u8, Failure> {
         println!("{}", difference.json());
     } else {
         print!("{}", difference.text());
-        if !difference.is_none() {
-            println!("{TODAY}");
-        }
     }
     Ok(if difference.is_none() { 0 } else { Code::Differs as u8 })
 }

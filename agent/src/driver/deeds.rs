@@ -86,12 +86,16 @@ impl Shells {
                 self.alert(&alert);
                 None
             }
+            Action::Retired { domain } => {
+                self.retired(domain);
+                None
+            }
             Action::Stopped => None,
         }
     }
 
     fn advertise(&self, instance: InstanceId, advertisement: &Advertisement) {
-        let Some(transport) = self.plan.transports.get(usize::from(instance.0)) else { return };
+        let Some(Some(transport)) = self.plan.transports.get(usize::from(instance.0)) else { return };
         let Some(source) = self.source(transport.interface, transport.family, transport.source) else { return };
         for destination in &transport.destinations {
             let (carrier, bytes) = match transport.key {
@@ -214,7 +218,7 @@ impl Shells {
         if let Some(record) = &self.record {
             record.transition(domain, transition);
         }
-        self.notifier.tell(transition);
+        self.notifier.tell(transition, self.plan.is_removed(transition.domain));
     }
 
     fn alert(&self, alert: &Alert) {

@@ -24,11 +24,13 @@ pub(crate) struct Pulse {
     told_at: Instant,
     /// The core says that the watchdog may be fed; the next octet says so to the guardian.
     pub(crate) harmless: bool,
+    /// An answer to an order, until it has found room.
+    answer: Option<u8>,
 }
 
 impl Pulse {
     pub(crate) fn new(pipe: Option<File>, now: Instant) -> Self {
-        Pulse { pipe, told_at: now, harmless: false }
+        Pulse { pipe, told_at: now, harmless: false, answer: None }
     }
 
     /// Tells the guardian that the loop runs. `false`, once: it has gone.
@@ -38,6 +40,11 @@ impl Pulse {
             return true;
         }
         self.told_at = now;
+        if let Some(answer) = self.answer
+            && pipe.write(&[answer]).is_ok()
+        {
+            self.answer = None;
+        }
         // Full: the guardian is behind, and will find enough to read.
         match pipe.write(&[if std::mem::take(&mut self.harmless) { pulse::HARMLESS } else { pulse::ALIVE }]) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -46,6 +53,11 @@ impl Pulse {
             }
             Ok(_) | Err(_) => true,
         }
+    }
+
+    /// Answers an order of the guardian's, with the next octet.
+    pub(crate) fn answer(&mut self, octet: u8) {
+        self.answer = Some(octet);
     }
 
     /// Tells the guardian that the loop has ended and nothing is held any more.

@@ -9,6 +9,7 @@ use keepone_proto::event::Event;
 use keepone_proto::id::InterfaceId;
 
 use super::pulse::Pulse;
+use super::reload::Reloads;
 use crate::assemble::Plan;
 use crate::discipline::Discipline;
 use crate::dump::Dumps;
@@ -26,7 +27,7 @@ use crate::notify::Notifier;
 use crate::notify::alerts::AlertScript;
 use crate::record::Record;
 use crate::references::References;
-use crate::tracking::Tracking;
+use crate::tracking::{Tracking, Watching};
 
 /// All of them.
 pub(crate) struct Shells {
@@ -56,6 +57,8 @@ pub(crate) struct Shells {
     /// To the guardian.
     pub(crate) pulse: Pulse,
     pub(crate) fencing: Fencing,
+    pub(crate) watching: Watching,
+    pub(crate) reloads: Reloads,
 }
 
 impl Shells {
@@ -95,7 +98,7 @@ impl Shells {
     }
 
     /// What the core is told: first the address that Advertisements come from.
-    fn interface_event(&self, id: InterfaceId) -> Option<Event> {
+    pub(super) fn interface_event(&self, id: InterfaceId) -> Option<Event> {
         let is_virtual = |address: IpAddr| self.virtual_addresses.contains(&address);
         let Event::Interface { interface, up, mut addresses } = self.interfaces.event(id, is_virtual)? else {
             return None;
@@ -104,6 +107,7 @@ impl Shells {
             .plan
             .transports
             .iter()
+            .flatten()
             .filter(|transport| transport.interface == id)
             .filter_map(|transport| self.source(id, transport.family, transport.source))
             .collect();

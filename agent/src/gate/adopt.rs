@@ -49,6 +49,8 @@ pub(super) struct Found {
     pub(super) mapping: Mapping,
     /// What the former run held.
     pub(super) held: Vec<(DomainId, Epoch)>,
+    /// The wanted one, with the slots of the former run.
+    pub(super) layout: Layout,
 }
 
 /// The runs that have an array of deadlines in the directory.
@@ -66,6 +68,8 @@ pub(super) fn maps(dir: &Path, incarnation: Incarnation, layout: &Layout) -> Res
     }
     let mapping = deadlines.mmap(true)?;
     let names = Names::open_pinned(dir, incarnation)?;
+    // A run that took other configurations over has given the slots in another order than a start does.
+    let layout = &layout.renumbered(&slot::all_domains(&mapping)).ok_or(Unfit::Layout)?;
     let maps = Maps { deadlines: &deadlines, vip4: &names.vip4, vip6: &names.vip6, vrid: &names.vrid };
     let digest = layout.digest(maps).map_err(BpfError::from)?;
     if digest.is_none() || slot::layout(&mapping) != digest {
@@ -84,7 +88,7 @@ pub(super) fn maps(dir: &Path, incarnation: Incarnation, layout: &Layout) -> Res
         }
     }
     names.fill(layout)?;
-    Ok(Found { deadlines, names, mapping, held })
+    Ok(Found { deadlines, names, mapping, held, layout: layout.clone() })
 }
 
 /// The pinned link, if it still stands where it should.

@@ -18,12 +18,12 @@ use nix::fcntl::Flock;
 use super::adopt::{self, Found, Unfit};
 use super::former::{Former, end_former, pins, remove};
 use super::interfaces::{self, Interface};
-use super::layout::Layout;
+use super::layout::{Digest, Layout};
 use super::names::Names;
 use super::probe::{DUMMY, Fate, Prober};
 use super::program::{self, Header, Maps};
 use super::writer::Writer;
-use super::{GateConfig, GateError, slot};
+use super::{GateConfig, GateDomain, GateError, slot};
 use crate::lock;
 
 /// The programs use a helper that the kernel gives only to GPL-compatible code; MIT is.
@@ -152,11 +152,11 @@ impl BpfGate {
     }
 
     fn adopt(config: &GateConfig, incarnation: Incarnation, layout: &Layout) -> Result<Adopted, Unfit> {
-        let Found { deadlines, names, mapping, held } = adopt::maps(&config.bpf_dir, incarnation, layout)?;
+        let Found { deadlines, names, mapping, held, layout } = adopt::maps(&config.bpf_dir, incarnation, layout)?;
         let mut gate = BpfGate {
             dir: config.bpf_dir.clone(),
             incarnation,
-            layout: layout.clone(),
+            layout,
             deadlines: Arc::new(deadlines),
             names,
             mapping: Arc::new(mapping),
@@ -336,6 +336,38 @@ impl BpfGate {
             mapping: Arc::clone(&self.mapping),
             slots: self.layout.slots.clone(),
         }
+    }
+
+    /// Gates other domains: those that were there keep their slots and are not touched, new ones stand shut. Where it
+    /// fails, all that was gated still is.
+    pub(super) fn change(&mut self, domains: &[GateDomain]) -> Result<Layout, GateError> {
+        let layout = self.layout.after(domains)?;
+        let slots = |of: &Layout| of.slots.values().copied().collect::<BTreeSet<u32>>();
+        let (before, after) = (slots(&self.layout), slots(&layout));
+        if after.last().is_some_and(|last| *last as usize >= self.mapping.elements()) || !self.names.has_room(&layout) {
+            return Err(GateError::NoRoom);
+        }
+        // Until all is done no later run shall take it for a whole gate.
+        slot::write_layout(&self.mapping, Digest::default());
+        for (domain, slot) in layout.slots.iter().filter(|(_, slot)| !before.contains(slot)) {
+            let at = *slot as usize;
+            if !slot::clear(&self.mapping, at) || !slot::write_domain(&self.mapping, at, *domain) {
+                return Err(GateError::ReadBack { domain: *domain });
+            }
+        }
+        if let Err(error) = self.names.change(&self.layout, &layout) {
+            // What is back is gated again; what can't be put back the next self-test finds.
+            let _ = self.names.put_back(&self.layout);
+            return Err(error.into());
+        }
+        for slot in before.difference(&after) {
+            slot::clear(&self.mapping, *slot as usize);
+        }
+        self.layout = layout;
+        if let Ok(Some(digest)) = self.layout.digest(maps(&self.deadlines, &self.names)) {
+            slot::write_layout(&self.mapping, digest);
+        }
+        Ok(self.layout.clone())
     }
 
     /// R14: what is wrong, if anything. Gates interfaces that came meanwhile; what others have broken is put

@@ -39,20 +39,56 @@ impl Layout {
     /// A VRID that two domains use (on two networks, as it may be) is left out: its Advertisements are
     /// then held back by the agent alone, and a warning names it.
     pub(super) fn new(config: &GateConfig) -> Result<Self, GateError> {
-        let mut domains: Vec<&GateDomain> = config.domains.iter().collect();
+        Self::of(&config.domains, &config.exempt, &BTreeMap::new())
+    }
+
+    /// The same for other domains; those that were there keep their slots.
+    pub(super) fn after(&self, domains: &[GateDomain]) -> Result<Self, GateError> {
+        Self::of(domains, &self.exempt, &self.slots)
+    }
+
+    /// The same with the slots that a former run had given; `None` if it had given one of these domains none.
+    pub(super) fn renumbered(&self, former: &BTreeMap<DomainId, u32>) -> Option<Self> {
+        let moved = self.slots.iter().map(|(domain, slot)| Some((*slot, *former.get(domain)?)));
+        let moved = moved.collect::<Option<BTreeMap<u32, u32>>>()?;
+        let to = |slot: &u32| moved.get(slot).copied();
+        Some(Layout {
+            slots: self.slots.iter().filter_map(|(domain, slot)| Some((*domain, to(slot)?))).collect(),
+            addresses: self.addresses.iter().filter_map(|(address, slot)| Some((*address, to(slot)?))).collect(),
+            routers: self.routers.iter().filter_map(|(router, slot)| Some((*router, to(slot)?))).collect(),
+            ..self.clone()
+        })
+    }
+
+    fn of(
+        domains: &[GateDomain],
+        exempt: &BTreeSet<String>,
+        former: &BTreeMap<DomainId, u32>,
+    ) -> Result<Self, GateError> {
+        let mut domains: Vec<&GateDomain> = domains.iter().collect();
         domains.sort_by_key(|domain| domain.id);
         if domains.len() > slot::MAX_DOMAINS {
             return Err(GateError::TooManyDomains { have: domains.len(), max: slot::MAX_DOMAINS });
         }
+        let ids: BTreeSet<DomainId> = domains.iter().map(|domain| domain.id).collect();
+        let mut slots: BTreeMap<DomainId, u32> =
+            former.iter().filter(|(id, _)| ids.contains(id)).map(|(id, slot)| (*id, *slot)).collect();
+        let taken: BTreeSet<u32> = slots.values().copied().collect();
+        let mut free = (slot::FIRST_SLOT..).filter(|slot| !taken.contains(slot));
+        for domain in &domains {
+            // There is no end of numbers.
+            slots.entry(domain.id).or_insert_with(|| free.next().unwrap_or(slot::SHUT_SLOT));
+        }
         let mut layout = Layout {
-            slots: domains.iter().map(|domain| domain.id).zip(slot::FIRST_SLOT..).collect(),
+            slots,
             addresses: BTreeMap::new(),
             routers: BTreeMap::new(),
-            exempt: config.exempt.clone(),
+            exempt: exempt.clone(),
             warnings: Vec::new(),
         };
         let mut routers: BTreeMap<(bool, u8), Option<u32>> = BTreeMap::new();
-        for (slot, domain) in (slot::FIRST_SLOT..).zip(domains) {
+        for domain in domains {
+            let Some(slot) = layout.slots.get(&domain.id).copied() else { continue };
             for address in &domain.addresses {
                 if layout.addresses.insert(address.to_canonical(), slot).is_some_and(|other| other != slot) {
                     return Err(GateError::SharedAddress(*address));

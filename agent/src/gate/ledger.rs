@@ -27,6 +27,13 @@ impl Ledger {
         Ledger { incarnation, entries: domains.into_iter().map(|domain| (domain, Entry::default())).collect() }
     }
 
+    /// Further domains. One that was ever there keeps its tombstones.
+    pub(super) fn add(&mut self, domains: impl IntoIterator<Item = DomainId>) {
+        for domain in domains {
+            self.entries.entry(domain).or_default();
+        }
+    }
+
     fn entry(&mut self, domain: DomainId) -> Result<&mut Entry, GateError> {
         self.entries.get_mut(&domain).ok_or(GateError::UnknownDomain(domain))
     }

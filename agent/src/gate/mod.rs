@@ -38,6 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ pub use guardian_shut::shut_all;
 use bpf::BpfGate;
 use former::Former;
 pub use former::FormerGone;
+use layout::Layout;
 use ledger::Ledger;
 pub use nft::NftError;
 use nft::NftGate;
@@ -159,6 +161,9 @@ pub enum GateError {
         /// Possible.
         max: usize,
     },
+    /// A gate that was made for fewer.
+    #[error("the gate was made with room for fewer domains or addresses")]
+    NoRoom,
     /// One address in two domains.
     #[error("{0} belongs to two fencing domains: an address moves with one of them only")]
     SharedAddress(IpAddr),
@@ -229,11 +234,56 @@ enum Kept {
 /// What examines a gate and follows the interfaces. The kernel answers it under the rtnl lock, which others
 /// may hold for long: it is for a thread that may wait (R15).
 #[derive(Debug, Clone)]
-pub struct Keeper(Arc<Mutex<Kept>>);
+pub struct Keeper(Arc<Mutex<Kept>>, Arc<AtomicU64>);
+
+/// What a gate has become for other domains, for [`Gate::change`].
+#[derive(Debug, Clone)]
+pub struct Changed(Layout);
+
+impl Changed {
+    /// Without a kernel's part that would have to change.
+    ///
+    /// # Errors
+    /// Too many domains, or an address in two of them.
+    pub fn weak(domains: &[GateDomain]) -> Result<Self, GateError> {
+        let config = GateConfig {
+            bpf_dir: PathBuf::new(),
+            run_dir: PathBuf::new(),
+            domains: domains.to_vec(),
+            exempt: BTreeSet::new(),
+            incarnation: Incarnation(0),
+            means: Means::Lifetime,
+        };
+        Layout::new(&config).map(Changed)
+    }
+
+    /// What an operator should know of it, one sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.0.warnings
+    }
+}
 
 impl Keeper {
     fn new(kept: Kept) -> Self {
-        Keeper(Arc::new(Mutex::new(kept)))
+        Keeper(Arc::new(Mutex::new(kept)), Arc::default())
+    }
+
+    /// Gates other domains, new ones shut; those that were there go on as they are. Of two callers the one with the
+    /// lower number comes too late: `None`.
+    ///
+    /// # Errors
+    /// From the kernel, or domains that do not fit. All that was gated still is.
+    pub fn change(&self, domains: &[GateDomain], number: u64) -> Result<Option<Changed>, GateError> {
+        let mut kept = self.lock();
+        if self.1.fetch_max(number, Ordering::AcqRel) > number {
+            return Ok(None);
+        }
+        match &mut *kept {
+            Kept::Bpf(gate) => gate.change(domains),
+            Kept::Nft(gate) => gate.change(domains),
+            Kept::Gone => return Ok(None),
+        }
+        .map(|layout| Some(Changed(layout)))
     }
 
     /// See [`Gate::self_test`].
@@ -383,6 +433,28 @@ impl Gate {
             Inner::Nft { writer, .. } => writer.shut(domain),
             Inner::Lifetime(deadlines) => {
                 deadlines.insert(domain, 0);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes other domains from now on: what a [`Keeper`] has made of the kernel's part. An open one stays open.
+    ///
+    /// # Errors
+    /// With means 2, a kernel that refuses: names that have come to an open domain stay shut until its next renewal.
+    pub fn change(&mut self, changed: &Changed) -> Result<(), GateError> {
+        let layout = &changed.0;
+        self.ledger.add(layout.slots.keys().copied());
+        match &mut self.inner {
+            Inner::Bpf { writer, .. } => {
+                writer.slots.clone_from(&layout.slots);
+                Ok(())
+            }
+            Inner::Nft { writer, .. } => writer.change(layout),
+            Inner::Lifetime(deadlines) => {
+                for domain in layout.slots.keys() {
+                    deadlines.entry(*domain).or_insert(0);
+                }
                 Ok(())
             }
         }

@@ -90,6 +90,38 @@ impl Names {
         Ok(())
     }
 
+    /// Whether there is room for those of a layout.
+    pub(super) fn has_room(&self, layout: &Layout) -> bool {
+        let fits = |map: &Map, count: usize| count < map.max_entries() as usize;
+        let v4 = layout.addresses.keys().filter(|address| address.is_ipv4()).count();
+        fits(&self.vip4, v4) && fits(&self.vip6, layout.addresses.len() - v4) && fits(&self.vrid, layout.routers.len())
+    }
+
+    /// From the names of one layout to those of another. What both have alike is not touched: the guardian may have
+    /// sealed it.
+    pub(super) fn change(&self, from: &Layout, to: &Layout) -> Result<(), BpfError> {
+        for (address, slot) in &to.addresses {
+            if from.addresses.get(address) != Some(slot) {
+                self.set_address(*address, *slot)?;
+            }
+        }
+        for ((ipv6, vrid), slot) in &to.routers {
+            if from.routers.get(&(*ipv6, *vrid)) != Some(slot) {
+                self.vrid.update(&program::vrid_key(*ipv6, *vrid), &slot.to_ne_bytes())?;
+            }
+        }
+        for address in from.addresses.keys().filter(|address| !to.addresses.contains_key(address)) {
+            match address {
+                IpAddr::V4(address) => self.vip4.delete(&address.octets())?,
+                IpAddr::V6(address) => self.vip6.delete(&address.octets())?,
+            };
+        }
+        for (ipv6, vrid) in from.routers.keys().filter(|router| !to.routers.contains_key(router)) {
+            self.vrid.delete(&program::vrid_key(*ipv6, *vrid))?;
+        }
+        Ok(())
+    }
+
     /// Whether exactly the names of the layout are there, wherever they lead.
     pub(super) fn are_of(&self, layout: &Layout) -> Result<bool, BpfError> {
         let mut wanted = [BTreeSet::from([DUMMY.octets().to_vec()]), BTreeSet::new(), BTreeSet::new()];

@@ -15,6 +15,7 @@
 //! All in native byte order. What must stay true: the deadline is one aligned word, so a reader never
 //! sees half of it; the first slot belongs to no domain and its deadline is always 0.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use keepone_bpf::{Attach, BpfError, Map, Mapping};
@@ -123,6 +124,19 @@ fn held(mapping: &Mapping, slot: usize) -> Option<(DomainId, Epoch)> {
 /// What the slots had held.
 pub(super) fn all_held(mapping: &Mapping) -> Vec<(DomainId, Epoch)> {
     (0..mapping.elements()).filter_map(|slot| held(mapping, slot)).collect()
+}
+
+/// Which domain has which slot.
+pub(super) fn all_domains(mapping: &Mapping) -> BTreeMap<DomainId, u32> {
+    let of = |slot: u32| Some((DomainId(mapping.load(slot as usize, DOMAIN)?), slot));
+    let slots = u32::try_from(mapping.elements()).unwrap_or(u32::MAX);
+    (FIRST_SLOT..slots).filter_map(of).collect()
+}
+
+/// Makes a slot one that no domain has, and that never held anything: shut first.
+pub(super) fn clear(mapping: &Mapping, slot: usize) -> bool {
+    write_deadline(mapping, slot, 0)
+        && [DOMAIN, COUNTER, INCARNATION, ATTEMPT_NODE].into_iter().all(|word| mapping.store(slot, word, 0))
 }
 
 /// Shuts every slot; whether all of them read back so.

@@ -20,7 +20,7 @@ use super::{LinkConfig, LinkStatus, PeerStatus};
 const REBIND: Duration = Duration::from_millis(250);
 
 /// What all links have in common.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) roster: Arc<Roster>,
@@ -62,17 +62,24 @@ struct Current {
 
 impl Link {
     /// Opens the socket, or begins to wait for its interface or address.
-    pub(super) fn start(config: LinkConfig, shared: Shared) -> Result<Self, BindError> {
+    ///
+    /// # Errors
+    /// What waiting won't mend, unless it is to be waited for all the same: `whatever`.
+    pub(super) fn start(config: LinkConfig, shared: Shared, whatever: bool) -> Result<Self, BindError> {
         let outlets = config.peers.iter().map(|(node, _)| Outlet::new(*node)).collect();
         let current = Mutex::new(Current { endpoint: None, state: LinkState::Waiting("starting".into()) });
         let inner = Arc::new(Inner { config, outlets, current, rebind: Notify::new() });
         let first = match inner.bind(&shared) {
             Ok(endpoint) => Some(endpoint),
-            Err(error) if heals(&error) => None,
+            Err(error) if whatever || heals(&error) => None,
             Err(error) => return Err(error),
         };
         let task = tokio::spawn(run(inner.clone(), shared, first));
         Ok(Link { inner, task })
+    }
+
+    pub(super) fn config(&self) -> &LinkConfig {
+        &self.inner.config
     }
 
     pub(super) fn outlets(&self) -> impl Iterator<Item = Arc<Outlet>> + '_ {

@@ -42,7 +42,7 @@ pub struct HeartbeatConfig {
 }
 
 /// One link: one network between the nodes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkConfig {
     /// Its number, the same on every node.
     pub id: LinkId,
@@ -116,6 +116,7 @@ pub struct Heartbeats {
     outlets: BTreeMap<(NodeId, LinkId), Arc<Outlet>>,
     lost: Arc<AtomicU64>,
     visits: Arc<Visits>,
+    shared: Shared,
 }
 
 impl Heartbeats {
@@ -144,11 +145,34 @@ impl Heartbeats {
                 return Err(StartError::Twice(link.name.clone()));
             }
             let bind = |source| StartError::Bind { link: link.name.clone(), source };
-            let started = Link::start(link.clone(), shared.clone()).map_err(bind)?;
+            let started = Link::start(link.clone(), shared.clone(), false).map_err(bind)?;
             outlets.extend(started.outlets().map(|outlet| ((outlet.node(), link.id), outlet)));
             links.insert(link.id, started);
         }
-        Ok((Heartbeats { links, outlets, lost, visits }, receiver))
+        Ok((Heartbeats { links, outlets, lost, visits, shared }, receiver))
+    }
+
+    /// Other links. Those that are the same are not touched; one that can't be opened is tried again, whatever keeps it
+    /// from that: the node may be MASTER, and the other links live.
+    pub fn set(&mut self, links: &[LinkConfig]) {
+        let stays = |link: &Link| links.iter().any(|new| new == link.config());
+        let gone: Vec<LinkId> = self.links.iter().filter(|(_, link)| !stays(link)).map(|(id, _)| *id).collect();
+        for id in gone {
+            if let Some(link) = self.links.remove(&id) {
+                // Before a new one may want its address.
+                link.close();
+            }
+            self.outlets.retain(|(_, of), _| *of != id);
+        }
+        for link in links {
+            if self.links.contains_key(&link.id) {
+                continue;
+            }
+            if let Ok(started) = Link::start(link.clone(), self.shared.clone(), true) {
+                self.outlets.extend(started.outlets().map(|outlet| ((outlet.node(), link.id), outlet)));
+                self.links.insert(link.id, started);
+            }
+        }
     }
 
     /// Sends a beat over one link.

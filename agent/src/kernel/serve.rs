@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use keepone_proto::event::Event;
@@ -19,6 +19,7 @@ use crate::clock;
 use crate::netlink::address::{AddressError, AddressErrors, Addresses, Lifetime, VirtualAddress};
 use crate::netlink::path::watch::watch as watch_paths;
 use crate::netlink::path::{Owner, Paths};
+use crate::netlink::queues;
 use crate::netlink::watch::Watch;
 
 /// So many addresses are asked for together, for whichever domains.
@@ -28,13 +29,16 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn serve(
     wanted: Wanted,
-    interfaces: Vec<String>,
+    names: queues::Names,
     mut requests: mpsc::UnboundedReceiver<Ask>,
     answers: mpsc::Sender<Said>,
 ) -> Result<(), String> {
     let mut server = Server::open(wanted, answers.clone())?;
+    let interfaces = names.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let watch = Watch::open(interfaces, server.writer.wanted()).map_err(|error| error.to_string())?;
-    tokio::spawn(watch_on(watch, answers.clone()));
+    let (more, further) = mpsc::unbounded_channel();
+    tokio::spawn(watch_on(watch, further, answers.clone()));
+    server.watched = Some((names, more));
     let look = Arc::new(Notify::new());
     if !server.paths.is_empty() {
         tokio::spawn(look_out(server.paths.wanted(), Arc::clone(&look)));
@@ -86,6 +90,10 @@ pub(super) struct Server {
     given_up: BTreeSet<(DomainId, IpAddr)>,
     /// What the core knows of faults of routes.
     told: BTreeMap<Owner, String>,
+    /// What a new configuration has no more and could not be taken out yet, with the number of its request.
+    leaving: Vec<(Vec<VirtualAddress>, u64)>,
+    /// The interfaces that are watched, and the way to have more watched.
+    watched: Option<(queues::Names, mpsc::UnboundedSender<Vec<String>>)>,
     answers: mpsc::Sender<Said>,
 }
 
@@ -101,6 +109,8 @@ impl Server {
             since: BTreeMap::new(),
             given_up: BTreeSet::new(),
             told: BTreeMap::new(),
+            leaving: Vec::new(),
+            watched: None,
             answers,
         })
     }
@@ -115,11 +125,26 @@ impl Server {
 
     /// Everything that waits, like with like. Whether anybody listens.
     pub(super) async fn carry_out(&mut self, waiting: &mut VecDeque<Ask>) -> bool {
-        while let Some(first) = waiting.front().copied() {
+        while let Some(first) = waiting.front().cloned() {
             let going = match first {
+                Ask::Configure { addresses, gone, number } => {
+                    waiting.pop_front();
+                    self.addresses = addresses;
+                    // Before anything that is asked for later: the same address may come back with another prefix.
+                    self.take_out(gone, number).await
+                }
+                Ask::Watch(interfaces) => {
+                    waiting.pop_front();
+                    if let Some((names, more)) = &self.watched {
+                        names.lock().unwrap_or_else(PoisonError::into_inner).extend(interfaces.iter().cloned());
+                        let _ = more.send(interfaces);
+                    }
+                    true
+                }
                 Ask::Set { .. } => {
                     let (mut group, mut count) = (Vec::new(), 0);
-                    while let Some(Ask::Set { domain, epoch, lifetime_s }) = waiting.front().copied() {
+                    while let Some(Ask::Set { domain, epoch, lifetime_s }) = waiting.front() {
+                        let (domain, epoch, lifetime_s) = (*domain, *epoch, *lifetime_s);
                         count += self.addresses.get(&domain).map_or(0, Vec::len);
                         if count > TOGETHER && !group.is_empty() {
                             break;
@@ -131,7 +156,8 @@ impl Server {
                 }
                 Ask::Remove { .. } => {
                     let (mut group, mut count) = (Vec::new(), 0);
-                    while let Some(Ask::Remove { domain, epoch }) = waiting.front().copied() {
+                    while let Some(Ask::Remove { domain, epoch }) = waiting.front() {
+                        let (domain, epoch) = (*domain, *epoch);
                         count += self.addresses.get(&domain).map_or(0, Vec::len);
                         if count > TOGETHER && !group.is_empty() {
                             break;
@@ -156,6 +182,25 @@ impl Server {
                 return false;
             }
         }
+        true
+    }
+
+    /// Takes out what a new configuration has no more. What stays at first is tried again; at the latest its lifetime
+    /// ends it.
+    async fn take_out(&mut self, gone: Vec<VirtualAddress>, number: u64) -> bool {
+        let answers = self.writer.remove_each(&gone.iter().collect::<Vec<_>>()).await;
+        let stays = |gone: &VirtualAddress| self.addresses.values().flatten().any(|new| new.address == gone.address);
+        let mut left = Vec::new();
+        for (gone, answer) in gone.iter().zip(answers) {
+            if let Err(error) = answer {
+                tracing::warn!(%error, "an address that the new configuration has no more is still there");
+                left.extend((!stays(gone)).then(|| gone.clone()));
+            }
+        }
+        if left.is_empty() {
+            return self.answers.send(Said::Removed(number)).await.is_ok();
+        }
+        self.leaving.push((left, number));
         true
     }
 
@@ -247,6 +292,11 @@ impl Server {
     }
 
     pub(super) async fn try_again(&mut self) -> bool {
+        for (gone, number) in std::mem::take(&mut self.leaving) {
+            if !self.take_out(gone, number).await {
+                return false;
+            }
+        }
         let new = self.interfaces.look();
         let faulty = new || self.statics.is_faulty() || self.paths.is_faulty();
         if self.statics.is_faulty() {

@@ -74,7 +74,7 @@ fn what_was_asked_to_go_is_not_put_back() {
         let back = Ask::PutBack { domain: A, address: "10.9.0.100".parse().unwrap(), lifetime_s: 60 };
         server.carry_out(&mut [set(A)].into()).await;
         ip("addr del 10.9.0.100/24 dev near0");
-        server.carry_out(&mut [back].into()).await;
+        server.carry_out(&mut [back.clone()].into()).await;
         assert!(has("10.9.0.100"));
         // The notice comes when it has been removed in good order meanwhile.
         server.carry_out(&mut [remove(A), back].into()).await;

@@ -27,6 +27,13 @@ impl Interfaces {
         Interfaces(Arc::new(RwLock::new(absent)))
     }
 
+    /// Further interfaces, all absent until the watch has seen them: of the whole list those that are not known yet.
+    pub fn extend(&self, settings: &[InterfaceSettings]) {
+        let mut table = self.write();
+        let known = table.len();
+        table.extend(settings.iter().skip(known).map(|interface| Interface::absent(&interface.name)));
+    }
+
     /// Takes over what the watch has seen; `None` for an interface that is not configured.
     pub fn update(&self, seen: &Interface) -> Option<InterfaceId> {
         let mut table = self.write();

@@ -171,6 +171,8 @@ type Slots = Arc<Mutex<BTreeMap<InterfaceId, Slot>>>;
 /// Sockets, or the place of some that are being opened, for one kernel index.
 struct Slot {
     ifindex: u32,
+    /// Those whose claims are heard, or will be.
+    addresses: BTreeMap<IpAddr, DomainId>,
     open: Option<Open>,
 }
 
@@ -200,6 +202,13 @@ impl Neighbors {
         Neighbors { watched, slots: Slots::default(), interfaces, events }
     }
 
+    /// Other addresses. Sockets of interfaces whose addresses are the same are not touched; others serve until their
+    /// successors do. To be followed by [`Neighbors::refresh`].
+    pub fn set(&mut self, watched: BTreeMap<InterfaceId, BTreeMap<IpAddr, DomainId>>) {
+        self.watched = watched;
+        lock(&self.slots).retain(|id, _| self.watched.contains_key(id));
+    }
+
     /// Brings the sockets in line with the interfaces, on threads that may wait, like
     /// [`VrrpSockets::refresh`](super::vrrp::VrrpSockets::refresh).
     pub fn refresh(&self) -> Vec<JoinHandle<bool>> {
@@ -211,8 +220,19 @@ impl Neighbors {
                 slots.remove(id);
                 continue;
             };
-            if slots.get(id).is_none_or(|slot| slot.ifindex != ifindex) {
-                slots.insert(*id, Slot { ifindex, open: None });
+            let known = slots.get_mut(id).filter(|slot| slot.ifindex == ifindex);
+            let is_new = match known {
+                Some(slot) if slot.addresses == *addresses => false,
+                Some(slot) => {
+                    slot.addresses.clone_from(addresses);
+                    true
+                }
+                None => {
+                    slots.insert(*id, Slot { ifindex, addresses: addresses.clone(), open: None });
+                    true
+                }
+            };
+            if is_new {
                 let place = Place { id: *id, name, ifindex, slots: Arc::clone(&self.slots) };
                 opening.push(tokio::spawn(place.fill(addresses.clone(), self.interfaces.clone(), self.events.clone())));
             }
@@ -286,7 +306,8 @@ impl Place {
         let opened = opened.await;
         let mut slots = lock(&self.slots);
         // It may have been made once more meanwhile: then another slot waits for other sockets.
-        let Some(slot) = slots.get_mut(&self.id).filter(|slot| slot.ifindex == self.ifindex) else { return false };
+        let is_it = |slot: &&mut Slot| slot.ifindex == self.ifindex && slot.addresses == addresses;
+        let Some(slot) = slots.get_mut(&self.id).filter(is_it) else { return false };
         match opened {
             Ok(Ok((sender, watch))) if sender.ifindex() == self.ifindex => {
                 let reader = tokio::spawn(read(watch, addresses, interfaces, events));

@@ -4,7 +4,7 @@
 //! The one thing that must stay true: whatever arrives is handed on as it came, with the addresses
 //! and the hop limit of its IP header; whether it counts is the core's question.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
@@ -324,6 +324,8 @@ type Slots = Arc<Mutex<BTreeMap<Key, Slot>>>;
 /// A socket, or the place of one that is being opened, for one kernel index.
 struct Slot {
     ifindex: u32,
+    /// As the socket has them, or will.
+    groups: Vec<IpAddr>,
     open: Option<Open>,
 }
 
@@ -349,6 +351,15 @@ impl VrrpSockets {
         VrrpSockets { settings, slots: Slots::default(), interfaces, events }
     }
 
+    /// Other places to speak at. Sockets that are wanted on are not touched; one that is to hear other groups serves until
+    /// its successor does. To be followed by [`VrrpSockets::refresh`].
+    pub fn set(&mut self, settings: Vec<VrrpSettings>) {
+        self.settings = settings;
+        let keys: BTreeSet<Key> =
+            self.settings.iter().map(|settings| (settings.interface, settings.family, settings.carrier)).collect();
+        lock(&self.slots).retain(|key, _| keys.contains(key));
+    }
+
     /// Brings the sockets in line with the interfaces: opens those that are missing, and opens anew
     /// those whose interface was made again. To be called on each change of an interface.
     ///
@@ -365,8 +376,19 @@ impl VrrpSockets {
                 slots.remove(&key);
                 continue;
             };
-            if slots.get(&key).is_none_or(|slot| slot.ifindex != ifindex) {
-                slots.insert(key, Slot { ifindex, open: None });
+            let known = slots.get_mut(&key).filter(|slot| slot.ifindex == ifindex);
+            let is_new = match known {
+                Some(slot) if slot.groups == settings.groups => false,
+                Some(slot) => {
+                    slot.groups.clone_from(&settings.groups);
+                    true
+                }
+                None => {
+                    slots.insert(key, Slot { ifindex, groups: settings.groups.clone(), open: None });
+                    true
+                }
+            };
+            if is_new {
                 let (slots, events) = (Arc::clone(&self.slots), self.events.clone());
                 opening.push(tokio::spawn(open(settings.clone(), name, ifindex, slots, events)));
             }
@@ -395,12 +417,13 @@ impl VrrpSockets {
 /// Fills a slot; whether it did.
 async fn open(settings: VrrpSettings, name: String, ifindex: u32, slots: Slots, events: mpsc::Sender<Event>) -> bool {
     let VrrpSettings { interface, above, family, carrier, groups } = settings;
-    let shown = name.clone();
-    let opened = tokio::task::spawn_blocking(move || VrrpSocket::open(&name, family, carrier, &groups)).await;
+    let (shown, joined) = (name.clone(), groups.clone());
+    let opened = tokio::task::spawn_blocking(move || VrrpSocket::open(&name, family, carrier, &joined)).await;
     let mut slots = lock(&slots);
     let key = (interface, family, carrier);
     // It may have been made once more meanwhile: then another slot waits for another socket.
-    let Some(slot) = slots.get_mut(&key).filter(|slot| slot.ifindex == ifindex) else { return false };
+    let is_it = |slot: &&mut Slot| slot.ifindex == ifindex && slot.groups == groups;
+    let Some(slot) = slots.get_mut(&key).filter(is_it) else { return false };
     match opened {
         Ok(Ok(socket)) if socket.ifindex() == ifindex => {
             if above && let Err(error) = socket.allow_others_addresses() {

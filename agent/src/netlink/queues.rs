@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -98,13 +99,16 @@ fn read(socket: &Socket, buffer: &mut [u8], sequence: u32) -> io::Result<BTreeMa
     }
 }
 
+/// The interfaces that are looked at; more may come, at the end.
+pub type Names = Arc<Mutex<Vec<String>>>;
+
 /// Looks each second until `tell` says that nobody listens; the interfaces' ids are their places.
 ///
 /// # Errors
 /// No thread may be had.
-pub fn watch(names: Vec<String>, mut tell: impl FnMut(Event) -> bool + Send + 'static) -> io::Result<()> {
+pub fn watch(names: Names, mut tell: impl FnMut(Event) -> bool + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name("queues".into()).spawn(move || {
-        let mut lines: Vec<Line> = names.iter().map(|_| Line::default()).collect();
+        let mut lines = Vec::<Line>::new();
         let (mut socket, mut sequence, mut buffer) = (None, 0_u32, vec![0; BUFFER]);
         let mut warned = false;
         loop {
@@ -115,6 +119,8 @@ pub fn watch(names: Vec<String>, mut tell: impl FnMut(Event) -> bool + Send + 's
             };
             match seen {
                 Ok(seen) => {
+                    let names = names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    lines.resize_with(names.len(), Line::default);
                     for ((place, line), name) in (0_u16..).zip(&mut lines).zip(&names) {
                         let Ok(ifindex) = if_nametoindex(name.as_str()) else { continue };
                         let traffic = seen.get(&ifindex).copied().unwrap_or_default();

@@ -62,6 +62,12 @@ impl State {
         }
     }
 
+    /// Watches further interfaces; to be told of with the next change of any.
+    pub fn watch(&mut self, names: impl IntoIterator<Item = String>) {
+        self.names.extend(names);
+        self.changed = true;
+    }
+
     pub fn next_change(&mut self) -> Option<Change> {
         self.changes.pop_front()
     }

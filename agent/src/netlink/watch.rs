@@ -161,6 +161,15 @@ impl Watch {
         Ok(watch)
     }
 
+    /// Watches further interfaces; of each the next piece of news says how it is.
+    pub fn watch(&mut self, names: impl IntoIterator<Item = String>) {
+        self.state.watch(names);
+        // Half a reading says nothing; its end does.
+        if self.reading == Reading::Idle && self.state.has_told() {
+            self.state.tell_interfaces();
+        }
+    }
+
     /// The next piece of news: first every watched interface as it is, then each change. May be
     /// dropped at any point without losing one.
     ///

@@ -17,9 +17,9 @@ pub(crate) mod run;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
-use keepone_config::model::Notify;
+use keepone_config::model::{Notify, NotifyDeleted};
 use keepone_proto::action::Transition;
 use keepone_proto::decision::Role;
 use keepone_proto::id::DomainId;
@@ -33,56 +33,94 @@ const QUEUE: usize = 256;
 /// The way to the scripts: one thread for each domain that has any.
 #[derive(Debug)]
 pub struct Notifier {
-    queues: BTreeMap<DomainId, SyncSender<Transition>>,
+    threads: BTreeMap<DomainId, Thread>,
+    rules: Rules,
 }
+
+#[derive(Debug)]
+struct Thread {
+    domain: DomainName,
+    queue: SyncSender<Told>,
+    thread: JoinHandle<()>,
+}
+
+/// A transition, and whether it is the last since a new configuration has the domain no more.
+#[derive(Debug)]
+struct Told(Transition, bool);
 
 impl Notifier {
     /// Starts the threads.
     pub(crate) fn start(domains: &BTreeMap<DomainId, DomainName>, rules: &Rules) -> Self {
-        let mut queues = BTreeMap::new();
-        for (id, domain) in domains {
-            let silent = Notify::default();
-            if domain.notify == silent && domain.members.iter().all(|(_, notify)| *notify == silent) {
-                continue;
-            }
-            let (queue, transitions) = sync_channel(QUEUE);
-            let (domain, rules) = (domain.clone(), rules.clone());
-            let name = format!("notify {}", domain.name);
-            if thread::Builder::new().name(name).spawn(move || serve(&domain, &rules, &transitions)).is_ok() {
-                queues.insert(*id, queue);
-            }
-        }
-        Notifier { queues }
+        let mut notifier = Notifier { threads: BTreeMap::new(), rules: rules.clone() };
+        notifier.set(domains);
+        notifier
     }
 
-    /// Tells the scripts, without waiting.
-    pub fn tell(&self, transition: &Transition) {
-        if let Some(queue) = self.queues.get(&transition.domain)
-            && queue.try_send(transition.clone()).is_err()
+    /// Other scripts, for the domains that have others: theirs follow what is still to be run of the former ones.
+    pub(crate) fn set(&mut self, domains: &BTreeMap<DomainId, DomainName>) {
+        let mut former = std::mem::take(&mut self.threads);
+        for (id, domain) in domains {
+            let before = former.remove(id);
+            let silent = Notify::default();
+            let is_silent = domain.notify == silent && domain.members.iter().all(|(_, notify)| *notify == silent);
+            let thread = match before {
+                Some(before) if before.domain == *domain => Some(before),
+                _ if is_silent && domain.deleted.is_empty() => None,
+                before => self.begin(domain, before),
+            };
+            self.threads.extend(thread.map(|thread| (*id, thread)));
+        }
+    }
+
+    fn begin(&self, domain: &DomainName, before: Option<Thread>) -> Option<Thread> {
+        let (queue, transitions) = sync_channel(QUEUE);
+        let (served, rules) = (domain.clone(), self.rules.clone());
+        let before = before.map(|Thread { thread, .. }| thread);
+        let serve = move || {
+            // I22: its queue has no sender any more, so that it ends.
+            before.map(JoinHandle::join);
+            serve(&served, &rules, &transitions);
+        };
+        let thread = thread::Builder::new().name(format!("notify {}", domain.name)).spawn(serve).ok()?;
+        Some(Thread { domain: domain.clone(), queue, thread })
+    }
+
+    /// Tells the scripts, without waiting. `is_removed`: a new configuration has the domain no more.
+    pub fn tell(&self, transition: &Transition, is_removed: bool) {
+        if let Some(thread) = self.threads.get(&transition.domain)
+            && thread.queue.try_send(Told(transition.clone(), is_removed)).is_err()
         {
             tracing::warn!("the notify scripts are {QUEUE} transitions behind: this one is not told");
         }
     }
 }
 
-fn serve(domain: &DomainName, rules: &Rules, transitions: &Receiver<Transition>) {
-    while let Ok(transition) = transitions.recv() {
+fn serve(domain: &DomainName, rules: &Rules, transitions: &Receiver<Told>) {
+    while let Ok(told) = transitions.recv() {
         for (name, notify) in &domain.members {
-            run_all(notify, rules, "INSTANCE", name, &transition);
+            run_all(notify, domain.deleted.get(name), rules, ("INSTANCE", name), &told);
         }
         let kind = if domain.is_group { "GROUP" } else { "INSTANCE" };
-        run_all(&domain.notify, rules, kind, &domain.name, &transition);
+        run_all(&domain.notify, domain.deleted.get(&domain.name), rules, (kind, &domain.name), &told);
     }
 }
 
-fn run_all(notify: &Notify, rules: &Rules, kind: &str, name: &str, transition: &Transition) {
+fn run_all(
+    notify: &Notify,
+    deleted: Option<&NotifyDeleted>,
+    rules: &Rules,
+    (kind, name): (&str, &str),
+    Told(transition, is_removed): &Told,
+) {
     // The words that keepalived's scripts know; what holds nothing and may not is a FAULT to them.
-    let (state, own) = match transition.to {
-        Role::Master => ("MASTER", &notify.master),
-        Role::Backup => ("BACKUP", &notify.backup),
-        Role::Fault | Role::Fenced => ("FAULT", &notify.fault),
-        Role::Init => ("STOP", &notify.stop),
-        Role::Claiming => return,
+    let (state, own) = match (transition.to, deleted) {
+        (Role::Master, _) => ("MASTER", &notify.master),
+        (Role::Backup, _) => ("BACKUP", &notify.backup),
+        (Role::Fault | Role::Fenced, _) => ("FAULT", &notify.fault),
+        (Role::Init, Some(deleted)) if *is_removed => ("DELETED", &deleted.script),
+        (Role::Init, None) if *is_removed => ("FAULT", &notify.fault),
+        (Role::Init, _) => ("STOP", &notify.stop),
+        (Role::Claiming, _) => return,
     };
     for (script, arguments) in [(own, false), (&notify.any, true)] {
         let Some(script) = script else { continue };

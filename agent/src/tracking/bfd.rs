@@ -312,6 +312,7 @@ fn bind(source: IpAddr, port: u16, hop_limit: u8) -> io::Result<UdpSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tracking::teller::Mute;
     use keepone_config::model::Weight;
     use keepone_proto::id::WatchId;
 
@@ -333,7 +334,12 @@ mod tests {
             for_vrrp: true,
             for_checkers: true,
         };
-        Served::new(settings, Teller::new(WatchId(0), "router", sender), &mut Jitter::new(1), clock::now())
+        Served::new(
+            settings,
+            Teller::new(WatchId(0), "router", sender, Mute::of(&Default::default())),
+            &mut Jitter::new(1),
+            clock::now(),
+        )
     }
 
     /// RFC 5881, 5: 255 shows that it has crossed no router.

@@ -1,5 +1,8 @@
 //! What a thread that watches tells the core, and the operator.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use keepone_proto::event::Event;
 use keepone_proto::id::WatchId;
 use keepone_proto::time::Instant;
@@ -19,11 +22,41 @@ pub(crate) struct Teller {
     name: String,
     events: mpsc::Sender<Event>,
     last: Option<(Reading, Instant)>,
+    /// Nobody tracks it any more; and how many of those that its thread watches somebody does.
+    muted: Mute,
+}
+
+/// Keeps a watch from telling.
+#[derive(Debug, Clone)]
+pub(crate) struct Mute {
+    is_muted: Arc<AtomicBool>,
+    left: Arc<AtomicUsize>,
+}
+
+impl Mute {
+    /// Of a thread that watches so many.
+    pub(crate) fn of(left: &Arc<AtomicUsize>) -> Self {
+        left.fetch_add(1, Ordering::Relaxed);
+        Mute { is_muted: Arc::default(), left: Arc::clone(left) }
+    }
+
+    /// From now on it says nothing; the thread ends with its last one.
+    pub(crate) fn mute(&self) {
+        if !self.is_muted.swap(true, Ordering::Relaxed) {
+            self.left.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Teller {
-    pub(crate) fn new(id: WatchId, name: &str, events: mpsc::Sender<Event>) -> Self {
-        Teller { id, name: name.to_owned(), events, last: None }
+    pub(crate) fn new(id: WatchId, name: &str, events: mpsc::Sender<Event>, muted: Mute) -> Self {
+        Teller { id, name: name.to_owned(), events, last: None, muted }
+    }
+
+    /// `None`: it is to be told. Otherwise nobody wants it, or anything that this thread watches.
+    fn is_unwanted(&self) -> Option<Result<(), Gone>> {
+        let is_muted = self.muted.is_muted.load(Ordering::Relaxed);
+        is_muted.then(|| if self.muted.left.load(Ordering::Relaxed) == 0 { Err(Gone) } else { Ok(()) })
     }
 
     /// Tells what it was found to be, if that is new or was last told a while ago.
@@ -31,6 +64,9 @@ impl Teller {
     /// # Errors
     /// The core is gone: the thread may end.
     pub(crate) fn tell(&mut self, reading: Reading) -> Result<(), Gone> {
+        if let Some(answer) = self.is_unwanted() {
+            return answer;
+        }
         match self.news(&reading) {
             Some(event) => {
                 self.has_told(reading);
@@ -45,6 +81,9 @@ impl Teller {
     /// # Errors
     /// The core is gone: the thread may end.
     pub(crate) fn try_tell(&mut self, reading: Reading) -> Result<(), Gone> {
+        if let Some(answer) = self.is_unwanted() {
+            return answer;
+        }
         let Some(event) = self.news(&reading) else { return Ok(()) };
         match self.events.try_send(event) {
             Ok(()) => {

@@ -169,6 +169,14 @@ impl World {
         }
     }
 
+    /// A running agent is told its configuration anew.
+    fn take_over(&mut self, number: usize) {
+        let seed = self.seed ^ u64::try_from(number).unwrap_or(0);
+        let Some(host) = self.hosts.get(number) else { return };
+        let settings = Box::new(self.plan.settings(number, host.variant, seed));
+        self.deliver(number, Event::Reconfigure(settings));
+    }
+
     /// Something is done to the world.
     pub(super) fn apply(&mut self, fault: Fault) {
         let now = self.now;
@@ -223,10 +231,17 @@ impl World {
             Fault::Gate { host, on } => self.trouble(host, |host| host.troubles.gate = on),
             Fault::Freeze { host, lasts } => self.freeze(host, lasts),
             Fault::Reload { host, variant } => {
+                let former = self.hosts.get(host).map(|host| host.variant).unwrap_or_default();
+                let in_place = variant.is_taken_over() && former.is_taken_over();
                 // A witness knows no priority, and one that can't vote is no more than one that is down.
-                self.kill(host, false);
-                self.trouble(host, |host| host.variant = variant);
-                self.start(host);
+                if in_place && self.is_able(host) {
+                    self.trouble(host, |host| host.variant = variant);
+                    self.take_over(host);
+                } else {
+                    self.kill(host, false);
+                    self.trouble(host, |host| host.variant = variant);
+                    self.start(host);
+                }
             }
             Fault::TearRecord(number) => {
                 if let Some(host) = self.hosts.get_mut(number) {
@@ -413,10 +428,17 @@ impl World {
                 self.wake_later(number, self.now);
             }
             self.resume(number);
-            // Who was configured otherwise is restarted as the others are.
-            if self.hosts.get(number).is_some_and(|host| host.variant != Variant::Usual) {
-                self.kill(number, false);
+            // Who was configured otherwise is configured as the others are, and restarted for it where it has to be.
+            let variant = self.hosts.get(number).map(|host| host.variant).unwrap_or_default();
+            if variant != Variant::Usual {
+                let in_place = variant.is_taken_over() && self.is_able(number);
+                if !in_place {
+                    self.kill(number, false);
+                }
                 self.trouble(number, |host| host.variant = Variant::Usual);
+                if in_place {
+                    self.take_over(number);
+                }
             }
             // One that is in the middle of an orderly stop is started again when it has ended.
             self.start(number);

@@ -12,6 +12,28 @@ pub enum Variant {
     OtherPriority,
     /// A longer L_max: another digest (V9).
     OtherDigest,
+    /// Other addresses in each domain.
+    OtherAddresses,
+    /// Another virtual router in each domain: the former one ends, and one of the same name begins.
+    OtherRouters,
+    /// Without the last domain.
+    FewerDomains,
+}
+
+impl Variant {
+    /// All but the usual one.
+    pub const OTHERS: [Variant; 5] = [
+        Variant::OtherPriority,
+        Variant::OtherDigest,
+        Variant::OtherAddresses,
+        Variant::OtherRouters,
+        Variant::FewerDomains,
+    ];
+
+    /// Whether a running agent takes it over; otherwise it is started anew.
+    pub fn is_taken_over(self) -> bool {
+        self != Variant::OtherDigest
+    }
 }
 
 /// One deed.
@@ -258,7 +280,7 @@ impl Fault {
             Fault::Freeze { host, lasts } => {
                 format!("h{host} is frozen for {} ms, and its clock hides it", lasts / super::network::MS)
             }
-            Fault::Reload { host, variant } => format!("h{host} is restarted, configured as {variant:?}"),
+            Fault::Reload { host, variant } => format!("h{host} is reloaded, configured as {variant:?}"),
             Fault::ForeignClaim(host) => format!("h{host} sees somebody else's ARP for the VIP"),
             Fault::ForeignRouter { priority: Some(priority) } => {
                 format!("a foreign router advertises the VRID with priority {priority}")

@@ -125,6 +125,7 @@ impl History {
             | Event::QueueSeen { .. }
             | Event::ClockState(_)
             | Event::Fenced { .. }
+            | Event::Reconfigure(_)
             | Event::Stop => {
                 self.mix(5);
                 self.say(at, || format!("h{host} <- {event:?}"));
@@ -181,6 +182,7 @@ impl History {
             | Action::Fence { .. }
             | Action::FeedWatchdog
             | Action::Reboot { .. }
+            | Action::Retired { .. }
             | Action::Stopped => {
                 self.mix(7);
                 self.say(at, || format!("h{host} {action:?}"));

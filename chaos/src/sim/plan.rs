@@ -322,15 +322,19 @@ impl Plan {
         let links: Vec<LinkId> = (0..self.links).map(LinkId).collect();
         let peers = (0..self.agents).filter(|peer| *peer != host);
         let authority = if self.is_arbitrated() { Authority::Quorum(self.quorum(variant)) } else { Authority::None };
+        let others = if variant == Variant::OtherRouters { self.domains } else { 0 };
+        let fewer = usize::from(variant == Variant::FewerDomains && self.domains > 1);
         let domain = |place: usize| DomainSettings {
             id: Self::domain(place),
             name: format!("d{place}"),
-            instances: vec![InstanceId(u16::try_from(place).unwrap_or(0))],
+            // One that is another has a place of its own.
+            instances: vec![InstanceId(u16::try_from(place + others).unwrap_or(0))],
             families: Families { v4: true, v6: false },
             authority: authority.clone(),
             policy: self.policy,
             mirrors: Vec::new(),
             fencing: FencingSettings::default(),
+            shape: u64::from(variant == Variant::OtherAddresses),
         };
         let targets = if self.references { vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254))] } else { Vec::new() };
         Settings {
@@ -342,8 +346,10 @@ impl Plan {
             heartbeat: HeartbeatSettings { period: Duration::from_millis(100 * self.pace), misses: 3 },
             peers: peers.map(|peer| PeerSettings { node: Self::node(peer), links: links.clone() }).collect(),
             interfaces: vec![InterfaceSettings { name: "lan".into() }],
-            instances: (0..self.domains).map(|place| self.instance(host, variant, place)).collect(),
-            domains: (0..self.domains).map(domain).collect(),
+            instances: (0..self.domains + others)
+                .map(|place| self.instance(host, variant, place % self.domains.max(1)))
+                .collect(),
+            domains: (0..self.domains - fewer).map(domain).collect(),
             references: ReferenceSettings {
                 targets,
                 need: 1,
@@ -360,6 +366,11 @@ impl Plan {
             watchdog: false,
             guards: self.guards(),
         }
+    }
+
+    /// The domain of an instance.
+    pub fn place_of(&self, instance: InstanceId) -> usize {
+        usize::from(instance.0) % self.domains.max(1)
     }
 
     /// The priority of an agent for a domain: the second domain's best is the first one's worst.
@@ -391,12 +402,19 @@ impl Plan {
             ipv6: false,
             priority: Priority(match variant {
                 Variant::OtherPriority => 255 - self.priority(host, place),
-                Variant::Usual | Variant::OtherDigest => self.priority(host, place),
+                Variant::Usual
+                | Variant::OtherDigest
+                | Variant::OtherAddresses
+                | Variant::OtherRouters
+                | Variant::FewerDomains => self.priority(host, place),
             }),
             advert_int: Duration::from_millis(self.advert_ms),
             preempt: self.preempt,
             preempt_delay: Duration::from_millis(self.preempt_delay_ms),
-            addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100 + number))],
+            addresses: match variant {
+                Variant::OtherAddresses => vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 150 + number))],
+                _ => vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100 + number))],
+            },
             auth_pass: None,
             auth_type: AuthType::Pass,
             unicast_peers: None,

@@ -225,9 +225,10 @@ impl World {
                 self.send_lease(number, Plan::host(to), at, bytes);
             }
             Action::Advertise { instance, advertisement } => {
-                let open = host.kernels.get(usize::from(instance.0)).is_some_and(|kernel| kernel.is_open(at));
+                let place = self.plan.place_of(instance);
+                let open = host.kernels.get(place).is_some_and(|kernel| kernel.is_open(at));
                 if open {
-                    self.at(at, What::Frame { host: number, place: usize::from(instance.0) });
+                    self.at(at, What::Frame { host: number, place });
                 }
                 if open || advertisement.priority.0 == 0 {
                     self.advertise(number, at, &advertisement);
@@ -268,6 +269,8 @@ impl World {
             Action::ReadClock | Action::Transition(_) | Action::Alert(_) => {}
             // No plan configures the rings outside the gate.
             Action::Fence { .. } | Action::FeedWatchdog | Action::Reboot { .. } => {}
+            // Its gate and its addresses are there whether a domain is configured or not.
+            Action::Retired { .. } => {}
             Action::Stopped => host.ended = true,
         }
     }

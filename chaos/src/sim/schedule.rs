@@ -211,7 +211,7 @@ impl Schedule {
             Trouble::PowerOff => self.both(span, Fault::PowerOff(host), Fault::Start(host)),
             Trouble::Terminate => self.both(span, Fault::Terminate(agent), Fault::Start(agent)),
             Trouble::Reload => {
-                let variant = *rng.pick(&[Variant::OtherPriority, Variant::OtherDigest]).unwrap_or(&Variant::Usual);
+                let variant = *rng.pick(&Variant::OTHERS).unwrap_or(&Variant::Usual);
                 self.both(span, Fault::Reload { host, variant }, Fault::Reload { host, variant: Variant::Usual });
             }
             Trouble::References => self.references(rng, plan, agent, span),

@@ -84,7 +84,7 @@ pub struct World {
     pub(super) isolated: Vec<Option<u64>>,
     /// Everything has been repaired: what ends is started again.
     pub(super) healed: bool,
-    seed: u64,
+    pub(super) seed: u64,
 }
 
 impl World {

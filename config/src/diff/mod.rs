@@ -15,11 +15,13 @@ mod value;
 mod walk;
 mod words;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::model::Config;
+use crate::model::{Config, Domain};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,7 +55,69 @@ pub struct Difference {
 
 /// Compares two models.
 pub fn diff(old: &Config, new: &Config) -> Difference {
-    difference(compare::changes(old, new, &names(old), &names(new)))
+    let mut changes = compare::changes(old, new, &names(old), &names(new));
+    changes.extend(moves(old, new));
+    changes.extend(links_move(old, new));
+    difference(changes)
+}
+
+/// Addresses that come under another lease, one for each pair of leases: the new holder may only begin once the former
+/// one has let go, which none of the two knows of the other.
+fn moves(old: &Config, new: &Config) -> Vec<Change> {
+    let (before, after) = (holders(old), holders(new));
+    let mut moved = BTreeMap::new();
+    for (address, to) in &after {
+        if let Some(from) = before.get(address).filter(|from| *from != to) {
+            moved.entry((from, to)).or_insert(address);
+        }
+    }
+    let change = |((from, to), address): ((&String, &String), &IpAddr)| Change {
+        path: format!("instances[].virtual_addresses[{address}]"),
+        from: Some(from.clone()),
+        to: Some(to.clone()),
+        text: format!("moves {address} from {from} to {to}"),
+        restarts: None,
+        restarts_agent: true,
+        hint: Some(String::from("each has a lease of its own")),
+    };
+    moved.into_iter().map(change).collect()
+}
+
+/// A link goes by its place, the same on every node; and one of them has to go on while others change, or the peers would
+/// be unheard. Nor is there a peer more or less.
+fn links_move(old: &Config, new: &Config) -> Option<Change> {
+    let peers = |config: &Config| -> BTreeSet<_> {
+        config.links.iter().flat_map(|link| link.peers.iter().map(|(node, _)| *node)).collect()
+    };
+    let place = |config: &Config, name: &str| config.links.iter().position(|link| link.name == name);
+    let moved = old.links.iter().enumerate().any(|(at, link)| place(new, &link.name).is_some_and(|now| now != at));
+    let replaced = old.links.iter().zip(&new.links).any(|(old, new)| old.name != new.name);
+    let goes_on = old.links == new.links || old.links.iter().any(|link| new.links.contains(link));
+    let text = match (moved || replaced, goes_on, peers(old) == peers(new)) {
+        (false, true, true) => return None,
+        (_, _, false) => "changes which peers are on the heartbeat links",
+        (true, _, true) => "changes the order of the heartbeat links",
+        (false, false, true) => "changes every heartbeat link",
+    };
+    Some(Change {
+        path: String::from("links"),
+        from: None,
+        to: None,
+        text: String::from(text),
+        restarts: None,
+        restarts_agent: true,
+        hint: Some(String::from("add one after the others, remove the last one, or change one at a time")),
+    })
+}
+
+/// Which sync group, or lone instance, has an address.
+fn holders(config: &Config) -> BTreeMap<IpAddr, String> {
+    let of = |domain: Domain| {
+        let instances = domain.instances.into_iter().filter_map(|at| config.instances.get(at));
+        let addresses = instances.flat_map(|instance| instance.virtual_addresses.iter().map(|vip| vip.address));
+        addresses.map(|address| (address, domain.name.clone())).collect::<Vec<_>>()
+    };
+    config.domains().into_iter().flat_map(of).collect()
 }
 
 fn difference(changes: Vec<Change>) -> Difference {

@@ -28,7 +28,7 @@ fn told(from: &str, to: &str) -> Vec<String> {
 
 #[test]
 fn each_change_is_told_in_words_of_its_own() {
-    let kept = "restarts no instance";
+    let (kept, agent) = ("restarts no instance", "restarts the agent");
     for (from, to, expected) in [
         ("", "", vec!["changes nothing"]),
         ("priority 100", "priority 150", vec!["changes the priority of VI_1 from 100 to 150", kept]),
@@ -45,7 +45,11 @@ fn each_change_is_told_in_words_of_its_own() {
             vec!["changes the order of the VIPs of VI_1", kept],
         ),
         (" 192.0.2.9\n", " 192.0.2.9\n 192.0.2.8\n", vec!["adds unicast peer 192.0.2.8 to VI_1", kept]),
-        ("router_id one", "router_id two", vec!["changes the router_id from one to two", kept]),
+        (
+            "router_id one",
+            "router_id two",
+            vec!["changes the router_id from one to two; it is set up once, at the start", agent],
+        ),
         ("/bin/a", "\"/bin/a b\"", vec!["changes the notify.master.command of VI_2 from /bin/a to /bin/a b", kept]),
         (" notify_master /bin/a\n", "", vec!["removes the notify.master /bin/a of VI_2", kept]),
         ("geheim", "geheim2", vec!["changes the password of VI_1", kept]),
@@ -64,7 +68,11 @@ fn each_change_is_told_in_words_of_its_own() {
         (
             " VI_3\n",
             "",
-            vec!["removes instance VI_3 from G; another lease is for its instances", "restarts G; no other instance"],
+            vec![
+                "removes instance VI_3 from G; another lease is for its instances",
+                "moves 192.0.2.4 from G to VI_3; each has a lease of its own",
+                agent,
+            ],
         ),
     ] {
         let mut expected = expected;

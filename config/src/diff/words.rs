@@ -1,9 +1,10 @@
 //! What a change of each part of the model is called, and what it costs the running agent.
 //!
-//! This is the only place that says either. A part without a row is told by the name of its field, and costs nothing.
+//! This is the only place that says either. A part without a row is told by the name of its field, and costs nothing
+//! below a part that a running agent takes over, else a restart of the agent.
 //! Paths are the fields' names joined with dots; `[]` is an element of a list, whichever it is.
 
-/// What it takes to bring a change into a running agent.
+/// What it takes to bring a change into a running agent: the agent itself asks here (`Difference::restarts_agent`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cost {
     /// What holds it goes on.
@@ -61,6 +62,26 @@ const CLUSTER: Cost = Cost::Agent("the cluster changes: the same is needed on ev
 const LEASE: Cost = Cost::Agent("the lease changes: voters refuse a node with another one, so change every member");
 const START: Cost = Cost::Agent("it is set up once, at the start");
 
+const POLICY: Cost = Cost::Agent("what was promised to other nodes outlives it");
+const KERNEL: Cost = Cost::Agent("routes, rules and interfaces are set up once, at the start");
+const SESSION: Cost = Cost::Agent("sessions begin together");
+
+/// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
+/// these, or is new in the model, is set up once, at the start.
+const IN_PLACE: [&str; 10] = [
+    "links",
+    "instances",
+    "sync_groups",
+    "trackers",
+    "references",
+    "grace",
+    "claim_without_gate",
+    "global.announce",
+    // Not active yet.
+    "virtual_servers",
+    "server_groups",
+];
+
 /// All of them.
 #[rustfmt::skip]
 pub(super) static ROWS: &[Row] = &[
@@ -69,7 +90,6 @@ pub(super) static ROWS: &[Row] = &[
     costs("instances[].vrid", "virtual_router_id", NEW_ROUTER),
     costs("instances[].ipv6", "native_ipv6", NEW_ROUTER),
     costs("instances[].version", "version", Cost::Restart("its Advertisements are others")),
-    costs("instances[].transport", "transport", Cost::Restart("its Advertisements travel otherwise")),
     noun("instances[].transport.source", "source address of Advertisements"),
     noun("instances[].transport.peers[]", "unicast peer"),
     Row {
@@ -81,19 +101,18 @@ pub(super) static ROWS: &[Row] = &[
         ..element("instances[].track_interface[]", "tracked interface", &["interface"]) },
     noun("instances[].track_interface", "tracked interfaces"),
     noun("instances[].auth_pass", "password"),
-    costs("instances[].options.own_interface", "interface with a virtual MAC",
-        Cost::Agent("interfaces are made before the gate")),
-    noun("instances[].options.routes", "routes"),
-    noun("instances[].options.routes[]", "route"),
-    noun("instances[].options.rules", "rules"),
-    noun("instances[].options.rules[]", "rule"),
+    costs("instances[].options.own_interface", "interface with a virtual MAC", KERNEL),
+    costs("instances[].options.routes", "routes", KERNEL),
+    costs("instances[].options.routes[]", "route", KERNEL),
+    costs("instances[].options.rules", "rules", KERNEL),
+    costs("instances[].options.rules[]", "rule", KERNEL),
     costs("statics", "static addresses, routes and rules", START),
     costs("statics.addresses[]", "static address", START),
     costs("statics.routes[]", "static route", START),
     costs("statics.rules[]", "static rule", START),
     costs("statics.track_groups[]", "track_group", START),
     noun("instances[].auth_type", "auth_type"),
-    noun("instances[].policy", "arbiter_policy"),
+    costs("instances[].policy", "arbiter_policy", POLICY),
     noun("instances[].announce.burst", "garp_master_repeat"),
     Row { is_whole: true, ..noun("instances[].announce.again", "times of further announcements") },
     Row { is_whole: true, ..noun("global.announce.again", "times of further announcements") },
@@ -101,7 +120,7 @@ pub(super) static ROWS: &[Row] = &[
     Row { is_known_by_name: true, cost: Cost::Restart("another lease is for its instances"),
         ..element("sync_groups[]", "sync group", &["name"]) },
     costs("sync_groups[].instances[]", "instance", Cost::Restart("another lease is for its instances")),
-    noun("sync_groups[].policy", "arbiter_policy"),
+    costs("sync_groups[].policy", "arbiter_policy", POLICY),
     element("virtual_servers[]", "virtual server", &["service", "protocol"]),
     Row { show: &[("address", ""), ("port", " "), ("weight", " weight ")],
         ..element("virtual_servers[].real_servers[]", "real server", &["address", "port"]) },
@@ -117,9 +136,9 @@ pub(super) static ROWS: &[Row] = &[
     costs("cluster.state_dir", "state_dir", START),
     costs("cluster.run_dir", "run_dir", START),
     costs("cluster.bpf_dir", "bpf_dir", START),
-    costs("links", "heartbeat links", START),
-    costs("links[]", "heartbeat link", START),
-    costs("links[].peers[]", "peer", START),
+    noun("links", "heartbeat links"),
+    noun("links[]", "heartbeat link"),
+    noun("links[].peers[]", "peer"),
     costs("heartbeat", "heartbeat", CLUSTER),
     costs("authority", "arbiter", LEASE),
     costs("authority.voters", "voters", VOTERS),
@@ -130,6 +149,9 @@ pub(super) static ROWS: &[Row] = &[
     noun("authority.timing.lease", "lease"),
     noun("authority.timing.lease_max", "lease_max"),
     costs("policy", "policy", CLUSTER),
+    costs("instances[].options.promote_secondaries", "promote_secondaries", KERNEL),
+    costs("trackers.bfd", "sessions", SESSION),
+    costs("trackers.bfd[]", "bfd_instance", SESSION),
     costs("gate", "means of the gate", START),
     costs("fencing.watchdog", "watchdog", START),
 ];
@@ -151,7 +173,11 @@ pub(super) fn cost(path: &str) -> Cost {
             return cost;
         }
     }
-    Cost::Nothing
+    let is_under = |part: &str| {
+        let rest = path.strip_prefix(part);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    if IN_PLACE.iter().any(|part| is_under(part)) { Cost::Nothing } else { START }
 }
 
 #[cfg(test)]
@@ -169,8 +195,11 @@ mod tests {
     fn what_an_agent_has_to_restart_for_is_so_for_all_below() {
         assert_eq!(cost("authority.timing.transmit"), LEASE);
         assert_eq!(cost("authority.voters[]"), VOTERS);
-        assert_eq!(cost("links[].port"), START);
+        assert_eq!(cost("links[].port"), Cost::Nothing);
         assert_eq!(cost("instances[].priority"), Cost::Nothing);
         assert_eq!(cost("sync_groups[].notify.master"), Cost::Nothing);
+        assert_eq!(cost("global.announce.burst"), Cost::Nothing);
+        assert_eq!(cost("instances_of_another_kind"), START);
+        assert_eq!(cost("global.script_user"), START);
     }
 }

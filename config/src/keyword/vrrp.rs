@@ -185,7 +185,7 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
         script(A, "notify_backup", "run on becoming BACKUP"),
         script(A, "notify_fault", "run on becoming FAULT"),
         script(B, "notify_stop", "run when the agent stops"),
-        key(C, "notify_deleted", Maybe, "run when a reload removes the instance").values("none", SCRIPT, "").later(),
+        key(C, "notify_deleted", Maybe, "run when a reload removes the instance").values("none", SCRIPT, ""),
         script(C, "notify_master_rx_lower_pri", "run when a Master hears a lower node advertise").later(),
         inherited(C, "notify_priority_changes", "FIFOs get changes of priority too"),
         inherited(A, "smtp_alert", "mail on every change"),

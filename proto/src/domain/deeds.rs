@@ -80,7 +80,7 @@ impl Domain {
                 self.rest(facts, Role::Backup, reason, &view, out);
             }
             Verdict::Yield(reason) => {
-                let to = if facts.stopping { Role::Init } else { Role::Backup };
+                let to = if self.is_stopping(facts) { Role::Init } else { Role::Backup };
                 self.leave(facts, Leaving { reason, to, heir: None, heir_epoch: None }, &view, out);
             }
             Verdict::Fenced(Reason::LeaseLost) => self.lapse(facts, &view, out),
@@ -91,6 +91,7 @@ impl Domain {
                 self.leave(facts, Leaving { reason, to: Role::Fault, heir: None, heir_epoch: None }, &view, out)
             }
         }
+        self.sweep_retired(facts, out);
         self.speak_again(facts, view.peers, out);
         self.look_into_mirrors(facts, out);
         self.raise(facts, &view, alerts);
@@ -205,7 +206,13 @@ impl Domain {
         match (held, self.master_since) {
             (Hold::Underway, None) => self.set_role(facts, Role::Claiming, reason, view, out),
             // Whose leave it is may change while it lasts.
-            (Hold::Underway | Hold::Up, Some(_)) => self.reason = reason,
+            (Hold::Underway, Some(_)) => self.reason = reason,
+            (Hold::Up, Some(_)) => {
+                self.reason = reason;
+                if core::mem::take(&mut self.announces_anew) {
+                    self.announce(now, facts, out);
+                }
+            }
             (Hold::Up, None) => {
                 self.master_since = Some(now);
                 (self.lapsed_at, self.nominated_until, self.stand_at, self.heir) = (None, None, None, None);
@@ -244,7 +251,7 @@ impl Domain {
             self.news |= heir.is_some();
         }
         let Some(mut leaving) = self.leaving else { return };
-        if facts.stopping {
+        if self.is_stopping(facts) {
             leaving.to = Role::Init;
         }
         // No tombstone will be read back. What is held ends by itself, and whatever of the gate is still to be

@@ -55,7 +55,7 @@ impl Domain {
             let own = !facts.is_up(router.settings.interface);
             own || router.settings.track.iter().any(|track| track.weight == 0 && !facts.is_up(track.interface))
         });
-        if self.leaving.is_some() || facts.stopping {
+        if self.leaving.is_some() || self.is_stopping(facts) {
             Health::Leaving
         } else if self.lease.is_arbitrated() && facts.clock_is_off() {
             Health::ClockOff

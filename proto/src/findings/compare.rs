@@ -11,13 +11,21 @@ use crate::lease::timing::Millis;
 use crate::settings::{AuthType, Authority, InstanceSettings, Settings, VrrpVersion};
 use crate::wire::profile::{InstanceProfile, LeaseProfile};
 
-/// Our own instances as a peer is told of them; what changes while we run is filled in later.
-pub(crate) fn instances(settings: &Settings) -> Vec<InstanceProfile> {
+/// Our own instances as a peer is told of them, each with its place; what changes while we run is filled in later. One
+/// that is in no domain is left of a former configuration.
+pub(crate) fn instances(settings: &Settings) -> Vec<(usize, InstanceProfile)> {
     let of = |(place, instance): (usize, &InstanceSettings)| {
-        let domain = settings.domains.iter().find(|d| d.instances.iter().any(|id| usize::from(id.0) == place));
-        profile(settings.cluster, domain.map_or(DomainId(0), |domain| domain.id), instance)
+        let domain = settings.domains.iter().find(|d| d.instances.iter().any(|id| usize::from(id.0) == place))?;
+        Some((place, profile(settings.cluster, domain.id, instance)))
     };
-    settings.instances.iter().enumerate().map(of).collect()
+    settings.instances.iter().enumerate().filter_map(of).collect()
+}
+
+fn with_settings<'a>(
+    settings: &'a Settings,
+    own: &'a [(usize, InstanceProfile)],
+) -> impl Iterator<Item = (&'a InstanceProfile, &'a InstanceSettings)> {
+    own.iter().filter_map(|(place, mine)| Some((mine, settings.instances.get(*place)?)))
 }
 
 /// What voters must agree on, if there are any.
@@ -73,7 +81,7 @@ pub(crate) fn number(version: VrrpVersion) -> u8 {
 /// Everything that differs between this node and a peer. `own` are [`instances`].
 pub(crate) fn differences(
     settings: &Settings,
-    own: &[InstanceProfile],
+    own: &[(usize, InstanceProfile)],
     node: NodeId,
     theirs: &Known,
 ) -> Vec<Difference> {
@@ -95,10 +103,10 @@ pub(crate) fn differences(
         of_node(words, format!("set one number of misses on {peer} and here"));
     }
     compare_lease(settings, &peer, lease(settings).as_ref(), theirs.lease.as_ref(), &mut found);
-    for (mine, settings) in own.iter().zip(&settings.instances) {
+    for (mine, settings) in with_settings(settings, own) {
         compare_instance(&peer, settings, mine, theirs, &mut found);
     }
-    let strange = theirs.instances().filter(|theirs| !own.iter().any(|mine| mine.name == theirs.name));
+    let strange = theirs.instances().filter(|theirs| !own.iter().any(|(_, mine)| mine.name == theirs.name));
     let strange: Vec<String> = strange.map(|instance| format!("VRID {}", instance.vrid)).collect();
     if !strange.is_empty() {
         found.push(Difference {
@@ -202,13 +210,13 @@ fn compare_instance(
 /// was meant.
 pub(crate) fn clashes(
     settings: &Settings,
-    own: &[InstanceProfile],
+    own: &[(usize, InstanceProfile)],
     node: NodeId,
     theirs: &Known,
 ) -> Vec<(DomainId, String)> {
     let peer = settings.names.node(node);
     let mut found = Vec::new();
-    for (mine, settings) in own.iter().zip(&settings.instances) {
+    for (mine, settings) in with_settings(settings, own) {
         if theirs.instance(mine.name).is_some_and(|other| other.priority == mine.priority) {
             let words = format!("{}: priority {} on {peer} and here", settings.name, mine.priority.0);
             found.push((mine.domain, words));

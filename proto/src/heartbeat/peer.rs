@@ -130,6 +130,14 @@ impl Peer {
         }
     }
 
+    /// Another configuration reaches it over these: what is known of those that stay is kept.
+    pub fn set_links(&mut self, links: &[LinkId], own: Incarnation) {
+        self.links.retain(|id, _| links.contains(id));
+        for id in links {
+            self.links.entry(*id).or_insert_with(|| Link::new(own));
+        }
+    }
+
     /// Its links.
     pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> + Clone {
         self.links.iter().map(|(id, link)| (*id, link))

@@ -38,6 +38,14 @@ impl DomainLease {
         }
     }
 
+    /// Without an authority: peers count another silence from now on.
+    pub fn set_heartbeat(&mut self, now: Instant, heartbeat: HeartbeatSettings) {
+        match self {
+            DomainLease::Unarbitrated(lease) => lease.set_heartbeat(now, heartbeat),
+            DomainLease::Quorum(_) | DomainLease::Accepting(_) => {}
+        }
+    }
+
     /// Whether somebody has to be asked.
     pub fn is_arbitrated(&self) -> bool {
         matches!(self, DomainLease::Quorum(_) | DomainLease::Accepting(_))

@@ -24,6 +24,11 @@ pub struct Unarbitrated {
     lapsed: bool,
 }
 
+/// The same formula as a lease of m·h, with the default margins.
+fn hold(heartbeat: HeartbeatSettings) -> Duration {
+    LeaseTiming::for_lease(heartbeat.silence()).holder_lease().max(heartbeat.period)
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Held {
     epoch: Epoch,
@@ -34,9 +39,16 @@ struct Held {
 impl Unarbitrated {
     /// One that holds nothing.
     pub fn new(me: Claimant, heartbeat: HeartbeatSettings) -> Self {
-        // The same formula as a lease of m·h, with the default margins.
-        let hold = LeaseTiming::for_lease(heartbeat.silence()).holder_lease().max(heartbeat.period);
-        Unarbitrated { me, hold, period: heartbeat.period, attempt: 0, max_counter: 0, held: None, lapsed: false }
+        let (hold, period) = (hold(heartbeat), heartbeat.period);
+        Unarbitrated { me, hold, period, attempt: 0, max_counter: 0, held: None, lapsed: false }
+    }
+
+    /// Peers count another silence from now on: what is held is moved to that at once.
+    pub fn set_heartbeat(&mut self, now: Instant, heartbeat: HeartbeatSettings) {
+        (self.hold, self.period) = (hold(heartbeat), heartbeat.period);
+        if let Some(held) = self.held.as_mut().filter(|held| now < held.until && held.renew_at < held.until) {
+            (held.until, held.renew_at) = (now + self.hold, now + self.period / 2);
+        }
     }
 
     /// The decision says: claim.

@@ -81,6 +81,13 @@ impl Agenda {
         self.touched.push(id);
     }
 
+    /// This one has ended.
+    pub(super) fn forget(&mut self, id: DomainId) {
+        self.note(id, None);
+        self.touched.retain(|touched| *touched != id);
+        self.moved.retain(|moved| *moved != id);
+    }
+
     /// Its deadline may have changed, and nothing else.
     pub(super) fn plan_anew(&mut self, id: DomainId) {
         self.moved.push(id);

@@ -13,7 +13,7 @@ use crate::alerts::{Alerts, Words};
 use crate::domain::{Domain, Router};
 use crate::facts::Facts;
 use crate::findings::{Difference, Known, Oddity, Sightings, compare, join, topic};
-use crate::id::{DomainId, InterfaceId, LinkId, NodeId};
+use crate::id::{DomainId, InterfaceId, LinkId, NodeId, Vrid};
 use crate::lease::timing::Millis;
 use crate::settings::{Authority, Settings};
 use crate::time::Instant;
@@ -35,7 +35,8 @@ const REFUSAL_LASTS: Duration = Duration::from_secs(10);
 /// What the finders remember.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Findings {
-    own: Vec<InstanceProfile>,
+    /// With their places.
+    own: Vec<(usize, InstanceProfile)>,
     known: BTreeMap<NodeId, Known>,
     /// What [`compare`] found of each peer when its last profile came.
     differences: BTreeMap<NodeId, Vec<Difference>>,
@@ -56,6 +57,16 @@ pub(super) struct Findings {
 impl Findings {
     pub(super) fn new(settings: &Settings) -> Self {
         Findings { own: compare::instances(settings), ..Findings::default() }
+    }
+
+    /// Under another configuration peers are compared with that, when they speak next. What was found of them or of
+    /// domains that have gone is found again, or not.
+    pub(super) fn reconfigure(&mut self, settings: &Settings) {
+        self.own = compare::instances(settings);
+        for (node, known) in &self.known {
+            self.differences.insert(*node, compare::differences(settings, &self.own, *node, known));
+            self.clashes.insert(*node, compare::clashes(settings, &self.own, *node, known));
+        }
     }
 
     /// A peer's beat bears another digest than ours, or ours.
@@ -119,6 +130,11 @@ impl Findings {
         }
     }
 
+    /// Of our instance in that place, as a peer knows it.
+    fn name_of(&self, place: usize) -> u64 {
+        self.own.iter().find(|(at, _)| *at == place).map_or(0, |(_, own)| own.name)
+    }
+
     /// Whether a peer that is silent advertises all the same: it lives, and its heartbeats are filtered.
     pub(super) fn advertises<'a>(
         &self,
@@ -170,13 +186,13 @@ impl Node {
         self.findings.first = first + MAX_INSTANCES;
         let facts = self.facts(now);
         let (mut instances, own) = (Vec::new(), &self.findings.own);
-        for (place, instance) in own.iter().enumerate().cycle().skip(first).take(count.min(MAX_INSTANCES)) {
+        for (place, instance) in own.iter().cycle().skip(first).take(count.min(MAX_INSTANCES)) {
             let mut instance = instance.clone();
-            if let Some(settings) = self.settings.instances.get(place) {
+            if let Some(settings) = self.settings.instances.get(*place) {
                 instance.source = facts.address(settings.interface, settings.ipv6);
             }
             let domain = self.domains.get(&instance.domain);
-            instance.hears_no_master = domain.is_some_and(|domain| domain.hears_no_master(&facts, place));
+            instance.hears_no_master = domain.is_some_and(|domain| domain.hears_no_master(&facts, *place));
             instances.push(instance);
         }
         for peer in self.peers.values() {
@@ -243,12 +259,10 @@ impl Node {
         vrid: u8,
         fault: &'static str,
     ) {
-        for domain in self.domains.values_mut() {
-            let ours = domain.routers.iter().any(|router| {
-                let settings = &router.settings;
-                settings.interface == interface && settings.ipv6 == source.is_ipv6() && settings.vrid.get() == vrid
-            });
-            if ours {
+        // By their places: a flood of them must not have every domain looked at for each.
+        let Some(vrid) = Vrid::new(vrid) else { return };
+        for (id, _) in self.places.get(&(interface, vrid, source.is_ipv6())).into_iter().flatten() {
+            if let Some(domain) = self.domains.get_mut(id) {
                 domain.findings.oddities.see((source, Oddity::Unreadable(fault)), now + LASTS);
             }
         }
@@ -375,7 +389,7 @@ impl Node {
                 routers.push(router);
             }
             if domain.master_for(facts.now).is_some_and(|since| since > WORD_LASTS) {
-                let name = self.findings.own.get(place).map_or(0, |own| own.name);
+                let name = self.findings.name_of(place);
                 for peer in facts.heard() {
                     let known = self.findings.known.get(&peer.node);
                     let deaf = known

@@ -30,6 +30,7 @@ mod lan;
 mod many;
 mod policies;
 mod references;
+mod reload;
 mod rivals;
 mod rules;
 mod trackers;
@@ -108,6 +109,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
             policy: Policy::Strict,
             mirrors: Vec::new(),
             fencing: FencingSettings::default(),
+            shape: 0,
         }],
         references: ReferenceSettings {
             targets: vec![IpAddr::from([192, 0, 2, 254])],
@@ -326,6 +328,7 @@ impl Cluster {
             | Action::ProbeAddress { .. }
             | Action::Transition(_)
             | Action::Alert(_)
+            | Action::Retired { .. }
             | Action::Stopped => return,
             // The test answers when it likes.
             Action::Fence { .. } | Action::FeedWatchdog | Action::Reboot { .. } => return,

@@ -300,6 +300,39 @@ impl Instance {
         }
     }
 
+    /// Other parameters of the same virtual router: its VRID, version and family stay. The effective priority stays too,
+    /// until [`Instance::set_priority`].
+    ///
+    /// A Master's next Advertisement comes after the shorter of both intervals; a running down timer moves by the
+    /// difference that the new interval makes.
+    pub fn reconfigure(&mut self, now: Instant, params: Params) {
+        let down = |instance: &Instance| {
+            let Params { version, priority, .. } = instance.params;
+            master_down_interval(version, instance.master_adver_interval, priority)
+        };
+        let former = down(self);
+        let was_preempting = self.params.preempt;
+        self.params = Params { priority: self.params.priority, ..params };
+        self.learn(self.master.map_or(self.params.advert_int, |master| master.advert_int));
+        let (down, next) = (down(self), now + self.params.advert_int);
+        match &mut self.state {
+            State::Initialize => {}
+            State::Master { advert_at, .. } => *advert_at = (*advert_at).min(next),
+            State::Backup { master_down_at, standing: false, .. } => {
+                *master_down_at = *master_down_at + down - former;
+            }
+            State::Backup { standing: true, .. } => {}
+        }
+        // A lower Master that need not be tolerated any more is to be tolerated now.
+        if was_preempting
+            && !self.params.preempt
+            && matches!(self.state, State::Backup { lower: Some(_), .. })
+            && let Some(master) = self.master
+        {
+            self.follow(master.at, master.advert_int);
+        }
+    }
+
     /// An Advertisement that [`crate::wire::vrrp::parse`] let through, from primary address `from`; `own`
     /// is our primary address on the interface.
     pub fn on_advertisement(&mut self, now: Instant, from: IpAddr, own: IpAddr, advert: &Advertisement) -> Vec<Output> {

@@ -9,8 +9,6 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use keepone_tests::lan::Lan;
-
 use crate::page::{self, Section};
 use crate::parallel;
 use crate::routers::Router::{self, Frr, Keepalived, Keepone};
@@ -108,7 +106,7 @@ impl Way {
             Proof::Pass => Some(PASS),
             Proof::Ah => Some(AH),
         };
-        Speech { unicast, ipv6, auth, plain_checksum, ..if self.version == 2 { V2 } else { HALF_A_SECOND } }
+        Speech { unicast, ipv6, auth, plain_checksum, ..if self.version == 2 { V2 } else { V3 } }
     }
 }
 
@@ -117,9 +115,6 @@ fn older(version: &str, than: &str) -> bool {
     let numbers = |text: &str| text.split('.').map_while(|part| part.parse().ok()).collect::<Vec<u32>>();
     numbers(version) < numbers(than)
 }
-
-/// Version 3 with an interval that leaves room for a busy machine.
-const HALF_A_SECOND: Speech = Speech { advert_int: Duration::from_millis(500), ..V3 };
 
 /// A column: what is seen, in this order.
 const COLUMNS: [&str; 6] = ["follows", "priority 0", "preempts", "gives way", "takes over", "nopreempt"];
@@ -139,33 +134,29 @@ struct Result {
 }
 
 impl Cell {
-    fn run(self, lan: Lan) -> (Result, Option<Lan>) {
-        let reached = std::cell::Cell::new(0);
+    fn run(self) -> Result {
+        let mut reached = 0;
         let lived = catch_unwind(AssertUnwindSafe(|| {
-            let mut story = Story::on(lan, self.way.speech(), self.routers);
+            let mut story = Story::new(self.way.speech(), self.routers);
             story.begin();
-            reached.set(1);
+            reached = 1;
             story.terminate_a();
             story.stays(B, story.speech.advert_int * 4);
-            reached.set(2);
+            reached = 2;
             let at = story.preempts();
-            reached.set(3);
+            reached = 3;
             story.gives_way(at);
-            reached.set(4);
+            reached = 4;
             story.kill_a();
             thread::sleep(story.speech.advert_int * 2);
             story.must(story.watch().holders().contains(&B), "the new MASTER lost the address again");
-            reached.set(5);
+            reached = 5;
             story.does_not_preempt();
             story.stays(A, Duration::from_secs(1));
-            reached.set(6);
-            story.leave()
+            reached = 6;
         }));
-        let reached = reached.get();
-        match lived {
-            Ok(lan) => (Result { cell: self, reached, failure: None }, Some(lan)),
-            Err(cause) => (Result { cell: self, reached, failure: Some(story::words_of(cause)) }, None),
-        }
+        let failure = lived.err().map(story::words_of);
+        Result { cell: self, reached, failure }
     }
 }
 
@@ -188,7 +179,7 @@ fn run(cells: &[Cell]) -> Vec<Result> {
     let again = |result: Result| match &result.failure {
         Some(failure) => {
             println!("{}: once more, alone, after {failure}", result.row());
-            result.cell.run(parallel::lan()).0
+            result.cell.run()
         }
         None => result,
     };

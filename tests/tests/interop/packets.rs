@@ -4,19 +4,18 @@
 //! It listens on the other node, to which nothing but keepone's packets comes: what is judged is what was on the wire.
 
 use std::net::IpAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use keepone_chaos::netns::topology::{Kind, VIP};
 use keepone_tests::dissect::{Frame, Recorder, dissect};
-use keepone_tests::lan::{Lan, VIP6};
+use keepone_tests::lan::VIP6;
 
 use crate::parallel;
 use crate::routers::Router::Keepone;
 use crate::speech::{AH, PASS, Speech, V2, V3};
-use crate::story::{self, A, B, Story};
+use crate::story::{A, B, Story};
 
 /// The hardware addresses of the two nodes on the LAN, and of the groups.
 const MACS: [&str; 2] = ["02:00:00:00:01:0b", "02:00:00:00:01:0c"];
@@ -39,15 +38,15 @@ fn kinds() -> Vec<Speech> {
 }
 
 /// The whole life of a virtual router that speaks like this, from its start to its resignation.
-fn record(speech: Speech, lan: Lan) -> (Story, PathBuf) {
-    let mut story = Story::on(lan, speech, [Keepone, Keepone]);
+fn record(speech: Speech) -> (Story, PathBuf) {
+    let mut story = Story::new(speech, [Keepone, Keepone]);
     if speech.ipv6 && speech.unicast {
         // Of a router the R flag is set in a Neighbor Advertisement.
         story.lan.node(A).namespace.set_parameters(&[("ipv6/conf/all/forwarding", "1")]).unwrap();
     }
     let recorder = Recorder::start(&story.lan, Kind::Node(B)).unwrap();
     story.start(A);
-    let alone = story.watch().alone(A, speech.preempts() + Duration::from_secs(20));
+    let alone = story.watch().alone(A, speech.preempts() + Duration::from_secs(2));
     story.must(alone.is_some(), "no MASTER");
     thread::sleep(speech.advert_int * 3);
     story.end(A);
@@ -196,8 +195,8 @@ fn check_that_faults_are_seen(speech: Speech, capture: &Path) {
     assert!(changed >= 3 && bad == changed && good == 0, "{changed} damaged, {bad} found bad and {good} good");
 }
 
-fn check(speech: Speech, lan: Lan) -> Lan {
-    let (story, capture) = record(speech, lan);
+fn check(speech: Speech) {
+    let (story, capture) = record(speech);
     let own = |node| -> IpAddr { if speech.ipv6 { story.lan.address6(node).into() } else { story.lan.address(node) } };
     let frames: Vec<Frame> = dissect(&capture, speech.plain_checksum)
         .unwrap()
@@ -226,16 +225,15 @@ fn check(speech: Speech, lan: Lan) -> Lan {
         let good = |frame: &&Frame| frame.get("vrrp.checksum.status").is_some_and(|status| status == "1");
         assert_eq!(other.iter().filter(good).count(), 0);
     }
-    story.leave()
 }
 
 #[test]
 fn tshark_finds_nothing_wrong_with_any_packet_of_keepone_s() {
     let kinds = kinds();
     assert_eq!(kinds.len(), 12);
-    let failures = parallel::map(&kinds, |speech, lan| match catch_unwind(AssertUnwindSafe(|| check(speech, lan))) {
-        Ok(lan) => (None, Some(lan)),
-        Err(cause) => (Some(format!("{speech:?}: {}", story::words_of(cause))), None),
+    let failures = parallel::map(&kinds, |speech| {
+        let lived = std::panic::catch_unwind(|| check(speech));
+        lived.err().map(|cause| format!("{speech:?}: {}", crate::story::words_of(cause)))
     });
     let failures: Vec<String> = failures.into_iter().flatten().collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));

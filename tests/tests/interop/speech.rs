@@ -8,7 +8,7 @@ use keepone_tests::lan::VIP6;
 
 /// The better node's priority, and the other one's.
 pub const PRIORITIES: [u8; 2] = [150, 100];
-/// Late threads and late packets on a machine that is busy with other tests, at the least.
+/// Late threads and late packets on a machine that is busy with other tests.
 const BUSY: Duration = Duration::from_millis(400);
 
 /// A way to speak VRRP.
@@ -60,11 +60,6 @@ impl Speech {
         if self.ipv6 { VIP6.into() } else { VIP.into() }
     }
 
-    /// How late threads and packets may be on a busy machine, without one timer being taken for another.
-    fn busy(self) -> Duration {
-        BUSY.max(self.advert_int * 3 / 2)
-    }
-
     /// Skew_Time of a node: the better it is, the sooner it moves (RFC 3768, 6.1: of a second; RFC 9568,
     /// 6.1: of the interval).
     pub fn skew(self, node: usize) -> Duration {
@@ -77,10 +72,10 @@ impl Speech {
         self.advert_int * 3 + self.skew(node)
     }
 
-    /// A node's takeover from a Master that resigned: Skew_Time. On a machine as busy as [`Speech::busy`]
-    /// allows for, it still is sooner than the timer for silence, which has two intervals to go at least.
+    /// A node's takeover from a Master that resigned: Skew_Time. On a machine as busy as [`BUSY`] allows
+    /// for, it still is sooner than the timer for silence, which has two intervals to go at least.
     pub fn takes_over_from_resigned(self, node: usize) -> (Duration, Duration) {
-        let most = self.skew(node) + self.busy();
+        let most = self.skew(node) + BUSY;
         assert!(most < self.advert_int * 2 + self.skew(node), "a bound that tells nothing");
         (Duration::ZERO, most)
     }
@@ -89,7 +84,7 @@ impl Speech {
     /// started up to an interval ago.
     pub fn takes_over_from_silent(self) -> (Duration, Duration) {
         let down = self.down_interval(1);
-        (down.saturating_sub(self.advert_int + BUSY / 4), down + self.busy() * 2)
+        (down.saturating_sub(self.advert_int + BUSY / 4), down + BUSY * 2)
     }
 
     /// The better node's takeover from a working Master, starting anew: its timer, which counts no worse
@@ -98,10 +93,9 @@ impl Speech {
         self.down_interval(0) + Duration::from_secs(3)
     }
 
-    /// Both have the address from the better one's first Advertisement to the other one's deeds upon it, which
-    /// does not wait for a second one.
+    /// Both have the address from the better one's first Advertisement to the other one's deeds upon it.
     pub fn overlap(self) -> Duration {
-        BUSY.max(self.advert_int * 9 / 10)
+        BUSY
     }
 
     /// Both advertise again, and hear each other: the worse one ends with the first Advertisement.

@@ -30,14 +30,14 @@ use super::interfaces::{self, Interface};
 use super::layout::Layout;
 use super::probe::Prober;
 use super::program::Header;
-use super::{GateConfig, GateError};
+use super::{GateConfig, GateDomain, GateError};
 use crate::lock;
 use expression::{Rule, Verdict};
 use rules::{IN_ETHERNET, IN_OTHER, OUT_ETHERNET, OUT_OTHER, ROUTED};
-use sets::{KINDS, Kind, WRITER};
+use sets::{HELD, KINDS, Kind, WRITER};
 use socket::Nft;
 pub use socket::NftError;
-use table::{delete_table, exists, read_held, remove, table_name};
+use table::{delete_table, exists, list_set, read_held, remove, table_name};
 pub(super) use table::{end, shut_and_seal};
 use wire::{APPEND, Batch, INET, NETDEV, NEW, message};
 #[cfg(test)]
@@ -187,6 +187,36 @@ impl NftGate {
         // Last: who may write.
         sets::add(&mut batch, NETDEV, &table, WRITER, &[sets::writer(self.incarnation)]);
         self.nft.transact(&batch)
+    }
+
+    /// Gates other domains, in one transaction: those that were there are not touched, new ones stand shut.
+    pub(super) fn change(&mut self, domains: &[GateDomain]) -> Result<Layout, GateError> {
+        let layout = self.layout.after(domains)?;
+        let (from, to) = (sets::names(&self.layout), sets::names(&layout));
+        let mut batch = Batch::new();
+        for kind in KINDS {
+            let of_kind = |all: &BTreeMap<sets::Name, u32>, others: &BTreeMap<sets::Name, u32>| {
+                let new = all.keys().filter(|name| name.kind == kind && !others.contains_key(name));
+                new.map(sets::Name::element).collect::<Vec<_>>()
+            };
+            let families: &[u8] = if matches!(kind, Kind::Vip4 | Kind::Vip6) { &[NETDEV, INET] } else { &[NETDEV] };
+            for family in families {
+                sets::add(&mut batch, *family, &self.table, kind.names(), &of_kind(&to, &from));
+                sets::take_all_out(&mut batch, *family, &self.table, kind.names(), &of_kind(&from, &to));
+            }
+        }
+        // A slot that is given to another domain shall not say what the former one held.
+        let owner = |of: &Layout, slot| of.slots.iter().find(|(_, other)| **other == slot).map(|(domain, _)| *domain);
+        for slot in list_set(&mut self.nft, &self.table, HELD)?.iter().filter_map(sets::Found::slot) {
+            if owner(&layout, slot) != owner(&self.layout, slot) {
+                sets::take_out(&mut batch, &self.table, HELD, &sets::Element::slot(slot));
+            }
+        }
+        if !batch.is_empty() {
+            self.nft.transact(&batch)?;
+        }
+        self.layout = layout;
+        Ok(self.layout.clone())
     }
 
     /// Brings the chains in line with the interfaces there are; how many were newly gated.

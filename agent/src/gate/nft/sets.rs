@@ -199,6 +199,13 @@ pub(super) fn take_out(batch: &mut Batch, table: &str, set: &'static str, elemen
     batch.add(set, message::DELETE_ELEMENTS, 0, NETDEV, |a| elements(a, table, set, std::slice::from_ref(element)));
 }
 
+/// The same of either table.
+pub(super) fn take_all_out(batch: &mut Batch, family: u8, table: &str, set: &'static str, list: &[Element]) {
+    for part in list.chunks(TOGETHER) {
+        batch.add(set, message::DELETE_ELEMENTS, 0, family, |a| elements(a, table, set, part));
+    }
+}
+
 /// Takes everything out of a set.
 pub(super) fn empty(batch: &mut Batch, table: &str, set: &'static str) {
     batch.add(set, message::DELETE_ELEMENTS, 0, NETDEV, |a| {
@@ -294,6 +301,13 @@ pub(super) struct Found {
     /// What is left of its life.
     pub(super) left_ms: Option<u64>,
     pub(super) held: Option<(DomainId, Epoch)>,
+}
+
+impl Found {
+    /// Of [`HELD`]: which slot.
+    pub(super) fn slot(&self) -> Option<u32> {
+        self.key.first_chunk::<4>().copied().map(u32::from_ne_bytes)
+    }
 }
 
 /// The elements in an answer to a question about a set.

@@ -67,20 +67,31 @@ pub(in crate::gate) fn jiffy() -> Duration {
 
 impl Writer {
     pub(super) fn new(table: &str, incarnation: Incarnation, layout: &Layout) -> Result<Self, NftError> {
-        let names = sets::names(layout);
-        let of =
-            |wanted: u32| names.iter().filter(|(_, slot)| **slot == wanted).map(|(name, _)| name.clone()).collect();
         Ok(Writer {
             nft: Nft::open()?,
             table: table.to_owned(),
             incarnation,
             slots: layout.slots.clone(),
-            names: layout.slots.iter().map(|(domain, slot)| (*domain, of(*slot))).collect(),
+            names: names_of(layout),
             jiffy: jiffy(),
             open: BTreeMap::new(),
             recorded: BTreeMap::new(),
             attempt: 0,
         })
+    }
+
+    /// Writes other domains' names from now on. Those that are open are written at once, so that a name that has come
+    /// to an open domain is open as well.
+    pub(in crate::gate) fn change(&mut self, layout: &Layout) -> Result<(), GateError> {
+        self.names = names_of(layout);
+        self.slots.clone_from(&layout.slots);
+        self.open.retain(|domain, _| layout.slots.contains_key(domain));
+        self.recorded.retain(|domain, _| layout.slots.contains_key(domain));
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        let wrong = self.write_all()?;
+        wrong.first().map_or(Ok(()), |domain| Err(GateError::ReadBack { domain: *domain }))
     }
 
     fn slot(&self, domain: DomainId) -> Result<u32, GateError> {
@@ -282,6 +293,13 @@ impl Writer {
     pub(in crate::gate) fn deadline(&self, domain: DomainId) -> Option<u64> {
         self.open.get(&domain).map(|open| open.until.as_nanos())
     }
+}
+
+/// The names of each domain.
+fn names_of(layout: &Layout) -> BTreeMap<DomainId, Vec<Name>> {
+    let names = sets::names(layout);
+    let of = |wanted: u32| names.iter().filter(|(_, slot)| **slot == wanted).map(|(name, _)| name.clone()).collect();
+    layout.slots.iter().map(|(domain, slot)| (*domain, of(*slot))).collect()
 }
 
 /// Whole milliseconds, rounded down.

@@ -20,6 +20,7 @@ macro_rules! by_both_means {
 }
 
 mod adopt;
+mod change;
 mod egress;
 mod ingress;
 mod life;

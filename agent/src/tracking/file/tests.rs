@@ -6,6 +6,7 @@ use keepone_proto::id::WatchId;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::tracking::teller::Mute;
 
 fn tracker(path: &Path, init: Option<InitFile>) -> FileTracker {
     FileTracker { name: "load".to_owned(), file: path.to_owned(), weight: Weight { value: 1, reverse: false }, init }
@@ -21,7 +22,9 @@ impl Watching {
     fn begin(path: &Path) -> Self {
         let (sender, events) = mpsc::channel(64);
         let file = tracker(path, None);
-        thread::spawn(move || serve(vec![(file, Teller::new(WatchId(3), "load", sender))]));
+        thread::spawn(move || {
+            serve(vec![(file, Teller::new(WatchId(3), "load", sender, Mute::of(&Default::default())))])
+        });
         Watching { events, last: None }
     }
 

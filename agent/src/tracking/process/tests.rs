@@ -6,6 +6,7 @@ use keepone_proto::id::WatchId;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::tracking::teller::Mute;
 
 fn wanted(command: &[&str], arguments: ArgumentMatch, full_command: bool) -> ProcessTracker {
     ProcessTracker {
@@ -122,7 +123,7 @@ fn processes_that_start_and_end_are_counted() {
     let (sender, mut events) = mpsc::channel(64);
     let tracker = ProcessTracker { quorum: 2, ..wanted(&[&program.path], ArgumentMatch::Any, false) };
     let mut first = program.start("600");
-    thread::spawn(move || serve(vec![(tracker, Teller::new(WatchId(4), "a", sender))]));
+    thread::spawn(move || serve(vec![(tracker, Teller::new(WatchId(4), "a", sender, Mute::of(&Default::default())))]));
     // Wide: by looks, where there are no events, it may take a second and more.
     told(&mut events, &down(1, 2), 20_000);
     let mut second = program.start("600");

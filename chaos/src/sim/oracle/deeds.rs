@@ -74,6 +74,12 @@ impl Oracle {
                 | Action::Persist { .. }
                 | Action::Alert(_)
                 | Action::Stopped => {}
+                // Whatever begins in its name cleans up first.
+                Action::Retired { domain } => {
+                    if let Some(clean) = host.clean.get_mut(Plan::place(*domain)) {
+                        *clean = false;
+                    }
+                }
             }
         }
     }

@@ -1,0 +1,251 @@
+//! Another configuration for an agent that runs: a plan in which whatever is alike keeps its number.
+//!
+//! What must stay true: a number that the core or a thread knows never means another thing; what is being given up
+//! stands in the plan as it was, until the core says that it is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use keepone_config::Config;
+use keepone_config::diff::diff;
+use keepone_proto::id::{DomainId, InstanceId, InterfaceId, ScriptId, WatchId};
+use keepone_proto::settings::{DomainSettings, Tracker};
+
+use super::{Leaving, Plan, sockets};
+use crate::gate::GateDomain;
+use crate::netlink::address::VirtualAddress;
+use crate::tracking::Watched;
+
+/// What became of the configuration that runs: that of a former plan, and the new one.
+pub(crate) fn reason_to_restart(running: &Config, new: &Config) -> Option<String> {
+    let difference = diff(running, new);
+    let first = difference.changes.into_iter().find(|change| change.restarts_agent);
+    first.map(|change| format!("{}{}", change.text, change.hint.map(|hint| format!("; {hint}")).unwrap_or_default()))
+}
+
+/// Sets an element, or adds it.
+pub(super) fn put<T>(list: &mut Vec<T>, at: usize, value: T) {
+    match list.get_mut(at) {
+        Some(place) => *place = value,
+        None => list.push(value),
+    }
+}
+
+/// The numbers of a configuration's instances.
+pub(super) fn places(config: &Config, former: Option<&Plan>, id_of: &impl Fn(&str) -> InterfaceId) -> Vec<InstanceId> {
+    let mut domains = BTreeMap::new();
+    for domain in config.domains() {
+        domains.extend(domain.instances.iter().map(|at| (*at, domain.id)));
+    }
+    let holes = former.into_iter().flat_map(|former| &former.transports).enumerate();
+    let mut free = holes.filter(|(_, transport)| transport.is_none()).map(|(place, _)| place);
+    let mut next = former.map_or(0, |former| former.transports.len());
+    let mut place = |(at, instance): (usize, &keepone_config::model::VrrpInstance)| {
+        let identity = (&instance.name, id_of(&instance.interface), instance.vrid, instance.version, instance.ipv6);
+        let domain = former.and_then(|former| former.domain(*domains.get(&at)?));
+        let known = domain.into_iter().flat_map(|domain| &domain.instances).find(|id| {
+            let settings = former.and_then(|former| former.settings.instances.get(usize::from(id.0)));
+            settings
+                .is_some_and(|known| (&known.name, known.interface, known.vrid, known.version, known.ipv6) == identity)
+        });
+        known.copied().unwrap_or_else(|| {
+            let place = free.next().unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            });
+            InstanceId(u16::try_from(place).unwrap_or(u16::MAX))
+        })
+    };
+    config.instances.iter().enumerate().map(&mut place).collect()
+}
+
+impl Plan {
+    /// The plan for another configuration, for which the agent need not start anew.
+    ///
+    /// # Errors
+    /// Why it must, in words.
+    pub(crate) fn after(&self, config: &Config) -> Result<Plan, String> {
+        let mut plan = Plan::of(config, Some(self));
+        self.check(&plan)?;
+        for domain in &self.settings.domains {
+            if plan.domain(domain.id).is_some_and(|new| is_same_set(&new.instances, &domain.instances)) {
+                continue;
+            }
+            match self.leaving.contains_key(&domain.id) {
+                // It never began: it waited for the end of the one that is leaving.
+                true => plan.forget(&domain.instances),
+                false => plan.leave(self, domain.id, domain.instances.clone()),
+            }
+        }
+        for (id, leaving) in &self.leaving {
+            plan.leave(self, *id, leaving.instances.clone());
+        }
+        plan.sockets = sockets(&plan.transports);
+        Ok(plan)
+    }
+
+    /// What can't be taken over, though it is said nowhere what it costs.
+    fn check(&self, new: &Plan) -> Result<(), String> {
+        let most = usize::from(u16::MAX);
+        let settings = &new.settings;
+        let lists =
+            [settings.instances.len(), settings.interfaces.len(), settings.scripts.len(), settings.watches.len()];
+        if lists.into_iter().any(|count| count >= most) {
+            return Err("there have been too many reloads with something new".to_owned());
+        }
+        let before = self.holders();
+        for (address, domain) in new.holders() {
+            if let Some(former) = before.get(&address).filter(|former| **former != domain) {
+                let (from, to) = (self.domain_name(*former), new.domain_name(domain));
+                return Err(format!("{address} moves from {from} to {to}, which have different leases"));
+            }
+        }
+        let paths = |plan: &Plan| {
+            let all = plan.paths.iter().filter(|(_, list)| !list.is_empty());
+            all.map(|(owner, list)| (*owner, list.clone())).collect::<Vec<_>>()
+        };
+        let is_same = (&self.own_links, &self.statics, &self.track_groups, &self.settings_of_kernel)
+            == (&new.own_links, &new.statics, &new.track_groups, &new.settings_of_kernel);
+        if !is_same || paths(self) != paths(new) {
+            return Err("other routes, rules, static things or interfaces made for virtual routers".to_owned());
+        }
+        let [before, after] = [self, new].map(|plan| {
+            let tracked = plan.tracked_watches();
+            let is_bfd = |id: &&WatchId| matches!(plan.watched.get(usize::from(id.0)), Some(Watched::Bfd(_)));
+            tracked.iter().filter(is_bfd).copied().collect::<BTreeSet<_>>()
+        });
+        if before != after {
+            return Err("other BFD sessions are tracked, and sessions begin together".to_owned());
+        }
+        Ok(())
+    }
+
+    fn holders(&self) -> BTreeMap<IpAddr, DomainId> {
+        let of = |(domain, list): (&DomainId, &Vec<VirtualAddress>)| {
+            list.iter().map(|address| (address.address, *domain)).collect::<Vec<_>>()
+        };
+        self.addresses.iter().flat_map(of).collect()
+    }
+
+    /// A domain's settings, unless it is being given up.
+    pub(super) fn domain(&self, id: DomainId) -> Option<&DomainSettings> {
+        self.settings.domains.iter().find(|domain| domain.id == id)
+    }
+
+    /// A domain of a former plan has to be given up.
+    fn leave(&mut self, former: &Plan, id: DomainId, instances: Vec<InstanceId>) {
+        let (addresses, name) = (self.addresses.remove(&id), self.domain_names.remove(&id));
+        self.leaving.insert(id, Leaving { instances, next: addresses.zip(name) });
+        self.addresses.extend(former.addresses.get(&id).map(|addresses| (id, addresses.clone())));
+        self.domain_names.extend(former.domain_names.get(&id).map(|name| (id, name.clone())));
+    }
+
+    /// Nothing knows these any more.
+    fn forget(&mut self, instances: &[InstanceId]) {
+        for instance in instances {
+            if let Some(transport) = self.transports.get_mut(usize::from(instance.0)) {
+                *transport = None;
+            }
+        }
+    }
+
+    /// The core has given a domain up: what is next in its name, if anything, is in the plan from now on. Its name stays,
+    /// for words about it.
+    pub(crate) fn retire(&mut self, id: DomainId) {
+        let Some(leaving) = self.leaving.remove(&id) else { return };
+        self.forget(&leaving.instances);
+        self.sockets = sockets(&self.transports);
+        match leaving.next {
+            Some((addresses, name)) => {
+                self.addresses.insert(id, addresses);
+                self.domain_names.insert(id, name);
+            }
+            None => {
+                self.addresses.remove(&id);
+            }
+        }
+    }
+
+    /// Whether a domain is being given up for good.
+    pub(crate) fn is_removed(&self, id: DomainId) -> bool {
+        self.leaving.get(&id).is_some_and(|leaving| leaving.next.is_none())
+    }
+
+    /// What the gate has to bar: everything that is held or may be.
+    pub(crate) fn gated(&self) -> Vec<GateDomain> {
+        let mut all: BTreeMap<DomainId, GateDomain> =
+            self.gate_domains.iter().map(|domain| (domain.id, domain.clone())).collect();
+        for (id, leaving) in &self.leaving {
+            let held = self.addresses.get(id).into_iter().flatten().map(|address| address.address);
+            let instances = leaving.instances.iter().filter_map(|id| self.settings.instances.get(usize::from(id.0)));
+            let domain = GateDomain {
+                id: *id,
+                addresses: held.collect(),
+                routers: instances.map(|instance| (instance.vrid, instance.ipv6)).collect(),
+            };
+            merge(&mut all, domain);
+        }
+        all.into_values().collect()
+    }
+
+    /// What the gate has to bar from when another plan is taken over until what that has no more is gone.
+    pub(crate) fn gated_with(&self, other: &Plan) -> Vec<GateDomain> {
+        let mut all = BTreeMap::new();
+        self.gated().into_iter().chain(other.gated()).for_each(|domain| merge(&mut all, domain));
+        all.into_values().collect()
+    }
+
+    /// What a plan has no more, or otherwise, of the addresses of domains that go on.
+    pub(crate) fn gone_in(&self, new: &Plan) -> Vec<VirtualAddress> {
+        let stays = |id: &DomainId, address: &VirtualAddress| {
+            new.addresses.get(id).is_some_and(|addresses| addresses.contains(address))
+        };
+        let of = |(id, addresses): (&DomainId, &Vec<VirtualAddress>)| {
+            addresses.iter().filter(|address| !stays(id, address)).cloned().collect::<Vec<_>>()
+        };
+        self.addresses.iter().flat_map(of).collect()
+    }
+
+    fn trackers(&self) -> impl Iterator<Item = Tracker> {
+        let instances = self.settings.domains.iter().flat_map(|domain| &domain.instances);
+        let instances = instances.filter_map(|id| self.settings.instances.get(usize::from(id.0)));
+        instances.flat_map(|instance| &instance.track_others).map(|track| track.tracker)
+    }
+
+    /// The scripts that somebody tracks.
+    pub(crate) fn tracked_scripts(&self) -> BTreeSet<ScriptId> {
+        let script = |tracker| if let Tracker::Script(id) = tracker { Some(id) } else { None };
+        self.trackers().filter_map(script).collect()
+    }
+
+    /// The files, processes and sessions that somebody tracks.
+    pub(crate) fn tracked_watches(&self) -> BTreeSet<WatchId> {
+        let watch = |tracker| if let Tracker::Watch(id) = tracker { Some(id) } else { None };
+        self.trackers().filter_map(watch).collect()
+    }
+}
+
+fn is_same_set(new: &[InstanceId], former: &[InstanceId]) -> bool {
+    new.len() == former.len() && new.iter().all(|id| former.contains(id))
+}
+
+fn merge(all: &mut BTreeMap<DomainId, GateDomain>, domain: GateDomain) {
+    let known = all.entry(domain.id).or_insert_with(|| GateDomain {
+        id: domain.id,
+        addresses: Vec::new(),
+        routers: Vec::new(),
+    });
+    for address in domain.addresses {
+        if !known.addresses.contains(&address) {
+            known.addresses.push(address);
+        }
+    }
+    for router in domain.routers {
+        if !known.routers.contains(&router) {
+            known.routers.push(router);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! Numbers that stay, and what is in the plan until it is gone.
+
+use std::path::Path;
+
+use keepone_config::Environment;
+
+use super::*;
+
+fn config(text: &str) -> Config {
+    let loaded = keepone_config::load_text(Path::new("t.conf"), text, &Environment::default());
+    loaded.unwrap_or_else(|errors| panic!("{errors:?}")).0
+}
+
+fn instance(name: &str, interface: &str, vrid: u8, address: &str, more: &str) -> String {
+    format!(
+        "vrrp_instance {name} {{\n interface {interface}\n virtual_router_id {vrid}\n priority 100\n {more}\n \
+         virtual_ipaddress {{\n {address}\n }}\n}}\n"
+    )
+}
+
+fn script(name: &str) -> String {
+    format!("vrrp_script {name} {{\n script \"/bin/{name}\"\n interval 5\n}}\n")
+}
+
+fn tracks(name: &str) -> String {
+    format!("track_script {{\n {name}\n }}")
+}
+
+fn id(name: &str) -> DomainId {
+    DomainId(keepone_proto::id::hash_name(name))
+}
+
+fn instances(plan: &Plan, name: &str) -> Vec<u16> {
+    plan.domain(id(name)).map(|domain| domain.instances.iter().map(|id| id.0).collect()).unwrap_or_default()
+}
+
+#[test]
+fn what_stays_keeps_its_number_wherever_it_stands_in_the_file_and_what_is_new_comes_after_all() {
+    let b = instance("B", "eth1", 2, "192.0.2.2", &tracks("two"));
+    let old = format!("{}{}{}{b}", script("one"), script("two"), instance("A", "eth0", 1, "192.0.2.1", &tracks("one")));
+    let plan = Plan::new(&config(&old));
+    let new =
+        format!("{}{}{}{b}", script("zero"), script("two"), instance("C", "eth2", 3, "192.0.2.3", &tracks("zero")));
+    let after = plan.after(&config(&new)).unwrap();
+    assert_eq!((instances(&after, "B"), instances(&after, "C")), (vec![1], vec![2]));
+    let names: Vec<&str> = after.settings.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    assert_eq!(names, ["eth0", "eth1", "eth2"]);
+    assert_eq!(after.settings.domains.iter().find(|d| d.id == id("B")), plan.domain(id("B")), "equal to the core");
+    assert_eq!(after.settings.instances[1], plan.settings.instances[1]);
+    let scripts: Vec<&str> = after.settings.scripts.iter().map(|script| script.name.as_str()).collect();
+    assert_eq!(scripts, ["one", "two", "zero"]);
+    assert_eq!(after.tracked_scripts(), [ScriptId(1), ScriptId(2)].into());
+    // One that comes back is another: its thread has ended.
+    let back = after.after(&config(&old)).unwrap();
+    assert_eq!(back.tracked_scripts(), [ScriptId(1), ScriptId(3)].into());
+}
+
+#[test]
+fn what_is_given_up_is_in_the_plan_until_the_core_says_that_it_is_gone() {
+    let a = instance("A", "eth0", 1, "192.0.2.1", "");
+    let plan = Plan::new(&config(&format!("{a}{}", instance("B", "eth0", 2, "192.0.2.2", ""))));
+    let mut after = plan.after(&config(&a)).unwrap();
+    let b = id("B");
+    assert!(after.is_removed(b) && !after.is_removed(id("A")));
+    assert!(after.addresses.contains_key(&b) && after.transports[1].is_some());
+    let gated = |plan: &Plan| plan.gated().iter().any(|domain| domain.id == b);
+    assert!(gated(&after) && after.gone_in(&after).is_empty());
+    assert!(plan.gone_in(&after).is_empty(), "the core takes them out");
+    after.retire(b);
+    assert!(!after.addresses.contains_key(&b) && after.transports[1].is_none() && !gated(&after));
+    assert_eq!(after.domain_name(b), "B", "for words about it");
+    // Its place is free.
+    let again = after.after(&config(&format!("{a}{}", instance("C", "eth0", 3, "192.0.2.3", "")))).unwrap();
+    assert_eq!(instances(&again, "C"), [1]);
+}
+
+#[test]
+fn another_router_of_the_same_name_waits_for_the_end_of_the_former_one() {
+    let plan = Plan::new(&config(&instance("A", "eth0", 1, "192.0.2.1", "")));
+    let mut after = plan.after(&config(&instance("A", "eth0", 7, "192.0.2.7", ""))).unwrap();
+    let of = |plan: &Plan| plan.addresses[&id("A")][0].address.to_string();
+    assert_eq!((instances(&after, "A"), of(&after), after.is_removed(id("A"))), (vec![1], "192.0.2.1".into(), false));
+    let gated = plan.gated_with(&after);
+    assert_eq!((gated[0].addresses.len(), gated[0].routers.len()), (2, 2));
+    // A third one before the first has ended.
+    let third = after.after(&config(&instance("A", "eth1", 7, "192.0.2.7", ""))).unwrap();
+    assert_eq!((instances(&third, "A"), of(&third)), (vec![2], "192.0.2.1".into()));
+    assert!(third.transports[0].is_some() && third.transports[1].is_none(), "the second one never began");
+    let mut third = third;
+    third.retire(id("A"));
+    assert_eq!((of(&third), third.addresses[&id("A")][0].interface.as_str()), ("192.0.2.7".into(), "eth1"));
+    after.retire(id("A"));
+    assert_eq!(of(&after), "192.0.2.7");
+    assert!(after.transports[0].is_none() && after.transports[1].is_some());
+}
+
+#[test]
+fn an_address_of_another_lease_and_other_sessions_take_a_new_worker() {
+    let plan = Plan::new(&config(&instance("A", "eth0", 1, "192.0.2.1", "")));
+    let words = plan.after(&config(&instance("B", "eth0", 1, "192.0.2.1", ""))).unwrap_err();
+    assert!(words.starts_with("192.0.2.1 moves from A to B"), "{words}");
+    let bfd = format!(
+        "bfd_instance r {{\n neighbor_ip 192.0.2.9\n}}\n{}",
+        instance("A", "eth0", 1, "192.0.2.1", "track_bfd {\n r\n }")
+    );
+    assert!(plan.after(&config(&bfd)).unwrap_err().contains("BFD"));
+}
+
+#[test]
+fn addresses_that_change_are_gone_as_they_were_and_the_core_is_told_of_others() {
+    let plan = Plan::new(&config(&instance("A", "eth0", 1, "192.0.2.1/24\n 192.0.2.2/24", "")));
+    let after = plan.after(&config(&instance("A", "eth0", 1, "192.0.2.1/25\n 192.0.2.3/24", ""))).unwrap();
+    let gone: Vec<(String, u8)> =
+        plan.gone_in(&after).iter().map(|vip| (vip.address.to_string(), vip.prefix_len)).collect();
+    assert_eq!(gone, [("192.0.2.1".to_owned(), 24), ("192.0.2.2".to_owned(), 24)]);
+    assert_ne!(after.settings.domains[0].shape, plan.settings.domains[0].shape);
+    assert_eq!(after.settings.domains[0].instances, plan.settings.domains[0].instances);
+}

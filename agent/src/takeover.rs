@@ -1,0 +1,154 @@
+//! The worker's part of a reload: examines the new configuration, and takes it over without starting anew if it can.
+//!
+//! The guardian asks, by an octet through a pipe; a thread of its own reads, compares and has the gate bar what is new,
+//! all of which may wait (R15); then the loop takes it over between two events. The answer goes with the pulse.
+//!
+//! What must stay true: until a configuration is known to be one that can be taken over, nothing has changed but names
+//! that the gate bars besides.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::thread;
+
+use keepone_config::{Config, Environment};
+use keepone_proto::id::hash_name;
+use tokio::sync::mpsc;
+
+use crate::assemble::{Plan, reason_to_restart};
+use crate::driver::Prepared;
+use crate::exit::chain;
+use crate::gate::{Changed, GateDomain, GateError, Keeper};
+use crate::guardian::{patience, pulse};
+use crate::leftovers::Leftovers;
+use crate::reload::{fixed, is_same};
+use crate::worker::check_interfaces;
+
+/// What the guardian is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The configuration with this mark runs.
+    Taken(u8),
+    /// It takes a new worker.
+    Restart,
+    /// The one that runs stays.
+    Refused,
+}
+
+impl Answer {
+    pub(crate) fn octet(self) -> u8 {
+        match self {
+            Answer::Taken(mark) => pulse::TAKEN | mark,
+            Answer::Restart => pulse::RESTART,
+            Answer::Refused => pulse::REFUSED,
+        }
+    }
+
+    pub(crate) fn of(octet: u8) -> Option<Self> {
+        match octet {
+            pulse::RESTART => Some(Answer::Restart),
+            pulse::REFUSED => Some(Answer::Refused),
+            octet if octet & pulse::TAKEN != 0 => Some(Answer::Taken(octet & !pulse::TAKEN)),
+            _ => None,
+        }
+    }
+}
+
+/// By which the guardian knows whether both have read the same: seven bits of what matters to it.
+pub(crate) fn mark(plan: &Plan) -> u8 {
+    let words = format!("{:?} {:?}", Leftovers::of_worker(plan), patience(plan));
+    u8::try_from(hash_name(&words) & u64::from(!pulse::TAKEN)).unwrap_or(0)
+}
+
+/// What runs, and where the next one comes from.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) file: PathBuf,
+    pub(crate) environment: Environment,
+    pub(crate) running: Config,
+}
+
+/// How an examination ended.
+#[derive(Debug)]
+pub(crate) enum Examined {
+    /// It can be taken over.
+    Good(Box<Config>, Box<Prepared>),
+    /// It means what runs already.
+    Same,
+    /// It takes a new worker, and why.
+    Restart(String),
+    /// It can't run, and why.
+    Refused(String),
+}
+
+/// Tells the loop of each order that comes through the pipe.
+///
+/// # Errors
+/// No thread may be had.
+pub(crate) fn listen(mut orders: File, asked: mpsc::Sender<()>) -> std::io::Result<()> {
+    let listen = move || {
+        let mut octet = [0];
+        while orders.read(&mut octet).is_ok_and(|count| count > 0) {
+            if asked.blocking_send(()).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("orders".into()).spawn(listen).map(drop)
+}
+
+impl Source {
+    /// Begins an examination for the plan that runs; its end is told. `number` counts them.
+    pub(crate) fn examine(&self, plan: &Plan, keeper: Option<Keeper>, number: u64, told: &mpsc::Sender<Examined>) {
+        let (file, environment, running) = (self.file.clone(), self.environment.clone(), self.running.clone());
+        let (plan, answer) = (plan.clone(), told.clone());
+        let examine = move || {
+            let examined = match keepone_config::load_with(&file, &environment) {
+                Ok((config, _)) => prepare(&plan, &running, config, keeper.as_ref(), number),
+                Err(_) => Examined::Refused("the file changed while it was read: reload again".to_owned()),
+            };
+            let _ = answer.blocking_send(examined);
+        };
+        if let Err(error) = thread::Builder::new().name("reload".into()).spawn(examine) {
+            let _ = told.try_send(Examined::Refused(format!("no thread for it: {error}: reload again")));
+        }
+    }
+}
+
+fn prepare(plan: &Plan, running: &Config, config: Config, keeper: Option<&Keeper>, number: u64) -> Examined {
+    if is_same(running, &config) {
+        return Examined::Same;
+    }
+    if let Some(what) = fixed(running, &config) {
+        return Examined::Refused(format!("the new {what} can't come with a reload: restart keepone"));
+    }
+    // Without what only the former ones name.
+    if let Err(failure) = check_interfaces(&Plan::new(&config)) {
+        return Examined::Refused(failure.message);
+    }
+    if let Some(why) = reason_to_restart(running, &config) {
+        return Examined::Restart(why);
+    }
+    let new = match plan.after(&config) {
+        Ok(new) => new,
+        Err(why) => return Examined::Restart(why),
+    };
+    match bar(&plan.gated_with(&new), keeper, number) {
+        Ok(changed) => {
+            for warning in changed.iter().flat_map(Changed::warnings) {
+                tracing::warn!("{warning}");
+            }
+            Examined::Good(Box::new(config), Box::new(Prepared { plan: new, changed }))
+        }
+        Err(error @ GateError::NoRoom) => Examined::Restart(error.to_string()),
+        Err(error) => Examined::Refused(chain(&error)),
+    }
+}
+
+/// Has the gate bar what is new besides what there is.
+fn bar(domains: &[GateDomain], keeper: Option<&Keeper>, number: u64) -> Result<Option<Changed>, GateError> {
+    match keeper {
+        Some(keeper) => keeper.change(domains, number),
+        None => Changed::weak(domains).map(Some),
+    }
+}
