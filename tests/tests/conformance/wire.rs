@@ -148,6 +148,8 @@ fn record(speech: Speech) -> Recording {
     // One that forwards may hand them on to the Master, who answers.
     let backup_answered = watch.answers(begin, clock::now()).0.contains(&1);
     neighbour(&lan, &format!("neighbor delete {vip} dev {INTERFACE}"));
+    // It asks anew, whatever it has learnt from announcements.
+    thread::sleep(Duration::from_millis(500));
 
     for (program, heir) in [(&mut better, Some(1)), (&mut worse, None)] {
         program.signal(Part::Guardian, Signal::SIGTERM);
