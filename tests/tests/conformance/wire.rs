@@ -148,6 +148,8 @@ fn record(speech: Speech) -> Recording {
     // One that forwards may hand them on to the Master, who answers.
     let backup_answered = watch.answers(begin, clock::now()).0.contains(&1);
     neighbour(&lan, &format!("neighbor delete {vip} dev {INTERFACE}"));
+    // It asks anew, whatever it has learnt from announcements.
+    thread::sleep(Duration::from_millis(500));
 
     for (program, heir) in [(&mut better, Some(1)), (&mut worse, None)] {
         program.signal(Part::Guardian, Signal::SIGTERM);
@@ -255,7 +257,7 @@ fn rfc3768_7_2_the_fields_are_the_virtual_router_s_and_the_checksum_is_right() {
     assert!(is(last, "vrrp.prio", "0") && living.iter().all(|frame| is(frame, "vrrp.prio", "150")));
 }
 
-/// A departure: there are no virtual MACs yet.
+/// By default; `use_vmac` is the other way (tests/vmac.rs).
 #[test]
 fn rfc3768_7_2_the_source_mac_is_the_interface_s_own() {
     version_2().each_has("eth.src", MACS[0]);
@@ -363,7 +365,7 @@ fn rfc9568_7_2_the_fields_are_the_virtual_router_s_and_the_checksum_is_right() {
     version_3().each_has("vrrp.ip_addr", "192.0.2.100");
 }
 
-/// A departure: there are no virtual MACs yet.
+/// By default; `use_vmac` is the other way (tests/vmac.rs).
 #[test]
 fn rfc9568_7_2_the_source_mac_is_the_interface_s_own() {
     version_3().each_has("eth.src", MACS[0]);
@@ -430,7 +432,7 @@ fn rfc9568_7_1_what_is_dropped_is_logged() {
     assert!(version_3().said.contains("can't be read: its checksum is wrong"), "{}", version_3().said);
 }
 
-/// A departure, like the source of Advertisements: there are no virtual MACs yet.
+/// By default, like the source of Advertisements; `use_vmac` is the other way (tests/vmac.rs).
 #[test]
 fn rfc9568_8_1_2_arp_is_answered_with_the_interface_s_own_mac() {
     assert!(version_3().answers().iter().all(|frame| is(frame, "arp.src.hw_mac", MACS[0])));
