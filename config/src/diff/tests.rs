@@ -27,6 +27,21 @@ fn told(from: &str, to: &str) -> Vec<String> {
 }
 
 #[test]
+fn an_instance_that_comes_or_goes_with_routes_starts_the_agent_anew() {
+    let plain =
+        "vrrp_instance VI_4 {\n interface eth0\n virtual_router_id 4\n virtual_ipaddress {\n 192.0.2.5\n }\n}\n";
+    let routed = plain.replace(" }\n}", " }\n virtual_routes {\n 198.51.100.0/24 via 192.0.2.9\n }\n}");
+    let mac = plain.replace(" virtual_router_id", " use_vmac\n virtual_router_id");
+    for (text, restarts) in [(plain, false), (routed.as_str(), true), (mac.as_str(), true)] {
+        let (one, other) = (model(SITE), model(&format!("{SITE}{text}")));
+        for (from, to) in [(&one, &other), (&other, &one)] {
+            let difference = diff(from, to);
+            assert_eq!(difference.restarts_agent, restarts, "{text}{}", difference.text());
+        }
+    }
+}
+
+#[test]
 fn each_change_is_told_in_words_of_its_own() {
     let (kept, agent) = ("restarts no instance", "restarts the agent");
     for (from, to, expected) in [

@@ -63,7 +63,9 @@ const LEASE: Cost = Cost::Agent("the lease changes: voters refuse a node with an
 const START: Cost = Cost::Agent("it is set up once, at the start");
 
 const POLICY: Cost = Cost::Agent("what was promised to other nodes outlives it");
-const KERNEL: Cost = Cost::Agent("routes, rules and interfaces are set up once, at the start");
+/// Why what the kernel is given makes the agent start anew.
+pub(super) const AT_THE_START: &str = "routes, rules and interfaces are set up once, at the start";
+const KERNEL: Cost = Cost::Agent(AT_THE_START);
 const SESSION: Cost = Cost::Agent("sessions begin together");
 
 /// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
