@@ -81,9 +81,13 @@ impl World {
             thread::sleep(Duration::from_millis(5));
         }
         thread::sleep(BUSY);
-        let from = clock::now();
-        thread::sleep(Duration::from_secs(1));
-        let (nodes, count) = self.watch.answers(from, clock::now());
+        let look = || {
+            let from = clock::now();
+            thread::sleep(Duration::from_secs(1));
+            self.watch.answers(from, clock::now())
+        };
+        // Where the worse node was first, the better one takes over from it, once.
+        let (nodes, count) = Some(look()).filter(|(nodes, _)| nodes.len() == 1).unwrap_or_else(look);
         self.must(nodes.len() == 1 && count > 10, &format!("{nodes:?} answered, it should have been one"));
     }
 }
