@@ -78,7 +78,8 @@ pub struct Row {
     pub late_p99_ms: f64,
     /// None more.
     pub late_max_ms: f64,
-    /// Processor time of a reload of the same file, in milliseconds, and the longest pause of Advertisements in it.
+    /// Processor time of a reload of the same file, in milliseconds (without that of programs that began and ended in
+    /// it, such as the one that examines keepone's file), and the longest pause of Advertisements in it.
     pub reload_cpu_ms: f64,
     /// See `reload_cpu_ms`.
     pub reload_gap_ms: f64,
@@ -178,13 +179,14 @@ fn reload(room: &Room, master: &Program, time: Duration, steady: f64) -> Result<
         thread::sleep(time);
         Ok(room.used(0, master)?.cpu.saturating_sub(before))
     })?;
-    let gap = seen.windows(2).filter_map(|pair| Some(pair.get(1)? - pair.first()?)).max().unwrap_or(0);
+    let gap = seen.windows(2).filter_map(|pair| pair.get(1)?.checked_sub(*pair.first()?)).max().unwrap_or(0);
     Ok(((cpu as f64 - steady / 100.0 * time.as_nanos() as f64).max(0.0) / 1e6, gap as f64 / 1e6))
 }
 
 /// By how much each distance exceeds the interval, in milliseconds, sorted.
 fn lateness(seen: &[u64], interval: Duration) -> Vec<f64> {
-    let distances = seen.windows(2).filter_map(|pair| Some(pair.get(1)? - pair.first()?));
+    // A stamp may lie before its predecessor's: frames of two processors.
+    let distances = seen.windows(2).filter_map(|pair| Some(pair.get(1)?.saturating_sub(*pair.first()?)));
     let mut late: Vec<f64> = distances.map(|distance| distance as f64 / 1e6 - millis(interval)).collect();
     late.sort_by(f64::total_cmp);
     late
@@ -238,7 +240,7 @@ mod tests {
 
     #[test]
     fn an_advertisement_is_late_by_what_is_beyond_the_interval() {
-        let late = lateness(&[0, 1_000_000_000, 2_002_000_000, 3_001_000_000], Duration::from_secs(1));
-        assert_eq!(late, [-1.0, 0.0, 2.0]);
+        let late = lateness(&[0, 1_000_000_000, 2_002_000_000, 3_001_000_000, 3_000_999_999], Duration::from_secs(1));
+        assert_eq!(late, [-1000.0, -1.0, 0.0, 2.0]);
     }
 }
