@@ -18,12 +18,11 @@ use keepone_proto::settings::Settings;
 use keepone_proto::time::Instant;
 use tokio::sync::mpsc;
 
-use crate::assemble::Plan;
 use crate::clock;
 use crate::dump::What;
 use crate::kernel::Said;
 use crate::recording::Recorder;
-use crate::takeover::{Answer, Examined, Source, mark};
+use crate::takeover::{Answer, Examined, Good, Source};
 pub(crate) use reload::{Prepared, Reloads};
 pub(crate) use shells::Shells;
 
@@ -191,18 +190,18 @@ impl Driver {
 
     fn take_over(&mut self, examined: Examined) {
         let answer = match examined {
-            Examined::Good(config, prepared) => {
-                let changes = keepone_config::diff::diff(&self.source.running, &config).changes;
-                self.source.running = *config;
-                for event in self.shells.take_over(*prepared) {
+            Examined::Good(good) => {
+                let Good { config, prepared, mark, changes } = *good;
+                self.source.running = config;
+                for event in self.shells.take_over(prepared) {
                     self.take(event);
                 }
                 self.slack = slack(&self.shells.plan.settings);
                 tracing::info!("reload: taken over, and whatever is equal was not touched");
-                changes.iter().for_each(|change| tracing::info!("reload: {}", change.text));
-                Answer::Taken(mark(&Plan::new(&self.source.running)))
+                changes.iter().for_each(|change| tracing::info!("reload: {change}"));
+                Answer::Taken(mark)
             }
-            Examined::Same => Answer::Taken(mark(&Plan::new(&self.source.running))),
+            Examined::Same(mark) => Answer::Taken(mark),
             Examined::Restart(why) => {
                 tracing::info!("reload: it takes a new worker: {why}");
                 Answer::Restart

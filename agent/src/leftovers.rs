@@ -1,5 +1,6 @@
 //! What stays in the kernel when whoever put it there ends: the guardian takes it out.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::assemble::Plan;
@@ -47,7 +48,9 @@ impl Leftovers {
 
     /// Without what `others` has as well.
     pub(crate) fn without(mut self, others: &Leftovers) -> Self {
-        self.addresses.retain(|one| !others.addresses.contains(one));
+        // They may be tens of thousands, and the guardian has a worker to watch.
+        let known: BTreeSet<&VirtualAddress> = others.addresses.iter().collect();
+        self.addresses.retain(|one| !known.contains(one));
         self.paths.retain(|one| !others.paths.contains(one));
         self.links.retain(|one| !others.links.contains(one));
         self

@@ -125,7 +125,9 @@ impl Reload {
                 Some(Ok(plan))
             }
             Answer::Taken(_) => {
-                self.step = no_reload("the file changed while it was read: reload again");
+                // What runs is known again once both have read the same.
+                say(format_args!("the file changed while it was read: another reload follows"));
+                self.again = true;
                 None
             }
             Answer::Refused => None,

@@ -4,7 +4,7 @@
 //! What must stay true: nothing is changed whose former value is not on disk; what somebody else has changed meanwhile
 //! is theirs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,8 @@ impl Sysctls {
                 Err(error) => faults.push(format!("{} can't be read: {error}", setting.name)),
             }
         }
-        let is_wanted = |name: &str| wanted.iter().any(|setting| setting.name == name);
+        let names: BTreeSet<&str> = wanted.iter().map(|setting| setting.name.as_str()).collect();
+        let is_wanted = |name: &str| names.contains(name);
         let (stays, goes): (BTreeMap<_, _>, BTreeMap<_, _>) = former.into_iter().partition(|(name, _)| is_wanted(name));
         // The former values of those that go stay on disk until they are back.
         let all = stays.iter().chain(&goes).map(|(name, pair)| (name.clone(), pair.clone())).collect();

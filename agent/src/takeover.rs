@@ -9,8 +9,10 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 
+use keepone_config::diff::diff;
 use keepone_config::{Config, Environment};
 use keepone_proto::id::hash_name;
 use tokio::sync::mpsc;
@@ -65,20 +67,31 @@ pub(crate) fn mark(plan: &Plan) -> u8 {
 pub(crate) struct Source {
     pub(crate) file: PathBuf,
     pub(crate) environment: Environment,
-    pub(crate) running: Config,
+    pub(crate) running: Arc<Config>,
 }
 
 /// How an examination ended.
 #[derive(Debug)]
 pub(crate) enum Examined {
-    /// It can be taken over.
-    Good(Box<Config>, Box<Prepared>),
-    /// It means what runs already.
-    Same,
+    /// It can be taken over: all that takes time has been done for it.
+    Good(Box<Good>),
+    /// It means what runs already; the mark of that.
+    Same(u8),
     /// It takes a new worker, and why.
     Restart(String),
     /// It can't run, and why.
     Refused(String),
+}
+
+/// A configuration that can be taken over.
+#[derive(Debug)]
+pub(crate) struct Good {
+    pub(crate) config: Arc<Config>,
+    pub(crate) prepared: Prepared,
+    /// By [`mark`].
+    pub(crate) mark: u8,
+    /// What changes, in words.
+    pub(crate) changes: Vec<String>,
 }
 
 /// Tells the loop of each order that comes through the pipe.
@@ -100,7 +113,7 @@ pub(crate) fn listen(mut orders: File, asked: mpsc::Sender<()>) -> std::io::Resu
 impl Source {
     /// Begins an examination for the plan that runs; its end is told. `number` counts them.
     pub(crate) fn examine(&self, plan: &Plan, keeper: Option<Keeper>, number: u64, told: &mpsc::Sender<Examined>) {
-        let (file, environment, running) = (self.file.clone(), self.environment.clone(), self.running.clone());
+        let (file, environment, running) = (self.file.clone(), self.environment.clone(), Arc::clone(&self.running));
         let (plan, answer) = (plan.clone(), told.clone());
         let examine = move || {
             let examined = match keepone_config::load_with(&file, &environment) {
@@ -117,16 +130,18 @@ impl Source {
 
 fn prepare(plan: &Plan, running: &Config, config: Config, keeper: Option<&Keeper>, number: u64) -> Examined {
     if is_same(running, &config) {
-        return Examined::Same;
+        return Examined::Same(mark(&Plan::new(running)));
     }
     if let Some(what) = fixed(running, &config) {
         return Examined::Refused(format!("the new {what} can't come with a reload: restart keepone"));
     }
     // Without what only the former ones name.
-    if let Err(failure) = check_interfaces(&Plan::new(&config)) {
+    let alone = Plan::new(&config);
+    if let Err(failure) = check_interfaces(&alone) {
         return Examined::Refused(failure.message);
     }
-    if let Some(why) = reason_to_restart(running, &config) {
+    let changes = diff(running, &config).changes;
+    if let Some(why) = reason_to_restart(&changes) {
         return Examined::Restart(why);
     }
     let new = match plan.after(&config) {
@@ -138,7 +153,9 @@ fn prepare(plan: &Plan, running: &Config, config: Config, keeper: Option<&Keeper
             for warning in changed.iter().flat_map(Changed::warnings) {
                 tracing::warn!("{warning}");
             }
-            Examined::Good(Box::new(config), Box::new(Prepared { plan: new, changed }))
+            let changes = changes.into_iter().map(|change| change.text).collect();
+            let (config, mark) = (Arc::new(config), mark(&alone));
+            Examined::Good(Box::new(Good { config, prepared: Prepared { plan: new, changed }, mark, changes }))
         }
         Err(error @ GateError::NoRoom) => Examined::Restart(error.to_string()),
         Err(error) => Examined::Refused(chain(&error)),

@@ -102,7 +102,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
     let keys = config.cluster.as_ref().map(load_keys).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no runtime: {error}")))?;
-    let source = Source { file: file.to_owned(), environment, running: config.clone() };
+    let source = Source { file: file.to_owned(), environment, running: Arc::new(config.clone()) };
     let start = Start { config, plan, incarnation, gate, gate_fault, keys, pulse, orders, source, recording };
     runtime.block_on(async {
         let (driver, sources) = start.assemble()?;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use keepone_config::Config;
-use keepone_config::diff::diff;
+use keepone_config::diff::Change;
 use keepone_proto::id::{DomainId, InstanceId, InterfaceId, ScriptId, WatchId};
 use keepone_proto::settings::{DomainSettings, Tracker};
 
@@ -16,11 +16,11 @@ use crate::gate::GateDomain;
 use crate::netlink::address::VirtualAddress;
 use crate::tracking::Watched;
 
-/// What became of the configuration that runs: that of a former plan, and the new one.
-pub(crate) fn reason_to_restart(running: &Config, new: &Config) -> Option<String> {
-    let difference = diff(running, new);
-    let first = difference.changes.into_iter().find(|change| change.restarts_agent);
-    first.map(|change| format!("{}{}", change.text, change.hint.map(|hint| format!("; {hint}")).unwrap_or_default()))
+/// The first of the changes that takes a new worker, in words.
+pub(crate) fn reason_to_restart(changes: &[Change]) -> Option<String> {
+    let first = changes.iter().find(|change| change.restarts_agent)?;
+    let hint = first.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    Some(format!("{}{hint}", first.text))
 }
 
 /// Sets an element, or adds it.

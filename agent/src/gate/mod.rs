@@ -2,8 +2,8 @@
 //! (safety.md, The gate; R4, R5, R9, R12, R14, R16).
 //!
 //! Outside observers find the deadlines in `<bpf_dir>/<incarnation, 16 hex digits>-deadlines`, an array
-//! that can be mapped into memory: elements of 64 bytes, the first of no domain, then domains in ascending order of
-//! their ids; first word the deadline in nanoseconds of CLOCK_BOOTTIME (0: shut), second word the domain.
+//! that can be mapped into memory: elements of 64 bytes, the first of no domain; first word the deadline in nanoseconds
+//! of CLOCK_BOOTTIME (0: shut), second word the domain. Which domain has which is nothing to go by.
 //! (bpffs allows no dots in names.)
 //!
 //! Known limit: what is routed through this node and *rewritten here* to come from the VIP (source NAT,

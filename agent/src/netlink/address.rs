@@ -41,7 +41,7 @@ pub mod flags {
 }
 
 /// An address as it goes into the kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VirtualAddress {
     /// Name of the interface that bears it.
     pub interface: String,

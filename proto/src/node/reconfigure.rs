@@ -4,6 +4,7 @@
 //! that ends does so by R8; one that begins anew under a name that was there before goes on with that one's lease, so
 //! that no epoch is used twice (I4).
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::{Node, places};
@@ -26,8 +27,9 @@ impl Node {
         }
         self.trackers.reconfigure(&settings, now);
         self.references.reconfigure(&settings.references, now);
+        let wanted: BTreeMap<DomainId, &DomainSettings> = settings.domains.iter().map(|new| (new.id, new)).collect();
         for (id, domain) in &mut self.domains {
-            match settings.domains.iter().find(|new| new.id == *id) {
+            match wanted.get(id) {
                 Some(new) if domain.can_become(new, &settings) => domain.reconfigure(now, new, &settings),
                 Some(_) | None => {
                     domain.retire(now);
@@ -53,7 +55,7 @@ impl Node {
     /// What is of this life, or of its start, whatever a new configuration says.
     fn with_what_stays(&self, settings: Settings) -> Settings {
         let own = &self.settings;
-        let authority = |id| own.domains.iter().find(|domain| domain.id == id).map(|domain| domain.authority.clone());
+        let known: BTreeMap<DomainId, &DomainSettings> = own.domains.iter().map(|domain| (domain.id, domain)).collect();
         let of_any = own.domains.first().map(|domain| domain.authority.clone());
         let mut settings = Settings {
             cluster: own.cluster,
@@ -72,7 +74,8 @@ impl Node {
             ..settings
         };
         for domain in &mut settings.domains {
-            if let Some(stays) = authority(domain.id).or(of_any.clone()) {
+            let authority = known.get(&domain.id).map(|known| known.authority.clone());
+            if let Some(stays) = authority.or_else(|| of_any.clone()) {
                 domain.authority = stays;
             }
         }

@@ -297,9 +297,11 @@ impl Writer {
 
 /// The names of each domain.
 fn names_of(layout: &Layout) -> BTreeMap<DomainId, Vec<Name>> {
-    let names = sets::names(layout);
-    let of = |wanted: u32| names.iter().filter(|(_, slot)| **slot == wanted).map(|(name, _)| name.clone()).collect();
-    layout.slots.iter().map(|(domain, slot)| (*domain, of(*slot))).collect()
+    let mut of: BTreeMap<u32, Vec<Name>> = BTreeMap::new();
+    for (name, slot) in sets::names(layout) {
+        of.entry(slot).or_default().push(name);
+    }
+    layout.slots.iter().map(|(domain, slot)| (*domain, of.remove(slot).unwrap_or_default())).collect()
 }
 
 /// Whole milliseconds, rounded down.
