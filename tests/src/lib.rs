@@ -9,6 +9,7 @@ pub mod dissect;
 mod kernel;
 pub mod lan;
 pub mod observe;
+pub mod patience;
 pub mod program;
 pub mod unbroken;
 

@@ -15,6 +15,7 @@ use keepone_chaos::netns::process::members;
 use keepone_chaos::netns::topology::{Kind, VIP};
 use keepone_tests::binary;
 use keepone_tests::lan::{INTERFACE, Lan};
+use keepone_tests::patience::eventually;
 use keepone_tests::program::Program;
 use keepone_tests::unbroken::Unbroken;
 use nix::sys::signal::Signal;
@@ -105,18 +106,6 @@ impl Language {
     }
 }
 
-#[track_caller]
-fn eventually<T>(what: &dyn Fn() -> String, mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begin.elapsed() < SOON, "{}", what());
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 struct Alone {
     program: Program,
     language: Language,
@@ -164,9 +153,11 @@ impl Alone {
 
     #[track_caller]
     fn comes(&self, address: Ipv4Addr) {
-        eventually(&|| format!("{address} does not come\n{}", self.said()), || {
-            self.addresses().contains(&address.into()).then_some(())
-        });
+        eventually(
+            SOON,
+            || format!("{address} does not come\n{}", self.said()),
+            || self.addresses().contains(&address.into()).then_some(()),
+        );
     }
 
     /// Long before its lifetime of 30 s would end it.
@@ -191,9 +182,11 @@ impl Alone {
         self.lan.write(self.language.file(), text).unwrap();
         let before = self.said().matches(word).count();
         self.program.signal(Part::Guardian, Signal::SIGHUP);
-        eventually(&|| format!("`{word}` is not said\n{}", self.said()), || {
-            (self.said().matches(word).count() > before).then_some(())
-        });
+        eventually(
+            SOON,
+            || format!("`{word}` is not said\n{}", self.said()),
+            || (self.said().matches(word).count() > before).then_some(()),
+        );
     }
 
     fn worker(&self) -> Vec<i32> {
@@ -205,7 +198,7 @@ impl Alone {
         let path = format!("/proc/{}/root/run/keepone/keepone.json", self.program.pid());
         let _ = std::fs::remove_file(&path);
         self.program.signal(Part::Guardian, Signal::SIGUSR1);
-        eventually(&|| "no dump".to_owned(), || serde_json::from_str(&std::fs::read_to_string(&path).ok()?).ok())
+        eventually(SOON, || "no dump".to_owned(), || serde_json::from_str(&std::fs::read_to_string(&path).ok()?).ok())
     }
 
     fn epoch(&self, domain: &str) -> String {
@@ -246,11 +239,11 @@ fn beside_a_master(language: Language, bpf: bool) {
 
     alone.reload(&[first(), Router::new("VI_2", 52, &[SECOND])], TAKEN);
     alone.comes(SECOND);
-    eventually(&|| "VI_2 does not answer".to_owned(), || alone.answers(SECOND).then_some(()));
+    eventually(SOON, || "VI_2 does not answer".to_owned(), || alone.answers(SECOND).then_some(()));
     let second = alone.epoch("VI_2");
     alone.reload(&[first(), Router::new("VI_2", 52, &[SECOND, THIRD]).tracks("/bin/true")], TAKEN);
     alone.comes(THIRD);
-    eventually(&|| "the new VIP does not answer".to_owned(), || alone.answers(THIRD).then_some(()));
+    eventually(SOON, || "the new VIP does not answer".to_owned(), || alone.answers(THIRD).then_some(()));
     assert_eq!(alone.epoch("VI_2"), second, "no other lease for another address");
     alone.reload(&[first(), Router::new("VI_2", 52, &[THIRD]).tracks("/bin/true")], TAKEN);
     alone.goes(SECOND);
@@ -258,12 +251,16 @@ fn beside_a_master(language: Language, bpf: bool) {
     alone.reload_text("vrrp_instance {\n", "the running configuration stays: the new one is refused");
     // Another virtual router of the same name.
     alone.reload(&[first(), Router::new("VI_2", 53, &[THIRD])], TAKEN);
-    eventually(&|| "VI_2 is no Master anew".to_owned(), || {
-        let dump = alone.dump();
-        let is_it = |of: &&serde_json::Value| of["data"]["iname"] == "VI_2" && of["data"]["vrid"] == 53;
-        let all = dump["vrrp"].as_array().unwrap().clone();
-        all.iter().find(is_it).filter(|of| of["data"]["state"] == 2).map(|_| ())
-    });
+    eventually(
+        SOON,
+        || "VI_2 is no Master anew".to_owned(),
+        || {
+            let dump = alone.dump();
+            let is_it = |of: &&serde_json::Value| of["data"]["iname"] == "VI_2" && of["data"]["vrid"] == 53;
+            let all = dump["vrrp"].as_array().unwrap().clone();
+            all.iter().find(is_it).filter(|of| of["data"]["state"] == 2).map(|_| ())
+        },
+    );
     alone.comes(THIRD);
     alone.reload(&[first()], TAKEN);
     alone.goes(THIRD);
@@ -276,7 +273,7 @@ fn beside_a_master(language: Language, bpf: bool) {
         assert!(ip.unwrap().success());
     };
     set(THIRD);
-    eventually(&|| "the gate bars what it has no more".to_owned(), || alone.answers(THIRD).then_some(()));
+    eventually(SOON, || "the gate bars what it has no more".to_owned(), || alone.answers(THIRD).then_some(()));
 
     println!("{}", observed.end(LATEST, &|| alone.said()));
     assert_eq!((alone.worker(), alone.epoch("VI_1")), (worker, epoch), "{}", alone.said());
@@ -304,7 +301,7 @@ fn on_a_master(bpf: bool) {
     let observed = Unbroken::watch(&alone.lan, 0, VIP).unwrap();
     alone.reload(&[Router::new("VI_1", 51, &[VIP, SECOND, THIRD])], TAKEN);
     alone.comes(THIRD);
-    eventually(&|| "the new VIP does not answer".to_owned(), || alone.answers(THIRD).then_some(()));
+    eventually(SOON, || "the new VIP does not answer".to_owned(), || alone.answers(THIRD).then_some(()));
     alone.reload(&[Router::new("VI_1", 51, &[VIP, THIRD])], TAKEN);
     alone.goes(SECOND);
     assert!(alone.answers(THIRD) && !alone.answers(SECOND));
@@ -339,19 +336,27 @@ fn a_bad_file_changes_nothing_and_says_why_and_what_can_not_be_taken_over_takes_
     assert_eq!(alone.worker(), worker);
     let global = "global_defs {\n script_user root\n}\n";
     alone.reload_text(&format!("{global}{text}"), "reload: it takes a new worker: sets the script_user");
-    eventually(&|| "no new worker".to_owned(), || {
-        let now = alone.worker();
-        (!now.is_empty() && now != worker).then_some(())
-    });
+    eventually(
+        SOON,
+        || "no new worker".to_owned(),
+        || {
+            let now = alone.worker();
+            (!now.is_empty() && now != worker).then_some(())
+        },
+    );
     alone.comes(VIP);
     // An address that moves to another lease.
     let worker = alone.worker();
     let text = text.replace("VI_1", "VI_9");
     alone.reload_text(&format!("{global}{text}"), "it takes a new worker: moves 192.0.2.100 from VI_1 to VI_9");
-    eventually(&|| "no third worker".to_owned(), || {
-        let now = alone.worker();
-        (!now.is_empty() && now != worker).then_some(())
-    });
+    eventually(
+        SOON,
+        || "no third worker".to_owned(),
+        || {
+            let now = alone.worker();
+            (!now.is_empty() && now != worker).then_some(())
+        },
+    );
     alone.comes(VIP);
 }
 
@@ -375,15 +380,19 @@ fn scripts_hear_of_an_instance_that_is_removed_by_their_own_word() {
     for (deleted, own, any) in [("", "fault", "FAULT"), ("gone", "gone", "DELETED")] {
         alone.reload_text(&with(deleted), TAKEN);
         alone.comes(SECOND);
-        eventually(&|| "MASTER is not told".to_owned(), || {
-            std::fs::read_to_string(&heard).ok().filter(|text| text.contains("any INSTANCE VI_2 MASTER 100\n"))
-        });
+        eventually(
+            SOON,
+            || "MASTER is not told".to_owned(),
+            || std::fs::read_to_string(&heard).ok().filter(|text| text.contains("any INSTANCE VI_2 MASTER 100\n")),
+        );
         alone.reload(&[first()], TAKEN);
         let last = format!("{own}\nany INSTANCE VI_2 {any} 100\n");
         let text = || std::fs::read_to_string(&heard).unwrap_or_default();
-        eventually(&|| format!("not `{last}` but `{}`\n{}", text(), alone.said()), || {
-            text().ends_with(&last).then_some(())
-        });
+        eventually(
+            SOON,
+            || format!("not `{last}` but `{}`\n{}", text(), alone.said()),
+            || text().ends_with(&last).then_some(()),
+        );
         alone.goes(SECOND);
         // Until the former one is gone, one of the same name would wait for it.
         thread::sleep(Duration::from_secs(1));

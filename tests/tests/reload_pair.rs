@@ -4,7 +4,7 @@
 
 use std::net::Ipv4Addr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keepone_chaos::fault::Part;
 use keepone_chaos::netns::process::members;
@@ -12,6 +12,7 @@ use keepone_chaos::netns::topology::{Kind, VIP};
 use keepone_tests::cluster::Cluster;
 use keepone_tests::lan::{INTERFACE, Lan};
 use keepone_tests::observe::Watch;
+use keepone_tests::patience::eventually;
 use keepone_tests::program::Program;
 use keepone_tests::unbroken::Unbroken;
 use nix::sys::signal::Signal;
@@ -29,18 +30,6 @@ struct Pair {
     watch: Watch,
     cluster: Cluster,
     lan: Lan,
-}
-
-#[track_caller]
-fn eventually<T>(what: &dyn Fn() -> String, mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begin.elapsed() < SOON, "{}", what());
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 impl Pair {
@@ -78,16 +67,18 @@ impl Pair {
         self.lan.write(&format!("n{}.toml", node + 1), text).unwrap();
         let before = self.nodes[node].said().matches(word).count();
         self.nodes[node].signal(Part::Guardian, Signal::SIGHUP);
-        eventually(&|| format!("n{}: `{word}` is not said\n{}", node + 1, self.said()), || {
-            (self.nodes[node].said().matches(word).count() > before).then_some(())
-        });
+        eventually(
+            SOON,
+            || format!("n{}: `{word}` is not said\n{}", node + 1, self.said()),
+            || (self.nodes[node].said().matches(word).count() > before).then_some(()),
+        );
     }
 
     fn dump(&self, node: usize) -> serde_json::Value {
         let path = self.lan.room().join(format!("n{}-run/keepone.json", node + 1));
         let _ = std::fs::remove_file(&path);
         self.nodes[node].signal(Part::Guardian, Signal::SIGUSR1);
-        eventually(&|| "no dump".to_owned(), || serde_json::from_str(&std::fs::read_to_string(&path).ok()?).ok())
+        eventually(SOON, || "no dump".to_owned(), || serde_json::from_str(&std::fs::read_to_string(&path).ok()?).ok())
     }
 
     fn domain(&self, node: usize, name: &str) -> serde_json::Value {
@@ -127,13 +118,17 @@ fn instances_addresses_and_links_change_under_a_lease_that_does_not_notice() {
         pair.reload(node, &text, TAKEN);
         assert!(pair.nodes[node].said().contains("reload: adds heartbeat link hb2"), "{}", pair.said());
     }
-    eventually(&|| pair.said(), || {
-        let down = |node| {
-            let alerts = pair.dump(node)["alerts"].as_array().unwrap().clone();
-            alerts.iter().any(|alert| alert["name"] == "heartbeat-link-down")
-        };
-        (!down(0) && !down(1)).then_some(())
-    });
+    eventually(
+        SOON,
+        || pair.said(),
+        || {
+            let down = |node| {
+                let alerts = pair.dump(node)["alerts"].as_array().unwrap().clone();
+                alerts.iter().any(|alert| alert["name"] == "heartbeat-link-down")
+            };
+            (!down(0) && !down(1)).then_some(())
+        },
+    );
     // An instance more; and a second address on the first one.
     for node in [1, 0] {
         let priority = if node == 0 { 150 } else { 100 };
@@ -143,12 +138,12 @@ fn instances_addresses_and_links_change_under_a_lease_that_does_not_notice() {
         );
         pair.reload(node, &(text + &second(priority)), TAKEN);
     }
-    eventually(&|| pair.said(), || (pair.domain(0, "VI_2")["role"] == "MASTER").then_some(()));
+    eventually(SOON, || pair.said(), || (pair.domain(0, "VI_2")["role"] == "MASTER").then_some(()));
     // Only the Master has it no more: it goes to the other node in good order.
     let text = pair.text(0, 3);
     pair.reload(0, &text, TAKEN);
-    eventually(&|| pair.said(), || (pair.domain(1, "VI_2")["role"] == "MASTER").then_some(()));
-    eventually(&|| pair.said(), || pair.domain(0, "VI_2").is_null().then_some(()));
+    eventually(SOON, || pair.said(), || (pair.domain(1, "VI_2")["role"] == "MASTER").then_some(()));
+    eventually(SOON, || pair.said(), || pair.domain(0, "VI_2").is_null().then_some(()));
     for node in [1, 0] {
         let text = pair.text(node, 2);
         pair.reload(node, &text, TAKEN);

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keepone_chaos::fault::Part;
 use keepone_chaos::netns::process::members;
@@ -14,6 +13,7 @@ use keepone_chaos::netns::topology::VIP;
 use keepone_tests::binary;
 use keepone_tests::lan::{INTERFACE, Lan};
 use keepone_tests::observe::Watch;
+use keepone_tests::patience::eventually;
 use keepone_tests::program::Program;
 use nix::sys::signal::Signal;
 
@@ -31,18 +31,6 @@ fn conf(more: &str) -> String {
         "vrrp_instance VI_1 {{\n    interface {INTERFACE}\n    virtual_router_id 51\n    @n7 priority 77\n    {more}\n    \
          virtual_ipaddress {{\n        {VIP}/24\n    }}\n}}\n"
     )
-}
-
-#[track_caller]
-fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begin.elapsed() < SOON, "{what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 impl Alone {
@@ -82,7 +70,7 @@ impl Alone {
     #[track_caller]
     fn comes(&self, name: &str) -> String {
         let path = self.run_file(name);
-        let text = eventually(name, || std::fs::read_to_string(&path).ok());
+        let text = eventually(SOON, || name.to_owned(), || std::fs::read_to_string(&path).ok());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
         std::fs::remove_file(path).unwrap();
         text
@@ -97,7 +85,11 @@ impl Alone {
     #[track_caller]
     fn holds(&self) {
         let since = keepone_chaos::netns::clock::now();
-        eventually("it holds nothing", || (!self.watch.answers_of(0, since, u64::MAX).is_empty()).then_some(()));
+        eventually(
+            SOON,
+            || "it holds nothing".to_owned(),
+            || (!self.watch.answers_of(0, since, u64::MAX).is_empty()).then_some(()),
+        );
     }
 
     fn write(&self, text: &str) {
@@ -168,7 +160,7 @@ fn a_reload_takes_a_good_configuration_and_keeps_the_running_one_from_a_bad_one(
     alone.says("reload: changes the advert_int of VI_1 from 2s to 1s");
     alone.write(&format!("global_defs {{\n script_user root\n}}\n{}", conf("")));
     reload(&alone);
-    let second = eventually("no new worker", || alone.pid("w.pid").filter(|pid| *pid != first));
+    let second = eventually(SOON, || "no new worker".to_owned(), || alone.pid("w.pid").filter(|pid| *pid != first));
     assert_eq!(members(alone.program.pid(), Part::Worker), [second]);
     alone.holds();
     assert!(!alone.program.said().contains("the worker ended"), "in good order: {}", alone.program.said());
