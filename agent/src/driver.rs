@@ -33,9 +33,7 @@ const SOURCES: usize = 3;
 /// The guardian is told at least this often that the loop runs.
 const PULSE: Duration = Duration::from_millis(50);
 
-/// A node of more domains than this has deadlines all the time.
-const MANY: usize = 16;
-/// The most that one of them may wait for others.
+/// The most that a deadline may wait for others.
 const SLACK: Duration = Duration::from_millis(1);
 
 /// The loop and what it holds.
@@ -240,7 +238,7 @@ impl Driver {
 fn slack(settings: &Settings) -> Duration {
     let shortest = settings.instances.iter().map(|instance| instance.advert_int).min();
     match shortest {
-        Some(shortest) if settings.domains.len() > MANY => (shortest / 100).min(SLACK),
+        Some(shortest) if settings.has_many_domains() => (shortest / 100).min(SLACK),
         _ => Duration::ZERO,
     }
 }
