@@ -30,8 +30,6 @@ pub(crate) use shells::Shells;
 const BATCH: usize = 64;
 /// Heartbeats, events, the kernel.
 const SOURCES: usize = 3;
-/// The guardian is told at least this often that the loop runs.
-const PULSE: Duration = Duration::from_millis(50);
 
 /// The most that a deadline may wait for others.
 const SLACK: Duration = Duration::from_millis(1);
@@ -134,7 +132,7 @@ impl Driver {
 
     /// What comes first: an event, or the deadline.
     async fn next(&mut self, timer: &mut clock::Timer, sources: &mut Sources) -> Result<Woke, String> {
-        let pulse_at = clock::now() + PULSE;
+        let pulse_at = self.shells.pulse.due();
         let at: Instant = self.node.next_deadline().map_or(pulse_at, |at| at.min(pulse_at));
         let at = together(at, self.slack);
         let heartbeats = async {
