@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
+use std::io::BufReader;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
@@ -13,6 +14,7 @@ use keepone_chaos::netns::observe::Stop;
 use keepone_chaos::netns::observe::responder::{self, PORT, PROBE};
 use keepone_chaos::netns::process::members;
 use keepone_chaos::netns::topology::{Kind, VIP};
+use keepone_chaos::replay::replay;
 use keepone_tests::binary;
 use keepone_tests::lan::{INTERFACE, Lan};
 use keepone_tests::patience::eventually;
@@ -24,6 +26,8 @@ use nix::sys::signal::Signal;
 const SOON: Duration = Duration::from_secs(30);
 /// An Advertisement of 100 ms that is missing doubles the interval; a busy machine delays one by less than that.
 const LATEST: Duration = Duration::from_millis(190);
+/// What its core is told.
+const RECORDING: &str = "x.recording";
 const SECOND: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 101);
 const THIRD: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 102);
 
@@ -124,7 +128,9 @@ impl Alone {
         let lan = Lan::build(0).unwrap();
         let file = lan.write(language.file(), &language.write(routers)).unwrap();
         let binary = binary::find("keepone");
-        let command = [binary.to_str().unwrap(), "run", "-c", file.to_str().unwrap()];
+        let recording = lan.room().join(RECORDING);
+        let record = ["--record", recording.to_str().unwrap()];
+        let command = [&[binary.to_str().unwrap(), "run", "-c", file.to_str().unwrap()][..], &record].concat();
         let start = if bpf { Program::start } else { Program::start_without_bpf };
         let program = start(&lan.node(0).namespace, &command, &lan.room().join("output.log")).unwrap();
         let services = Stop::default();
@@ -187,6 +193,16 @@ impl Alone {
             || format!("`{word}` is not said\n{}", self.said()),
             || (self.said().matches(word).count() > before).then_some(()),
         );
+    }
+
+    /// Ends it: what its core was told, new configurations among it, gives the same actions once more (I25).
+    fn replays(mut self) {
+        self.program.signal(Part::Guardian, Signal::SIGTERM);
+        assert!(self.program.wait(SOON).is_some(), "it does not end\n{}", self.said());
+        let file = std::fs::File::open(self.lan.room().join(RECORDING)).unwrap();
+        let outcome = replay(BufReader::new(file), false, None).unwrap();
+        assert_eq!((&outcome.differs, &outcome.ended, outcome.torn), (&None, &None, false), "{}", outcome.words());
+        assert!(outcome.events > 100, "{} events", outcome.events);
     }
 
     fn worker(&self) -> Vec<i32> {
@@ -277,6 +293,7 @@ fn beside_a_master(language: Language, bpf: bool) {
 
     println!("{}", observed.end(LATEST, &|| alone.said()));
     assert_eq!((alone.worker(), alone.epoch("VI_1")), (worker, epoch), "{}", alone.said());
+    alone.replays();
 }
 
 #[test]
