@@ -29,6 +29,7 @@ pub mod lives;
 pub mod promise;
 pub mod rate;
 pub mod record;
+pub mod register;
 pub mod timing;
 mod track;
 pub mod unarbitrated;

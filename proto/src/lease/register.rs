@@ -1,0 +1,425 @@
+//! A register with compare-and-swap in a voter's place: a key of etcd with its `mod_revision`, say (safety.md, "etcd").
+//!
+//! It stands between one node's [`super::holder::Holder`]s, which ask it as they ask any voter and whose majority it is,
+//! and the shell that talks to the store. Nothing is asked of the store but that a swap of one key is atomic and that a
+//! read shows the newest: not its clocks, its leases or its keep-alives.
+//!
+//! Why two grants never overlap:
+//! - A holder's request counts from its sending (R1), and is granted only when the swap that it set off has moved the
+//!   key from the version that this node knew to a new one: that came later.
+//! - Another node takes over only from a version that it has seen unmoved for L_a by its own clock, counted from the
+//!   receipt of the answer that first showed it: later still. It swaps *that version*, so that a renewal which it has
+//!   not seen makes it fail.
+//! - What has become of a swap without an answer is not guessed: the key is read before anything else. Should it
+//!   come into effect later after all, it does so at its version or not at all.
+//! - A key that is not there has been lost, by a slip of the hand or with an old backup: nobody is granted it for
+//!   L_max, as by a voter without its disk (V7). A store whose revision goes back has forgotten: everything known is
+//!   dropped, and the answers' clock goes back, which makes the holder distrust them (R17).
+//!
+//! What must stay true: one question of a domain is out at a time, and no answer is made of what was not read back.
+
+mod domain;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
+use crate::time::Instant;
+use crate::wire::lease::{Envelope, Message, RefuseReason, Stamp, Standing};
+use domain::Slot;
+
+/// The nonce of what no request has asked for.
+const UNASKED: u64 = 0;
+/// Where the clock of the answers begins: so that it can go back, again and again.
+const CLOCK: Duration = Duration::from_secs(400 * 86_400);
+/// By how much it goes back when the store has forgotten.
+const BACK: Duration = Duration::from_secs(86_400);
+/// Requests of a domain that wait behind the question that is out. Each kind waits once: a newer one replaces it.
+const WAITING: usize = 8;
+
+/// What a register is told at its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisterSettings {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Of the voter set, which is the store alone, and the lease's bounds; the answers bear it.
+    pub digest: ConfigDigest,
+    /// The node that asks, and its life.
+    pub me: (NodeId, Incarnation),
+    /// L_max: nothing longer is granted, and so long a lost key is nobody's.
+    pub lease_max: Duration,
+}
+
+/// What a domain's key holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Content {
+    /// The highest epoch that it was ever granted to (V4).
+    pub highest: Epoch,
+    /// Who holds it; `None` after it was let go.
+    pub held: Option<Held>,
+}
+
+/// A grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Held {
+    /// To whom.
+    pub epoch: Epoch,
+    /// L_a: for how long others wait once the version stands still.
+    pub lease: Duration,
+    /// The holder's priority, 1..=255.
+    pub priority: u8,
+}
+
+/// A domain's key as an answer shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// The store's own revision when it answered: it never goes back, unless the store forgets.
+    pub revision: u64,
+    /// The revision of the key's last change, 0 where there is no key.
+    pub version: u64,
+    /// What it holds.
+    pub content: Option<Content>,
+}
+
+/// A question to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// What does the key hold? By a read that shows the newest (linearizable).
+    Read,
+    /// If the key is still at `version` (0: not there), let it hold `content`; else say what it holds.
+    Swap {
+        /// The `mod_revision` that is compared with.
+        version: u64,
+        /// What is written.
+        content: Content,
+    },
+}
+
+/// What became of it. Each question has one answer, if need be [`Answer::Unknown`] after a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// What the key holds: the answer to a read, and to a swap that came too late.
+    Read(Reading),
+    /// The swap has taken place, and this is the key's version.
+    Swapped {
+        /// Of the key, and so of the store.
+        version: u64,
+    },
+    /// No answer, an error, or one that can't be understood: a swap may have taken place, or may yet.
+    Unknown,
+}
+
+/// What the register wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegisterOutput {
+    /// Ask the store, and call [`Register::answered`] with the ticket.
+    Ask {
+        /// Whose key.
+        domain: DomainId,
+        /// To name in the answer.
+        ticket: u64,
+        /// What.
+        ask: Ask,
+    },
+    /// Write this beside the key, for the holder to see (R11); it calls [`Register::wanted`].
+    LeaveWord {
+        /// Of which domain.
+        domain: DomainId,
+        /// The priority of who asks.
+        priority: u8,
+        /// The epoch that a Transfer may name.
+        next: Epoch,
+    },
+    /// For the node's own [`super::holder::Holder`], as from a voter.
+    Answer(Envelope),
+}
+
+/// The machine: one for each node, for all of its domains.
+#[derive(Debug, Clone)]
+pub struct Register {
+    settings: RegisterSettings,
+    incarnation: Incarnation,
+    started_at: Instant,
+    /// By how much the answers' clock is ahead of the node's.
+    ahead: Duration,
+    revision: u64,
+    tickets: u64,
+    slots: BTreeMap<DomainId, Slot>,
+    forgot: u32,
+}
+
+impl Register {
+    /// One that knows nothing yet. `incarnation` is new at each start (R17).
+    pub fn new(settings: RegisterSettings, incarnation: Incarnation, now: Instant) -> Self {
+        Register {
+            settings,
+            incarnation,
+            started_at: now,
+            ahead: CLOCK,
+            revision: 0,
+            tickets: 0,
+            slots: BTreeMap::new(),
+            forgot: 0,
+        }
+    }
+
+    /// How many times the store has forgotten in this life.
+    pub fn forgot(&self) -> u32 {
+        self.forgot
+    }
+
+    /// A request of the node's own holder.
+    pub fn handle(&mut self, now: Instant, request: &Envelope) -> Vec<RegisterOutput> {
+        let mut out = Vec::new();
+        match request.message {
+            Message::Inspect => {
+                let message = Message::Report { standing: self.standing(now), stamp: self.stamp(now) };
+                out.push(self.answer(request.domain, request.nonce, message));
+                return out;
+            }
+            Message::Acquire { epoch, .. }
+            | Message::HandoverRequest { next: epoch, .. }
+            | Message::Release { epoch }
+            | Message::Transfer { epoch, .. }
+                if epoch.node != self.settings.me.0 =>
+            {
+                out.push(self.refuse(now, request, RefuseReason::NotYou));
+                return out;
+            }
+            Message::Acquire { lease, .. } if lease > self.settings.lease_max => {
+                out.push(self.refuse(now, request, RefuseReason::TooLong));
+                return out;
+            }
+            _ if !request.message.is_request() => return out,
+            _ => {}
+        }
+        if let Message::HandoverRequest { priority, next } = request.message {
+            out.push(RegisterOutput::LeaveWord { domain: request.domain, priority, next });
+        }
+        let slot = self.slots.entry(request.domain).or_default();
+        let kind = core::mem::discriminant(&request.message);
+        slot.waiting.retain(|waiting| core::mem::discriminant(&waiting.message) != kind);
+        if slot.waiting.len() < WAITING {
+            slot.waiting.push_back(request.clone());
+        }
+        self.go_on(now, request.domain, &mut out);
+        out
+    }
+
+    /// The store has answered, or has not.
+    pub fn answered(&mut self, now: Instant, domain: DomainId, ticket: u64, answer: &Answer) -> Vec<RegisterOutput> {
+        let mut out = Vec::new();
+        let Some(slot) = self.slots.get_mut(&domain) else { return out };
+        let Some(out_there) = slot.out.take_if(|asked| asked.ticket == ticket) else { return out };
+        match *answer {
+            Answer::Unknown => slot.known = None,
+            Answer::Read(reading) => {
+                let forgot = self.notice(now, reading.revision);
+                let Some(slot) = self.slots.get_mut(&domain) else { return out };
+                slot.learn(now, reading);
+                self.tell_of(now, domain, &mut out);
+                if forgot {
+                    // By its stamp the holder learns of it at once (R17).
+                    out.push(self.refuse(now, &out_there.request, RefuseReason::Quiet));
+                } else {
+                    self.serve(now, &out_there.request, out_there.tries, &mut out);
+                }
+            }
+            Answer::Swapped { version } => {
+                let content = match out_there.ask {
+                    Ask::Swap { content, .. } => Some(content),
+                    Ask::Read => None,
+                };
+                let forgot = self.notice(now, version);
+                let Some(slot) = self.slots.get_mut(&domain) else { return out };
+                slot.wrote(now, version, content);
+                if forgot {
+                    out.push(self.refuse(now, &out_there.request, RefuseReason::Quiet));
+                } else {
+                    self.done(now, &out_there.request, &mut out);
+                }
+            }
+        }
+        self.go_on(now, domain, &mut out);
+        out
+    }
+
+    /// The store tells unasked how a key has changed (a watch). It may come late, twice or not at all.
+    pub fn seen(&mut self, now: Instant, domain: DomainId, reading: Reading) -> Vec<RegisterOutput> {
+        let mut out = Vec::new();
+        // Before the first question there is nobody to tell.
+        let Some(slot) = self.slots.get_mut(&domain) else { return out };
+        if slot.known.as_ref().is_some_and(|known| reading.version > known.version) {
+            slot.learn(now, reading);
+            self.tell_of(now, domain, &mut out);
+        }
+        out
+    }
+
+    /// Somebody better has left word for the holder (R11).
+    pub fn wanted(&mut self, now: Instant, domain: DomainId, priority: u8, heir: Epoch) -> Vec<RegisterOutput> {
+        let held = self.slots.get(&domain).and_then(Slot::held);
+        let better = held.is_some_and(|held| held.epoch.node == self.settings.me.0 && priority > held.priority);
+        if !better || heir.node == self.settings.me.0 {
+            return Vec::new();
+        }
+        let message = Message::Wanted { priority, heir, stamp: self.stamp(now) };
+        [self.answer(domain, UNASKED, message)].into()
+    }
+
+    /// When [`Register::tick`] has something to do: a key for which a candidate waits will be free.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.slots.values().filter_map(|slot| slot.tell_at(&self.settings)).min()
+    }
+
+    /// Tells a waiting candidate what has become free (V11).
+    pub fn tick(&mut self, now: Instant) -> Vec<RegisterOutput> {
+        let mut out = Vec::new();
+        let domains: Vec<DomainId> = self.slots.keys().copied().collect();
+        domains.into_iter().for_each(|domain| self.tell_of(now, domain, &mut out));
+        out
+    }
+
+    /// Whether the store has forgotten what it knew.
+    fn notice(&mut self, now: Instant, revision: u64) -> bool {
+        if revision >= self.revision {
+            self.revision = revision;
+            return false;
+        }
+        self.revision = revision;
+        self.forgot = self.forgot.saturating_add(1);
+        self.ahead = self.ahead.saturating_sub(BACK);
+        for slot in self.slots.values_mut() {
+            slot.forget(now);
+        }
+        true
+    }
+
+    /// The next request of a domain, unless a question is out.
+    fn go_on(&mut self, now: Instant, domain: DomainId, out: &mut Vec<RegisterOutput>) {
+        while let Some(slot) = self.slots.get_mut(&domain).filter(|slot| slot.out.is_none()) {
+            let Some(request) = slot.waiting.pop_front() else { return };
+            let is_query = matches!(request.message, Message::Query { .. } | Message::HandoverRequest { .. });
+            if is_query || slot.known.is_none() {
+                self.ask(&request, Ask::Read, 0, out);
+            } else {
+                self.serve(now, &request, 0, out);
+            }
+        }
+    }
+
+    fn ask(&mut self, request: &Envelope, ask: Ask, tries: u8, out: &mut Vec<RegisterOutput>) {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        if let Some(slot) = self.slots.get_mut(&request.domain) {
+            slot.out = Some(domain::Out { ticket, ask, request: request.clone(), tries });
+            out.push(RegisterOutput::Ask { domain: request.domain, ticket, ask });
+        }
+    }
+
+    /// What is known of the key is fresh enough: answer, or swap.
+    fn serve(&mut self, now: Instant, request: &Envelope, tries: u8, out: &mut Vec<RegisterOutput>) {
+        let settings = &self.settings;
+        let Some(slot) = self.slots.get_mut(&request.domain) else { return };
+        match slot.judge(now, settings, &request.message) {
+            domain::Judgement::Swap(_, _) if tries >= domain::TRIES => slot.known = None,
+            domain::Judgement::Swap(version, content) => {
+                self.ask(request, Ask::Swap { version, content }, tries + 1, out);
+            }
+            domain::Judgement::Done => self.done(now, request, out),
+            domain::Judgement::Refuse(why) => {
+                if let Message::Query { priority } | Message::HandoverRequest { priority, .. } = request.message {
+                    slot.candidate = Some(domain::Candidate { nonce: request.nonce, priority });
+                }
+                out.push(self.refuse(now, request, why));
+            }
+        }
+    }
+
+    /// What was asked for is so.
+    fn done(&mut self, now: Instant, request: &Envelope, out: &mut Vec<RegisterOutput>) {
+        let stamp = self.stamp(now);
+        let slot = self.slots.get_mut(&request.domain);
+        let message = match request.message {
+            Message::Query { .. } | Message::HandoverRequest { .. } => {
+                let max_counter = slot.map_or(0, |slot| {
+                    slot.candidate = None;
+                    slot.highest().map_or(0, |epoch| epoch.counter)
+                });
+                Message::Free { max_counter, stamp }
+            }
+            Message::Acquire { epoch, lease, .. } => {
+                if let Some(slot) = slot {
+                    slot.candidate = None;
+                }
+                Message::Grant { epoch, lease, stamp }
+            }
+            Message::Release { epoch } | Message::Transfer { epoch, .. } => Message::Ended { epoch, stamp },
+            _ => return,
+        };
+        out.push(self.answer(request.domain, request.nonce, message));
+    }
+
+    /// Who waits is told that the key is free, and an heir that it is its own.
+    fn tell_of(&mut self, now: Instant, domain: DomainId, out: &mut Vec<RegisterOutput>) {
+        let stamp = self.stamp(now);
+        let Some(slot) = self.slots.get_mut(&domain) else { return };
+        if let Some(epoch) = slot.take_offer(self.settings.me) {
+            slot.candidate = None;
+            out.push(self.answer(domain, UNASKED, Message::Offer { epoch, stamp }));
+            return;
+        }
+        if slot.tell_at(&self.settings).is_none_or(|at| now < at) {
+            return;
+        }
+        if let Some(candidate) = slot.candidate.take() {
+            let max_counter = slot.highest().map_or(0, |epoch| epoch.counter);
+            out.push(self.answer(domain, candidate.nonce, Message::Free { max_counter, stamp }));
+        }
+    }
+
+    fn refuse(&self, now: Instant, request: &Envelope, why: RefuseReason) -> RegisterOutput {
+        let slot = self.slots.get(&request.domain);
+        let held = slot.and_then(Slot::held).filter(|_| why == RefuseReason::Held);
+        let free_at = slot.and_then(|slot| slot.free_at(&self.settings));
+        let message = Message::Refuse {
+            why,
+            holder: held.map(|held| held.epoch),
+            holder_priority: held.map_or(0, |held| held.priority),
+            remaining: free_at.map_or(Duration::ZERO, |at| at.since(now)),
+            max_counter: slot.and_then(Slot::highest).map_or(0, |epoch| epoch.counter),
+            stamp: self.stamp(now),
+        };
+        self.answer(request.domain, request.nonce, message)
+    }
+
+    fn answer(&self, domain: DomainId, nonce: u64, message: Message) -> RegisterOutput {
+        let (cluster, digest) = (self.settings.cluster, self.settings.digest);
+        RegisterOutput::Answer(Envelope { cluster, digest, domain, nonce, message })
+    }
+
+    fn stamp(&self, now: Instant) -> Stamp {
+        Stamp { incarnation: self.incarnation, clock: now + self.ahead }
+    }
+
+    /// The store has one generation: who serves it is its own affair.
+    fn standing(&self, now: Instant) -> Standing {
+        Standing {
+            generation: 1,
+            floor: 1,
+            floor_for: now.since(self.started_at),
+            opened: crate::lease::generation::Opened::default(),
+            quiet_for: Duration::ZERO,
+            lent: 0,
+        }
+    }
+}
+
+/// In the order of their coming.
+type Requests = VecDeque<Envelope>;
+
+#[cfg(test)]
+mod tests;

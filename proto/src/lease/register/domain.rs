@@ -1,0 +1,171 @@
+//! One domain's key as this node knows it.
+
+use super::{Ask, Content, Held, Reading, RegisterSettings, Requests};
+use crate::id::{Epoch, Incarnation, NodeId};
+use crate::time::Instant;
+use crate::wire::lease::{Envelope, Message, RefuseReason};
+
+/// How often one request is tried against a key that others move.
+pub(super) const TRIES: u8 = 3;
+/// A candidate of the least priority is told of a free key by so much of L_a later than one of the greatest: all see
+/// it at once, and the best shall come first.
+const SKEW: u32 = 20;
+
+/// What is known of a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub(super) version: u64,
+    content: Option<Content>,
+    /// When the answer came that first showed this version.
+    since: Instant,
+}
+
+/// A question that is out.
+#[derive(Debug, Clone)]
+pub(super) struct Out {
+    pub(super) ticket: u64,
+    pub(super) ask: Ask,
+    /// What for.
+    pub(super) request: Envelope,
+    /// How many swaps were tried for it, this one included.
+    pub(super) tries: u8,
+}
+
+/// Who waits for it to be free.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) nonce: u64,
+    pub(super) priority: u8,
+}
+
+/// What a request comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// This version is to hold that.
+    Swap(u64, Content),
+    /// It is so already.
+    Done,
+    /// It can't be.
+    Refuse(RefuseReason),
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Slot {
+    pub(super) known: Option<Known>,
+    pub(super) out: Option<Out>,
+    pub(super) waiting: Requests,
+    pub(super) candidate: Option<Candidate>,
+    /// The epoch that this node has last written for itself, or was told that it is its own.
+    mine: Option<Epoch>,
+    /// The store has forgotten: nobody is granted this key before L_max from then on.
+    quiet_from: Option<Instant>,
+}
+
+impl Slot {
+    /// An answer shows the key.
+    pub(super) fn learn(&mut self, now: Instant, reading: Reading) {
+        let Reading { version, content, .. } = reading;
+        match &mut self.known {
+            Some(known) if known.version == version => known.content = content,
+            known => *known = Some(Known { version, content, since: now }),
+        }
+    }
+
+    /// This node's own swap has taken place.
+    pub(super) fn wrote(&mut self, now: Instant, version: u64, content: Option<Content>) {
+        self.known = Some(Known { version, content, since: now });
+        self.mine = self.held().map(|held| held.epoch).or(self.mine);
+    }
+
+    /// What it knew is worth nothing.
+    pub(super) fn forget(&mut self, now: Instant) {
+        self.known = None;
+        self.quiet_from = Some(now);
+    }
+
+    /// Who holds it, as far as is known; the grant may have run out.
+    pub(super) fn held(&self) -> Option<Held> {
+        self.known?.content?.held
+    }
+
+    /// The highest epoch that is known of.
+    pub(super) fn highest(&self) -> Option<Epoch> {
+        self.known?.content.map(|content| content.highest)
+    }
+
+    /// From when on this node may be granted it; `None`: unknown.
+    pub(super) fn free_at(&self, settings: &RegisterSettings) -> Option<Instant> {
+        let known = self.known?;
+        let stands = match known.content {
+            // Lost: as a voter without its disk (V7).
+            None => known.since + settings.lease_max,
+            Some(Content { held: Some(held), .. }) => known.since + held.lease,
+            Some(Content { held: None, .. }) => Instant::BOOT,
+        };
+        let quiet = self.quiet_from.map(|from| from + settings.lease_max);
+        Some(quiet.map_or(stands, |quiet| quiet.max(stands)))
+    }
+
+    /// When the candidate that waits is to be told.
+    pub(super) fn tell_at(&self, settings: &RegisterSettings) -> Option<Instant> {
+        let (candidate, known) = (self.candidate?, self.known?);
+        let last = self.held().map_or(settings.lease_max, |held| held.lease);
+        let skew = last.saturating_mul(255 - u32::from(candidate.priority)) / (255 * SKEW);
+        Some(self.free_at(settings)?.max(known.since) + skew)
+    }
+
+    /// The epoch that another has left to this node, once.
+    pub(super) fn take_offer(&mut self, (node, incarnation): (NodeId, Incarnation)) -> Option<Epoch> {
+        let epoch = self.held()?.epoch;
+        let is_new = epoch.node == node && epoch.incarnation == incarnation && self.mine != Some(epoch);
+        self.mine = if is_new { Some(epoch) } else { self.mine };
+        is_new.then_some(epoch)
+    }
+
+    /// What a request comes to by what is known.
+    pub(super) fn judge(&self, now: Instant, settings: &RegisterSettings, request: &Message) -> Judgement {
+        let Some(Known { version, content, .. }) = self.known else { return Judgement::Refuse(RefuseReason::Quiet) };
+        let (held, highest) = (self.held(), self.highest());
+        let is_barred = self.free_at(settings).is_none_or(|at| now < at);
+        let bar = if held.is_some() { RefuseReason::Held } else { RefuseReason::Quiet };
+        match *request {
+            Message::Query { .. } | Message::HandoverRequest { .. } => {
+                let own = held.is_some_and(|held| (held.epoch.node, held.epoch.incarnation) == settings.me);
+                if is_barred && !own { Judgement::Refuse(bar) } else { Judgement::Done }
+            }
+            Message::Acquire { epoch, lease, priority, .. } => {
+                let renews = held.is_some_and(|held| held.epoch == epoch);
+                // A later attempt of this life succeeds to an earlier one, as with a voter.
+                let succeeds = held.is_some_and(|held| held.epoch.is_before(&epoch));
+                if is_barred && !renews && !succeeds {
+                    return Judgement::Refuse(bar);
+                }
+                if !renews && highest.is_some_and(|highest| epoch <= highest) {
+                    return Judgement::Refuse(RefuseReason::Stale);
+                }
+                let highest = highest.map_or(epoch, |highest| highest.max(epoch));
+                // A shorter lease asked for later must not take back what an earlier answer promised.
+                let lease = held.filter(|_| renews).map_or(lease, |held| held.lease.max(lease));
+                Judgement::Swap(version, Content { highest, held: Some(Held { epoch, lease, priority }) })
+            }
+            Message::Release { epoch } => match (content, held) {
+                // Only that exact one (V5); whatever else there is, the released epoch is over.
+                (Some(content), Some(held)) if held.epoch == epoch => {
+                    Judgement::Swap(version, Content { held: None, ..content })
+                }
+                _ => Judgement::Done,
+            },
+            Message::Transfer { epoch, heir } => match (content, held) {
+                (Some(content), Some(held)) if held.epoch == epoch && heir > content.highest => {
+                    Judgement::Swap(version, Content { highest: heir, held: Some(Held { epoch: heir, ..held }) })
+                }
+                // Its number is used up: the heir asks for itself.
+                (Some(content), Some(held)) if held.epoch == epoch => {
+                    Judgement::Swap(version, Content { held: None, ..content })
+                }
+                _ => Judgement::Done,
+            },
+            _ => Judgement::Done,
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! One holder, one register: what is asked of the store, and what is answered. Histories of several are in `histories`.
+
+use super::*;
+use alloc::vec;
+
+mod histories;
+
+const L: Duration = Duration::from_millis(1000);
+const DOMAIN: DomainId = DomainId(7);
+
+fn node(id: u16) -> NodeId {
+    NodeId::new(id).unwrap()
+}
+
+fn at(ms: u64) -> Instant {
+    Instant::from_nanos(ms * 1_000_000)
+}
+
+fn epoch(counter: u64, by: u16) -> Epoch {
+    Epoch { counter, incarnation: Incarnation(u64::from(by) * 100), attempt: 1, node: node(by) }
+}
+
+fn register() -> Register {
+    let (cluster, digest) = (ClusterId(1), ConfigDigest(2));
+    let me = (node(1), Incarnation(100));
+    Register::new(RegisterSettings { cluster, digest, me, lease_max: L }, Incarnation(9), at(0))
+}
+
+fn ask(nonce: u64, message: Message) -> Envelope {
+    Envelope { cluster: ClusterId(1), digest: ConfigDigest(2), domain: DOMAIN, nonce, message }
+}
+
+fn acquire(epoch: Epoch) -> Message {
+    Message::Acquire { epoch, lease: L, prev_ack: 0, priority: 100 }
+}
+
+const QUERY: Message = Message::Query { priority: 100 };
+
+fn held(epoch: Epoch) -> Option<Content> {
+    Some(Content { highest: epoch, held: Some(Held { epoch, lease: L, priority: 100 }) })
+}
+
+fn free(highest: Epoch) -> Option<Content> {
+    Some(Content { highest, held: None })
+}
+
+fn reading(version: u64, content: Option<Content>) -> Reading {
+    Reading { revision: version, version, content }
+}
+
+/// The one question.
+fn question(out: &[RegisterOutput]) -> (u64, Ask) {
+    match out {
+        [RegisterOutput::Ask { ticket, ask, .. }] => (*ticket, *ask),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The one answer.
+fn message(out: &[RegisterOutput]) -> Message {
+    match out {
+        [RegisterOutput::Answer(envelope)] => envelope.message,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Asks, and has the store show the key.
+fn query(register: &mut Register, ms: u64, shows: Reading) -> Vec<RegisterOutput> {
+    let (ticket, what) = question(&register.handle(at(ms), &ask(ms, QUERY)));
+    assert_eq!(what, Ask::Read);
+    register.answered(at(ms), DOMAIN, ticket, &Answer::Read(shows))
+}
+
+fn refused(out: &[RegisterOutput]) -> (RefuseReason, u64) {
+    match message(out) {
+        Message::Refuse { why, remaining, .. } => (why, u64::try_from(remaining.as_millis()).unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_free(out: &[RegisterOutput]) -> bool {
+    matches!(message(out), Message::Free { .. })
+}
+
+/// Holds `epoch(6, 1)` at version 20 since `ms`.
+fn holder(ms: u64) -> Register {
+    let mut register = register();
+    assert!(is_free(&query(&mut register, ms, reading(10, free(epoch(5, 2))))));
+    let (ticket, _) = question(&register.handle(at(ms), &ask(ms + 1, acquire(epoch(6, 1)))));
+    let out = register.answered(at(ms), DOMAIN, ticket, &Answer::Swapped { version: 20 });
+    assert!(matches!(message(&out), Message::Grant { .. }));
+    register
+}
+
+#[test]
+fn another_takes_over_from_the_version_that_it_saw_unmoved_for_the_holders_lease() {
+    let mut register = register();
+    let theirs = held(epoch(5, 2));
+    assert_eq!(refused(&query(&mut register, 1000, reading(10, theirs))), (RefuseReason::Held, 1000));
+    assert_eq!(refused(&query(&mut register, 1600, reading(10, theirs))), (RefuseReason::Held, 400), "unmoved");
+    assert_eq!(refused(&query(&mut register, 1900, reading(11, theirs))), (RefuseReason::Held, 1000), "renewed");
+    assert_eq!(refused(&query(&mut register, 2899, reading(11, theirs))), (RefuseReason::Held, 1));
+    assert!(is_free(&query(&mut register, 2900, reading(11, theirs))));
+    let (_, what) = question(&register.handle(at(2900), &ask(9, acquire(epoch(6, 1)))));
+    let Ask::Swap { version: 11, content } = what else { panic!("{what:?}") };
+    assert_eq!(Some(content), held(epoch(6, 1)));
+}
+
+#[test]
+fn a_renewal_that_another_has_not_seen_makes_its_swap_fail() {
+    let mut register = register();
+    query(&mut register, 1000, reading(10, held(epoch(5, 2))));
+    query(&mut register, 2000, reading(10, held(epoch(5, 2))));
+    let (ticket, _) = question(&register.handle(at(2000), &ask(9, acquire(epoch(6, 1)))));
+    let out = register.answered(at(2001), DOMAIN, ticket, &Answer::Read(reading(11, held(epoch(5, 2)))));
+    assert_eq!(refused(&out), (RefuseReason::Held, 1000));
+}
+
+#[test]
+fn a_renewal_moves_the_version_and_is_granted_only_by_that() {
+    let mut register = holder(1000);
+    let (ticket, what) = question(&register.handle(at(1200), &ask(30, acquire(epoch(6, 1)))));
+    assert!(matches!(what, Ask::Swap { version: 20, .. }));
+    assert!(register.handle(at(1201), &ask(31, acquire(epoch(6, 1)))).is_empty(), "one question at a time");
+    assert!(register.answered(at(1202), DOMAIN, ticket + 7, &Answer::Swapped { version: 21 }).is_empty());
+    let out = register.answered(at(1203), DOMAIN, ticket, &Answer::Swapped { version: 21 });
+    let [RegisterOutput::Answer(granted), RegisterOutput::Ask { ask: next, .. }] = &out[..] else { panic!("{out:?}") };
+    assert_eq!((granted.nonce, matches!(granted.message, Message::Grant { .. })), (30, true));
+    assert!(matches!(next, Ask::Swap { version: 21, .. }), "the newer request, from the new version");
+}
+
+#[test]
+fn what_has_become_of_a_swap_is_read_back_and_never_guessed() {
+    let mut register = holder(1000);
+    let (ticket, _) = question(&register.handle(at(1200), &ask(30, acquire(epoch(6, 1)))));
+    assert!(register.answered(at(1700), DOMAIN, ticket, &Answer::Unknown).is_empty());
+    let (ticket, what) = question(&register.handle(at(1700), &ask(31, acquire(epoch(6, 1)))));
+    assert_eq!(what, Ask::Read);
+    // It did take place: that grants nothing, the swap that follows does.
+    let out = register.answered(at(1701), DOMAIN, ticket, &Answer::Read(reading(21, held(epoch(6, 1)))));
+    assert!(matches!(question(&out[..]).1, Ask::Swap { version: 21, .. }), "{out:?}");
+}
+
+#[test]
+fn a_lost_key_and_one_without_a_history_are_nobodys_for_l_max() {
+    let mut fresh = register();
+    assert_eq!(refused(&query(&mut fresh, 1000, reading(0, None))), (RefuseReason::Quiet, 1000));
+    assert!(is_free(&query(&mut fresh, 2000, reading(0, None))));
+    let mut seen = register();
+    query(&mut seen, 1000, reading(10, held(epoch(5, 2))));
+    let gone = Reading { revision: 12, ..reading(0, None) };
+    assert_eq!(refused(&query(&mut seen, 1100, gone)), (RefuseReason::Quiet, 1000), "somebody has deleted it");
+}
+
+#[test]
+fn a_store_that_has_forgotten_is_told_of_by_a_clock_that_goes_back_r17() {
+    let mut register = holder(1000);
+    let clock = |out: &[RegisterOutput]| message(out).stamp().unwrap().clock;
+    let before = clock(&query(&mut register, 1100, reading(21, held(epoch(6, 1)))));
+    let out = query(&mut register, 1200, reading(9, free(epoch(4, 2))));
+    assert_eq!(refused(&out).0, RefuseReason::Quiet);
+    assert!(clock(&out) < before && register.forgot() == 1);
+    assert_eq!(refused(&query(&mut register, 2199, reading(9, free(epoch(4, 2))))), (RefuseReason::Quiet, 1));
+    assert!(is_free(&query(&mut register, 2200, reading(9, free(epoch(4, 2))))));
+}
+
+#[test]
+fn epochs_rise_and_only_the_exact_one_is_released_v4_v5() {
+    let mut register = register();
+    query(&mut register, 1000, reading(10, free(epoch(8, 2))));
+    let out = register.handle(at(1000), &ask(2, acquire(epoch(7, 1))));
+    assert_eq!(refused(&out).0, RefuseReason::Stale);
+    let out = register.handle(at(1000), &ask(3, acquire(epoch(9, 2))));
+    assert_eq!(refused(&out).0, RefuseReason::NotYou);
+    let mut register = holder(1000);
+    let out = register.handle(at(1100), &ask(4, Message::Release { epoch: epoch(5, 1) }));
+    assert!(matches!(message(&out), Message::Ended { .. }), "another's end is no business of the key's");
+    let (_, what) = question(&register.handle(at(1100), &ask(5, Message::Release { epoch: epoch(6, 1) })));
+    assert_eq!(what, Ask::Swap { version: 20, content: Content { highest: epoch(6, 1), held: None } });
+}
+
+#[test]
+fn an_heir_is_told_and_takes_what_was_left_to_it() {
+    let mut old = holder(1000);
+    let heir = epoch(7, 2);
+    let (_, what) = question(&old.handle(at(1100), &ask(5, Message::Transfer { epoch: epoch(6, 1), heir })));
+    let Ask::Swap { version: 20, content } = what else { panic!("{what:?}") };
+    assert_eq!((content.highest, content.held.unwrap().epoch), (heir, heir));
+    let mut new = register();
+    new.settings.me = (node(2), Incarnation(200));
+    assert_eq!(refused(&query(&mut new, 1050, reading(20, held(epoch(6, 1))))).0, RefuseReason::Held);
+    let out = new.seen(at(1101), DOMAIN, reading(21, Some(content)));
+    assert!(matches!(message(&out), Message::Offer { epoch, .. } if epoch == heir));
+    assert!(new.seen(at(1102), DOMAIN, reading(21, Some(content))).is_empty(), "once");
+    let (_, what) = question(&new.handle(at(1103), &ask(8, acquire(heir))));
+    assert!(matches!(what, Ask::Swap { version: 21, .. }));
+}
+
+#[test]
+fn who_waits_is_told_when_the_key_is_free_the_better_one_first_v11() {
+    let mut best = register();
+    best.handle(at(0), &ask(1, Message::Query { priority: 255 }));
+    best.answered(at(0), DOMAIN, 1, &Answer::Read(reading(10, held(epoch(5, 2)))));
+    assert_eq!(best.next_deadline(), Some(at(1000)));
+    assert!(best.tick(at(999)).is_empty());
+    let mut least = best.clone();
+    assert!(is_free(&best.tick(at(1000))));
+    assert_eq!(best.next_deadline(), None, "once");
+    assert!(is_free(&least.seen(at(300), DOMAIN, reading(11, free(epoch(5, 2))))), "let go before");
+    let mut least = register();
+    least.handle(at(0), &ask(1, Message::Query { priority: 1 }));
+    least.answered(at(0), DOMAIN, 1, &Answer::Read(reading(10, held(epoch(5, 2)))));
+    assert!(least.seen(at(300), DOMAIN, reading(11, free(epoch(5, 2)))).is_empty());
+    assert!(least.next_deadline().unwrap() > at(300) && least.next_deadline().unwrap() <= at(350));
+    assert!(is_free(&least.tick(at(350))));
+}
+
+#[test]
+fn word_for_the_holder_is_passed_on_if_it_is_from_a_better_one_r11() {
+    let mut register = holder(1000);
+    assert!(register.wanted(at(1100), DOMAIN, 100, epoch(7, 2)).is_empty(), "no better");
+    let out = register.wanted(at(1100), DOMAIN, 150, epoch(7, 2));
+    assert!(matches!(message(&out), Message::Wanted { priority: 150, .. }));
+    let mut asks = self::register();
+    let request = Message::HandoverRequest { priority: 150, next: epoch(7, 1) };
+    let out = asks.handle(at(0), &ask(1, request));
+    assert!(matches!(&out[..], [RegisterOutput::LeaveWord { priority: 150, .. }, RegisterOutput::Ask { .. }]));
+}
+
+#[test]
+fn keys_that_others_keep_moving_are_not_tried_for_ever() {
+    let mut register = holder(1000);
+    let mut out = register.handle(at(1100), &ask(5, Message::Release { epoch: epoch(6, 1) }));
+    let mut asked = 0;
+    for version in 30.. {
+        let [RegisterOutput::Ask { ticket, .. }] = out[..] else { break };
+        asked += 1;
+        out = register.answered(at(1100), DOMAIN, ticket, &Answer::Read(reading(version, held(epoch(6, 1)))));
+    }
+    assert_eq!((asked, out), (domain::TRIES, vec![]));
+}
