@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use keepone_proto::id::{Priority, Vrid};
-use keepone_proto::settings::{InterfaceSettings, VrrpVersion};
+use keepone_proto::settings::{InterfaceSettings, LinkDelays, VrrpVersion};
 use keepone_proto::wire::vrrp::{Advertisement, Auth};
 
 use super::*;
@@ -181,7 +181,8 @@ fn sending_on_a_lost_interface_says_what_is_lost() {
 #[test]
 fn the_sockets_follow_an_interface_that_is_made_again() {
     World::run(async |world: &World| {
-        let interfaces = Interfaces::new(&[InterfaceSettings { name: "near0".to_owned() }]);
+        let interfaces =
+            Interfaces::new(&[InterfaceSettings { name: "near0".to_owned(), delays: LinkDelays::default() }]);
         let id = InterfaceId(0);
         let (events, mut queue) = mpsc::channel(16);
         let settings = [Family::V4, Family::V6]
