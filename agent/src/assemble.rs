@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use keepone_arbiter::etcd::EtcdSettings;
 use keepone_config::Config;
 use keepone_config::model::{GateMeans, Mirror, Notify, NotifyDeleted, Transport, VrrpInstance};
 use keepone_proto::id::{
@@ -86,6 +87,8 @@ pub struct Plan {
     pub fencing: keepone_config::model::Fencing,
     /// The witnesses.
     pub witnesses: Vec<(NodeId, SocketAddr)>,
+    /// etcd, if it is the authority.
+    pub etcd: Option<EtcdSettings>,
     /// Tracked scripts, in the order of their ids.
     pub(crate) tracked: Vec<Tracked>,
     /// Files, processes and sessions, in the order of their ids.
@@ -210,6 +213,7 @@ impl Plan {
             links,
             fencing: config.fencing.clone(),
             witnesses: witnesses(config),
+            etcd: etcd(config),
             tracked: trackers.programs(),
             watched: trackers.watched(),
             leaving: BTreeMap::new(),
@@ -330,10 +334,23 @@ fn peer_settings(links: &[LinkPlan]) -> Vec<PeerSettings> {
 
 fn names(config: &Config, links: &[LinkPlan]) -> Names {
     let members = config.cluster.iter().flat_map(|cluster| &cluster.members);
+    let etcd = config.etcd.iter().map(|_| (NodeId::STORE, "etcd".to_owned()));
     Names {
-        nodes: members.map(|member| (member.id, member.name.clone())).collect(),
+        nodes: members.map(|member| (member.id, member.name.clone())).chain(etcd).collect(),
         links: links.iter().map(|link| (link.id, link.name.clone())).collect(),
     }
+}
+
+fn etcd(config: &Config) -> Option<EtcdSettings> {
+    let (etcd, Authority::Quorum(quorum)) = (config.etcd.as_ref()?, &config.authority) else { return None };
+    Some(EtcdSettings {
+        endpoints: etcd.endpoints.clone(),
+        prefix: etcd.prefix.clone(),
+        user: etcd.user.clone(),
+        ca_file: etcd.ca_file.clone(),
+        identity: etcd.identity.clone(),
+        patience: quorum.timing.renewal_interval(),
+    })
 }
 
 fn witnesses(config: &Config) -> Vec<(NodeId, SocketAddr)> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keepone_arbiter::etcd::EtcdClient;
 use keepone_arbiter::quic::{BindError, Identity, Roster, TransportSettings};
 use keepone_arbiter::realtime::{self, Rank};
 use keepone_arbiter::witness::client::{ClientSettings, WitnessClient};
@@ -15,8 +16,9 @@ use keepone_arbiter::witness::state::{Store, Writer};
 use keepone_config::model::{Cluster, GateMeans};
 use keepone_config::{Config, Environment};
 use keepone_proto::event::Event;
-use keepone_proto::id::{DomainId, Epoch, Incarnation};
+use keepone_proto::id::{DomainId, Epoch, Incarnation, NodeId};
 use keepone_proto::lease::record::Record as VoterRecord;
+use keepone_proto::lease::register::RegisterSettings;
 use keepone_proto::node::Restored;
 use keepone_proto::recording::Header;
 use keepone_proto::settings::Authority;
@@ -173,6 +175,7 @@ impl Start<'_> {
         let heartbeats = self.keys.as_ref().map(|keys| start_heartbeats(&plan, keys)).transpose()?;
         let (heartbeats, beats) = heartbeats.unzip();
         let witnesses = start_witnesses(&plan, self.keys.as_ref(), &events);
+        let etcd = start_etcd(&plan, self.incarnation, &events)?;
         let (record, voter_disk) = self
             .config
             .cluster
@@ -225,6 +228,7 @@ impl Start<'_> {
             kernel,
             heartbeats,
             witnesses,
+            etcd,
             voter_disk,
             record: event_log,
             dumps: Dumps::start(&plan.run_dir).ok(),
@@ -474,6 +478,28 @@ fn start_witnesses(
         // A full queue loses an answer as a network would.
         let _ = events.try_send(event);
     }))
+}
+
+/// The connection to etcd, if that is the authority.
+fn start_etcd(
+    plan: &Plan,
+    incarnation: Incarnation,
+    events: &mpsc::Sender<Event>,
+) -> Result<Option<EtcdClient>, Failure> {
+    let (Some(etcd), Some(quorum)) = (&plan.etcd, plan.settings.quorum()) else { return Ok(None) };
+    let register = RegisterSettings {
+        cluster: plan.settings.cluster,
+        digest: plan.settings.digest,
+        me: (plan.settings.node, incarnation),
+        lease_max: quorum.timing.lease_max,
+    };
+    let events = events.clone();
+    // The register is as old as the node: both end together.
+    let client = EtcdClient::start(etcd, register, NodeId::STORE, incarnation, move |event| {
+        // A full queue loses an answer as a network would.
+        let _ = events.try_send(event);
+    });
+    client.map(Some).map_err(|error| Failure::new(ExitCode::Key, &error))
 }
 
 /// The node's own voter, if it votes: its record of a former life, and the thread that writes it (V6).

@@ -156,6 +156,13 @@ pub(crate) struct RawArbiter {
     pub round_trip: Option<At<Duration>>,
     pub claim_without_gate: bool,
     pub policy: Option<At<Policy>>,
+    pub endpoints: Vec<At<String>>,
+    pub prefix: Option<At<String>>,
+    pub user: Option<At<String>>,
+    pub password_file: Option<At<PathBuf>>,
+    pub ca_file: Option<At<PathBuf>>,
+    pub cert_file: Option<At<PathBuf>>,
+    pub cert_key_file: Option<At<PathBuf>>,
 }
 
 #[derive(Debug)]

@@ -17,6 +17,9 @@ impl NodeId {
         }
     }
 
+    /// Not a member of any cluster: what etcd's answers bear, which stands in a voter's place.
+    pub const STORE: NodeId = NodeId(NonZeroU16::MAX);
+
     /// The number.
     pub const fn get(self) -> u16 {
         self.0.get()

@@ -167,6 +167,8 @@ impl Shells {
         // What does not leave is sent again by the core's own timers, or made up for by another voter.
         if let Some(witnesses) = self.witnesses.as_ref().filter(|witnesses| witnesses.knows(to)) {
             let _ = witnesses.send_lease(to, bytes);
+        } else if let Some(etcd) = self.etcd.as_ref().filter(|etcd| etcd.knows(to)) {
+            etcd.send_lease(bytes);
         } else if let Some(heartbeats) = &self.heartbeats {
             heartbeats.send_lease(to, &bytes);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use keepone_arbiter::etcd::EtcdClient;
 use keepone_arbiter::witness::client::WitnessClient;
 use keepone_arbiter::witness::state::Writer;
 use keepone_proto::event::Event;
@@ -42,6 +43,7 @@ pub(crate) struct Shells {
     pub(crate) neighbors: Neighbors,
     pub(crate) kernel: Kernel,
     pub(crate) heartbeats: Option<Heartbeats>,
+    pub(crate) etcd: Option<EtcdClient>,
     pub(crate) witnesses: Option<WitnessClient>,
     pub(crate) references: References,
     pub(crate) tracking: Tracking,

@@ -32,10 +32,10 @@ impl Check<'_> {
                 self.unarbitrated();
                 Some(Authority::None)
             }
-            ArbiterType::Etcd => {
-                let help =
-                    "use `type quorum` with three voters until then: without an arbiter the VIP could have two holders";
-                self.report.error(&kind.place, "`type etcd` is known, but it does nothing yet", help);
+            ArbiterType::Etcd => self.etcd_quorum(arbiter, &kind.place, heartbeat).map(Authority::Quorum),
+            ArbiterType::Quorum if !arbiter.endpoints.is_empty() => {
+                let help = "remove `endpoints`, or write `type etcd`: one arbiter decides, never two";
+                self.report.error(&kind.place, "`endpoints` of etcd, and `type quorum`", help);
                 None
             }
             ArbiterType::Quorum => self.quorum(arbiter, &kind.place, names, heartbeat).map(Authority::Quorum),
@@ -173,7 +173,7 @@ impl Check<'_> {
         self.report.error(place, message, help);
     }
 
-    fn timing(&mut self, arbiter: &RawArbiter, place: &Place, heartbeat: &HeartbeatSettings) -> LeaseTiming {
+    pub(super) fn timing(&mut self, arbiter: &RawArbiter, place: &Place, heartbeat: &HeartbeatSettings) -> LeaseTiming {
         let profile = or(&arbiter.profile, Profile::default());
         let lease = or(&arbiter.lease, profile.default_lease());
         let default = LeaseTiming::for_profile(profile, lease);
@@ -210,7 +210,7 @@ impl Check<'_> {
         timing
     }
 
-    fn heartbeats_and_gate(&mut self, arbiter: &RawArbiter, place: &Place) {
+    pub(super) fn heartbeats_and_gate(&mut self, arbiter: &RawArbiter, place: &Place) {
         if self.raw.links.is_empty() && !self.raw.written.has("heartbeat_link") {
             let help = "add at least one `heartbeat_link`, better two on separate networks";
             let message = "`type quorum` without heartbeat links: the voters could not be reached";

@@ -8,6 +8,7 @@ mod balance;
 mod checker;
 mod cluster;
 mod domains;
+mod etcd;
 mod fencing;
 mod instance;
 mod links;
@@ -40,6 +41,7 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     let cluster = check.cluster(&names);
     let links = check.links(&names);
     let arbiter = check.arbiter(&names, &heartbeat);
+    let etcd = check.etcd();
     let references = check.references();
     let (trackers, tracker_names) = check.trackers();
     let instances = check.instances(&tracker_names);
@@ -67,6 +69,7 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
         authority: arbiter?,
         policy: raw.arbiter.as_ref().map_or(Policy::Strict, |arbiter| or(&arbiter.policy, Policy::Strict)),
         claim_without_gate: raw.arbiter.as_ref().is_some_and(|arbiter| arbiter.claim_without_gate),
+        etcd,
         gate: raw.gate.as_ref().map_or(GateMeans::Auto, |gate| gate.value),
         grace: or(&raw.grace, Duration::from_secs(1)),
         fencing,

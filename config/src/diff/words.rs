@@ -153,6 +153,7 @@ pub(super) static ROWS: &[Row] = &[
     noun("links[].peers[]", "peer"),
     costs("heartbeat", "heartbeat", CLUSTER),
     costs("authority", "arbiter", LEASE),
+    costs("etcd", "arbiter", LEASE),
     costs("authority.voters", "voters", VOTERS),
     costs("authority.voters[]", "voter", VOTERS),
     costs("authority.former", "former_voters", VOTERS),

@@ -67,8 +67,6 @@ pub(crate) static HEARTBEAT_LINK: Table = Table::strict(
     ],
 );
 
-const ETCD: &str = "for the etcd arbiter, which is to come";
-
 pub(crate) static ARBITER: Table = Table::strict(
     "arbiter",
     &[
@@ -114,11 +112,17 @@ pub(crate) static ARBITER: Table = Table::strict(
             "strict|degrade|i-accept-dual-master",
             "",
         ),
-        key(Own, "endpoints", super::Form::Any, ETCD).later(),
-        key(Own, "prefix", super::Form::Any, ETCD).later(),
-        key(Own, "user", super::Form::Any, ETCD).later(),
-        key(Own, "password_file", super::Form::Any, ETCD).later(),
-        key(Own, "ca_file", super::Form::Any, ETCD).later(),
+        key(Own, "endpoints", Words, "the servers of etcd").adding().values("", "http://ADDRESS:PORT, or https", ""),
+        key(Own, "prefix", Value, "how the names of keepone's keys in etcd begin").values("/keepone", "", ""),
+        key(Own, "user", Value, "the user that etcd knows this cluster by").values("none", "", ""),
+        key(Own, "password_file", Value, "that user's password").values("", "a file", ""),
+        key(Own, "ca_file", Value, "who has signed the certificates of etcd's servers").values(
+            "the system's",
+            "a file, PEM",
+            "",
+        ),
+        key(Own, "cert_file", Value, "this node's certificate for etcd").values("none", "a file, PEM", ""),
+        key(Own, "cert_key_file", Value, "its private key").values("", "a file, PEM", ""),
     ],
 );
 

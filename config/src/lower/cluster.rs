@@ -137,6 +137,13 @@ impl Lower<'_> {
             round_trip: None,
             claim_without_gate: false,
             policy: None,
+            endpoints: Vec::new(),
+            prefix: None,
+            user: None,
+            password_file: None,
+            ca_file: None,
+            cert_file: None,
+            cert_key_file: None,
         };
         self.each(block.items(), &ARBITER, |lower, item| {
             let span = |lower: &mut Self, from| lower.value(item, value::duration(from..=MINUTE * 10));
@@ -162,6 +169,16 @@ impl Lower<'_> {
                     arbiter.claim_without_gate = lower.flag(item).is_some_and(|flag| flag.value);
                 }
                 "policy" => arbiter.policy = lower.value(item, policy),
+                "endpoints" => {
+                    let read = item.words.iter().filter_map(|word| lower.word("endpoints", word, endpoint));
+                    arbiter.endpoints.extend(read.collect::<Vec<_>>());
+                }
+                "prefix" => arbiter.prefix = lower.value(item, value::name),
+                "user" => arbiter.user = lower.value(item, value::name),
+                "password_file" => arbiter.password_file = lower.path(item),
+                "ca_file" => arbiter.ca_file = lower.path(item),
+                "cert_file" => arbiter.cert_file = lower.path(item),
+                "cert_key_file" => arbiter.cert_key_file = lower.path(item),
                 _ => lower.unread(item),
             }
         });
@@ -228,6 +245,16 @@ fn node_id(text: &str) -> Result<NodeId, Wanted> {
 fn public_key(text: &str) -> Result<PublicKey, Wanted> {
     let help = "copy the key that `keepone keys` prints for this member";
     PublicKey::from_base64(text).ok_or_else(|| Wanted::new("an Ed25519 public key: 32 bytes in base64", help))
+}
+
+/// A server of etcd.
+fn endpoint(text: &str) -> Result<String, Wanted> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let port = rest.and_then(|rest| rest.trim_end_matches('/').rsplit_once(':')?.1.parse::<u16>().ok());
+    if port.is_some() {
+        return Ok(text.trim_end_matches('/').to_owned());
+    }
+    Err(Wanted::new("a URL with a port", "write `http://10.0.0.1:2379`, or https where etcd has certificates"))
 }
 
 fn arbiter_type(text: &str) -> Result<ArbiterType, Wanted> {

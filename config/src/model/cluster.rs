@@ -122,3 +122,18 @@ impl fmt::Display for GateMeans {
         })
     }
 }
+
+/// etcd, in a voter's place.
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
+pub struct Etcd {
+    /// Its servers: `http://` or `https://`, address and port.
+    pub endpoints: Vec<String>,
+    /// How the names of all keys begin; `/keepone` by default.
+    pub prefix: String,
+    /// The user and the file with the password.
+    pub user: Option<(String, PathBuf)>,
+    /// Who has signed the servers' certificates, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// This node's certificate and private key, in PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}

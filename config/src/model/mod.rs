@@ -23,7 +23,7 @@ pub use checker::{
     BodyPattern, CheckTiming, Checker, DnsType, HttpProbe, HttpVersion, Probe, ServerName, Target, UdpProbe, UdpReply,
     Url,
 };
-pub use cluster::{Cluster, GateMeans, HeartbeatLink, Member, PublicKey};
+pub use cluster::{Cluster, Etcd, GateMeans, HeartbeatLink, Member, PublicKey};
 pub use fencing::{FenceCommand, Fencing, Watchdog};
 pub use global::Global;
 pub(crate) use hidden::SECRET;
@@ -68,6 +68,8 @@ pub struct Config {
     pub policy: Policy,
     /// Claim under an authority although the gate is weak or missing (R14). Off by default.
     pub claim_without_gate: bool,
+    /// Where etcd is, if that is the authority.
+    pub etcd: Option<Etcd>,
     /// By what means the gate is kept.
     pub gate: GateMeans,
     /// How long addresses stay after a lapse (R5). 1 s by default.

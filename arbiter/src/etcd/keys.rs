@@ -1,0 +1,105 @@
+//! The names of the keys, and what they hold: JSON, so that an operator can read it with etcdctl.
+//!
+//! ```text
+//! PREFIX/CLUSTER/DOMAIN/holder          who holds it, and the highest epoch that ever did
+//! PREFIX/CLUSTER/DOMAIN/wanted/NODE     a better node's word for the holder
+//! ```
+//!
+//! CLUSTER and DOMAIN are the ids that the beats bear, in hexadecimal.
+
+use keepone_proto::id::{ClusterId, DomainId, Epoch, NodeId};
+use keepone_proto::lease::register::Content;
+
+/// A better node's word for the holder (R11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Word {
+    /// Its priority.
+    pub priority: u8,
+    /// The epoch that a Transfer may name.
+    pub next: Epoch,
+}
+
+/// The names of one cluster's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    root: String,
+}
+
+/// What a key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// Of who holds a domain.
+    Holder(DomainId),
+    /// Of a word for that one.
+    Wanted(DomainId),
+}
+
+impl Keys {
+    /// Of a cluster, below the operator's prefix.
+    pub fn new(prefix: &str, cluster: ClusterId) -> Self {
+        Keys { root: format!("{}/{:016x}/", prefix.trim_end_matches('/'), cluster.0) }
+    }
+
+    /// How all of them begin.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// Of who holds a domain.
+    pub fn holder(&self, domain: DomainId) -> String {
+        format!("{}{:016x}/holder", self.root, domain.0)
+    }
+
+    /// Of a node's word for the holder.
+    pub fn wanted(&self, domain: DomainId, node: NodeId) -> String {
+        format!("{}{:016x}/wanted/{node}", self.root, domain.0)
+    }
+
+    /// What a key is; `None`: none of ours.
+    pub fn read(&self, key: &[u8]) -> Option<Key> {
+        let (domain, rest) = std::str::from_utf8(key).ok()?.strip_prefix(&self.root)?.split_once('/')?;
+        let domain = DomainId(u64::from_str_radix(domain, 16).ok().filter(|_| domain.len() == 16)?);
+        match rest.split_once('/') {
+            None if rest == "holder" => Some(Key::Holder(domain)),
+            Some(("wanted", _)) => Some(Key::Wanted(domain)),
+            _ => None,
+        }
+    }
+}
+
+/// What stands under a holder's key.
+pub fn emit(content: &Content) -> Vec<u8> {
+    // Numbers and options: nothing that JSON could not say.
+    serde_json::to_vec(content).unwrap_or_default()
+}
+
+/// The same, read; `None` for what nobody of us has written: it counts as lost (V7).
+pub fn parse(value: &[u8]) -> Option<Content> {
+    serde_json::from_slice(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keepone_proto::id::Incarnation;
+    use keepone_proto::lease::register::Held;
+    use std::time::Duration;
+
+    #[test]
+    fn keys_and_values_are_read_as_they_were_written() {
+        let keys = Keys::new("/keepone/", ClusterId(0xab));
+        let node = NodeId::new(2).unwrap();
+        assert_eq!(keys.holder(DomainId(7)), "/keepone/00000000000000ab/0000000000000007/holder");
+        assert_eq!(keys.read(keys.holder(DomainId(7)).as_bytes()), Some(Key::Holder(DomainId(7))));
+        assert_eq!(keys.read(keys.wanted(DomainId(7), node).as_bytes()), Some(Key::Wanted(DomainId(7))));
+        for strange in ["", "/keepone/00000000000000ab/7/holder", "/other/x", "/keepone/00000000000000ab/holder"] {
+            assert_eq!(keys.read(strange.as_bytes()), None, "{strange}");
+        }
+        let epoch = Epoch { counter: u64::MAX, incarnation: Incarnation(u64::MAX), attempt: 3, node };
+        let held = Some(Held { epoch, lease: Duration::from_micros(1_500_001), priority: 255 });
+        for content in [Content { highest: epoch, held }, Content { highest: epoch, held: None }] {
+            assert_eq!(parse(&emit(&content)), Some(content));
+        }
+        assert_eq!(parse(b"{\"highest\":1}"), None);
+    }
+}

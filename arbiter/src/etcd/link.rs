@@ -1,0 +1,165 @@
+//! One question to one server at a time, with an end; the next server's turn when one has not answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use etcd_client::{
+    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, GetResponse, Identity, TlsOptions, Txn, TxnOp,
+    TxnOpResponse,
+};
+use keepone_proto::id::DomainId;
+use keepone_proto::lease::register::{Answer, Ask, Reading};
+use tokio::sync::Mutex;
+
+use super::keys::{self, Keys, Word};
+use super::{EtcdSettings, Secrets};
+
+/// Between two looks at whether a connection that nobody uses lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// The servers. Clones share their connections.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) keys: Arc<Keys>,
+    servers: Arc<Vec<Server>>,
+    /// Whose turn it is.
+    turn: Arc<AtomicUsize>,
+    secrets: Arc<Secrets>,
+    pub(super) patience: Duration,
+}
+
+/// A server, and the connection to it once it was needed.
+struct Server {
+    url: String,
+    client: Mutex<Option<Client>>,
+}
+
+impl Link {
+    pub(super) fn new(settings: &EtcdSettings, secrets: Secrets, keys: Keys) -> Self {
+        let server = |url: &String| Server { url: url.clone(), client: Mutex::new(None) };
+        Link {
+            keys: Arc::new(keys),
+            servers: Arc::new(settings.endpoints.iter().map(server).collect()),
+            turn: Arc::new(AtomicUsize::new(0)),
+            secrets: Arc::new(secrets),
+            patience: settings.patience,
+        }
+    }
+
+    fn options(&self, url: &str) -> ConnectOptions {
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(self.patience)
+            .with_keep_alive(KEEP_ALIVE, self.patience)
+            .with_keep_alive_while_idle(true)
+            // A member that has lost its leader says so at once.
+            .with_require_leader(true);
+        if let Some((name, password)) = &self.secrets.user {
+            options = options.with_user(name, password).with_auto_token_refresh(true);
+        }
+        if url.starts_with("https://") {
+            let mut tls = TlsOptions::new();
+            if let Some(ca) = &self.secrets.ca {
+                tls = tls.ca_certificate(Certificate::from_pem(ca));
+            }
+            if let Some((certificate, key)) = &self.secrets.identity {
+                tls = tls.identity(Identity::from_pem(certificate, key));
+            }
+            options = options.with_tls(tls);
+        }
+        options
+    }
+
+    /// A client of the server whose turn it is, and its place.
+    pub(super) async fn client(&self) -> Result<(Client, usize), Error> {
+        let place = self.place();
+        let server = self.servers.get(place % self.servers.len().max(1));
+        let server = server.ok_or_else(|| Error::InvalidArgs("no endpoints".to_owned()))?;
+        let mut client = server.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok((client.clone(), place));
+        }
+        let new = Client::connect([&server.url], Some(self.options(&server.url))).await?;
+        Ok((client.insert(new).clone(), place))
+    }
+
+    /// Whose turn it is.
+    pub(super) fn place(&self) -> usize {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    /// The next server's turn, unless another question has passed it on already.
+    pub(super) fn pass_on(&self, place: usize) {
+        let _ = self.turn.compare_exchange(place, place.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Asks once. Whatever goes wrong, what has become of it is unknown.
+    pub(super) async fn ask(&self, domain: DomainId, ask: Ask) -> Answer {
+        let place = self.place();
+        match tokio::time::timeout(self.patience, self.try_to_ask(domain, ask)).await {
+            Ok(Ok(Some(answer))) => answer,
+            Ok(Ok(None)) => Answer::Unknown,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "etcd does not answer");
+                self.pass_on(place);
+                Answer::Unknown
+            }
+            Err(_too_late) => {
+                self.pass_on(place);
+                Answer::Unknown
+            }
+        }
+    }
+
+    async fn try_to_ask(&self, domain: DomainId, ask: Ask) -> Result<Option<Answer>, Error> {
+        let (client, _) = self.client().await?;
+        let mut kv = client.kv_client();
+        let key = self.keys.holder(domain);
+        match ask {
+            // Linearizable, unless one asks for less.
+            Ask::Read => Ok(reading(&kv.get(key, None).await?).map(Answer::Read)),
+            Ask::Swap { version, content } => {
+                let Ok(version) = i64::try_from(version) else { return Ok(None) };
+                let txn = Txn::new()
+                    .when([Compare::mod_revision(key.as_str(), CompareOp::Equal, version)])
+                    .and_then([TxnOp::put(key.as_str(), keys::emit(&content), None)])
+                    .or_else([TxnOp::get(key.as_str(), None)]);
+                let answer = kv.txn(txn).await?;
+                if answer.succeeded() {
+                    let revision = answer.header().and_then(|header| u64::try_from(header.revision()).ok());
+                    return Ok(revision.map(|version| Answer::Swapped { version }));
+                }
+                let revision = answer.header().map(etcd_client::ResponseHeader::revision);
+                let shown = answer.op_responses().into_iter().find_map(|response| match response {
+                    TxnOpResponse::Get(got) => revision.and_then(|revision| shown(revision, &got)),
+                    TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => None,
+                });
+                Ok(shown.map(Answer::Read))
+            }
+        }
+    }
+
+    /// Leaves word for the holder; what is lost is left again by the core.
+    pub(super) async fn leave_word(&self, domain: DomainId, word: Word) {
+        let put = async {
+            let (client, _) = self.client().await?;
+            let value = serde_json::to_vec(&word).unwrap_or_default();
+            client.kv_client().put(self.keys.wanted(domain, word.next.node), value, None).await
+        };
+        let _ = tokio::time::timeout(self.patience, put).await;
+    }
+}
+
+fn reading(got: &GetResponse) -> Option<Reading> {
+    shown(got.header()?.revision(), got)
+}
+
+/// `None`: numbers that no etcd would send.
+fn shown(revision: i64, got: &GetResponse) -> Option<Reading> {
+    let kv = got.kvs().first();
+    Some(Reading {
+        revision: u64::try_from(revision).ok()?,
+        version: kv.map_or(Ok(0), |kv| u64::try_from(kv.mod_revision())).ok()?,
+        content: kv.and_then(|kv| keys::parse(kv.value())),
+    })
+}

@@ -1,0 +1,164 @@
+//! etcd as the arbiter: Debian's etcd, three members of it, and a pair of agents. Needs root.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::thread;
+use std::time::Duration;
+
+use keepone_chaos::fault::{Class, Network, Part};
+use keepone_chaos::netns::topology::{Kind, VIP};
+use keepone_tests::cluster::Cluster;
+use keepone_tests::lan::Lan;
+use keepone_tests::observe::Watch;
+use keepone_tests::program::Program;
+use nix::sys::signal::Signal;
+
+const SERVERS: usize = 3;
+/// L_a. etcd's own election takes up to a second here.
+const LEASE: Duration = Duration::from_secs(2);
+/// Late threads on a machine that is busy with other tests.
+const BUSY: Duration = Duration::from_millis(2500);
+/// Wide: a machine that is busy with other tests.
+const SOON: Duration = Duration::from_secs(40);
+
+struct World {
+    nodes: [Program; 2],
+    servers: Vec<Program>,
+    watch: Watch,
+    lan: Lan,
+}
+
+fn url(lan: &Lan, number: usize, port: u16) -> String {
+    let address = lan.host(Kind::Witness(number)).port(Network::Witness).unwrap().address;
+    format!("http://{address}:{port}")
+}
+
+fn start_server(lan: &Lan, number: usize) -> Program {
+    let members: Vec<String> = (0..SERVERS).map(|which| format!("e{which}={}", url(lan, which, 2380))).collect();
+    let (name, data) = (format!("e{number}"), lan.room().join(format!("e{number}-data")));
+    let (client, peer) = (url(lan, number, 2379), url(lan, number, 2380));
+    let command = [
+        "etcd",
+        "--name",
+        &name,
+        "--data-dir",
+        data.to_str().unwrap(),
+        "--listen-client-urls",
+        &client,
+        "--advertise-client-urls",
+        &client,
+        "--listen-peer-urls",
+        &peer,
+        "--initial-advertise-peer-urls",
+        &peer,
+        "--initial-cluster",
+        &members.join(","),
+        "--election-timeout",
+        "500",
+        "--heartbeat-interval",
+        "50",
+    ];
+    lan.start_at(Kind::Witness(number), &command).unwrap()
+}
+
+impl World {
+    /// The better node holds.
+    fn steady() -> Self {
+        let lan = Lan::with_witnesses(2, SERVERS).unwrap();
+        let servers = (0..SERVERS).map(|number| start_server(&lan, number)).collect();
+        let mut cluster = Cluster::new(&lan).unwrap();
+        let endpoints: Vec<String> = (0..SERVERS).map(|number| url(&lan, number, 2379)).collect();
+        cluster.arbiter = format!("type = \"etcd\"\nendpoints = {endpoints:?}\nlease = \"{}ms\"", LEASE.as_millis());
+        let program = keepone_tests::binary::find("keepone");
+        let nodes = [0, 1].map(|node| {
+            let file = cluster.write(&lan, node).unwrap();
+            lan.start(node, &[program.to_str().unwrap(), "run", "-c", file.to_str().unwrap()]).unwrap()
+        });
+        let watch = Watch::start(&lan, VIP.into()).unwrap();
+        let world = World { nodes, servers, watch, lan };
+        world.must(world.watch.answered_by(0, SOON).is_some(), "the better node does not become MASTER");
+        thread::sleep(Duration::from_secs(1));
+        world
+    }
+
+    #[track_caller]
+    fn must(&self, good: bool, what: &str) {
+        if !good {
+            let all = self.nodes.iter().chain(&self.servers).map(Program::said).collect::<Vec<_>>();
+            panic!("{what}\n{}", all.join("\n--\n"));
+        }
+    }
+
+    fn now(&self) -> u64 {
+        keepone_chaos::netns::clock::now()
+    }
+
+    /// A client was answered by one node, and then by no other but the next: never by both in turn. An address itself stays
+    /// for seconds where a node has died, behind the shut gate.
+    #[track_caller]
+    fn in_this_order(&self, from: u64, nodes: &[usize]) {
+        let now = self.now();
+        let mut answers: Vec<(u64, usize)> = [0, 1]
+            .into_iter()
+            .flat_map(|node| self.watch.answers_of(node, from, now).into_iter().map(move |at| (at, node)))
+            .collect();
+        answers.sort_unstable();
+        let mut order: Vec<usize> = answers.into_iter().map(|(_, node)| node).collect();
+        order.dedup();
+        self.must(order == nodes, &format!("answered by {order:?}"));
+    }
+}
+
+#[test]
+fn a_dead_node_is_replaced_when_its_record_has_stood_still_for_a_lease() {
+    let mut world = World::steady();
+    let begun = world.now();
+    world.nodes[0].kill();
+    let killed = world.now();
+    let taken = world.watch.answered_by(1, SOON);
+    world.must(taken.is_some(), "nobody takes over");
+    let after = Duration::from_nanos(taken.unwrap().saturating_sub(killed));
+    println!("after the death of the node: the other answers {after:?} later");
+    world.must(after < LEASE + BUSY, &format!("{after:?} until the other answered"));
+    world.in_this_order(begun, &[0, 1]);
+}
+
+#[test]
+fn without_heartbeats_one_holds_and_with_one_server_less_it_holds_on() {
+    let mut world = World::steady();
+    let begun = world.now();
+    for network in [Network::Heartbeat(0), Network::Heartbeat(1), Network::Lan] {
+        world.lan.cut_nodes(network, Class::All).unwrap();
+    }
+    thread::sleep(LEASE * 2);
+    world.servers[1].kill();
+    thread::sleep(LEASE * 3);
+    world.must(world.watch.answered_by(0, SOON).is_some(), "the better node has lost it");
+    world.in_this_order(begun, &[0]);
+}
+
+#[test]
+fn who_stops_hands_over_and_without_etcd_nobody_holds() {
+    let mut world = World::steady();
+    let begun = world.now();
+    let (stopped, _) = (world.now(), world.nodes[0].signal(Part::Guardian, Signal::SIGTERM));
+    let taken = world.watch.answered_by(1, SOON);
+    world.must(taken.is_some(), "no handover");
+    let after = Duration::from_nanos(taken.unwrap().saturating_sub(stopped));
+    println!("after the order to stop: the other answers {after:?} later");
+    world.must(after < LEASE, &format!("{after:?} is no handover"));
+    world.servers.iter_mut().for_each(Program::kill);
+    let gone = world.now() + u64::try_from((LEASE + BUSY).as_nanos()).unwrap();
+    thread::sleep(LEASE + BUSY + Duration::from_secs(2));
+    let late = world.watch.answers_of(1, gone, world.now());
+    world.must(late.is_empty(), "it holds on without etcd");
+    world.in_this_order(begun, &[0, 1]);
+    // They come back with all that they knew.
+    world.servers = (0..SERVERS).map(|number| start_server(&world.lan, number)).collect();
+    let back = world.now();
+    thread::sleep(Duration::from_secs(1));
+    let begin = std::time::Instant::now();
+    while world.watch.answers_of(1, back, world.now()).is_empty() {
+        world.must(begin.elapsed() < SOON, "nobody takes it up again");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
