@@ -417,6 +417,7 @@ impl Plan {
             },
             auth_pass: None,
             auth_type: AuthType::Pass,
+            hmac: None,
             unicast_peers: None,
             track: Vec::new(),
             track_others: self

@@ -466,6 +466,9 @@ impl Domain {
                 Output::IntervalMismatch { from, found, .. } => {
                     self.findings.odd(facts.now, from, Oddity::Interval(found), advertisement);
                 }
+                Output::ClocksApart { from, by } => {
+                    self.findings.odd(facts.now, from, Oddity::ClocksApart(by), advertisement);
+                }
                 Output::AddressListMismatch { from, found } => {
                     self.findings.odd(facts.now, from, Oddity::Addresses(found), advertisement);
                 }

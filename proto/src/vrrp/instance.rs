@@ -35,9 +35,11 @@ use core::time::Duration;
 
 pub use super::output::{Discard, Election, MasterSeen, Output};
 use super::params::{Params, master_down_interval, skew_time};
+use super::signed::{Heard, Said};
 use crate::id::Priority;
-use crate::settings::{AuthType, VrrpVersion};
+use crate::settings::{AuthType, HmacMode, VrrpVersion};
 use crate::time::{Centis, Instant};
+use crate::wire::vrrp::hmac::Fault;
 use crate::wire::vrrp::{Advertisement, Auth};
 
 /// The least time between two answers to Advertisements that a Master should not hear.
@@ -52,6 +54,7 @@ pub struct Instance {
     master: Option<MasterSeen>,
     state: State,
     numbers: Numbers,
+    stamps: Heard,
 }
 
 /// Sequence numbers of Authentication Headers: one row for the whole virtual router, as keepalived counts, so that
@@ -122,6 +125,7 @@ impl Instance {
             master: None,
             state: State::Initialize,
             numbers: Numbers::default(),
+            stamps: Heard::default(),
         }
     }
 
@@ -339,12 +343,13 @@ impl Instance {
         if self.state == State::Initialize {
             return Vec::new();
         }
-        if let Some(why) = self.discard(from, own, advert) {
+        if let Some(why) = self.discard(from, own, advert).or_else(|| self.unsigned(now, from, advert)) {
             return vec![Output::Discarded { from, why }];
         }
         if let Auth::Header { sequence } = advert.auth {
             self.numbers.heard = sequence;
         }
+        let apart = self.clocks_apart(from, advert);
         let mut outputs = match self.state {
             State::Initialize => Vec::new(),
             State::Backup { .. } => {
@@ -353,8 +358,23 @@ impl Instance {
             }
             State::Master { .. } => self.master_hears(now, from, own, advert),
         };
+        outputs.extend(apart);
         self.compare(from, advert, &mut outputs);
         outputs
+    }
+
+    /// What is wrong with its signature, if it needs one or has one. A good one is remembered, so that it counts once.
+    fn unsigned(&mut self, now: Instant, from: IpAddr, advert: &Advertisement) -> Option<Discard> {
+        let hmac = self.params.hmac.as_ref()?;
+        match advert.auth {
+            Auth::Signed { stamp, behind } => self.stamps.hear(now, from, Said::of(advert, stamp, behind), hmac.window),
+            Auth::Unsigned(Fault::Missing) if hmac.mode != HmacMode::Enforce => None,
+            Auth::Unsigned(fault) => Some(Discard::Unsigned(fault)),
+            // Nobody looked for a signature.
+            Auth::None | Auth::Simple(_) | Auth::Header { .. } | Auth::Unproven => {
+                Some(Discard::Unsigned(Fault::Missing))
+            }
+        }
     }
 
     fn discard(&self, from: IpAddr, own: IpAddr, advert: &Advertisement) -> Option<Discard> {
@@ -369,16 +389,35 @@ impl Instance {
         }
         match (self.auth(), advert.auth) {
             (Auth::None, Auth::None) => {}
+            // Whether it is signed well is asked last: only then is it remembered.
+            (Auth::None, Auth::Signed { .. } | Auth::Unsigned(_)) if self.params.hmac.is_some() => {}
             (Auth::Simple(ours), Auth::Simple(theirs)) if is_same(&ours, &theirs) => {}
             (Auth::Header { .. }, Auth::Header { sequence }) if self.numbers.is_fresh(sequence) => {}
             (Auth::Header { .. }, Auth::Header { sequence }) => {
                 return Some(Discard::Replayed { found: sequence, last: self.numbers.last() });
             }
-            (Auth::None | Auth::Simple(_) | Auth::Header { .. } | Auth::Unproven, _) => {
+            (
+                Auth::None
+                | Auth::Simple(_)
+                | Auth::Header { .. }
+                | Auth::Unproven
+                | Auth::Signed { .. }
+                | Auth::Unsigned(_),
+                _,
+            ) => {
                 return Some(Discard::Authentication);
             }
         }
         (from == own).then_some(Discard::OwnAddress)
+    }
+
+    /// Told from half the window on: keepalived discards what is beyond the whole.
+    fn clocks_apart(&self, from: IpAddr, advert: &Advertisement) -> Option<Output> {
+        let window = self.params.hmac.as_ref()?.window?;
+        let Auth::Signed { behind: Some(behind), .. } = advert.auth else { return None };
+        let [half, whole] = [window / 2, window].map(|bound| bound.as_secs());
+        let by = [whole, half].into_iter().find(|bound| behind.unsigned_abs() > *bound)?;
+        Some(Output::ClocksApart { from, by: u16::try_from(by).unwrap_or(u16::MAX) })
     }
 
     /// RFC 9568, 6.4.2.
@@ -503,6 +542,8 @@ impl Instance {
     fn auth(&self) -> Auth {
         match (self.params.version, self.params.auth_pass, self.params.auth_type) {
             (VrrpVersion::V3, _, _) | (VrrpVersion::V2, None, _) => Auth::None,
+            // A signature is put to it when it is sent, and needs no other proof beside it.
+            (VrrpVersion::V2, Some(_), _) if self.params.hmac.is_some() => Auth::None,
             (VrrpVersion::V2, Some(password), AuthType::Pass) => Auth::Simple(password),
             (VrrpVersion::V2, Some(_), AuthType::Ah) => Auth::Header { sequence: self.numbers.next() },
         }

@@ -35,6 +35,7 @@ fn params() -> Params {
         addresses: vec![VIP],
         auth_pass: None,
         auth_type: AuthType::Pass,
+        hmac: None,
     }
 }
 
