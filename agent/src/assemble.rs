@@ -10,16 +10,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use keepone_config::Config;
-use keepone_config::model::{GateMeans, Mirror, Notify, NotifyDeleted, Transport, VrrpInstance};
+use keepone_config::model::{GateMeans, Hmac, Mirror, Notify, NotifyDeleted, Transport, VrrpInstance};
 use keepone_proto::id::{
     ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, WatchId, hash_name,
 };
 use keepone_proto::lease::config_digest;
 use keepone_proto::settings::{
-    AuthType, Authority, DomainSettings, Families, FenceSettings, FencingSettings, InstanceSettings, InterfaceSettings,
-    MirrorSettings, Names, PeerSettings, Settings, TrackInterface,
+    AuthType, Authority, DomainSettings, Families, FenceSettings, FencingSettings, HmacSettings, InstanceSettings,
+    InterfaceSettings, MirrorSettings, Names, PeerSettings, Settings, TrackInterface,
 };
 use keepone_proto::wire::vrrp::Checksum;
+use keepone_proto::wire::vrrp::hmac::Key;
 
 use crate::gate::GateDomain;
 use crate::kernel::Wanted;
@@ -124,6 +125,8 @@ pub struct InstanceTransport {
     pub destinations: Vec<IpAddr>,
     /// The key of the Authentication Header, if there is to be one.
     pub key: Option<[u8; 8]>,
+    /// How Advertisements are signed.
+    pub hmac: Option<HmacSettings>,
     /// What the checksum covers in version 3 over IPv4.
     pub checksum: Checksum,
 }
@@ -433,6 +436,7 @@ fn instance_settings(
         addresses: link_local_first(instance.advertised()),
         auth_pass: instance.auth_pass.as_ref().map(keepone_config::model::Secret::reveal),
         auth_type: instance.auth_type,
+        hmac: instance.options.hmac.as_ref().and_then(signing),
         unicast_peers: match &instance.transport {
             Transport::Multicast { .. } => None,
             Transport::Unicast { peers, .. } => Some(peers.clone()),
@@ -444,6 +448,13 @@ fn instance_settings(
             .map(|track| TrackInterface { interface: id_of(&track.interface), weight: track.weight })
             .collect(),
     })
+}
+
+/// `None` never: the configuration takes keys of no other length.
+fn signing(hmac: &Hmac) -> Option<HmacSettings> {
+    let keys = hmac.keys.iter().map(|(number, key)| Some((*number, Key::new(key.reveal())?)));
+    let (active_key, mode, window) = (hmac.active_key, hmac.mode, hmac.window);
+    Some(HmacSettings { keys: keys.collect::<Option<_>>()?, active_key, mode, window })
 }
 
 /// RFC 9568, 5.2.9: the first IPv6 address is a link-local one, if there is any.
@@ -464,7 +475,8 @@ fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -
     let password = instance.auth_pass.as_ref().filter(|_| instance.auth_type == AuthType::Ah);
     let key = password.map(keepone_config::model::Secret::reveal);
     let checksum = if instance.options.v3_checksum_as_v2 { Checksum::Plain } else { Checksum::PseudoHeader };
-    InstanceTransport { interface, transmit: interface, family, source, destinations, key, checksum }
+    let hmac = instance.options.hmac.as_ref().and_then(signing);
+    InstanceTransport { interface, transmit: interface, family, source, destinations, key, hmac, checksum }
 }
 
 /// One socket for each interface, family and carrier, with all groups that are needed there.

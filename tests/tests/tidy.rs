@@ -140,11 +140,12 @@ fn the_agent_reads_its_clock_in_one_place() {
     assert!(found.is_empty(), "call crate::clock::now instead: {found:#?}");
 }
 
-/// T1: step it by a day, and nothing moves. What measures from outside (chaos, tests) may stamp with it.
+/// T1: step it by a day, and nobody gets or loses an address by it. One file reads it, for keepalived's signatures. What measures from outside (chaos, tests) may stamp with it.
 #[test]
 fn the_wall_clock_decides_nothing() {
     for directory in ["proto", "config", "arbiter", "agent", "agent/bpf"] {
-        let found = with(directory, &["SystemTime", "CLOCK_REALTIME", "UNIX_EPOCH", "CLOCK_TAI", "Utc::now"]);
+        let mut found = with(directory, &["SystemTime", "CLOCK_REALTIME", "UNIX_EPOCH", "CLOCK_TAI", "Utc::now"]);
+        found.retain(|line| !line.starts_with("agent/src/wall_clock.rs"));
         assert!(found.is_empty(), "the wall clock may be stepped at any time: {found:#?}");
     }
 }

@@ -78,7 +78,7 @@ impl Check<'_> {
         let tracked = self.tracked(&raw.options.trackers, trackers);
         self.weights(raw, priority, &tracked);
         self.strict(raw, version);
-        let options = self.options(raw, tracked, ipv6);
+        let options = self.options(raw, tracked, ipv6, advert_int);
         let interface = interface?;
         Some(VrrpInstance {
             options,
@@ -292,6 +292,11 @@ impl Check<'_> {
                 self.report.error(&secret.place, message, help);
             }
             _ => {}
+        }
+        if let Some(kind) = kind.filter(|_| auth_type.is_some() && raw.options.hmac.is_some()) {
+            let message = format!("`{name}` has auth_hmac, which replaces authentication: that is ignored");
+            self.report.warning(&kind.place, message, "remove one of them, alike on every node");
+            return (None, AuthType::default());
         }
         if let Some(kind) = kind.filter(|_| auth_type.is_some() && version == VrrpVersion::V3) {
             let message = format!("`{name}` is VRRP version 3, which has no authentication: it is ignored");

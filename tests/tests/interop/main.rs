@@ -18,7 +18,7 @@ use std::time::Duration;
 use keepone_chaos::fault::{Class, Network};
 use keepone_chaos::netns::clock;
 use routers::Router::{self, Keepalived, Keepone};
-use speech::{AH, Auth, Speech, V2, V3};
+use speech::{AH, Auth, HMAC, Speech, V2, V3};
 use story::{A, B, Story, nanos};
 
 /// A whole life: follow, take over from a resigned Master, give way to it, take over from a dead one.
@@ -114,6 +114,9 @@ macro_rules! lives {
 
 lives! {
     keepone_follows_keepone_v2_with_ah: Speech { auth: Some(AH), ..V2 }, Keepone, Keepone;
+    keepone_follows_keepone_v2_signed: Speech { hmac: Some(HMAC), ..V2 }, Keepone, Keepone;
+    keepone_follows_keepone_v3_signed: Speech { hmac: Some(HMAC), ..V3 }, Keepone, Keepone;
+    keepone_follows_keepone_v3_ipv6_signed: Speech { hmac: Some(HMAC), ipv6: true, ..V3 }, Keepone, Keepone;
     keepone_follows_keepone_v3_multicast: V3, Keepone, Keepone;
     keepone_follows_keepone_v3_with_a_plain_checksum: Speech { plain_checksum: true, ..V3 }, Keepone, Keepone;
     keepone_follows_keepone_v3_ipv6_unicast: Speech { ipv6: true, unicast: true, ..V3 }, Keepone, Keepone;

@@ -14,7 +14,7 @@ use keepone_tests::lan::Lan;
 use crate::page::{self, Section};
 use crate::parallel;
 use crate::routers::Router::{self, Frr, Keepalived, Keepone};
-use crate::speech::{AH, PASS, Speech, V2, V3};
+use crate::speech::{AH, HMAC, PASS, Speech, V2, V3};
 use crate::story::{self, A, B, Story};
 
 /// How a router proves itself.
@@ -80,8 +80,8 @@ impl Way {
     fn absent(self, peer: Router, version_of_peer: &str) -> Option<&'static str> {
         match self {
             Way { proof: Proof::Hmac, .. } if peer == Frr => Some("FRR's vrrpd has no authentication"),
-            Way { proof: Proof::Hmac, .. } => {
-                Some("keepone refuses `auth_hmac`: [decision 0080](decisions/0080-authentication-headers.md)")
+            Way { proof: Proof::Hmac, .. } if peer == Keepalived && older(version_of_peer, "2.4.2") => {
+                Some("keepalived has `auth_hmac` since 2.4.0, and signs the same as now since 2.4.2")
             }
             Way { version: 2, ipv6: true, .. } => {
                 Some("VRRPv2 is for IPv4 alone (RFC 3768, 1); keepone and FRR refuse it, keepalived speaks version 3")
@@ -108,7 +108,8 @@ impl Way {
             Proof::Pass => Some(PASS),
             Proof::Ah => Some(AH),
         };
-        Speech { unicast, ipv6, auth, plain_checksum, ..if self.version == 2 { V2 } else { HALF_A_SECOND } }
+        let hmac = (self.proof == Proof::Hmac).then_some(HMAC);
+        Speech { unicast, ipv6, auth, hmac, plain_checksum, ..if self.version == 2 { V2 } else { HALF_A_SECOND } }
     }
 }
 
@@ -259,7 +260,6 @@ fn keepone_says_of_every_way_that_does_not_exist_what_is_missing() {
     for way in Way::all() {
         let (good, said) = said(way);
         let (is_good, words) = match way {
-            Way { proof: Proof::Hmac, .. } => (false, "auth_hmac is known, but not yet active"),
             Way { version: 2, ipv6: true, .. } => (false, "has IPv6 addresses, but VRRP version 2 is for IPv4"),
             Way { version: 3, proof: Proof::Pass | Proof::Ah, .. } => {
                 (true, "which has no authentication: it is ignored")

@@ -12,7 +12,7 @@ use keepone_chaos::netns::topology::VIP;
 use keepone_tests::lan::{INTERFACE, Lan, VIP6};
 use keepone_tests::{Error, binary, program};
 
-use crate::speech::{Auth, PRIORITIES, Speech};
+use crate::speech::{Auth, Hmac, PRIORITIES, Speech};
 
 /// The link-local address that goes first in an IPv6 Advertisement: RFC 9568, 5.2.9.
 const LINK_LOCAL: &str = "fe80::5e:1";
@@ -193,6 +193,9 @@ fn keepalived_conf(speech: Speech, node: usize, [own, peer]: [IpAddr; 2], preemp
     if let Some(Auth { kinds, passwords }) = speech.auth {
         let (kind, password) = (kinds[node], passwords[node]);
         more += &format!("    authentication {{\n        auth_type {kind}\n        auth_pass {password}\n    }}\n");
+    }
+    if let Some(Hmac { lines }) = speech.hmac {
+        more += &format!("    auth_hmac {{\n{}\n    }}\n", lines[node]);
     }
     let addresses = if speech.ipv6 {
         format!("{LINK_LOCAL}/64 dev {INTERFACE}\n        {VIP6}/64 dev {INTERFACE}")

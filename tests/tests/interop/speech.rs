@@ -24,6 +24,8 @@ pub struct Speech {
     pub ipv6: bool,
     /// How the nodes prove themselves; version 2 only.
     pub auth: Option<Auth>,
+    /// Whether Advertisements are signed, in either version.
+    pub hmac: Option<Hmac>,
     /// Without the pseudo-header in the checksum (RFC 9568, 5.2.8); version 3 over IPv4 only.
     pub plain_checksum: bool,
 }
@@ -37,6 +39,23 @@ pub struct Auth {
     pub passwords: [&'static str; 2],
 }
 
+/// `auth_hmac`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hmac {
+    /// What the block says on each node.
+    pub lines: [&'static str; 2],
+}
+
+/// Both nodes have both keys, and each signs with another one, as while keys are changed.
+pub const HMAC: Hmac = Hmac {
+    lines: [
+        "key 1 hex:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n\
+         key 2 s3cret-0123456789abcdef0123456789abcdef\nactive_key 1",
+        "key 1 hex:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n\
+         key 2 s3cret-0123456789abcdef0123456789abcdef\nactive_key 2",
+    ],
+};
+
 /// The password in clear.
 pub const PASS: Auth = Auth { kinds: ["PASS"; 2], passwords: ["s3cret12"; 2] };
 /// An Authentication Header; a longer password is cut.
@@ -49,6 +68,7 @@ pub const V2: Speech = Speech {
     unicast: false,
     ipv6: false,
     auth: None,
+    hmac: None,
     plain_checksum: false,
 };
 /// Version 3, in centiseconds on the wire.
