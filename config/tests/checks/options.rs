@@ -50,7 +50,11 @@ fn signed_advertisements_are_whole_or_refused_and_no_key_is_shown() {
         "k.conf:49:5: error: two keys of `auth_hmac` have the number 1",
         "a number of its own",
     );
-    refused(&hmac(&format!("key 0 {KEY}\nactive_key 1")), "k.conf:49:5: error: a key of `auth_hmac` can't be read", "1 to 255");
+    refused(
+        &hmac(&format!("key 0 {KEY}\nactive_key 1")),
+        "k.conf:49:5: error: a key of `auth_hmac` can't be read",
+        "1 to 255",
+    );
     for text in [hmac(&format!("key 0 {KEY}")), hmac(&format!("key 1 {KEY}")), hmac(&format!("key 1 {KEY}z{KEY}"))] {
         let errors = load(&text).unwrap_err();
         let shown = keepone_config::render_all(&errors, false) + &format!("{errors:?}");

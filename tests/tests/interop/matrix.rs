@@ -14,6 +14,7 @@ use keepone_tests::lan::Lan;
 use crate::page::{self, Section};
 use crate::parallel;
 use crate::routers::Router::{self, Frr, Keepalived, Keepone};
+use crate::routers::older;
 use crate::speech::{AH, HMAC, PASS, Speech, V2, V3};
 use crate::story::{self, A, B, Story};
 
@@ -34,6 +35,8 @@ struct Way {
     unicast: bool,
     proof: Proof,
     plain_checksum: bool,
+    /// Each 100 ms.
+    fast: bool,
 }
 
 impl Way {
@@ -48,9 +51,13 @@ impl Way {
                             // Version 2 has one checksum, and IPv6 one: RFC 9568, 5.2.8.
                             let one = version == 2 || ipv6;
                             if !(one && plain_checksum) {
-                                all.push(Way { version, ipv6, unicast, proof, plain_checksum });
+                                all.push(Way { version, ipv6, unicast, proof, plain_checksum, fast: false });
                             }
                         }
+                    }
+                    // Version 2 counts in seconds.
+                    if version == 3 {
+                        all.push(Way { version, ipv6, unicast, proof: Proof::None, plain_checksum: false, fast: true });
                     }
                 }
             }
@@ -73,7 +80,8 @@ impl Way {
             (true, Proof::None) => "none, plain checksum".to_owned(),
             (true, _) => format!("{proof}, plain checksum"),
         };
-        format!("{version} | {family} | {way} | {proof}")
+        let fast = if self.fast { ", each 100 ms" } else { "" };
+        format!("{version} | {family} | {way} | {proof}{fast}")
     }
 
     /// Why keepone and `peer` don't speak like this; `None`: they do.
@@ -109,14 +117,16 @@ impl Way {
             Proof::Ah => Some(AH),
         };
         let hmac = (self.proof == Proof::Hmac).then_some(HMAC);
-        Speech { unicast, ipv6, auth, hmac, plain_checksum, ..if self.version == 2 { V2 } else { HALF_A_SECOND } }
+        Speech { unicast, ipv6, auth, hmac, plain_checksum, ..self.timing() }
     }
-}
 
-/// Whether a version like `2.2.7` is below another.
-fn older(version: &str, than: &str) -> bool {
-    let numbers = |text: &str| text.split('.').map_while(|part| part.parse().ok()).collect::<Vec<u32>>();
-    numbers(version) < numbers(than)
+    fn timing(self) -> Speech {
+        match self {
+            Way { version: 2, .. } => V2,
+            Way { fast: true, .. } => Speech { advert_int: Duration::from_millis(100), ..V3 },
+            Way { .. } => HALF_A_SECOND,
+        }
+    }
 }
 
 /// Version 3 with an interval that leaves room for a busy machine.

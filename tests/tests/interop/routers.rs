@@ -42,6 +42,15 @@ impl Router {
         }
     }
 
+    /// Whether it signs Advertisements, as keepone does (`auth_hmac`).
+    pub fn signs(self) -> bool {
+        match self {
+            Router::Keepone => true,
+            Router::Keepalived => !older(&self.version(), "2.4.2"),
+            Router::Frr => false,
+        }
+    }
+
     /// What it says of its version, like `2.2.7`.
     pub fn version(self) -> String {
         let (program, option) = match self {
@@ -135,6 +144,12 @@ impl Router {
     }
 }
 
+/// Whether a version like `2.2.7` is below another.
+pub fn older(version: &str, than: &str) -> bool {
+    let numbers = |text: &str| text.split('.').map_while(|part| part.parse().ok()).collect::<Vec<u32>>();
+    numbers(version) < numbers(than)
+}
+
 /// A node's own directory, which FRR's user may write to.
 pub fn directory(lan: &Lan, node: usize) -> Result<PathBuf, Error> {
     let directory = lan.room().join(format!("frr{node}"));
@@ -179,7 +194,7 @@ fn ip(words: &str) -> Result<(), Error> {
 /// For keepalived and keepone alike.
 fn keepalived_conf(speech: Speech, node: usize, [own, peer]: [IpAddr; 2], preempt: bool) -> String {
     let priority = PRIORITIES[node];
-    let interval = speech.advert_int.as_secs_f64();
+    let interval = speech.advert_int_of(node).as_secs_f64();
     let mut more = String::new();
     if !preempt {
         more += "    nopreempt\n";
@@ -221,7 +236,7 @@ fn frr_conf(speech: Speech, node: usize, preempt: bool) -> String {
          {addresses}{}",
         speech.version,
         PRIORITIES[node],
-        speech.advert_int.as_millis(),
+        speech.advert_int_of(node).as_millis(),
         if preempt { "" } else { " no vrrp 51 preempt\n" }
     )
 }
