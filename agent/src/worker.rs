@@ -116,6 +116,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
         if let Some(gate) = shells.gate.take() {
             gate.take_down();
         }
+        shells.watching.stop();
         Ok(())
     })
 }
