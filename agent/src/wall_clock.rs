@@ -1,7 +1,7 @@
 //! The wall clock, for signatures alone: keepalived's `auth_hmac` has UTC in each Advertisement.
 //!
 //! What must stay true: nobody else looks at it, and what the core makes of it decides nothing of who is Master
-//! (safety.md T1): `keepone_proto::vrrp::signed` says what it does decide.
+//! (safety.md T1): `proto/src/vrrp/instance/signed.rs` says what it does decide.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -76,7 +76,7 @@ pub struct Counters {
 #[derive(Debug, Clone)]
 pub struct Node {
     settings: Settings,
-    /// What the wall clock said at the start of the boot clock; it decides nothing but what `vrrp::signed` says.
+    /// What the wall clock said at the start of the boot clock; it decides nothing but what `vrrp/instance/signed.rs` says.
     utc_at_boot: Option<Duration>,
     incarnation: Incarnation,
     peers: BTreeMap<NodeId, Peer>,

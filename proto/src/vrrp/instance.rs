@@ -35,12 +35,14 @@ use core::time::Duration;
 
 pub use super::output::{Discard, Election, MasterSeen, Output};
 use super::params::{Params, master_down_interval, skew_time};
-use super::signed::{Heard, Said};
 use crate::id::Priority;
-use crate::settings::{AuthType, HmacMode, VrrpVersion};
+use crate::settings::{AuthType, VrrpVersion};
 use crate::time::{Centis, Instant, nanos};
-use crate::wire::vrrp::hmac::Fault;
 use crate::wire::vrrp::{Advertisement, Auth};
+
+mod signed;
+
+use signed::Heard;
 
 /// The least time between two answers to Advertisements that a Master should not hear.
 const ANSWER_GAP: Duration = Duration::from_millis(10);
@@ -386,20 +388,6 @@ impl Instance {
         outputs
     }
 
-    /// What is wrong with its signature, if it needs one or has one. A good one is remembered, so that it counts once.
-    fn unsigned(&mut self, now: Instant, from: IpAddr, advert: &Advertisement) -> Option<Discard> {
-        let hmac = self.params.hmac.as_ref()?;
-        match advert.auth {
-            Auth::Signed { stamp, behind } => self.stamps.hear(now, from, Said::of(advert, stamp, behind), hmac.window),
-            Auth::Unsigned(Fault::Missing) if hmac.mode != HmacMode::Enforce => None,
-            Auth::Unsigned(fault) => Some(Discard::Unsigned(fault)),
-            // Nobody looked for a signature.
-            Auth::None | Auth::Simple(_) | Auth::Header { .. } | Auth::Unproven => {
-                Some(Discard::Unsigned(Fault::Missing))
-            }
-        }
-    }
-
     fn discard(&self, from: IpAddr, own: IpAddr, advert: &Advertisement) -> Option<Discard> {
         if advert.vrid != self.params.vrid {
             return Some(Discard::Vrid { found: advert.vrid.get(), wanted: self.params.vrid.get() });
@@ -432,15 +420,6 @@ impl Instance {
             }
         }
         (from == own).then_some(Discard::OwnAddress)
-    }
-
-    /// Told from half the window on: keepalived discards what is beyond the whole.
-    fn clocks_apart(&self, from: IpAddr, advert: &Advertisement) -> Option<Output> {
-        let window = self.params.hmac.as_ref()?.window?;
-        let Auth::Signed { behind: Some(behind), .. } = advert.auth else { return None };
-        let [half, whole] = [window / 2, window].map(|bound| bound.as_secs());
-        let by = [whole, half].into_iter().find(|bound| behind.unsigned_abs() > *bound)?;
-        Some(Output::ClocksApart { from, by: u16::try_from(by).unwrap_or(u16::MAX) })
     }
 
     /// RFC 9568, 6.4.2.

@@ -21,4 +21,3 @@
 pub mod instance;
 pub mod output;
 pub mod params;
-mod signed;

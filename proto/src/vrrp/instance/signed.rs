@@ -11,11 +11,12 @@ use alloc::collections::BTreeMap;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::output::Discard;
+use super::{Discard, Instance, Output};
 use crate::id::Priority;
+use crate::settings::HmacMode;
 use crate::time::Instant;
-use crate::wire::vrrp::Advertisement;
-use crate::wire::vrrp::hmac::{Stamp, seconds};
+use crate::wire::vrrp::hmac::{Fault, Stamp, seconds};
+use crate::wire::vrrp::{Advertisement, Auth};
 
 /// How many senders are remembered. Only who has a key of ours is one, and each only under its own address.
 const MOST: usize = 16;
@@ -34,22 +35,47 @@ struct Mark {
 
 /// What a signed Advertisement says, as far as it matters here.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Said {
-    pub(super) stamp: Stamp,
+struct Said {
+    stamp: Stamp,
     /// Seconds behind our wall clock, if we look at it.
-    pub(super) behind: Option<i64>,
-    pub(super) resigns: bool,
+    behind: Option<i64>,
+    resigns: bool,
 }
 
 impl Said {
-    pub(super) fn of(advert: &Advertisement, stamp: Stamp, behind: Option<i64>) -> Self {
+    fn of(advert: &Advertisement, stamp: Stamp, behind: Option<i64>) -> Self {
         Said { stamp, behind, resigns: advert.priority == Priority::RESIGN }
+    }
+}
+
+impl Instance {
+    /// What is wrong with its signature, if it needs one or has one. A good one is remembered, so that it counts once.
+    pub(super) fn unsigned(&mut self, now: Instant, from: IpAddr, advert: &Advertisement) -> Option<Discard> {
+        let hmac = self.params.hmac.as_ref()?;
+        match advert.auth {
+            Auth::Signed { stamp, behind } => self.stamps.hear(now, from, Said::of(advert, stamp, behind), hmac.window),
+            Auth::Unsigned(Fault::Missing) if hmac.mode != HmacMode::Enforce => None,
+            Auth::Unsigned(fault) => Some(Discard::Unsigned(fault)),
+            // Nobody looked for a signature.
+            Auth::None | Auth::Simple(_) | Auth::Header { .. } | Auth::Unproven => {
+                Some(Discard::Unsigned(Fault::Missing))
+            }
+        }
+    }
+
+    /// Told from half the window on: keepalived discards what is beyond the whole.
+    pub(super) fn clocks_apart(&self, from: IpAddr, advert: &Advertisement) -> Option<Output> {
+        let window = self.params.hmac.as_ref()?.window?;
+        let Auth::Signed { behind: Some(behind), .. } = advert.auth else { return None };
+        let [half, whole] = [window / 2, window].map(|bound| bound.as_secs());
+        let by = [whole, half].into_iter().find(|bound| behind.unsigned_abs() > *bound)?;
+        Some(Output::ClocksApart { from, by: u16::try_from(by).unwrap_or(u16::MAX) })
     }
 }
 
 impl Heard {
     /// Hears this from there, or says why not. `window` as in [`crate::settings::HmacSettings::window`].
-    pub(super) fn hear(&mut self, now: Instant, from: IpAddr, said: Said, window: Option<Duration>) -> Option<Discard> {
+    fn hear(&mut self, now: Instant, from: IpAddr, said: Said, window: Option<Duration>) -> Option<Discard> {
         let known = self.last.get(&from).copied();
         // By both clocks, where they are looked at.
         let clocks = window.map(seconds).zip(said.behind);
