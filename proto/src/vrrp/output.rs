@@ -19,7 +19,9 @@ impl Discard {
             | Discard::Unsigned(_)
             | Discard::Repeated { .. }
             | Discard::Stale(_) => true,
-            Discard::Vrid { .. } | Discard::Version { .. } | Discard::Family | Discard::OwnAddress => false,
+            Discard::Vrid { .. } | Discard::Version { .. } | Discard::Family | Discard::Owner | Discard::OwnAddress => {
+                false
+            }
         }
     }
 }
@@ -69,6 +71,12 @@ pub enum Output {
         from: IpAddr,
         /// Its priority.
         priority: Priority,
+    },
+    /// We are Master, and our Advertisement would have left so late that a Backup may have taken over
+    /// (`timer_expired_backup`): nothing was sent. Call [`super::instance::Instance::resign`] to follow it.
+    Overslept {
+        /// By how much.
+        late: Duration,
     },
     /// The sender's interval is not ours. Its packet counted all the same. RFC 9568, 7.1.
     IntervalMismatch {
@@ -150,6 +158,9 @@ pub enum Discard {
     /// A resignation that was signed so many seconds from now, by our wall clock and by what its sender said before.
     #[error("a resignation signed {0} s ago: an old one, or one of the two clocks is wrong")]
     Stale(i64),
+    /// We own the addresses, and are to listen to nobody (`owner_ignore_adverts`).
+    #[error("we own the addresses, and listen to nobody")]
+    Owner,
     /// Our own, looped back; or somebody has taken our primary address.
     #[error("sent from our own address: looped back, or another host uses the address")]
     OwnAddress,

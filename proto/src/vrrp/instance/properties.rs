@@ -25,6 +25,7 @@ fn params(version: VrrpVersion, priority: u8, preempt: bool, preempt_delay_ms: u
         auth_pass: None,
         auth_type: AuthType::Pass,
         hmac: None,
+        election: crate::settings::ElectionOptions::default(),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::id::Vrid;
+use crate::settings::ElectionOptions;
 use alloc::vec;
 use core::net::Ipv4Addr;
 
 mod header;
+mod options;
 mod receiving;
 mod version_2;
 
@@ -36,6 +38,7 @@ fn params() -> Params {
         auth_pass: None,
         auth_type: AuthType::Pass,
         hmac: None,
+        election: ElectionOptions::default(),
     }
 }
 
