@@ -4,6 +4,7 @@
 //! Expected values are written out, not computed by the code under test.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod alike;
 mod checked;
 mod octets;
 mod table;
@@ -53,6 +54,7 @@ fn params(version: VrrpVersion) -> Params {
         addresses: vec![VIP],
         auth_pass: None,
         auth_type: AuthType::Pass,
+        hmac: None,
         election: ElectionOptions::default(),
     }
 }
