@@ -48,10 +48,14 @@ impl Language {
 
 /// Keywords whose first word is a path, relative to the file that names it; each with its block, or none where the
 /// keyword is the same in every block.
-const PATHS: [(&str, &str); 15] = [
+const PATHS: [(&str, &str); 19] = [
     ("", "bpf_dir"),
     ("", "event_fifo"),
     ("", "key_file"),
+    ("", "password_file"),
+    ("", "ca_file"),
+    ("", "cert_file"),
+    ("", "cert_key_file"),
     ("", "lvs_notify_fifo"),
     ("", "notify_fifo"),
     ("", "reload_check_config"),

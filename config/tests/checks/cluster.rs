@@ -213,14 +213,32 @@ fn a_weak_gate_under_an_arbiter_must_be_asked_for() {
 #[test]
 fn an_arbiter_wants_a_cluster_and_a_type_that_works() {
     refused("arbiter {\n type quorum\n}\n", "k.conf:2:7: error: `type quorum` without a cluster", "cluster NAME");
-    refused(
-        &changed("type quorum", "type etcd"),
-        "k.conf:32:10: error: `type etcd` is known, but it does nothing yet",
-        "type quorum",
-    );
+    refused("arbiter {\n type etcd\n}\n", "k.conf:2:7: error: `type etcd` without a cluster", "cluster NAME");
     refused(&changed("    type quorum\n", ""), "k.conf:31:1: error: `arbiter` has no type", "type quorum");
     let (_, notes) = load(&changed("type quorum", "type none")).unwrap();
     found(&notes, Severity::Note, "k.conf:1:9: note: cluster `demo` has no arbiter", "two holders");
+}
+
+#[test]
+fn etcd_wants_its_servers_and_nobody_else_who_decides() {
+    const TYPE: &str = "    type quorum\n    voters n1 n2 w";
+    let etcd = |lines: &str| changed(TYPE, &format!("    type etcd\n{lines}"));
+    let servers = "    endpoints http://10.0.0.1:2379 http://10.0.0.2:2379 http://10.0.0.3:2379\n";
+    let (config, _) = load(&etcd(servers)).unwrap();
+    let known = config.etcd.unwrap();
+    assert_eq!((known.endpoints.len(), known.prefix.as_str(), known.user), (3, "/keepone", None));
+    refused(&etcd(""), "k.conf:32:10: error: `type etcd` without endpoints", "endpoints http://");
+    let single = "    endpoints http://10.0.0.1:2379\n";
+    warned(&etcd(single), "k.conf:33:15: warning: a single endpoint", "three or five");
+    refused(&etcd("    endpoints 10.0.0.1:2379\n"), "k.conf:33:15: error: ", "http://10.0.0.1:2379");
+    let voters = etcd(&format!("{servers}    voters n1 n2 w\n"));
+    refused(&voters, "k.conf:34:12: error: voters, and `type etcd`", "remove");
+    let both = changed(TYPE, &format!("{TYPE}\n{servers}"));
+    refused(&both, "k.conf:32:10: error: `endpoints` of etcd, and `type quorum`", "never two");
+    let user = etcd(&format!("{servers}    user keepone\n"));
+    refused(&user, "k.conf:31:1: error: one of `user` and `password_file`", "both");
+    let plain = etcd(&format!("{servers}    ca_file ca.pem\n"));
+    refused(&plain, "k.conf:34:13: error: `http://10.0.0.1:2379` is spoken to without TLS", "https");
 }
 
 #[test]

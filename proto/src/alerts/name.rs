@@ -117,7 +117,7 @@ alerts! {
         "make sure that the peers are down, or restore a path to them; configure an arbiter";
     ArbiterUnreachable, "arbiter-unreachable", Critical, HASTY,
         "No majority of the voters answers (D4).",
-        "check that the witness runs and that UDP to its port passes in both directions";
+        "check that the witness, or etcd, runs and that UDP to the one, TCP to the other passes in both directions";
     AllHeartbeatsDown, "all-heartbeats-down", Critical, HASTY,
         "A peer is silent on every heartbeat link.",
         "is the peer up and its agent running? If so, look at the links' interfaces and at firewalls on UDP";
