@@ -4,6 +4,7 @@
 //! [`Domain::settle`] is the whole of it: fold the evidence, decide, move towards what was decided. It is
 //! idempotent, and it is run after every event.
 
+mod announcing;
 mod deeds;
 mod evidence;
 mod findings;
@@ -19,6 +20,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::action::Action;
+use crate::announce::Announcer;
 use crate::decision::{Health, Reason, Role};
 use crate::effects::Kernel;
 use crate::facts::Facts;
@@ -40,19 +42,9 @@ use findings::DomainFindings;
 use reconfigure::Retiring;
 use rivals::SEEN;
 
-/// Without an authority Advertisements say whose the addresses are; a rival's ARP may overtake its own.
-const ADVERTISEMENT_FIRST: Duration = Duration::from_millis(50);
-
-/// The longest wait for the Advertisement of a router that has claimed the addresses with VRRP's own MAC.
-const ADVERTISEMENT_LAST: Duration = Duration::from_secs(3);
-
 /// How long addresses stay in the kernel unrenewed where nobody but Advertisements tells of us: they are silent long
 /// before, behind the gate, and to renew thousands each second would cost more than all else (decision 0064).
 const LONELY_LIFETIME_S: u64 = 30;
-
-/// A burst is over in a millisecond, and a segment that is just coming back may lose all of it: it is
-/// repeated soon, besides the seconds that the operator has chosen (D10).
-const QUICKLY_AGAIN_MS: [u64; 4] = [50, 100, 200, 500];
 
 /// One virtual router of the domain.
 #[derive(Debug, Clone)]
@@ -62,6 +54,7 @@ pub(crate) struct Router {
     pub(crate) machine: Instance,
     /// As Master, it has heard a better one.
     higher_seen: bool,
+    announcer: Announcer,
 }
 
 /// A domain that is being given up.
@@ -130,11 +123,6 @@ pub(crate) struct Domain {
     told_of: Option<Instant>,
     /// When it is settled by priority who yields to whom, if both think that they stay.
     tie_ends_at: Option<Instant>,
-    /// When the addresses are to be announced again (D10).
-    announcements: Vec<Instant>,
-    announced_at: Option<Instant>,
-    /// Until when an Advertisement is awaited that says whose the addresses are: nothing is announced before.
-    quiet_until: Option<Instant>,
     /// What follows the lease messages of this judgement (R8).
     pub(crate) told: Vec<Action>,
     /// How long a frame that passed the gate waits at present, by the interface in whose queue it does.
@@ -193,7 +181,7 @@ impl Domain {
         let routers = domain.instances.iter().filter_map(|id| {
             let settings = settings.instances.get(usize::from(id.0))?.clone();
             let machine = Instance::new(Params::from(&settings));
-            Some(Router { id: *id, settings, machine, higher_seen: false })
+            Some(Router { id: *id, settings, machine, higher_seen: false, announcer: Announcer::default() })
         });
         let length = timing.holder_lease();
         let routers: Vec<Router> = routers.collect();
@@ -246,9 +234,6 @@ impl Domain {
             two_seen: None,
             told_of: None,
             tie_ends_at: None,
-            announcements: Vec::new(),
-            announced_at: None,
-            quiet_until: None,
             told: Vec::new(),
             queue_waits: BTreeMap::new(),
             given_early_at: None,
@@ -324,45 +309,6 @@ impl Domain {
         }
     }
 
-    /// Somebody else was seen to claim our addresses, or may have: say again whose they are (D10).
-    pub(crate) fn announce_again(&mut self, now: Instant, facts: &Facts<'_>, out: &mut Vec<Action>) {
-        let lately = self.announced_at.is_some_and(|at| now.since(at) < Duration::from_millis(500));
-        if self.master_since.is_some() && self.kernel.is_open(now) && self.leaving.is_none() && !lately {
-            self.announce(now, facts, out);
-        }
-    }
-
-    /// The same once it is clear that it is not for us to yield; who yields forgets it.
-    pub(crate) fn announce_soon(&mut self, now: Instant) {
-        let soon = self.quiet_until.map_or(now, |until| until.max(now)) + ADVERTISEMENT_FIRST;
-        if self.leaving.is_none() && !self.announcements.iter().any(|at| *at <= soon) {
-            self.announcements.push(soon);
-        }
-    }
-
-    /// A router claims the addresses with the virtual router's own MAC, without an authority: whose they are is said
-    /// by its next Advertisement, an interval from now if its first one was lost. Were we to announce meanwhile and
-    /// then to yield, ours would be the last word, since not every router repeats its own (FRR does not).
-    pub(crate) fn announce_after_advertisement(&mut self, now: Instant, advert_int: Duration) {
-        // A row of claims does not make it wait for ever.
-        if self.leaving.is_some() || self.quiet_until.is_some_and(|until| now < until) {
-            return;
-        }
-        let until = now + advert_int.min(ADVERTISEMENT_LAST) + ADVERTISEMENT_FIRST;
-        self.quiet_until = Some(until);
-        self.announcements.retain(|at| *at > until);
-        self.announcements.push(until);
-    }
-
-    fn announce(&mut self, now: Instant, facts: &Facts<'_>, out: &mut Vec<Action>) {
-        let announce = &facts.settings.announce;
-        self.announced_at = Some(now);
-        self.quiet_until = None;
-        let soon = QUICKLY_AGAIN_MS.into_iter().map(Duration::from_millis);
-        self.announcements = soon.chain(announce.again.iter().copied()).map(|after| now + after).collect();
-        out.push(Action::Announce { domain: self.id, count: announce.burst });
-    }
-
     /// Its part of a beat.
     pub(crate) fn beat(&self, facts: &Facts<'_>) -> DomainBeat {
         let now = facts.now;
@@ -431,7 +377,8 @@ impl Domain {
         // What lies behind has been seen to; only what comes is a deadline, but for the lease's own.
         let ahead = due.into_iter().flatten().filter(|at| *at > now);
         let routers = self.routers.iter().filter_map(|router| router.machine.next_deadline());
-        ahead.chain(self.lease.next_deadline()).chain(routers).chain(self.announcements.iter().copied()).min()
+        let announcers = self.routers.iter().filter_map(|router| router.announcer.next_deadline());
+        ahead.chain(self.lease.next_deadline()).chain(routers).chain(announcers).min()
     }
 
     fn preempt_delay(&self) -> Duration {

@@ -106,6 +106,7 @@ impl Shells {
     }
 
     fn configure(&mut self, gone: Vec<crate::netlink::address::VirtualAddress>) {
+        self.homes = self.plan.homes();
         self.reloads.asked += 1;
         let number = self.reloads.asked;
         self.reloads.awaited.insert(number);
@@ -117,6 +118,7 @@ impl Shells {
         self.vrrp.set(self.plan.sockets.clone());
         drop(self.vrrp.refresh());
         self.neighbors.set(self.plan.watched());
+        self.announcer.set(self.plan.announced.clone());
         drop(self.neighbors.refresh());
         self.notifier.set(&self.plan.domain_names);
     }

@@ -360,7 +360,6 @@ impl Plan {
             },
             scripts: self.script.map(|_| self.script()).into_iter().collect(),
             watches: Vec::new(),
-            announce: AnnounceSettings::default(),
             grace: Duration::from_secs(1),
             claim_without_gate: false,
             watchdog: false,
@@ -419,6 +418,7 @@ impl Plan {
             auth_type: AuthType::Pass,
             unicast_peers: None,
             track: Vec::new(),
+            announce: AnnounceSettings::default(),
             track_others: self
                 .script
                 .map(|weight| Track { tracker: Tracker::Script(ScriptId(0)), weight, reverse: false })

@@ -1,10 +1,8 @@
 //! What an instance can be told beyond its election: `global_defs` filled in, and what contradicts itself.
 
-use std::time::Duration;
-
 use keepone_proto::settings::VrrpVersion;
 
-use crate::model::{Garp, Hmac, HmacMode, OwnInterfaceKind, Trackers, VrrpOptions};
+use crate::model::{Hmac, HmacMode, OwnInterfaceKind, Trackers, VrrpOptions};
 use crate::raw::{RawHmac, RawInstance, RawOptions};
 use crate::source::At;
 
@@ -44,7 +42,7 @@ impl Check<'_> {
             owner_ignore_adverts: own.owner_ignore_adverts.or(all.owner_ignore_adverts).unwrap_or(strict),
             own_interface,
             promote_secondaries: own.promote_secondaries,
-            garp: garp(own, all),
+            extra_interfaces: own.extra_interfaces.or(all.extra_interfaces).flatten(),
             trackers,
             routes: own.routes.iter().map(|at| at.value.clone()).collect(),
             rules: own.rules.iter().map(|at| at.value.clone()).collect(),
@@ -151,15 +149,5 @@ impl Check<'_> {
             let help = "add `accept` to the instance, or remove strict mode: only the owner (priority 255) accepts";
             self.report.warning(&strict.place, message, help);
         }
-    }
-}
-
-fn garp(own: &RawOptions, all: &RawOptions) -> Garp {
-    Garp {
-        refresh: own.refresh.or(all.refresh).filter(|refresh| *refresh != Duration::ZERO),
-        refresh_repeat: own.refresh_repeat.or(all.refresh_repeat).unwrap_or(1).max(1),
-        lower_prio_delay: own.lower_prio_delay.or(all.lower_prio_delay),
-        lower_prio_repeat: own.lower_prio_repeat.or(all.lower_prio_repeat),
-        extra_interfaces: own.extra_interfaces.or(all.extra_interfaces).flatten(),
     }
 }

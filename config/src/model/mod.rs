@@ -29,7 +29,7 @@ pub use global::Global;
 pub(crate) use hidden::SECRET;
 pub use notify::{Notify, Script};
 pub use options::{
-    ExtraInterfaces, Garp, Hmac, HmacKey, HmacMode, NotifyDeleted, OwnInterface, OwnInterfaceKind, VrrpOptions,
+    ExtraInterfaces, Hmac, HmacKey, HmacMode, NotifyDeleted, OwnInterface, OwnInterfaceKind, VrrpOptions,
 };
 pub use route::{Named, NextHop, PathMetric, Prefix, Route, RouteKind, Rule, RuleAction};
 pub use service::{

@@ -78,7 +78,7 @@ fn instances_inherit_from_global_defs() {
     let options = |at: usize| &config.instances[at].options;
     assert_eq!((options(0).down_timer_adverts, options(1).down_timer_adverts), (4, 5));
     assert_eq!((options(0).smtp_alert, options(1).smtp_alert), (false, true));
-    assert_eq!(options(0).garp.refresh.map(|d| d.as_secs()), Some(60));
+    assert_eq!(config.instances[0].announce.refresh.map(|refresh| refresh.interval.as_secs()), Some(60));
 }
 
 #[test]

@@ -89,6 +89,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
         unicast_peers: None,
         track: Vec::new(),
         track_others: Vec::new(),
+        announce: AnnounceSettings::default(),
     };
     Settings {
         cluster: ClusterId(1),
@@ -121,7 +122,6 @@ fn settings(node: u16, authority: Authority) -> Settings {
         },
         scripts: Vec::new(),
         watches: Vec::new(),
-        announce: AnnounceSettings::default(),
         grace: Duration::from_secs(1),
         claim_without_gate: false,
         watchdog: false,
