@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn option(lines: &str) -> String {
+pub(super) fn option(lines: &str) -> String {
     changed("    advert_int 1\n", &format!("    advert_int 1\n    {lines}\n"))
 }
 
