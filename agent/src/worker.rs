@@ -34,6 +34,7 @@ use crate::fencing::Fencing;
 use crate::gate::{Gate, GateConfig, GateError, Means};
 use crate::gate_keeper::GateKeeper;
 use crate::gate_writer::GateWriter;
+use crate::guardian::patience;
 use crate::heartbeat::{HeartbeatConfig, Heartbeats, LinkConfig, StartError};
 use crate::kernel::Kernel;
 use crate::lock::Denied;
@@ -209,9 +210,8 @@ impl Start<'_> {
         let shells = Shells {
             virtual_addresses: plan.virtual_addresses(),
             homes: plan.homes(),
-            announcer: announcer.map_err(|error| {
-                Failure::say(ExitCode::Unexpected, format!("no thread for announcements: {error}"))
-            })?,
+            announcer: announcer
+                .map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for announcements: {error}")))?,
             vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),
             neighbors,
             mirrors: Mirrors::spawn(events.clone()),
@@ -231,7 +231,7 @@ impl Start<'_> {
             record: event_log,
             dumps: Dumps::start(&plan.run_dir).ok(),
             lifetime_s: 1,
-            pulse: Pulse::new(self.pulse, clock::now()),
+            pulse: Pulse::new(self.pulse, patience(&plan), clock::now()),
             watching: Watching::start(&plan.watched, &events),
             reloads: Reloads::default(),
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),

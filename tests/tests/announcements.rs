@@ -103,7 +103,13 @@ fn within(times: &[f64], seconds: f64) -> usize {
 fn a_burst_a_second_one_and_a_refresh_are_as_the_file_says_and_the_flags_of_an_na_as_the_interface_is() {
     let lan = Lan::build(0).unwrap();
     lan.add_ipv6().unwrap();
-    on(&lan, 0, &format!("echo 0 >/proc/sys/net/ipv6/conf/all/forwarding; echo 0 >/proc/sys/net/ipv6/conf/{INTERFACE}/forwarding"));
+    on(
+        &lan,
+        0,
+        &format!(
+            "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding; echo 0 >/proc/sys/net/ipv6/conf/{INTERFACE}/forwarding"
+        ),
+    );
     let recorder = record(&lan);
     let global = "vrrp_min_garp\nvrrp_garp_master_repeat 3\nvrrp_garp_master_delay 2\nvrrp_garp_master_refresh 3\n\
                   vrrp_garp_master_refresh_repeat 2";
@@ -132,7 +138,10 @@ fn a_burst_a_second_one_and_a_refresh_are_as_the_file_says_and_the_flags_of_an_n
         assert_eq!(flag("icmpv6.nd.na.flag.r"), routes, "{frame:?}");
         let fields = ["ipv6.hlim", "ipv6.src", "icmpv6.opt.linkaddr", "eth.dst", "icmpv6.checksum.status"];
         let vip = VIP6.to_string();
-        assert_eq!(fields.map(|field| frame[field].as_str()), ["255", vip.as_str(), mac.as_str(), "33:33:00:00:00:01", "1"]);
+        assert_eq!(
+            fields.map(|field| frame[field].as_str()),
+            ["255", vip.as_str(), mac.as_str(), "33:33:00:00:00:01", "1"]
+        );
         routers[usize::from(routes)] += 1;
     }
     assert!(routers.iter().all(|count| *count > 0), "{routers:?}");
@@ -179,8 +188,7 @@ fn frames_keep_the_interval_and_whoever_steps_down_sends_none_that_still_waits()
     let seen = Seen::stop(recorder);
     let frames: Vec<&Frame> = seen.0.iter().filter(|frame| frame.get("eth.src") == Some(&mac)).collect();
     let arps = frames.iter().filter(|frame| frame.contains_key("arp.src.proto_ipv4"));
-    let arps: Vec<&&Frame> =
-        arps.filter(|frame| frame["arp.src.proto_ipv4"] == frame["arp.dst.proto_ipv4"]).collect();
+    let arps: Vec<&&Frame> = arps.filter(|frame| frame["arp.src.proto_ipv4"] == frame["arp.dst.proto_ipv4"]).collect();
     let times: Vec<f64> = arps.iter().map(|frame| frame["frame.time_epoch"].parse().unwrap()).collect();
     assert!(times.len() > 20, "{}", times.len());
     let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -322,7 +330,8 @@ fn a_cable_that_was_out_is_announced_when_it_is_back() {
         let seen = Seen::stop(recorder);
         for address in [VIP.to_string(), VIP6.to_string()] {
             let times = seen.times(&mac, &address, back);
-            let burst = times.iter().any(|at| times.iter().filter(|other| (*at..*at + 0.04).contains(other)).count() >= 7);
+            let burst =
+                times.iter().any(|at| times.iter().filter(|other| (*at..*at + 0.04).contains(other)).count() >= 7);
             assert!(burst && times.len() >= 7 + 6, "{address} {own}: {times:?}\n{}", program.said());
         }
     }
@@ -360,7 +369,8 @@ fn a_rivals_arp_and_a_lower_routers_advertisement_are_answered_and_a_flood_of_th
     let source = lan.host(Kind::Client(0)).port(Network::Lan).unwrap().address;
     let raw = client
         .run(|| {
-            let raw = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::RAW, Some(socket2::Protocol::from(112)));
+            let raw =
+                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::RAW, Some(socket2::Protocol::from(112)));
             let raw = raw.map_err(io_error("open a raw socket"))?;
             raw.set_multicast_ttl_v4(255).map_err(io_error("set the hop limit"))?;
             raw.set_multicast_if_v4(&source).map_err(io_error("choose lan0"))?;

@@ -26,7 +26,8 @@ pub(super) fn table(config: &Config, own: &OwnLinks, places: &[InstanceId], inte
             let name = own.bears(at, number).unwrap_or(named);
             // Where Advertisements leave the switches learn from them; where a frame has no MAC of its own, the
             // interface below is known by all else that it sends, unless the operator asks for it.
-            let elsewhere = name != transmits && (everywhere || made.contains_key(name)) && seen.insert(name.to_owned());
+            let elsewhere =
+                name != transmits && (everywhere || made.contains_key(name)) && seen.insert(name.to_owned());
             Some(Home { interface: *ids.get(name)?, address: vip.address, elsewhere })
         };
         let all: Vec<Home> = instance.virtual_addresses.iter().enumerate().filter_map(home).collect();

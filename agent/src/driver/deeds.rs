@@ -12,8 +12,8 @@ use super::Shells;
 use crate::clock;
 use crate::kernel::Ask;
 use crate::mirror::Look;
-use crate::net::vrrp::Carrier;
 use crate::net::Sent;
+use crate::net::vrrp::Carrier;
 
 impl Shells {
     /// Carries one out; what it answers at once is returned.

@@ -57,7 +57,7 @@ impl Interfaces {
 
     /// All that is known of one; `None` for an id that is not configured.
     pub fn get(&self, id: InterfaceId) -> Option<Interface> {
-        self.read().get(usize::from(id.0)).cloned()
+        self.look(id, Interface::clone)
     }
 
     /// Looks at one without a copy, of which thousands of addresses would be part.
@@ -97,6 +97,7 @@ impl Interfaces {
             IpAddr::V4(_) => family == Family::V4,
             IpAddr::V6(address) => family == Family::V6 && address.is_unicast_link_local(),
         };
+        // For each Advertisement, of an interface that may have thousands of addresses: nothing is copied.
         self.look(id, |known| known.usable().filter(fits).find(|address| !is_virtual(*address)))?
     }
 

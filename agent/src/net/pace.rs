@@ -60,7 +60,8 @@ impl Pacer {
         let next_at = self.lanes.iter().map(|lane| lane.next_at).max().unwrap_or_default();
         self.lane_of.clone_from(&lanes.of);
         let paced = |interval: Duration| if interval.is_zero() { Instant::BOOT } else { next_at };
-        let lane = |interval: &Duration| Lane { interval: *interval, next_at: paced(*interval), queue: VecDeque::new() };
+        let lane =
+            |interval: &Duration| Lane { interval: *interval, next_at: paced(*interval), queue: VecDeque::new() };
         self.lanes = lanes.intervals.iter().map(lane).collect();
         before.into_iter().for_each(|place| self.queue(place));
     }

@@ -39,11 +39,7 @@ fn some(delay: Duration) -> Option<Duration> {
     Some(delay).filter(|delay| !delay.is_zero())
 }
 
-fn burst(
-    base: &AnnounceSettings,
-    repeat: &Option<At<u8>>,
-    delay: &Option<At<Duration>>,
-) -> (u8, Option<Duration>) {
+fn burst(base: &AnnounceSettings, repeat: &Option<At<u8>>, delay: &Option<At<Duration>>) -> (u8, Option<Duration>) {
     (or(repeat, base.burst), value(delay).map_or(base.second, some))
 }
 

@@ -274,7 +274,11 @@ impl Lower<'_> {
         });
         if let Some(place) = one.as_ref().filter(|_| several) {
             let help = "name all of them in `interfaces`, or give this one a garp_group of its own";
-            self.report.warning(place, "garp_group with `interface` and `interfaces`: all of them share its pace", help);
+            self.report.warning(
+                place,
+                "garp_group with `interface` and `interfaces`: all of them share its pace",
+                help,
+            );
         }
         let place = &block.keyword.place;
         let has = |word: &str| block.items().iter().any(|item| item.keyword.text == word);

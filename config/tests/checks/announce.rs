@@ -36,7 +36,10 @@ fn what_is_not_written_is_the_default_and_an_instance_has_the_last_word() {
     };
     assert_eq!(second, of_all);
     // keepalived's: the burst beside a lower router goes by global_defs, not by the instance's own.
-    assert_eq!(first, AnnounceSettings { burst: 4, refresh: Some(Refresh { interval: seconds(30), rounds: 2 }), ..of_all });
+    assert_eq!(
+        first,
+        AnnounceSettings { burst: 4, refresh: Some(Refresh { interval: seconds(30), rounds: 2 }), ..of_all }
+    );
 }
 
 #[test]
@@ -68,7 +71,11 @@ fn other_interfaces_have_an_interval_under_either_name() {
 
 #[test]
 fn counts_and_times_have_bounds() {
-    refused(&option("garp_lower_prio_repeat 256"), "k.conf:49:28: error: garp_lower_prio_repeat: `256`", "5 are plenty");
+    refused(
+        &option("garp_lower_prio_repeat 256"),
+        "k.conf:49:28: error: garp_lower_prio_repeat: `256`",
+        "5 are plenty",
+    );
     refused(&option("garp_master_refresh_repeat -1"), "k.conf:49:32: error: garp_master_refresh_repeat: `-1`", "");
     refused(&option("garp_lower_prio_delay 4295"), "k.conf:49:27: error: garp_lower_prio_delay: `4295`", "");
 }
@@ -82,13 +89,20 @@ fn an_interface_has_one_pace() {
     let (config, diagnostics) = load(&text).unwrap();
     assert!(!format!("{diagnostics:?}").contains("garp_group"), "{diagnostics:?}");
     let groups = &config.global.vrrp.garp_groups;
-    assert_eq!((groups[0].garp_interval, groups[0].gna_interval), (Duration::from_millis(10), Duration::from_micros(1)));
+    assert_eq!(
+        (groups[0].garp_interval, groups[0].gna_interval),
+        (Duration::from_millis(10), Duration::from_micros(1))
+    );
     assert_eq!((groups[0].interfaces.len(), groups[1].interfaces.as_slice()), (3, ["eth6".to_owned()].as_slice()));
 
     let twice = group("garp_interval 1\ninterface eth6") + &group("garp_interval 1\ninterface eth6") + &sound();
     refused(&twice, "k.conf:7:11: error: garp_group: eth6 is in one already", "once");
     let both = group("garp_interval 1\ninterface eth6\ninterfaces {\neth7\n}") + &sound();
     warned(&both, "k.conf:3:1: warning: garp_group with `interface` and `interfaces`", "one");
-    warned(&(group("interface eth6") + &sound()), "k.conf:1:1: warning: garp_group without an interval", "garp_interval");
+    warned(
+        &(group("interface eth6") + &sound()),
+        "k.conf:1:1: warning: garp_group without an interval",
+        "garp_interval",
+    );
     refused(&(group("garp_interval 1") + &sound()), "k.conf:1:1: error: garp_group without an interface", "interfaces");
 }
