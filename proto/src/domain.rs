@@ -46,6 +46,10 @@ use rivals::SEEN;
 /// before, behind the gate, and to renew thousands each second would cost more than all else (decision 0064).
 const LONELY_LIFETIME_S: u64 = 30;
 
+/// And so many of them for each second of that at least, so that twice as many are renewed in a second, by all domains
+/// together: the kernel looks through all addresses of an interface for each.
+const ADDRESSES_PER_LIFETIME_S: u64 = 100;
+
 /// One virtual router of the domain.
 #[derive(Debug, Clone)]
 pub(crate) struct Router {
@@ -54,6 +58,8 @@ pub(crate) struct Router {
     pub(crate) machine: Instance,
     /// As Master, it has heard a better one.
     higher_seen: bool,
+    /// As Master, it advertised so late that another may have taken over (`timer_expired_backup`).
+    overslept: Option<Duration>,
     announcer: Announcer,
 }
 
@@ -100,6 +106,8 @@ pub(crate) struct Domain {
     /// An epoch that a former life of this node held, until it is released (R16).
     former: Option<Epoch>,
     created: Instant,
+    /// It begins no sooner, by [`Settings::begin_at`].
+    begin_at: Option<Instant>,
     leaving: Option<Leaving>,
     /// The lease ran out then, and the addresses may still be there (R5).
     lapsed_at: Option<Instant>,
@@ -155,8 +163,8 @@ pub(crate) struct Domain {
 /// By what peers judge of us without an authority: beats, or Advertisements where nothing else tells of us.
 fn watch(settings: &Settings, authority: &Authority, routers: &[Router]) -> HeartbeatSettings {
     let lonely = settings.peers.is_empty() && matches!(authority, Authority::None);
-    let interval = routers.iter().map(|router| router.settings.advert_int).min();
-    settings.heartbeat.or_adverts(interval.filter(|_| lonely))
+    let patience = routers.iter().map(|router| router.machine.params().patience_of_others()).min();
+    settings.heartbeat.or_adverts(patience.filter(|_| lonely))
 }
 
 impl Domain {
@@ -182,12 +190,14 @@ impl Domain {
         let routers = domain.instances.iter().filter_map(|id| {
             let settings = settings.instances.get(usize::from(id.0))?.clone();
             let machine = Instance::new(Params::from(&settings)).in_step(in_step);
-            Some(Router { id: *id, settings, machine, higher_seen: false, announcer: Announcer::default() })
+            let announcer = Announcer::default();
+            Some(Router { id: *id, settings, machine, higher_seen: false, overslept: None, announcer })
         });
         let length = timing.holder_lease();
         let routers: Vec<Router> = routers.collect();
         let lonely = settings.peers.is_empty() && matches!(domain.authority, Authority::None);
-        let least = if lonely { LONELY_LIFETIME_S } else { 0 };
+        let held: u64 = settings.domains.iter().map(|domain| u64::from(domain.held)).sum();
+        let least = if lonely { LONELY_LIFETIME_S.max(held / ADDRESSES_PER_LIFETIME_S) } else { 0 };
         let lifetime_s = (length.as_secs() + u64::from(length.subsec_nanos() > 0) + 2).max(least);
         let watch = watch(settings, &domain.authority, &routers);
         let nothing = Epoch { counter: 0, incarnation, attempt: 0, node: settings.node };
@@ -222,6 +232,7 @@ impl Domain {
             started: false,
             former,
             created: now,
+            begin_at: settings.begin_at.filter(|at| *at > now),
             leaving: None,
             lapsed_at: None,
             master_since: None,
@@ -362,6 +373,8 @@ impl Domain {
             self.nominated_until,
             self.stand_at,
             Some(self.created + settle_in),
+            self.begin_at.map(|at| at + settle_in),
+            self.begin_at.filter(|_| !self.started),
             self.former.map(|_| self.created + self.timing.drain()),
             drained,
             self.given_early_at.map(|at| at + self.timing.drain()),

@@ -13,6 +13,7 @@ mod interfaces;
 pub mod neighbor;
 pub(crate) mod pace;
 mod packet;
+mod strangers;
 pub mod vrrp;
 
 pub use interfaces::{Interfaces, Mac};

@@ -59,7 +59,7 @@ pub struct VrrpInstance {
     pub mirror: Mirror,
     /// Its scripts.
     pub notify: Notify,
-    /// All else that it can be told; nothing of it is active yet.
+    /// All else that it can be told.
     pub options: VrrpOptions,
 }
 
@@ -94,7 +94,7 @@ pub enum Transport {
     Unicast {
         /// `unicast_src_ip`; `None`: the interface's first address.
         source: Option<IpAddr>,
-        /// At least one.
+        /// Without one, which takes `unicast_fault_no_peer`, it stays in FAULT.
         peers: Vec<IpAddr>,
     },
 }
