@@ -62,6 +62,8 @@ pub(crate) struct Router {
     pub(crate) machine: Instance,
     /// As Master, it has heard a better one.
     higher_seen: bool,
+    /// As Master, it has last told of a lower one then.
+    lower_told_at: Option<Instant>,
 }
 
 /// A domain that is being given up.
@@ -193,7 +195,7 @@ impl Domain {
         let routers = domain.instances.iter().filter_map(|id| {
             let settings = settings.instances.get(usize::from(id.0))?.clone();
             let machine = Instance::new(Params::from(&settings));
-            Some(Router { id: *id, settings, machine, higher_seen: false })
+            Some(Router { id: *id, settings, machine, higher_seen: false, lower_told_at: None })
         });
         let length = timing.holder_lease();
         let routers: Vec<Router> = routers.collect();
