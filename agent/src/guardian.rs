@@ -31,6 +31,7 @@ use crate::exit::{ExitCode, Failure};
 use crate::fencing::watchdog::Watchdog;
 use crate::gate::{GateError, shut_all};
 use crate::leftovers::Leftovers;
+use crate::life;
 use crate::pid_file::PidFile;
 use crate::reload::{Due, Reload};
 use crate::sysctl::Sysctls;
@@ -174,6 +175,7 @@ impl Guardian {
         let end = self.serve();
         remove_statics(&self.statics);
         Sysctls::new(&self.run_dir).restore().iter().for_each(|words| say(format_args!("{words}")));
+        life::shutdown(&self.reload.running().global);
         end
     }
 
@@ -184,9 +186,14 @@ impl Guardian {
         }
         // What it does for a dead worker, peers wait for.
         realtime::lock_code();
+        self.reload.running().global.scheduling.rt_priority.into_iter().for_each(realtime::set_priority);
         realtime::ask(Rank::Decides);
         // R12: whatever a former run left, before anything else.
         let mut clean = self.shut_first();
+        if !self.startup(clean) {
+            self.stop_watchdog(clean);
+            return Ok(0);
+        }
         // Here and not in the worker: one that is started anew must not undo what was written meanwhile.
         tracking::overwrite_files(&self.watched).iter().for_each(|error| say(format_args!("{error}")));
         let mut failures = 0_u32;
@@ -235,6 +242,31 @@ impl Guardian {
                 return Ok(1);
             }
         }
+    }
+
+    /// The operator's script, before anything of ours; `false` if the guardian was told to stop meanwhile.
+    fn startup(&mut self, harmless: bool) -> bool {
+        let global = self.reload.running().global.clone();
+        let (mut hangup, signals) = (false, &self.signals);
+        let watchdog = &mut self.watchdog;
+        let goes_on = life::startup(&global, || {
+            // Nothing is held yet.
+            if let Some(watchdog) = watchdog.as_mut().filter(|_| harmless) {
+                watchdog.feed();
+            }
+            while let Ok(Some(signal)) = signals.read_signal() {
+                match i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
+                    Some(Signal::SIGTERM | Signal::SIGINT) => return false,
+                    Some(Signal::SIGHUP) => hangup = true,
+                    Some(_) | None => {}
+                }
+            }
+            true
+        });
+        if hangup {
+            self.reload.begin(&self.program, &self.file);
+        }
+        goes_on
     }
 
     /// To the new configuration.

@@ -388,9 +388,9 @@ impl BpfGate {
     }
 
     fn test_names(&self) -> Result<(), String> {
-        for (address, slot) in &self.layout.addresses {
-            match self.names.slot_of(*address) {
-                Ok(found) if found == Some(*slot) => {}
+        for (address, lead) in self.layout.leads() {
+            match self.names.lead_of(address) {
+                Ok(found) if found == Some(lead) => {}
                 Ok(Some(slot::SHUT_SLOT)) => {
                     return Err(format!("the guardian has sealed the gate of {address}: only a new worker opens it"));
                 }

@@ -48,7 +48,8 @@ impl Names {
         [&self.vip4, &self.vip6, &self.vrid]
     }
 
-    pub(super) fn slot_of(&self, address: IpAddr) -> Result<Option<u32>, BpfError> {
+    /// Its slot, and [`slot::REFUSED`].
+    pub(super) fn lead_of(&self, address: IpAddr) -> Result<Option<u32>, BpfError> {
         let value = match address {
             IpAddr::V4(address) => self.vip4.lookup(&address.octets()),
             IpAddr::V6(address) => self.vip6.lookup(&address.octets()),
@@ -56,10 +57,10 @@ impl Names {
         Ok(value.and_then(|value| value.first_chunk::<4>().copied()).map(u32::from_ne_bytes))
     }
 
-    fn set_address(&self, address: IpAddr, slot: u32) -> Result<(), BpfError> {
+    fn set_address(&self, address: IpAddr, lead: u32) -> Result<(), BpfError> {
         match address {
-            IpAddr::V4(address) => self.vip4.update(&address.octets(), &slot.to_ne_bytes()),
-            IpAddr::V6(address) => self.vip6.update(&address.octets(), &slot.to_ne_bytes()),
+            IpAddr::V4(address) => self.vip4.update(&address.octets(), &lead.to_ne_bytes()),
+            IpAddr::V6(address) => self.vip6.update(&address.octets(), &lead.to_ne_bytes()),
         }
     }
 
@@ -75,10 +76,9 @@ impl Names {
     }
 
     fn set(&self, layout: &Layout, all: bool) -> Result<(), BpfError> {
-        let addresses = layout.addresses.iter().map(|(address, slot)| (*address, *slot));
-        for (address, slot) in addresses.chain([(DUMMY.into(), slot::SHUT_SLOT)]) {
-            if all || self.slot_of(address)?.is_none() {
-                self.set_address(address, slot)?;
+        for (address, lead) in layout.leads().chain([(DUMMY.into(), slot::SHUT_SLOT)]) {
+            if all || self.lead_of(address)?.is_none() {
+                self.set_address(address, lead)?;
             }
         }
         for ((ipv6, vrid), slot) in &layout.routers {
@@ -100,9 +100,9 @@ impl Names {
     /// From the names of one layout to those of another. What both have alike is not touched: the guardian may have
     /// sealed it.
     pub(super) fn change(&self, from: &Layout, to: &Layout) -> Result<(), BpfError> {
-        for (address, slot) in &to.addresses {
-            if from.addresses.get(address) != Some(slot) {
-                self.set_address(*address, *slot)?;
+        for (address, lead) in to.leads() {
+            if from.lead(address) != Some(lead) {
+                self.set_address(address, lead)?;
             }
         }
         for ((ipv6, vrid), slot) in &to.routers {
