@@ -29,6 +29,8 @@ pub fn now() -> Instant {
 /// a millisecond of epoll's.
 pub struct Timer {
     fd: AsyncFd<Fd>,
+    /// When it ends as it is set, unless that was seen already.
+    set_to: Option<Instant>,
 }
 
 impl Timer {
@@ -38,7 +40,7 @@ impl Timer {
     /// The process is out of file descriptors, or no tokio runtime with I/O surrounds the call.
     pub fn new() -> io::Result<Self> {
         let timer = TimerFd::new(TimerClock::CLOCK_BOOTTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        Ok(Timer { fd: readiness::readable(Fd(timer))? })
+        Ok(Timer { fd: readiness::readable(Fd(timer))?, set_to: None })
     }
 
     /// Ends at `at` or as soon after it as the scheduler allows; at once if it has passed.
@@ -49,12 +51,19 @@ impl Timer {
     /// Only what the kernel may answer to `timerfd_settime`; none is known for a valid timer.
     pub async fn sleep_until(&mut self, at: Instant) -> io::Result<()> {
         while now() < at {
-            // Setting also forgets an expiry that nobody read.
-            self.fd.get_ref().0.set(Expiration::OneShot(timespec(at)), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+            // One that ends sooner stays set: whoever puts its deadline off again and again does not pay for it each
+            // time. Setting also forgets an expiry that nobody read.
+            if self.set_to.is_none_or(|set_to| set_to > at) {
+                self.fd.get_ref().0.set(Expiration::OneShot(timespec(at)), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+                self.set_to = Some(at);
+            }
             loop {
                 let mut ready = self.fd.readable().await?;
                 match ready.try_io(|fd| read_expirations(fd.get_ref())) {
-                    Ok(expired) => break expired?,
+                    Ok(expired) => {
+                        self.set_to = None;
+                        break expired?;
+                    }
                     // Readiness left over from an earlier setting.
                     Err(_would_block) => {}
                 }

@@ -30,12 +30,8 @@ pub(crate) use shells::Shells;
 const BATCH: usize = 64;
 /// Heartbeats, events, the kernel.
 const SOURCES: usize = 3;
-/// The guardian is told at least this often that the loop runs.
-const PULSE: Duration = Duration::from_millis(50);
 
-/// A node of more domains than this has deadlines all the time.
-const MANY: usize = 16;
-/// The most that one of them may wait for others.
+/// The most that a deadline may wait for others.
 const SLACK: Duration = Duration::from_millis(1);
 
 /// The loop and what it holds.
@@ -136,7 +132,7 @@ impl Driver {
 
     /// What comes first: an event, or the deadline.
     async fn next(&mut self, timer: &mut clock::Timer, sources: &mut Sources) -> Result<Woke, String> {
-        let pulse_at = clock::now() + PULSE;
+        let pulse_at = self.shells.pulse.due();
         let at: Instant = self.node.next_deadline().map_or(pulse_at, |at| at.min(pulse_at));
         let at = together(at, self.slack);
         let heartbeats = async {
@@ -241,7 +237,7 @@ impl Driver {
 fn slack(settings: &Settings) -> Duration {
     let shortest = settings.instances.iter().map(|instance| instance.advert_int).min();
     match shortest {
-        Some(shortest) if settings.domains.len() > MANY => (shortest / 100).min(SLACK),
+        Some(shortest) if settings.has_many_domains() => (shortest / 100).min(SLACK),
         _ => Duration::ZERO,
     }
 }

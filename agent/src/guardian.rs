@@ -41,6 +41,12 @@ use crate::voice::say;
 
 /// A worker that needs longer to start is as good as hung.
 const START: Duration = Duration::from_secs(10);
+/// Between these is how long a worker that has started may be silent.
+const SHORTEST_PATIENCE: Duration = Duration::from_millis(300);
+/// See `SHORTEST_PATIENCE`.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two looks at a worker that says nothing.
+const LOOK: Duration = Duration::from_millis(500);
 /// A guardian that wakes so much later than it asked for runs on a starved host.
 const STARVED: Duration = Duration::from_millis(20);
 /// How long an orderly stop may take.
@@ -434,7 +440,9 @@ impl Guardian {
                 (false, false) => START,
             };
             let due = worker.heard_at + patience;
-            let wait = due.since(clock::now()).min(Duration::from_millis(100)) + Duration::from_millis(1);
+            // The kernel tells of no progress in a reload, and the watchdog is to be fed.
+            let look = if self.watchdog.is_none() && self.reload.is_idle() { LOOK } else { FEED };
+            let wait = due.since(clock::now()).min(look) + Duration::from_millis(1);
             self.wait(worker, wait);
             let woke_at = clock::now();
             worker.listen();
@@ -554,9 +562,13 @@ fn remove_statics(statics: &Leftovers) {
     }
 }
 
-/// A stopped worker's beats stop as well; shorter than that would be false alarms for nothing.
+/// A stopped worker's beats stop as well; shorter than that would be false alarms for nothing. Where no peer counts beats
+/// it is an Advertisement_Interval: a new worker is there before the three that a peer waits (RFC 9568, 6.1).
 pub(crate) fn patience(plan: &Plan) -> Duration {
-    plan.settings.heartbeat.silence().max(Duration::from_millis(300))
+    let settings = &plan.settings;
+    let shortest = settings.instances.iter().map(|instance| instance.advert_int).min();
+    let adverts = shortest.filter(|_| settings.peers.is_empty() && settings.quorum().is_none());
+    settings.heartbeat.silence().max(adverts.unwrap_or_default().min(LONGEST_PATIENCE)).max(SHORTEST_PATIENCE)
 }
 
 impl Worker {

@@ -87,6 +87,11 @@ impl Reload {
         };
     }
 
+    /// Whether none is under way or to follow: then nothing is due.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.step, Step::Idle) && !self.again
+    }
+
     /// Whether another one is to follow the one that has ended.
     pub(crate) fn is_wanted_again(&self) -> bool {
         self.again && matches!(self.step, Step::Idle)

@@ -34,6 +34,7 @@ use crate::fencing::Fencing;
 use crate::gate::{Gate, GateConfig, GateError, Means};
 use crate::gate_keeper::GateKeeper;
 use crate::gate_writer::GateWriter;
+use crate::guardian::patience;
 use crate::heartbeat::{HeartbeatConfig, Heartbeats, LinkConfig, StartError};
 use crate::kernel::Kernel;
 use crate::lock::Denied;
@@ -241,7 +242,7 @@ impl Start<'_> {
             record: event_log,
             dumps: Dumps::start(&plan.run_dir).ok(),
             lifetime_s: 1,
-            pulse: Pulse::new(self.pulse, clock::now()),
+            pulse: Pulse::new(self.pulse, patience(&plan), clock::now()),
             watching: Watching::start(&plan.watched, &events),
             reloads: Reloads::default(),
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),

@@ -192,9 +192,10 @@ impl Domain {
             Authority::None => LeaseTiming::for_lease(settings.heartbeat.silence()),
             Authority::Quorum(quorum) => quorum.timing,
         };
+        let in_step = settings.has_many_domains();
         let routers = domain.instances.iter().filter_map(|id| {
             let settings = settings.instances.get(usize::from(id.0))?.clone();
-            let machine = Instance::new(Params::from(&settings));
+            let machine = Instance::new(Params::from(&settings)).in_step(in_step);
             Some(Router { id: *id, settings, machine, higher_seen: false, lower_told_at: None })
         });
         let length = timing.holder_lease();

@@ -58,7 +58,15 @@ pub struct Settings {
     pub guards: Guards,
 }
 
+/// A node of more domains than this has deadlines all the time.
+const MANY: usize = 16;
+
 impl Settings {
+    /// Whether what is due for several domains is better done together, for the sake of the processor.
+    pub fn has_many_domains(&self) -> bool {
+        self.domains.len() > MANY
+    }
+
     /// The authority of the domains that have one: the same for all of them.
     pub fn quorum(&self) -> Option<&QuorumSettings> {
         self.domains.iter().find_map(|domain| match &domain.authority {

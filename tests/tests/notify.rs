@@ -257,7 +257,7 @@ fn a_master_that_hears_a_lower_router_says_so_each_time() {
     let _deaf = deaf_router(&lan);
     line("INSTANCE \"VI_1\" MASTER_RX_LOWER_PRI 100", 3);
     let calls = || std::fs::read_to_string(&heard).unwrap_or_default();
-    eventually(SOON, || calls(), || (calls().lines().count() >= 3).then_some(()));
+    eventually(SOON, calls, || (calls().lines().count() >= 3).then_some(()));
     assert!(calls().lines().all(|call| call == "lower."), "no arguments besides its own: {}", calls());
 }
 

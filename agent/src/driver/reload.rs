@@ -12,6 +12,7 @@ use keepone_proto::id::{DomainId, InterfaceId};
 use super::Shells;
 use crate::assemble::Plan;
 use crate::gate::Changed;
+use crate::guardian::patience;
 use crate::kernel::Ask;
 use crate::worker::link_configs;
 
@@ -45,6 +46,7 @@ impl Shells {
         }
         let gone = self.plan.gone_in(&plan);
         let former = std::mem::replace(&mut self.plan, plan);
+        self.pulse.set_patience(patience(&self.plan));
         self.virtual_addresses.extend(self.plan.virtual_addresses());
         self.configure(gone);
         let known = former.settings.interfaces.len();

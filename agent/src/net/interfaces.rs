@@ -57,22 +57,22 @@ impl Interfaces {
 
     /// All that is known of one; `None` for an id that is not configured.
     pub fn get(&self, id: InterfaceId) -> Option<Interface> {
-        self.read().get(usize::from(id.0)).cloned()
+        self.look(id, Interface::clone)
     }
 
     /// Its configured name.
     pub fn name(&self, id: InterfaceId) -> Option<String> {
-        self.get(id).map(|known| known.name)
+        self.look(id, |known| known.name.clone())
     }
 
     /// Its kernel index, while it exists.
     pub fn ifindex(&self, id: InterfaceId) -> Option<u32> {
-        self.get(id).and_then(|known| known.ifindex)
+        self.look(id, |known| known.ifindex)?
     }
 
     /// Its hardware address, while it exists and is Ethernet.
     pub fn mac(&self, id: InterfaceId) -> Option<Mac> {
-        self.get(id).and_then(|known| known.mac)
+        self.look(id, |known| known.mac)?
     }
 
     /// Whence Advertisements of an instance on this interface come: its first usable IPv4 address, or
@@ -87,14 +87,16 @@ impl Interfaces {
             IpAddr::V4(_) => family == Family::V4,
             IpAddr::V6(address) => family == Family::V6 && address.is_unicast_link_local(),
         };
-        self.get(id)?.usable().filter(fits).find(|address| !is_virtual(*address))
+        // For each Advertisement, of an interface that may have thousands of addresses: nothing is copied.
+        self.look(id, |known| known.usable().filter(fits).find(|address| !is_virtual(*address)))?
     }
 
     /// The first usable address of ours that is on one network with `other`, never a virtual one.
     pub fn neighbor_of(&self, id: InterfaceId, other: IpAddr, is_virtual: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-        let seen = self.get(id)?;
-        let mut own = seen.addresses.iter().filter(|own| own.usable && !is_virtual(own.address));
-        own.find(|own| is_on_network(own.address, own.prefix_len, other)).map(|own| own.address)
+        self.look(id, |seen| {
+            let mut own = seen.addresses.iter().filter(|own| own.usable && !is_virtual(own.address));
+            own.find(|own| is_on_network(own.address, own.prefix_len, other)).map(|own| own.address)
+        })?
     }
 
     /// Whether a hardware address is one of ours.
@@ -104,9 +106,14 @@ impl Interfaces {
 
     /// What the core is told of an interface: its state, and its addresses without the virtual ones.
     pub fn event(&self, id: InterfaceId, is_virtual: impl Fn(IpAddr) -> bool) -> Option<Event> {
-        let known = self.get(id)?;
-        let addresses = known.usable().filter(|address| !is_virtual(*address)).collect();
-        Some(Event::Interface { interface: id, up: known.up, addresses })
+        self.look(id, |known| {
+            let addresses = known.usable().filter(|address| !is_virtual(*address)).collect();
+            Event::Interface { interface: id, up: known.up, addresses }
+        })
+    }
+
+    fn look<T>(&self, id: InterfaceId, at: impl FnOnce(&Interface) -> T) -> Option<T> {
+        self.read().get(usize::from(id.0)).map(at)
     }
 
     // A panic elsewhere while the lock was held leaves whole entries: the table stays usable.

@@ -37,16 +37,20 @@ pub use super::output::{Discard, Election, MasterSeen, Output};
 use super::params::{Params, master_down_interval, skew_time};
 use crate::id::Priority;
 use crate::settings::{AuthType, VrrpVersion};
-use crate::time::{Centis, Instant};
+use crate::time::{Centis, Instant, nanos};
 use crate::wire::vrrp::{Advertisement, Auth};
 
 /// The least time between two answers to Advertisements that a Master should not hear.
 const ANSWER_GAP: Duration = Duration::from_millis(10);
+/// Parts of an interval in which the Advertisements of many virtual routers leave together.
+const STEPS: u32 = 16;
 
 /// One virtual router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
     params: Params,
+    /// See [`Instance::in_step`].
+    step: Duration,
     /// Active_Adver_Interval: our own until a Master has said another.
     master_adver_interval: Duration,
     master: Option<MasterSeen>,
@@ -119,10 +123,27 @@ impl Instance {
         Instance {
             master_adver_interval: params.advert_int,
             params,
+            step: Duration::ZERO,
             master: None,
             state: State::Initialize,
             numbers: Numbers::default(),
         }
+    }
+
+    /// One of many on this node: its Adver_Timer ends in step with the others', on a grid of a sixteenth of its interval.
+    ///
+    /// The first interval of a Master is shorter by up to that; all that follow are whole. A node that is woken for
+    /// each of its Advertisements spends more on waking, and has its peers spend more, than on the Advertisements.
+    pub fn in_step(self, with_others: bool) -> Self {
+        let step = if with_others { self.params.advert_int / STEPS } else { Duration::ZERO };
+        Instance { step, ..self }
+    }
+
+    /// When the Adver_Timer ends that is set at `now`.
+    fn next_advert(&self, now: Instant) -> Instant {
+        let at = now + self.params.advert_int;
+        let step = nanos(self.step);
+        if step == 0 { at } else { Instant::from_nanos(at.as_nanos() - at.as_nanos() % step) }
     }
 
     /// The parameters, with the effective priority.
@@ -208,7 +229,7 @@ impl Instance {
         if !matches!(self.state, State::Backup { .. }) {
             return Vec::new();
         }
-        self.state = State::Master { advert_at: now + self.params.advert_int, answered_at: None };
+        self.state = State::Master { advert_at: self.next_advert(now), answered_at: None };
         self.master_adver_interval = self.params.advert_int;
         self.master = None;
         vec![self.advertise()]
@@ -250,6 +271,7 @@ impl Instance {
 
     /// Carries out what is due at `now`; nothing if nothing is.
     pub fn on_timer(&mut self, now: Instant) -> Vec<Output> {
+        let anew = self.next_advert(now);
         match &mut self.state {
             State::Initialize => Vec::new(),
             State::Backup { master_down_at, standing, lower } => {
@@ -264,7 +286,7 @@ impl Instance {
                 // From the due time, so that a driver's lateness does not add up; but who has slept
                 // over whole intervals does not send them all at once.
                 let on_grid = *advert_at + self.params.advert_int;
-                *advert_at = if on_grid > now { on_grid } else { now + self.params.advert_int };
+                *advert_at = if on_grid > now { on_grid } else { anew };
                 vec![self.advertise()]
             }
         }
@@ -313,8 +335,9 @@ impl Instance {
         let former = down(self);
         let was_preempting = self.params.preempt;
         self.params = Params { priority: self.params.priority, ..params };
+        self.step = if self.step.is_zero() { Duration::ZERO } else { self.params.advert_int / STEPS };
         self.learn(self.master.map_or(self.params.advert_int, |master| master.advert_int));
-        let (down, next) = (down(self), now + self.params.advert_int);
+        let (down, next) = (down(self), self.next_advert(now));
         match &mut self.state {
             State::Initialize => {}
             State::Master { advert_at, .. } => *advert_at = (*advert_at).min(next),
@@ -450,14 +473,14 @@ impl Instance {
     /// One Advertisement at once, unless the last such was just sent: nobody shall be able to make us
     /// flood the network with ten times what we would send.
     fn answer(&mut self, now: Instant, restart_timer: bool) -> Option<Output> {
-        let gap = (self.params.advert_int / 10).max(ANSWER_GAP);
+        let (gap, next) = ((self.params.advert_int / 10).max(ANSWER_GAP), self.next_advert(now));
         let State::Master { advert_at, answered_at } = &mut self.state else { return None };
         if answered_at.is_some_and(|at| now.since(at) < gap) {
             return None;
         }
         *answered_at = Some(now);
         if restart_timer {
-            *advert_at = now + self.params.advert_int;
+            *advert_at = next;
         }
         Some(self.advertise())
     }

@@ -56,6 +56,30 @@ fn master(params: Params) -> Instance {
     instance
 }
 
+#[test]
+fn one_of_many_advertises_in_step_with_the_others_and_at_whole_intervals() {
+    let intervals = [ms(10), ms(30), ms(1000), Duration::from_nanos(999_999_999)];
+    for advert_int in intervals {
+        let first: Vec<Instant> = (0..50)
+            .map(|which| {
+                let begun = at(10_000) + Duration::from_micros(137) * which;
+                let mut instance = backup(Params { advert_int, ..params() }).in_step(true);
+                instance.become_master(begun);
+                let first = instance.next_deadline().unwrap();
+                assert!(first <= begun + advert_int && first >= begun + advert_int - advert_int / 16, "{advert_int:?}");
+                assert_eq!(instance.on_timer(first).len(), 1);
+                assert_eq!(instance.next_deadline(), Some(first + advert_int), "in whole intervals from there");
+                first
+            })
+            .collect();
+        let moments: alloc::collections::BTreeSet<u64> = first.iter().map(|at| at.as_nanos()).collect();
+        assert!(moments.len() <= 2 + 16, "{} moments for 50 routers at {advert_int:?}", moments.len());
+    }
+    let mut alone = backup(params());
+    alone.become_master(at(10_137));
+    assert_eq!(alone.next_deadline(), Some(at(11_137)));
+}
+
 fn advert(of: &Instance, priority: u8) -> Advertisement {
     Advertisement { priority: Priority(priority), ..of.advertisement() }
 }
