@@ -31,7 +31,7 @@ use crate::exit::{ExitCode, Failure};
 use crate::fencing::watchdog::Watchdog;
 use crate::gate::{GateError, shut_all};
 use crate::leftovers::Leftovers;
-use crate::life;
+use crate::life::{self, Started};
 use crate::pid_file::PidFile;
 use crate::reload::{Due, Reload};
 use crate::sysctl::Sysctls;
@@ -179,7 +179,7 @@ impl Guardian {
     /// No worker can be started at all.
     pub fn run(mut self) -> Result<u8, Failure> {
         let end = self.serve();
-        remove_statics(&self.statics);
+        self.statics.remove_statics(FEED);
         Sysctls::new(&self.run_dir).restore().iter().for_each(|words| say(format_args!("{words}")));
         life::shutdown(&self.reload.running().global);
         end
@@ -252,23 +252,11 @@ impl Guardian {
 
     /// The operator's script, before anything of ours; `false` if the guardian was told to stop meanwhile.
     fn startup(&mut self, harmless: bool) -> bool {
-        let global = self.reload.running().global.clone();
-        let (mut hangup, signals) = (false, &self.signals);
-        let watchdog = &mut self.watchdog;
-        let goes_on = life::startup(&global, || {
-            // Nothing is held yet.
-            if let Some(watchdog) = watchdog.as_mut().filter(|_| harmless) {
-                watchdog.feed();
-            }
-            while let Ok(Some(signal)) = signals.read_signal() {
-                match i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
-                    Some(Signal::SIGTERM | Signal::SIGINT) => return false,
-                    Some(Signal::SIGHUP) => hangup = true,
-                    Some(_) | None => {}
-                }
-            }
-            true
-        });
+        let mut watchdog = self.watchdog.as_mut().filter(|_| harmless);
+        let global = &self.reload.running().global;
+        // Nothing is held yet.
+        let feed = || watchdog.iter_mut().for_each(|watchdog| watchdog.feed());
+        let Started { goes_on, hangup } = life::startup(global, &self.signals, feed);
         if hangup {
             self.reload.begin(&self.program, &self.file);
         }
@@ -281,7 +269,7 @@ impl Guardian {
             self.leftovers = Leftovers::of_worker(&plan);
             let statics = Leftovers::of_agent(&plan);
             let former = std::mem::replace(&mut self.statics, statics);
-            remove_statics(&former.without(&self.statics));
+            former.without(&self.statics).remove_statics(FEED);
             self.patience = patience(&plan);
             self.former_until = None;
         }
@@ -554,12 +542,6 @@ fn signals() -> SigSet {
         mask.remove(signal);
     }
     mask
-}
-
-fn remove_statics(statics: &Leftovers) {
-    if let Err(error) = statics.remove(FEED, || {}) {
-        say(format_args!("what is there as long as the agent could not be removed: {error}"));
-    }
 }
 
 /// A stopped worker's beats stop as well; shorter than that would be false alarms for nothing. Where no peer counts beats

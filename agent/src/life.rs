@@ -5,27 +5,45 @@
 //! what is said: keepalived too starts whatever its startup script says.
 
 use keepone_config::model::{Global, LifeScript};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 
 use crate::script::{Failure, Run};
 use crate::voice::say;
 
-/// Runs the startup script, if there is one, for as long as `goes_on` says so; `false` if it did not.
-pub(crate) fn startup(global: &Global, mut goes_on: impl FnMut() -> bool) -> bool {
-    let mut stopped = false;
-    if let Some(script) = &global.scripts.startup {
-        let ended = run(global, script, || {
-            stopped = !goes_on();
-            !stopped
-        });
-        match ended {
-            Err(_) if stopped => say(format_args!("told to stop before the startup_script had ended: it was killed")),
-            Err(failure) => {
-                say(format_args!("the startup_script failed, and the agent starts all the same: {failure}"))
+/// What came meanwhile.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// The guardian was not told to stop.
+    pub(crate) goes_on: bool,
+    /// It was told to reload.
+    pub(crate) hangup: bool,
+}
+
+/// Runs the startup script, if there is one, to its end, or until a signal says that all is to stop; `feed` is called every
+/// few milliseconds.
+pub(crate) fn startup(global: &Global, signals: &SignalFd, mut feed: impl FnMut()) -> Started {
+    let mut started = Started { goes_on: true, hangup: false };
+    let Some(script) = &global.scripts.startup else { return started };
+    let ended = run(global, script, || {
+        feed();
+        while let Ok(Some(signal)) = signals.read_signal() {
+            match i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
+                Some(Signal::SIGTERM | Signal::SIGINT) => started.goes_on = false,
+                Some(Signal::SIGHUP) => started.hangup = true,
+                Some(_) | None => {}
             }
-            Ok(()) => {}
         }
+        started.goes_on
+    });
+    match ended {
+        Err(_) if !started.goes_on => {
+            say(format_args!("told to stop before the startup_script had ended: it was killed"))
+        }
+        Err(failure) => say(format_args!("the startup_script failed, and the agent starts all the same: {failure}")),
+        Ok(()) => {}
     }
-    !stopped
+    started
 }
 
 /// Runs the shutdown script, if there is one.
