@@ -1,9 +1,11 @@
 //! From what the operator wrote to what the core and the shells are told.
 
 mod after;
+mod election;
 mod links;
 mod paths;
 mod trackers;
+mod transport;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -16,23 +18,26 @@ use keepone_proto::id::{
 };
 use keepone_proto::lease::config_digest;
 use keepone_proto::settings::{
-    AuthType, Authority, DomainSettings, Families, FenceSettings, FencingSettings, InstanceSettings, InterfaceSettings,
-    MirrorSettings, Names, PeerSettings, Settings, TrackInterface,
+    Authority, DomainSettings, Families, FenceSettings, FencingSettings, InstanceSettings, MirrorSettings, Names,
+    PeerSettings, Settings, TrackInterface,
 };
-use keepone_proto::wire::vrrp::Checksum;
 
 use crate::gate::GateDomain;
 use crate::kernel::Wanted;
 use crate::net::is_on_network;
-use crate::net::vrrp::{Carrier, Family, VrrpSettings};
+use crate::net::vrrp::VrrpSettings;
 use crate::netlink::address::VirtualAddress;
 use crate::netlink::link::OwnLink;
 use crate::netlink::path::{Owner, Path};
 use crate::sysctl::Setting;
 use crate::tracking::{Tracked, Watched};
 pub(crate) use after::reason_to_restart;
+pub(crate) use election::begin_at;
 use links::OwnLinks;
 use trackers::Trackers;
+pub use transport::InstanceTransport;
+pub(crate) use transport::sockets;
+use transport::transport;
 
 /// Where an agent without a cluster section keeps its files.
 const RUN_DIR: &str = "/run/keepone";
@@ -71,6 +76,10 @@ pub struct Plan {
     pub domain_names: BTreeMap<DomainId, DomainName>,
     /// How each instance speaks, by its place; `None`: there is none in that place any more.
     pub transports: Vec<Option<InstanceTransport>>,
+    /// Whether strange virtual routers are told of.
+    pub(crate) tells_strangers: bool,
+    /// Whether interfaces may be missing at the start.
+    pub(crate) dynamic_interfaces: bool,
     /// The sockets that they need.
     pub sockets: Vec<VrrpSettings>,
     /// The heartbeat links: name, interface, own address, peers.
@@ -113,25 +122,6 @@ pub struct DomainName {
     pub lower: BTreeMap<String, Script>,
     /// Those whose changes of priority are told.
     pub priorities: BTreeSet<String>,
-}
-
-/// How an instance speaks VRRP.
-#[derive(Debug, Clone)]
-pub struct InstanceTransport {
-    /// Where it is heard, and whose address is the sender's.
-    pub interface: InterfaceId,
-    /// Where it leaves: the macvlan with the virtual MAC, if there is one.
-    pub transmit: InterfaceId,
-    /// Over which protocol.
-    pub family: Family,
-    /// The operator's choice of source.
-    pub source: Option<IpAddr>,
-    /// The group, or the unicast peers.
-    pub destinations: Vec<IpAddr>,
-    /// The key of the Authentication Header, if there is to be one.
-    pub key: Option<[u8; 8]>,
-    /// What the checksum covers in version 3 over IPv4.
-    pub checksum: Checksum,
 }
 
 /// A heartbeat link.
@@ -190,7 +180,8 @@ impl Plan {
                 seed: u64::from(me(config).get()),
                 heartbeat: config.heartbeat,
                 peers: peer_settings(&links),
-                interfaces: interfaces.iter().map(|name| InterfaceSettings { name: name.clone() }).collect(),
+                begin_at: None,
+                interfaces: interfaces.iter().map(|name| election::interface(config, name)).collect(),
                 instances,
                 domains: domain_settings(config, &places, &addresses),
                 references: config.references.clone(),
@@ -219,6 +210,8 @@ impl Plan {
             paths: paths::paths(config),
             track_groups: trackers.groups(),
             domain_names: domain_names(config),
+            tells_strangers: config.global.vrrp.log_unknown_vrids,
+            dynamic_interfaces: config.global.vrrp.dynamic_interfaces,
             sockets: sockets(&transports),
             transports,
             links,
@@ -450,6 +443,8 @@ fn instance_settings(
             Transport::Multicast { .. } => None,
             Transport::Unicast { peers, .. } => Some(peers.clone()),
         },
+        election: election::options(instance),
+        reception: election::reception(config, instance),
         track_others: trackers.tracked_by(place),
         track: instance
             .track_interface
@@ -465,50 +460,6 @@ fn link_local_first(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     let (mut first, others): (Vec<IpAddr>, Vec<IpAddr>) = addresses.partition(link_local);
     first.extend(others);
     first
-}
-
-fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -> InstanceTransport {
-    let family = if instance.ipv6 { Family::V6 } else { Family::V4 };
-    let (source, destinations) = match &instance.transport {
-        Transport::Multicast { source } if instance.ipv6 => (*source, vec![config.global.vrrp_mcast_group6.into()]),
-        Transport::Multicast { source } => (*source, vec![config.global.vrrp_mcast_group4.into()]),
-        Transport::Unicast { source, peers } => (*source, peers.clone()),
-    };
-    let password = instance.auth_pass.as_ref().filter(|_| instance.auth_type == AuthType::Ah);
-    let key = password.map(keepone_config::model::Secret::reveal);
-    let checksum = if instance.options.v3_checksum_as_v2 { Checksum::Plain } else { Checksum::PseudoHeader };
-    InstanceTransport { interface, transmit: interface, family, source, destinations, key, checksum }
-}
-
-/// One socket for each interface, family and carrier, with all groups that are needed there.
-pub(crate) fn sockets(transports: &[Option<InstanceTransport>]) -> Vec<VrrpSettings> {
-    let mut sockets = Vec::<VrrpSettings>::new();
-    for transport in transports.iter().flatten() {
-        // Who is to prove itself is heard without a proof as well: it is named in an alert.
-        let carriers = [Some(Carrier::Ip), transport.key.map(|_| Carrier::Ah)];
-        // Above the interface nothing is heard: it is spoken there alone.
-        let above = (transport.transmit != transport.interface).then_some((transport.transmit, false));
-        let places = [Some((transport.interface, true)), above];
-        let places = places.iter().flatten().flat_map(|place| carriers.iter().flatten().map(move |by| (*place, *by)));
-        for ((interface, hears), carrier) in places {
-            let groups = transport.destinations.iter().copied().filter(|to| hears && to.is_multicast());
-            let family = transport.family;
-            let is_it = |s: &&mut VrrpSettings| (s.interface, s.family, s.carrier) == (interface, family, carrier);
-            match sockets.iter_mut().find(is_it) {
-                Some(known) => {
-                    for group in groups {
-                        if !known.groups.contains(&group) {
-                            known.groups.push(group);
-                        }
-                    }
-                }
-                None => {
-                    sockets.push(VrrpSettings { interface, above: !hears, family, carrier, groups: groups.collect() })
-                }
-            }
-        }
-    }
-    sockets
 }
 
 fn instances<'a>(config: &'a Config, domain: &keepone_config::model::Domain) -> impl Iterator<Item = &'a VrrpInstance> {

@@ -15,16 +15,17 @@ use keepone_agent::assemble::Plan;
 use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_agent::gate::Means;
 use keepone_agent::gate_lab::{self, Lab};
-use keepone_agent::guardian::{Guardian, ORDERS_FD, PULSE_FD, Workers};
+use keepone_agent::guardian::{Guardian, ORDERS_FD, PULSE_FD, STARTED_AT, Workers};
 use keepone_agent::notify::reader;
 use keepone_agent::pid_file::PidFile;
 use keepone_agent::voters::{self, Wish};
 use keepone_agent::worker::Given;
-use keepone_agent::{examine, keys, logging, rights, worker};
+use keepone_agent::{clock, examine, keys, logging, rights, worker};
 use keepone_config::{
     Config, Diagnostic, Environment, Severity, explain_keyword, explain_timing, json_schema, load_with, render_all,
     to_json,
 };
+use keepone_proto::time::Instant;
 use nix::fcntl::{Flock, FlockArg};
 
 const EXIT_CODES: &str = "Exit codes: 0 stopped in good order · 2 wrong command line · 10 configuration unreadable · \
@@ -276,7 +277,9 @@ fn work(file: &Path, id: Option<&str>, record: Option<&Path>) -> Result<u8, Fail
         use nix::fcntl::{FcntlArg, OFlag, fcntl};
         let _ = fcntl(pulse, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
     }
-    let given = Given { file, environment: environment(id), pulse, orders, recording: record };
+    let started = std::env::var(STARTED_AT).ok().and_then(|nanos| nanos.parse().ok());
+    let started = started.map_or_else(clock::now, Instant::from_nanos);
+    let given = Given { file, environment: environment(id), pulse, orders, started, recording: record };
     worker::run(&config, given).map(|()| 0)
 }
 

@@ -61,6 +61,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub const PULSE_FD: &str = "KEEPONE_PULSE_FD";
 /// And of the one through which it is told to reload: an octet each time.
 pub const ORDERS_FD: &str = "KEEPONE_ORDERS_FD";
+/// And of the one that says when the agent started, in nanoseconds of the boot clock.
+pub const STARTED_AT: &str = "KEEPONE_STARTED_AT";
 /// So long after a reload addresses that it has taken away are looked after still: longer than any that nobody renews.
 const FORMER: Duration = Duration::from_secs(35);
 
@@ -89,6 +91,8 @@ pub struct Guardian {
     file: PathBuf,
     workers: Workers,
     worker_pid: Option<PidFile>,
+    /// For what is counted from the agent's start, whichever worker it is.
+    started_at: Instant,
     reload: Reload,
     pub(crate) bpf_dir: PathBuf,
     run_dir: PathBuf,
@@ -158,6 +162,7 @@ impl Guardian {
             file: file.to_owned(),
             workers,
             worker_pid: None,
+            started_at: clock::now(),
             reload: Reload::new(config, environment),
             bpf_dir: plan.bpf_dir.clone(),
             run_dir: plan.run_dir.clone(),
@@ -389,6 +394,7 @@ impl Guardian {
             .envs(detail)
             .env(PULSE_FD, theirs.as_raw_fd().to_string())
             .env(ORDERS_FD, their_orders.as_raw_fd().to_string())
+            .env(STARTED_AT, self.started_at.as_nanos().to_string())
             .spawn()
             .map_err(|error| fail("fork", error))?;
         drop((theirs, their_orders));

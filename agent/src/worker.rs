@@ -20,11 +20,12 @@ use keepone_proto::lease::record::Record as VoterRecord;
 use keepone_proto::node::Restored;
 use keepone_proto::recording::Header;
 use keepone_proto::settings::Authority;
+use keepone_proto::time::Instant;
 use nix::fcntl::Flock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::assemble::{LinkPlan, Plan};
+use crate::assemble::{LinkPlan, Plan, begin_at};
 use crate::discipline::Discipline;
 use crate::driver::pulse::{Pulse, is_broken};
 use crate::driver::{Driver, Reloads, Shells, Sources};
@@ -71,6 +72,8 @@ pub struct Given<'a> {
     pub pulse: Option<File>,
     /// And of the one from there.
     pub orders: Option<File>,
+    /// When the agent started: its guardian, which outlives workers.
+    pub started: Instant,
     /// What the core is told is recorded there.
     pub recording: Option<&'a Path>,
 }
@@ -80,7 +83,7 @@ pub struct Given<'a> {
 /// # Errors
 /// What the operator, or a new start, has to mend.
 pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
-    let Given { file, environment, pulse, orders, recording } = from;
+    let Given { file, environment, pulse, orders, started, recording } = from;
     // First: a worker that waits for its turn must not outlive its guardian either.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
@@ -91,6 +94,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
         return Err(Failure::say(ExitCode::Unexpected, "the guardian has gone before its worker came to start"));
     }
     let mut plan = Plan::new(config);
+    plan.settings.begin_at = begin_at(config, started);
     check_interfaces(&plan)?;
     // Held to the end of the process, whatever ends it.
     let _alone = alone(&plan.run_dir)?;
@@ -248,6 +252,12 @@ impl Start<'_> {
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
+        shells.vrrp.tell_strangers(shells.plan.strangers_to());
+        if let Some(wait) =
+            shells.plan.settings.begin_at.map(|at| at.since(clock::now())).filter(|wait| !wait.is_zero())
+        {
+            tracing::info!("instances begin in {wait:.1?} (vrrp_startup_delay, vrrp_delay_after_boot)");
+        }
         let sources = Sources { heartbeats: beats, events: received, dumps, orders, examined: examinations, turn: 0 };
         Ok((Driver::new(node, shells, recorder, (self.source, examined)), sources))
     }
@@ -285,8 +295,13 @@ pub(crate) fn check_interfaces(plan: &Plan) -> Result<(), Failure> {
     if missing.is_empty() {
         return Ok(());
     }
+    if plan.dynamic_interfaces {
+        tracing::warn!("interface {} is not there yet: its instances are in FAULT until it comes", missing.join(", "));
+        return Ok(());
+    }
     let words = format!(
-        "interface {} does not exist: create it, or correct the configuration (`ip link` lists what there is)",
+        "interface {} does not exist: create it, correct the configuration (`ip link` lists what there is), or write \
+         `dynamic_interfaces` in global_defs if it comes later",
         missing.join(", ")
     );
     Err(Failure::say(ExitCode::NoInterface, words))

@@ -93,6 +93,8 @@ pub(crate) struct RawGlobal {
     /// Readers whose FIFO may come later in the file: of all, of VRRP, of IPVS.
     pub readers: [Option<(Place, Script)>; 3],
     pub vrrp: VrrpSettings,
+    /// `interface_up_down_delays`: down, up.
+    pub link_delays: Vec<At<(String, Duration, Duration)>>,
     pub ipvs: IpvsSettings,
     pub sync: Option<RawSync>,
     pub scheduling: Scheduling,

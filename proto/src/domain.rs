@@ -64,6 +64,8 @@ pub(crate) struct Router {
     higher_seen: bool,
     /// As Master, it has last told of a lower one then.
     lower_told_at: Option<Instant>,
+    /// As Master, it advertised so late that another may have taken over (`timer_expired_backup`).
+    overslept: Option<Duration>,
 }
 
 /// A domain that is being given up.
@@ -109,6 +111,8 @@ pub(crate) struct Domain {
     /// An epoch that a former life of this node held, until it is released (R16).
     former: Option<Epoch>,
     created: Instant,
+    /// It begins no sooner, by [`Settings::begin_at`].
+    begin_at: Option<Instant>,
     leaving: Option<Leaving>,
     /// The lease ran out then, and the addresses may still be there (R5).
     lapsed_at: Option<Instant>,
@@ -169,8 +173,8 @@ pub(crate) struct Domain {
 /// By what peers judge of us without an authority: beats, or Advertisements where nothing else tells of us.
 fn watch(settings: &Settings, authority: &Authority, routers: &[Router]) -> HeartbeatSettings {
     let lonely = settings.peers.is_empty() && matches!(authority, Authority::None);
-    let interval = routers.iter().map(|router| router.settings.advert_int).min();
-    settings.heartbeat.or_adverts(interval.filter(|_| lonely))
+    let patience = routers.iter().map(|router| router.machine.params().patience_of_others()).min();
+    settings.heartbeat.or_adverts(patience.filter(|_| lonely))
 }
 
 impl Domain {
@@ -196,7 +200,7 @@ impl Domain {
         let routers = domain.instances.iter().filter_map(|id| {
             let settings = settings.instances.get(usize::from(id.0))?.clone();
             let machine = Instance::new(Params::from(&settings)).in_step(in_step);
-            Some(Router { id: *id, settings, machine, higher_seen: false, lower_told_at: None })
+            Some(Router { id: *id, settings, machine, higher_seen: false, lower_told_at: None, overslept: None })
         });
         let length = timing.holder_lease();
         let routers: Vec<Router> = routers.collect();
@@ -236,6 +240,7 @@ impl Domain {
             started: false,
             former,
             created: now,
+            begin_at: settings.begin_at.filter(|at| *at > now),
             leaving: None,
             lapsed_at: None,
             master_since: None,
@@ -418,6 +423,8 @@ impl Domain {
             self.nominated_until,
             self.stand_at,
             Some(self.created + settle_in),
+            self.begin_at.map(|at| at + settle_in),
+            self.begin_at.filter(|_| !self.started),
             self.former.map(|_| self.created + self.timing.drain()),
             drained,
             self.given_early_at.map(|at| at + self.timing.drain()),

@@ -2,13 +2,14 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::clocks::Clocks;
+use crate::domain::Router;
 use crate::event::GateStrength;
 use crate::heartbeat::peer::Peer;
 use crate::id::{InterfaceId, NodeId};
+use crate::interface::Interface;
 use crate::reference::ReferenceMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
@@ -30,14 +31,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) stopping: bool,
     /// The generation of the voter set is open (V9); true without an authority.
     pub(crate) is_open: bool,
-}
-
-/// An interface as last reported; down until then.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Interface {
-    pub(crate) known: bool,
-    pub(crate) up: bool,
-    pub(crate) addresses: Vec<IpAddr>,
 }
 
 /// The gate as last tested.
@@ -67,6 +60,14 @@ impl Facts<'_> {
         let own = |voter: NodeId| voter == self.settings.node;
         let believed = quorum.voters.iter().filter(|voter| own(**voter) || clocks.is_believed(self.now, **voter));
         believed.count() >= quorum.majority()
+    }
+
+    /// Whether the address that an instance must speak from is missing (`track_src_ip`).
+    pub(crate) fn lacks_source(&self, router: &Router) -> bool {
+        let has = |source: &IpAddr| {
+            self.interface(router.settings.interface).is_some_and(|interface| interface.addresses.contains(source))
+        };
+        router.settings.reception.tracked_source.is_some_and(|source| !has(&source))
     }
 
     /// Whether an interface is there and up.

@@ -22,6 +22,7 @@ mod findings;
 pub mod guard;
 pub mod heartbeat;
 pub mod id;
+mod interface;
 pub mod jitter;
 pub mod lease;
 pub mod mirror;

@@ -26,10 +26,11 @@ use crate::clocks::Clocks;
 use crate::decision::{Reason, Role};
 use crate::domain::Domain;
 use crate::event::Event;
-use crate::facts::{Facts, GateState, Interface};
+use crate::facts::{Facts, GateState};
 use crate::guard::Guard;
 use crate::heartbeat::peer::Peer;
 use crate::id::{ConfigDigest, DomainId, Epoch, Incarnation, InterfaceId, NodeId, Priority, Vrid};
+use crate::interface::Interface;
 use crate::lease::authority::DomainLease;
 use crate::lease::generation::{Former, Opening};
 use crate::lease::lives::Lives;
@@ -211,6 +212,7 @@ impl Node {
         self.test_is_asked = false;
         self.alerts.at(now);
         self.absorb(now, event, &mut out); // facts
+        self.settle_links(now);
         self.bury(now, &mut out);
         self.serve_trackers(now, &mut out);
         self.settle_clocks(now);
@@ -261,6 +263,7 @@ impl Node {
         consider(self.references.next_deadline());
         consider(self.alerts.next_deadline());
         consider(self.trackers.next_deadline());
+        consider(self.interfaces.iter().filter_map(Interface::next_deadline).min());
         if let Some(clocks) = &self.clocks {
             consider(Some(self.clock_at));
             consider(clocks.next_deadline());
@@ -322,10 +325,11 @@ impl Node {
             Event::BeatReceived { link, from, bytes } => self.on_beat(now, link, from, &bytes, out),
             Event::LeaseReceived { from, bytes } => self.on_lease(now, from, &bytes, out),
             Event::Interface { interface, up, addresses } => {
-                if let Some(known) = self.interfaces.get_mut(usize::from(interface.0)) {
-                    let rose = up && !known.up;
+                let place = usize::from(interface.0);
+                let delays = self.settings.interfaces.get(place).map(|settings| settings.delays).unwrap_or_default();
+                if let Some(known) = self.interfaces.get_mut(place) {
+                    let rose = known.on_report(now, up, addresses, delays);
                     self.agenda.touch_all();
-                    *known = Interface { known: true, up, addresses };
                     if rose {
                         self.announce_all(now, out);
                     }
@@ -407,6 +411,15 @@ impl Node {
             Event::Reconfigure(settings) => self.reconfigure(now, *settings),
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
+                self.agenda.touch_all();
+            }
+        }
+    }
+
+    /// Links whose change has lasted for as long as it must.
+    fn settle_links(&mut self, now: Instant) {
+        for interface in &mut self.interfaces {
+            if interface.on_time(now) {
                 self.agenda.touch_all();
             }
         }

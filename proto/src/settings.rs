@@ -1,5 +1,7 @@
 //! What a node is told at its start: value types only, made by the agent from the configuration.
 
+mod election;
+
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -11,6 +13,8 @@ use core::time::Duration;
 use crate::guard::Guards;
 use crate::id::{ClusterId, ConfigDigest, DomainId, InterfaceId, LinkId, NodeId, Priority, ScriptId, Vrid, WatchId};
 use crate::lease::timing::{LeaseTiming, TimingError};
+use crate::time::Instant;
+pub use election::{ElectionOptions, LinkDelays, Reception};
 
 /// Everything that [`crate::node::Node`] knows before the first event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,10 @@ pub struct Settings {
     pub heartbeat: HeartbeatSettings,
     /// The other agents, and the links on which each is reached.
     pub peers: Vec<PeerSettings>,
+    /// Instances begin no sooner, and hear nothing until then (`vrrp_startup_delay`, `vrrp_delay_after_boot`); `None`:
+    /// at once. Of a start alone: another in an [`crate::event::Event::Reconfigure`] means nothing.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub begin_at: Option<Instant>,
     /// Interfaces that instances live on or track.
     pub interfaces: Vec<InterfaceSettings>,
     /// All virtual routers.
@@ -114,10 +122,10 @@ impl HeartbeatSettings {
         self.period.saturating_mul(self.misses)
     }
 
-    /// The same where Advertisements at `interval` are all that a peer has to go by: it claims no sooner than three of
-    /// them after the last (RFC 9568, 6.1), which may have been sent one before we fell silent.
-    pub(crate) fn or_adverts(self, interval: Option<Duration>) -> Self {
-        let adverts = interval.map_or(Duration::ZERO, |interval| interval * 2);
+    /// The same where Advertisements are all that a peer has to go by: `adverts` is for how long it certainly waits on
+    /// after we fell silent.
+    pub(crate) fn or_adverts(self, adverts: Option<Duration>) -> Self {
+        let adverts = adverts.unwrap_or_default();
         if adverts <= self.silence() { self } else { HeartbeatSettings { period: adverts / 2, misses: 2 } }
     }
 }
@@ -138,6 +146,9 @@ pub struct PeerSettings {
 pub struct InterfaceSettings {
     /// The kernel's name for it.
     pub name: String,
+    /// How long a change of its link must last until it counts.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub delays: LinkDelays,
 }
 
 /// One virtual router.
@@ -171,6 +182,12 @@ pub struct InstanceSettings {
     pub auth_type: AuthType,
     /// `Some`: unicast to these instead of multicast.
     pub unicast_peers: Option<Vec<IpAddr>>,
+    /// How it stands for election, beyond the RFC.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub election: ElectionOptions,
+    /// Whom it listens to.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub reception: Reception,
     /// Interfaces whose loss is a fault (no weight), or moves the priority by the weight.
     pub track: Vec<TrackInterface>,
     /// All else whose failure is a fault (no weight), or moves the priority by the weight.

@@ -3,6 +3,7 @@
 //! Everything made here ends with the value that made it, on success, failure and panic alike; a test
 //! program that is itself killed takes its children along.
 
+pub mod advert;
 pub mod binary;
 pub mod cluster;
 pub mod dissect;

@@ -127,6 +127,11 @@ fn virtual_mac(instance: &VrrpInstance, ipv6: bool) -> [u8; 6] {
 /// What the kernel is to be told of them, of the interfaces below, and of `promote_secondaries`.
 pub(super) fn settings(config: &Config, links: &[OwnLink], bears_ipv6: impl Fn(&str) -> bool) -> Vec<Setting> {
     let mut all = BTreeSet::new();
+    if config.global.vrrp.disable_local_igmp {
+        // Of the whole network namespace. Switches flood these groups in any case (RFC 4541, 2.1.2).
+        let name = String::from("net/ipv4/igmp_link_local_mcast_reports");
+        all.insert(Setting { name, value: Value::Exactly(0), returns: true });
+    }
     let promotes = config.instances.iter().filter(|instance| instance.options.promote_secondaries);
     for instance in promotes {
         let name = "promote_secondaries";

@@ -117,7 +117,8 @@ impl Shells {
                     continue;
                 }
             };
-            match self.vrrp.send((transport.transmit, carrier), source, *destination, &bytes) {
+            let to = (*destination, transport.hop_limit);
+            match self.vrrp.send((transport.transmit, carrier), source, to, &bytes) {
                 Ok(Sent::Taken) => {}
                 Ok(Sent::Refused | Sent::Busy) => tracing::debug!("an advertisement was refused by the kernel"),
                 Err(error) => tracing::debug!(error = %crate::exit::chain(&error), "an advertisement was not sent"),

@@ -117,6 +117,7 @@ impl Shells {
     /// Sockets and scripts as the plan has them.
     fn open_and_close(&mut self) {
         self.vrrp.set(self.plan.sockets.clone());
+        self.vrrp.tell_strangers(self.plan.strangers_to());
         drop(self.vrrp.refresh());
         self.neighbors.set(self.plan.watched());
         drop(self.neighbors.refresh());

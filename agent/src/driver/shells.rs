@@ -109,7 +109,11 @@ impl Shells {
             .iter()
             .flatten()
             .filter(|transport| transport.interface == id)
-            .filter_map(|transport| self.source(id, transport.family, transport.source))
+            .filter_map(|transport| {
+                let source = self.source(id, transport.family, transport.source)?;
+                // One that is tracked is not there unless the interface has it.
+                (!transport.tracks_source || addresses.contains(&source)).then_some(source)
+            })
             .collect();
         addresses.retain(|address| !sources.contains(address));
         Some(Event::Interface { interface, up, addresses: sources.into_iter().chain(addresses).collect() })

@@ -132,7 +132,8 @@ mod tests {
     use crate::netlink::watch::Address;
 
     fn table() -> Interfaces {
-        let settings = ["eth0", "eth1"].map(|name| InterfaceSettings { name: name.to_owned() });
+        let settings =
+            ["eth0", "eth1"].map(|name| InterfaceSettings { name: name.to_owned(), delays: Default::default() });
         Interfaces::new(&settings)
     }
 

@@ -11,6 +11,7 @@ mod filter;
 mod interfaces;
 pub mod neighbor;
 mod packet;
+mod strangers;
 pub mod vrrp;
 
 pub use interfaces::{Interfaces, Mac};

@@ -24,8 +24,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::strangers::Strangers;
 use super::{Interfaces, OpenError, SendError, Sent, outcome};
-use crate::readiness;
+use crate::{clock, readiness};
 
 /// IP protocol number of VRRP. RFC 9568, 5.1.1.4.
 pub const IPPROTO_VRRP: i32 = 112;
@@ -34,8 +35,10 @@ pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 /// The IPv6 group of Advertisements. RFC 9568, 5.1.2.2.
 pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
-/// TTL or hop limit of every Advertisement. RFC 9568, 5.1.1.3.
-const HOP_LIMIT: u32 = 255;
+/// TTL or hop limit of every Advertisement, unless one to a peer has another. RFC 9568, 5.1.1.3.
+pub(crate) const HOP_LIMIT: u8 = 255;
+/// Of an IPv4 header's octets: TTL (RFC 791, 3.1).
+const TTL_AT: usize = 8;
 /// Internetwork control, DSCP CS6, as routing protocols have it.
 const TRAFFIC_CLASS: u32 = 0xc0;
 /// `TC_PRIO_CONTROL` (linux/pkt_sched.h): first band of the default queue discipline.
@@ -147,12 +150,31 @@ impl VrrpSocket {
         self.malformed.load(Ordering::Relaxed)
     }
 
-    /// Sends one packet from `source` to the group or to a unicast peer; `bytes` from the first octet of the VRRP
-    /// header, over [`Carrier::Ah`] of the IPv4 header. Never waits.
+    /// Sends one packet from `source` to the group or to a unicast peer, there with that TTL or hop limit; `bytes` from
+    /// the first octet of the VRRP header, over [`Carrier::Ah`] of the IPv4 header. Never waits.
     ///
     /// # Errors
     /// [`SendError`].
-    pub fn send(&self, source: IpAddr, destination: IpAddr, bytes: &[u8]) -> Result<Sent, SendError> {
+    pub fn send(
+        &self,
+        source: IpAddr,
+        (destination, hop_limit): (IpAddr, u8),
+        bytes: &[u8],
+    ) -> Result<Sent, SendError> {
+        let hop_limit = if destination.is_multicast() { HOP_LIMIT } else { hop_limit };
+        let mut own = Vec::new();
+        let bytes = match self.carrier {
+            // No kernel writes it there, and no check value covers it (RFC 2402, 3.3.3.1.1.1).
+            Carrier::Ah if hop_limit != HOP_LIMIT => {
+                own.extend_from_slice(bytes);
+                if let Some(ttl) = own.get_mut(TTL_AT) {
+                    *ttl = hop_limit;
+                }
+                own.as_slice()
+            }
+            Carrier::Ah | Carrier::Ip => bytes,
+        };
+        let hop_limit = libc::c_int::from(hop_limit);
         let (fd, bytes) = (self.fd.get_ref().as_raw_fd(), [IoSlice::new(bytes)]);
         let answer = match (self.family, source, destination) {
             (Family::V4, IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -162,7 +184,8 @@ impl VrrpSocket {
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 };
                 let to = SockaddrIn::from(SocketAddrV4::new(destination, 0));
-                sendmsg(fd, &bytes, &[ControlMessage::Ipv4PacketInfo(&info)], MsgFlags::MSG_DONTWAIT, Some(&to))
+                let control = [ControlMessage::Ipv4PacketInfo(&info), ControlMessage::Ipv4Ttl(&hop_limit)];
+                sendmsg(fd, &bytes, &control, MsgFlags::MSG_DONTWAIT, Some(&to))
             }
             (Family::V6, IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let info = libc::in6_pktinfo {
@@ -170,7 +193,8 @@ impl VrrpSocket {
                     ipi6_ifindex: self.ifindex,
                 };
                 let to = SockaddrIn6::from(SocketAddrV6::new(destination, 0, 0, self.ifindex));
-                sendmsg(fd, &bytes, &[ControlMessage::Ipv6PacketInfo(&info)], MsgFlags::MSG_DONTWAIT, Some(&to))
+                let control = [ControlMessage::Ipv6PacketInfo(&info), ControlMessage::Ipv6HopLimit(&hop_limit)];
+                sendmsg(fd, &bytes, &control, MsgFlags::MSG_DONTWAIT, Some(&to))
             }
             _ => return Err(SendError::WrongFamily),
         };
@@ -211,8 +235,8 @@ fn options_v4(socket: &Socket, carrier: Carrier) -> io::Result<()> {
         socket.set_header_included_v4(true)?;
     }
     socket.set_multicast_loop_v4(false)?;
-    socket.set_multicast_ttl_v4(HOP_LIMIT)?;
-    socket.set_ttl_v4(HOP_LIMIT)?;
+    socket.set_multicast_ttl_v4(HOP_LIMIT.into())?;
+    socket.set_ttl_v4(HOP_LIMIT.into())?;
     socket.set_tos_v4(TRAFFIC_CLASS)?;
     // Only groups that this socket has joined, not those of other programs.
     socket.set_multicast_all_v4(false)?;
@@ -223,8 +247,8 @@ fn options_v4(socket: &Socket, carrier: Carrier) -> io::Result<()> {
 
 fn options_v6(socket: &Socket, ifindex: u32) -> io::Result<()> {
     socket.set_multicast_loop_v6(false)?;
-    socket.set_multicast_hops_v6(HOP_LIMIT)?;
-    socket.set_unicast_hops_v6(HOP_LIMIT)?;
+    socket.set_multicast_hops_v6(HOP_LIMIT.into())?;
+    socket.set_unicast_hops_v6(HOP_LIMIT.into())?;
     socket.set_tclass_v6(TRAFFIC_CLASS)?;
     socket.set_multicast_all_v6(false)?;
     socket.set_multicast_if_v6(ifindex)?;
@@ -316,8 +340,11 @@ pub struct VrrpSockets {
     slots: Slots,
     interfaces: Interfaces,
     events: mpsc::Sender<Event>,
+    /// Where strange virtual routers are to be told of.
+    strangers: SharedStrangers,
 }
 
+type SharedStrangers = Arc<Mutex<Option<Strangers>>>;
 type Key = (InterfaceId, Family, Carrier);
 type Slots = Arc<Mutex<BTreeMap<Key, Slot>>>;
 
@@ -348,7 +375,16 @@ fn lock(slots: &Slots) -> MutexGuard<'_, BTreeMap<Key, Slot>> {
 impl VrrpSockets {
     /// No socket is open until [`VrrpSockets::refresh`] finds its interface.
     pub fn new(settings: Vec<VrrpSettings>, interfaces: Interfaces, events: mpsc::Sender<Event>) -> Self {
-        VrrpSockets { settings, slots: Slots::default(), interfaces, events }
+        VrrpSockets { settings, slots: Slots::default(), interfaces, events, strangers: SharedStrangers::default() }
+    }
+
+    /// Which virtual routers are ours, where the first Advertisement of any other is to be logged; `None`: it is not.
+    pub(crate) fn tell_strangers(&self, ours: Option<BTreeSet<(InterfaceId, Family, u8)>>) {
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        match ours {
+            Some(ours) => strangers.get_or_insert_default().set(ours),
+            None => *strangers = None,
+        }
     }
 
     /// Other places to speak at. Sockets that are wanted on are not touched; one that is to hear other groups serves until
@@ -389,8 +425,8 @@ impl VrrpSockets {
                 }
             };
             if is_new {
-                let (slots, events) = (Arc::clone(&self.slots), self.events.clone());
-                opening.push(tokio::spawn(open(settings.clone(), name, ifindex, slots, events)));
+                let (slots, to) = (Arc::clone(&self.slots), (self.events.clone(), Arc::clone(&self.strangers)));
+                opening.push(tokio::spawn(open(settings.clone(), name, ifindex, slots, to)));
             }
         }
         opening
@@ -404,18 +440,18 @@ impl VrrpSockets {
         &self,
         (interface, carrier): (InterfaceId, Carrier),
         source: IpAddr,
-        destination: IpAddr,
+        (destination, hop_limit): (IpAddr, u8),
         bytes: &[u8],
     ) -> Result<Sent, SendError> {
         let slots = lock(&self.slots);
         let slot = slots.get(&(interface, Family::of(destination), carrier));
         let open = slot.and_then(|slot| slot.open.as_ref()).ok_or(SendError::NotOpen)?;
-        open.socket.send(source, destination, bytes)
+        open.socket.send(source, (destination, hop_limit), bytes)
     }
 }
 
 /// Fills a slot; whether it did.
-async fn open(settings: VrrpSettings, name: String, ifindex: u32, slots: Slots, events: mpsc::Sender<Event>) -> bool {
+async fn open(settings: VrrpSettings, name: String, ifindex: u32, slots: Slots, to: Readers) -> bool {
     let VrrpSettings { interface, above, family, carrier, groups } = settings;
     let (shown, joined) = (name.clone(), groups.clone());
     let opened = tokio::task::spawn_blocking(move || VrrpSocket::open(&name, family, carrier, &joined)).await;
@@ -430,7 +466,7 @@ async fn open(settings: VrrpSettings, name: String, ifindex: u32, slots: Slots, 
                 tracing::warn!(interface = shown, %error, "no advertisements can leave from it");
             }
             let socket = Arc::new(socket);
-            let reader = tokio::spawn(read(Arc::clone(&socket), interface, events));
+            let reader = tokio::spawn(read(Arc::clone(&socket), (interface, shown), to));
             slot.open = Some(Open { socket, reader });
             return true;
         }
@@ -445,11 +481,19 @@ async fn open(settings: VrrpSettings, name: String, ifindex: u32, slots: Slots, 
     false
 }
 
+/// Who is told of what comes in.
+type Readers = (mpsc::Sender<Event>, SharedStrangers);
+
 /// Reads until the receiver of events is gone.
-async fn read(socket: Arc<VrrpSocket>, interface: InterfaceId, events: mpsc::Sender<Event>) {
+async fn read(socket: Arc<VrrpSocket>, (interface, name): (InterfaceId, String), (events, strangers): Readers) {
     loop {
         let event = match socket.recv().await {
             Ok(Received { source, destination, hop_limit, bytes }) => match socket.carrier {
+                Carrier::Ip if is_strange(&strangers, (interface, socket.family), source, &bytes) => {
+                    let vrid = bytes.get(1).copied().unwrap_or_default();
+                    tracing::warn!(interface = name, %source, "virtual router {vrid} advertises there, and is none of ours");
+                    Event::VrrpReceived { interface, source, destination, hop_limit, bytes }
+                }
                 Carrier::Ip => Event::VrrpReceived { interface, source, destination, hop_limit, bytes },
                 Carrier::Ah => Event::AhReceived { interface, packet: bytes },
             },
@@ -465,6 +509,18 @@ async fn read(socket: Arc<VrrpSocket>, interface: InterfaceId, events: mpsc::Sen
             return;
         }
     }
+}
+
+/// Whether a packet is of a virtual router that is none of ours, to be told of. Its second octet is the VRID.
+fn is_strange(
+    strangers: &SharedStrangers,
+    (interface, family): (InterfaceId, Family),
+    source: IpAddr,
+    bytes: &[u8],
+) -> bool {
+    let mut strangers = strangers.lock().unwrap_or_else(PoisonError::into_inner);
+    let (Some(strangers), Some(vrid)) = (strangers.as_mut(), bytes.get(1)) else { return false };
+    strangers.is_news(clock::now(), (interface, family, *vrid), source)
 }
 
 #[cfg(test)]

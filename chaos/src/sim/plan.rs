@@ -13,9 +13,9 @@ use keepone_proto::lease::config_digest;
 use keepone_proto::lease::timing::LeaseTiming;
 use keepone_proto::lease::voter::VoterSettings;
 use keepone_proto::settings::{
-    AnnounceSettings, AuthType, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings,
-    InstanceSettings, InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings,
-    ScriptSettings, Settings, Track, Tracker, VrrpVersion,
+    AnnounceSettings, AuthType, Authority, DomainSettings, ElectionOptions, Families, FencingSettings,
+    HeartbeatSettings, InstanceSettings, InterfaceSettings, LinkDelays, Names, PeerSettings, Policy, QuorumSettings,
+    Reception, ReferenceSettings, ScriptSettings, Settings, Track, Tracker, VrrpVersion,
 };
 use keepone_proto::time::nanos;
 use keepone_proto::wire::vrrp::{Advertisement, Auth};
@@ -345,7 +345,8 @@ impl Plan {
             seed,
             heartbeat: HeartbeatSettings { period: Duration::from_millis(100 * self.pace), misses: 3 },
             peers: peers.map(|peer| PeerSettings { node: Self::node(peer), links: links.clone() }).collect(),
-            interfaces: vec![InterfaceSettings { name: "lan".into() }],
+            begin_at: None,
+            interfaces: vec![InterfaceSettings { name: "lan".into(), delays: LinkDelays::default() }],
             instances: (0..self.domains + others)
                 .map(|place| self.instance(host, variant, place % self.domains.max(1)))
                 .collect(),
@@ -418,6 +419,8 @@ impl Plan {
             auth_pass: None,
             auth_type: AuthType::Pass,
             unicast_peers: None,
+            election: ElectionOptions::default(),
+            reception: Reception::default(),
             track: Vec::new(),
             track_others: self
                 .script

@@ -13,6 +13,7 @@ use crate::model::{InitialState, Mirror, Secret, TrackInterface, Transport, Virt
 use crate::raw::{self, RawInstance, RawTrack};
 use crate::source::Place;
 
+use super::links::RouterKey;
 use super::track::TrackerNames;
 use super::{Check, Duplicate, announce, notify, or, value};
 
@@ -36,9 +37,11 @@ impl Check<'_> {
                 let number = vrid.value.get();
                 let what =
                     format!("`{name}` has virtual_router_id {number} on {interface} ({family}), as another does");
-                let help = "give each virtual router of an interface and family a number of its own";
+                let help = "give each virtual router of an interface and family a number of its own, or another group with \
+                            mcast_dst_ip";
                 let new = Duplicate { place: &vrid.place, what, help };
-                self.duplicate(&mut by_vrid, (interface.clone(), ipv6, vrid.value), new);
+                let key: RouterKey = (interface.clone(), ipv6, self.destination(instance, ipv6), vrid.value);
+                self.duplicate(&mut by_vrid, key, new);
             }
             for vip in instance.addresses.iter().chain(&instance.excluded) {
                 let what = format!("{} in `{name}` is a virtual address already", vip.value.address);
@@ -77,10 +80,11 @@ impl Check<'_> {
         let base = announce(&global.garp_repeat, &global.garp_delay, Default::default());
         let tracked = self.tracked(&raw.options.trackers, trackers);
         self.weights(raw, priority, &tracked);
-        self.strict(raw, version);
-        let options = self.options(raw, tracked, ipv6);
+        self.strict(raw);
+        self.group(raw, ipv6);
+        let options = self.options(raw, tracked);
         let interface = interface?;
-        Some(VrrpInstance {
+        let mut instance = VrrpInstance {
             options,
             policy: value(&raw.policy),
             mirror: or(&raw.mirror, Mirror::Auto),
@@ -101,7 +105,9 @@ impl Check<'_> {
             announce: announce(&raw.garp_repeat, &raw.garp_delay, base),
             notify: notify(&raw.notify),
             interface,
-        })
+        };
+        self.comply(raw, &mut instance);
+        Some(instance)
     }
 
     fn interface(&mut self, raw: &RawInstance) -> Option<String> {
@@ -114,7 +120,7 @@ impl Check<'_> {
     }
 
     /// The family of the first address decides; without addresses, that of the peers.
-    fn is_ipv6(&self, raw: &RawInstance) -> bool {
+    pub(super) fn is_ipv6(&self, raw: &RawInstance) -> bool {
         let vip = raw.addresses.first().map(|vip| vip.value.address);
         let peer = || raw.unicast_peers.as_ref().and_then(|peers| peers.value.first()).map(|peer| peer.value);
         let source = || raw.unicast_src_ip.as_ref().or(raw.mcast_src_ip.as_ref()).map(|source| source.value);
@@ -224,7 +230,12 @@ impl Check<'_> {
         for source in sources.into_iter().flatten() {
             self.family(name, source.value, &source.place, ipv6);
         }
+        let faults = raw.options.unicast_fault_no_peer;
         let Some(peers) = &raw.unicast_peers else {
+            if faults && !raw.written.has("unicast_peer") {
+                // The trap of it is told with the others.
+                return Transport::Unicast { source: value(&raw.unicast_src_ip), peers: Vec::new() };
+            }
             if let Some(source) = raw.unicast_src_ip.as_ref().filter(|_| !raw.written.has("unicast_peer")) {
                 let message =
                     format!("`{name}` has unicast_src_ip, but no unicast_peer: it is sent to the multicast group");
@@ -238,7 +249,10 @@ impl Check<'_> {
             let message = format!("`{name}` has mcast_src_ip and unicast_peer: only unicast is sent");
             self.report.warning(&source.place, message, "write `unicast_src_ip`, or remove `unicast_peer`");
         }
-        if peers.value.is_empty() {
+        if peers.value.is_empty() && faults {
+            let message = format!("`{name}`: unicast_peer without a peer: it stays in FAULT (unicast_fault_no_peer)");
+            self.report.warning(&peers.place, message, "list the other nodes' addresses");
+        } else if peers.value.is_empty() {
             let message = format!("`{name}`: unicast_peer without a peer: nobody would hear it");
             self.report.error(
                 &peers.place,
@@ -263,7 +277,7 @@ impl Check<'_> {
         Transport::Unicast { source: value(&raw.unicast_src_ip), peers: peers.value.iter().map(|p| p.value).collect() }
     }
 
-    fn family(&mut self, name: &str, address: IpAddr, place: &Place, ipv6: bool) {
+    pub(super) fn family(&mut self, name: &str, address: IpAddr, place: &Place, ipv6: bool) {
         if address.is_ipv6() != ipv6 {
             let family = if ipv6 { "IPv6" } else { "IPv4" };
             let message = format!("{address} in `{name}`, whose Advertisements travel over {family}");

@@ -10,10 +10,12 @@ mod cluster;
 mod domains;
 mod fencing;
 mod instance;
+mod links;
 mod options;
 mod policy;
 mod references;
 mod service;
+mod strict;
 mod track;
 mod traps;
 
@@ -48,6 +50,8 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     let fencing = check.fencing(arbiter.as_ref());
     let mut global = check.global();
     check.services(&mut global);
+    check.virtual_macs();
+    global.vrrp.link_delays = check.link_delays(instances.as_deref().unwrap_or(&[]));
     let statics = check.statics();
     check.traps(arbiter.as_ref(), instances.as_deref().unwrap_or(&[]));
     let server_groups = check.server_groups();

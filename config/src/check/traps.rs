@@ -68,7 +68,8 @@ impl Check<'_> {
         let place = arbiter.lease.as_ref().map_or(&arbiter.place, |at| &at.place);
         // RFC 9568, 6.1: Active_Down_Interval.
         let down = |instance: &VrrpInstance| {
-            instance.advert_int * 3 + instance.advert_int * u32::from(256 - u16::from(instance.priority.0)) / 256
+            instance.advert_int * u32::from(instance.options.down_timer_adverts)
+                + instance.advert_int * u32::from(256 - u16::from(instance.priority.0)) / 256
         };
         let slow = instances.iter().map(|instance| (down(instance), instance)).filter(|(down, _)| *down * 2 < lease);
         if let Some((down, instance)) = slow.min_by_key(|(down, _)| *down) {

@@ -70,7 +70,7 @@ const SESSION: Cost = Cost::Agent("sessions begin together");
 
 /// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
 /// these, or is new in the model, is set up once, at the start.
-const IN_PLACE: [&str; 12] = [
+const IN_PLACE: [&str; 18] = [
     "links",
     "instances",
     "sync_groups",
@@ -82,6 +82,13 @@ const IN_PLACE: [&str; 12] = [
     // The guardian asks for them when it needs them.
     "global.scripts.startup",
     "global.scripts.shutdown",
+    "global.vrrp.link_delays",
+    "global.vrrp.log_unknown_vrids",
+    // Of the next start.
+    "global.vrrp.startup_delay",
+    "global.vrrp.delay_after_boot",
+    "global.vrrp.dynamic_interfaces",
+    "global.vrrp.allow_if_changes",
     // Not active yet.
     "virtual_servers",
     "server_groups",
@@ -117,6 +124,9 @@ pub(super) static ROWS: &[Row] = &[
     costs("statics.rules[]", "static rule", START),
     costs("statics.track_groups[]", "track_group", START),
     noun("instances[].auth_type", "auth_type"),
+    costs("global.vrrp.disable_local_igmp", "disable_local_igmp", START),
+    noun("global.vrrp.link_delays", "interface_up_down_delays"),
+    Row { is_whole: true, ..noun("global.vrrp.link_delays[]", "delay of a link") },
     costs("instances[].policy", "arbiter_policy", POLICY),
     noun("instances[].announce.burst", "garp_master_repeat"),
     Row { is_whole: true, ..noun("instances[].announce.again", "times of further announcements") },

@@ -62,8 +62,14 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         // VRRP.
         key(A, "vrrp_version", Value, "the version of instances that name none; IPv6 is always 3")
             .values("2", "2|3", ""),
-        off(A, "vrrp_skip_check_adv_addr", "compare the addresses in an advertisement only when the sender changes"),
-        off(A, "vrrp_strict", "hold instances to the letter of the RFC"),
+        key(
+            A,
+            "vrrp_skip_check_adv_addr",
+            Flag,
+            "compare the addresses in an advertisement only when the sender changes",
+        )
+        .values("off", "", ""),
+        key(A, "vrrp_strict", Flag, "hold instances to the letter of the RFC").values("off", "", ""),
         key(C, "vrrp_mcast_group4", Value, "where IPv4 advertisements go").values(
             "224.0.0.18",
             "an IPv4 multicast address",
@@ -104,26 +110,30 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
             .values("off", "[all] 1..86400", "s")
             .later(),
         key(C, "vrrp_down_timer_adverts", Value, "how many advertisements must miss before a Backup stands")
-            .values("3", "1..100", "")
-            .later(),
-        off(C, "vrrp_lower_prio_no_advert", "a Master does not answer a lower node at once"),
-        off(C, "vrrp_higher_prio_send_advert", "a Master advertises once more before it yields to a higher node"),
-        off(C, "vrrp_owner_ignore_adverts", "the owner of the address (255) listens to nobody"),
+            .values("3", "1..100", ""),
+        key(C, "vrrp_lower_prio_no_advert", Flag, "a Master does not answer a lower node at once")
+            .values("off", "", ""),
+        key(C, "vrrp_higher_prio_send_advert", Flag, "a Master advertises once more before it yields to a higher node")
+            .values("off", "", ""),
+        key(C, "vrrp_owner_ignore_adverts", Flag, "the owner of the address (255) listens to nobody")
+            .values("off", "", ""),
         key(B, "v3_checksum_as_v2", Flag, "version 3 over IPv4 sums without the pseudo-header (RFC 9568)")
             .values("off", "", ""),
-        off(B, "vrrp_check_unicast_src", "drop unicast advertisements from addresses that are no peers"),
-        key(B, "vrrp_startup_delay", Value, "instances begin so long after the agent")
-            .values("0", "0..86400", "s")
-            .later(),
+        key(B, "vrrp_check_unicast_src", Flag, "drop unicast advertisements from addresses that are no peers")
+            .values("off", "", ""),
+        key(B, "vrrp_startup_delay", Value, "instances begin so long after the agent").values("0", "0..86400", "s"),
         key(C, "vrrp_delay_after_boot", Value, "instances begin so long after the machine")
-            .values("0", "0..86400", "s")
-            .later(),
-        off(C, "log_unknown_vrids", "log advertisements of virtual routers that we are no part of"),
-        key(B, "dynamic_interfaces", Maybe, "interfaces may come, go and come back")
-            .values("off", "[allow_if_changes]", "")
-            .later(),
+            .values("0", "0..86400", "s"),
+        key(C, "log_unknown_vrids", Flag, "log advertisements of virtual routers that we are no part of")
+            .values("off", "", ""),
+        key(B, "dynamic_interfaces", Maybe, "interfaces may come, go and come back").values(
+            "off",
+            "[allow_if_changes]",
+            "",
+        ),
         key(C, "default_interface", Value, "the interface of whatever names none").values("none", "", ""),
-        off(C, "disable_local_igmp", "no IGMP reports for link-local groups while the agent runs"),
+        key(C, "disable_local_igmp", Flag, "no IGMP reports for link-local groups while the agent runs")
+            .values("off", "", ""),
         key(C, "vmac_prefix", Value, "how names of VMAC interfaces begin").values("vrrp", "", ""),
         key(C, "vmac_addr_prefix", Value, "the same for those of single addresses").values("= vmac_prefix", "", ""),
         key(B, "vrrp_iptables", Maybe, "chains for rules that drop what is sent to addresses not accepted").values(

@@ -49,9 +49,11 @@ pub(crate) static ROOT: Table = Table::strict(
             "",
         ),
         key(C, "garp_group", Block(&GARP_GROUP), "interfaces whose gratuitous ARPs share one pace").later(),
-        key(C, "interface_up_down_delays", Lines, "how long a link must stay up or down to count as such")
-            .values("none", "INTERFACE DOWN [UP], 0..255", "s")
-            .later(),
+        key(C, "interface_up_down_delays", Lines, "how long a link must stay up or down to count as such").values(
+            "none",
+            "INTERFACE DOWN [UP], 0..255",
+            "s",
+        ),
         key(A, "virtual_server", Server(&VIRTUAL_SERVER), "an IPVS service: an address and port, a mark or a group")
             .later(),
         key(B, "virtual_server_group", NamedLines, "addresses, ranges and marks that share one virtual_server")

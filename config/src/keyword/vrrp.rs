@@ -16,6 +16,11 @@ const fn inherited(tier: Tier, name: &'static str, meaning: &'static str) -> Key
     key(tier, name, Flag, meaning).values("of global_defs", "", "").later()
 }
 
+/// The same, where the agent does it.
+const fn defaulted(tier: Tier, name: &'static str, meaning: &'static str) -> Keyword {
+    key(tier, name, Flag, meaning).values("of global_defs", "", "")
+}
+
 const fn script(tier: Tier, name: &'static str, meaning: &'static str) -> Keyword {
     key(tier, name, Words, meaning).values("none", SCRIPT, "")
 }
@@ -48,17 +53,13 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
             "s",
         ),
         key(C, "down_timer_adverts", Value, "how many of them must miss before a Backup stands")
-            .values("3", "1..100", "")
-            .later(),
+            .values("3", "1..100", ""),
         key(C, "preempt", Flag, "a higher node takes over from a lower Master").values("on", "", ""),
         key(A, "nopreempt", Flag, "it does not").values("off", "", ""),
         key(A, "preempt_delay", Value, "how long a lower Master is tolerated").values("0", "0..1000", "s"),
         key(C, "timer_expired_backup", Maybe, "with nopreempt: a Master whose timer ran too late steps down")
-            .values("off", "[1..254]", "")
-            .later(),
-        key(C, "thread_timer_expired", Maybe, "another name of timer_expired_backup")
-            .values("off", "[1..254]", "")
-            .later(),
+            .values("off", "[1..254]", ""),
+        key(C, "thread_timer_expired", Maybe, "another name of timer_expired_backup").values("off", "[1..254]", ""),
         key(Own, "arbiter_policy", Value, "what becomes of it while the arbiter is silent").values(
             "the arbiter's policy",
             "strict|degrade|i-accept-dual-master",
@@ -69,10 +70,10 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
             "auto, off or an address",
             "",
         ),
-        inherited(C, "owner_ignore_adverts", "the owner of the address (255) listens to nobody"),
-        inherited(C, "lower_prio_no_advert", "a Master does not answer a lower node at once"),
-        inherited(C, "higher_prio_send_advert", "a Master advertises once more before it yields to a higher node"),
-        inherited(B, "strict_mode", "to the letter of the RFC"),
+        defaulted(C, "owner_ignore_adverts", "the owner of the address (255) listens to nobody"),
+        defaulted(C, "lower_prio_no_advert", "a Master does not answer a lower node at once"),
+        defaulted(C, "higher_prio_send_advert", "a Master advertises once more before it yields to a higher node"),
+        defaulted(B, "strict_mode", "to the letter of the RFC"),
         key(C, "accept", Flag, "take packets for the addresses though not their owner").values("on", "", ""),
         key(C, "no_accept", Flag, "drop packets for the addresses unless their owner").values("off", "", ""),
         key(C, "debug", Maybe, "nothing, in keepalived too").ignored("remove it, and set KEEPONE_LOG=debug instead"),
@@ -107,9 +108,10 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
             "ADDRESS [min_ttl 0..255] [max_ttl 0..255]",
             "",
         ),
-        key(C, "unicast_ttl", Value, "hop limit of unicast advertisements").values("255", "0..255", "").later(),
-        off(C, "unicast_fault_no_peer", "FAULT rather than multicast when there is no peer"),
-        inherited(B, "check_unicast_src", "drop advertisements from addresses that are no peers"),
+        key(C, "unicast_ttl", Value, "hop limit of unicast advertisements").values("255", "1..255", ""),
+        key(C, "unicast_fault_no_peer", Flag, "FAULT rather than multicast when there is no peer")
+            .values("off", "", ""),
+        defaulted(B, "check_unicast_src", "drop advertisements from addresses that are no peers"),
         key(C, "old_unicast_checksum", Maybe, "the checksum of keepalived up to 1.3.6")
             .ignored("remove it, and update nodes that still need it"),
         key(B, "v3_checksum_as_v2", Flag, "version 3 over IPv4 sums without the pseudo-header (RFC 9568)").values(
@@ -117,10 +119,8 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
             "",
             "",
         ),
-        key(C, "mcast_dst_ip", Value, "another multicast group")
-            .values("of global_defs", "a multicast address", "")
-            .later(),
-        off(C, "track_src_ip", "FAULT while the sender's address is not there"),
+        key(C, "mcast_dst_ip", Value, "another multicast group").values("of global_defs", "a multicast address", ""),
+        key(C, "track_src_ip", Flag, "FAULT while the sender's address is not there").values("off", "", ""),
         key(C, "native_ipv6", Flag, "IPv6 although no address says so").values("off", "", ""),
         key(B, "use_vmac", Maybe, "live on an interface with the virtual MAC 00-00-5e-00-01-VRID").values(
             "off",
@@ -135,7 +135,7 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
             "",
         ),
         key(C, "vrf", Value, "the VRF that it works in").refused("name the interface with `interface` instead"),
-        inherited(C, "skip_check_adv_addr", "compare the addresses in an advertisement only when the sender changes"),
+        defaulted(C, "skip_check_adv_addr", "compare the addresses in an advertisement only when the sender changes"),
         key(C, "kernel_rx_buf_size", Value, "size of its receive buffer")
             .ignored("remove it: the agent's buffers hold more than a second of adverts"),
         // Authentication.

@@ -30,8 +30,8 @@ impl Lower<'_> {
             "virtual_rules" => options.rules.extend(self.rules(item)),
             "unicast_fault_no_peer" => options.unicast_fault_no_peer = self.is_on(item),
             "unicast_ttl" => {
-                let help = "write 255: peers one router away need less";
-                options.unicast_ttl = self.plain(item, value::number(0..=255, help));
+                let help = "write 1 to 255: peers one router away need more than 1";
+                options.unicast_ttl = self.plain(item, value::number(1..=255, help));
             }
             "track_src_ip" => options.track_src_ip = self.is_on(item),
             "promote_secondaries" => options.promote_secondaries = self.is_on(item),

@@ -276,7 +276,7 @@ impl Lower<'_> {
     }
 
     /// `INTERFACE DOWN [UP]` lines.
-    pub(super) fn link_delays(&mut self, vrrp: &mut VrrpSettings, block: &Item) {
+    pub(super) fn link_delays(&mut self, global: &mut RawGlobal, block: &Item) {
         for line in self.lines(block) {
             let [name, down, rest @ ..] = line.as_slice() else {
                 let help = "write an interface and seconds: `eth0 1.5 3`";
@@ -291,7 +291,7 @@ impl Lower<'_> {
                 None => down.clone(),
             };
             if let (Some(interface), Some(down), Some(up)) = (interface, down, up) {
-                vrrp.link_delays.push((interface.value, down.value, up.value));
+                global.link_delays.push(At::new((interface.value, down.value, up.value), name.place.clone()));
             }
         }
     }

@@ -68,6 +68,6 @@ fn what_only_says_the_default_is_not_named() {
     let named = |item: Item| lower(&mut Report::default(), &[item]).1.len();
     assert_eq!(named(global("vrrp_garp_interval", vec![word("0")])), 0);
     assert_eq!(named(global("vrrp_garp_interval", vec![word("0.01")])), 1);
-    assert_eq!(named(global("vrrp_strict", vec![word("off")])), 0);
-    assert_eq!(named(global("vrrp_strict", vec![])), 1);
+    assert_eq!(named(global("vrrp_min_garp", vec![word("off")])), 0);
+    assert_eq!(named(global("vrrp_min_garp", vec![])), 1);
 }

@@ -120,7 +120,11 @@ impl Lower<'_> {
             *bound = pair.last().and_then(|word| self.word("ttl", word, value::number(0..=255, help)))?.value;
         }
         let first = words.first()?;
-        self.report.warning(&first.place, "the hop limit of a peer is read and checked, but not yet active", "");
+        if least > most {
+            let message = format!("min_ttl {least} above max_ttl {most}: nothing of this peer would be taken");
+            self.report.error(&first.place, message, "write the lesser one as min_ttl");
+            return None;
+        }
         Some((least, most))
     }
 

@@ -23,6 +23,8 @@ pub struct VrrpOptions {
     pub unicast_ttl: Option<u8>,
     /// Peers whose hop limit is bounded: least and greatest.
     pub peer_ttl: Vec<(IpAddr, u8, u8)>,
+    /// Where Advertisements go in multicast; `None`: to the group of `global_defs`.
+    pub mcast_dst_ip: Option<IpAddr>,
     /// FAULT while the sender's address is not there.
     pub track_src_ip: bool,
     /// Version 3 over IPv4 sums without the pseudo-header.

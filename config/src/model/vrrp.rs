@@ -99,7 +99,7 @@ pub enum Transport {
     Unicast {
         /// `unicast_src_ip`; `None`: the interface's first address.
         source: Option<IpAddr>,
-        /// At least one.
+        /// Without one, which takes `unicast_fault_no_peer`, it stays in FAULT.
         peers: Vec<IpAddr>,
     },
 }

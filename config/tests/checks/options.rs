@@ -8,12 +8,6 @@ fn option(lines: &str) -> String {
 
 #[test]
 fn what_peers_would_not_hear_is_refused() {
-    refused(
-        &option("mcast_dst_ip 224.0.0.99"),
-        "k.conf:49:18: error: `A`: mcast_dst_ip 224.0.0.99 is known, but not yet active",
-        "vrrp_mcast_group4",
-    );
-    assert!(load(&option("mcast_dst_ip 224.0.0.18")).is_ok(), "the group that all listen on");
     refused(&option("vrf red"), "k.conf:49:5: error: `vrf` is known, but keepone can't do it", "interface");
     refused(
         &format!("net_namespace blue\n{}", sound()),
@@ -51,17 +45,54 @@ fn signed_advertisements_are_whole_or_refused_and_no_key_is_shown() {
 }
 
 #[test]
-fn strict_mode_says_what_it_would_do() {
+fn strict_mode_refuses_what_it_forbids_and_puts_the_rest_right() {
     warned(
         &option("strict_mode"),
         "k.conf:49:5: warning: `A` is in strict mode: its addresses would not answer a ping",
         "`accept`",
     );
     warned(
-        &option("strict_mode\n    accept\n    unicast_peer {\n192.0.2.2\n}"),
+        &option("strict_mode\n    unicast_peer {\n192.0.2.2\n}"),
         "k.conf:49:5: warning: `A` is in strict mode, which knows no unicast_peer",
         "remove",
     );
+    let empty = changed("    virtual_ipaddress {\n        192.0.2.100/24\n    }\n", "    strict_mode\n");
+    refused(
+        &empty,
+        "k.conf:49:5: error: `A` is in strict mode, which knows no instance without virtual",
+        "strict_mode off",
+    );
+    let ipv6 = option("strict_mode\n    accept").replace("192.0.2.100/24", "2001:db8::1/64");
+    refused(&ipv6, "k.conf:52:9: error: `A` is in strict mode, which wants a link-local address", "fe80::5e:1/64");
+    let (config, _) = load(&ipv6.replace("2001:db8::1/64", "fe80::5e:1/64\n 2001:db8::1/64")).unwrap();
+    assert!(config.instances[0].options.accept, "version 3 may say so");
+    for (lines, said) in [
+        ("authentication {\n auth_type PASS\n auth_pass x\n}", "authentication is not used (RFC 3768, 9)"),
+        ("state MASTER", "state goes by the priority"),
+        ("preempt_delay 5", "preempt_delay is 0"),
+        ("down_timer_adverts 5", "down_timer_adverts is 3"),
+        ("accept", "version 2 has no accept mode"),
+        ("garp_lower_prio_repeat 3", "garp_lower_prio_repeat is 0"),
+        ("lower_prio_no_advert off", "lower_prio_no_advert is on"),
+        ("higher_prio_send_advert", "higher_prio_send_advert is off"),
+        ("owner_ignore_adverts off", "owner_ignore_adverts is on"),
+        ("use_vmac\n    vmac_xmit_base", "vmac_xmit_base is off"),
+    ] {
+        let text = option(&format!("strict_mode\n    {lines}"));
+        warned(&text, &format!("k.conf:49:5: warning: `A` is in strict mode: {said}"), "strict_mode off");
+        let (config, _) = load(&text).unwrap();
+        let (instance, options) = (&config.instances[0], &config.instances[0].options);
+        assert!(instance.auth_pass.is_none() && instance.preempt_delay.is_zero(), "{lines}");
+        assert_eq!(instance.state, keepone_config::model::InitialState::Backup, "{lines}");
+        let flags = (options.accept, options.lower_prio_no_advert, options.higher_prio_send_advert);
+        assert_eq!((options.down_timer_adverts, flags), (3, (false, true, false)), "{lines}");
+        assert!(options.owner_ignore_adverts && options.garp.lower_prio_repeat == Some(0), "{lines}");
+        assert!(options.own_interface.as_ref().is_none_or(|own| !own.transmit_on_base), "{lines}");
+    }
+    let owner =
+        option("strict_mode").replacen("priority 100", "priority 255", 1).replacen("state BACKUP", "state MASTER", 1);
+    let (config, diagnostics) = load(&owner).unwrap();
+    assert!(config.instances[0].options.accept && diagnostics.is_empty(), "{diagnostics:?}");
     let global = format!("global_defs {{\n    vrrp_strict\n}}\n{}", sound());
     warned(&global, "k.conf:2:5: warning: `B` is in strict mode", "accept");
     let (config, _) = load(&global).unwrap();
@@ -102,6 +133,71 @@ fn options_that_need_each_other_are_together() {
         "k.conf:46:15: warning: smtp_server without notification_email",
         "notification_email",
     );
+}
+
+#[test]
+fn a_group_of_its_own_fits_the_family_and_tells_routers_of_one_vrid_apart() {
+    let (config, diagnostics) = load(&option("mcast_dst_ip 239.1.1.1")).unwrap();
+    assert_eq!(config.instances[0].options.mcast_dst_ip, Some("239.1.1.1".parse().unwrap()));
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    refused(&option("mcast_dst_ip ff02::99"), "k.conf:49:18: error: ff02::99 in `A`", "IPv4");
+    refused(&option("mcast_dst_ip 192.0.2.9"), "k.conf:49:18: error: mcast_dst_ip: `192.0.2.9`", "224.0.0.18");
+    let ipv6 = |group: &str| option(&format!("mcast_dst_ip {group}")).replace("192.0.2.100/24", "fe80::5e:1/64");
+    assert!(load(&ipv6("ff12::5")).is_ok());
+    refused(&ipv6("ff05::5"), "k.conf:49:18: error: `A`: mcast_dst_ip ff05::5 is not of the link", "ff02");
+    warned(
+        &option("mcast_dst_ip 239.1.1.1\n    unicast_peer {\n192.0.2.2\n}"),
+        "k.conf:49:18: warning: `A` has mcast_dst_ip and unicast_peer",
+        "remove one",
+    );
+    let same = |lines: &str| option(lines).replace("virtual_router_id 52", "virtual_router_id 51");
+    refused(
+        &same("mcast_dst_ip 224.0.0.18"),
+        "k.conf:57:23: error: `B` has virtual_router_id 51 on lan0",
+        "mcast_dst_ip",
+    );
+    assert!(load(&same("mcast_dst_ip 239.1.1.1")).is_ok());
+    let macs = same("mcast_dst_ip 239.1.1.1\n    use_vmac");
+    let macs = macs.replace("virtual_router_id 51\n    virtual", "virtual_router_id 51\n    use_vmac\n    virtual");
+    refused(&macs, "k.conf:59:5: error: `B` has the virtual MAC of another on lan0", "after use_vmac");
+}
+
+#[test]
+fn hop_limits_of_peers_are_whole_and_in_order() {
+    let peer = |line: &str| option(&format!("unicast_peer {{\n{line}\n}}\n    unicast_ttl 3"));
+    let (config, diagnostics) = load(&peer("192.0.2.2 min_ttl 64 max_ttl 200")).unwrap();
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    let options = &config.instances[0].options;
+    assert_eq!((options.unicast_ttl, options.peer_ttl.len()), (Some(3), 1));
+    refused(&peer("192.0.2.2 min_ttl 9 max_ttl 3"), "k.conf:50:11: error: min_ttl 9 above max_ttl 3", "lesser");
+    refused(&option("unicast_ttl 0"), "k.conf:49:17: error: unicast_ttl: `0`", "1 to 255");
+    let none = option("unicast_fault_no_peer\n    unicast_peer {\n}");
+    warned(&none, "k.conf:50:5: warning: `A`: unicast_peer without a peer: it stays in FAULT", "addresses");
+}
+
+#[test]
+fn a_link_is_not_believed_dead_later_than_others_stand() {
+    let delays = |lines: &str| format!("{}interface_up_down_delays {{\n{lines}\n}}\n", option("down_timer_adverts 4"));
+    // B has the default of 3 adverts of a second: two seconds.
+    let (config, diagnostics) = load(&delays("lan0 1.5 9")).unwrap();
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    let of = |config: &Config| config.global.vrrp.link_delays.clone();
+    let ms = std::time::Duration::from_millis;
+    assert_eq!(of(&config), [("lan0".to_owned(), ms(1500), ms(9000))]);
+    warned(
+        &delays("lan0 2.5"),
+        "k.conf:63:1: warning: interface_up_down_delays: lan0 would be down 2500 ms late",
+        "shorten",
+    );
+    assert_eq!(of(&load(&delays("lan0 2.5")).unwrap().0), [("lan0".to_owned(), ms(2000), ms(2500))]);
+    noted(&delays("lan9 1"), "k.conf:63:1: note: interface_up_down_delays: no instance uses or tracks lan9", "remove");
+    refused(
+        &delays("lan0 1\nlan0 2"),
+        "k.conf:64:1: error: interface_up_down_delays: a second line for lan0",
+        "remove",
+    );
+    refused(&delays("lan0"), "k.conf:62:1: error: interface_up_down_delays: a line without a delay", "seconds");
+    refused(&delays("lan0 256"), "k.conf:63:6: error: interface_up_down_delays: `256`", "");
 }
 
 #[test]

@@ -39,7 +39,8 @@ impl Domain {
         let verdict = decide(&view);
         // A node that has just started leaves the first word to those who were there: it has heard nothing
         // yet, and if it was Master before, its peers are the ones who can be so at once.
-        let settled_in = facts.now >= self.created + facts.settings.heartbeat.silence();
+        let listens_since = self.begin_at.map_or(self.created, |at| at.max(self.created));
+        let settled_in = facts.now >= listens_since + facts.settings.heartbeat.silence();
         self.eligible = settled_in
             && view.health == Health::Healthy
             && view.references != References::LostHere
@@ -115,7 +116,14 @@ impl Domain {
         let interfaces = self.routers.iter().map(|router| router.settings.interface);
         let known = interfaces.clone().all(|id| facts.interface(id).is_some_and(|interface| interface.known));
         let awaited = self.tracks().any(|track| track.effect(facts.trackers).is_awaited);
-        if self.former.is_some() || !known || facts.gate.is_none() || !facts.references.is_known() || awaited {
+        let is_early = self.begin_at.is_some_and(|at| now < at);
+        if is_early
+            || self.former.is_some()
+            || !known
+            || facts.gate.is_none()
+            || !facts.references.is_known()
+            || awaited
+        {
             return false;
         }
         self.started = true;
@@ -146,11 +154,20 @@ impl Domain {
                 out.push(Action::Priority { domain, instance, priority: effective, is_master });
             }
             for output in router.machine.on_timer(facts.now) {
-                // Who overslept its deadline has nothing to advertise any more.
-                if let Output::Advertise(advertisement) = output
-                    && self.kernel.is_open(facts.now)
-                {
-                    out.push(Action::Advertise { instance: router.id, advertisement });
+                match output {
+                    // Who overslept its deadline has nothing to advertise any more.
+                    Output::Advertise(advertisement) if self.kernel.is_open(facts.now) => {
+                        out.push(Action::Advertise { instance: router.id, advertisement });
+                    }
+                    // A lease says itself whether another may hold (D6).
+                    Output::Overslept { late } if self.lease.is_unruled(facts.now) => router.overslept = Some(late),
+                    Output::Advertise(_)
+                    | Output::Overslept { .. }
+                    | Output::HigherSeen { .. }
+                    | Output::LowerSeen { .. }
+                    | Output::IntervalMismatch { .. }
+                    | Output::AddressListMismatch { .. }
+                    | Output::Discarded { .. } => {}
                 }
             }
         }
@@ -222,7 +239,7 @@ impl Domain {
                 self.heir_until = None;
                 self.announce(now, facts, out);
                 for router in &mut self.routers {
-                    router.higher_seen = false;
+                    (router.higher_seen, router.overslept) = (false, None);
                     for output in router.machine.become_master(now) {
                         if let Output::Advertise(advertisement) = output {
                             out.push(Action::Advertise { instance: router.id, advertisement });
@@ -319,6 +336,8 @@ impl Domain {
 
     /// Holds nothing: FENCED until the addresses are gone, then `role`.
     fn rest(&mut self, facts: &Facts<'_>, role: Role, reason: Reason, view: &View, out: &mut Vec<Action>) {
+        // What it was given up for has been told with that.
+        self.routers.iter_mut().for_each(|router| router.overslept = None);
         match self.lapsed_at {
             Some(_) => self.set_role(facts, Role::Fenced, Reason::LeaseLost, view, out),
             None => self.set_role(facts, role, reason, view, out),
@@ -473,8 +492,13 @@ impl Domain {
                 Output::AddressListMismatch { from, found } => {
                     self.findings.odd(facts.now, from, Oddity::Addresses(found), advertisement);
                 }
+                // Only of a timer.
+                Output::Overslept { .. } => {}
                 Output::Discarded { from, why } => {
                     discarded = Some(why);
+                    if why == Discard::Owner {
+                        self.on_ignored_rival(facts, place, from, advertisement);
+                    }
                     self.findings.discarded(facts.now, from, why, advertisement);
                 }
             }
@@ -508,6 +532,16 @@ impl Domain {
         let yields = higher && !heard && self.lease.is_unruled(facts.now);
         if !yields {
             self.announce_again(facts.now, facts, out);
+        }
+    }
+
+    /// Another router advertises, and its Advertisement is to move nothing (`owner_ignore_adverts`): that there are two
+    /// is told all the same (D7).
+    fn on_ignored_rival(&mut self, facts: &Facts<'_>, place: usize, from: IpAddr, advertisement: &Advertisement) {
+        let Some(router) = self.routers.get(place).filter(|_| !self.is_ours(facts, from)) else { return };
+        let shares = advertisement.addresses.iter().any(|address| router.settings.addresses.contains(address));
+        if shares && advertisement.priority != Priority::RESIGN {
+            self.see_claim(facts.now);
         }
     }
 

@@ -7,7 +7,7 @@ use core::cmp::{Ordering, Reverse};
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::Domain;
+use super::{Domain, Router};
 use crate::decision::{Election, Health, Peers, References, Role, View};
 use crate::event::GateStrength;
 use crate::facts::Facts;
@@ -18,7 +18,6 @@ use crate::lease::holder::Lease;
 use crate::lease::timing::Millis;
 use crate::reference::Answers;
 use crate::settings::Track;
-use crate::vrrp::params::master_down_interval;
 use crate::wire::heartbeat::DomainBeat;
 
 /// How long two that hold may disagree on who of them was first, until the priority decides. Whoever yields says so
@@ -53,7 +52,8 @@ impl Domain {
     pub(super) fn health(&self, facts: &Facts<'_>) -> Health {
         let down = self.routers.iter().any(|router| {
             let own = !facts.is_up(router.settings.interface);
-            own || router.settings.track.iter().any(|track| track.weight == 0 && !facts.is_up(track.interface))
+            own || facts.lacks_source(router)
+                || router.settings.track.iter().any(|track| track.weight == 0 && !facts.is_up(track.interface))
         });
         if self.leaving.is_some() || self.is_stopping(facts) {
             Health::Leaving
@@ -61,7 +61,7 @@ impl Domain {
             Health::ClockOff
         } else if down {
             Health::InterfaceDown
-        } else if self.tracks().any(|track| track.effect(facts.trackers).is_fault) {
+        } else if self.tracks().any(|track| track.effect(facts.trackers).is_fault) || self.lacks_peer() {
             Health::TrackerFails
         } else if !self.gate_holds(facts) {
             Health::GateBroken
@@ -75,10 +75,24 @@ impl Domain {
         self.routers.iter().flat_map(|router| &router.settings.track_others)
     }
 
+    /// An instance has nobody to speak to, and is not to (`unicast_fault_no_peer`).
+    fn lacks_peer(&self) -> bool {
+        self.routers.iter().any(|router| router.settings.reception.lacks_peer)
+    }
+
     /// What of it speaks against an instance of the domain, in words: the name, and how it is.
     pub(super) fn words_of_trackers(&self, facts: &Facts<'_>) -> Vec<String> {
         let bad = self.tracks().filter(|track| track.effect(facts.trackers).is_bad);
-        bad.map(|track| track.words(facts.trackers)).collect()
+        let lacking = self.routers.iter().filter(|router| router.settings.reception.lacks_peer);
+        let lacking = lacking.map(|router| format!("{} has no unicast_peer", router.settings.name));
+        bad.map(|track| track.words(facts.trackers)).chain(lacking).collect()
+    }
+
+    /// Addresses that instances are to speak from, and that are not there (`track_src_ip`).
+    fn words_of_sources(&self, facts: &Facts<'_>) -> Vec<String> {
+        let lacking = self.routers.iter().filter(|router| facts.lacks_source(router));
+        let source = |router: &Router| router.settings.reception.tracked_source;
+        lacking.filter_map(|router| Some(format!("source address {} is not there", source(router)?))).collect()
     }
 
     /// R14: no mastership while the self-test fails, or whoever writes the gate hangs; and none under an authority
@@ -228,7 +242,8 @@ impl Domain {
         let now = facts.now;
         if self.master_since.is_some() || self.kernel.is_open(now) || self.lease.grant(now).is_some() {
             // Advertisements take nothing from who holds a lease (D6).
-            let beaten = self.lease.is_unruled(now) && self.routers.iter().any(|router| router.higher_seen);
+            let is_beaten = |router: &Router| router.higher_seen || router.overslept.is_some();
+            let beaten = self.lease.is_unruled(now) && self.routers.iter().any(is_beaten);
             return if beaten { Election::Lost } else { Election::Won };
         }
         if self.nominated_until.is_some_and(|until| now < until) {
@@ -285,8 +300,7 @@ impl Domain {
     fn hears_foreign_master(&self, facts: &Facts<'_>) -> bool {
         self.routers.iter().any(|router| {
             let Some(master) = router.machine.master() else { return false };
-            let (version, priority) = (router.settings.version, router.machine.params().priority);
-            let gone_at = master.at + master_down_interval(version, master.advert_int, priority);
+            let gone_at = master.at + router.machine.params().master_down_interval(master.advert_int);
             facts.now < gone_at && !self.is_ours(facts, master.address)
         })
     }
@@ -317,8 +331,11 @@ impl Domain {
     pub(super) fn words(&self, facts: &Facts<'_>, view: &View) -> String {
         let now = facts.now;
         let mut words = format!("health={:?} election={:?} peers={:?}", view.health, view.election, view.peers);
-        for tracker in self.words_of_trackers(facts) {
+        for tracker in self.words_of_trackers(facts).into_iter().chain(self.words_of_sources(facts)) {
             words.push_str(&format!(" ({tracker})"));
+        }
+        for late in self.routers.iter().filter_map(|router| router.overslept) {
+            words.push_str(&format!(" (its Advertisement left {} late: a Backup may have taken over)", Millis(late)));
         }
         for peer in facts.peers.values() {
             let heard = match peer.heard_at() {

@@ -15,7 +15,6 @@ use crate::findings::{Oddity, Sightings, topic};
 use crate::node::findings::lasts;
 use crate::time::Instant;
 use crate::vrrp::output::{Discard, Election};
-use crate::vrrp::params::master_down_interval;
 use crate::wire::vrrp::Advertisement;
 
 /// A claim is over when no other has come for so long.
@@ -72,6 +71,8 @@ impl DomainFindings {
             Discard::OwnAddress => Oddity::OwnAddress,
             // Of another virtual router: not ours to judge.
             Discard::Vrid { .. } | Discard::Family => return,
+            // Two that hold are told of by themselves (D7).
+            Discard::Owner => return,
         };
         self.odd(now, from, oddity, advertisement);
     }
@@ -120,10 +121,9 @@ impl Domain {
         // Won is also who stands against a lower Master that it hears well.
         let hears = |router: &Router| {
             let machine = &router.machine;
-            machine.master().is_some_and(|seen| {
-                let (version, priority) = (machine.params().version, machine.params().priority);
-                facts.now.since(seen.at) < master_down_interval(version, seen.advert_int, priority)
-            })
+            machine
+                .master()
+                .is_some_and(|seen| facts.now.since(seen.at) < machine.params().master_down_interval(seen.advert_int))
         };
         let silent = |router: &Router| router.machine.election(facts.now) == Election::Won && !hears(router);
         self.master_since.is_none()

@@ -424,8 +424,11 @@ impl Node {
         let settings = &router.settings;
         let to = match (&settings.unicast_peers, settings.ipv6) {
             (Some(peers), _) => peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            (None, false) => String::from("multicast group 224.0.0.18"),
-            (None, true) => String::from("multicast group ff02::12"),
+            (None, ipv6) => match (settings.reception.group, ipv6) {
+                (Some(group), _) => format!("multicast group {group}"),
+                (None, false) => String::from("multicast group 224.0.0.18"),
+                (None, true) => String::from("multicast group ff02::12"),
+            },
         };
         format!(
             "let IP protocol 112 (VRRP) to {to} pass on {} of both nodes: host firewall (nft, iptables, firewalld), \

@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use super::{Node, places};
 use crate::action::Action;
 use crate::domain::Domain;
-use crate::facts::Interface;
 use crate::id::DomainId;
+use crate::interface::Interface;
 use crate::settings::{DomainSettings, PeerSettings, Settings};
 use crate::time::Instant;
 
@@ -69,6 +69,7 @@ impl Node {
                 .iter()
                 .map(|peer| settings.peers.iter().find(|new| new.node == peer.node).unwrap_or(peer).clone())
                 .collect(),
+            begin_at: own.begin_at,
             watchdog: own.watchdog,
             guards: own.guards,
             ..settings

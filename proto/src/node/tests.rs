@@ -10,9 +10,9 @@ use crate::lease::config_digest;
 use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::{VoterOutput, VoterSettings};
 use crate::settings::{
-    AnnounceSettings, AuthType, Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings,
-    InstanceSettings, InterfaceSettings, Names, PeerSettings, Policy, QuorumSettings, ReferenceSettings,
-    TrackInterface, VrrpVersion,
+    AnnounceSettings, AuthType, Authority, DomainSettings, ElectionOptions, Families, FencingSettings,
+    HeartbeatSettings, InstanceSettings, InterfaceSettings, LinkDelays, Names, PeerSettings, Policy, QuorumSettings,
+    Reception, ReferenceSettings, TrackInterface, VrrpVersion,
 };
 use crate::wire::lease::{Message, RefuseReason, pack, unpack};
 use crate::wire::vrrp::{Advertisement, Checksum};
@@ -28,6 +28,7 @@ mod handover;
 mod header;
 mod lan;
 mod many;
+mod options;
 mod policies;
 mod references;
 mod reload;
@@ -87,6 +88,8 @@ fn settings(node: u16, authority: Authority) -> Settings {
         auth_pass: None,
         auth_type: AuthType::Pass,
         unicast_peers: None,
+        election: ElectionOptions::default(),
+        reception: Reception::default(),
         track: Vec::new(),
         track_others: Vec::new(),
     };
@@ -98,7 +101,8 @@ fn settings(node: u16, authority: Authority) -> Settings {
         seed: node.into(),
         heartbeat: HeartbeatSettings { period: Duration::from_millis(100), misses: 3 },
         peers: vec![PeerSettings { node: id(3 - node), links: vec![LinkId(0)] }],
-        interfaces: vec![InterfaceSettings { name: "lan".into() }],
+        begin_at: None,
+        interfaces: vec![InterfaceSettings { name: "lan".into(), delays: LinkDelays::default() }],
         instances: vec![instance],
         domains: vec![DomainSettings {
             id: VIP,

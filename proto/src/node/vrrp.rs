@@ -22,6 +22,7 @@ pub(super) struct Packet<'a> {
 impl Node {
     pub(super) fn on_vrrp(&mut self, now: Instant, packet: &Packet<'_>, out: &mut Vec<Action>) {
         let unicast = !packet.destination.is_multicast();
+        let group = Some(packet.destination).filter(IpAddr::is_multicast);
         let (source, destination) = (packet.source, packet.destination);
         let parsed = vrrp::parse(packet.bytes, source, destination, packet.hop_limit, unicast);
         let advertisement = match parsed {
@@ -35,7 +36,11 @@ impl Node {
                 return;
             }
         };
-        let place = self.place(packet.interface, source, unicast, &advertisement);
+        let place = self.place(packet.interface, source, group, &advertisement);
+        if unicast && !self.admits(place, source, packet.hop_limit) {
+            self.on_far_packet(now, packet.interface, source, &advertisement);
+            return;
+        }
         self.deliver(now, packet.interface, place, (source, unicast, &advertisement), out);
     }
 
@@ -45,8 +50,15 @@ impl Node {
             self.counters.bad_advertisements += 1;
             return;
         };
-        let (source, unicast) = (sealed.source(), !sealed.destination().is_multicast());
-        let place = self.place(interface, source, unicast, sealed.unproven());
+        let (source, group) = (sealed.source(), Some(sealed.destination()).filter(IpAddr::is_multicast));
+        let unicast = group.is_none();
+        let place = self.place(interface, source, group, sealed.unproven());
+        // Of the IPv4 header's octets: TTL (RFC 791, 3.1).
+        let hop_limit = packet.get(8).copied().unwrap_or_default();
+        if unicast && !self.admits(place, source, hop_limit) {
+            self.on_far_packet(now, interface, source, sealed.unproven());
+            return;
+        }
         let router = place.and_then(|(id, at)| self.domains.get(&id)?.routers.get(at));
         let advertisement = match router.and_then(|router| router.machine.params().header_key()) {
             Some(key) => sealed.open(&key),
@@ -55,20 +67,35 @@ impl Node {
         self.deliver(now, interface, place, (source, unicast, &advertisement), out);
     }
 
-    /// The virtual router that an Advertisement is for.
+    /// Whether a peer's packet came over no more, and no fewer, routers than the operator allows. keepalived.conf(5),
+    /// unicast_peer.
+    fn admits(&self, place: Option<(DomainId, usize)>, source: IpAddr, hop_limit: u8) -> bool {
+        let router = place.and_then(|(id, at)| self.domains.get(&id)?.routers.get(at));
+        router.is_none_or(|router| router.settings.reception.admits(source, hop_limit))
+    }
+
+    fn on_far_packet(&mut self, now: Instant, interface: InterfaceId, source: IpAddr, advertisement: &Advertisement) {
+        self.counters.bad_advertisements += 1;
+        let fault = "its TTL or hop limit is outside min_ttl and max_ttl of the peer";
+        self.on_unreadable(now, interface, source, advertisement.vrid.get(), fault);
+    }
+
+    /// The virtual router that an Advertisement is for: one that listens to that group, or that has its sender as a
+    /// unicast peer.
     fn place(
         &self,
         interface: InterfaceId,
         source: IpAddr,
-        unicast: bool,
+        group: Option<IpAddr>,
         advertisement: &Advertisement,
     ) -> Option<(DomainId, usize)> {
         let places = self.places.get(&(interface, advertisement.vrid, source.is_ipv6()));
         places.into_iter().flatten().copied().find(|(id, at)| {
             let router = self.domains.get(id).and_then(|domain| domain.routers.get(*at));
-            router.is_some_and(|router| match &router.settings.unicast_peers {
-                Some(peers) => unicast && peers.contains(&source),
-                None => !unicast,
+            router.is_some_and(|router| match (&router.settings.unicast_peers, group) {
+                (Some(peers), None) => peers.contains(&source),
+                (None, Some(group)) => router.settings.reception.group.is_none_or(|own| own == group),
+                (Some(_), Some(_)) | (None, None) => false,
             })
         })
     }

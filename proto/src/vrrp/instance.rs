@@ -22,11 +22,12 @@
 //! - A packet with other addresses counts as life, where RFC 3768, 7.1, drops it unless its sender is the
 //!   owner. The same reason; RFC 9568, 7.1, leaves it open.
 //! - The owner (priority 255) reads Advertisements, where 7.1 of both discards them: a rival holder is
-//!   what we exist to notice.
+//!   what we exist to notice. `owner_ignore_adverts` has it as the RFCs do ([`Discard::Owner`]).
 //! - A Backup whose timer ran out, but who was not made Master, and who then hears a lower Master waits one
 //!   Master_Down_Interval more: that one shall have its time to hand over, too.
 //! - v2: a Master answers a lower Advertisement as RFC 9568 does, where RFC 3768, 6.4.3, keeps silent:
-//!   the answer moves learning bridges back and ends the rival's mastership sooner.
+//!   the answer moves learning bridges back and ends the rival's mastership sooner. `lower_prio_no_advert` has it as
+//!   RFC 3768 does, in both versions.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -34,7 +35,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 pub use super::output::{Discard, Election, MasterSeen, Output};
-use super::params::{Params, master_down_interval, skew_time};
+use super::params::{Params, skew_time};
 use crate::id::Priority;
 use crate::settings::{AuthType, VrrpVersion};
 use crate::time::{Centis, Instant, nanos};
@@ -56,6 +57,8 @@ pub struct Instance {
     master: Option<MasterSeen>,
     state: State,
     numbers: Numbers,
+    /// The last sender, if its addresses were ours.
+    alike: Option<IpAddr>,
 }
 
 /// Sequence numbers of Authentication Headers: one row for the whole virtual router, as keepalived counts, so that
@@ -127,6 +130,7 @@ impl Instance {
             master: None,
             state: State::Initialize,
             numbers: Numbers::default(),
+            alike: None,
         }
     }
 
@@ -251,7 +255,7 @@ impl Instance {
         if let State::Backup { master_down_at, standing: false, .. } = &mut self.state
             && before < *master_down_at
         {
-            let down = master_down_interval(self.params.version, self.master_adver_interval, self.params.priority);
+            let down = self.params.master_down_interval(self.master_adver_interval);
             *master_down_at = (*master_down_at).max(now + down);
         }
     }
@@ -282,6 +286,11 @@ impl Instance {
                 Vec::new()
             }
             State::Master { advert_at, .. } if now < *advert_at => Vec::new(),
+            State::Master { advert_at, .. } if self.params.is_overtaken(now.since(*advert_at)) => {
+                let late = now.since(*advert_at);
+                *advert_at = now + self.params.advert_int;
+                vec![Output::Overslept { late }]
+            }
             State::Master { advert_at, .. } => {
                 // From the due time, so that a driver's lateness does not add up; but who has slept
                 // over whole intervals does not send them all at once.
@@ -328,13 +337,11 @@ impl Instance {
     /// A Master's next Advertisement comes after the shorter of both intervals; a running down timer moves by the
     /// difference that the new interval makes.
     pub fn reconfigure(&mut self, now: Instant, params: Params) {
-        let down = |instance: &Instance| {
-            let Params { version, priority, .. } = instance.params;
-            master_down_interval(version, instance.master_adver_interval, priority)
-        };
+        let down = |instance: &Instance| instance.params.master_down_interval(instance.master_adver_interval);
         let former = down(self);
         let was_preempting = self.params.preempt;
         self.params = Params { priority: self.params.priority, ..params };
+        self.alike = None;
         self.step = if self.step.is_zero() { Duration::ZERO } else { self.params.advert_int / STEPS };
         self.learn(self.master.map_or(self.params.advert_int, |master| master.advert_int));
         let (down, next) = (down(self), self.next_advert(now));
@@ -401,7 +408,11 @@ impl Instance {
                 return Some(Discard::Authentication);
             }
         }
-        (from == own).then_some(Discard::OwnAddress)
+        if from == own {
+            return Some(Discard::OwnAddress);
+        }
+        let ignores = self.params.election.owner_ignore_adverts && self.params.priority == Priority::OWNER;
+        ignores.then_some(Discard::Owner)
     }
 
     /// RFC 9568, 6.4.2.
@@ -435,7 +446,7 @@ impl Instance {
     /// RFC 9568, 6.4.2, discards it and lets the timer run out. Before that, preempt_delay; and a
     /// Backup that stood before this Master appeared waits once more, so that it can be handed over to.
     fn backup_hears_lower(&mut self, now: Instant, advert_int: Duration) {
-        let gone_after = master_down_interval(self.params.version, advert_int, self.params.priority);
+        let gone_after = self.params.master_down_interval(advert_int);
         let State::Backup { standing, lower, .. } = &mut self.state else { return };
         let known = lower.filter(|lower| now.since(lower.heard_at) < gone_after);
         let appeared = known.is_none();
@@ -465,9 +476,13 @@ impl Instance {
         // Addresses of one family compare as unsigned integers in network byte order.
         if (priority, from) > (self.params.priority, own) {
             self.learn(advert.advert_int);
-            return vec![Output::HigherSeen { from, priority }];
+            let answers = self.params.election.higher_prio_send_advert;
+            let answer = if answers { self.answer(now, false) } else { None };
+            return answer.into_iter().chain([Output::HigherSeen { from, priority }]).collect();
         }
-        self.answer(now, false).into_iter().chain([Output::LowerSeen { from, priority }]).collect()
+        let answers = !self.params.election.lower_prio_no_advert;
+        let answer = if answers { self.answer(now, false) } else { None };
+        answer.into_iter().chain([Output::LowerSeen { from, priority }]).collect()
     }
 
     /// One Advertisement at once, unless the last such was just sent: nobody shall be able to make us
@@ -485,19 +500,25 @@ impl Instance {
         Some(self.advertise())
     }
 
-    fn compare(&self, from: IpAddr, advert: &Advertisement, outputs: &mut Vec<Output>) {
+    fn compare(&mut self, from: IpAddr, advert: &Advertisement, outputs: &mut Vec<Output>) {
         let (found, wanted) = (advert.advert_int, self.params.advert_int);
         // On the wire version 3 counts centiseconds.
         let centis = Centis::from_duration(wanted).map(Duration::from);
         if found != wanted && (self.params.version == VrrpVersion::V2 || Some(found) != centis) {
             outputs.push(Output::IntervalMismatch { from, found, wanted });
         }
+        if self.params.election.skip_check_adv_addr && self.alike == Some(from) {
+            return;
+        }
         let sorted = |addresses: &[IpAddr]| {
             let mut addresses = Vec::from(addresses);
             addresses.sort_unstable();
             addresses
         };
-        if sorted(&advert.addresses) != sorted(&self.params.addresses) {
+        let alike = sorted(&advert.addresses) == sorted(&self.params.addresses);
+        // One who says something else is compared until it does not: whoever mended it shall see the alert end.
+        self.alike = alike.then_some(from);
+        if !alike {
             outputs.push(Output::AddressListMismatch { from, found: advert.addresses.clone() });
         }
     }
@@ -518,7 +539,7 @@ impl Instance {
     }
 
     fn fresh_backup(&self, from: Instant) -> State {
-        let down = master_down_interval(self.params.version, self.master_adver_interval, self.params.priority);
+        let down = self.params.master_down_interval(self.master_adver_interval);
         State::Backup { master_down_at: from + down, standing: false, lower: None }
     }
 

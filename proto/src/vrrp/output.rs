@@ -55,6 +55,12 @@ pub enum Output {
         /// Its priority.
         priority: Priority,
     },
+    /// We are Master, and our Advertisement would have left so late that a Backup may have taken over
+    /// (`timer_expired_backup`): nothing was sent. Call [`super::instance::Instance::resign`] to follow it.
+    Overslept {
+        /// By how much.
+        late: Duration,
+    },
     /// The sender's interval is not ours. Its packet counted all the same. RFC 9568, 7.1.
     IntervalMismatch {
         /// The sender.
@@ -114,6 +120,9 @@ pub enum Discard {
         /// The greatest so far.
         last: u32,
     },
+    /// We own the addresses, and are to listen to nobody (`owner_ignore_adverts`).
+    #[error("we own the addresses, and listen to nobody")]
+    Owner,
     /// Our own, looped back; or somebody has taken our primary address.
     #[error("sent from our own address: looped back, or another host uses the address")]
     OwnAddress,

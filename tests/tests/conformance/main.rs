@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use keepone_proto::id::{Priority, Vrid};
-use keepone_proto::settings::{AuthType, VrrpVersion};
+use keepone_proto::settings::{AuthType, ElectionOptions, VrrpVersion};
 use keepone_proto::time::Instant;
 use keepone_proto::vrrp::instance::{Instance, Output, State};
 use keepone_proto::vrrp::params::Params;
@@ -53,6 +53,7 @@ fn params(version: VrrpVersion) -> Params {
         addresses: vec![VIP],
         auth_pass: None,
         auth_type: AuthType::Pass,
+        election: ElectionOptions::default(),
     }
 }
 

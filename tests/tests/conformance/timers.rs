@@ -18,7 +18,7 @@ fn rfc9568_6_1_skew_time_is_a_share_of_the_active_router_s_interval() {
 #[test]
 fn rfc9568_6_1_active_down_interval_is_three_intervals_and_the_skew() {
     for (priority, interval, us) in [(100, 1000, 3_609_375), (255, 1000, 3_003_906), (192, 100, 325_000)] {
-        assert_eq!(master_down_interval(V3, ms(interval), Priority(priority)).as_micros(), us);
+        assert_eq!(master_down_interval(V3, ms(interval), 3, Priority(priority)).as_micros(), us);
     }
 }
 
@@ -32,6 +32,6 @@ fn rfc3768_6_1_skew_time_is_a_share_of_a_second() {
 #[test]
 fn rfc3768_6_1_master_down_interval_is_three_intervals_and_the_skew() {
     for (priority, interval, us) in [(100, 1000, 3_609_375), (100, 10_000, 30_609_375)] {
-        assert_eq!(master_down_interval(V2, ms(interval), Priority(priority)).as_micros(), us);
+        assert_eq!(master_down_interval(V2, ms(interval), 3, Priority(priority)).as_micros(), us);
     }
 }

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 use std::process::Command;
 
-use keepone_proto::settings::InterfaceSettings;
+use keepone_proto::settings::{InterfaceSettings, LinkDelays};
 
 use super::*;
 use crate::net::namespace::{World, ip, silent, soon};
@@ -94,7 +94,8 @@ fn a_kernel_that_answers_for_the_address_claims_it() {
 #[test]
 fn a_foreign_claim_is_an_event_and_our_own_is_none() {
     World::run(async |world: &World| {
-        let interfaces = Interfaces::new(&[InterfaceSettings { name: "near0".to_owned() }]);
+        let interfaces =
+            Interfaces::new(&[InterfaceSettings { name: "near0".to_owned(), delays: LinkDelays::default() }]);
         let (id, domain) = (InterfaceId(0), DomainId(7));
         let (events, mut queue) = mpsc::channel(16);
         let watched = vips().into_iter().map(|address| (address, domain)).collect();

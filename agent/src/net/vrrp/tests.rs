@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use keepone_proto::id::{Priority, Vrid};
-use keepone_proto::settings::{InterfaceSettings, VrrpVersion};
+use keepone_proto::settings::{InterfaceSettings, LinkDelays, VrrpVersion};
 use keepone_proto::wire::vrrp::{Advertisement, Auth};
 
 use super::*;
@@ -21,7 +21,7 @@ fn pair(world: &World, family: Family, groups: &[IpAddr]) -> (VrrpSocket, VrrpSo
 
 async fn carries(from: &VrrpSocket, to: &VrrpSocket, source: &str, destination: &str) {
     let bytes = [0x31, 51, 100, 1, 0, 100, 0xab, 0xcd, 10, 9, 0, 100];
-    assert_eq!(from.send(address(source), address(destination), &bytes), Ok(Sent::Taken));
+    assert_eq!(from.send(address(source), (address(destination), 255), &bytes), Ok(Sent::Taken));
     let received = soon(to.recv()).await.unwrap();
     let wanted =
         Received { source: address(source), destination: address(destination), hop_limit: 255, bytes: bytes.to_vec() };
@@ -56,7 +56,7 @@ fn what_has_an_authentication_header_goes_and_comes_with_its_ipv4_header() {
         };
         for destination in ["224.0.0.18", FAR_V4] {
             let packet = ah::emit(&advertisement, address(NEAR_V4), address(destination), b"sesame\0\0").unwrap();
-            assert_eq!(near.send(address(NEAR_V4), address(destination), &packet), Ok(Sent::Taken));
+            assert_eq!(near.send(address(NEAR_V4), (address(destination), 255), &packet), Ok(Sent::Taken));
             let received = soon(far.recv()).await.unwrap();
             assert_eq!((received.source, received.hop_limit), (address(NEAR_V4), 255));
             assert_eq!(received.destination, address(destination));
@@ -103,12 +103,12 @@ fn the_source_is_the_one_that_was_asked_for() {
         ip("addr add 10.9.0.11/24 dev near0");
         let (near, far) = pair(world, Family::V4, &[GROUP_V4.into()]);
         carries(&near, &far, "10.9.0.11", "224.0.0.18").await;
-        let strange = near.send(address("192.0.2.1"), GROUP_V4.into(), &[0; 8]);
+        let strange = near.send(address("192.0.2.1"), (GROUP_V4.into(), 255), &[0; 8]);
         assert!(matches!(strange, Err(SendError::NoSource | SendError::Unreachable)), "{strange:?}");
         let (near6, _) = pair(world, Family::V6, &[]);
-        let strange = near6.send(address("fd00::dead"), address(FAR_V6), &[0; 8]);
+        let strange = near6.send(address("fd00::dead"), (address(FAR_V6), 255), &[0; 8]);
         assert_eq!(strange, Err(SendError::NoSource));
-        assert_eq!(near.send(address(NEAR_V6), GROUP_V4.into(), &[0; 8]), Err(SendError::WrongFamily));
+        assert_eq!(near.send(address(NEAR_V6), (GROUP_V4.into(), 255), &[0; 8]), Err(SendError::WrongFamily));
     });
 }
 
@@ -117,7 +117,7 @@ fn a_packet_with_another_hop_limit_is_handed_on_as_it_is() {
     World::run(async |world: &World| {
         let (near, far) = pair(world, Family::V4, &[]);
         near.fd.get_ref().set_ttl_v4(17).unwrap();
-        assert_eq!(near.send(address(NEAR_V4), address(FAR_V4), &[1, 2, 3]), Ok(Sent::Taken));
+        assert_eq!(near.send(address(NEAR_V4), (address(FAR_V4), 255), &[1, 2, 3]), Ok(Sent::Taken));
         assert_eq!(soon(far.recv()).await.unwrap().hop_limit, 17);
     });
 }
@@ -132,8 +132,8 @@ fn packets_leave_as_internetwork_control() {
         });
         let (near4, _far4) = pair(world, Family::V4, &[GROUP_V4.into()]);
         let (near6, _far6) = pair(world, Family::V6, &[GROUP_V6.into()]);
-        assert_eq!(near4.send(address(NEAR_V4), GROUP_V4.into(), &[0; 8]), Ok(Sent::Taken));
-        assert_eq!(near6.send(address(NEAR_V6), GROUP_V6.into(), &[0; 8]), Ok(Sent::Taken));
+        assert_eq!(near4.send(address(NEAR_V4), (GROUP_V4.into(), 255), &[0; 8]), Ok(Sent::Taken));
+        assert_eq!(near6.send(address(NEAR_V6), (GROUP_V6.into(), 255), &[0; 8]), Ok(Sent::Taken));
         let (mut v4, mut v6) = (None, None);
         soon(async {
             while v4.is_none() || v6.is_none() {
@@ -170,10 +170,10 @@ fn sending_on_a_lost_interface_says_what_is_lost() {
     World::run(async |world: &World| {
         let (near, _far) = pair(world, Family::V4, &[GROUP_V4.into()]);
         ip("link set near0 down");
-        let down = near.send(address(NEAR_V4), GROUP_V4.into(), &[0; 8]);
+        let down = near.send(address(NEAR_V4), (GROUP_V4.into(), 255), &[0; 8]);
         assert!(matches!(down, Err(SendError::InterfaceDown | SendError::Unreachable)), "{down:?}");
         ip("link del near0");
-        let gone = near.send(address(NEAR_V4), GROUP_V4.into(), &[0; 8]);
+        let gone = near.send(address(NEAR_V4), (GROUP_V4.into(), 255), &[0; 8]);
         assert!(matches!(gone, Err(SendError::InterfaceGone | SendError::Unreachable)), "{gone:?}");
     });
 }
@@ -181,7 +181,8 @@ fn sending_on_a_lost_interface_says_what_is_lost() {
 #[test]
 fn the_sockets_follow_an_interface_that_is_made_again() {
     World::run(async |world: &World| {
-        let interfaces = Interfaces::new(&[InterfaceSettings { name: "near0".to_owned() }]);
+        let interfaces =
+            Interfaces::new(&[InterfaceSettings { name: "near0".to_owned(), delays: LinkDelays::default() }]);
         let id = InterfaceId(0);
         let (events, mut queue) = mpsc::channel(16);
         let settings = [Family::V4, Family::V6]
@@ -197,7 +198,7 @@ fn the_sockets_follow_an_interface_that_is_made_again() {
         for opened in sockets.refresh() {
             assert!(opened.await.unwrap());
         }
-        let absent = sockets.send((id, Carrier::Ip), address(NEAR_V4), GROUP_V4.into(), &[0; 8]);
+        let absent = sockets.send((id, Carrier::Ip), address(NEAR_V4), (GROUP_V4.into(), 255), &[0; 8]);
         assert_eq!(absent, Err(SendError::NotOpen));
 
         for life in 0..2 {
@@ -211,9 +212,12 @@ fn the_sockets_follow_an_interface_that_is_made_again() {
                 assert!(opened.await.unwrap());
             }
             let far = world.far(|| VrrpSocket::open("far0", Family::V6, Carrier::Ip, &[GROUP_V6.into()])).unwrap();
-            assert_eq!(sockets.send((id, Carrier::Ip), address(NEAR_V6), GROUP_V6.into(), &[7; 8]), Ok(Sent::Taken));
+            assert_eq!(
+                sockets.send((id, Carrier::Ip), address(NEAR_V6), (GROUP_V6.into(), 255), &[7; 8]),
+                Ok(Sent::Taken)
+            );
             assert_eq!(soon(far.recv()).await.unwrap().bytes, [7; 8]);
-            assert_eq!(far.send(address(FAR_V6), GROUP_V6.into(), &[9; 8]), Ok(Sent::Taken));
+            assert_eq!(far.send(address(FAR_V6), (GROUP_V6.into(), 255), &[9; 8]), Ok(Sent::Taken));
             let Some(Event::VrrpReceived { interface, source, bytes, .. }) = soon(queue.recv()).await else { panic!() };
             assert_eq!((interface, source, bytes), (id, address(FAR_V6), vec![9; 8]), "life {life}");
         }

@@ -85,7 +85,7 @@ fn an_heir_whose_gate_is_broken_does_not_ask_r14() {
 fn a_priority_that_rises_while_all_lines_are_cut_moves_the_domain() {
     let mut cluster = better_comes_back(true, |settings| {
         let track = TrackInterface { interface: InterfaceId(1), weight: 120 };
-        settings.interfaces.push(InterfaceSettings { name: "up".into() });
+        settings.interfaces.push(InterfaceSettings { name: "up".into(), delays: LinkDelays::default() });
         settings.instances[0].priority = Priority(90);
         settings.instances[0].track = vec![track];
     });
@@ -206,7 +206,7 @@ fn of_two_interfaces_the_longer_queue_is_waited_for_r8_f33() {
         let mut settings = settings(node, cluster.authority.clone());
         let mut second = settings.instances[0].clone();
         (second.interface, second.vrid) = (InterfaceId(1), Vrid::new(52).unwrap());
-        settings.interfaces.push(InterfaceSettings { name: "lan2".into() });
+        settings.interfaces.push(InterfaceSettings { name: "lan2".into(), delays: LinkDelays::default() });
         settings.instances.push(second);
         settings.domains[0].instances.push(InstanceId(1));
         cluster.start_with(node, settings);

@@ -19,7 +19,8 @@ fn many(node: u16, domains: u16) -> Settings {
         instances: vec![InstanceId(number)],
         ..one.domains[0].clone()
     };
-    let interface = |number: u16| InterfaceSettings { name: alloc::format!("lan{number}") };
+    let interface =
+        |number: u16| InterfaceSettings { name: alloc::format!("lan{number}"), delays: LinkDelays::default() };
     Settings {
         interfaces: (0..=domains / 255).map(interface).collect(),
         instances: (0..domains).map(instance).collect(),

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::id::Vrid;
+use crate::settings::ElectionOptions;
 use alloc::vec;
 use core::net::Ipv4Addr;
 
 mod header;
+mod options;
 mod receiving;
 mod version_2;
 
@@ -35,6 +37,7 @@ fn params() -> Params {
         addresses: vec![VIP],
         auth_pass: None,
         auth_type: AuthType::Pass,
+        election: ElectionOptions::default(),
     }
 }
 
