@@ -10,7 +10,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -35,7 +35,7 @@ use crate::life::{self, Started};
 use crate::pid_file::PidFile;
 use crate::reload::{Due, Reload};
 use crate::sysctl::Sysctls;
-use crate::takeover::Answer;
+use crate::takeover::{self, Answer};
 use crate::tracking::{self, Watched};
 use crate::voice::say;
 
@@ -378,9 +378,9 @@ impl Guardian {
         };
         // The worker inherits one end; ours is not inherited.
         let (ours, theirs) = nix::unistd::pipe().map_err(|error| fail("pipe", error.into()))?;
-        set_flags(&ours).map_err(|error| fail("pipe", error))?;
+        takeover::keep(&ours).map_err(|error| fail("pipe", error))?;
         let (their_orders, orders) = nix::unistd::pipe().map_err(|error| fail("pipe", error.into()))?;
-        set_flags(&orders).map_err(|error| fail("pipe", error))?;
+        takeover::keep(&orders).map_err(|error| fail("pipe", error))?;
         let recording = self.workers.record.iter().flat_map(|file| ["--record".as_ref(), file.as_os_str()]);
         let detail = self.workers.detail && std::env::var_os("KEEPONE_LOG").is_none();
         let detail = detail.then_some(("KEEPONE_LOG", "debug"));
@@ -592,11 +592,4 @@ fn tell_of_gate(shut: &Result<usize, GateError>) {
 
 fn backoff(failures: u32) -> Duration {
     Duration::from_millis(250).saturating_mul(1 << failures.min(8)).min(LONGEST_WAIT)
-}
-
-fn set_flags(fd: &OwnedFd) -> io::Result<()> {
-    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(())
 }
