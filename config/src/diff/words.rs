@@ -70,7 +70,7 @@ const SESSION: Cost = Cost::Agent("sessions begin together");
 
 /// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
 /// these, or is new in the model, is set up once, at the start.
-const IN_PLACE: [&str; 16] = [
+const IN_PLACE: [&str; 20] = [
     "links",
     "instances",
     "sync_groups",
@@ -79,6 +79,10 @@ const IN_PLACE: [&str; 16] = [
     "grace",
     "claim_without_gate",
     "global.announce",
+    "global.vrrp.garp_interval",
+    "global.vrrp.gna_interval",
+    "global.vrrp.min_garp",
+    "global.vrrp.garp_groups",
     "global.vrrp.link_delays",
     "global.vrrp.log_unknown_vrids",
     // Of the next start.
@@ -132,9 +136,24 @@ pub(super) static ROWS: &[Row] = &[
     Row { is_whole: true, ..noun("global.vrrp.link_delays[]", "delay of a link") },
     costs("instances[].policy", "arbiter_policy", POLICY),
     noun("instances[].announce.burst", "garp_master_repeat"),
+    noun("instances[].announce.second", "garp_master_delay"),
     Row { is_whole: true, ..noun("instances[].announce.again", "times of further announcements") },
-    Row { is_whole: true, ..noun("global.announce.again", "times of further announcements") },
+    noun("instances[].announce.rival_burst", "garp_lower_prio_repeat"),
+    noun("instances[].announce.rival_second", "garp_lower_prio_delay"),
+    noun("instances[].announce.refresh", "garp_master_refresh"),
+    noun("instances[].announce.elsewhere", "garp_extra_if"),
     noun("global.announce.burst", "vrrp_garp_master_repeat"),
+    noun("global.announce.second", "vrrp_garp_master_delay"),
+    Row { is_whole: true, ..noun("global.announce.again", "times of further announcements") },
+    noun("global.announce.rival_burst", "vrrp_garp_lower_prio_repeat"),
+    noun("global.announce.rival_second", "vrrp_garp_lower_prio_delay"),
+    noun("global.announce.refresh", "vrrp_garp_master_refresh"),
+    noun("global.announce.elsewhere", "vrrp_garp_extra_if"),
+    noun("instances[].options.extra_interfaces", "garp_extra_if"),
+    noun("global.vrrp.garp_interval", "vrrp_garp_interval"),
+    noun("global.vrrp.gna_interval", "vrrp_gna_interval"),
+    noun("global.vrrp.min_garp", "vrrp_min_garp"),
+    Row { is_whole: true, ..noun("global.vrrp.garp_groups", "garp_groups") },
     Row { is_known_by_name: true, cost: Cost::Restart("another lease is for its instances"),
         ..element("sync_groups[]", "sync group", &["name"]) },
     costs("sync_groups[].instances[]", "instance", Cost::Restart("another lease is for its instances")),
