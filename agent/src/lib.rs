@@ -20,6 +20,7 @@ pub mod heartbeat;
 mod kernel;
 pub mod keys;
 mod leftovers;
+mod life;
 mod lock;
 pub mod logging;
 pub mod mirror;
