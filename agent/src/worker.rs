@@ -3,29 +3,27 @@
 //! Order of a start (R12): the lock that shows that no former worker lives; then the gate stands shut before
 //! anything else is opened; the core's first deed is to take stale addresses out.
 
+mod authority;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepone_arbiter::etcd::EtcdClient;
 use keepone_arbiter::quic::{BindError, Identity, Roster, TransportSettings};
 use keepone_arbiter::realtime::{self, Rank};
-use keepone_arbiter::witness::client::{ClientSettings, WitnessClient};
-use keepone_arbiter::witness::state::{Store, Writer};
 use keepone_config::model::{Cluster, GateMeans};
 use keepone_config::{Config, Environment};
 use keepone_proto::event::Event;
-use keepone_proto::id::{DomainId, Epoch, Incarnation, NodeId};
-use keepone_proto::lease::record::Record as VoterRecord;
-use keepone_proto::lease::register::RegisterSettings;
+use keepone_proto::id::{DomainId, Epoch, Incarnation};
 use keepone_proto::node::Restored;
 use keepone_proto::recording::Header;
-use keepone_proto::settings::Authority;
 use keepone_proto::time::Instant;
 use nix::fcntl::Flock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+
+use authority::{open_voter, start_etcd, start_witnesses};
 
 use crate::assemble::{LinkPlan, Plan, begin_at};
 use crate::discipline::Discipline;
@@ -481,92 +479,6 @@ fn start_heartbeats(
         };
         Failure::new(code, &error)
     })
-}
-
-/// The connections to the witnesses, if there are any.
-fn start_witnesses(
-    plan: &Plan,
-    keys: Option<&(Identity, Arc<Roster>)>,
-    events: &mpsc::Sender<Event>,
-) -> Option<WitnessClient> {
-    let (identity, roster) = keys.cloned()?;
-    let witnesses = plan.witnesses.clone();
-    let settings = ClientSettings {
-        identity,
-        roster,
-        witnesses,
-        source: None,
-        interface: None,
-        transport: TransportSettings::default(),
-    };
-    let events = events.clone();
-    Some(WitnessClient::start(&settings, move |event| {
-        // A full queue loses an answer as a network would.
-        let _ = events.try_send(event);
-    }))
-}
-
-/// The connection to etcd, if that is the authority.
-fn start_etcd(
-    plan: &Plan,
-    incarnation: Incarnation,
-    events: &mpsc::Sender<Event>,
-) -> Result<Option<EtcdClient>, Failure> {
-    let (Some(etcd), Some(quorum)) = (&plan.etcd, plan.settings.quorum()) else { return Ok(None) };
-    let register = RegisterSettings {
-        cluster: plan.settings.cluster,
-        digest: plan.settings.digest,
-        me: (plan.settings.node, incarnation),
-        lease_max: quorum.timing.lease_max,
-    };
-    let events = events.clone();
-    // The register is as old as the node: both end together.
-    let client = EtcdClient::start(etcd, register, NodeId::STORE, incarnation, move |event| {
-        // A full queue loses an answer as a network would.
-        let _ = events.try_send(event);
-    });
-    client.map(Some).map_err(|error| Failure::new(ExitCode::Key, &error))
-}
-
-/// The node's own voter, if it votes: its record of a former life, and the thread that writes it (V6).
-fn open_voter(
-    config: &Config,
-    cluster: &Cluster,
-    events: &mpsc::Sender<Event>,
-) -> Result<(Option<VoterRecord>, Option<Writer>), Failure> {
-    let votes = matches!(&config.authority, Authority::Quorum(quorum) if quorum.voters.contains(&cluster.node));
-    if !votes {
-        return Ok((None, None));
-    }
-    let store =
-        Store::open(&cluster.state_dir, &cluster.name).map_err(|error| Failure::new(ExitCode::Directory, &error))?;
-    let record = store.load().unwrap_or_else(|error| {
-        // A wait of L_max and nothing else (V7).
-        tracing::error!(error = %crate::exit::chain(&error), "the voter starts without its record");
-        None
-    });
-    if let Authority::Quorum(quorum) = &config.authority {
-        // Only for `keepone voters`, so it costs the voter nothing if the directory is full.
-        let noted = crate::voters::own::note(&cluster.run_dir, cluster.id, quorum);
-        let _ = noted.inspect_err(|error| tracing::warn!(%error, "the voter's generation was not noted in run_dir"));
-    }
-    let events = events.clone();
-    // Who asks for an epoch asks several times a second: each trouble is told once.
-    let mut told = None;
-    let writer = Writer::spawn(store, move |ticket, outcome| {
-        let error = outcome.err().map(|error| crate::exit::chain(&error));
-        if told != error {
-            match &error {
-                Some(error) => tracing::error!(error, "the voter's record can't be written: it grants nothing new"),
-                None => tracing::info!("the voter's record can be written again"),
-            }
-            told.clone_from(&error);
-        }
-        let _ = events.blocking_send(Event::Persisted { ticket, error });
-    });
-    let writer =
-        writer.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the voter: {error}")))?;
-    Ok((record, Some(writer)))
 }
 
 /// SIGTERM and SIGINT hand over; the guardian's death is told as SIGTERM, too.
