@@ -20,6 +20,7 @@ pub mod heartbeat;
 mod kernel;
 pub mod keys;
 mod leftovers;
+mod linkbeat;
 mod lock;
 pub mod logging;
 pub mod mirror;

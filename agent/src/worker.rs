@@ -208,7 +208,7 @@ impl Start<'_> {
         self.orders.map_or(Ok(()), |pipe| takeover::listen(pipe, asked)).map_err(|error| {
             Failure::say(ExitCode::Unexpected, format!("no thread for the guardian's orders: {error}"))
         })?;
-        let shells = Shells {
+        let mut shells = Shells {
             virtual_addresses: plan.virtual_addresses(),
             vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),
             neighbors: Neighbors::new(plan.watched(), interfaces.clone(), events.clone()),
@@ -223,6 +223,7 @@ impl Start<'_> {
             gate,
             gate_fault: self.gate_fault,
             kernel,
+            dead_links: std::collections::BTreeSet::new(),
             heartbeats,
             witnesses,
             voter_disk,
@@ -235,6 +236,7 @@ impl Start<'_> {
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
+        shells.kernel.ask_links(shells.plan.linkbeat.clone());
         shells.vrrp.tell_strangers(shells.plan.strangers_to());
         if let Some(wait) =
             shells.plan.settings.begin_at.map(|at| at.since(clock::now())).filter(|wait| !wait.is_zero())

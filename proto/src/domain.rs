@@ -60,6 +60,8 @@ pub(crate) struct Router {
     pub(crate) id: InstanceId,
     pub(crate) settings: InstanceSettings,
     pub(crate) machine: Instance,
+    /// Its interface is up: it may hear others.
+    hears: bool,
     /// As Master, it has heard a better one.
     higher_seen: bool,
     /// As Master, it advertised so late that another may have taken over (`timer_expired_backup`).
@@ -198,7 +200,7 @@ impl Domain {
         let routers = domain.instances.iter().filter_map(|id| {
             let settings = settings.instances.get(usize::from(id.0))?.clone();
             let machine = Instance::new(Params::from(&settings)).in_step(in_step);
-            Some(Router { id: *id, settings, machine, higher_seen: false, overslept: None })
+            Some(Router { id: *id, settings, machine, hears: false, higher_seen: false, overslept: None })
         });
         let length = timing.holder_lease();
         let routers: Vec<Router> = routers.collect();

@@ -70,7 +70,7 @@ const SESSION: Cost = Cost::Agent("sessions begin together");
 
 /// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
 /// these, or is new in the model, is set up once, at the start.
-const IN_PLACE: [&str; 16] = [
+const IN_PLACE: [&str; 18] = [
     "links",
     "instances",
     "sync_groups",
@@ -81,6 +81,8 @@ const IN_PLACE: [&str; 16] = [
     "global.announce",
     "global.vrrp.link_delays",
     "global.vrrp.log_unknown_vrids",
+    "global.vrrp.linkbeat_all",
+    "global.vrrp.linkbeat_interfaces",
     // Of the next start.
     "global.vrrp.startup_delay",
     "global.vrrp.delay_after_boot",

@@ -114,6 +114,10 @@ pub struct VrrpSettings {
     pub vmac_addr_prefix: Option<String>,
     /// Chains for what is dropped, in and out.
     pub iptables: Option<(String, Option<String>)>,
+    /// Every interface is asked for its link each second.
+    pub linkbeat_all: bool,
+    /// Or these.
+    pub linkbeat_interfaces: Vec<String>,
     /// How long a link must stay down, and up.
     pub link_delays: Vec<(String, Duration, Duration)>,
 }

@@ -260,6 +260,14 @@ impl Instance {
         }
     }
 
+    /// Nothing could be heard until `now`: a Backup listens for the full interval before it stands, as after its startup;
+    /// the owner stands at once. RFC 9568, 6.4.1.
+    pub fn listen_anew(&mut self, now: Instant) {
+        if matches!(self.state, State::Backup { .. }) && self.params.priority != Priority::OWNER {
+            self.state = self.fresh_backup(now);
+        }
+    }
+
     /// When [`Instance::on_timer`] has something to do next.
     pub fn next_deadline(&self) -> Option<Instant> {
         match self.state {
