@@ -37,7 +37,7 @@ use links::OwnLinks;
 use trackers::Trackers;
 pub use transport::InstanceTransport;
 pub(crate) use transport::sockets;
-use transport::transport;
+use transport::{signing, transport};
 
 /// Where an agent without a cluster section keeps its files.
 const RUN_DIR: &str = "/run/keepone";
@@ -430,6 +430,7 @@ fn instance_settings(
         addresses: link_local_first(instance.advertised()),
         auth_pass: instance.auth_pass.as_ref().map(keepone_config::model::Secret::reveal),
         auth_type: instance.auth_type,
+        hmac: instance.options.hmac.as_ref().and_then(signing),
         unicast_peers: match &instance.transport {
             Transport::Multicast { .. } => None,
             Transport::Unicast { peers, .. } => Some(peers.clone()),

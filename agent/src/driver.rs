@@ -218,7 +218,11 @@ impl Driver {
 
     /// One event into the node, its actions out, and what they answer at once back in.
     fn take(&mut self, event: Event) {
-        let mut queue = std::collections::VecDeque::from([event]);
+        let clock = match &event {
+            Event::VrrpReceived { .. } => self.shells.look_at_wall_clock(),
+            _ => None,
+        };
+        let mut queue: std::collections::VecDeque<Event> = clock.into_iter().chain([event]).collect();
         while let Some(event) = queue.pop_front() {
             let now = clock::now();
             let copy = self.recorder.is_some().then(|| event.clone());

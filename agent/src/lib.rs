@@ -40,4 +40,5 @@ mod takeover;
 mod tracking;
 mod voice;
 pub mod voters;
+mod wall_clock;
 pub mod worker;

@@ -5,10 +5,11 @@
 //! asked or waited for has failed.
 
 use std::collections::BTreeSet;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use keepone_config::model::{self, Script};
@@ -57,18 +58,32 @@ pub(crate) enum Watched {
 pub(crate) struct Watching {
     /// In the order of their [`WatchId`]s.
     mutes: Vec<Mute>,
+    /// Threads of BFD sessions, each with what ends it by being closed.
+    sessions: Vec<(JoinHandle<()>, UnixStream)>,
     events: mpsc::Sender<Event>,
 }
 
 impl Watching {
     /// Starts them. In the order of their [`WatchId`]s; one that can't be started is missed by the core.
     pub(crate) fn start(all: &[Watched], events: &mpsc::Sender<Event>) -> Self {
-        Watching { mutes: watch(all, 0, events), events: events.clone() }
+        let mut watching = Watching { mutes: Vec::new(), sessions: Vec::new(), events: events.clone() };
+        watching.watch(all);
+        watching
+    }
+
+    /// The neighbours of BFD sessions are told that these end. It waits for some milliseconds.
+    pub(crate) fn stop(self) {
+        let (threads, ends): (Vec<_>, Vec<_>) = self.sessions.into_iter().unzip();
+        drop(ends);
+        for thread in threads {
+            // One that has panicked says nothing more.
+            let _ = thread.join();
+        }
     }
 
     /// What is new at the end of the list is watched as well, and what is not tracked any more says nothing.
     pub(crate) fn set(&mut self, all: &[Watched], tracked: &BTreeSet<WatchId>) {
-        self.mutes.extend(watch(all, self.mutes.len(), &self.events));
+        self.watch(all);
         for (id, mute) in (0..).map(WatchId).zip(&self.mutes) {
             if !tracked.contains(&id) {
                 mute.mute();
@@ -77,39 +92,48 @@ impl Watching {
     }
 }
 
-/// From a place in the list on.
-fn watch(all: &[Watched], from: usize, events: &mpsc::Sender<Event>) -> Vec<Mute> {
-    let (mut files, mut processes, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
-    let left: [Arc<AtomicUsize>; 4] = Default::default();
-    let [of_files, of_processes, of_sessions, of_groups] = &left;
-    let mut mutes = Vec::new();
-    for (id, watched) in (0..).map(WatchId).zip(all).skip(from) {
-        let mute = Mute::of(match watched {
-            Watched::File(_) => of_files,
-            Watched::Process(_) => of_processes,
-            Watched::Bfd(_) => of_sessions,
-            // The netlink thread tells of it.
-            Watched::TrackGroup(_) => of_groups,
-        });
-        mutes.push(mute.clone());
-        let teller = |name: &str| Teller::new(id, name, events.clone(), mute);
-        match watched {
-            Watched::File(file) => files.push((file.clone(), teller(&file.name))),
-            Watched::Process(process) => processes.push((process.clone(), teller(&process.name))),
-            Watched::Bfd(session) => sessions.push((session.clone(), teller(&session.name))),
-            Watched::TrackGroup(_) => {}
+impl Watching {
+    /// What is in the list beyond those that are watched.
+    fn watch(&mut self, all: &[Watched]) {
+        let from = self.mutes.len();
+        let (mut files, mut processes, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
+        let left: [Arc<AtomicUsize>; 4] = Default::default();
+        let [of_files, of_processes, of_sessions, of_groups] = &left;
+        for (id, watched) in (0..).map(WatchId).zip(all).skip(from) {
+            let mute = Mute::of(match watched {
+                Watched::File(_) => of_files,
+                Watched::Process(_) => of_processes,
+                Watched::Bfd(_) => of_sessions,
+                // The netlink thread tells of it.
+                Watched::TrackGroup(_) => of_groups,
+            });
+            self.mutes.push(mute.clone());
+            let teller = |name: &str| Teller::new(id, name, self.events.clone(), mute);
+            match watched {
+                Watched::File(file) => files.push((file.clone(), teller(&file.name))),
+                Watched::Process(process) => processes.push((process.clone(), teller(&process.name))),
+                Watched::Bfd(session) => sessions.push((session.clone(), teller(&session.name))),
+                Watched::TrackGroup(_) => {}
+            }
+        }
+        if !files.is_empty() {
+            start("track files", move || file::serve(files));
+        }
+        if !processes.is_empty() {
+            start("track processes", move || process::serve(processes));
+        }
+        if !sessions.is_empty() {
+            match UnixStream::pair() {
+                Ok((end, theirs)) => {
+                    let thread = start("track bfd", move || bfd::serve(sessions, &theirs));
+                    self.sessions.extend(thread.map(|thread| (thread, end)));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "BFD sessions can't be served, and fail so: raise the limit of files")
+                }
+            }
         }
     }
-    if !files.is_empty() {
-        start("track files", move || file::serve(files));
-    }
-    if !processes.is_empty() {
-        start("track processes", move || process::serve(processes));
-    }
-    if !sessions.is_empty() {
-        start("track bfd", move || bfd::serve(sessions));
-    }
-    mutes
 }
 
 /// `init_file … overwrite`: once in the life of the program. What could not be written, with the remedy.
@@ -121,10 +145,12 @@ pub(crate) fn overwrite_files(all: &[Watched]) -> Vec<String> {
     files.filter_map(|file| file::begin(file, true).err()).collect()
 }
 
-fn start(name: &str, serve: impl FnOnce() + Send + 'static) {
-    if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(serve) {
+fn start(name: &str, serve: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(serve);
+    let failed = |error: &std::io::Error| {
         tracing::error!(%error, "no thread to {name}, which fails so: raise the limit of tasks, then restart keepone");
-    }
+    };
+    started.inspect_err(failed).ok()
 }
 
 /// The way to the scripts.

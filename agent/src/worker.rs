@@ -53,6 +53,7 @@ use crate::recording::Recorder;
 use crate::references::References;
 use crate::takeover::{self, Source};
 use crate::tracking::{Tracking, Watching};
+use crate::wall_clock::WallClock;
 use crate::{clock, dump, lock};
 
 /// How long a former worker may take to end: one whose guardian died hands over first.
@@ -120,6 +121,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
         if let Some(gate) = shells.gate.take() {
             gate.take_down();
         }
+        shells.watching.stop();
         Ok(())
     })
 }
@@ -233,6 +235,7 @@ impl Start<'_> {
             pulse: Pulse::new(self.pulse, patience(&plan), clock::now()),
             watching: Watching::start(&plan.watched, &events),
             reloads: Reloads::default(),
+            wall_clock: WallClock::default(),
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };

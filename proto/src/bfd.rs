@@ -1,5 +1,5 @@
-//! One BFD session on one hop, asynchronous mode (RFC 5880, 6.8; RFC 5881): no echo, demand mode or authentication of
-//! ours.
+//! One BFD session, asynchronous mode (RFC 5880, 6.8; over one hop RFC 5881, over several RFC 5883): no echo, demand mode
+//! or authentication of ours.
 //!
 //! A shell has the sockets and the clock: it gives what [`Control::parse`] has taken and the TTL is right of to
 //! [`Session::on_packet`], calls [`Session::on_timer`] at [`Session::next_deadline`], and sends what they return.
@@ -126,6 +126,14 @@ impl Session {
         }
         self.transmit_at = now + self.jittered();
         Some(self.control(false))
+    }
+
+    /// It is not wanted any more, and stays AdminDown: what the other end is to be told (RFC 5880, 6.8.16), so that it
+    /// does not take the silence for a failure; `None`: there is nobody to tell.
+    pub fn hold_down(&mut self) -> Option<Control> {
+        self.fall(Diagnostic::HELD_DOWN);
+        self.state = State::AdminDown;
+        self.remote.map(|_| self.control(false))
     }
 
     fn turn(&mut self, theirs: State) {

@@ -40,6 +40,11 @@ pub enum Event {
         #[cfg_attr(feature = "serde", serde(with = "crate::recording::hex"))]
         packet: Vec<u8>,
     },
+    /// The wall clock, where signatures are looked at with it: at the start, and when it was set.
+    Utc {
+        /// What it said, since 1970 in UTC, when the boot clock was at its start.
+        at_boot: Duration,
+    },
     /// A heartbeat, from a peer whose key has been proven.
     BeatReceived {
         /// The link it came over.

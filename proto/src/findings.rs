@@ -13,6 +13,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::id::{DomainId, hash_name};
+use crate::wire::vrrp::hmac::Fault;
 
 pub(crate) use known::Known;
 pub(crate) use sightings::Sightings;
@@ -43,6 +44,16 @@ pub(crate) enum Oddity {
     Authentication,
     /// Its Authentication Header has been seen before, or is older than the last one.
     Replayed,
+    /// It is not signed, or not with a key of ours.
+    Unsigned(Fault),
+    /// Its signature has been seen before, or is older than the last one.
+    Repeated,
+    /// It is a resignation that was signed long ago.
+    Stale,
+    /// It is signed, and we have no key.
+    Signed,
+    /// Its sender's wall clock and ours are further apart than so many seconds.
+    ClocksApart(u16),
     /// It comes from our own address.
     OwnAddress,
     /// It is unicast where we speak multicast (`true`), or the other way round.

@@ -77,6 +77,8 @@ pub struct Counters {
 #[derive(Debug, Clone)]
 pub struct Node {
     settings: Settings,
+    /// What the wall clock said at the start of the boot clock; it decides nothing but what `vrrp/instance/signed.rs` says.
+    utc_at_boot: Option<Duration>,
     incarnation: Incarnation,
     peers: BTreeMap<NodeId, Peer>,
     references: ReferenceMachine,
@@ -153,6 +155,7 @@ impl Node {
             domains.values_mut().for_each(|domain| domain.lease.wait_out(now + record.lease_max));
         }
         Node {
+            utc_at_boot: None,
             agenda: Agenda::new(domains.keys().copied()),
             places: places(&domains),
             outbox: BTreeMap::new(),
@@ -318,6 +321,7 @@ impl Node {
                 let packet = Packet { interface, source, destination, hop_limit, bytes: &bytes };
                 self.on_vrrp(now, &packet, out);
             }
+            Event::Utc { at_boot } => self.utc_at_boot = Some(at_boot),
             Event::AhReceived { interface, packet } => self.on_ah(now, interface, &packet, out),
             Event::BeatReceived { link, from, bytes } => self.on_beat(now, link, from, &bytes, out),
             Event::LeaseReceived { from, bytes } => self.on_lease(now, from, &bytes, out),

@@ -14,6 +14,7 @@ use crate::guard::Guards;
 use crate::id::{ClusterId, ConfigDigest, DomainId, InterfaceId, LinkId, NodeId, Priority, ScriptId, Vrid, WatchId};
 use crate::lease::timing::{LeaseTiming, TimingError};
 use crate::time::Instant;
+use crate::wire::vrrp::hmac::Key;
 pub use election::{ElectionOptions, LinkDelays, Reception};
 
 /// Everything that [`crate::node::Node`] knows before the first event.
@@ -180,6 +181,9 @@ pub struct InstanceSettings {
     /// How the password is used; without meaning when there is none.
     #[cfg_attr(feature = "serde", serde(default))]
     pub auth_type: AuthType,
+    /// Advertisements that are signed, in either version.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub hmac: Option<HmacSettings>,
     /// `Some`: unicast to these instead of multicast.
     pub unicast_peers: Option<Vec<IpAddr>>,
     /// How it stands for election, beyond the RFC.
@@ -204,6 +208,41 @@ pub enum AuthType {
     Pass,
     /// It is the key of an IP Authentication Header.
     Ah,
+}
+
+/// `auth_hmac`: Advertisements signed with HMAC-SHA256, see [`crate::wire::vrrp::hmac`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct HmacSettings {
+    /// Whatever one of these has signed is heard: several while keys are changed. Numbers from 1.
+    pub keys: Vec<(u8, Key)>,
+    /// The number of the one that signs ours; it is there.
+    pub active_key: u8,
+    /// What becomes of Advertisements that are not signed.
+    pub mode: HmacMode,
+    /// Within what both wall clocks should agree, 1 s to 300 s (`anti_replay time`); `None`: they are not looked at.
+    pub window: Option<Duration>,
+}
+
+impl HmacSettings {
+    /// Number and key that sign ours, if they are to be signed.
+    pub fn signs_with(&self) -> Option<(u8, &Key)> {
+        let (number, key) = self.keys.iter().find(|(number, _)| *number == self.active_key)?;
+        (self.mode != HmacMode::ReceiveOnly).then_some((*number, key))
+    }
+}
+
+/// `mode` of `auth_hmac`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum HmacMode {
+    /// Unsigned ones are discarded.
+    #[default]
+    Enforce,
+    /// Unsigned ones are heard, and ours are signed.
+    Permissive,
+    /// Unsigned ones are heard, and ours are not signed.
+    ReceiveOnly,
 }
 
 /// `track_interface`.

@@ -23,7 +23,7 @@ const FIELDS: &str = "eth.src eth.dst _ws.malformed _ws.expert.severity ip.src i
                       vrrp.short_adver_int vrrp.ip_addr vrrp.ipv6_addr arp.opcode arp.src.hw_mac \
                       arp.src.proto_ipv4 arp.dst.proto_ipv4 icmpv6.type icmpv6.checksum.status \
                       icmpv6.nd.ns.target_address icmpv6.nd.na.target_address icmpv6.nd.na.flag.r \
-                      icmpv6.nd.na.flag.s icmpv6.nd.na.flag.o icmpv6.opt.linkaddr udp.dstport";
+                      icmpv6.nd.na.flag.s icmpv6.nd.na.flag.o icmpv6.opt.linkaddr udp.dstport bfd.sta bfd.diag";
 
 /// A frame as tshark sees it: field and value, those without a value left out.
 pub type Frame = BTreeMap<&'static str, String>;

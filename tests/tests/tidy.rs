@@ -116,7 +116,7 @@ fn every_crate_has_its_row_and_the_tests_are_imported_by_none() {
 
 #[test]
 fn the_core_is_pure() {
-    let allowed = BTreeSet::from(["thiserror", "serde", "hmac", "md-5"].map(str::to_owned));
+    let allowed = BTreeSet::from(["thiserror", "serde", "hmac", "md-5", "sha2"].map(str::to_owned));
     let found = dependencies("proto");
     assert!(found.is_subset(&allowed), "proto is built from {found:?}, where it may be from {allowed:?}");
     for name in &allowed {
@@ -140,11 +140,12 @@ fn the_agent_reads_its_clock_in_one_place() {
     assert!(found.is_empty(), "call crate::clock::now instead: {found:#?}");
 }
 
-/// T1: step it by a day, and nothing moves. What measures from outside (chaos, tests) may stamp with it.
+/// T1: step it by a day, and nobody gets or loses an address by it. One file reads it, for keepalived's signatures. What measures from outside (chaos, tests) may stamp with it.
 #[test]
 fn the_wall_clock_decides_nothing() {
     for directory in ["proto", "config", "arbiter", "agent", "agent/bpf"] {
-        let found = with(directory, &["SystemTime", "CLOCK_REALTIME", "UNIX_EPOCH", "CLOCK_TAI", "Utc::now"]);
+        let mut found = with(directory, &["SystemTime", "CLOCK_REALTIME", "UNIX_EPOCH", "CLOCK_TAI", "Utc::now"]);
+        found.retain(|line| !line.starts_with("agent/src/wall_clock.rs"));
         assert!(found.is_empty(), "the wall clock may be stepped at any time: {found:#?}");
     }
 }

@@ -2,6 +2,7 @@
 //! root, and FRR (`frr` of the distribution).
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::Location;
@@ -10,12 +11,14 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use keepone_chaos::fault::Network;
+use keepone_chaos::fault::{Network, Part};
 use keepone_chaos::netns::clock;
 use keepone_chaos::netns::topology::{Kind, VIP};
+use keepone_tests::dissect::{Frame, Recorder, dissect};
 use keepone_tests::lan::{INTERFACE, Lan};
 use keepone_tests::observe::Watch;
 use keepone_tests::program::Program;
+use nix::sys::signal::Signal;
 
 const A: usize = 0;
 const B: usize = 1;
@@ -163,16 +166,17 @@ struct Frr {
 }
 
 impl Frr {
-    fn new(lan: &Lan, peers: &[(String, String)]) -> Self {
+    /// `peers`: each with our address, and what follows it there.
+    fn new(lan: &Lan, peers: &[(String, String, &str)]) -> Self {
         assert!(Path::new(FRR).join("bfdd").exists(), "there is no {FRR}/bfdd: install frr");
         let room = lan.room().join("frr");
         fs::create_dir(&room).unwrap();
         fs::set_permissions(lan.room(), fs::Permissions::from_mode(0o755)).unwrap();
         let peers: String = peers
             .iter()
-            .map(|(peer, local)| {
+            .map(|(peer, local, how)| {
                 format!(
-                    " peer {peer} local-address {local} interface {INTERFACE}\n  detect-multiplier {MULTIPLIER}\n  \
+                    " peer {peer} {how} local-address {local}\n  detect-multiplier {MULTIPLIER}\n  \
                      receive-interval {INTERVAL}\n  transmit-interval {INTERVAL}\n exit\n"
                 )
             })
@@ -223,7 +227,11 @@ fn a_bfd_session_with_frr_is_up_and_its_loss_is_a_fault_within_the_detection_tim
     pair.lan.add_ipv6().unwrap();
     let client = pair.lan.host(Kind::Client(0)).port(Network::Lan).unwrap().address;
     let own = pair.lan.address(A);
-    let peers = [(own.to_string(), client.to_string()), ("fd00::11".to_owned(), "fd00::33".to_owned())];
+    let here = format!("interface {INTERFACE}");
+    let peers = [
+        (own.to_string(), client.to_string(), here.as_str()),
+        ("fd00::11".to_owned(), "fd00::33".to_owned(), here.as_str()),
+    ];
     let frr = Frr::new(&pair.lan, &peers);
     let _zebra = frr.start(&pair.lan, "zebra");
     thread::sleep(Duration::from_secs(1));
@@ -258,4 +266,72 @@ fn a_bfd_session_with_frr_is_up_and_its_loss_is_a_fault_within_the_detection_tim
 
     let _bfdd = frr.start(&pair.lan, "bfdd");
     pair.moves_to(A, "both sessions are up again");
+}
+
+/// A command in a namespace of ours.
+fn run_in(lan: &Lan, kind: Kind, command: &str) {
+    let run = || {
+        let output = Command::new("ip").args(command.split(' ')).output().unwrap();
+        assert!(output.status.success(), "ip {command}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    };
+    lan.host(kind).namespace.run(run).unwrap();
+}
+
+/// RFC 5883 with another program: the worse node is the router between the two. At an orderly end the other side is told
+/// that the session is held down (RFC 5880, 6.8.16), which is not that of a failure.
+#[test]
+fn a_bfd_session_with_frr_beyond_a_router_counts_its_hops_and_ends_with_a_word() {
+    let mut pair = Pair::new();
+    let client = pair.lan.host(Kind::Client(0)).port(Network::Lan).unwrap().address;
+    let [own, router] = [A, B].map(|node| pair.lan.address(node));
+    let far = "203.0.113.1";
+    run_in(&pair.lan, Kind::Client(0), &format!("address add {far}/32 dev lo"));
+    run_in(&pair.lan, Kind::Client(0), "link set lo up");
+    run_in(&pair.lan, Kind::Node(A), "address add 198.51.100.1/32 dev lo");
+    run_in(&pair.lan, Kind::Node(A), &format!("route add {far} via {router}"));
+    run_in(&pair.lan, Kind::Node(B), &format!("route add {far} via {client}"));
+    run_in(&pair.lan, Kind::Node(B), &format!("route add 198.51.100.1 via {own}"));
+    run_in(&pair.lan, Kind::Client(0), &format!("route add 198.51.100.1 via {router}"));
+    for redirects in ["ipv4/conf/all/send_redirects", "ipv4/conf/default/send_redirects"] {
+        pair.lan.node(B).namespace.set_parameters(&[(redirects, "0")]).unwrap();
+    }
+    let interface = format!("ipv4/conf/{INTERFACE}/send_redirects");
+    pair.lan.node(B).namespace.set_parameters(&[("ipv4/ip_forward", "1"), (&interface, "0")]).unwrap();
+    let frr = Frr::new(&pair.lan, &[("198.51.100.1".to_owned(), far.to_owned(), "multihop")]);
+    let _zebra = frr.start(&pair.lan, "zebra");
+    thread::sleep(Duration::from_secs(1));
+    let _bfdd = frr.start(&pair.lan, "bfdd");
+    let session = |name: &str, more: &str| {
+        format!(
+            "bfd_instance {name} {{\n    neighbor_ip {far}\n    source_ip 198.51.100.1\n    min_rx 50\n    min_tx 50\n    \
+             multiplier 4\n    multihop\n{more}}}\n"
+        )
+    };
+    let recorder = Recorder::start(&pair.lan, Kind::Client(0)).unwrap();
+    pair.start(&session("far", "    max_hops 1\n"), "    track_bfd {\n        far\n    }\n");
+    pair.moves_to(A, "the session is up");
+    pair.programs[A].signal(Part::Guardian, Signal::SIGTERM);
+    pair.moves_to(B, "the better node has ended");
+    let frames = dissect(&recorder.stop().unwrap(), false).unwrap();
+    let ours: Vec<_> =
+        frames.iter().filter(|frame| frame.get("ip.src").is_some_and(|source| source == "198.51.100.1")).collect();
+    let of = |field| move |frame: &&Frame| frame.get(field).map(String::as_str).unwrap_or_default().to_owned();
+    let ports: BTreeSet<String> = ours.iter().map(of("udp.dstport")).collect();
+    assert_eq!(ports, BTreeSet::from(["4784".to_owned()]));
+    let hops: BTreeSet<String> = ours.iter().map(of("ip.ttl")).collect();
+    assert_eq!(hops, BTreeSet::from(["254".to_owned()]), "over one router");
+    let last = ours.iter().rev().take(3).map(|frame| (of("bfd.sta")(frame), of("bfd.diag")(frame)));
+    let held_down = ("0x00".to_owned(), "0x07".to_owned());
+    assert_eq!(last.collect::<Vec<_>>(), vec![held_down; 3], "AdminDown, Administratively Down");
+
+    // What crossed a router is not taken where none may be between.
+    let text = configuration(150, &session("far", ""), "    track_bfd {\n        far\n    }\n");
+    let file = pair.lan.write("near.conf", &text).unwrap();
+    let keepone = keepone_tests::binary::find("keepone");
+    let command = [keepone.to_str().unwrap(), "run", "-c", file.to_str().unwrap()];
+    pair.programs[A] = pair.lan.start(A, &command).unwrap();
+    thread::sleep(Duration::from_secs(3));
+    pair.moves_to(B, "no packet is near enough");
+    pair.says(&format!("no session with {far}"));
 }

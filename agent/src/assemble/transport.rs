@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use keepone_config::Config;
-use keepone_config::model::{Transport, VrrpInstance};
+use keepone_config::model::{Hmac, Transport, VrrpInstance};
 use keepone_proto::id::{InterfaceId, Vrid};
-use keepone_proto::settings::AuthType;
+use keepone_proto::settings::{AuthType, HmacSettings};
 use keepone_proto::wire::vrrp::Checksum;
+use keepone_proto::wire::vrrp::hmac::Key;
 
 use super::Plan;
 use super::election::group;
@@ -34,6 +35,8 @@ pub struct InstanceTransport {
     pub vrid: Vrid,
     /// The key of the Authentication Header, if there is to be one.
     pub key: Option<[u8; 8]>,
+    /// How Advertisements are signed.
+    pub hmac: Option<HmacSettings>,
     /// What the checksum covers in version 3 over IPv4.
     pub checksum: Checksum,
 }
@@ -44,6 +47,13 @@ impl Plan {
         let ours = self.transports.iter().flatten().map(|one| (one.interface, one.family, one.vrid.get()));
         self.tells_strangers.then(|| ours.collect())
     }
+}
+
+/// `None` never: the configuration takes keys of no other length.
+pub(super) fn signing(hmac: &Hmac) -> Option<HmacSettings> {
+    let keys = hmac.keys.iter().map(|(number, key)| Some((*number, Key::new(key.reveal())?)));
+    let (active_key, mode, window) = (hmac.active_key, hmac.mode, hmac.window);
+    Some(HmacSettings { keys: keys.collect::<Option<_>>()?, active_key, mode, window })
 }
 
 pub(super) fn transport(config: &Config, instance: &VrrpInstance, interface: InterfaceId) -> InstanceTransport {
@@ -65,6 +75,7 @@ pub(super) fn transport(config: &Config, instance: &VrrpInstance, interface: Int
         hop_limit: instance.options.unicast_ttl.unwrap_or(HOP_LIMIT),
         vrid: instance.vrid,
         key,
+        hmac: instance.options.hmac.as_ref().and_then(signing),
         checksum,
     }
 }

@@ -6,6 +6,7 @@ use keepone_proto::action::{Action, Alert, Severity, Transition};
 use keepone_proto::event::{Event, GateStrength};
 use keepone_proto::id::{DomainId, Epoch, InstanceId, InterfaceId, NodeId};
 use keepone_proto::time::Instant;
+use keepone_proto::wire::vrrp::hmac::{self, Signature};
 use keepone_proto::wire::vrrp::{Advertisement, ah};
 
 use super::Shells;
@@ -94,13 +95,22 @@ impl Shells {
         }
     }
 
-    fn advertise(&self, instance: InstanceId, advertisement: &Advertisement) {
+    fn advertise(&mut self, instance: InstanceId, advertisement: &Advertisement) {
         let Some(Some(transport)) = self.plan.transports.get(usize::from(instance.0)) else { return };
         let Some(source) = self.source(transport.interface, transport.family, transport.source) else { return };
+        // One stamp for all copies, as keepalived has it.
+        let signature = transport.hmac.as_ref().and_then(|hmac| {
+            let (number, key) = hmac.signs_with()?;
+            Some(Signature { number, key, stamp: self.wall_clock.stamp(instance, hmac) })
+        });
         for destination in &transport.destinations {
-            let (carrier, bytes) = match transport.key {
-                Some(key) => (Carrier::Ah, ah::emit(advertisement, source, *destination, &key)),
-                None => (Carrier::Ip, advertisement.emit(source, *destination, transport.checksum)),
+            let (carrier, bytes) = match (transport.key, signature) {
+                (Some(key), _) => (Carrier::Ah, ah::emit(advertisement, source, *destination, &key)),
+                (None, Some(signature)) => {
+                    let signed = hmac::emit(advertisement, source, *destination, transport.checksum, signature);
+                    (Carrier::Ip, signed)
+                }
+                (None, None) => (Carrier::Ip, advertisement.emit(source, *destination, transport.checksum)),
             };
             let bytes = match bytes {
                 Ok(bytes) => bytes,

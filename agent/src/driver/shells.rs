@@ -10,7 +10,7 @@ use keepone_proto::id::InterfaceId;
 
 use super::pulse::Pulse;
 use super::reload::Reloads;
-use crate::assemble::Plan;
+use crate::assemble::{InstanceTransport, Plan};
 use crate::discipline::Discipline;
 use crate::dump::Dumps;
 use crate::fencing::Fencing;
@@ -28,6 +28,7 @@ use crate::notify::alerts::AlertScript;
 use crate::record::Record;
 use crate::references::References;
 use crate::tracking::{Tracking, Watching};
+use crate::wall_clock::WallClock;
 
 /// All of them.
 pub(crate) struct Shells {
@@ -61,6 +62,7 @@ pub(crate) struct Shells {
     pub(crate) fencing: Fencing,
     pub(crate) watching: Watching,
     pub(crate) reloads: Reloads,
+    pub(crate) wall_clock: WallClock,
 }
 
 impl Shells {
@@ -137,6 +139,12 @@ impl Shells {
         addresses.retain(|address| !sources.contains(address));
         let up = up && !self.interfaces.name(id).is_some_and(|name| self.dead_links.contains(&name));
         Some(Event::Interface { interface, up, addresses: sources.into_iter().chain(addresses).collect() })
+    }
+
+    /// The wall clock, where signatures are looked at with it.
+    pub(super) fn look_at_wall_clock(&mut self) -> Option<Event> {
+        let looks = |transport: &InstanceTransport| transport.hmac.as_ref().is_some_and(|hmac| hmac.window.is_some());
+        if self.plan.transports.iter().flatten().any(looks) { self.wall_clock.look() } else { None }
     }
 
     /// Where an instance's packets come from: the operator's choice, or the interface's own.

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use keepone_arbiter::realtime::{self, Rank};
@@ -15,7 +16,7 @@ use keepone_proto::bfd::{Session, SessionSettings};
 use keepone_proto::jitter::Jitter;
 use keepone_proto::time::Instant;
 use keepone_proto::watch::{RETELL, Reading};
-use keepone_proto::wire::bfd::{Control, HOP_LIMIT, LENGTH, PORT, State};
+use keepone_proto::wire::bfd::{Control, HOP_LIMIT, LENGTH, MULTIHOP_PORT, PORT, State};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -31,11 +32,14 @@ const TRIES: usize = 64;
 const TRAFFIC_CLASS: u32 = 0xc0;
 /// How often a socket that can't be made is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often the neighbours are told of the end, and how soon after each other.
+const PARTINGS: usize = 3;
+const PARTING: Duration = Duration::from_millis(5);
 /// Datagrams heard in a row before time is looked at again.
 const BURST: usize = 256;
 
-/// Serves them until the core is gone.
-pub(crate) fn serve(sessions: Vec<(BfdInstance, Teller)>) {
+/// Serves them until the core is gone, or the other side of `end` is closed; then the neighbours are told.
+pub(crate) fn serve(sessions: Vec<(BfdInstance, Teller)>, end: &UnixStream) {
     // A detection time may be tens of milliseconds. But anybody can send to its port: a flood must not keep whoever
     // decides from a processor.
     realtime::ask(Rank::CarriesOut);
@@ -46,14 +50,31 @@ pub(crate) fn serve(sessions: Vec<(BfdInstance, Teller)>) {
     let mut ears = Ears::default();
     loop {
         ears.open(&sessions);
-        ears.wait(timeout(&sessions, clock::now()));
+        if ears.wait(end, timeout(&sessions, clock::now())) {
+            return part(&mut sessions, &mut jitter);
+        }
         ears.hear(&mut sessions);
         for served in &mut sessions {
             if let Some(control) = served.session.on_timer(clock::now()) {
                 served.mouth.say(&served.settings, &control, &mut jitter);
             }
             if served.tell(&ears).is_err() {
-                return;
+                return part(&mut sessions, &mut jitter);
+            }
+        }
+    }
+}
+
+/// Tells the neighbours that the sessions are not wanted any more. RFC 5880, 6.8.16, would have it said for a detection time:
+/// for who ends, some times in a row must do.
+fn part(sessions: &mut [Served], jitter: &mut Jitter) {
+    for round in 0..PARTINGS {
+        if round > 0 {
+            std::thread::sleep(PARTING);
+        }
+        for served in &mut *sessions {
+            if let Some(control) = served.session.hold_down() {
+                served.mouth.say(&served.settings, &control, jitter);
             }
         }
     }
@@ -95,15 +116,20 @@ impl Served {
         Served { session: Session::new(core, name, jitter.next_u64(), now), settings, mouth: Mouth::default(), teller }
     }
 
-    /// Whether a packet of this TTL may be the neighbour's (RFC 5881, 5).
-    fn takes(&self, source: IpAddr, hop_limit: u8) -> bool {
+    /// Whether a packet may be the neighbour's: of this TTL (RFC 5881, 5), and to our address. Over several hops two
+    /// addresses of ours may have a session each with one neighbour (RFC 5883, 3).
+    fn takes(&self, heard: &Heard) -> bool {
         let least = self.settings.max_hops.map_or(0, |hops| HOP_LIMIT.saturating_sub(hops));
-        source == self.settings.neighbor && hop_limit >= least
+        let is_ours = self.settings.source.is_none_or(|own| heard.destination.is_none_or(|to| to == own));
+        heard.source == self.settings.neighbor
+            && heard.multihop == self.settings.multihop
+            && is_ours
+            && heard.hop_limit >= least
     }
 
     fn tell(&mut self, ears: &Ears) -> Result<(), Gone> {
         let neighbor = self.settings.neighbor;
-        let fault = ears.ear(neighbor).fault.as_ref().or(self.mouth.fault.as_ref());
+        let fault = ears.ear(&self.settings).and_then(|ear| ear.fault.as_ref()).or(self.mouth.fault.as_ref());
         let reading = match (self.session.state(), fault) {
             (State::Up, _) => Reading::Up,
             (_, Some(fault)) => Reading::Unreadable(fault.clone()),
@@ -115,56 +141,76 @@ impl Served {
     }
 }
 
-/// Where packets come in, for one address family.
-#[derive(Default)]
+/// Where packets come in, for one address family and port.
 struct Ear {
+    ipv6: bool,
+    multihop: bool,
     socket: Option<UdpSocket>,
     fault: Option<String>,
     again_at: Option<Instant>,
 }
 
-/// Of both families.
-#[derive(Default)]
-struct Ears {
-    v4: Ear,
-    v6: Ear,
+impl Ear {
+    fn is_for(&self, settings: &BfdInstance) -> bool {
+        (settings.neighbor.is_ipv6(), settings.multihop) == (self.ipv6, self.multihop)
+    }
+}
+
+/// All of them.
+struct Ears([Ear; 4]);
+
+impl Default for Ears {
+    fn default() -> Self {
+        Ears([(false, false), (false, true), (true, false), (true, true)].map(|(ipv6, multihop)| Ear {
+            ipv6,
+            multihop,
+            socket: None,
+            fault: None,
+            again_at: None,
+        }))
+    }
 }
 
 impl Ears {
-    fn ear(&self, neighbor: IpAddr) -> &Ear {
-        if neighbor.is_ipv4() { &self.v4 } else { &self.v6 }
+    fn ear(&self, settings: &BfdInstance) -> Option<&Ear> {
+        self.0.iter().find(|ear| ear.is_for(settings))
     }
 
     /// Those that are needed and not open.
     fn open(&mut self, sessions: &[Served]) {
-        for (ear, ipv6) in [(&mut self.v4, false), (&mut self.v6, true)] {
-            let needed = sessions.iter().any(|served| served.settings.neighbor.is_ipv6() == ipv6);
+        for ear in &mut self.0 {
+            let needed = sessions.iter().any(|served| ear.is_for(&served.settings));
             let now = clock::now();
             if !needed || ear.socket.is_some() || ear.again_at.is_some_and(|at| now < at) {
                 continue;
             }
-            match listen(ipv6) {
-                Ok(socket) => *ear = Ear { socket: Some(socket), ..Ear::default() },
+            let port = port(ear.multihop);
+            match listen(ear.ipv6, port) {
+                Ok(socket) => (ear.socket, ear.fault, ear.again_at) = (Some(socket), None, None),
                 Err(error) => {
                     ear.again_at = Some(now + AGAIN);
                     ear.fault =
-                        Some(format!("UDP port {PORT}: {error}: another BFD program has it, or we lack the right"));
+                        Some(format!("UDP port {port}: {error}: another BFD program has it, or we lack the right"));
                 }
             }
         }
     }
 
-    fn wait(&self, timeout: PollTimeout) {
-        let sockets = [&self.v4, &self.v6].into_iter().filter_map(|ear| ear.socket.as_ref());
-        let mut fds: Vec<PollFd<'_>> = sockets.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+    /// Whether it is to end.
+    fn wait(&self, end: &UnixStream, timeout: PollTimeout) -> bool {
+        let sockets = self.0.iter().filter_map(|ear| ear.socket.as_ref()).map(AsFd::as_fd);
+        let all = std::iter::once(end.as_fd()).chain(sockets);
+        let mut fds: Vec<PollFd<'_>> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         // What goes wrong here shows in what is heard.
         let _ = poll(&mut fds, timeout);
+        // Nothing is ever written there: it is readable when its other side is closed.
+        fds.first().and_then(PollFd::any).unwrap_or(false)
     }
 
     fn hear(&mut self, sessions: &mut [Served]) {
-        for ear in [&mut self.v4, &mut self.v6] {
+        for ear in &mut self.0 {
             for _ in 0..BURST {
-                match ear.socket.as_ref().map(receive) {
+                match ear.socket.as_ref().map(|socket| receive(socket, ear.multihop)) {
                     None => break,
                     Some(Ok(heard)) => {
                         if let Some(heard) = heard {
@@ -184,17 +230,24 @@ impl Ears {
     }
 }
 
-fn listen(ipv6: bool) -> io::Result<UdpSocket> {
+/// Where control packets go (RFC 5881, 4; RFC 5883, 5).
+fn port(multihop: bool) -> u16 {
+    if multihop { MULTIHOP_PORT } else { PORT }
+}
+
+fn listen(ipv6: bool, port: u16) -> io::Result<UdpSocket> {
     let socket = if ipv6 {
         let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_only_v6(true)?;
         setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
-        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)).into())?;
+        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
         socket
     } else {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         setsockopt(&socket, sockopt::Ipv4RecvTtl, &true)?;
-        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)).into())?;
+        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
         socket
     };
     socket.set_nonblocking(true)?;
@@ -202,15 +255,18 @@ fn listen(ipv6: bool) -> io::Result<UdpSocket> {
 }
 
 /// A datagram that may be of use.
+#[derive(Clone, Copy)]
 struct Heard {
     source: IpAddr,
+    destination: Option<IpAddr>,
+    multihop: bool,
     hop_limit: u8,
     control: Control,
 }
 
 impl Heard {
     fn give(&self, sessions: &mut [Served]) {
-        let own = sessions.iter_mut().filter(|served| served.takes(self.source, self.hop_limit));
+        let own = sessions.iter_mut().filter(|served| served.takes(self));
         for served in own {
             if let Some(answer) = served.session.on_packet(clock::now(), &self.control) {
                 served.mouth.say(&served.settings, &answer, &mut Jitter::new(0));
@@ -220,18 +276,24 @@ impl Heard {
 }
 
 /// `None`: it is none of a session's.
-fn receive(socket: &UdpSocket) -> io::Result<Option<Heard>> {
+fn receive(socket: &UdpSocket, multihop: bool) -> io::Result<Option<Heard>> {
     // No packet of ours is longer, and what one says beyond is not looked at.
     let mut bytes = [0; LENGTH * 4];
-    let mut space = nix::cmsg_space!(nix::libc::c_int);
+    let mut space = nix::cmsg_space!(nix::libc::in6_pktinfo, nix::libc::c_int);
     let mut vectors = [IoSliceMut::new(&mut bytes)];
     let message =
         recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut vectors, Some(&mut space), MsgFlags::MSG_DONTWAIT)?;
-    let mut hop_limit = None;
+    let (mut hop_limit, mut destination) = (None, None);
     for part in message.cmsgs()? {
         match part {
             ControlMessageOwned::Ipv4Ttl(limit) | ControlMessageOwned::Ipv6HopLimit(limit) => {
                 hop_limit = u8::try_from(limit).ok();
+            }
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                destination = Some(IpAddr::V4(u32::from_be(info.ipi_addr.s_addr).into()));
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                destination = Some(IpAddr::V6(info.ipi6_addr.s6_addr.into()));
             }
             _ => {}
         }
@@ -244,7 +306,7 @@ fn receive(socket: &UdpSocket) -> io::Result<Option<Heard>> {
     };
     let parsed = Control::parse(bytes);
     let control = parsed.inspect_err(|error| tracing::debug!(%source, "a BFD packet is discarded: {error}")).ok();
-    Ok(control.map(|control| Heard { source, hop_limit, control }))
+    Ok(control.map(|control| Heard { source, destination, multihop, hop_limit, control }))
 }
 
 /// Where packets go out, from a port of the session's own.
@@ -264,7 +326,7 @@ impl Mouth {
             }
         }
         let Some(socket) = &self.socket else { return };
-        let to = SocketAddr::new(settings.neighbor, PORT);
+        let to = SocketAddr::new(settings.neighbor, port(settings.multihop));
         match socket.send_to(&control.emit(), to) {
             Ok(_) => self.fault = None,
             // Its address has gone, perhaps to come back as another one.
@@ -346,13 +408,41 @@ mod tests {
     #[test]
     fn only_the_neighbours_packets_that_crossed_no_router_are_taken() {
         let near = session("192.0.2.1", Some(0));
-        let from: IpAddr = "192.0.2.1".parse().unwrap();
-        assert_eq!([near.takes(from, 255), near.takes(from, 254), near.takes(from, 1)], [true, false, false]);
-        assert!(!near.takes("192.0.2.2".parse().unwrap(), 255));
+        let from = |source: &str, hop_limit| heard(source, "192.0.2.9", false, hop_limit);
+        let takes = |session: &Served, hops: u8| session.takes(&from("192.0.2.1", hops));
+        assert_eq!([takes(&near, 255), takes(&near, 254), takes(&near, 1)], [true, false, false]);
+        assert!(!near.takes(&from("192.0.2.2", 255)));
         let farther = session("192.0.2.1", Some(2));
-        assert_eq!([farther.takes(from, 253), farther.takes(from, 252)], [true, false]);
-        assert!(session("192.0.2.1", None).takes(from, 1));
+        assert_eq!([takes(&farther, 253), takes(&farther, 252)], [true, false]);
+        assert!(takes(&session("192.0.2.1", None), 1));
     }
+
+    /// RFC 5883, 3 and 5.
+    #[test]
+    fn over_several_hops_another_port_counts_and_the_address_that_was_spoken_to() {
+        let mut far = session("192.0.2.1", Some(9));
+        far.settings.multihop = true;
+        far.settings.source = "198.51.100.1".parse().ok();
+        let takes = |to: &str, multihop| far.takes(&heard("192.0.2.1", to, multihop, 250));
+        assert!(takes("198.51.100.1", true));
+        assert!(!takes("198.51.100.2", true), "of another session");
+        assert!(!takes("198.51.100.1", false), "to the port of one hop");
+        assert!(!session("192.0.2.1", Some(9)).takes(&heard("192.0.2.1", "198.51.100.1", true, 250)));
+    }
+
+    fn heard(source: &str, destination: &str, multihop: bool, hop_limit: u8) -> Heard {
+        let mut session = Session::new(
+            SessionSettings { min_tx: SLOW, idle_tx: SLOW, min_rx: SLOW, multiplier: 1, passive: false },
+            NonZeroU32::MIN,
+            1,
+            Instant::BOOT,
+        );
+        let control = session.on_timer(Instant::BOOT).unwrap();
+        let (source, destination) = (source.parse().unwrap(), destination.parse().ok());
+        Heard { source, destination, multihop, hop_limit, control }
+    }
+
+    const SLOW: Duration = Duration::from_secs(1);
 
     /// RFC 5881, 4: a port of 49152 to 65535, and another one for each session.
     #[test]

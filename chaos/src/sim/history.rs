@@ -110,6 +110,7 @@ impl History {
                 });
             }
             Event::Tick => self.mix(1),
+            Event::Utc { .. } => self.mix(3),
             Event::Pinged { rtt, .. } => self.mix(2 + u64::from(rtt.is_some())),
             Event::GateTest { .. } => self.mix(4),
             Event::ScriptEnded { fault, .. } => self.mix(16 + u64::from(fault.is_some())),

@@ -418,6 +418,7 @@ impl Plan {
             },
             auth_pass: None,
             auth_type: AuthType::Pass,
+            hmac: None,
             unicast_peers: None,
             election: ElectionOptions::default(),
             reception: Reception::default(),

@@ -82,7 +82,7 @@ impl Check<'_> {
         self.weights(raw, priority, &tracked);
         self.strict(raw);
         self.group(raw, ipv6);
-        let options = self.options(raw, tracked);
+        let options = self.options(raw, tracked, advert_int);
         let interface = interface?;
         let mut instance = VrrpInstance {
             options,
@@ -306,6 +306,11 @@ impl Check<'_> {
                 self.report.error(&secret.place, message, help);
             }
             _ => {}
+        }
+        if let Some(kind) = kind.filter(|_| auth_type.is_some() && raw.options.hmac.is_some()) {
+            let message = format!("`{name}` has auth_hmac, which replaces authentication: that is ignored");
+            self.report.warning(&kind.place, message, "remove one of them, alike on every node");
+            return (None, AuthType::default());
         }
         if let Some(kind) = kind.filter(|_| auth_type.is_some() && version == VrrpVersion::V3) {
             let message = format!("`{name}` is VRRP version 3, which has no authentication: it is ignored");

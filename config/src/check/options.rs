@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use crate::model::{Garp, Hmac, HmacMode, OwnInterfaceKind, Trackers, VrrpOptions};
+use keepone_proto::settings::HmacMode;
+
+use crate::diagnostic::Severity;
+use crate::model::{Garp, Hmac, OwnInterfaceKind, Trackers, VrrpOptions};
 use crate::raw::{RawHmac, RawInstance, RawOptions};
 
 use super::{Check, or, value};
 
 impl Check<'_> {
     /// Options of an instance whose trackers are known.
-    pub(super) fn options(&mut self, raw: &RawInstance, trackers: Trackers) -> VrrpOptions {
+    pub(super) fn options(&mut self, raw: &RawInstance, trackers: Trackers, advert_int: Duration) -> VrrpOptions {
         let own = &raw.options;
         let global = &self.raw.global;
         let all = &global.defaults;
@@ -45,7 +48,7 @@ impl Check<'_> {
             trackers,
             routes: own.routes.iter().map(|at| at.value.clone()).collect(),
             rules: own.rules.iter().map(|at| at.value.clone()).collect(),
-            hmac: own.hmac.as_ref().and_then(|hmac| self.hmac(raw, hmac)),
+            hmac: own.hmac.as_ref().and_then(|hmac| self.hmac(raw, hmac, advert_int)),
             smtp_alert: mail,
             notify_priority_changes: flag(|o| o.notify_priority_changes),
             notify_deleted: own.notify_deleted.clone(),
@@ -71,7 +74,7 @@ impl Check<'_> {
         }
     }
 
-    fn hmac(&mut self, raw: &RawInstance, hmac: &RawHmac) -> Option<Hmac> {
+    fn hmac(&mut self, raw: &RawInstance, hmac: &RawHmac, advert_int: Duration) -> Option<Hmac> {
         let name = &raw.name.value;
         if !hmac.has_keys {
             let message = format!("`{name}`: auth_hmac without a key");
@@ -89,19 +92,27 @@ impl Check<'_> {
             self.report.error(&active.place, message, "write the number of a `key` of this block");
             return None;
         }
-        if hmac.mode == HmacMode::Enforce {
-            let message = format!("`{name}`: auth_hmac is known, but not yet active");
-            let help = "write `mode permissive` on every node until then: unsigned Advertisements would be dropped, and \
-                        both would be Master";
-            self.report.error(&hmac.place, message, help);
-            return None;
+        let strict = raw.options.strict.as_ref().or(self.raw.global.defaults.strict.as_ref());
+        let is_strict = strict.is_some_and(|strict| strict.value);
+        if let Some(mode) = hmac.mode.as_ref().filter(|mode| is_strict && mode.value != HmacMode::Enforce) {
+            let message =
+                format!("`{name}` is in strict mode, in which auth_hmac is enforced: unsigned ones are dropped");
+            self.report.warning(
+                &mode.place,
+                message,
+                "remove strict mode until all nodes sign, or write `mode enforce`",
+            );
         }
+        if let Some(window) = hmac.time_window.as_ref().filter(|_| hmac.monotonic) {
+            let message = format!("`{name}`: time_window with `anti_replay monotonic`, which looks at no clock");
+            self.report.push(Severity::Note, &window.place, message, String::from("remove one of them"));
+        }
+        let three = Duration::from_secs(advert_int.as_secs().saturating_mul(3).clamp(5, 300));
         Some(Hmac {
             keys: hmac.keys.clone(),
             active_key: active.value,
-            mode: hmac.mode,
-            time_window: hmac.time_window,
-            monotonic: hmac.monotonic,
+            mode: value(&hmac.mode).filter(|_| !is_strict).unwrap_or_default(),
+            window: (!hmac.monotonic).then(|| or(&hmac.time_window, three)),
         })
     }
 }

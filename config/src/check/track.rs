@@ -51,6 +51,15 @@ impl<'a> Check<'a> {
                 self.report.warning(place, message, help);
             }
         }
+        for at in &raw.bfd {
+            let session = &at.value;
+            if session.multihop && session.max_hops == Some(0) {
+                let message =
+                    format!("`{}`: multihop with max_hops 0, which takes nothing that crossed a router", session.name);
+                let help = "add `max_hops N`, how many routers may be between; -1 for any number";
+                self.report.warning(&at.place, message, help);
+            }
+        }
         let sources = TrackerSources {
             scripts: raw.scripts.iter().map(|script| script.tracker.clone()).collect(),
             files: raw.files.iter().map(|at| at.value.clone()).collect(),

@@ -82,7 +82,7 @@ pub(crate) static BFD_INSTANCE: Table = Table::lenient(
         key(C, "ttl", Value, "hop limit of what we send over IPv4").values("255", "1..255", ""),
         key(C, "hoplimit", Value, "the same over IPv6").values("255", "1..255", ""),
         key(C, "max_hops", Value, "how many hops a packet may have crossed; -1: any").values("0", "-1..255", ""),
-        key(C, "multihop", Flag, "the neighbour is beyond routers (RFC 5883)").values("off", "", "").later(),
+        key(C, "multihop", Flag, "the neighbour is beyond routers (RFC 5883)").values("off", "", ""),
         key(C, "weight", Words, "what track_bfd moves the priority by").values("0", WEIGHT, ""),
         key(C, "vrrp", Flag, "for instances only").values("off", "", ""),
         key(C, "checker", Flag, "for BFD_CHECK only").values("off", "", ""),

@@ -143,7 +143,7 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
         // Outside their block keepalived takes them too.
         key(Own, "auth_type", Value, "how advertisements are authenticated").values("none", "PASS|AH", ""),
         key(Own, "auth_pass", Value, "the password").values("none", "1 to 8 bytes", ""),
-        key(B, "auth_hmac", Block(&AUTH_HMAC), "advertisements signed with HMAC-SHA256").later(),
+        key(B, "auth_hmac", Block(&AUTH_HMAC), "advertisements signed with HMAC-SHA256"),
         // Announcements.
         key(B, "garp_master_repeat", Value, "announcements in the burst of a new Master").values(
             "of global_defs",
@@ -219,7 +219,11 @@ pub(crate) static AUTH_HMAC: Table = Table::strict(
             "enforce|permissive|receive-only",
             "",
         ),
-        key(C, "time_window", Value, "how old a signed advertisement may be").values("3 advert_int", "1..300", "s"),
+        key(C, "time_window", Value, "how old a signed advertisement may be").values(
+            "3 advert_int, 5 at least",
+            "1..300",
+            "s",
+        ),
         key(C, "anti_replay", Value, "how an old one is told from a new one").values("time", "time|monotonic", ""),
     ],
 );

@@ -9,6 +9,7 @@ mod checker;
 mod cluster;
 mod fencing;
 mod global;
+mod hmac;
 mod notice;
 mod options;
 mod route;

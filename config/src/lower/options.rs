@@ -1,20 +1,16 @@
 //! What an instance can be told beyond its election, and what `global_defs` says for all of them.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::Duration;
 
-use crate::keyword::AUTH_HMAC;
-use crate::model::{ExtraInterfaces, HmacKey, HmacMode, NotifyDeleted, OwnInterface, OwnInterfaceKind, SecretBytes};
-use crate::raw::{RawHmac, RawOptions};
+use crate::model::{ExtraInterfaces, NotifyDeleted, OwnInterface, OwnInterfaceKind};
+use crate::raw::RawOptions;
 use crate::source::At;
 use crate::tree::{Item, Word};
 
 use super::{Lower, Wanted, value};
 
 const IPVLAN_MODES: &[(&str, &str)] = &[("bridge", "bridge"), ("private", "private"), ("vepa", "vepa")];
-const HMAC_MODES: &[(&str, HmacMode)] =
-    &[("enforce", HmacMode::Enforce), ("permissive", HmacMode::Permissive), ("receive-only", HmacMode::ReceiveOnly)];
 
 impl Lower<'_> {
     /// A keyword of the instance; false if it is none of these.
@@ -159,69 +155,6 @@ impl Lower<'_> {
             }
         }
     }
-
-    fn auth_hmac(&mut self, options: &mut RawOptions, block: &Item) {
-        let written = |keyword: &str| block.items().iter().any(|item| item.keyword.text == keyword);
-        let mut hmac = RawHmac {
-            place: block.keyword.place.clone(),
-            has_keys: written("key"),
-            has_active_key: written("active_key"),
-            keys: Vec::new(),
-            active_key: None,
-            mode: HmacMode::Enforce,
-            time_window: None,
-            monotonic: false,
-        };
-        let number = || value::number::<u8>(1..=255, "number the keys from 1 to 255, alike on every node");
-        self.each(block.items(), &AUTH_HMAC, |lower, item| match item.keyword.text.as_str() {
-            "key" => hmac.keys.extend(lower.hmac_key(item, &block.keyword)),
-            "active_key" => hmac.active_key = lower.value(item, number()),
-            "mode" => {
-                let help = "write enforce once every node signs";
-                hmac.mode = lower.plain(item, value::one_of(HMAC_MODES, help)).unwrap_or_default();
-            }
-            "time_window" => {
-                let bounds = Duration::from_secs(1)..=Duration::from_secs(300);
-                hmac.time_window = lower.plain(item, value::duration(bounds));
-            }
-            "anti_replay" => {
-                let kinds = &[("time", false), ("monotonic", true)];
-                hmac.monotonic = lower.plain(item, value::one_of(kinds, "write time")).unwrap_or(false);
-            }
-            _ => lower.unread(item),
-        });
-        options.hmac = Some(hmac);
-    }
-
-    /// `N hex:DIGITS`, `N file:PATH` or `N TEXT`; the complaint stands at the block, so that no key is shown.
-    fn hmac_key(&mut self, item: &Item, block: &Word) -> Option<(u8, HmacKey)> {
-        let key = match item.words.as_slice() {
-            [number, key] => number.text.parse().ok().filter(|n| *n != 0).zip(hmac_bytes(&key.text)),
-            _ => None,
-        };
-        if key.is_none() {
-            let help = "write a number from 1 to 255 and a key of 32 to 64 bytes: hex:DIGITS, file:PATH, or text";
-            self.report.error(&block.place, "a key of `auth_hmac` can't be read", help);
-        }
-        key
-    }
-}
-
-fn hmac_bytes(text: &str) -> Option<HmacKey> {
-    if let Some(path) = text.strip_prefix("file:") {
-        return (!path.is_empty()).then(|| HmacKey::File(Path::new(path).to_owned()));
-    }
-    let bytes = match text.strip_prefix("hex:") {
-        Some(digits) if digits.is_ascii() => {
-            let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-            let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-            let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
-            bytes.filter(|_| rest.is_empty())?
-        }
-        Some(_) => return None,
-        None => text.as_bytes().to_vec(),
-    };
-    (32..=64).contains(&bytes.len()).then_some(HmacKey::Bytes(SecretBytes(bytes)))
 }
 
 fn own_interface(kind: OwnInterfaceKind) -> OwnInterface {

@@ -1,8 +1,9 @@
 //! What an instance can be told beyond its election: how it travels, announces, and how strict it is.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
+
+use keepone_proto::settings::HmacMode;
 
 use super::{Route, Rule, Script, SecretBytes, Trackers};
 
@@ -131,35 +132,12 @@ pub enum OwnInterfaceKind {
 /// `auth_hmac`.
 #[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
 pub struct Hmac {
-    /// Number and key, in the order of the file.
-    pub keys: Vec<(u8, HmacKey)>,
+    /// Number and key of 32 to 64 bytes, in the order of the file; what stood in a file of its own, too.
+    pub keys: Vec<(u8, SecretBytes)>,
     /// Which of them signs.
     pub active_key: u8,
     /// What becomes of unsigned Advertisements.
     pub mode: HmacMode,
-    /// How old one may be, 1 to 300 s; `None`: three intervals, at least 5 s; 300 s at most.
-    pub time_window: Option<Duration>,
-    /// Only growing counters, no clock.
-    pub monotonic: bool,
-}
-
-/// Where a key comes from.
-#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
-pub enum HmacKey {
-    /// From this file.
-    File(PathBuf),
-    /// These bytes, in hexadecimal or as text.
-    Bytes(SecretBytes),
-}
-
-/// `mode` of `auth_hmac`.
-#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum HmacMode {
-    /// They are dropped.
-    #[default]
-    Enforce,
-    /// They are taken, and ours are signed.
-    Permissive,
-    /// They are taken, and ours are not signed.
-    ReceiveOnly,
+    /// Within what both clocks should agree, 1 to 300 s; `None`: they are not looked at.
+    pub window: Option<Duration>,
 }

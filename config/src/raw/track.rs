@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use keepone_proto::settings::HmacMode;
+
 use crate::model::{
-    BfdInstance, ExtraInterfaces, FileTracker, HmacKey, HmacMode, NotifyDeleted, OwnInterface, ProcessTracker, Route,
-    Rule, Script, ScriptTracker, VirtualAddress, Weight,
+    BfdInstance, ExtraInterfaces, FileTracker, NotifyDeleted, OwnInterface, ProcessTracker, Route, Rule, Script,
+    ScriptTracker, SecretBytes, VirtualAddress, Weight,
 };
 use crate::source::{At, Place};
 
@@ -104,9 +106,9 @@ pub(crate) struct RawHmac {
     pub place: Place,
     pub has_keys: bool,
     pub has_active_key: bool,
-    pub keys: Vec<(u8, HmacKey)>,
+    pub keys: Vec<(u8, SecretBytes)>,
     pub active_key: Option<At<u8>>,
-    pub mode: HmacMode,
-    pub time_window: Option<Duration>,
+    pub mode: Option<At<HmacMode>>,
+    pub time_window: Option<At<Duration>>,
     pub monotonic: bool,
 }

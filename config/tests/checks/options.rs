@@ -1,5 +1,8 @@
 //! What would be unsafe to ignore, strict mode, and other options of instances.
 
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
 use super::*;
 
 fn option(lines: &str) -> String {
@@ -16,32 +19,107 @@ fn what_peers_would_not_hear_is_refused() {
     );
 }
 
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+fn hmac(lines: &str) -> String {
+    option(&format!("auth_hmac {{\n{lines}\n}}"))
+}
+
 #[test]
 fn signed_advertisements_are_whole_or_refused_and_no_key_is_shown() {
-    let key = "0123456789abcdef0123456789abcdef";
-    let hmac = |lines: &str| option(&format!("auth_hmac {{\n{lines}\n}}"));
-    let whole = hmac(&format!("key 1 {key}\nactive_key 1"));
-    refused(&whole, "k.conf:49:5: error: `A`: auth_hmac is known, but not yet active", "both would be Master");
-    warned(
-        &hmac(&format!("mode permissive\nkey 1 {key}\nactive_key 1")),
-        "k.conf:49:5: warning: `auth_hmac in vrrp_instance` is read and checked, but not yet active",
-        "",
-    );
+    let whole = hmac(&format!("key 1 {KEY}\nactive_key 1"));
     refused(&hmac("active_key 1"), "k.conf:49:5: error: `A`: auth_hmac without a key", "every node");
-    refused(&hmac(&format!("key 1 {key}")), "k.conf:49:5: error: `A`: auth_hmac without active_key", "active_key");
+    refused(&hmac(&format!("key 1 {KEY}")), "k.conf:49:5: error: `A`: auth_hmac without active_key", "active_key");
     refused(
-        &hmac(&format!("key 1 {key}\nactive_key 2")),
+        &hmac(&format!("key 1 {KEY}\nactive_key 2")),
         "k.conf:51:12: error: `A`: active_key 2 is none of its keys",
         "number of a `key`",
     );
-    refused(&hmac("key 1 short\nactive_key 1"), "k.conf:49:5: error: a key of `auth_hmac` can't be read", "32 to 64");
-    for text in [whole, hmac(&format!("key 0 {key}")), hmac(&format!("key 1 {key}"))] {
+    let unread = "k.conf:49:5: error: key 1 of `auth_hmac` can't be read";
+    for key in ["short", "hex:0", &format!("hex:{KEY}"), &format!("hex:{KEY}{KEY}0"), &format!("{KEY}{KEY}1")] {
+        refused(&hmac(&format!("key 1 {key}\nactive_key 1")), unread, "32 to 64");
+    }
+    refused(
+        &hmac(&format!("key 1 {KEY}\nkey 1 {KEY}\nactive_key 1")),
+        "k.conf:49:5: error: two keys of `auth_hmac` have the number 1",
+        "a number of its own",
+    );
+    refused(
+        &hmac(&format!("key 0 {KEY}\nactive_key 1")),
+        "k.conf:49:5: error: a key of `auth_hmac` can't be read",
+        "1 to 255",
+    );
+    for text in [hmac(&format!("key 0 {KEY}")), hmac(&format!("key 1 {KEY}")), hmac(&format!("key 1 {KEY}z{KEY}"))] {
         let errors = load(&text).unwrap_err();
         let shown = keepone_config::render_all(&errors, false) + &format!("{errors:?}");
         assert!(!shown.contains("0123456789"), "{shown}");
     }
-    let (config, _) = load(&hmac(&format!("mode permissive\nkey 1 {key}\nactive_key 1"))).unwrap();
-    assert!(config.instances[0].options.hmac.is_some() && !format!("{config:?}").contains("0123456789"));
+    let (config, diagnostics) = load(&whole).unwrap();
+    assert!(diagnostics.is_empty() && !format!("{config:?}").contains("0123456789"), "{diagnostics:?}");
+}
+
+#[test]
+fn what_auth_hmac_says_is_what_is_done() {
+    use keepone_proto::settings::HmacMode;
+    let of = |lines: &str| {
+        let (config, _) = load(&hmac(&format!("key 1 {KEY}\nkey 7 hex:{KEY}{KEY}\nactive_key 7\n{lines}"))).unwrap();
+        config.instances[0].options.hmac.clone().unwrap()
+    };
+    let plain = of("");
+    let keys: Vec<(u8, usize)> = plain.keys.iter().map(|(number, key)| (*number, key.reveal().len())).collect();
+    assert_eq!((keys, plain.active_key, plain.mode), (vec![(1, 32), (7, 32)], 7, HmacMode::Enforce));
+    assert_eq!(plain.window, Some(Duration::from_secs(5)), "three intervals, 5 s at least");
+    assert_eq!(of("time_window 30").window, Some(Duration::from_secs(30)));
+    assert_eq!(of("anti_replay monotonic").window, None);
+    assert_eq!(of("mode receive-only").mode, HmacMode::ReceiveOnly);
+    assert_eq!(of("mode permissive").mode, HmacMode::Permissive);
+    let slow =
+        changed("    advert_int 1\n", &format!("    advert_int 30\n    auth_hmac {{\nkey 1 {KEY}\nactive_key 1\n}}\n"));
+    let window = load(&slow).unwrap().0.instances[0].options.hmac.as_ref().and_then(|hmac| hmac.window);
+    assert_eq!(window, Some(Duration::from_secs(90)));
+    noted(
+        &hmac(&format!("key 1 {KEY}\nactive_key 1\nanti_replay monotonic\ntime_window 9")),
+        "k.conf:53:13: note: `A`: time_window with `anti_replay monotonic`",
+        "remove",
+    );
+    warned(
+        &option(&format!("strict_mode\naccept\nauth_hmac {{\nkey 1 {KEY}\nactive_key 1\nmode permissive\n}}")),
+        "k.conf:54:6: warning: `A` is in strict mode, in which auth_hmac is enforced",
+        "mode enforce",
+    );
+    let both =
+        option(&format!("version 2\nauth_type PASS\nauth_pass s3cret12\nauth_hmac {{\nkey 1 {KEY}\nactive_key 1\n}}"));
+    warned(&both, "k.conf:50:11: warning: `A` has auth_hmac, which replaces authentication", "one of them");
+    assert!(load(&both).unwrap().0.instances[0].auth_pass.is_none());
+}
+
+#[test]
+fn a_key_in_a_file_of_its_own_is_there_or_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("vrrp.key");
+    let text = hmac(&format!("key 1 file:{}\nactive_key 1", file.display()));
+    let failed = "k.conf:49:5: error: key 1 of `auth_hmac` can't be read";
+    refused(&text, failed, "readable");
+    let write = |text: &str, mode| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+    };
+    for bad in [String::new(), "\n".into(), "hex:00\n".into(), format!("{KEY}\n{KEY}\n{KEY}\n"), "x".repeat(300)] {
+        write(&bad, 0o600);
+        refused(&text, failed, "");
+    }
+    for (good, length) in [(format!("{KEY}\n"), 32), (format!("hex:{KEY}{KEY}\r\n"), 32), ("y".repeat(64), 64)] {
+        write(&good, 0o600);
+        let (config, diagnostics) = load(&text).unwrap();
+        let hmac = config.instances[0].options.hmac.as_ref().unwrap();
+        assert_eq!((hmac.keys[0].1.reveal().len(), diagnostics.len()), (length, 0), "{diagnostics:?}");
+    }
+    write(KEY, 0o640);
+    warned(&text, "k.conf:49:5: warning: ", "chmod 600");
+    std::fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    refused(&text, failed, "no file");
+    refused(&hmac("key 1 file:vrrp.key\nactive_key 1"), failed, "absolute path");
 }
 
 #[test]

@@ -223,3 +223,20 @@ fn one_packet_that_is_one_too_many_is_sent_early_enough() {
     // 75 to 90 per cent of 50 ms, a millisecond more or less.
     assert!(gaps.len() > 20 && gaps.iter().all(|gap| (37..=46).contains(gap)), "{gaps:?}");
 }
+
+/// RFC 5880, 6.8.16: the other end sees no failure of the path.
+#[test]
+fn a_session_that_is_held_down_says_so_and_does_not_come_up_again() {
+    let mut wire = Wire::new(settings(), settings());
+    wire.run_to(2000);
+    let told = wire.ends[0].hold_down().unwrap();
+    assert_eq!(
+        (told.state, told.diagnostic, told.yours.map(NonZeroU32::get)),
+        (AdminDown, Diagnostic::HELD_DOWN, Some(20))
+    );
+    assert_eq!(wire.ends[1].on_packet(at(2001), &told), None);
+    assert_eq!((wire.states(), wire.ends[1].diagnostic()), ([AdminDown, Down], Diagnostic::NEIGHBOR_DOWN));
+    wire.run_to(6000);
+    assert_eq!(wire.states(), [AdminDown, Down]);
+    assert_eq!(session(1, settings()).hold_down(), None, "nobody was ever heard");
+}

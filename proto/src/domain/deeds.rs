@@ -169,6 +169,7 @@ impl Domain {
                     | Output::HigherSeen { .. }
                     | Output::LowerSeen { .. }
                     | Output::IntervalMismatch { .. }
+                    | Output::ClocksApart { .. }
                     | Output::AddressListMismatch { .. }
                     | Output::Discarded { .. } => {}
                 }
@@ -489,6 +490,9 @@ impl Domain {
                 }
                 Output::IntervalMismatch { from, found, .. } => {
                     self.findings.odd(facts.now, from, Oddity::Interval(found), advertisement);
+                }
+                Output::ClocksApart { from, by } => {
+                    self.findings.odd(facts.now, from, Oddity::ClocksApart(by), advertisement);
                 }
                 Output::AddressListMismatch { from, found } => {
                     self.findings.odd(facts.now, from, Oddity::Addresses(found), advertisement);

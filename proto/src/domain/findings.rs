@@ -68,6 +68,9 @@ impl DomainFindings {
             Discard::Version { found, .. } => Oddity::Version(crate::findings::compare::number(found)),
             Discard::Authentication => Oddity::Authentication,
             Discard::Replayed { .. } => Oddity::Replayed,
+            Discard::Unsigned(fault) => Oddity::Unsigned(fault),
+            Discard::Repeated { .. } => Oddity::Repeated,
+            Discard::Stale(_) => Oddity::Stale,
             Discard::OwnAddress => Oddity::OwnAddress,
             // Of another virtual router: not ours to judge.
             Discard::Vrid { .. } | Discard::Family => return,

@@ -10,6 +10,7 @@ use crate::id::{ClusterId, DomainId, NodeId, hash_name};
 use crate::lease::timing::Millis;
 use crate::settings::{AuthType, Authority, InstanceSettings, Settings, VrrpVersion};
 use crate::wire::profile::{InstanceProfile, LeaseProfile};
+use crate::wire::vrrp::hmac::Key;
 
 /// Our own instances as a peer is told of them, each with its place; what changes while we run is filled in later. One
 /// that is in no domain is left of a former configuration.
@@ -56,19 +57,36 @@ fn profile(cluster: ClusterId, domain: DomainId, instance: &InstanceSettings) ->
         advert_int: instance.advert_int,
         addresses: u8::try_from(instance.addresses.len()).unwrap_or(u8::MAX),
         addresses_hash: addresses.fold(0, u64::wrapping_add),
-        auth: match (instance.version, instance.auth_pass, instance.auth_type) {
-            // With the cluster and the instance in it, so that equal passwords elsewhere do not show.
-            (VrrpVersion::V2, Some(secret), AuthType::Pass) => {
-                hash_name(&format!("{} {} {secret:?}", cluster.0, instance.name)).max(1)
-            }
-            (VrrpVersion::V2, Some(secret), AuthType::Ah) => {
-                hash_name(&format!("{} {} AH {secret:?}", cluster.0, instance.name)).max(1)
-            }
-            (VrrpVersion::V2, None, _) | (VrrpVersion::V3, _, _) => 0,
+        auth: match signing(cluster, instance) {
+            Some(hash) => hash,
+            None => password(cluster, instance),
         },
         unicast: instance.unicast_peers.is_some(),
         source: None,
     }
+}
+
+/// With the cluster and the instance in it, so that equal keys elsewhere do not show; 0: no authentication.
+fn password(cluster: ClusterId, instance: &InstanceSettings) -> u64 {
+    match (instance.version, instance.auth_pass, instance.auth_type) {
+        (VrrpVersion::V2, Some(secret), AuthType::Pass) => {
+            hash_name(&format!("{} {} {secret:?}", cluster.0, instance.name)).max(1)
+        }
+        (VrrpVersion::V2, Some(secret), AuthType::Ah) => {
+            hash_name(&format!("{} {} AH {secret:?}", cluster.0, instance.name)).max(1)
+        }
+        (VrrpVersion::V2, None, _) | (VrrpVersion::V3, _, _) => 0,
+    }
+}
+
+/// The keys of `auth_hmac`, whichever of them signs: all that a node can prove.
+fn signing(cluster: ClusterId, instance: &InstanceSettings) -> Option<u64> {
+    let mut keys = instance.hmac.as_ref()?.keys.clone();
+    keys.sort_unstable_by_key(|(number, _)| *number);
+    let hash = |(number, key): &(u8, Key)| {
+        hash_name(&format!("{} {} HMAC {number} {:?}", cluster.0, instance.name, key.reveal()))
+    };
+    Some(keys.iter().map(hash).fold(0, |all: u64, one| all.rotate_left(7) ^ one).max(1))
 }
 
 pub(crate) fn number(version: VrrpVersion) -> u8 {
@@ -196,8 +214,12 @@ fn compare_instance(
     }
     match (other.auth, mine.auth) {
         (theirs, ours) if theirs == ours => {}
-        (0, _) => say("authentication", format!("no authentication on {peer}, a password here")),
-        (_, 0) => say("authentication", format!("a password on {peer}, no authentication here")),
+        (0, _) => {
+            let ours = if settings.hmac.is_some() { "auth_hmac" } else { "a password" };
+            say("authentication", format!("no authentication on {peer}, {ours} here"));
+        }
+        (_, 0) => say("authentication", format!("a password or keys on {peer}, no authentication here")),
+        (_, _) if settings.hmac.is_some() => say("auth_hmac", format!("other keys on {peer} than here")),
         (_, _) => say("auth_pass", format!("another password on {peer} than here, or another auth_type")),
     }
     if other.unicast != mine.unicast {

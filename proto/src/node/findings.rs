@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+mod signed;
+
 use super::Node;
 use crate::action::{Action, AlertName};
 use crate::alerts::{Alerts, Words};
@@ -542,6 +544,9 @@ fn odd(domain: &Domain, who: &str, oddity: &Oddity) -> Option<Difference> {
             let remedy =
                 format!("find out whether {who} is a router of {name}: if so, it must hear our Advertisements");
             return Some(Difference { domain: Some(domain.id), words: format!("{name}: {words}"), remedy });
+        }
+        Oddity::Unsigned(_) | Oddity::Repeated | Oddity::Stale | Oddity::Signed | Oddity::ClocksApart(_) => {
+            return Some(Difference { domain: Some(domain.id), ..signed::words(name, who, settings, oddity)? });
         }
         Oddity::OwnAddress => {
             ("mcast_src_ip", format!("{who} is our own address: another host has it, or our packets come back"))

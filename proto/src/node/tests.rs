@@ -34,6 +34,7 @@ mod references;
 mod reload;
 mod rivals;
 mod rules;
+mod signed;
 mod trackers;
 mod words;
 
@@ -87,6 +88,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
         addresses: vec![IpAddr::from([192, 0, 2, 100])],
         auth_pass: None,
         auth_type: AuthType::Pass,
+        hmac: None,
         unicast_peers: None,
         election: ElectionOptions::default(),
         reception: Reception::default(),
@@ -320,8 +322,11 @@ impl Cluster {
             Action::Advertise { advertisement, .. } => {
                 if !self.vrrp_cut && !self.cut.contains(&(node, other)) {
                     let (source, destination) = (address(node), IpAddr::from([224, 0, 0, 18]));
-                    let key = self.nodes[&node].settings.instances[0].auth_pass;
-                    let event = header::received(&advertisement, source, destination, key);
+                    let settings = &self.nodes[&node].settings.instances[0];
+                    let signed = settings.hmac.as_ref();
+                    let signed = signed.and_then(|hmac| signed::received(&advertisement, source, hmac, self.now));
+                    let bare = || header::received(&advertisement, source, destination, settings.auth_pass);
+                    let event = signed.unwrap_or_else(bare);
                     self.queue.push_back((other, event));
                 }
                 return;

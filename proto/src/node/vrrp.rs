@@ -5,10 +5,12 @@ use core::net::IpAddr;
 
 use super::Node;
 use crate::action::Action;
+use crate::findings::Oddity;
 use crate::id::{DomainId, InterfaceId};
 use crate::time::Instant;
 use crate::vrrp::output::Discard;
-use crate::wire::vrrp::{self, Advertisement, ah};
+use crate::wire::vrrp::hmac::{Fault, Trailer};
+use crate::wire::vrrp::{self, Advertisement, Auth, ah};
 
 /// A packet as it came in.
 pub(super) struct Packet<'a> {
@@ -41,7 +43,38 @@ impl Node {
             self.on_far_packet(now, packet.interface, source, &advertisement);
             return;
         }
+        let advertisement = self.proven(now, place, source, (packet.bytes, advertisement));
         self.deliver(now, packet.interface, place, (source, unicast, &advertisement), out);
+    }
+
+    /// The Advertisement with what its signature proves, where one is looked for.
+    fn proven(
+        &mut self,
+        now: Instant,
+        place: Option<(DomainId, usize)>,
+        source: IpAddr,
+        (bytes, advertisement): (&[u8], Advertisement),
+    ) -> Advertisement {
+        let trailer = Trailer::read(&advertisement, source, bytes);
+        let hmac = place.and_then(|(id, at)| self.domains.get(&id)?.routers.get(at)?.machine.params().hmac.as_ref());
+        match (hmac, trailer) {
+            // Version 2 has its password where keepalived has none once it signs.
+            (Some(_), _) if advertisement.auth != Auth::None => advertisement,
+            (Some(hmac), Some(trailer)) => {
+                let utc = self.utc_at_boot.filter(|_| hmac.window.is_some());
+                let utc = utc.map(|boot| boot.saturating_add(now.since(Instant::BOOT)));
+                Advertisement { auth: trailer.prove(&hmac.keys, utc), ..advertisement }
+            }
+            (Some(_), None) => Advertisement { auth: Auth::Unsigned(Fault::Missing), ..advertisement },
+            // Without a key it is heard like any other, where keepalived would have two Masters; and named.
+            (None, Some(_)) => {
+                if let Some(domain) = place.and_then(|(id, _)| self.domains.get_mut(&id)) {
+                    domain.findings.odd(now, source, Oddity::Signed, &advertisement);
+                }
+                advertisement
+            }
+            (None, None) => advertisement,
+        }
     }
 
     /// A packet with an Authentication Header: its key is the one of the virtual router that it says it is for.
@@ -116,7 +149,7 @@ impl Node {
         let mut unauthentic = false;
         self.with_domain(now, id, |domain, facts| {
             let discarded = domain.on_advertisement(facts, at, source, advertisement, out);
-            unauthentic = matches!(discarded, Some(Discard::Authentication | Discard::Replayed { .. }));
+            unauthentic = discarded.is_some_and(Discard::is_unproven);
         });
         self.counters.unauthentic_advertisements += u64::from(unauthentic);
     }

@@ -41,6 +41,10 @@ use crate::settings::{AuthType, VrrpVersion};
 use crate::time::{Centis, Instant, nanos};
 use crate::wire::vrrp::{Advertisement, Auth};
 
+mod signed;
+
+use signed::Heard;
+
 /// The least time between two answers to Advertisements that a Master should not hear.
 const ANSWER_GAP: Duration = Duration::from_millis(10);
 /// Parts of an interval in which the Advertisements of many virtual routers leave together.
@@ -57,6 +61,7 @@ pub struct Instance {
     master: Option<MasterSeen>,
     state: State,
     numbers: Numbers,
+    stamps: Heard,
     /// The last sender, if its addresses were ours.
     alike: Option<IpAddr>,
 }
@@ -130,6 +135,7 @@ impl Instance {
             master: None,
             state: State::Initialize,
             numbers: Numbers::default(),
+            stamps: Heard::default(),
             alike: None,
         }
     }
@@ -377,12 +383,13 @@ impl Instance {
         if self.state == State::Initialize {
             return Vec::new();
         }
-        if let Some(why) = self.discard(from, own, advert) {
+        if let Some(why) = self.discard(from, own, advert).or_else(|| self.unsigned(now, from, advert)) {
             return vec![Output::Discarded { from, why }];
         }
         if let Auth::Header { sequence } = advert.auth {
             self.numbers.heard = sequence;
         }
+        let apart = self.clocks_apart(from, advert);
         let mut outputs = match self.state {
             State::Initialize => Vec::new(),
             State::Backup { .. } => {
@@ -391,6 +398,7 @@ impl Instance {
             }
             State::Master { .. } => self.master_hears(now, from, own, advert),
         };
+        outputs.extend(apart);
         self.compare(from, advert, &mut outputs);
         outputs
     }
@@ -407,12 +415,22 @@ impl Instance {
         }
         match (self.auth(), advert.auth) {
             (Auth::None, Auth::None) => {}
+            // Whether it is signed well is asked last: only then is it remembered.
+            (Auth::None, Auth::Signed { .. } | Auth::Unsigned(_)) if self.params.hmac.is_some() => {}
             (Auth::Simple(ours), Auth::Simple(theirs)) if is_same(&ours, &theirs) => {}
             (Auth::Header { .. }, Auth::Header { sequence }) if self.numbers.is_fresh(sequence) => {}
             (Auth::Header { .. }, Auth::Header { sequence }) => {
                 return Some(Discard::Replayed { found: sequence, last: self.numbers.last() });
             }
-            (Auth::None | Auth::Simple(_) | Auth::Header { .. } | Auth::Unproven, _) => {
+            (
+                Auth::None
+                | Auth::Simple(_)
+                | Auth::Header { .. }
+                | Auth::Unproven
+                | Auth::Signed { .. }
+                | Auth::Unsigned(_),
+                _,
+            ) => {
                 return Some(Discard::Authentication);
             }
         }
@@ -555,6 +573,8 @@ impl Instance {
     fn auth(&self) -> Auth {
         match (self.params.version, self.params.auth_pass, self.params.auth_type) {
             (VrrpVersion::V3, _, _) | (VrrpVersion::V2, None, _) => Auth::None,
+            // A signature is put to it when it is sent, and needs no other proof beside it.
+            (VrrpVersion::V2, Some(_), _) if self.params.hmac.is_some() => Auth::None,
             (VrrpVersion::V2, Some(password), AuthType::Pass) => Auth::Simple(password),
             (VrrpVersion::V2, Some(_), AuthType::Ah) => Auth::Header { sequence: self.numbers.next() },
         }

@@ -8,6 +8,23 @@ use crate::id::Priority;
 use crate::settings::VrrpVersion;
 use crate::time::Instant;
 use crate::wire::vrrp::Advertisement;
+use crate::wire::vrrp::hmac::{Fault, Stamp};
+
+impl Discard {
+    /// Whether what is wrong with it is its proof.
+    pub fn is_unproven(self) -> bool {
+        match self {
+            Discard::Authentication
+            | Discard::Replayed { .. }
+            | Discard::Unsigned(_)
+            | Discard::Repeated { .. }
+            | Discard::Stale(_) => true,
+            Discard::Vrid { .. } | Discard::Version { .. } | Discard::Family | Discard::Owner | Discard::OwnAddress => {
+                false
+            }
+        }
+    }
+}
 
 /// The last Master heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +95,13 @@ pub enum Output {
         /// Its addresses.
         found: Vec<IpAddr>,
     },
+    /// The sender's wall clock and ours are further apart than this; its packet counted all the same.
+    ClocksApart {
+        /// The sender.
+        from: IpAddr,
+        /// Whole seconds.
+        by: u16,
+    },
     /// The packet is not for this instance, and was discarded.
     Discarded {
         /// The sender.
@@ -120,6 +144,20 @@ pub enum Discard {
         /// The greatest so far.
         last: u32,
     },
+    /// Not signed by one of our keys.
+    #[error("{0}: give all routers the same keys in auth_hmac")]
+    Unsigned(Fault),
+    /// Signed, and its stamp is not above the last one of this sender.
+    #[error("signed at {found:?}, where {last:?} has been heard from there: it came again, or late")]
+    Repeated {
+        /// As received.
+        found: Stamp,
+        /// The greatest of this sender so far.
+        last: Stamp,
+    },
+    /// A resignation that was signed so many seconds from now, by our wall clock and by what its sender said before.
+    #[error("a resignation signed {0} s ago: an old one, or one of the two clocks is wrong")]
+    Stale(i64),
     /// We own the addresses, and are to listen to nobody (`owner_ignore_adverts`).
     #[error("we own the addresses, and listen to nobody")]
     Owner,

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::id::{Priority, Vrid};
-use crate::settings::{AuthType, ElectionOptions, InstanceSettings, VrrpVersion};
+use crate::settings::{AuthType, ElectionOptions, HmacSettings, InstanceSettings, VrrpVersion};
 
 /// The parameters of one virtual router. RFC 9568, 6.1; RFC 3768, 6.1.2.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Params {
     pub auth_pass: Option<[u8; 8]>,
     /// How it is used.
     pub auth_type: AuthType,
+    /// How Advertisements are signed, in either version.
+    pub hmac: Option<HmacSettings>,
     /// What keepalived adds to the RFC.
     pub election: ElectionOptions,
 }
@@ -47,6 +49,7 @@ impl From<&InstanceSettings> for Params {
             addresses: settings.addresses.clone(),
             auth_pass: settings.auth_pass,
             auth_type: settings.auth_type,
+            hmac: settings.hmac.clone(),
             election: settings.election,
         }
     }

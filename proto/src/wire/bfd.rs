@@ -29,6 +29,9 @@ pub const LENGTH: usize = 24;
 /// UDP port of control packets on one hop (RFC 5881, 4).
 pub const PORT: u16 = 3784;
 
+/// UDP port of control packets over several hops (RFC 5883, 5).
+pub const MULTIHOP_PORT: u16 = 4784;
+
 /// TTL or hop limit of what is sent, and of what is taken (RFC 5881, 5).
 pub const HOP_LIMIT: u8 = 255;
 
@@ -56,6 +59,8 @@ impl Diagnostic {
     pub const TIME_EXPIRED: Diagnostic = Diagnostic(1);
     /// Neighbor Signaled Session Down.
     pub const NEIGHBOR_DOWN: Diagnostic = Diagnostic(3);
+    /// Administratively Down.
+    pub const HELD_DOWN: Diagnostic = Diagnostic(7);
 }
 
 impl fmt::Display for Diagnostic {

@@ -9,6 +9,7 @@
 //! | version, type | 7.1 | 7.1 | [`parse`] |
 //! | length | 7.1 | 7.1 | [`parse`] |
 //! | checksum | 7.1 | 5.2.8, 7.1 | [`parse`] |
+//! | signature | none | none | [`hmac::Trailer`] |
 //! | authentication type | 7.1 | none in v3 | [`parse`]: 0 and 1, [`ah::parse`]: 2; whether it is the right one is the instance's business |
 //! | VRID, version and addresses are ours | 7.1 | 7.1 | [`crate::vrrp::instance`] |
 
@@ -23,6 +24,7 @@ use crate::settings::VrrpVersion;
 use crate::time::Centis;
 
 pub mod ah;
+pub mod hmac;
 
 /// IP protocol number. RFC 9568, 5.1.1.4.
 pub const PROTOCOL: u8 = 112;
@@ -31,8 +33,8 @@ pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 /// Where IPv6 Advertisements go. RFC 9568, 5.1.2.2.
 pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
-/// How many octets after the packet are still padding: no Ethernet payload is padded beyond 46, and a
-/// peer's 28 octets of HMAC, which we cannot check, fit as well.
+/// How many octets after the packet are still padding: no Ethernet payload is padded beyond 46. A trailer with an
+/// HMAC fits as well.
 const MAX_TRAILING: usize = 46;
 const TYPE_ADVERTISEMENT: u8 = 1;
 const AUTH_NONE: u8 = 0;
@@ -67,11 +69,11 @@ pub struct Advertisement {
     pub advert_int: Duration,
     /// Virtual addresses, all of one family.
     pub addresses: Vec<IpAddr>,
-    /// How the sender proves that it is one of the virtual router's; version 3 has no way.
+    /// How the sender proves that it is one of the virtual router's; version 3 has no way but a signature.
     pub auth: Auth,
 }
 
-/// Authentication of VRRPv2. RFC 2338, 5.3.6.
+/// Authentication of VRRPv2, RFC 2338, 5.3.6; or a signature, in either version: see [`hmac`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Auth {
     /// Type 0.
@@ -86,6 +88,15 @@ pub enum Auth {
     },
     /// Type 2 in a header that was not compared with a key, or that no key of ours made. Never sent.
     Unproven,
+    /// In a trailer that a key of ours has made. Sent by [`hmac::emit`], of an Advertisement with [`Auth::None`].
+    Signed {
+        /// Greater with each Advertisement of its sender.
+        stamp: hmac::Stamp,
+        /// Whole seconds that it is behind our wall clock; `None`: we don't look at it.
+        behind: Option<i64>,
+    },
+    /// Where a signature was looked for: there is no good one. Never sent.
+    Unsigned(hmac::Fault),
 }
 
 /// What the checksum of a VRRPv3 packet over IPv4 covers besides the packet.
@@ -124,7 +135,7 @@ pub enum EncodeError {
     /// Version 3 has no authentication. RFC 9568, 9.
     #[error("a password in VRRPv3, which has no field for it: drop it or set version 2")]
     PasswordInV3,
-    /// [`Auth::Unproven`], or [`ah::emit`] of what has no number.
+    /// [`Auth::Unproven`], [`ah::emit`] of what has no number, or [`hmac::emit`] of what has another proof.
     #[error("an advertisement without the number of its Authentication Header: set auth_type AH and a password")]
     Unproven,
 }
@@ -276,7 +287,7 @@ impl Advertisement {
                     Auth::None => AUTH_NONE,
                     Auth::Simple(_) => AUTH_SIMPLE,
                     Auth::Header { .. } => AUTH_HEADER,
-                    Auth::Unproven => return Err(EncodeError::Unproven),
+                    Auth::Unproven | Auth::Signed { .. } | Auth::Unsigned(_) => return Err(EncodeError::Unproven),
                 };
                 Ok(u16::from_be_bytes([auth_type, seconds]))
             }
@@ -370,14 +381,22 @@ fn read(
     Ok(Advertisement { version, vrid, priority: Priority(priority), advert_int, addresses, auth })
 }
 
-/// The packet without the padding after it.
-fn whole_packet(bytes: &[u8], version: VrrpVersion, source: IpAddr, count: u8) -> Result<&[u8], DecodeError> {
+/// Octets of an Advertisement with so many addresses.
+fn length(version: VrrpVersion, source: IpAddr, addresses: usize) -> usize {
     let address = if source.is_ipv4() { 4 } else { 16 };
     let authentication = match version {
         VrrpVersion::V2 => 8,
         VrrpVersion::V3 => 0,
     };
-    let (have, need) = (bytes.len(), 8 + usize::from(count) * address + authentication);
+    8 + addresses * address + authentication
+}
+
+/// What the checksum covers: the packet without the padding after it.
+fn whole_packet(bytes: &[u8], version: VrrpVersion, source: IpAddr, count: u8) -> Result<&[u8], DecodeError> {
+    let (have, need) = (bytes.len(), length(version, source, count.into()));
+    if source.is_ipv6() && have == need + hmac::TRAILER {
+        return Ok(bytes); // the checksum covers a trailer there
+    }
     if have > need + MAX_TRAILING {
         return Err(DecodeError::Trailing { have, need, count });
     }

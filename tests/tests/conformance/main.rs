@@ -53,6 +53,7 @@ fn params(version: VrrpVersion) -> Params {
         addresses: vec![VIP],
         auth_pass: None,
         auth_type: AuthType::Pass,
+        hmac: None,
         election: ElectionOptions::default(),
     }
 }

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use keepone_chaos::fault::{Class, Network};
 use keepone_chaos::netns::clock;
-use routers::Router::{self, Keepalived, Keepone};
-use speech::{AH, Auth, Speech, V2, V3};
+use routers::Router::{self, Frr, Keepalived, Keepone};
+use speech::{AH, Auth, HMAC, Hmac, Speech, V2, V3};
 use story::{A, B, Story, nanos};
 
 /// A whole life: follow, take over from a resigned Master, give way to it, take over from a dead one.
@@ -32,6 +32,14 @@ fn live(speech: Speech, better: Router, worse: Router) {
     thread::sleep(speech.advert_int * 2);
     story.must(story.watch().holders().contains(&B), "the new MASTER lost the address again");
     story.ends_with([2, 2]);
+}
+
+/// RFC 9568, 6.1 and 6.4.2: a Backup counts in its Master's interval, whatever its own is. By its own, the takeover would
+/// be seven seconds later.
+fn learn(speech: Speech, better: Router, worse: Router) {
+    let mut story = Story::new(speech, [better, worse]);
+    story.begin();
+    story.kill_a();
 }
 
 /// The cable of the better node comes out, and is put back.
@@ -68,8 +76,7 @@ fn drop_vrrp(better: Router, worse: Router) {
 }
 
 /// Neither believes the other: both hold, as two that are deaf do, and both say why.
-fn refuse(auth: Auth, programs: [Router; 2], words: [&str; 2]) {
-    let speech = Speech { auth: Some(auth), ..V2 };
+fn refuse(speech: Speech, programs: [Router; 2], words: [&str; 2]) {
     let mut story = Story::new(speech, programs);
     story.start(A);
     let alone = story.watch().alone(A, speech.preempts() + Duration::from_secs(2));
@@ -92,18 +99,78 @@ const OTHER: &str = "advertises with another authentication or password than our
 
 #[test]
 fn keepone_and_keepalived_with_another_key_refuse_each_other() {
-    refuse(KEYS, [Keepone, Keepalived], [OTHER, INVALID]);
+    refuse(Speech { auth: Some(KEYS), ..V2 }, [Keepone, Keepalived], [OTHER, INVALID]);
 }
 
 #[test]
 fn keepalived_and_keepone_with_another_key_refuse_each_other() {
-    refuse(KEYS, [Keepalived, Keepone], [INVALID, OTHER]);
+    refuse(Speech { auth: Some(KEYS), ..V2 }, [Keepalived, Keepone], [INVALID, OTHER]);
 }
 
 /// The other one sees no packet at all, since it looks for another protocol.
 #[test]
 fn keepone_with_a_key_refuses_keepalived_with_the_same_password_in_clear() {
-    refuse(NO_HEADER, [Keepone, Keepalived], [OTHER, "Entering MASTER STATE"]);
+    refuse(Speech { auth: Some(NO_HEADER), ..V2 }, [Keepone, Keepalived], [OTHER, "Entering MASTER STATE"]);
+}
+
+const OTHER_KEYS: Hmac = Hmac {
+    lines: [
+        "key 1 s3cret-0123456789abcdef0123456789abcdef\nactive_key 1",
+        "key 1 s3cret-fedcba9876543210fedcba9876543210\nactive_key 1",
+    ],
+};
+const OTHER_NUMBERS: Hmac = Hmac {
+    lines: [
+        "key 1 s3cret-0123456789abcdef0123456789abcdef\nactive_key 1",
+        "key 2 s3cret-0123456789abcdef0123456789abcdef\nactive_key 2\nmode permissive",
+    ],
+};
+/// The second of three steps to signed Advertisements: one node has taken it.
+const BEGINNING: Hmac = Hmac {
+    lines: [
+        "key 1 s3cret-0123456789abcdef0123456789abcdef\nactive_key 1\nmode permissive",
+        "key 1 s3cret-0123456789abcdef0123456789abcdef\nactive_key 1\nmode receive-only",
+    ],
+};
+/// The third: the other one signs, too, and is not believed yet by all.
+const ENDING: Hmac = Hmac {
+    lines: [
+        "key 1 s3cret-0123456789abcdef0123456789abcdef\nactive_key 1\nmode enforce",
+        "key 1 s3cret-0123456789abcdef0123456789abcdef\nactive_key 1\nmode permissive\nanti_replay monotonic",
+    ],
+};
+
+#[test]
+fn keepone_and_keepone_with_another_key_for_signatures_refuse_each_other() {
+    let words = "signs its Advertisements with another key 1 than ours";
+    refuse(Speech { hmac: Some(OTHER_KEYS), ..V3 }, [Keepone, Keepone], [words; 2]);
+}
+
+#[test]
+fn a_signature_of_an_unknown_key_is_refused_even_where_the_unsigned_are_heard() {
+    let words =
+        ["signs its Advertisements with key 2, which is none", "signs its Advertisements with key 1, which is none"];
+    refuse(Speech { hmac: Some(OTHER_NUMBERS), ..V2 }, [Keepone, Keepone], words);
+}
+
+/// With a keepalived that signs as it does now: else there is nothing to see.
+#[test]
+fn keepone_and_a_new_keepalived_with_another_key_for_signatures_refuse_each_other() {
+    if Keepalived.signs() {
+        let (ours, theirs) = ("signs its Advertisements with another key 1 than ours", "invalid authentication HMAC");
+        refuse(Speech { hmac: Some(OTHER_KEYS), ..V3 }, [Keepone, Keepalived], [ours, theirs]);
+        refuse(Speech { hmac: Some(OTHER_KEYS), ipv6: true, ..V3 }, [Keepalived, Keepone], [theirs, ours]);
+    }
+}
+
+#[test]
+fn no_node_is_unheard_on_the_way_to_signed_advertisements() {
+    let routers: &[Router] = if Keepalived.signs() { &[Keepone, Keepalived] } else { &[Keepone] };
+    for other in routers {
+        for hmac in [BEGINNING, ENDING] {
+            live(Speech { hmac: Some(hmac), ..V3 }, Keepone, *other);
+        }
+    }
 }
 
 macro_rules! lives {
@@ -114,9 +181,25 @@ macro_rules! lives {
 
 lives! {
     keepone_follows_keepone_v2_with_ah: Speech { auth: Some(AH), ..V2 }, Keepone, Keepone;
+    keepone_follows_keepone_v2_signed: Speech { hmac: Some(HMAC), ..V2 }, Keepone, Keepone;
+    keepone_follows_keepone_v3_signed: Speech { hmac: Some(HMAC), ..V3 }, Keepone, Keepone;
+    keepone_follows_keepone_v3_ipv6_signed: Speech { hmac: Some(HMAC), ipv6: true, ..V3 }, Keepone, Keepone;
     keepone_follows_keepone_v3_multicast: V3, Keepone, Keepone;
     keepone_follows_keepone_v3_with_a_plain_checksum: Speech { plain_checksum: true, ..V3 }, Keepone, Keepone;
     keepone_follows_keepone_v3_ipv6_unicast: Speech { ipv6: true, unicast: true, ..V3 }, Keepone, Keepone;
+}
+
+macro_rules! learns {
+    ($($name:ident: $speech:expr, $better:expr, $worse:expr;)*) => {
+        $(#[test] fn $name() { learn(Speech { advert_int_of_b: Some(Duration::from_secs(2)), ..$speech }, $better, $worse); })*
+    };
+}
+
+learns! {
+    keepone_counts_in_the_interval_of_keepalived: V3, Keepalived, Keepone;
+    keepalived_counts_in_the_interval_of_keepone: V3, Keepone, Keepalived;
+    keepone_counts_in_the_interval_of_keepone_over_ipv6: Speech { ipv6: true, ..V3 }, Keepone, Keepone;
+    keepone_counts_in_the_interval_of_frr: V3, Frr, Keepone;
 }
 
 #[test]

@@ -14,7 +14,8 @@ use keepone_tests::lan::Lan;
 use crate::page::{self, Section};
 use crate::parallel;
 use crate::routers::Router::{self, Frr, Keepalived, Keepone};
-use crate::speech::{AH, PASS, Speech, V2, V3};
+use crate::routers::older;
+use crate::speech::{AH, HMAC, PASS, Speech, V2, V3};
 use crate::story::{self, A, B, Story};
 
 /// How a router proves itself.
@@ -34,6 +35,8 @@ struct Way {
     unicast: bool,
     proof: Proof,
     plain_checksum: bool,
+    /// Each 100 ms.
+    fast: bool,
 }
 
 impl Way {
@@ -48,9 +51,13 @@ impl Way {
                             // Version 2 has one checksum, and IPv6 one: RFC 9568, 5.2.8.
                             let one = version == 2 || ipv6;
                             if !(one && plain_checksum) {
-                                all.push(Way { version, ipv6, unicast, proof, plain_checksum });
+                                all.push(Way { version, ipv6, unicast, proof, plain_checksum, fast: false });
                             }
                         }
+                    }
+                    // Version 2 counts in seconds.
+                    if version == 3 {
+                        all.push(Way { version, ipv6, unicast, proof: Proof::None, plain_checksum: false, fast: true });
                     }
                 }
             }
@@ -73,15 +80,16 @@ impl Way {
             (true, Proof::None) => "none, plain checksum".to_owned(),
             (true, _) => format!("{proof}, plain checksum"),
         };
-        format!("{version} | {family} | {way} | {proof}")
+        let fast = if self.fast { ", each 100 ms" } else { "" };
+        format!("{version} | {family} | {way} | {proof}{fast}")
     }
 
     /// Why keepone and `peer` don't speak like this; `None`: they do.
     fn absent(self, peer: Router, version_of_peer: &str) -> Option<&'static str> {
         match self {
             Way { proof: Proof::Hmac, .. } if peer == Frr => Some("FRR's vrrpd has no authentication"),
-            Way { proof: Proof::Hmac, .. } => {
-                Some("keepone refuses `auth_hmac`: [decision 0080](decisions/0080-authentication-headers.md)")
+            Way { proof: Proof::Hmac, .. } if peer == Keepalived && older(version_of_peer, "2.4.2") => {
+                Some("keepalived has `auth_hmac` since 2.4.0, and signs the same as now since 2.4.2")
             }
             Way { version: 2, ipv6: true, .. } => {
                 Some("VRRPv2 is for IPv4 alone (RFC 3768, 1); keepone and FRR refuse it, keepalived speaks version 3")
@@ -108,14 +116,17 @@ impl Way {
             Proof::Pass => Some(PASS),
             Proof::Ah => Some(AH),
         };
-        Speech { unicast, ipv6, auth, plain_checksum, ..if self.version == 2 { V2 } else { HALF_A_SECOND } }
+        let hmac = (self.proof == Proof::Hmac).then_some(HMAC);
+        Speech { unicast, ipv6, auth, hmac, plain_checksum, ..self.timing() }
     }
-}
 
-/// Whether a version like `2.2.7` is below another.
-fn older(version: &str, than: &str) -> bool {
-    let numbers = |text: &str| text.split('.').map_while(|part| part.parse().ok()).collect::<Vec<u32>>();
-    numbers(version) < numbers(than)
+    fn timing(self) -> Speech {
+        match self {
+            Way { version: 2, .. } => V2,
+            Way { fast: true, .. } => Speech { advert_int: Duration::from_millis(100), ..V3 },
+            Way { .. } => HALF_A_SECOND,
+        }
+    }
 }
 
 /// Version 3 with an interval that leaves room for a busy machine.
@@ -259,7 +270,6 @@ fn keepone_says_of_every_way_that_does_not_exist_what_is_missing() {
     for way in Way::all() {
         let (good, said) = said(way);
         let (is_good, words) = match way {
-            Way { proof: Proof::Hmac, .. } => (false, "auth_hmac is known, but not yet active"),
             Way { version: 2, ipv6: true, .. } => (false, "has IPv6 addresses, but VRRP version 2 is for IPv4"),
             Way { version: 3, proof: Proof::Pass | Proof::Ah, .. } => {
                 (true, "which has no authentication: it is ignored")

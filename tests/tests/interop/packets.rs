@@ -15,7 +15,7 @@ use keepone_tests::lan::{Lan, VIP6};
 
 use crate::parallel;
 use crate::routers::Router::Keepone;
-use crate::speech::{AH, PASS, Speech, V2, V3};
+use crate::speech::{AH, HMAC, PASS, Speech, V2, V3};
 use crate::story::{self, A, B, Story};
 
 /// The hardware addresses of the two nodes on the LAN, and of the groups.
@@ -34,6 +34,8 @@ fn kinds() -> Vec<Speech> {
         kinds.extend([None, Some(PASS), Some(AH)].map(|auth| Speech { auth, unicast, ..V2 }));
         kinds.extend([false, true].map(|plain_checksum| Speech { plain_checksum, unicast, ..V3 }));
         kinds.push(Speech { ipv6: true, unicast, ..V3 });
+        let signed = [V2, V3, Speech { ipv6: true, ..V3 }];
+        kinds.extend(signed.map(|speech| Speech { hmac: Some(HMAC), unicast, ..speech }));
     }
     kinds
 }
@@ -64,6 +66,12 @@ fn expect(frame: &Frame, wanted: &[(&str, &str)]) {
     }
 }
 
+/// tshark knows no trailer, and takes the checksum of version 2 and of IPv4 for one over it, too, which it is over
+/// IPv6 alone: that of keepalived's own packets it finds bad as well. keepalived, which does not, is in `matrix.rs`.
+fn has_unknown_trailer(speech: Speech) -> bool {
+    speech.hmac.is_some() && !speech.ipv6
+}
+
 fn check_advertisement(speech: Speech, frame: &Frame, [own, peer]: [IpAddr; 2], priority: &str) {
     let (group_mac, group) = if speech.ipv6 { (GROUP6_MAC, "ff02::12") } else { (GROUP4_MAC, "224.0.0.18") };
     let (mac, to) = if speech.unicast { (MACS[B], peer.to_string()) } else { (group_mac, group.to_owned()) };
@@ -79,7 +87,7 @@ fn check_advertisement(speech: Speech, frame: &Frame, [own, peer]: [IpAddr; 2], 
             ("vrrp.virt_rtr_id", "51"),
             ("vrrp.prio", priority),
             // 1 is: good.
-            ("vrrp.checksum.status", "1"),
+            ("vrrp.checksum.status", if has_unknown_trailer(speech) { "0" } else { "1" }),
         ],
     );
     if speech.ipv6 {
@@ -207,7 +215,8 @@ fn check(speech: Speech, lan: Lan) -> Lan {
     for frame in &frames {
         let severities = frame.get("_ws.expert.severity").map_or("", String::as_str).split(',');
         let worst = severities.filter_map(|severity| severity.parse::<u32>().ok()).max().unwrap_or(0);
-        assert!(!frame.contains_key("_ws.malformed") && worst < WARNING, "malformed, or a warning: {frame:#?}");
+        let warned = worst >= WARNING && !(has_unknown_trailer(speech) && frame.contains_key("vrrp.version"));
+        assert!(!frame.contains_key("_ws.malformed") && !warned, "malformed, or a warning: {frame:#?}");
     }
     let adverts: Vec<&Frame> = frames.iter().filter(|frame| frame.contains_key("vrrp.version")).collect();
     let (last, living) = adverts.split_last().unwrap();
@@ -219,7 +228,9 @@ fn check(speech: Speech, lan: Lan) -> Lan {
     let numbers: Vec<u32> = adverts.iter().filter_map(|frame| frame.get("ah.sequence")?.parse().ok()).collect();
     assert!(numbers.iter().zip(1..).all(|(number, wanted)| *number == wanted), "{numbers:?}");
     check_announcements(speech, &frames);
-    check_that_faults_are_seen(speech, &capture);
+    if !has_unknown_trailer(speech) {
+        check_that_faults_are_seen(speech, &capture);
+    }
     // The two checksums over IPv4 differ: read the other way, each is wrong.
     if speech.version == 3 && !speech.ipv6 {
         let other = dissect(&capture, !speech.plain_checksum).unwrap();
@@ -232,7 +243,7 @@ fn check(speech: Speech, lan: Lan) -> Lan {
 #[test]
 fn tshark_finds_nothing_wrong_with_any_packet_of_keepone_s() {
     let kinds = kinds();
-    assert_eq!(kinds.len(), 12);
+    assert_eq!(kinds.len(), 18);
     let failures = parallel::map(&kinds, |speech, lan| match catch_unwind(AssertUnwindSafe(|| check(speech, lan))) {
         Ok(lan) => (None, Some(lan)),
         Err(cause) => (Some(format!("{speech:?}: {}", story::words_of(cause))), None),

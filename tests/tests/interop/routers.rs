@@ -12,7 +12,7 @@ use keepone_chaos::netns::topology::VIP;
 use keepone_tests::lan::{INTERFACE, Lan, VIP6};
 use keepone_tests::{Error, binary, program};
 
-use crate::speech::{Auth, PRIORITIES, Speech};
+use crate::speech::{Auth, Hmac, PRIORITIES, Speech};
 
 /// The link-local address that goes first in an IPv6 Advertisement: RFC 9568, 5.2.9.
 const LINK_LOCAL: &str = "fe80::5e:1";
@@ -39,6 +39,15 @@ impl Router {
             Router::Keepone => "keepone",
             Router::Keepalived => "keepalived",
             Router::Frr => "FRR",
+        }
+    }
+
+    /// Whether it signs Advertisements, as keepone does (`auth_hmac`).
+    pub fn signs(self) -> bool {
+        match self {
+            Router::Keepone => true,
+            Router::Keepalived => !older(&self.version(), "2.4.2"),
+            Router::Frr => false,
         }
     }
 
@@ -135,6 +144,12 @@ impl Router {
     }
 }
 
+/// Whether a version like `2.2.7` is below another.
+pub fn older(version: &str, than: &str) -> bool {
+    let numbers = |text: &str| text.split('.').map_while(|part| part.parse().ok()).collect::<Vec<u32>>();
+    numbers(version) < numbers(than)
+}
+
 /// A node's own directory, which FRR's user may write to.
 pub fn directory(lan: &Lan, node: usize) -> Result<PathBuf, Error> {
     let directory = lan.room().join(format!("frr{node}"));
@@ -179,7 +194,7 @@ fn ip(words: &str) -> Result<(), Error> {
 /// For keepalived and keepone alike.
 fn keepalived_conf(speech: Speech, node: usize, [own, peer]: [IpAddr; 2], preempt: bool) -> String {
     let priority = PRIORITIES[node];
-    let interval = speech.advert_int.as_secs_f64();
+    let interval = speech.advert_int_of(node).as_secs_f64();
     let mut more = String::new();
     if !preempt {
         more += "    nopreempt\n";
@@ -193,6 +208,9 @@ fn keepalived_conf(speech: Speech, node: usize, [own, peer]: [IpAddr; 2], preemp
     if let Some(Auth { kinds, passwords }) = speech.auth {
         let (kind, password) = (kinds[node], passwords[node]);
         more += &format!("    authentication {{\n        auth_type {kind}\n        auth_pass {password}\n    }}\n");
+    }
+    if let Some(Hmac { lines }) = speech.hmac {
+        more += &format!("    auth_hmac {{\n{}\n    }}\n", lines[node]);
     }
     let addresses = if speech.ipv6 {
         format!("{LINK_LOCAL}/64 dev {INTERFACE}\n        {VIP6}/64 dev {INTERFACE}")
@@ -218,7 +236,7 @@ fn frr_conf(speech: Speech, node: usize, preempt: bool) -> String {
          {addresses}{}",
         speech.version,
         PRIORITIES[node],
-        speech.advert_int.as_millis(),
+        speech.advert_int_of(node).as_millis(),
         if preempt { "" } else { " no vrrp 51 preempt\n" }
     )
 }

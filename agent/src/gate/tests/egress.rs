@@ -61,6 +61,14 @@ fn ah(length: u8, vrrp: [u8; 8]) -> Vec<u8> {
     packet
 }
 
+/// The same, signed: with a trailer (`auth_hmac`).
+fn signed(vrrp: [u8; 8]) -> Vec<u8> {
+    let mut packet = vrrp.to_vec();
+    packet.extend([1, 7, 0, 0, 0x6b, 8, 0x2e, 0xfe, 0x74, 0x99, 0, 0]);
+    packet.extend([0xa5; 16]);
+    packet
+}
+
 const OWN4: [u8; 4] = [10, 9, 0, 1];
 const OWN6: [u8; 16] = [0xfd, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
@@ -87,6 +95,12 @@ fn matrix() -> Vec<(&'static str, Vec<u8>, bool)> {
         ("resignation in an AH", 0x0800, ipv4(51, OWN4, 0, &ah(4, vrrp(0x21, VRID, 0))), true),
         ("Advertisement of a foreign VRID in an AH", 0x0800, ipv4(51, OWN4, 0, &ah(4, vrrp(0x21, 52, 100))), true),
         ("AH of another algorithm", 0x0800, ipv4(51, OWN4, 0, &ah(6, vrrp(0x21, VRID, 100))), true),
+        ("signed Advertisement v2", 0x0800, ipv4(112, OWN4, 0, &signed(vrrp(0x21, VRID, 100))), false),
+        ("signed Advertisement v3", 0x0800, ipv4(112, OWN4, 0, &signed(vrrp(0x31, VRID, 1))), false),
+        ("signed resignation", 0x0800, ipv4(112, OWN4, 0, &signed(vrrp(0x31, VRID, 0))), true),
+        ("signed Advertisement of a foreign VRID", 0x0800, ipv4(112, OWN4, 0, &signed(vrrp(0x31, 52, 1))), true),
+        ("signed IPv6 Advertisement", 0x86dd, ipv6(112, OWN6, &signed(vrrp(0x31, VRID, 100))), false),
+        ("signed IPv6 resignation", 0x86dd, ipv6(112, OWN6, &signed(vrrp(0x31, VRID, 0))), true),
         ("IPv6 from the VIP", 0x86dd, ipv6(17, vip6, &[0; 8]), false),
         ("IPv6 from the node", 0x86dd, ipv6(17, OWN6, &[0; 8]), true),
         ("unsolicited NA for the VIP", 0x86dd, ipv6(58, OWN6, &nd(136, vip6)), false),

@@ -118,7 +118,10 @@ fn another_password_is_named_and_never_shown() {
         }
     }
     let cluster = version_2_pair((Some(b"sesame\0\0"), 1), (None, 1));
-    both_name(&cluster, ["no authentication on n2, a password here", "a password on n1, no authentication here"]);
+    both_name(
+        &cluster,
+        ["no authentication on n2, a password here", "a password or keys on n1, no authentication here"],
+    );
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn params(version: VrrpVersion, priority: u8, preempt: bool, preempt_delay_ms: u
         addresses: vec![VIP],
         auth_pass: None,
         auth_type: AuthType::Pass,
+        hmac: None,
         election: crate::settings::ElectionOptions::default(),
     }
 }

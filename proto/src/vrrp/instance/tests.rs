@@ -37,6 +37,7 @@ fn params() -> Params {
         addresses: vec![VIP],
         auth_pass: None,
         auth_type: AuthType::Pass,
+        hmac: None,
         election: ElectionOptions::default(),
     }
 }
