@@ -1,6 +1,7 @@
 //! From what the operator wrote to what the core and the shells are told.
 
 mod after;
+mod announced;
 mod election;
 mod links;
 mod paths;
@@ -24,6 +25,7 @@ use keepone_proto::settings::{
 
 use crate::gate::GateDomain;
 use crate::kernel::Wanted;
+use crate::net::announcer::Table;
 use crate::net::is_on_network;
 use crate::net::vrrp::VrrpSettings;
 use crate::netlink::address::VirtualAddress;
@@ -92,6 +94,8 @@ pub struct Plan {
     pub(crate) tracked: Vec<Tracked>,
     /// Files, processes and sessions, in the order of their ids.
     pub(crate) watched: Vec<Watched>,
+    /// Which addresses each instance announces, and at what pace.
+    pub(crate) announced: Table,
     /// Domains that a new configuration has no more, or otherwise, until the core has given them up.
     pub(crate) leaving: BTreeMap<DomainId, Leaving>,
 }
@@ -166,7 +170,7 @@ impl Plan {
         }
         let bears_ipv6 =
             |name: &str| addresses.values().flatten().any(|one| one.interface == name && one.address.is_ipv6());
-        let interfaces: Vec<_> = interfaces.iter().map(|name| election::interface(config, name)).collect();
+        let used: Vec<_> = interfaces.iter().map(|name| election::interface(config, name)).collect();
         let settings_of_kernel = links::settings(config, own.all(), bears_ipv6);
         Plan {
             settings: Settings {
@@ -178,13 +182,12 @@ impl Plan {
                 heartbeat: config.heartbeat,
                 peers: peer_settings(&links),
                 begin_at: None,
-                interfaces: interfaces.clone(),
+                interfaces: used.clone(),
                 instances,
                 domains: domain_settings(config, &places, &addresses),
                 references: config.references.clone(),
                 scripts: trackers.scripts(),
                 watches: trackers.watches(),
-                announce: config.global.announce.clone(),
                 grace: config.grace,
                 claim_without_gate: config.claim_without_gate,
                 watchdog: config.fencing.watchdog.is_some(),
@@ -206,7 +209,7 @@ impl Plan {
             paths: paths::paths(config),
             track_groups: trackers.groups(),
             domain_names: domain_names(config),
-            linkbeat: election::linkbeat(config, &interfaces),
+            linkbeat: election::linkbeat(config, &used),
             tells_strangers: config.global.vrrp.log_unknown_vrids,
             dynamic_interfaces: config.global.vrrp.dynamic_interfaces,
             sockets: sockets(&transports),
@@ -216,6 +219,7 @@ impl Plan {
             witnesses: witnesses(config),
             tracked: trackers.programs(),
             watched: trackers.watched(),
+            announced: announced::table(config, &own, &places, &interfaces),
             leaving: BTreeMap::new(),
         }
     }
@@ -236,6 +240,16 @@ impl Plan {
     /// Every virtual address.
     pub fn virtual_addresses(&self) -> BTreeSet<IpAddr> {
         self.addresses.values().flatten().map(|address| address.address).collect()
+    }
+
+    /// Where each virtual address lives, and whose it is.
+    pub fn homes(&self) -> BTreeMap<IpAddr, (DomainId, InterfaceId)> {
+        let ids: BTreeMap<&str, InterfaceId> = (0..)
+            .zip(&self.settings.interfaces)
+            .map(|(id, interface)| (interface.name.as_str(), InterfaceId(id)))
+            .collect();
+        let all = self.addresses.iter().flat_map(|(domain, list)| list.iter().map(|address| (*domain, address)));
+        all.filter_map(|(domain, one)| Some((one.address, (domain, *ids.get(one.interface.as_str())?)))).collect()
     }
 
     /// The interface below one that was made for a virtual router; else the same.
@@ -361,6 +375,7 @@ fn domain_settings(
         policy: domain.policy,
         mirrors: mirrors(config, &domain.instances),
         shape: hash_name(&format!("{:?}", addresses.get(&domain.id))),
+        held: addresses.get(&domain.id).and_then(|list| u32::try_from(list.len()).ok()).unwrap_or(0),
     };
     config.domains().into_iter().map(domain).collect()
 }
@@ -438,6 +453,7 @@ fn instance_settings(
         election: election::options(instance),
         reception: election::reception(config, instance),
         track_others: trackers.tracked_by(place),
+        announce: instance.announce.clone(),
         track: instance
             .track_interface
             .iter()

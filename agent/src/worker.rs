@@ -41,6 +41,7 @@ use crate::kernel::Kernel;
 use crate::lock::Denied;
 use crate::mirror::Mirrors;
 use crate::net::Interfaces;
+use crate::net::announcer::Announcer;
 use crate::net::neighbor::Neighbors;
 use crate::net::vrrp::VrrpSockets;
 use crate::netlink::link::Links;
@@ -210,10 +211,15 @@ impl Start<'_> {
         self.orders.map_or(Ok(()), |pipe| takeover::listen(pipe, asked)).map_err(|error| {
             Failure::say(ExitCode::Unexpected, format!("no thread for the guardian's orders: {error}"))
         })?;
+        let neighbors = Neighbors::new(plan.watched(), interfaces.clone(), events.clone());
+        let announcer = Announcer::start(plan.announced.clone(), neighbors.voice());
         let mut shells = Shells {
             virtual_addresses: plan.virtual_addresses(),
+            homes: plan.homes(),
+            announcer: announcer
+                .map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for announcements: {error}")))?,
             vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),
-            neighbors: Neighbors::new(plan.watched(), interfaces.clone(), events.clone()),
+            neighbors,
             mirrors: Mirrors::spawn(events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
             tracking: Tracking::start(&plan.tracked, &rules.user, &events),

@@ -21,13 +21,17 @@ pub enum Action {
         /// What. Priority 0 resigns and passes a shut gate.
         advertisement: Advertisement,
     },
-    /// Tell the network where the domain's addresses live: `count` rounds of gratuitous ARP and
-    /// unsolicited NA for every address of its instances.
+    /// Tell the network where addresses of the domain live: `count` rounds of gratuitous ARP and unsolicited NA. What
+    /// of it waits when the gate is shut is not to be sent any more.
     Announce {
         /// Which domain.
         domain: DomainId,
+        /// Those of this instance.
+        instance: InstanceId,
         /// Rounds.
         count: u8,
+        /// Which of them.
+        which: Announced,
     },
     /// Send a heartbeat now.
     SendBeat {
@@ -154,6 +158,15 @@ pub enum Action {
     },
     /// All is given up; the process may end.
     Stopped,
+}
+
+/// Which addresses of an instance are announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announced {
+    /// All of them.
+    All,
+    /// One on each interface that bears some and sends no Advertisements: for the switches' tables (`garp_extra_if`).
+    Elsewhere,
 }
 
 /// The record of one change of role: the same feeds log, `why`, notify, mail and metrics.

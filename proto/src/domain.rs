@@ -4,6 +4,7 @@
 //! [`Domain::settle`] is the whole of it: fold the evidence, decide, move towards what was decided. It is
 //! idempotent, and it is run after every event.
 
+mod announcing;
 mod deeds;
 mod evidence;
 mod findings;
@@ -19,6 +20,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::action::Action;
+use crate::announce::Announcer;
 use crate::decision::{Health, Reason, Role};
 use crate::effects::Kernel;
 use crate::facts::Facts;
@@ -40,19 +42,13 @@ use findings::DomainFindings;
 use reconfigure::Retiring;
 use rivals::SEEN;
 
-/// Without an authority Advertisements say whose the addresses are; a rival's ARP may overtake its own.
-const ADVERTISEMENT_FIRST: Duration = Duration::from_millis(50);
-
-/// The longest wait for the Advertisement of a router that has claimed the addresses with VRRP's own MAC.
-const ADVERTISEMENT_LAST: Duration = Duration::from_secs(3);
-
 /// How long addresses stay in the kernel unrenewed where nobody but Advertisements tells of us: they are silent long
 /// before, behind the gate, and to renew thousands each second would cost more than all else (decision 0064).
 const LONELY_LIFETIME_S: u64 = 30;
 
-/// A burst is over in a millisecond, and a segment that is just coming back may lose all of it: it is
-/// repeated soon, besides the seconds that the operator has chosen (D10).
-const QUICKLY_AGAIN_MS: [u64; 4] = [50, 100, 200, 500];
+/// And so many of them for each second of that at least, so that twice as many are renewed in a second, by all domains
+/// together: the kernel looks through all addresses of an interface for each.
+const ADDRESSES_PER_LIFETIME_S: u64 = 100;
 
 /// One virtual router of the domain.
 #[derive(Debug, Clone)]
@@ -66,6 +62,7 @@ pub(crate) struct Router {
     higher_seen: bool,
     /// As Master, it advertised so late that another may have taken over (`timer_expired_backup`).
     overslept: Option<Duration>,
+    announcer: Announcer,
 }
 
 /// A domain that is being given up.
@@ -136,11 +133,6 @@ pub(crate) struct Domain {
     told_of: Option<Instant>,
     /// When it is settled by priority who yields to whom, if both think that they stay.
     tie_ends_at: Option<Instant>,
-    /// When the addresses are to be announced again (D10).
-    announcements: Vec<Instant>,
-    announced_at: Option<Instant>,
-    /// Until when an Advertisement is awaited that says whose the addresses are: nothing is announced before.
-    quiet_until: Option<Instant>,
     /// What follows the lease messages of this judgement (R8).
     pub(crate) told: Vec<Action>,
     /// How long a frame that passed the gate waits at present, by the interface in whose queue it does.
@@ -200,12 +192,14 @@ impl Domain {
         let routers = domain.instances.iter().filter_map(|id| {
             let settings = settings.instances.get(usize::from(id.0))?.clone();
             let machine = Instance::new(Params::from(&settings)).in_step(in_step);
-            Some(Router { id: *id, settings, machine, hears: false, higher_seen: false, overslept: None })
+            let announcer = Announcer::default();
+            Some(Router { id: *id, settings, machine, hears: false, higher_seen: false, overslept: None, announcer })
         });
         let length = timing.holder_lease();
         let routers: Vec<Router> = routers.collect();
         let lonely = settings.peers.is_empty() && matches!(domain.authority, Authority::None);
-        let least = if lonely { LONELY_LIFETIME_S } else { 0 };
+        let held: u64 = settings.domains.iter().map(|domain| u64::from(domain.held)).sum();
+        let least = if lonely { LONELY_LIFETIME_S.max(held / ADDRESSES_PER_LIFETIME_S) } else { 0 };
         let lifetime_s = (length.as_secs() + u64::from(length.subsec_nanos() > 0) + 2).max(least);
         let watch = watch(settings, &domain.authority, &routers);
         let nothing = Epoch { counter: 0, incarnation, attempt: 0, node: settings.node };
@@ -254,9 +248,6 @@ impl Domain {
             two_seen: None,
             told_of: None,
             tie_ends_at: None,
-            announcements: Vec::new(),
-            announced_at: None,
-            quiet_until: None,
             told: Vec::new(),
             queue_waits: BTreeMap::new(),
             given_early_at: None,
@@ -332,45 +323,6 @@ impl Domain {
         }
     }
 
-    /// Somebody else was seen to claim our addresses, or may have: say again whose they are (D10).
-    pub(crate) fn announce_again(&mut self, now: Instant, facts: &Facts<'_>, out: &mut Vec<Action>) {
-        let lately = self.announced_at.is_some_and(|at| now.since(at) < Duration::from_millis(500));
-        if self.master_since.is_some() && self.kernel.is_open(now) && self.leaving.is_none() && !lately {
-            self.announce(now, facts, out);
-        }
-    }
-
-    /// The same once it is clear that it is not for us to yield; who yields forgets it.
-    pub(crate) fn announce_soon(&mut self, now: Instant) {
-        let soon = self.quiet_until.map_or(now, |until| until.max(now)) + ADVERTISEMENT_FIRST;
-        if self.leaving.is_none() && !self.announcements.iter().any(|at| *at <= soon) {
-            self.announcements.push(soon);
-        }
-    }
-
-    /// A router claims the addresses with the virtual router's own MAC, without an authority: whose they are is said
-    /// by its next Advertisement, an interval from now if its first one was lost. Were we to announce meanwhile and
-    /// then to yield, ours would be the last word, since not every router repeats its own (FRR does not).
-    pub(crate) fn announce_after_advertisement(&mut self, now: Instant, advert_int: Duration) {
-        // A row of claims does not make it wait for ever.
-        if self.leaving.is_some() || self.quiet_until.is_some_and(|until| now < until) {
-            return;
-        }
-        let until = now + advert_int.min(ADVERTISEMENT_LAST) + ADVERTISEMENT_FIRST;
-        self.quiet_until = Some(until);
-        self.announcements.retain(|at| *at > until);
-        self.announcements.push(until);
-    }
-
-    fn announce(&mut self, now: Instant, facts: &Facts<'_>, out: &mut Vec<Action>) {
-        let announce = &facts.settings.announce;
-        self.announced_at = Some(now);
-        self.quiet_until = None;
-        let soon = QUICKLY_AGAIN_MS.into_iter().map(Duration::from_millis);
-        self.announcements = soon.chain(announce.again.iter().copied()).map(|after| now + after).collect();
-        out.push(Action::Announce { domain: self.id, count: announce.burst });
-    }
-
     /// Its part of a beat.
     pub(crate) fn beat(&self, facts: &Facts<'_>) -> DomainBeat {
         let now = facts.now;
@@ -441,7 +393,8 @@ impl Domain {
         // What lies behind has been seen to; only what comes is a deadline, but for the lease's own.
         let ahead = due.into_iter().flatten().filter(|at| *at > now);
         let routers = self.routers.iter().filter_map(|router| router.machine.next_deadline());
-        ahead.chain(self.lease.next_deadline()).chain(routers).chain(self.announcements.iter().copied()).min()
+        let announcers = self.routers.iter().filter_map(|router| router.announcer.next_deadline());
+        ahead.chain(self.lease.next_deadline()).chain(routers).chain(announcers).min()
     }
 
     fn preempt_delay(&self) -> Duration {

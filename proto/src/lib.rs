@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod action;
 pub mod alerts;
+mod announce;
 pub mod bfd;
 mod clocks;
 pub mod decision;

@@ -482,7 +482,7 @@ impl Node {
     fn announce_all(&mut self, now: Instant, out: &mut Vec<Action>) {
         let ids: Vec<DomainId> = self.domains.keys().copied().collect();
         for id in ids {
-            self.with_domain(now, id, |domain, facts| domain.announce_again(now, facts, out));
+            self.with_domain(now, id, |domain, _| domain.announce_again(now, out));
         }
     }
 

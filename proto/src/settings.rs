@@ -53,8 +53,6 @@ pub struct Settings {
     /// Files, processes and BFD sessions that instances track.
     #[cfg_attr(feature = "serde", serde(default))]
     pub watches: Vec<WatchSettings>,
-    /// Announcements after an address has moved.
-    pub announce: AnnounceSettings,
     /// How long addresses stay after a lapse (R5); zero and up, 1 s by default.
     pub grace: Duration,
     /// With an authority but a gate that can't hold it (means 3, `weak`, or none): claim all the same?
@@ -197,6 +195,9 @@ pub struct InstanceSettings {
     /// All else whose failure is a fault (no weight), or moves the priority by the weight.
     #[cfg_attr(feature = "serde", serde(default))]
     pub track_others: Vec<Track>,
+    /// Announcements of its addresses.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub announce: AnnounceSettings,
 }
 
 /// How VRRPv2's password is used. RFC 2338, 5.3.6.
@@ -370,6 +371,9 @@ pub struct DomainSettings {
     /// in an [`crate::event::Event::Reconfigure`] has it set anew.
     #[cfg_attr(feature = "serde", serde(default))]
     pub shape: u64,
+    /// How many addresses it holds, advertised or not.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub held: u32,
 }
 
 /// What becomes of a domain while no majority of its authority answers (D4).
@@ -531,18 +535,52 @@ pub struct ReferenceSettings {
     pub fall: u8,
 }
 
-/// How often the network is told where an address lives (D10).
+/// How often the network is told where the addresses of a virtual router live (D10).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AnnounceSettings {
-    /// Frames in the burst on becoming Master, 5 by default.
+    /// Rounds in the burst of a new Master, 5 by default (`garp_master_repeat`).
     pub burst: u8,
-    /// Later rounds, counted from the burst: 1 s, 2 s, 4 s by default.
+    /// Later rounds of one, counted from a burst: 50, 100, 200, 500 ms and 1, 2, 4 s by default. A burst is over in a
+    /// millisecond, and a segment that is just coming back may lose all of it.
     pub again: Vec<Duration>,
+    /// A second burst so long after the first (`garp_master_delay`).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub second: Option<Duration>,
+    /// Rounds in the burst beside a router that advertises and should not (`garp_lower_prio_repeat`); 0: none.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub rival_burst: u8,
+    /// A second one so long after that (`garp_lower_prio_delay`).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub rival_second: Option<Duration>,
+    /// Again and again while Master.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub refresh: Option<Refresh>,
+    /// A round on the interfaces that bear addresses and send no Advertisements, at this interval (`garp_extra_if`).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub elsewhere: Option<Duration>,
+}
+
+/// `garp_master_refresh` and `garp_master_refresh_repeat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Refresh {
+    /// At this interval, 1 s and up.
+    pub interval: Duration,
+    /// So many rounds, at least 1.
+    pub rounds: u8,
 }
 
 impl Default for AnnounceSettings {
     fn default() -> Self {
-        AnnounceSettings { burst: 5, again: [1, 2, 4].into_iter().map(Duration::from_secs).collect() }
+        AnnounceSettings {
+            burst: 5,
+            again: [50, 100, 200, 500, 1000, 2000, 4000].into_iter().map(Duration::from_millis).collect(),
+            second: None,
+            rival_burst: 5,
+            rival_second: None,
+            refresh: None,
+            elsewhere: None,
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::lan::{INTERFACE, Lan};
 use crate::program::Program;
 
 /// What is asked of each frame; several values of one field are joined by commas.
-const FIELDS: &str = "eth.src eth.dst _ws.malformed _ws.expert.severity ip.src ip.dst ip.ttl ip.dsfield ip.proto \
+const FIELDS: &str = "frame.time_epoch eth.src eth.dst _ws.malformed _ws.expert.severity ip.src ip.dst ip.ttl ip.dsfield ip.proto \
                       ip.flags ip.checksum.status ipv6.src ipv6.dst ipv6.hlim ipv6.tclass ipv6.nxt ah.next_header \
                       ah.length ah.spi ah.sequence vrrp.version vrrp.type vrrp.virt_rtr_id vrrp.prio vrrp.addr_count \
                       vrrp.checksum.status vrrp.auth_type vrrp.auth_string vrrp.adver_int vrrp.reserved_mbz \

@@ -197,6 +197,44 @@ impl Map {
         Ok(keys)
     }
 
+    /// Shows each element of a hash, in no order: thousands in some system calls (Linux 5.6). What others change
+    /// meanwhile may be shown twice or not at all.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn for_each(&self, mut show: impl FnMut(&[u8], &[u8])) -> Result<(), BpfError> {
+        // A bucket goes as a whole: the kernel has no fewer buckets than elements.
+        const ROOM: usize = 4096;
+        let (mut keys, mut values) = (vec![0; ROOM * self.key_size], vec![0; ROOM * self.value_size]);
+        let mut place = [0_u8; 8];
+        let mut begun = false;
+        // Bounded, should somebody else write to it meanwhile.
+        for _ in 0..=self.max_entries as usize {
+            let mut next = [0_u8; 8];
+            let mut attr = sys::MapBatch {
+                in_batch: if begun { sys::address(&place) } else { 0 },
+                out_batch: sys::address_mut(&mut next),
+                keys: sys::address_mut(&mut keys),
+                values: sys::address_mut(&mut values),
+                count: ROOM as u32,
+                map_fd: sys::number(self.fd.as_fd()),
+                ..Default::default()
+            };
+            let ended = match sys::bpf(sys::MAP_LOOKUP_BATCH, &mut attr) {
+                Ok(_) => false,
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+                Err(error) => return Err(BpfError::new("reading a map's elements", error, "Linux 5.6")),
+            };
+            let found = keys.chunks_exact(self.key_size).zip(values.chunks_exact(self.value_size));
+            found.take(attr.count as usize).for_each(|(key, value)| show(key, value));
+            if ended {
+                break;
+            }
+            (place, begun) = (next, true);
+        }
+        Ok(())
+    }
+
     /// The values of a [`MapKind::MmapArray`] as shared memory.
     ///
     /// # Errors

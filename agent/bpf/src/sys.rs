@@ -20,6 +20,7 @@ pub const OBJ_PIN: u32 = 6;
 pub const OBJ_GET: u32 = 7;
 pub const PROG_TEST_RUN: u32 = 10;
 pub const OBJ_GET_INFO_BY_FD: u32 = 15;
+pub const MAP_LOOKUP_BATCH: u32 = 24;
 pub const LINK_CREATE: u32 = 28;
 pub const LINK_DETACH: u32 = 34;
 
@@ -56,6 +57,19 @@ attr!(MapCreate {
 attr!(
     /// Lookup, update, delete, next key.
     MapElem { map_fd: u32, pad: u32, key: u64, value: u64, flags: u64 }
+);
+attr!(
+    /// Many elements at once.
+    MapBatch {
+        in_batch: u64,
+        out_batch: u64,
+        keys: u64,
+        values: u64,
+        count: u32,
+        map_fd: u32,
+        elem_flags: u64,
+        flags: u64,
+    }
 );
 attr!(ProgLoad {
     prog_type: u32,

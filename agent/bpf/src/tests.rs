@@ -104,6 +104,19 @@ fn a_hash_keeps_what_it_is_given() {
 }
 
 #[test]
+fn all_elements_of_a_large_hash_are_shown_once() {
+    for count in [0_u32, 1, 511, 4096, 20_000] {
+        let map = Map::create(MapKind::Hash, "t", 4, 4, 32_768).unwrap();
+        (0..count).for_each(|n| map.update(&n.to_be_bytes(), &(n ^ 7).to_ne_bytes()).unwrap());
+        let mut shown = Vec::new();
+        let number = |octets: &[u8]| u32::from_ne_bytes(octets.try_into().unwrap());
+        map.for_each(|key, value| shown.push((u32::from_be(number(key)), number(value)))).unwrap();
+        shown.sort_unstable();
+        assert_eq!(shown, (0..count).map(|n| (n, n ^ 7)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn memory_and_system_call_see_the_same_array() {
     let map = Map::create(MapKind::MmapArray, "t", 4, 16, 3).unwrap();
     let mapping = map.mmap(true).unwrap();

@@ -13,8 +13,8 @@ use super::Shells;
 use crate::clock;
 use crate::kernel::Ask;
 use crate::mirror::Look;
+use crate::net::Sent;
 use crate::net::vrrp::Carrier;
-use crate::net::{SendError, Sent};
 
 impl Shells {
     /// Carries one out; what it answers at once is returned.
@@ -24,8 +24,8 @@ impl Shells {
                 self.advertise(instance, &advertisement);
                 None
             }
-            Action::Announce { domain, count } => {
-                self.announce(domain, count);
+            Action::Announce { domain, instance, count, which } => {
+                self.announcer.announce(domain, instance, count, which);
                 None
             }
             Action::SendBeat { link, to, bytes } => {
@@ -128,23 +128,6 @@ impl Shells {
         }
     }
 
-    /// `count` rounds of gratuitous ARP and unsolicited NA for every address of the domain.
-    pub(crate) fn announce(&self, domain: DomainId, count: u8) {
-        let Some(addresses) = self.plan.addresses.get(&domain) else { return };
-        let is_router = addresses.iter().any(|address| address.address.is_ipv6()) && forwards_ipv6();
-        for _ in 0..count {
-            for address in addresses {
-                let Some(interface) = self.plan.interface_id(&address.interface) else { continue };
-                match self.neighbors.announce(interface, address.address, is_router) {
-                    Ok(Sent::Taken) => {}
-                    // The gate is shut: it is not ours to announce any more.
-                    Ok(Sent::Refused | Sent::Busy) | Err(SendError::NotOpen) => {}
-                    Err(error) => tracing::debug!(error = %crate::exit::chain(&error), "an announcement was not sent"),
-                }
-            }
-        }
-    }
-
     /// Pings a gateway from a virtual address and from our own (D9).
     fn look_into_mirror(&self, domain: DomainId, place: u8) {
         let settings = self.plan.settings.domains.iter().find(|settings| settings.id == domain);
@@ -190,6 +173,7 @@ impl Shells {
     }
 
     fn shut_gate(&mut self, domain: DomainId, epoch: Epoch) -> Option<Event> {
+        self.announcer.hush(domain);
         match &mut self.gate {
             Some(gate) => gate.shut(domain, epoch),
             None => Some(Event::GateWritten { domain, epoch, until: None, error: None }),
@@ -250,9 +234,4 @@ impl Shells {
             record.alert(domain, alert, clock::now().as_nanos());
         }
     }
-}
-
-/// The Router flag of an NA tells neighbours whether to keep us as a default router (RFC 4861, 4.4).
-fn forwards_ipv6() -> bool {
-    std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding").is_ok_and(|text| text.trim() == "1")
 }

@@ -109,6 +109,7 @@ impl Shells {
     }
 
     fn configure(&mut self, gone: Vec<crate::netlink::address::VirtualAddress>) {
+        self.homes = self.plan.homes();
         self.reloads.asked += 1;
         let number = self.reloads.asked;
         self.reloads.awaited.insert(number);
@@ -121,6 +122,7 @@ impl Shells {
         self.vrrp.tell_strangers(self.plan.strangers_to());
         drop(self.vrrp.refresh());
         self.neighbors.set(self.plan.watched());
+        self.announcer.set(self.plan.announced.clone());
         drop(self.neighbors.refresh());
         self.notifier.set(&self.plan.domain_names);
     }

@@ -1,12 +1,12 @@
 //! The shells that the driver holds: sockets, gate, threads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use keepone_arbiter::witness::client::WitnessClient;
 use keepone_arbiter::witness::state::Writer;
 use keepone_proto::event::Event;
-use keepone_proto::id::InterfaceId;
+use keepone_proto::id::{DomainId, InterfaceId};
 
 use super::pulse::Pulse;
 use super::reload::Reloads;
@@ -20,6 +20,7 @@ use crate::heartbeat::Heartbeats;
 use crate::kernel::{Ask, Kernel};
 use crate::mirror::Mirrors;
 use crate::net::Interfaces;
+use crate::net::announcer::Announcer;
 use crate::net::neighbor::Neighbors;
 use crate::net::vrrp::{Family, VrrpSockets};
 use crate::netlink::watch::{Change, Interface};
@@ -34,6 +35,8 @@ use crate::wall_clock::WallClock;
 pub(crate) struct Shells {
     pub(crate) plan: Plan,
     pub(crate) virtual_addresses: BTreeSet<IpAddr>,
+    /// Where each of the plan's lives, and whose it is.
+    pub(crate) homes: BTreeMap<IpAddr, (DomainId, InterfaceId)>,
     pub(crate) interfaces: Interfaces,
     pub(crate) gate: Option<GateWriter>,
     pub(crate) keeper: GateKeeper,
@@ -41,6 +44,7 @@ pub(crate) struct Shells {
     pub(crate) gate_fault: String,
     pub(crate) vrrp: VrrpSockets,
     pub(crate) neighbors: Neighbors,
+    pub(crate) announcer: Announcer,
     pub(crate) kernel: Kernel,
     /// Interfaces whose links are dead when asked, whatever netlink says.
     pub(crate) dead_links: BTreeSet<String>,
@@ -71,10 +75,7 @@ impl Shells {
         match change {
             Change::Interface(seen) => self.on_interface(&seen),
             Change::AddressGone(gone) => {
-                let domain = self.plan.addresses.iter().find_map(|(domain, list)| {
-                    list.iter().any(|address| address.address == gone.address).then_some(*domain)
-                });
-                let Some(domain) = domain else {
+                let Some((domain, interface)) = self.homes.get(&gone.address).copied() else {
                     self.kernel.ask(Ask::PutBackStatic { address: gone.address });
                     return None;
                 };
@@ -83,7 +84,7 @@ impl Shells {
                     "somebody took a virtual address away; it is put back"
                 );
                 self.kernel.ask(Ask::PutBack { domain, address: gone.address, lifetime_s: self.lifetime_s });
-                self.announce(domain, 1);
+                self.announcer.announce_one(domain, interface, gone.address);
                 None
             }
         }

@@ -167,9 +167,13 @@ impl Server {
                     }
                     self.remove(&group).await
                 }
-                Ask::PutBack { domain, address, lifetime_s } => {
-                    waiting.pop_front();
-                    self.put_back(domain, address, lifetime_s).await;
+                Ask::PutBack { .. } => {
+                    let mut group = Vec::new();
+                    while let Some(Ask::PutBack { domain, address, lifetime_s }) = waiting.front() {
+                        group.push((*domain, *address, *lifetime_s));
+                        waiting.pop_front();
+                    }
+                    self.put_back(&group).await;
                     true
                 }
                 Ask::PutBackStatic { address } => {
@@ -262,22 +266,37 @@ impl Server {
         true
     }
 
-    async fn put_back(&mut self, domain: DomainId, address: IpAddr, lifetime_s: u32) {
-        // It was to be out before this was asked, or is by now.
-        let Some(since) = self.since.get(&domain).copied() else { return };
-        let is_it = |known: &&VirtualAddress| known.address == address;
-        let list = self.addresses.get(&domain).map(Vec::as_slice).unwrap_or_default();
-        if list.iter().find(is_it).is_some_and(|known| known.no_track) {
-            tracing::info!(%address, "somebody took an address of no_track away: it stays out until the next mastership");
-            self.given_up.insert((domain, address));
+    /// Each by itself: the kernel tells of those, too, that it has taken along with the first one of their network.
+    async fn put_back(&mut self, group: &[(DomainId, IpAddr, u32)]) {
+        let mut asked = BTreeMap::<DomainId, BTreeMap<IpAddr, u32>>::new();
+        for (domain, address, lifetime_s) in group {
+            asked.entry(*domain).or_default().insert(*address, *lifetime_s);
+        }
+        let mut back = Vec::new();
+        for (domain, asked) in asked {
+            // It was to be out before this was asked, or is by now.
+            let Some(since) = self.since.get(&domain).copied() else { continue };
+            let age = clock::now().since(since);
+            for known in self.addresses.get(&domain).into_iter().flatten() {
+                let Some(lifetime_s) = asked.get(&known.address) else { continue };
+                if known.no_track {
+                    let address = known.address;
+                    tracing::info!(
+                        %address,
+                        "somebody took an address of no_track away: it stays out until the next mastership"
+                    );
+                    self.given_up.insert((domain, address));
+                } else {
+                    back.push((known.clone(), known.lifetime(*lifetime_s, age)));
+                }
+            }
+        }
+        if back.is_empty() {
             return;
         }
-        // It may have gone with its interface.
+        // They may have gone with their interface.
         self.interfaces.look();
-        let age = clock::now().since(since);
-        // All of them: the kernel takes others of its network along.
-        let list: Vec<(&VirtualAddress, Lifetime)> =
-            self.of(domain).map(|address| (address, address.lifetime(lifetime_s, age))).collect();
+        let list: Vec<(&VirtualAddress, Lifetime)> = back.iter().map(|(address, life)| (address, *life)).collect();
         if let Some(error) = error(self.writer.set_each(list).await.into_iter()) {
             tracing::error!(%error, "addresses that were taken away could not be put back");
         }

@@ -60,9 +60,19 @@ impl Interfaces {
         self.look(id, Interface::clone)
     }
 
+    /// Looks at one without a copy, of which thousands of addresses would be part.
+    fn look<T>(&self, id: InterfaceId, look: impl FnOnce(&Interface) -> T) -> Option<T> {
+        self.read().get(usize::from(id.0)).map(look)
+    }
+
     /// Its configured name.
     pub fn name(&self, id: InterfaceId) -> Option<String> {
         self.look(id, |known| known.name.clone())
+    }
+
+    /// Its configured name and its kernel index, while it exists.
+    pub fn named_index(&self, id: InterfaceId) -> Option<(String, u32)> {
+        self.look(id, |known| Some((known.name.clone(), known.ifindex?)))?
     }
 
     /// Its kernel index, while it exists.
@@ -110,10 +120,6 @@ impl Interfaces {
             let addresses = known.usable().filter(|address| !is_virtual(*address)).collect();
             Event::Interface { interface: id, up: known.up, addresses }
         })
-    }
-
-    fn look<T>(&self, id: InterfaceId, at: impl FnOnce(&Interface) -> T) -> Option<T> {
-        self.read().get(usize::from(id.0)).map(at)
     }
 
     // A panic elsewhere while the lock was held leaves whole entries: the table stays usable.

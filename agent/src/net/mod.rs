@@ -7,9 +7,11 @@ use std::io;
 
 use nix::errno::Errno;
 
+pub(crate) mod announcer;
 mod filter;
 mod interfaces;
 pub mod neighbor;
+pub(crate) mod pace;
 mod packet;
 mod strangers;
 pub mod vrrp;

@@ -1,5 +1,5 @@
 //! ARP and Neighbor Discovery on the wire: announces where an address lives, and hears who else
-//! claims it.
+//! claims it. When, and at what pace, is said elsewhere ([`super::announcer`]).
 //!
 //! The one thing that must stay true: frames go through the interface's queue discipline, where the
 //! gate is (safety.md R4); a frame that the gate refuses is an answer, not an error.
@@ -157,7 +157,42 @@ fn parse_claim(frame: &[u8]) -> Option<Claim> {
     Some(Claim { address: advertisement.target.into(), mac })
 }
 
-/// Announcements and foreign claims on all interfaces that bear virtual addresses.
+/// Says where addresses live, through the sockets of a [`Neighbors`].
+#[derive(Clone)]
+pub(crate) struct Voice {
+    slots: Slots,
+    interfaces: Interfaces,
+}
+
+impl Voice {
+    /// Announces once that an address lives here: gratuitous ARP, or an unsolicited Neighbor
+    /// Advertisement (`router`: with its Router flag).
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub(crate) fn announce(&self, interface: InterfaceId, address: IpAddr, router: bool) -> Result<Sent, SendError> {
+        let slots = lock(&self.slots);
+        let open = slots.get(&interface).and_then(|slot| slot.open.as_ref()).ok_or(SendError::NotOpen)?;
+        // The table's is newer: a bond takes another address when its first port leaves.
+        let mac = self.interfaces.mac(interface).filter(|_| open.sender.mac().is_some());
+        let mac = mac.or(open.sender.mac()).ok_or(SendError::NotEthernet)?;
+        open.sender.send(&match address {
+            IpAddr::V4(address) => arp::gratuitous_request(mac, address),
+            IpAddr::V6(address) => ndp::unsolicited(mac, address, router),
+        })
+    }
+
+    /// Whether this node forwards what comes in by the interface, as its kernel tells neighbours that ask: R of an NA
+    /// says whether they may keep us as a default router (RFC 4861, 4.4 and 7.2.5).
+    pub(crate) fn is_router(&self, interface: InterfaceId) -> bool {
+        let Some(name) = self.interfaces.name(interface) else { return false };
+        // A dot in the name is one in the path, too.
+        let text = std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"));
+        text.is_ok_and(|text| text.trim() != "0")
+    }
+}
+
+/// Sockets for announcements and foreign claims on all interfaces that bear virtual addresses.
 pub struct Neighbors {
     /// The virtual addresses of each interface, and the domain of each.
     watched: BTreeMap<InterfaceId, BTreeMap<IpAddr, DomainId>>,
@@ -215,8 +250,7 @@ impl Neighbors {
         let mut slots = lock(&self.slots);
         let mut opening = Vec::new();
         for (id, addresses) in &self.watched {
-            let seen = self.interfaces.get(*id);
-            let Some((name, ifindex)) = seen.and_then(|seen| Some((seen.name, seen.ifindex?))) else {
+            let Some((name, ifindex)) = self.interfaces.named_index(*id) else {
                 slots.remove(id);
                 continue;
             };
@@ -240,21 +274,9 @@ impl Neighbors {
         opening
     }
 
-    /// Announces once that an address lives here: gratuitous ARP, or an unsolicited Neighbor
-    /// Advertisement (`router`: with its Router flag, for a node that forwards IPv6).
-    ///
-    /// # Errors
-    /// [`SendError`].
-    pub fn announce(&self, interface: InterfaceId, address: IpAddr, router: bool) -> Result<Sent, SendError> {
-        let slots = lock(&self.slots);
-        let open = slots.get(&interface).and_then(|slot| slot.open.as_ref()).ok_or(SendError::NotOpen)?;
-        // The table's is newer: a bond takes another address when its first port leaves.
-        let mac = self.interfaces.mac(interface).filter(|_| open.sender.mac().is_some());
-        let mac = mac.or(open.sender.mac()).ok_or(SendError::NotEthernet)?;
-        open.sender.send(&match address {
-            IpAddr::V4(address) => arp::gratuitous_request(mac, address),
-            IpAddr::V6(address) => ndp::unsolicited(mac, address, router),
-        })
+    /// What announces through the same sockets, for a thread of its own.
+    pub(crate) fn voice(&self) -> Voice {
+        Voice { slots: Arc::clone(&self.slots), interfaces: self.interfaces.clone() }
     }
 
     /// Asks who else has an address, without claiming it (RFC 5227, RFC 4862): an answer is heard as a claim.

@@ -419,8 +419,7 @@ impl VrrpSockets {
         let mut opening = Vec::new();
         for settings in &self.settings {
             let key = (settings.interface, settings.family, settings.carrier);
-            let seen = self.interfaces.get(settings.interface);
-            let Some((name, ifindex)) = seen.and_then(|seen| Some((seen.name, seen.ifindex?))) else {
+            let Some((name, ifindex)) = self.interfaces.named_index(settings.interface) else {
                 slots.remove(&key);
                 continue;
             };

@@ -114,24 +114,30 @@ impl Lifetime {
     }
 }
 
-/// The addresses that this process has set and not removed since. Cheap to clone, all clones are one
-/// set: [`Addresses`] writes it, the watch looks there whether the end of an address is news.
+/// The addresses that this process has set and not removed since, and which of them are virtual. Cheap to clone, all
+/// clones are one map: [`Addresses`] writes it, the watch looks there whether the end of an address is news.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted(Arc<Mutex<BTreeSet<IpAddr>>>);
+pub struct Wanted(Arc<Mutex<BTreeMap<IpAddr, bool>>>);
 
 impl Wanted {
     /// Whether the address should be in the kernel.
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.lock().contains(&address)
+        self.lock().contains_key(&address)
+    }
+
+    /// Whether it is one of a virtual router's, which has a lifetime; of a static one it is unlimited.
+    pub(super) fn is_virtual(&self, address: IpAddr) -> bool {
+        self.lock().get(&address).copied().unwrap_or(false)
     }
 
     #[cfg(test)]
     pub(super) fn of(addresses: &[IpAddr]) -> Self {
-        Wanted(Arc::new(Mutex::new(addresses.iter().copied().collect())))
+        Wanted(Arc::new(Mutex::new(addresses.iter().map(|address| (*address, true)).collect())))
     }
 
-    fn insert<'a>(&self, addresses: impl Iterator<Item = &'a VirtualAddress>) {
-        self.lock().extend(addresses.map(|address| address.address));
+    fn insert<'a>(&self, addresses: impl Iterator<Item = &'a (&'a VirtualAddress, Lifetime)>) {
+        let addresses = addresses.map(|(address, lifetime)| (address.address, lifetime.valid_s != FOREVER));
+        self.lock().extend(addresses);
     }
 
     fn remove(&self, addresses: &[&VirtualAddress]) {
@@ -141,8 +147,8 @@ impl Wanted {
         }
     }
 
-    // Each change is one call on the set, so a panic elsewhere leaves it whole.
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<IpAddr>> {
+    // Each change is one call on the map, so a panic elsewhere leaves it whole.
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<IpAddr, bool>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -180,7 +186,7 @@ impl Addresses {
 
     /// The same for addresses of different lifetimes; an answer for each, in their order.
     pub(crate) async fn set_each(&self, addresses: Vec<(&VirtualAddress, Lifetime)>) -> Vec<Result<(), AddressError>> {
-        self.wanted.insert(addresses.iter().map(|(address, _)| *address));
+        self.wanted.insert(addresses.iter());
         let lives: Vec<Lifetime> = addresses.iter().map(|(_, lifetime)| *lifetime).collect();
         let list: Vec<&VirtualAddress> = addresses.into_iter().map(|(address, _)| address).collect();
         let mut lives = lives.into_iter();

@@ -26,13 +26,18 @@ struct Link {
     mtu: u32,
     /// The reading in which it was last seen.
     reading: u64,
-    addresses: Vec<Known>,
+    /// By address and prefix: there may be thousands.
+    addresses: BTreeMap<(IpAddr, u8), Known>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
     address: Address,
     reading: u64,
+    /// In the order in which they were told, which is the kernel's.
+    number: u64,
+    /// One of a virtual router's: no news to whoever is told of the interface.
+    is_virtual: bool,
 }
 
 /// Links, addresses, and what has been told of them.
@@ -46,6 +51,8 @@ pub(super) struct State {
     told: BTreeMap<String, Interface>,
     /// Whether anything is not as it was when it was told last.
     changed: bool,
+    /// Of the address that was told last.
+    number: u64,
     changes: VecDeque<Change>,
 }
 
@@ -58,6 +65,7 @@ impl State {
             reading: 0,
             told: BTreeMap::new(),
             changed: true,
+            number: 0,
             changes: VecDeque::new(),
         }
     }
@@ -89,12 +97,12 @@ impl State {
         let mut gone = Vec::new();
         self.links.retain(|ifindex, link| {
             let stays = link.reading == reading;
-            for known in &link.addresses {
+            for known in link.addresses.values() {
                 if !stays || known.reading != reading {
                     gone.push((*ifindex, known.address));
                 }
             }
-            link.addresses.retain(|known| known.reading == reading);
+            link.addresses.retain(|_, known| known.reading == reading);
             stays
         });
         for (ifindex, address) in gone {
@@ -141,7 +149,7 @@ impl State {
         self.changed = true;
         let Some(link) = self.links.remove(&ifindex) else { return };
         // The kernel tells of the addresses first; what is left here is what it did not tell.
-        for Known { address, .. } in link.addresses {
+        for Known { address, .. } in link.addresses.into_values() {
             self.tell_gone(ifindex, address.address, address.prefix_len, None);
         }
     }
@@ -156,29 +164,27 @@ impl State {
             usable: told.flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == 0,
             scope: told.scope,
         };
-        let same = |known: &&mut Known| {
-            (known.address.address, known.address.prefix_len) == (address.address, address.prefix_len)
-        };
-        match link.addresses.iter_mut().find(same) {
+        let is_virtual = self.wanted.is_virtual(address.address);
+        match link.addresses.get_mut(&(address.address, address.prefix_len)) {
             // A renewed lifetime, as a rule.
             Some(known) if known.address == address => known.reading = reading,
             Some(known) => {
-                *known = Known { address, reading };
-                self.changed = true;
+                (known.address, known.reading) = (address, reading);
+                self.changed |= !known.is_virtual;
             }
             None => {
-                link.addresses.push(Known { address, reading });
-                self.changed = true;
+                self.number += 1;
+                let known = Known { address, reading, number: self.number, is_virtual };
+                link.addresses.insert((address.address, address.prefix_len), known);
+                self.changed |= !is_virtual;
             }
         }
     }
 
     fn address_gone(&mut self, told: &AddressInfo, port: u32) {
-        self.changed = true;
-        if let Some(link) = self.links.get_mut(&told.ifindex) {
-            link.addresses
-                .retain(|known| (known.address.address, known.address.prefix_len) != (told.address, told.prefix_len));
-        }
+        let link = self.links.get_mut(&told.ifindex);
+        let known = link.and_then(|link| link.addresses.remove(&(told.address, told.prefix_len)));
+        self.changed |= known.is_none_or(|known| !known.is_virtual);
         self.tell_gone(told.ifindex, told.address, told.prefix_len, Some(port));
     }
 
@@ -210,9 +216,10 @@ impl State {
 
 fn snapshot(ifindex: u32, link: &Link) -> Interface {
     const UP: u32 = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
-    let mut addresses: Vec<Address> = link.addresses.iter().map(|known| known.address).collect();
-    // A stable sort: within each kind the kernel's order stays.
-    addresses.sort_by_key(|address| address.secondary);
+    let mut known: Vec<&Known> = link.addresses.values().filter(|known| !known.is_virtual).collect();
+    // Within each kind the kernel's order stays.
+    known.sort_by_key(|known| (known.address.secondary, known.number));
+    let addresses = known.into_iter().map(|known| known.address).collect();
     Interface {
         name: link.name.clone(),
         ifindex: Some(ifindex),
@@ -285,9 +292,8 @@ mod tests {
         state.end_reading();
         let told = changes(&mut state);
         assert!(
-            matches!(&told[..], [Change::AddressGone(gone), Change::Interface(now)]
-            if gone.port.is_none() && now.addresses.is_empty()),
-            "{told:?}"
+            matches!(&told[..], [Change::AddressGone(gone)] if gone.port.is_none()),
+            "of the interface it is no news: {told:?}"
         );
     }
 

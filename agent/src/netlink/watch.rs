@@ -65,7 +65,7 @@ pub struct Interface {
     pub mac: Option<[u8; 6]>,
     /// In octets; 0 while it is absent.
     pub mtu: u32,
-    /// Primary ones first.
+    /// Primary ones first; without those that a virtual router has set here.
     pub addresses: Vec<Address>,
 }
 

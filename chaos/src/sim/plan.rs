@@ -335,6 +335,7 @@ impl Plan {
             mirrors: Vec::new(),
             fencing: FencingSettings::default(),
             shape: u64::from(variant == Variant::OtherAddresses),
+            held: 1,
         };
         let targets = if self.references { vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254))] } else { Vec::new() };
         Settings {
@@ -361,7 +362,6 @@ impl Plan {
             },
             scripts: self.script.map(|_| self.script()).into_iter().collect(),
             watches: Vec::new(),
-            announce: AnnounceSettings::default(),
             grace: Duration::from_secs(1),
             claim_without_gate: false,
             watchdog: false,
@@ -423,6 +423,7 @@ impl Plan {
             election: ElectionOptions::default(),
             reception: Reception::default(),
             track: Vec::new(),
+            announce: AnnounceSettings::default(),
             track_others: self
                 .script
                 .map(|weight| Track { tracker: Tracker::Script(ScriptId(0)), weight, reverse: false })

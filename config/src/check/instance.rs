@@ -76,8 +76,6 @@ impl Check<'_> {
         let (state, priority) = self.state_and_priority(raw);
         let transport = self.transport(raw, ipv6);
         let (auth_pass, auth_type) = self.auth(raw, version);
-        let global = &self.raw.global;
-        let base = announce(&global.garp_repeat, &global.garp_delay, Default::default());
         let tracked = self.tracked(&raw.options.trackers, trackers);
         self.weights(raw, priority, &tracked);
         self.strict(raw);
@@ -102,7 +100,7 @@ impl Check<'_> {
             track_interface: self.track(raw, &interface),
             auth_pass,
             auth_type,
-            announce: announce(&raw.garp_repeat, &raw.garp_delay, base),
+            announce: announce::of_instance(raw, &self.raw.global),
             notify: notify(&raw.notify),
             interface,
         };

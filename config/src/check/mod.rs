@@ -3,6 +3,7 @@
 //! What must stay true: a configuration that could not keep the promise it makes is refused here, with the
 //! numbers and the remedy, before the agent touches anything.
 
+mod announce;
 mod arbiter;
 mod balance;
 mod checker;
@@ -24,7 +25,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use keepone_proto::id::NodeId;
-use keepone_proto::settings::{AnnounceSettings, HeartbeatSettings, Policy};
+use keepone_proto::settings::{HeartbeatSettings, Policy};
 
 use crate::diagnostic::Report;
 use crate::keyword::nearest;
@@ -136,7 +137,7 @@ impl Check<'_> {
             router_id: value(&global.router_id),
             vrrp_mcast_group4: or(&global.mcast_group4, Ipv4Addr::new(224, 0, 0, 18)),
             vrrp_mcast_group6: or(&global.mcast_group6, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12)),
-            announce: announce(&global.garp_repeat, &global.garp_delay, AnnounceSettings::default()),
+            announce: announce::of_all(global),
             script_user: value(&global.script_user),
             script_timeout: or(&global.script_timeout, Duration::from_secs(60)),
             alert_script: global.alert_script.clone(),
@@ -204,18 +205,6 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
         (false, 0) => shown.join(", "),
         (false, more) => format!("{} and {more} more", shown.join(", ")),
     }
-}
-
-/// A burst's length, and one more round where keepalived's users ask for it.
-fn announce(repeat: &Option<At<u8>>, delay: &Option<At<Duration>>, base: AnnounceSettings) -> AnnounceSettings {
-    let mut announce = base;
-    announce.burst = or(repeat, announce.burst);
-    if let Some(delay) = value(delay).filter(|delay| !delay.is_zero()) {
-        announce.again.push(delay);
-        announce.again.sort();
-        announce.again.dedup();
-    }
-    announce
 }
 
 fn notify(raw: &RawNotify) -> Notify {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use keepone_proto::settings::HmacMode;
 
 use crate::diagnostic::Severity;
-use crate::model::{Garp, Hmac, OwnInterfaceKind, Trackers, VrrpOptions};
+use crate::model::{Hmac, OwnInterfaceKind, Trackers, VrrpOptions};
 use crate::raw::{RawHmac, RawInstance, RawOptions};
 
 use super::{Check, or, value};
@@ -44,7 +44,7 @@ impl Check<'_> {
             owner_ignore_adverts: flag(|o| o.owner_ignore_adverts),
             own_interface,
             promote_secondaries: own.promote_secondaries,
-            garp: garp(own, all),
+            extra_interfaces: own.extra_interfaces.or(all.extra_interfaces).flatten(),
             trackers,
             routes: own.routes.iter().map(|at| at.value.clone()).collect(),
             rules: own.rules.iter().map(|at| at.value.clone()).collect(),
@@ -114,15 +114,5 @@ impl Check<'_> {
             mode: value(&hmac.mode).filter(|_| !is_strict).unwrap_or_default(),
             window: (!hmac.monotonic).then(|| or(&hmac.time_window, three)),
         })
-    }
-}
-
-fn garp(own: &RawOptions, all: &RawOptions) -> Garp {
-    Garp {
-        refresh: own.refresh.or(all.refresh).filter(|refresh| *refresh != Duration::ZERO),
-        refresh_repeat: own.refresh_repeat.or(all.refresh_repeat).unwrap_or(1).max(1),
-        lower_prio_delay: own.lower_prio_delay.or(all.lower_prio_delay),
-        lower_prio_repeat: own.lower_prio_repeat.or(all.lower_prio_repeat),
-        extra_interfaces: own.extra_interfaces.or(all.extra_interfaces).flatten(),
     }
 }

@@ -75,7 +75,7 @@ impl Check<'_> {
         options.accept = if forced { false } else { accept.unwrap_or(owner) };
         let repeats = own.lower_prio_repeat.or(all.lower_prio_repeat).is_some_and(|repeats| repeats > 0);
         reset(repeats, "garp_lower_prio_repeat is 0");
-        options.garp.lower_prio_repeat = Some(0);
+        (instance.announce.rival_burst, instance.announce.rival_second) = (0, None);
         let answers = own.lower_prio_no_advert.or(all.lower_prio_no_advert) == Some(false);
         reset(answers, "lower_prio_no_advert is on");
         options.lower_prio_no_advert = true;

@@ -79,34 +79,41 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
             "",
         ),
         key(A, "vrrp_garp_interval", Value, "least time between two gratuitous ARPs of an interface")
-            .values("0", "0..4294", "s")
-            .later(),
+            .values("0", "0..4294", "s"),
         key(A, "vrrp_gna_interval", Value, "least time between two neighbour advertisements of an interface")
-            .values("0", "0..4294", "s")
-            .later(),
+            .values("0", "0..4294", "s"),
         key(B, "vrrp_garp_master_repeat", Value, "announcements in the burst of a new Master")
             .values("5", "1..255", ""),
         key(B, "vrrp_garp_master_delay", Value, "time from the burst of a new Master to one more")
             .values("5", "0..4294", "s"),
-        key(B, "vrrp_garp_master_refresh", Value, "announce again and again at this interval")
-            .values("0, off", "0..4294967", "s")
-            .later(),
-        key(B, "vrrp_garp_master_refresh_repeat", Value, "announcements in each of those")
-            .values("1", "0..4294967295", "")
-            .later(),
-        key(C, "vrrp_garp_lower_prio_delay", Value, "second burst after a lower node advertised")
-            .values("= vrrp_garp_master_delay", "0..4294", "s")
-            .later(),
-        key(C, "vrrp_garp_lower_prio_repeat", Value, "announcements after a lower node advertised")
-            .values("= vrrp_garp_master_repeat", "0..2147483647", "")
-            .later(),
-        off(C, "vrrp_min_garp", "a single announcement, and no second burst"),
-        key(C, "vrrp_garp_extra_if", Words, "announce on the other interfaces of an instance at this interval")
-            .values("off", "[all] 1..86400", "s")
-            .later(),
-        key(C, "vrrp_vmac_garp_intvl", Words, "the former name of vrrp_garp_extra_if")
-            .values("off", "[all] 1..86400", "s")
-            .later(),
+        key(B, "vrrp_garp_master_refresh", Value, "announce again and again at this interval").values(
+            "0, off",
+            "0..4294967",
+            "s",
+        ),
+        key(B, "vrrp_garp_master_refresh_repeat", Value, "announcements in each of those").values("1", "0..255", ""),
+        key(C, "vrrp_garp_lower_prio_delay", Value, "second burst after a lower node advertised").values(
+            "= vrrp_garp_master_delay",
+            "0..4294",
+            "s",
+        ),
+        key(C, "vrrp_garp_lower_prio_repeat", Value, "announcements after a lower node advertised").values(
+            "= vrrp_garp_master_repeat",
+            "0..255",
+            "",
+        ),
+        key(C, "vrrp_min_garp", Flag, "a single announcement, and none after it, unless other words ask for more")
+            .values("off", "", ""),
+        key(C, "vrrp_garp_extra_if", Words, "announce on the other interfaces of an instance at this interval").values(
+            "off",
+            "[all] 1..86400",
+            "s",
+        ),
+        key(C, "vrrp_vmac_garp_intvl", Words, "the former name of vrrp_garp_extra_if").values(
+            "off",
+            "[all] 1..86400",
+            "s",
+        ),
         key(C, "vrrp_down_timer_adverts", Value, "how many advertisements must miss before a Backup stands")
             .values("3", "1..100", ""),
         key(C, "vrrp_lower_prio_no_advert", Flag, "a Master does not answer a lower node at once")

@@ -47,7 +47,7 @@ pub(crate) static ROOT: Table = Table::strict(
             "as `ip rule`, no_track, track_group G",
             "",
         ),
-        key(C, "garp_group", Block(&GARP_GROUP), "interfaces whose gratuitous ARPs share one pace").later(),
+        key(C, "garp_group", Block(&GARP_GROUP), "interfaces whose gratuitous ARPs share one pace"),
         key(C, "interface_up_down_delays", Lines, "how long a link must stay up or down to count as such").values(
             "none",
             "INTERFACE DOWN [UP], 0..255",

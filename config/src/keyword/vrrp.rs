@@ -151,24 +151,36 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
             "",
         ),
         key(B, "garp_master_delay", Value, "time from that burst to one more").values("of global_defs", "0..4294", "s"),
-        key(B, "garp_master_refresh", Value, "announce again and again at this interval")
-            .values("of global_defs", "0..4294967", "s")
-            .later(),
-        key(B, "garp_master_refresh_repeat", Value, "announcements in each of those")
-            .values("of global_defs", "0..4294967295", "")
-            .later(),
-        key(C, "garp_lower_prio_delay", Value, "second burst after a lower node advertised")
-            .values("of global_defs", "0..4294", "s")
-            .later(),
-        key(C, "garp_lower_prio_repeat", Value, "announcements after a lower node advertised")
-            .values("of global_defs", "0..2147483647", "")
-            .later(),
-        key(C, "garp_extra_if", Words, "announce on its other interfaces at this interval")
-            .values("of global_defs", "[all] 0..86400", "s")
-            .later(),
-        key(C, "vmac_garp_intvl", Words, "the former name of garp_extra_if")
-            .values("of global_defs", "[all] 0..86400", "s")
-            .later(),
+        key(B, "garp_master_refresh", Value, "announce again and again at this interval").values(
+            "of global_defs",
+            "0..4294967",
+            "s",
+        ),
+        key(B, "garp_master_refresh_repeat", Value, "announcements in each of those").values(
+            "of global_defs",
+            "0..255",
+            "",
+        ),
+        key(C, "garp_lower_prio_delay", Value, "second burst after a lower node advertised").values(
+            "of global_defs",
+            "0..4294",
+            "s",
+        ),
+        key(C, "garp_lower_prio_repeat", Value, "announcements after a lower node advertised").values(
+            "of global_defs",
+            "0..255",
+            "",
+        ),
+        key(C, "garp_extra_if", Words, "announce on its other interfaces at this interval").values(
+            "of global_defs",
+            "[all] 0..86400",
+            "s",
+        ),
+        key(C, "vmac_garp_intvl", Words, "the former name of garp_extra_if").values(
+            "of global_defs",
+            "[all] 0..86400",
+            "s",
+        ),
         // Tracking.
         key(B, "dont_track_primary", Flag, "do not watch its own interface").values("off", "", ""),
         key(A, "track_interface", Lines, "interfaces whose loss is a FAULT, or moves the priority")

@@ -52,7 +52,7 @@ impl Lower<'_> {
     /// A keyword that `global_defs` has too, there after `vrrp_`; false if it is none of these.
     pub(super) fn inherited_option(&mut self, options: &mut RawOptions, item: &Item, keyword: &str) -> bool {
         let seconds = |most| value::duration(Duration::ZERO..=Duration::from_secs(most));
-        let count = |most| value::number::<u32>(0..=most, "write a number of announcements");
+        let count = || value::number::<u8>(0..=255, "write how many frames are sent for each address: 5 are plenty");
         let flag = |lower: &mut Self| lower.flag(item).map(|flag| flag.value);
         match keyword {
             "strict_mode" => options.strict = self.flag(item),
@@ -69,9 +69,9 @@ impl Lower<'_> {
                 options.down_timer_adverts = self.value(item, value::number(1..=100, help));
             }
             "garp_master_refresh" => options.refresh = self.plain(item, seconds(4_294_967)),
-            "garp_master_refresh_repeat" => options.refresh_repeat = self.plain(item, count(u64::from(u32::MAX))),
+            "garp_master_refresh_repeat" => options.refresh_repeat = self.plain(item, count()),
             "garp_lower_prio_delay" => options.lower_prio_delay = self.plain(item, seconds(4294)),
-            "garp_lower_prio_repeat" => options.lower_prio_repeat = self.plain(item, count(2_147_483_647)),
+            "garp_lower_prio_repeat" => options.lower_prio_repeat = self.plain(item, count()),
             "garp_extra_if" | "vmac_garp_intvl" => options.extra_interfaces = self.extra_interfaces(item),
             _ => return false,
         }

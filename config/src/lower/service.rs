@@ -254,20 +254,40 @@ impl Lower<'_> {
 
     pub(super) fn garp_group(&mut self, vrrp: &mut VrrpSettings, block: &Item) {
         let mut group = GarpGroup::default();
+        let (mut one, mut several) = (None, false);
         self.each(block.items(), &GARP_GROUP, |lower, item| match item.keyword.text.as_str() {
             "garp_interval" => group.garp_interval = lower.pace(item),
             "gna_interval" => group.gna_interval = lower.pace(item),
-            "interface" => group.interfaces.extend(lower.plain(item, value::interface)),
+            "interface" => {
+                one = Some(item.keyword.place.clone());
+                let named = lower.value(item, value::interface);
+                named.into_iter().for_each(|named| lower.put_in_group(vrrp, &mut group, named));
+            }
             "interfaces" => {
-                let words: Vec<_> = lower.lines(item).into_iter().flatten().collect();
-                let read = words.iter().filter_map(|word| lower.word("interfaces", word, value::interface));
-                group.interfaces.extend(read.map(|at| at.value).collect::<Vec<_>>());
+                several = true;
+                for word in lower.lines(item).into_iter().flatten() {
+                    let named = lower.word("interfaces", &word, value::interface);
+                    named.into_iter().for_each(|named| lower.put_in_group(vrrp, &mut group, named));
+                }
             }
             _ => lower.unread(item),
         });
-        if group.interfaces.is_empty() && !block.items().iter().any(|item| item.keyword.text.starts_with("interface")) {
-            let help = "add `interfaces { eth0 eth1 }`";
-            self.report.error(&block.keyword.place, "garp_group without an interface", help);
+        if let Some(place) = one.as_ref().filter(|_| several) {
+            let help = "name all of them in `interfaces`, or give this one a garp_group of its own";
+            self.report.warning(
+                place,
+                "garp_group with `interface` and `interfaces`: all of them share its pace",
+                help,
+            );
+        }
+        let place = &block.keyword.place;
+        let has = |word: &str| block.items().iter().any(|item| item.keyword.text == word);
+        if one.is_none() && !several {
+            self.report.error(place, "garp_group without an interface", "add `interfaces { eth0 eth1 }`");
+        }
+        if !has("garp_interval") && !has("gna_interval") {
+            let help = "add `garp_interval 0.001` or `gna_interval 0.001`, or remove the group";
+            self.report.warning(place, "garp_group without an interval", help);
         }
         vrrp.garp_groups.push(group);
     }
@@ -282,6 +302,17 @@ impl Lower<'_> {
                 rest.iter().all(|way| self.word("linkbeat_interfaces", way, value::one_of(ways, help)).is_some());
             let interface = self.word("linkbeat_interfaces", name, value::interface);
             vrrp.linkbeat_interfaces.extend(interface.filter(|_| known).map(|at| at.value));
+        }
+    }
+
+    /// An interface has one pace.
+    fn put_in_group(&mut self, vrrp: &VrrpSettings, group: &mut GarpGroup, named: At<String>) {
+        let before = vrrp.garp_groups.iter().flat_map(|group| &group.interfaces).chain(&group.interfaces);
+        if before.into_iter().any(|known| *known == named.value) {
+            let message = format!("garp_group: {} is in one already", named.value);
+            self.report.error(&named.place, message, "name each interface once: it has one pace");
+        } else {
+            group.interfaces.push(named.value);
         }
     }
 

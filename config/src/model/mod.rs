@@ -28,7 +28,7 @@ pub use fencing::{FenceCommand, Fencing, Watchdog};
 pub use global::Global;
 pub(crate) use hidden::SECRET;
 pub use notify::{Notify, Script};
-pub use options::{ExtraInterfaces, Garp, Hmac, NotifyDeleted, OwnInterface, OwnInterfaceKind, VrrpOptions};
+pub use options::{ExtraInterfaces, Hmac, NotifyDeleted, OwnInterface, OwnInterfaceKind, VrrpOptions};
 pub use route::{Named, NextHop, PathMetric, Prefix, Route, RouteKind, Rule, RuleAction};
 pub use service::{
     AddressOptions, ClientTls, Fifo, Fifos, FlushOnStop, GarpGroup, IpvsSettings, IpvsSync, LifeScript, Mail,

@@ -46,8 +46,8 @@ pub struct VrrpOptions {
     pub own_interface: Option<OwnInterface>,
     /// Other addresses of a network survive its first one.
     pub promote_secondaries: bool,
-    /// Announcements beyond the burst.
-    pub garp: Garp,
+    /// On which of its other interfaces it announces at [`keepone_proto::settings::AnnounceSettings::elsewhere`].
+    pub extra_interfaces: Option<ExtraInterfaces>,
     /// What it watches, its interfaces apart.
     pub trackers: Trackers,
     /// There while it is Master.
@@ -71,21 +71,6 @@ pub struct VrrpOptions {
 pub struct NotifyDeleted {
     /// Run then; `None`: the FIFOs and `notify` alone.
     pub script: Option<Script>,
-}
-
-/// Announcements beyond the burst.
-#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
-pub struct Garp {
-    /// Again and again at this interval.
-    pub refresh: Option<Duration>,
-    /// How many each time, from 1.
-    pub refresh_repeat: u32,
-    /// Second burst after a lower node advertised; `None`: as for a new Master.
-    pub lower_prio_delay: Option<Duration>,
-    /// How many then; `None`: as for a new Master.
-    pub lower_prio_repeat: Option<u32>,
-    /// On the other interfaces at this interval.
-    pub extra_interfaces: Option<ExtraInterfaces>,
 }
 
 /// `garp_extra_if`.

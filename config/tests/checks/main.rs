@@ -8,6 +8,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod announce;
 mod balance;
 mod cluster;
 mod fencing;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 
-fn option(lines: &str) -> String {
+pub(super) fn option(lines: &str) -> String {
     changed("    advert_int 1\n", &format!("    advert_int 1\n    {lines}\n"))
 }
 
@@ -164,7 +164,7 @@ fn strict_mode_refuses_what_it_forbids_and_puts_the_rest_right() {
         assert_eq!(instance.state, keepone_config::model::InitialState::Backup, "{lines}");
         let flags = (options.accept, options.lower_prio_no_advert, options.higher_prio_send_advert);
         assert_eq!((options.down_timer_adverts, flags), (3, (false, true, false)), "{lines}");
-        assert!(options.owner_ignore_adverts && options.garp.lower_prio_repeat == Some(0), "{lines}");
+        assert!(options.owner_ignore_adverts && config.instances[0].announce.rival_burst == 0, "{lines}");
         assert!(options.own_interface.as_ref().is_none_or(|own| !own.transmit_on_base), "{lines}");
     }
     let owner =
@@ -187,7 +187,7 @@ fn instances_inherit_from_global_defs() {
     let options = |at: usize| &config.instances[at].options;
     assert_eq!((options(0).down_timer_adverts, options(1).down_timer_adverts), (4, 5));
     assert_eq!((options(0).smtp_alert, options(1).smtp_alert), (false, true));
-    assert_eq!(options(0).garp.refresh.map(|d| d.as_secs()), Some(60));
+    assert_eq!(config.instances[0].announce.refresh.map(|refresh| refresh.interval.as_secs()), Some(60));
 }
 
 #[test]

@@ -4,7 +4,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::net::IpAddr;
-use core::time::Duration;
 
 use super::{Domain, Leaving, Router};
 use crate::action::{Action, AlertName, Transition};
@@ -20,10 +19,6 @@ use crate::lease::grant::Grant;
 use crate::lease::holder::Lease;
 use crate::vrrp::output::{Discard, Output};
 use crate::wire::vrrp::{Advertisement, virtual_mac};
-
-/// How long a Master alone announces often, and how seldom then.
-const ANNOUNCE_OFTEN_FOR: Duration = Duration::from_secs(60);
-const ANNOUNCE_SELDOM: Duration = Duration::from_secs(1);
 
 impl Domain {
     /// Folds, decides, moves. Idempotent. Whether the deed has itself changed the evidence: then once more.
@@ -233,7 +228,7 @@ impl Domain {
             (Hold::Up, Some(_)) => {
                 self.reason = reason;
                 if core::mem::take(&mut self.announces_anew) {
-                    self.announce(now, facts, out);
+                    self.announce(now, out);
                 }
             }
             (Hold::Up, None) => {
@@ -241,7 +236,7 @@ impl Domain {
                 (self.lapsed_at, self.nominated_until, self.stand_at, self.heir) = (None, None, None, None);
                 // Whoever names us the next time has us test the gate anew.
                 self.heir_until = None;
-                self.announce(now, facts, out);
+                self.begin_to_announce(now, out);
                 for router in &mut self.routers {
                     (router.higher_seen, router.overslept) = (false, None);
                     for output in router.machine.become_master(now) {
@@ -352,9 +347,8 @@ impl Domain {
     fn resign(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
         self.master_since = None;
         (self.rival_since, self.rival_seen, self.tie_ends_at) = (None, None, None);
-        self.announcements.clear();
-        self.quiet_until = None;
         for router in &mut self.routers {
+            router.announcer.stop();
             if router.machine.is_master() {
                 let advertisement = router.machine.resignation();
                 out.push(Action::Advertise { instance: router.id, advertisement });
@@ -389,29 +383,6 @@ impl Domain {
             return Some(Epoch { counter: epoch.counter.max(above.saturating_add(1)), ..epoch });
         }
         facts.peers.get(&leaving.heir?)?.next_epoch(self.id, above)
-    }
-
-    /// Announcements that are due again (D10).
-    ///
-    /// A Master whose peers are all silent can't know when a segment comes back whose hosts learnt the
-    /// addresses from a peer: it goes on announcing, often for a minute and then now and then.
-    fn speak_again(&mut self, facts: &Facts<'_>, peers: Peers, out: &mut Vec<Action>) {
-        let now = facts.now;
-        if let Some(since) = self.master_since.filter(|_| peers == Peers::Silent) {
-            let often = now.since(since) < ANNOUNCE_OFTEN_FOR;
-            let next = now + if often { facts.settings.heartbeat.period / 2 } else { ANNOUNCE_SELDOM };
-            let next = self.quiet_until.map_or(next, |until| next.max(until));
-            if self.announcements.iter().all(|at| *at > next) {
-                self.announcements.push(next);
-            }
-        }
-        let due = self.announcements.iter().filter(|at| **at <= now).count();
-        if due > 0 {
-            self.announcements.retain(|at| *at > now);
-        }
-        if due > 0 && self.kernel.is_open(now) {
-            out.push(Action::Announce { domain: self.id, count: 1 });
-        }
     }
 
     fn set_role(&mut self, facts: &Facts<'_>, role: Role, reason: Reason, view: &View, out: &mut Vec<Action>) {
@@ -536,7 +507,7 @@ impl Domain {
         // Who is about to yield must not have the last word: it would take the clients along.
         let yields = higher && !heard && self.lease.is_unruled(facts.now);
         if !yields {
-            self.announce_again(facts.now, facts, out);
+            self.announce_beside_a_rival(facts.now, out);
         }
     }
 
@@ -557,7 +528,7 @@ impl Domain {
             self.see_claim(facts.now);
             let virtual_one = |router: &&Router| mac == virtual_mac(router.settings.vrid, router.settings.ipv6);
             if self.lease.is_arbitrated() {
-                self.announce_again(facts.now, facts, out);
+                self.announce_again(facts.now, out);
             } else if let Some(router) = self.routers.iter().find(virtual_one) {
                 let interval = router.settings.advert_int;
                 self.announce_after_advertisement(facts.now, interval);

@@ -31,7 +31,7 @@ impl Domain {
     ) {
         let repair = self.mirrors.on_tested(place, own, virtual_one);
         if let Some(mirror) = self.mirrors.get(place).filter(|_| repair && self.kernel.is_open(facts.now)) {
-            out.push(Action::Announce { domain: self.id, count: facts.settings.announce.burst });
+            self.announce_in_place(out);
             out.push(Action::ProbeAddress { domain: self.id, address: mirror.address });
         }
     }

@@ -56,6 +56,9 @@ impl Domain {
         let before = watch(settings, &domain.authority, &self.routers);
         for router in &mut self.routers {
             let Some(new) = settings.instances.get(usize::from(router.id.0)) else { continue };
+            if router.settings.announce != new.announce {
+                router.announcer.reconfigure(now, self.master_since.is_some(), &new.announce);
+            }
             if router.settings != *new {
                 router.settings = new.clone();
                 router.machine.reconfigure(now, Params::from(new));

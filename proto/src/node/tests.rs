@@ -94,6 +94,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
         reception: Reception::default(),
         track: Vec::new(),
         track_others: Vec::new(),
+        announce: AnnounceSettings::default(),
     };
     Settings {
         cluster: ClusterId(1),
@@ -116,6 +117,7 @@ fn settings(node: u16, authority: Authority) -> Settings {
             mirrors: Vec::new(),
             fencing: FencingSettings::default(),
             shape: 0,
+            held: 1,
         }],
         references: ReferenceSettings {
             targets: vec![IpAddr::from([192, 0, 2, 254])],
@@ -127,7 +129,6 @@ fn settings(node: u16, authority: Authority) -> Settings {
         },
         scripts: Vec::new(),
         watches: Vec::new(),
-        announce: AnnounceSettings::default(),
         grace: Duration::from_secs(1),
         claim_without_gate: false,
         watchdog: false,

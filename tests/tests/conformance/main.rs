@@ -4,6 +4,7 @@
 //! Expected values are written out, not computed by the code under test.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod alike;
 mod checked;
 mod octets;
 mod table;

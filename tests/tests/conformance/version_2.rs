@@ -1,40 +1,31 @@
 //! The states of RFC 3768, 6.4, and what a virtual router discards (7.1).
 
-use keepone_proto::id::{Priority, Vrid};
-use keepone_proto::settings::VrrpVersion::{V2, V3};
-use keepone_proto::vrrp::instance::{Discard, Election, Output, State};
+use keepone_proto::id::Priority;
+use keepone_proto::settings::VrrpVersion::V2;
+use keepone_proto::vrrp::instance::{Discard, Output};
 use keepone_proto::vrrp::params::Params;
 use keepone_proto::wire::vrrp::{Advertisement, Auth};
 
-use crate::{ABOVE, BELOW, OWN, advert, advert_at, at, backup, down_at, hears, master, ms, params, sent};
+use crate::{ABOVE, BELOW, advert, alike, at, backup, down_at, hears, master, ms, params};
 
 #[test]
 fn rfc3768_6_4_1_the_owner_becomes_master_at_once_and_advertises() {
-    let mut owner = backup(Params { priority: Priority::OWNER, ..params(V2) });
-    assert_eq!(owner.election(at(0)), Election::Won);
-    assert_eq!(sent(&owner.become_master(at(0))), [255]);
-    assert_eq!(advert_at(&owner), at(1_000_000));
+    alike::the_owner_becomes_master_at_once_and_advertises(V2);
 }
 
 #[test]
 fn rfc3768_6_4_1_who_is_no_owner_becomes_backup() {
-    assert_eq!(down_at(&backup(params(V2))), at(3_609_375));
+    alike::who_is_no_owner_becomes_backup_with_its_own_interval(V2);
 }
 
 #[test]
 fn rfc3768_6_4_2_a_backup_that_is_shut_down_has_no_timer_and_says_nothing() {
-    let mut instance = backup(params(V2));
-    assert_eq!(instance.shutdown(), vec![]);
-    assert_eq!((instance.state(), instance.next_deadline()), (State::Initialize, None));
+    alike::a_backup_that_is_shut_down_has_no_timer_and_says_nothing(V2);
 }
 
 #[test]
 fn rfc3768_6_4_2_when_the_timer_fires_it_advertises_and_is_master() {
-    let mut instance = backup(params(V2));
-    instance.on_timer(at(3_609_375));
-    assert_eq!(instance.election(at(3_609_375)), Election::Won);
-    assert_eq!(sent(&instance.become_master(at(3_609_375))), [100]);
-    assert_eq!(advert_at(&instance), at(4_609_375));
+    alike::when_the_timer_fires_it_advertises_and_is_master(V2);
 }
 
 #[test]
@@ -58,42 +49,27 @@ fn rfc3768_6_4_2_an_equal_or_higher_priority_resets_the_timer() {
 
 #[test]
 fn rfc3768_6_4_2_without_preempt_mode_a_lower_priority_resets_the_timer() {
-    let mut instance = backup(Params { preempt: false, ..params(V2) });
-    let lower = advert(&instance, 50);
-    hears(&mut instance, 1_000_000, BELOW, &lower);
-    assert_eq!(down_at(&instance), at(4_609_375));
+    alike::without_preempt_mode_a_lower_priority_resets_the_timer(V2);
 }
 
 #[test]
 fn rfc3768_6_4_2_with_preempt_mode_a_lower_priority_is_discarded() {
-    let mut instance = backup(params(V2));
-    let lower = advert(&instance, 99);
-    assert_eq!(hears(&mut instance, 1_000_000, ABOVE, &lower), vec![]);
-    assert_eq!(down_at(&instance), at(3_609_375));
+    alike::with_preempt_mode_a_lower_priority_is_discarded(V2);
 }
 
 #[test]
 fn rfc3768_6_4_3_who_is_shut_down_sends_priority_0_and_has_no_timer() {
-    let mut instance = master(params(V2));
-    assert_eq!(sent(&instance.shutdown()), [0]);
-    assert_eq!((instance.state(), instance.next_deadline()), (State::Initialize, None));
+    alike::who_is_shut_down_sends_priority_0_and_has_no_timer(V2);
 }
 
 #[test]
 fn rfc3768_6_4_3_it_advertises_each_interval() {
-    let mut instance = master(params(V2));
-    for second in 11..15 {
-        assert_eq!(instance.on_timer(at(second * 1_000_000 - 1)), vec![]);
-        assert_eq!(sent(&instance.on_timer(at(second * 1_000_000))), [100]);
-    }
+    alike::it_advertises_each_interval(V2);
 }
 
 #[test]
 fn rfc3768_6_4_3_priority_0_is_answered_and_resets_the_timer() {
-    let mut instance = master(params(V2));
-    let resigned = advert(&instance, 0);
-    assert_eq!(sent(&hears(&mut instance, 10_400_000, ABOVE, &resigned)), [100]);
-    assert_eq!(advert_at(&instance), at(11_400_000));
+    alike::priority_0_is_answered_and_resets_the_timer(V2);
 }
 
 #[test]
@@ -114,43 +90,27 @@ fn rfc3768_6_4_3_it_yields_to_a_higher_priority_or_at_the_same_one_to_a_greater_
 /// A departure: RFC 3768 discards it in silence.
 #[test]
 fn rfc3768_6_4_3_a_lower_priority_is_answered_all_the_same() {
-    let mut instance = master(params(V2));
-    let lower = advert(&instance, 99);
-    assert_eq!(sent(&hears(&mut instance, 10_400_000, ABOVE, &lower)), [100]);
-    assert!(instance.is_master() && advert_at(&instance) == at(11_000_000));
-}
-
-/// Neither a Backup's timer nor a Master moves for it.
-fn discarded(params: &Params, change: impl Fn(&mut Advertisement), why: &Discard) {
-    for mut instance in [backup(params.clone()), master(params.clone())] {
-        let before = instance.clone();
-        let mut other = advert(&instance, 200);
-        change(&mut other);
-        let outputs = hears(&mut instance, 10_400_000, ABOVE, &other);
-        assert_eq!(outputs, [Output::Discarded { from: ABOVE, why: *why }]);
-        assert_eq!(instance, before);
-    }
+    alike::a_lower_priority_is_discarded_and_answered_at_once(V2);
 }
 
 #[test]
 fn rfc3768_7_1_another_version_is_dropped() {
-    discarded(&params(V2), |advert| advert.version = V3, &Discard::Version { found: V3, wanted: V2 });
+    alike::another_version_is_dropped(V2);
 }
 
 #[test]
 fn rfc3768_7_1_a_vrid_that_is_not_configured_is_dropped() {
-    let vrid = Vrid::new(52).unwrap();
-    discarded(&params(V2), |advert| advert.vrid = vrid, &Discard::Vrid { found: 52, wanted: 51 });
+    alike::a_vrid_that_is_not_configured_is_dropped(V2);
 }
 
 #[test]
 fn rfc3768_7_1_another_authentication_than_ours_is_dropped() {
     let ours = Params { auth_pass: Some(*b"s3cret12"), ..params(V2) };
     for auth in [Auth::None, Auth::Simple(*b"s3cret13"), Auth::Header { sequence: 7 }, Auth::Unproven] {
-        discarded(&ours, |advert| advert.auth = auth, &Discard::Authentication);
+        alike::discarded(&ours, |advert| advert.auth = auth, &Discard::Authentication);
     }
     let simple = Auth::Simple(*b"s3cret12");
-    discarded(&params(V2), |advert| advert.auth = simple, &Discard::Authentication);
+    alike::discarded(&params(V2), |advert| advert.auth = simple, &Discard::Authentication);
     let mut instance = backup(ours);
     let right = advert(&instance, 200);
     assert_eq!(right.auth, simple);
@@ -160,11 +120,7 @@ fn rfc3768_7_1_another_authentication_than_ours_is_dropped() {
 /// A departure: RFC 3768 drops it unless its sender is the owner, which leaves two Masters.
 #[test]
 fn rfc3768_7_1_other_addresses_are_told_of_and_count() {
-    let mut instance = backup(params(V2));
-    let other = Advertisement { addresses: vec![OWN], ..advert(&instance, 150) };
-    let told = Output::AddressListMismatch { from: ABOVE, found: vec![OWN] };
-    assert_eq!(hears(&mut instance, 1_000_000, ABOVE, &other), [told]);
-    assert_eq!(down_at(&instance), at(4_609_375));
+    alike::other_addresses_are_told_of_and_count(V2);
 }
 
 /// A departure: RFC 3768 drops it, which leaves two Masters.

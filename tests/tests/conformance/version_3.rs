@@ -1,43 +1,32 @@
 //! The states of RFC 9568, 6.4, and what a virtual router discards (7.1). Where RFC 5798 says something else, its
 //! test stands beside.
 
-use keepone_proto::id::{Priority, Vrid};
+use keepone_proto::id::Priority;
 use keepone_proto::settings::VrrpVersion::{V2, V3};
-use keepone_proto::vrrp::instance::{Discard, Election, Instance, Output, State};
+use keepone_proto::vrrp::instance::{Instance, Output, State};
 use keepone_proto::vrrp::params::Params;
 use keepone_proto::wire::vrrp::Advertisement;
 
-use crate::{ABOVE, BELOW, OWN, advert, advert_at, at, backup, down_at, hears, master, ms, params, sent};
+use crate::{ABOVE, BELOW, advert, advert_at, alike, at, backup, down_at, hears, master, ms, params, sent};
 
 #[test]
 fn rfc9568_6_4_1_the_owner_becomes_active_at_once_and_advertises() {
-    let mut owner = backup(Params { priority: Priority::OWNER, ..params(V3) });
-    assert_eq!(owner.election(at(0)), Election::Won);
-    assert_eq!(sent(&owner.become_master(at(0))), [255]);
-    assert_eq!(advert_at(&owner), at(1_000_000));
+    alike::the_owner_becomes_master_at_once_and_advertises(V3);
 }
 
 #[test]
 fn rfc9568_6_4_1_who_is_no_owner_becomes_backup_with_its_own_interval() {
-    let instance = backup(params(V3));
-    assert_eq!(down_at(&instance), at(3_609_375));
-    assert_eq!(instance.election(at(3_609_374)), Election::Lost);
+    alike::who_is_no_owner_becomes_backup_with_its_own_interval(V3);
 }
 
 #[test]
 fn rfc9568_6_4_2_a_backup_that_is_shut_down_has_no_timer_and_says_nothing() {
-    let mut instance = backup(params(V3));
-    assert_eq!(instance.shutdown(), vec![]);
-    assert_eq!((instance.state(), instance.next_deadline()), (State::Initialize, None));
+    alike::a_backup_that_is_shut_down_has_no_timer_and_says_nothing(V3);
 }
 
 #[test]
 fn rfc9568_6_4_2_when_the_timer_fires_it_advertises_and_is_active() {
-    let mut instance = backup(params(V3));
-    instance.on_timer(at(3_609_375));
-    assert_eq!(instance.election(at(3_609_375)), Election::Won);
-    assert_eq!(sent(&instance.become_master(at(3_609_375))), [100]);
-    assert_eq!(advert_at(&instance), at(4_609_375));
+    alike::when_the_timer_fires_it_advertises_and_is_master(V3);
 }
 
 #[test]
@@ -67,46 +56,27 @@ fn rfc9568_6_4_2_an_equal_or_higher_priority_resets_the_timer_with_the_sender_s_
 
 #[test]
 fn rfc9568_6_4_2_without_preempt_mode_a_lower_priority_resets_the_timer() {
-    let mut instance = backup(Params { preempt: false, ..params(V3) });
-    let lower = advert(&instance, 50);
-    hears(&mut instance, 3_000_000, BELOW, &lower);
-    assert_eq!(down_at(&instance), at(3_000_000 + 3_609_375));
+    alike::without_preempt_mode_a_lower_priority_resets_the_timer(V3);
 }
 
 #[test]
 fn rfc9568_6_4_2_with_preempt_mode_a_lower_priority_is_discarded() {
-    let mut instance = backup(params(V3));
-    let lower = advert(&instance, 99);
-    for second in 1..=3 {
-        assert_eq!(hears(&mut instance, second * 1_000_000, ABOVE, &lower), vec![]);
-        assert_eq!(down_at(&instance), at(3_609_375));
-    }
-    instance.on_timer(at(3_609_375));
-    assert_eq!(instance.election(at(3_609_375)), Election::Won);
+    alike::with_preempt_mode_a_lower_priority_is_discarded(V3);
 }
 
 #[test]
 fn rfc9568_6_4_3_who_is_shut_down_sends_priority_0_and_has_no_timer() {
-    let mut instance = master(params(V3));
-    assert_eq!(sent(&instance.shutdown()), [0]);
-    assert_eq!((instance.state(), instance.next_deadline()), (State::Initialize, None));
+    alike::who_is_shut_down_sends_priority_0_and_has_no_timer(V3);
 }
 
 #[test]
 fn rfc9568_6_4_3_it_advertises_each_interval() {
-    let mut instance = master(params(V3));
-    for second in 11..15 {
-        assert_eq!(instance.on_timer(at(second * 1_000_000 - 1)), vec![]);
-        assert_eq!(sent(&instance.on_timer(at(second * 1_000_000))), [100]);
-    }
+    alike::it_advertises_each_interval(V3);
 }
 
 #[test]
 fn rfc9568_6_4_3_priority_0_is_answered_and_resets_the_timer() {
-    let mut instance = master(params(V3));
-    let resigned = advert(&instance, 0);
-    assert_eq!(sent(&hears(&mut instance, 10_400_000, ABOVE, &resigned)), [100]);
-    assert_eq!(advert_at(&instance), at(11_400_000));
+    alike::priority_0_is_answered_and_resets_the_timer(V3);
 }
 
 /// It says that another should be; who may decide otherwise (a lease) decides, and otherwise it resigns.
@@ -144,13 +114,7 @@ fn rfc9568_6_4_3_of_equal_priorities_the_greater_address_stays() {
 
 #[test]
 fn rfc9568_6_4_3_a_lower_priority_is_discarded_and_answered_at_once() {
-    let mut instance = master(params(V3));
-    let lower = advert(&instance, 99);
-    let outputs = hears(&mut instance, 10_400_000, ABOVE, &lower);
-    assert_eq!(sent(&outputs), [100]);
-    assert!(instance.is_master());
-    // The Adver_Timer is as it was.
-    assert_eq!(advert_at(&instance), at(11_000_000));
+    alike::a_lower_priority_is_discarded_and_answered_at_once(V3);
 }
 
 /// RFC 5798 discards in silence; the answer of RFC 9568 does no harm to its routers.
@@ -164,27 +128,14 @@ fn rfc5798_6_4_3_a_lower_priority_changes_nothing() {
     assert!(instance.is_master() && advert_at(&instance) == was);
 }
 
-/// Neither a Backup's timer nor a Master moves for it.
-fn discarded(change: impl Fn(&mut Advertisement), why: &Discard) {
-    for mut instance in [backup(params(V3)), master(params(V3))] {
-        let before = instance.clone();
-        let mut other = advert(&instance, 200);
-        change(&mut other);
-        let outputs = hears(&mut instance, 10_400_000, ABOVE, &other);
-        assert_eq!(outputs, [Output::Discarded { from: ABOVE, why: *why }]);
-        assert_eq!(instance, before);
-    }
-}
-
 #[test]
 fn rfc9568_7_1_another_version_is_dropped() {
-    discarded(|advert| advert.version = V2, &Discard::Version { found: V2, wanted: V3 });
+    alike::another_version_is_dropped(V3);
 }
 
 #[test]
 fn rfc9568_7_1_a_vrid_that_is_not_configured_is_dropped() {
-    let vrid = Vrid::new(52).unwrap();
-    discarded(|advert| advert.vrid = vrid, &Discard::Vrid { found: 52, wanted: 51 });
+    alike::a_vrid_that_is_not_configured_is_dropped(V3);
 }
 
 #[test]
@@ -197,12 +148,7 @@ fn rfc9568_7_1_another_interval_is_told_of() {
 
 #[test]
 fn rfc9568_7_1_other_addresses_are_told_of() {
-    let mut instance = backup(params(V3));
-    let other = Advertisement { addresses: vec![OWN], ..advert(&instance, 150) };
-    let told = Output::AddressListMismatch { from: ABOVE, found: vec![OWN] };
-    assert_eq!(hears(&mut instance, 1_000_000, ABOVE, &other), [told]);
-    // Only told of: it counts.
-    assert_eq!(down_at(&instance), at(1_000_000 + 3_609_375));
+    alike::other_addresses_are_told_of_and_count(V3);
 }
 
 #[test]

@@ -153,6 +153,37 @@ fn a_signature_of_an_unknown_key_is_refused_even_where_the_unsigned_are_heard() 
     refuse(Speech { hmac: Some(OTHER_NUMBERS), ..V2 }, [Keepone, Keepone], words);
 }
 
+/// From none to signed Advertisements, and then to another key, node by node: the Master stays.
+#[test]
+fn keys_come_and_are_changed_by_reloads_and_the_master_stays() {
+    const OLD: &str = "key 1 s3cret-0123456789abcdef0123456789abcdef\n";
+    const NEW: &str = "key 2 hex:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+    let steps = [
+        format!("{OLD}active_key 1\nmode receive-only"),
+        format!("{OLD}active_key 1\nmode permissive"),
+        format!("{OLD}active_key 1"),
+        format!("{OLD}{NEW}active_key 1"),
+        format!("{OLD}{NEW}active_key 2"),
+        format!("{NEW}active_key 2"),
+    ];
+    let mut story = Story::new(V3, [Keepone, Keepone]);
+    story.begin();
+    for step in steps {
+        let lines: &'static str = step.leak();
+        for node in [B, A] {
+            story.reload(node, Speech { hmac: Some(Hmac { lines: [lines; 2] }), ..V3 });
+            // More than a Master_Down_Interval: who is not heard is not Master alone any more.
+            story.stays(A, V3.down_interval(B) + Duration::from_millis(300));
+        }
+    }
+    for node in [A, B] {
+        let said = story.said(node);
+        story.must(!said.contains("s3cret") && !said.contains("0123456789"), "a key was shown");
+        story.must(!said.contains("config-mismatch"), "somebody was not proven");
+    }
+    story.ends_with([1, 0]);
+}
+
 /// With a keepalived that signs as it does now: else there is nothing to see.
 #[test]
 fn keepone_and_a_new_keepalived_with_another_key_for_signatures_refuse_each_other() {

@@ -55,6 +55,21 @@ impl Story {
         Story { programs: [None, None], watch, lan, speech, kinds, _helpers: helpers }
     }
 
+    /// A router of keepone's is told to speak otherwise, by a reload, and takes it over in place.
+    #[track_caller]
+    pub fn reload(&mut self, node: usize, speech: Speech) {
+        let times = |story: &Self| story.said(node).matches("reload: taken over").count();
+        let (before, addresses) = (times(self), [node, 1 - node].map(|node| self.lan.address(node)));
+        let text = self.kinds[node].configuration(speech, node, addresses, true);
+        self.lan.write(&format!("{node}.conf"), &text).unwrap();
+        self.programs[node].as_ref().unwrap().signal(Part::Guardian, Signal::SIGHUP);
+        let end = clock::now() + nanos(Duration::from_secs(20));
+        while times(self) == before {
+            self.must(clock::now() < end, "it does not take it over in place");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     pub fn start(&mut self, node: usize) {
         self.start_with(node, true);
     }

@@ -123,7 +123,7 @@ fn a_foreign_claim_is_an_event_and_our_own_is_none() {
         let near = interfaces.mac(id).unwrap();
         let ear = world.far(|| ClaimWatch::open("far0", vips().into_iter())).unwrap();
         for address in vips() {
-            assert_eq!(neighbors.announce(id, address, false), Ok(Sent::Taken));
+            assert_eq!(neighbors.voice().announce(id, address, false), Ok(Sent::Taken));
             assert_eq!(soon(ear.recv()).await.unwrap(), Claim { address, mac: near });
         }
         assert_eq!(neighbors.send(id, &arp::gratuitous_request(FOREIGN, VIP_V4)), Ok(Sent::Taken));

@@ -109,3 +109,20 @@ fn a_node_without_peers_stands_when_its_timer_ends_though_nothing_has_happened_m
     cluster.run_to(5000);
     assert_eq!(cluster.nodes[&1].role(VIP).unwrap().0, Role::Master);
 }
+
+#[test]
+fn addresses_live_the_longer_the_more_there_are_where_only_advertisements_tell_of_us() {
+    for (held, lives) in [(1, 30), (3000, 30), (20_000, 200)] {
+        let mut settings = settings(1, Authority::None);
+        settings.peers.clear();
+        settings.domains[0].held = held;
+        let mut cluster = Cluster::new(Authority::None);
+        cluster.start_with(1, settings);
+        cluster.run_to(9000);
+        let set = cluster.log.iter().filter_map(|(_, _, action)| match action {
+            Action::AddAddresses { lifetime_s, .. } => Some(*lifetime_s),
+            _ => None,
+        });
+        assert_eq!(set.collect::<Vec<_>>(), [lives], "of {held}");
+    }
+}
