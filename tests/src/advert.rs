@@ -74,6 +74,24 @@ impl Forger {
         self.0.send_to(octets, &SocketAddr::from((to, 0)).into()).unwrap();
     }
 
+    /// The same, with TTL 255, in the name of somebody else.
+    ///
+    /// # Panics
+    /// As [`Forger::send`].
+    #[track_caller]
+    #[allow(clippy::unwrap_used, reason = "a test that can't forge has failed")]
+    pub fn send_as(&self, from: Ipv4Addr, to: Ipv4Addr, octets: &[u8]) {
+        let length = u16::try_from(20 + octets.len()).unwrap().to_be_bytes();
+        // The kernel fills in what is zero here: identification and checksum. RFC 791, 3.1.
+        let mut packet = vec![0x45, 0xc0, length[0], length[1], 0, 0, 0, 0, 255, 112, 0, 0];
+        packet.extend(from.octets());
+        packet.extend(to.octets());
+        packet.extend(octets);
+        self.0.set_header_included_v4(true).unwrap();
+        self.send(to, &packet);
+        self.0.set_header_included_v4(false).unwrap();
+    }
+
     /// The same with another TTL.
     ///
     /// # Panics

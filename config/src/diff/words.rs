@@ -118,6 +118,7 @@ pub(super) static ROWS: &[Row] = &[
     noun("instances[].auth_pass", "password"),
     noun("instances[].options.hmac", "auth_hmac"),
     Row { identity: &["0"], show: &[("0", "")], ..noun("instances[].options.hmac.keys[]", "key of auth_hmac") },
+    noun("instances[].options.hmac.keys[].1", "secret"),
     noun("instances[].options.hmac.active_key", "active_key of auth_hmac"),
     noun("instances[].options.hmac.mode", "mode of auth_hmac"),
     noun("instances[].options.hmac.window", "time_window of auth_hmac"),

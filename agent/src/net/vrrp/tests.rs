@@ -116,8 +116,7 @@ fn the_source_is_the_one_that_was_asked_for() {
 fn a_packet_with_another_hop_limit_is_handed_on_as_it_is() {
     World::run(async |world: &World| {
         let (near, far) = pair(world, Family::V4, &[]);
-        near.fd.get_ref().set_ttl_v4(17).unwrap();
-        assert_eq!(near.send(address(NEAR_V4), (address(FAR_V4), 255), &[1, 2, 3]), Ok(Sent::Taken));
+        assert_eq!(near.send(address(NEAR_V4), (address(FAR_V4), 17), &[1, 2, 3]), Ok(Sent::Taken));
         assert_eq!(soon(far.recv()).await.unwrap().hop_limit, 17);
     });
 }
