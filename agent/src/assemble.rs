@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use keepone_config::Config;
-use keepone_config::model::{GateMeans, Mirror, Notify, NotifyDeleted, Transport, VrrpInstance};
+use keepone_config::model::{GateMeans, Mirror, Notify, NotifyDeleted, Script, Transport, VrrpInstance};
 use keepone_proto::id::{
     ClusterId, ConfigDigest, DomainId, InstanceId, InterfaceId, LinkId, NodeId, WatchId, hash_name,
 };
@@ -60,6 +60,8 @@ pub struct Plan {
     pub gate: GateMeans,
     /// The gate's domains.
     pub gate_domains: Vec<GateDomain>,
+    /// Addresses that nobody here takes packets for (`no_accept`), those of domains that are leaving among them.
+    pub(crate) refused: BTreeSet<IpAddr>,
     /// What each domain puts into the kernel.
     pub addresses: BTreeMap<DomainId, Vec<VirtualAddress>>,
     /// Addresses that are there as long as the agent, each with its track group.
@@ -122,6 +124,10 @@ pub struct DomainName {
     pub members: Vec<(String, Notify)>,
     /// What its instances have for when a reload removes them, by their names.
     pub deleted: BTreeMap<String, NotifyDeleted>,
+    /// And for when a lower router is heard (`notify_master_rx_lower_pri`).
+    pub lower: BTreeMap<String, Script>,
+    /// Those whose changes of priority are told.
+    pub priorities: BTreeSet<String>,
 }
 
 /// A heartbeat link.
@@ -201,6 +207,7 @@ impl Plan {
             run_dir: cluster.map_or_else(|| PathBuf::from(RUN_DIR), |cluster| cluster.run_dir.clone()),
             bpf_dir: cluster.map_or_else(|| PathBuf::from(BPF_DIR), |cluster| cluster.bpf_dir.clone()),
             gate: config.gate,
+            refused: gate_domains(config).into_iter().flat_map(|domain| domain.refused).collect(),
             gate_domains: gate_domains(config),
             addresses,
             settings_of_kernel,
@@ -279,6 +286,11 @@ impl Plan {
     pub fn interface_id(&self, name: &str) -> Option<InterfaceId> {
         let place = self.settings.interfaces.iter().position(|known| known.name == name)?;
         u16::try_from(place).ok().map(InterfaceId)
+    }
+
+    /// What an instance is called.
+    pub fn instance_name(&self, id: InstanceId) -> Option<&str> {
+        self.settings.instances.get(usize::from(id.0)).map(|instance| instance.name.as_str())
     }
 
     /// What a domain is called.
@@ -384,7 +396,8 @@ fn domain_settings(
 /// instance's own addresses (D9).
 fn mirrors(config: &Config, places: &[usize]) -> Vec<MirrorSettings> {
     let mut mirrors = Vec::new();
-    for instance in places.iter().filter_map(|at| config.instances.get(*at)) {
+    // Who takes no packets for an address hears no answer to it either.
+    for instance in places.iter().filter_map(|at| config.instances.get(*at)).filter(|one| one.accepts()) {
         let gateways: &[IpAddr] = match &instance.mirror {
             Mirror::Off => &[],
             Mirror::Auto => &config.references.targets,
@@ -480,6 +493,10 @@ fn gate_domains(config: &Config) -> Vec<GateDomain> {
         addresses: instances(config, &domain)
             .flat_map(|instance| instance.virtual_addresses.iter().map(|address| address.address))
             .collect(),
+        refused: instances(config, &domain)
+            .filter(|instance| !instance.accepts())
+            .flat_map(|instance| instance.virtual_addresses.iter().map(|address| address.address))
+            .collect(),
         routers: instances(config, &domain).map(|instance| (instance.vrid, instance.ipv6)).collect(),
     };
     config.domains().into_iter().map(gate).collect()
@@ -494,8 +511,19 @@ fn domain_names(config: &Config) -> BTreeMap<DomainId, DomainName> {
         let notify = group.map(|group| group.notify.clone()).or(lone).unwrap_or_default();
         let deleted = instances(config, &domain)
             .filter_map(|instance| Some((instance.name.clone(), instance.options.notify_deleted.clone()?)));
-        let deleted = deleted.collect();
-        let named = DomainName { name: domain.name.clone(), is_group: domain.is_group, notify, members, deleted };
+        let lower = instances(config, &domain)
+            .filter_map(|instance| Some((instance.name.clone(), instance.options.notify_master_rx_lower_pri.clone()?)));
+        let all = group.is_some_and(|group| group.notify_priority_changes);
+        let priorities = instances(config, &domain).filter(|one| all || one.options.notify_priority_changes);
+        let named = DomainName {
+            name: domain.name.clone(),
+            is_group: domain.is_group,
+            notify,
+            members,
+            deleted: deleted.collect(),
+            lower: lower.collect(),
+            priorities: priorities.map(|instance| instance.name.clone()).collect(),
+        };
         (domain.id, named)
     };
     debug_assert!(config.domains().iter().all(|domain| domain.id.0 == hash_name(&domain.name)));

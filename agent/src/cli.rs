@@ -16,6 +16,7 @@ use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_agent::gate::Means;
 use keepone_agent::gate_lab::{self, Lab};
 use keepone_agent::guardian::{Guardian, ORDERS_FD, PULSE_FD, STARTED_AT, Workers};
+use keepone_agent::notify::reader;
 use keepone_agent::pid_file::PidFile;
 use keepone_agent::voters::{self, Wish};
 use keepone_agent::worker::Given;
@@ -133,6 +134,13 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         costs: usize,
     },
+    /// The program that reads a FIFO, to end with its parent.
+    #[command(hide = true)]
+    Reader {
+        parent: u32,
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
     /// The process that the guardian of `run` starts before a reload.
     #[command(hide = true)]
     Examine {
@@ -183,6 +191,7 @@ pub(crate) fn main() -> ExitCode {
             run(&config, RunOptions { record, config_id, pid_file, ..RunOptions::default() })
         }
         Command::Examine { config, config_id } => examine_file(&config, config_id.as_deref()),
+        Command::Reader { parent, command } => Err(Failure::say(Code::Unexpected, reader::run(parent, &command))),
         Command::Worker { config, config_id, record } => work(&config, config_id.as_deref(), record.as_deref()),
         Command::GateLab { means, dir, interface, addresses, hold_ms, renewals, pause, costs } => {
             let hold = std::time::Duration::from_millis(hold_ms);

@@ -197,6 +197,7 @@ impl Driver {
                 for event in self.shells.take_over(prepared) {
                     self.take(event);
                 }
+                self.shells.notifier.tell_states();
                 self.slack = slack(&self.shells.plan.settings);
                 tracing::info!("reload: taken over, and whatever is equal was not touched");
                 changes.iter().for_each(|change| tracing::info!("reload: {change}"));

@@ -89,7 +89,12 @@ pub fn run(lab: &Lab) -> Result<(), Failure> {
     let gate = Gate::open_new(&GateConfig {
         bpf_dir: lab.dir.join("bpf"),
         run_dir: lab.dir.join("run"),
-        domains: vec![GateDomain { id: DOMAIN, addresses: lab.addresses.clone(), routers: Vec::new() }],
+        domains: vec![GateDomain {
+            id: DOMAIN,
+            addresses: lab.addresses.clone(),
+            refused: Vec::new(),
+            routers: Vec::new(),
+        }],
         exempt: BTreeSet::new(),
         incarnation,
         means: lab.means,

@@ -10,7 +10,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -31,10 +31,11 @@ use crate::exit::{ExitCode, Failure};
 use crate::fencing::watchdog::Watchdog;
 use crate::gate::{GateError, shut_all};
 use crate::leftovers::Leftovers;
+use crate::life::{self, Started};
 use crate::pid_file::PidFile;
 use crate::reload::{Due, Reload};
 use crate::sysctl::Sysctls;
-use crate::takeover::Answer;
+use crate::takeover::{self, Answer};
 use crate::tracking::{self, Watched};
 use crate::voice::say;
 
@@ -183,8 +184,9 @@ impl Guardian {
     /// No worker can be started at all.
     pub fn run(mut self) -> Result<u8, Failure> {
         let end = self.serve();
-        remove_statics(&self.statics);
+        self.statics.remove_statics(FEED);
         Sysctls::new(&self.run_dir).restore().iter().for_each(|words| say(format_args!("{words}")));
+        life::shutdown(&self.reload.running().global);
         end
     }
 
@@ -195,9 +197,14 @@ impl Guardian {
         }
         // What it does for a dead worker, peers wait for.
         realtime::lock_code();
+        self.reload.running().global.scheduling.rt_priority.into_iter().for_each(realtime::set_priority);
         realtime::ask(Rank::Decides);
         // R12: whatever a former run left, before anything else.
         let mut clean = self.shut_first();
+        if !self.startup(clean) {
+            self.stop_watchdog(clean);
+            return Ok(0);
+        }
         // Here and not in the worker: one that is started anew must not undo what was written meanwhile.
         tracking::overwrite_files(&self.watched).iter().for_each(|error| say(format_args!("{error}")));
         let mut failures = 0_u32;
@@ -248,13 +255,26 @@ impl Guardian {
         }
     }
 
+    /// The operator's script, before anything of ours; `false` if the guardian was told to stop meanwhile.
+    fn startup(&mut self, harmless: bool) -> bool {
+        let mut watchdog = self.watchdog.as_mut().filter(|_| harmless);
+        let global = &self.reload.running().global;
+        // Nothing is held yet.
+        let feed = || watchdog.iter_mut().for_each(|watchdog| watchdog.feed());
+        let Started { goes_on, hangup } = life::startup(global, &self.signals, feed);
+        if hangup {
+            self.reload.begin(&self.program, &self.file);
+        }
+        goes_on
+    }
+
     /// To the new configuration.
     fn turn(&mut self) {
         if let Some(plan) = self.reload.turn() {
             self.leftovers = Leftovers::of_worker(&plan);
             let statics = Leftovers::of_agent(&plan);
             let former = std::mem::replace(&mut self.statics, statics);
-            remove_statics(&former.without(&self.statics));
+            former.without(&self.statics).remove_statics(FEED);
             self.patience = patience(&plan);
             self.former_until = None;
         }
@@ -358,9 +378,9 @@ impl Guardian {
         };
         // The worker inherits one end; ours is not inherited.
         let (ours, theirs) = nix::unistd::pipe().map_err(|error| fail("pipe", error.into()))?;
-        set_flags(&ours).map_err(|error| fail("pipe", error))?;
+        takeover::keep(&ours).map_err(|error| fail("pipe", error))?;
         let (their_orders, orders) = nix::unistd::pipe().map_err(|error| fail("pipe", error.into()))?;
-        set_flags(&orders).map_err(|error| fail("pipe", error))?;
+        takeover::keep(&orders).map_err(|error| fail("pipe", error))?;
         let recording = self.workers.record.iter().flat_map(|file| ["--record".as_ref(), file.as_os_str()]);
         let detail = self.workers.detail && std::env::var_os("KEEPONE_LOG").is_none();
         let detail = detail.then_some(("KEEPONE_LOG", "debug"));
@@ -530,12 +550,6 @@ fn signals() -> SigSet {
     mask
 }
 
-fn remove_statics(statics: &Leftovers) {
-    if let Err(error) = statics.remove(FEED, || {}) {
-        say(format_args!("what is there as long as the agent could not be removed: {error}"));
-    }
-}
-
 /// A stopped worker's beats stop as well; shorter than that would be false alarms for nothing. Where no peer counts beats
 /// it is an Advertisement_Interval: a new worker is there before the three that a peer waits (RFC 9568, 6.1).
 pub(crate) fn patience(plan: &Plan) -> Duration {
@@ -578,11 +592,4 @@ fn tell_of_gate(shut: &Result<usize, GateError>) {
 
 fn backoff(failures: u32) -> Duration {
     Duration::from_millis(250).saturating_mul(1 << failures.min(8)).min(LONGEST_WAIT)
-}
-
-fn set_flags(fd: &OwnedFd) -> io::Result<()> {
-    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(())
 }

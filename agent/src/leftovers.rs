@@ -8,6 +8,7 @@ use crate::netlink::address::VirtualAddress;
 use crate::netlink::at_once::remove_now;
 use crate::netlink::link::{Links, OwnLink};
 use crate::netlink::path::{Owner, Path};
+use crate::voice::say;
 
 /// Addresses, routes, rules and interfaces.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -54,6 +55,13 @@ impl Leftovers {
         self.paths.retain(|one| !others.paths.contains(one));
         self.links.retain(|one| !others.links.contains(one));
         self
+    }
+
+    /// The same of what is there as long as the agent, at its end: what stays is said.
+    pub(crate) fn remove_statics(&self, step: Duration) {
+        if let Err(error) = self.remove(step, || {}) {
+            say(format_args!("what is there as long as the agent could not be removed: {error}"));
+        }
     }
 
     /// Takes it out; `meanwhile`, each `step`, something else is done.

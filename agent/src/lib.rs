@@ -20,6 +20,7 @@ pub mod heartbeat;
 mod kernel;
 pub mod keys;
 mod leftovers;
+mod life;
 mod linkbeat;
 mod lock;
 pub mod logging;

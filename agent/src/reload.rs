@@ -62,6 +62,11 @@ impl Reload {
         Reload { running: Box::new(running), environment, step: Step::Idle, again: false }
     }
 
+    /// What runs.
+    pub(crate) fn running(&self) -> &Config {
+        &self.running
+    }
+
     /// What `@` lines compare with.
     pub(crate) fn config_id(&self) -> &str {
         &self.environment.config_id

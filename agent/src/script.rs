@@ -14,7 +14,7 @@ use keepone_config::model::Script;
 use keepone_proto::time::Instant;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid, Uid};
 
 use crate::clock;
 
@@ -74,8 +74,16 @@ impl Run<'_> {
     /// # Errors
     /// Unless it exits with 0 in time.
     pub(crate) fn wait(&self) -> Result<(), Failure> {
+        self.wait_while(|| true)
+    }
+
+    /// The same, and as if the time were over once it is not to go on: asked every few milliseconds.
+    ///
+    /// # Errors
+    /// Unless it exits with 0 in time.
+    pub(crate) fn wait_while(&self, goes_on: impl FnMut() -> bool) -> Result<(), Failure> {
         let (mut child, mut said) = self.start()?;
-        let ended = wait(&mut child, clock::now() + self.timeout, &mut said);
+        let ended = wait(&mut child, clock::now() + self.timeout, &mut said, goes_on);
         match &ended {
             Ok(Some(status)) if status.success() || !self.is_heard => {}
             Ok(_) | Err(_) => kill_group(&mut child),
@@ -115,7 +123,7 @@ impl Run<'_> {
 ///
 /// # Errors
 /// The name that does not exist, with the remedy.
-fn become_user(
+pub(crate) fn become_user(
     command: &mut Command,
     script: &Script,
     otherwise: Option<&(String, Option<String>)>,
@@ -125,6 +133,16 @@ fn become_user(
         (None, Some((name, group))) => (name, group),
         (None, None) => return Ok(()),
     };
+    let (uid, gid) = user_and_group(name, group.as_deref())?;
+    command.uid(uid.as_raw()).gid(gid.as_raw());
+    Ok(())
+}
+
+/// The numbers of a user and a group, or of the user's own.
+///
+/// # Errors
+/// The name that does not exist, with the remedy.
+pub(crate) fn user_and_group(name: &str, group: Option<&str>) -> Result<(Uid, Gid), String> {
     let lookup = |what: &str, name: &str| format!("there is no {what} {name}: create it, or change the configuration");
     let user = nix::unistd::User::from_name(name).ok().flatten().ok_or_else(|| lookup("user", name))?;
     let gid = match group {
@@ -134,19 +152,23 @@ fn become_user(
         }
         None => user.gid,
     };
-    command.uid(user.uid.as_raw()).gid(gid.as_raw());
-    Ok(())
+    Ok((user.uid, gid))
 }
 
 /// `None`: it still runs at `until`.
-fn wait(child: &mut Child, until: Instant, said: &mut Said) -> io::Result<Option<ExitStatus>> {
+fn wait(
+    child: &mut Child,
+    until: Instant,
+    said: &mut Said,
+    mut goes_on: impl FnMut() -> bool,
+) -> io::Result<Option<ExitStatus>> {
     loop {
         // Who writes much must not wait for a reader.
         said.read();
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if clock::now() >= until {
+        if clock::now() >= until || !goes_on() {
             return Ok(None);
         }
         thread::sleep(LOOK);

@@ -7,7 +7,8 @@
 //! that the gate bars besides.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -168,4 +169,12 @@ fn bar(domains: &[GateDomain], keeper: Option<&Keeper>, number: u64) -> Result<O
         Some(keeper) => keeper.change(domains, number),
         None => Changed::weak(domains).map(Some),
     }
+}
+
+/// The guardian's end of a pipe to its worker: not inherited, and never waited for.
+pub(crate) fn keep(fd: &OwnedFd) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
 }

@@ -90,6 +90,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
     realtime::lock_code();
+    config.global.scheduling.rt_priority.into_iter().for_each(realtime::set_priority);
     // One that had gone before that is none whose death is told.
     if pulse.as_ref().is_some_and(is_broken) {
         return Err(Failure::say(ExitCode::Unexpected, "the guardian has gone before its worker came to start"));
@@ -114,6 +115,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
     runtime.block_on(async {
         let (driver, sources) = start.assemble()?;
         realtime::ask(Rank::Decides);
+        pin(&config.global.scheduling.cpus);
         let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
         shells.pulse.last();
         if let Some(heartbeats) = shells.heartbeats.take() {
@@ -123,8 +125,23 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
             gate.take_down();
         }
         shells.watching.stop();
+        // Last: nothing is held any more, and whoever was told is given time for it.
+        shells.notifier.stop();
         Ok(())
     })
+}
+
+/// Lets this thread, which decides, run on these processors alone (`vrrp_cpu_affinity`); all others run where they like.
+fn pin(cpus: &[u16]) {
+    if cpus.is_empty() {
+        return;
+    }
+    let mut set = nix::sched::CpuSet::new();
+    let known = cpus.iter().try_for_each(|cpu| set.set(usize::from(*cpu)));
+    let this_thread = nix::unistd::Pid::from_raw(0);
+    if let Err(error) = known.and_then(|()| nix::sched::sched_setaffinity(this_thread, &set)) {
+        tracing::warn!(%error, "vrrp_cpu_affinity {cpus:?} can't be had: name processors of /proc/cpuinfo that are online");
+    }
 }
 
 /// The lock of the one worker of this run directory. A worker that is stopped keeps it: its successor must
@@ -223,7 +240,7 @@ impl Start<'_> {
             mirrors: Mirrors::spawn(events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
             tracking: Tracking::start(&plan.tracked, &rules.user, &events),
-            notifier: Notifier::start(&plan.domain_names, &rules),
+            notifier: Notifier::start(&plan, &global.fifos, &rules, &events),
             alert_script,
             discipline: Discipline::default(),
             interfaces,

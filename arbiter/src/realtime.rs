@@ -5,6 +5,8 @@
 //! in the kernel. Neither is needed for safety; both keep a busy host from losing a lease for nothing.
 #![allow(unsafe_code)]
 
+use std::sync::atomic::{AtomicI32, Ordering};
+
 /// Where a thread stands among those of the program that run in real time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rank {
@@ -16,13 +18,22 @@ pub enum Rank {
 }
 
 impl Rank {
-    /// SCHED_RR priority: 1 to 99, both low among real-time threads.
+    /// SCHED_RR priority: 1 to 99, both low among real-time threads unless the operator has said otherwise.
     fn priority(self) -> i32 {
+        let decides = DECIDES.load(Ordering::Relaxed);
         match self {
-            Rank::Decides => 10,
-            Rank::CarriesOut => 5,
+            Rank::Decides => decides,
+            Rank::CarriesOut => (decides - 1).clamp(1, 5),
         }
     }
+}
+
+/// The priority of [`Rank::Decides`].
+static DECIDES: AtomicI32 = AtomicI32::new(10);
+
+/// The operator's choice for [`Rank::Decides`], from 1 to 99; for threads that ask after this.
+pub fn set_priority(priority: u8) {
+    DECIDES.store(i32::from(priority.clamp(1, 99)), Ordering::Relaxed);
 }
 
 /// Keeps the program's code in memory, for a process that is about to start its threads: a path that is taken for the
@@ -79,6 +90,11 @@ mod tests {
         for (rank, priority) in [(Rank::Decides, "10"), (Rank::CarriesOut, "5")] {
             let found = policy(rank).join().unwrap();
             assert_eq!(found, [(priority.to_owned(), round_robin.clone()), ordinary.clone()], "{rank:?}");
+        }
+        for (chosen, carries_out) in [(50, "5"), (3, "2"), (1, "1")] {
+            set_priority(chosen);
+            assert_eq!(policy(Rank::Decides).join().unwrap()[0].0, chosen.to_string());
+            assert_eq!(policy(Rank::CarriesOut).join().unwrap()[0].0, carries_out, "never before who decides");
         }
     }
 }

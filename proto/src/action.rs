@@ -148,6 +148,27 @@ pub enum Action {
     },
     /// A domain changed its role: log, notify scripts, mail, metrics.
     Transition(Transition),
+    /// What is tracked has changed the effective priority of a virtual router: for whoever wants to hear of it.
+    Priority {
+        /// Of which domain.
+        domain: DomainId,
+        /// Which.
+        instance: InstanceId,
+        /// As it is now.
+        priority: Priority,
+        /// Whether the domain is held here.
+        is_master: bool,
+    },
+    /// A Master has heard a router of lower priority advertise, which may have moved what is not keepone's to hold.
+    /// Told twice in an interval at most.
+    LowerSeen {
+        /// Of which domain.
+        domain: DomainId,
+        /// Which virtual router.
+        instance: InstanceId,
+        /// Our own priority.
+        priority: Priority,
+    },
     /// A condition that an operator should know of began or ended.
     Alert(Alert),
     /// A domain that a new configuration has not, or has otherwise, is given up in good order: nothing of it is held,
@@ -186,6 +207,8 @@ pub struct Transition {
     pub epoch: Option<Epoch>,
     /// The domain's priority as it stands.
     pub priority: Priority,
+    /// Those of its virtual routers.
+    pub routers: Vec<(InstanceId, Priority)>,
     /// When, on this node's boot clock.
     pub at: Instant,
 }

@@ -60,6 +60,8 @@ pub(crate) struct Router {
     hears: bool,
     /// As Master, it has heard a better one.
     higher_seen: bool,
+    /// As Master, it has last told of a lower one then.
+    lower_told_at: Option<Instant>,
     /// As Master, it advertised so late that another may have taken over (`timer_expired_backup`).
     overslept: Option<Duration>,
     announcer: Announcer,
@@ -193,7 +195,16 @@ impl Domain {
             let settings = settings.instances.get(usize::from(id.0))?.clone();
             let machine = Instance::new(Params::from(&settings)).in_step(in_step);
             let announcer = Announcer::default();
-            Some(Router { id: *id, settings, machine, hears: false, higher_seen: false, overslept: None, announcer })
+            Some(Router {
+                id: *id,
+                settings,
+                machine,
+                hears: false,
+                higher_seen: false,
+                lower_told_at: None,
+                overslept: None,
+                announcer,
+            })
         });
         let length = timing.holder_lease();
         let routers: Vec<Router> = routers.collect();

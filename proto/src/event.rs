@@ -176,6 +176,13 @@ pub enum Event {
         /// At the rate at which the queue was emptied of late.
         wait: Duration,
     },
+    /// Whoever is to be told of changes of state (a reader of a FIFO, notify scripts) does not keep up.
+    ListenerBehind {
+        /// Which, in words.
+        who: String,
+        /// How much it has missed so far; `None`: it has caught up.
+        missed: Option<u64>,
+    },
     /// What the kernel does to the rate of the boot clock: the answer to [`crate::action::Action::ReadClock`].
     ClockState(ClockState),
     /// The fence command of [`crate::action::Action::Fence`] has ended.

@@ -130,6 +130,8 @@ pub struct Node {
     disks: BTreeMap<(NodeId, DomainId), Instant>,
     /// Why our own voter can't.
     own_disk: Option<String>,
+    /// Who is told of changes and does not keep up, and how much each has missed.
+    listeners: BTreeMap<String, u64>,
     /// Domains that a new configuration has no more, or otherwise.
     retiring: BTreeSet<DomainId>,
     /// Of domains that have ended: one of the same name goes on where it ended, since no epoch may come twice (I4).
@@ -165,6 +167,7 @@ impl Node {
             former_digest: quorum.and_then(|quorum| Former::of(settings.cluster, quorum)).map(|former| former.digest),
             disks: BTreeMap::new(),
             own_disk: None,
+            listeners: BTreeMap::new(),
             retiring: BTreeSet::new(),
             ended: BTreeMap::new(),
             peers: peers.collect(),
@@ -400,6 +403,13 @@ impl Node {
                 self.agenda.touch_all();
                 self.findings.queue_seen(interface, wait);
                 self.domains.values_mut().for_each(|domain| domain.queue_seen(interface, wait));
+            }
+            Event::ListenerBehind { who, missed } => {
+                let former = match missed {
+                    Some(missed) => self.listeners.insert(who, missed),
+                    None => self.listeners.remove(&who),
+                };
+                self.agenda.look_if(former != missed);
             }
             Event::KeyRefused { node, address, theirs } => self.findings.key_refused(now, node, address, theirs),
             Event::Reconfigure(settings) => self.reconfigure(now, *settings),

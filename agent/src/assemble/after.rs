@@ -136,6 +136,8 @@ impl Plan {
     fn leave(&mut self, former: &Plan, id: DomainId, instances: Vec<InstanceId>) {
         let (addresses, name) = (self.addresses.remove(&id), self.domain_names.remove(&id));
         self.leaving.insert(id, Leaving { instances, next: addresses.zip(name) });
+        let held = former.addresses.get(&id).into_iter().flatten().map(|address| address.address);
+        self.refused.extend(held.filter(|address| former.refused.contains(address)));
         self.addresses.extend(former.addresses.get(&id).map(|addresses| (id, addresses.clone())));
         self.domain_names.extend(former.domain_names.get(&id).map(|name| (id, name.clone())));
     }
@@ -176,11 +178,12 @@ impl Plan {
         let mut all: BTreeMap<DomainId, GateDomain> =
             self.gate_domains.iter().map(|domain| (domain.id, domain.clone())).collect();
         for (id, leaving) in &self.leaving {
-            let held = self.addresses.get(id).into_iter().flatten().map(|address| address.address);
+            let held = || self.addresses.get(id).into_iter().flatten().map(|address| address.address);
             let instances = leaving.instances.iter().filter_map(|id| self.settings.instances.get(usize::from(id.0)));
             let domain = GateDomain {
                 id: *id,
-                addresses: held.collect(),
+                addresses: held().collect(),
+                refused: held().filter(|address| self.refused.contains(address)).collect(),
                 routers: instances.map(|instance| (instance.vrid, instance.ipv6)).collect(),
             };
             merge(&mut all, domain);
@@ -233,11 +236,17 @@ fn merge(all: &mut BTreeMap<DomainId, GateDomain>, domain: GateDomain) {
     let known = all.entry(domain.id).or_insert_with(|| GateDomain {
         id: domain.id,
         addresses: Vec::new(),
+        refused: Vec::new(),
         routers: Vec::new(),
     });
     for address in domain.addresses {
         if !known.addresses.contains(&address) {
             known.addresses.push(address);
+        }
+    }
+    for address in domain.refused {
+        if !known.refused.contains(&address) {
+            known.refused.push(address);
         }
     }
     for router in domain.routers {

@@ -83,6 +83,14 @@ impl Shells {
                 self.tell(&transition);
                 None
             }
+            Action::Priority { domain, instance, priority, is_master } => {
+                self.notifier.tell_priority(domain, (instance, priority), &self.plan, is_master);
+                None
+            }
+            Action::LowerSeen { domain, instance, priority } => {
+                self.notifier.tell_lower(domain, instance, priority, &self.plan);
+                None
+            }
             Action::Alert(alert) => {
                 self.alert(&alert);
                 None
@@ -199,7 +207,7 @@ impl Shells {
         (!queued).then_some(Event::Persisted { ticket, error: Some(error) })
     }
 
-    fn tell(&self, transition: &Transition) {
+    fn tell(&mut self, transition: &Transition) {
         let domain = self.plan.domain_name(transition.domain);
         let epoch = transition.epoch.map_or_else(|| String::from("none"), |epoch| epoch.to_string());
         tracing::info!(
@@ -213,7 +221,7 @@ impl Shells {
         if let Some(record) = &self.record {
             record.transition(domain, transition);
         }
-        self.notifier.tell(transition, self.plan.is_removed(transition.domain));
+        self.notifier.tell(transition, &self.plan);
     }
 
     fn alert(&self, alert: &Alert) {

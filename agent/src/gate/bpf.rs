@@ -391,9 +391,9 @@ impl BpfGate {
         if self.names.lead_as_in(&self.layout) {
             return Ok(());
         }
-        for (address, slot) in &self.layout.addresses {
-            match self.names.slot_of(*address) {
-                Ok(found) if found == Some(*slot) => {}
+        for (address, lead) in self.layout.leads() {
+            match self.names.lead_of(address) {
+                Ok(found) if found == Some(lead) => {}
                 Ok(Some(slot::SHUT_SLOT)) => {
                     return Err(format!("the guardian has sealed the gate of {address}: only a new worker opens it"));
                 }

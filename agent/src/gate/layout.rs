@@ -20,7 +20,7 @@ pub(super) const DIGEST_WORDS: usize = 3;
 pub(super) type Digest = [u64; DIGEST_WORDS];
 
 /// To be counted up when the meaning of a slot or of a pin changes, which the digest would not see.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// The slots and the names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(super) struct Layout {
     pub(super) slots: BTreeMap<DomainId, u32>,
     /// In canonical form: no IPv4 address inside an IPv6 one.
     pub(super) addresses: BTreeMap<IpAddr, u32>,
+    /// Those of the addresses that nobody here takes packets for.
+    pub(super) refused: BTreeSet<IpAddr>,
     /// By family (`true`: IPv6) and VRID.
     pub(super) routers: BTreeMap<(bool, u8), u32>,
     pub(super) exempt: BTreeSet<String>,
@@ -82,6 +84,7 @@ impl Layout {
         let mut layout = Layout {
             slots,
             addresses: BTreeMap::new(),
+            refused: BTreeSet::new(),
             routers: BTreeMap::new(),
             exempt: exempt.clone(),
             warnings: Vec::new(),
@@ -94,6 +97,7 @@ impl Layout {
                     return Err(GateError::SharedAddress(*address));
                 }
             }
+            layout.refused.extend(domain.refused.iter().map(IpAddr::to_canonical));
             for (vrid, ipv6) in &domain.routers {
                 routers
                     .entry((*ipv6, vrid.get()))
@@ -121,6 +125,17 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Where each address leads, as the maps have it: its slot, and [`slot::REFUSED`].
+    pub(super) fn leads(&self) -> impl Iterator<Item = (IpAddr, u32)> {
+        self.addresses.keys().filter_map(|address| Some((*address, self.lead(*address)?)))
+    }
+
+    /// See [`Layout::leads`].
+    pub(super) fn lead(&self, address: IpAddr) -> Option<u32> {
+        let refused = if self.refused.contains(&address) { slot::REFUSED } else { 0 };
+        self.addresses.get(&address).map(|slot| slot | refused)
+    }
+
     /// Slots of its array.
     pub(super) fn slot_count(&self) -> u32 {
         slot::count(self.slots.len())
@@ -143,7 +158,7 @@ impl Layout {
             sum.program(maps, &program::egress(maps, header)?);
         }
         sum.numbers(self.slots.iter().flat_map(|(domain, slot)| [domain.0, u64::from(*slot)]));
-        sum.texts(self.addresses.iter().map(|(address, slot)| format!("{address} {slot}")));
+        sum.texts(self.leads().map(|(address, lead)| format!("{address} {lead}")));
         sum.texts(self.routers.iter().map(|(router, slot)| format!("{router:?} {slot}")));
         sum.texts(self.exempt.iter().cloned());
         Ok(Some(sum.finish()))

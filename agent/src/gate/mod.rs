@@ -99,6 +99,8 @@ pub struct GateDomain {
     pub id: DomainId,
     /// Its virtual addresses.
     pub addresses: Vec<IpAddr>,
+    /// Those of them that nobody here takes packets for, however open (Accept_Mode; RFC 9568, 6.1, 6.4.3).
+    pub refused: Vec<IpAddr>,
     /// Its virtual routers; `true`: over IPv6.
     pub routers: Vec<(Vrid, bool)>,
 }
@@ -375,10 +377,19 @@ impl Gate {
             Means::Lifetime => {
                 // A gate that a former run pinned would stay shut for ever.
                 let former = former::end_former(&config.bpf_dir, None)?.with(nft::end(&config.bpf_dir)?);
-                let warnings = vec![
+                let mut warnings = vec![
                     "the gate is weak: only the lifetime of the addresses, in whole seconds, ends a lapsed lease"
                         .into(),
                 ];
+                let refused: Vec<String> =
+                    config.domains.iter().flat_map(|domain| &domain.refused).map(IpAddr::to_string).collect();
+                if !refused.is_empty() {
+                    warnings.push(format!(
+                        "packets for {} are taken in spite of no_accept, which a gate of bpf or nft is needed for: \
+                         drop them with rules of your own",
+                        refused.join(", ")
+                    ));
+                }
                 let shut = config.domains.iter().map(|domain| (domain.id, 0)).collect();
                 Ok(Gate { inner: Inner::Lifetime(shut), ledger, former, warnings, adopted: false })
             }

@@ -48,7 +48,8 @@ impl Names {
         [&self.vip4, &self.vip6, &self.vrid]
     }
 
-    pub(super) fn slot_of(&self, address: IpAddr) -> Result<Option<u32>, BpfError> {
+    /// Its slot, and [`slot::REFUSED`].
+    pub(super) fn lead_of(&self, address: IpAddr) -> Result<Option<u32>, BpfError> {
         let value = match address {
             IpAddr::V4(address) => self.vip4.lookup(&address.octets()),
             IpAddr::V6(address) => self.vip6.lookup(&address.octets()),
@@ -56,7 +57,7 @@ impl Names {
         Ok(value.and_then(|value| value.first_chunk::<4>().copied()).map(u32::from_ne_bytes))
     }
 
-    /// Whether every address of the layout leads to its slot, seen at one glance: one by one, thousands of them cost more
+    /// Whether every address of the layout leads where it should, seen at one glance: one by one, thousands of them cost more
     /// each second than all else. What can't be read is not there; others than the layout's do not count.
     pub(super) fn lead_as_in(&self, layout: &Layout) -> bool {
         let mut found: Vec<(IpAddr, u32)> = Vec::with_capacity(layout.addresses.len() + 1);
@@ -71,15 +72,15 @@ impl Names {
         found.sort_unstable();
         let mut found = found.into_iter();
         // Both are in order.
-        layout.addresses.iter().all(|(address, slot)| {
-            found.find(|(there, _)| there >= address).is_some_and(|there| there == (*address, *slot))
+        layout.leads().all(|(address, lead)| {
+            found.find(|(there, _)| *there >= address).is_some_and(|there| there == (address, lead))
         })
     }
 
-    fn set_address(&self, address: IpAddr, slot: u32) -> Result<(), BpfError> {
+    fn set_address(&self, address: IpAddr, lead: u32) -> Result<(), BpfError> {
         match address {
-            IpAddr::V4(address) => self.vip4.update(&address.octets(), &slot.to_ne_bytes()),
-            IpAddr::V6(address) => self.vip6.update(&address.octets(), &slot.to_ne_bytes()),
+            IpAddr::V4(address) => self.vip4.update(&address.octets(), &lead.to_ne_bytes()),
+            IpAddr::V6(address) => self.vip6.update(&address.octets(), &lead.to_ne_bytes()),
         }
     }
 
@@ -95,10 +96,9 @@ impl Names {
     }
 
     fn set(&self, layout: &Layout, all: bool) -> Result<(), BpfError> {
-        let addresses = layout.addresses.iter().map(|(address, slot)| (*address, *slot));
-        for (address, slot) in addresses.chain([(DUMMY.into(), slot::SHUT_SLOT)]) {
-            if all || self.slot_of(address)?.is_none() {
-                self.set_address(address, slot)?;
+        for (address, lead) in layout.leads().chain([(DUMMY.into(), slot::SHUT_SLOT)]) {
+            if all || self.lead_of(address)?.is_none() {
+                self.set_address(address, lead)?;
             }
         }
         for ((ipv6, vrid), slot) in &layout.routers {
@@ -120,9 +120,9 @@ impl Names {
     /// From the names of one layout to those of another. What both have alike is not touched: the guardian may have
     /// sealed it.
     pub(super) fn change(&self, from: &Layout, to: &Layout) -> Result<(), BpfError> {
-        for (address, slot) in &to.addresses {
-            if from.addresses.get(address) != Some(slot) {
-                self.set_address(*address, *slot)?;
+        for (address, lead) in to.leads() {
+            if from.lead(address) != Some(lead) {
+                self.set_address(address, lead)?;
             }
         }
         for ((ipv6, vrid), slot) in &to.routers {

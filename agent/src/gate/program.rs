@@ -2,7 +2,8 @@
 //!
 //! What must stay true: from the deadline on, whatever the agent does, a frame that this node
 //! originates and that names a gated address, or that came in for one and would be delivered here,
-//! is dropped; everything else passes. An error of a helper in the middle of a judgement drops.
+//! is dropped; everything else passes, but for what came in for an address that nobody here takes packets
+//! for (Accept_Mode). An error of a helper in the middle of a judgement drops.
 //!
 //! Registers: R6 the context, R7 offset of the network header, R8 scratch that survives calls,
 //! R9 the deadline. Limits, on purpose: IPv6 extension headers before an NA and Advertisements inside an
@@ -10,6 +11,8 @@
 //! IP header are, always); at most two VLAN tags are skipped.
 
 use keepone_bpf::{Alu, Asm, AsmError, Cond, Insn, Label, Map, Reg, Size, helper, skb, verdict};
+
+use super::slot;
 
 use Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 
@@ -38,6 +41,8 @@ const SLOT: i16 = -32;
 /// Not 0: the frame bears the MAC of a virtual router whose gate is shut, and only a resignation may pass.
 const FROM_SHUT: i16 = -40;
 const FIB: i16 = -96;
+/// Where the address that was looked up leads: its slot and [`slot::REFUSED`]; 0 if it is no gated one.
+const LEAD: i16 = -104;
 
 const FIB_BYTES: i32 = 64;
 const FIB_SKIP_NEIGHBOUR: i32 = 1 << 2;
@@ -65,7 +70,8 @@ const AH: i32 = 51;
 const AH_LENGTH: i32 = 4;
 const AH_OCTETS: i32 = 24;
 const ICMPV6: i32 = 58;
-/// RFC 4861, 4.4.
+/// RFC 4861, 4.3, 4.4.
+const NEIGHBOR_SOLICITATION: i32 = 135;
 const NEIGHBOR_ADVERTISEMENT: i32 = 136;
 
 /// The key of [`Maps::vrid`]: the family, 4 or 6, and the VRID, as one native word.
@@ -143,7 +149,8 @@ impl<'a> Build<'a> {
     fn unless_shut(&mut self, names: &Map, open: Label) {
         self.asm.map(R1, names).mov(R2, R10).add(R2, i32::from(KEY)).call(helper::MAP_LOOKUP_ELEM);
         self.asm.jump_if(Cond::Eq, R0, 0, open);
-        self.asm.load(Size::Word, R1, R0, 0).store(Size::Word, R10, SLOT, R1);
+        self.asm.load(Size::Word, R1, R0, 0).store(Size::Word, R10, LEAD, R1);
+        self.asm.alu(Alu::And, R1, (!slot::REFUSED).cast_signed()).store(Size::Word, R10, SLOT, R1);
         self.asm.map(R1, self.maps.deadlines).mov(R2, R10).add(R2, i32::from(SLOT)).call(helper::MAP_LOOKUP_ELEM);
         self.asm.jump_if(Cond::Eq, R0, 0, self.drop);
         self.asm.load(Size::Double, R9, R0, 0).call(helper::KTIME_GET_BOOT_NS);
@@ -192,6 +199,31 @@ impl<'a> Build<'a> {
         self.asm.alu(Alu::Or, R8, R9).store(Size::Word, R10, KEY, R8);
         self.unless_shut(self.maps.vrid, open);
         self.asm.jump(shut).bind(open);
+    }
+
+    /// The destination at KEY, whose gate may be shut: passes what is not for a gated address, and what is for an open
+    /// one that packets are taken for.
+    fn unless_barred(&mut self, ipv6: bool) {
+        let (open, barred) = (self.asm.label(), self.asm.label());
+        let (names, pass) = (if ipv6 { self.maps.vip6 } else { self.maps.vip4 }, self.pass);
+        self.asm.store(Size::Word, R10, LEAD, 0);
+        self.unless_shut(names, open);
+        self.asm.jump(barred).bind(open);
+        // Shifted down, so that the flag is the lowest bit of a positive number.
+        self.asm.load(Size::Word, R8, R10, LEAD).alu(Alu::Rsh, R8, 31).jump_if(Cond::Eq, R8, 0, pass);
+        if ipv6 {
+            // RFC 9568, 6.4.3: Neighbor Solicitations and Advertisements must not be dropped.
+            self.fetch_byte(6, R8);
+            self.asm.jump_if(Cond::Ne, R8, ICMPV6, barred);
+            self.fetch_byte(40, R8);
+            self.asm.jump_if(Cond::Eq, R8, NEIGHBOR_SOLICITATION, pass).jump_if(
+                Cond::Eq,
+                R8,
+                NEIGHBOR_ADVERTISEMENT,
+                pass,
+            );
+        }
+        self.asm.bind(barred);
     }
 
     /// Drops what would be delivered here; passes what is forwarded.
@@ -263,7 +295,7 @@ pub(super) fn egress(maps: Maps<'_>, header: Header) -> Result<Vec<Insn>, AsmErr
     b.finish()
 }
 
-/// Drops what would be delivered here for a shut gate. ARP and ND pass: a BACKUP must learn where the
+/// Drops what would be delivered here for a shut gate, or for an address that nobody here takes packets for. ARP and ND pass: a BACKUP must learn where the
 /// holder is, and its own answers end at the egress.
 pub(super) fn ingress(maps: Maps<'_>, header: Header) -> Result<Vec<Insn>, AsmError> {
     let mut b = Build::new(maps, header);
@@ -286,12 +318,12 @@ pub(super) fn ingress(maps: Maps<'_>, header: Header) -> Result<Vec<Insn>, AsmEr
     b.asm.jump_if(Cond::Eq, R8, IPV6, ipv6).jump_if(Cond::Ne, R8, IPV4, b.pass);
 
     b.fetch(16, 4, KEY);
-    b.unless_shut(maps.vip4, b.pass);
+    b.unless_barred(false);
     b.drop_if_local(false);
 
     b.asm.bind(ipv6);
     b.fetch(24, 16, KEY);
-    b.unless_shut(maps.vip6, b.pass);
+    b.unless_barred(true);
     b.drop_if_local(true);
     b.finish()
 }

@@ -26,6 +26,8 @@ use super::layout::{DIGEST_WORDS, Digest};
 /// The slot that is always shut: of the self-test's dummy address, and of every address once the
 /// guardian has sealed a dead worker's gate.
 pub(super) const SHUT_SLOT: u32 = 0;
+/// Beside the slot in what an address leads to: nobody here takes packets for it, however open.
+pub(super) const REFUSED: u32 = 1 << 31;
 /// The slot of the first domain.
 pub(super) const FIRST_SLOT: u32 = 1;
 /// Domains at most: 4 MiB of slots.

@@ -1,139 +1,152 @@
-//! Whom we tell: scripts on a change of role and on alerts, and a FIFO.
+//! Whom we tell: scripts on a change of role and on alerts, and FIFOs.
 //!
-//! - [`run`]: one script, with its user and its timeout
+//! - [`words`]: what happened, in keepalived's words
+//! - [`scripts`]: notify scripts, and [`run`]: one of them, with its user and its timeout
+//! - [`pipe`]: a FIFO of keepalived's kind, with its [`reader`]
 //! - [`alerts`]: the alert script
 //! - [`fifo`]: the event FIFO
 //!
-//! Scripts on a change of role are run after the kernel has changed, never before, and never on the
-//! decision loop (R15).
-//!
-//! What must stay true: the scripts of one domain run one after the other, in the order of its transitions
-//! (I22). Arguments are keepalived's: `INSTANCE|GROUP name STATE priority`; the environment bears the epoch,
-//! the fencing token by which a script can refuse to act for an old holder.
+//! What must stay true: all are told after the kernel has changed, never before, in order (I22), and never on the
+//! decision loop (R15): it only puts into queues, which have bounds.
 
 pub mod alerts;
 pub mod fifo;
+mod ledger;
+mod pipe;
+pub mod reader;
 pub(crate) mod run;
+mod scripts;
+mod words;
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use keepone_config::model::{Notify, NotifyDeleted};
+use keepone_config::model::Fifos;
 use keepone_proto::action::Transition;
 use keepone_proto::decision::Role;
-use keepone_proto::id::DomainId;
+use keepone_proto::event::Event;
+use keepone_proto::id::{DomainId, InstanceId, Priority};
+use tokio::sync::mpsc;
 
-use crate::assemble::DomainName;
-use run::{Rules, run};
+use crate::assemble::{DomainName, Plan};
+use crate::clock;
+use ledger::Ledger;
+use pipe::Pipe;
+use run::Rules;
+use scripts::Scripts;
+use words::Word;
 
-/// Transitions of one domain that may wait for its scripts.
-const QUEUE: usize = 256;
+/// At the end scripts and readers are waited for so long; keepalived waits for a second.
+const END: Duration = Duration::from_secs(3);
+/// How often they are looked at then.
+const LOOK: Duration = Duration::from_millis(5);
 
-/// The way to the scripts: one thread for each domain that has any.
+/// The way to scripts and FIFOs.
 #[derive(Debug)]
 pub struct Notifier {
-    threads: BTreeMap<DomainId, Thread>,
-    rules: Rules,
+    scripts: Scripts,
+    pipes: Vec<Pipe>,
+    states_on_reload: bool,
+    /// What was last told of each domain.
+    last: BTreeMap<DomainId, (Role, Vec<Word>)>,
 }
-
-#[derive(Debug)]
-struct Thread {
-    domain: DomainName,
-    queue: SyncSender<Told>,
-    thread: JoinHandle<()>,
-}
-
-/// A transition, and whether it is the last since a new configuration has the domain no more.
-#[derive(Debug)]
-struct Told(Transition, bool);
 
 impl Notifier {
-    /// Starts the threads.
-    pub(crate) fn start(domains: &BTreeMap<DomainId, DomainName>, rules: &Rules) -> Self {
-        let mut notifier = Notifier { threads: BTreeMap::new(), rules: rules.clone() };
-        notifier.set(domains);
-        notifier
+    /// Makes the FIFOs, and starts the threads. A FIFO that can't be made is said, and keeps nobody from serving.
+    pub(crate) fn start(plan: &Plan, fifos: &Fifos, rules: &Rules, events: &mpsc::Sender<Event>) -> Self {
+        let mut ledger = Ledger::open(&plan.run_dir);
+        let wanted = [&fifos.all, &fifos.vrrp].into_iter().flatten();
+        let pipes = wanted.filter_map(|fifo| {
+            let pipe = Pipe::start(fifo, &rules.user, &mut ledger, events);
+            let path = fifo.path.display();
+            pipe.inspect_err(|error| tracing::error!(%error, "nothing is written into the FIFO {path}")).ok()
+        });
+        let pipes = pipes.collect();
+        ledger.keep();
+        Notifier {
+            scripts: Scripts::start(&plan.domain_names, rules, events),
+            pipes,
+            states_on_reload: fifos.states_on_reload,
+            last: BTreeMap::new(),
+        }
     }
 
-    /// Other scripts, for the domains that have others: theirs follow what is still to be run of the former ones.
+    /// Other scripts, after a reload.
     pub(crate) fn set(&mut self, domains: &BTreeMap<DomainId, DomainName>) {
-        let mut former = std::mem::take(&mut self.threads);
-        for (id, domain) in domains {
-            let before = former.remove(id);
-            let silent = Notify::default();
-            let is_silent = domain.notify == silent && domain.members.iter().all(|(_, notify)| *notify == silent);
-            let thread = match before {
-                Some(before) if before.domain == *domain => Some(before),
-                _ if is_silent && domain.deleted.is_empty() => None,
-                before => self.begin(domain, before),
-            };
-            self.threads.extend(thread.map(|thread| (*id, thread)));
+        self.scripts.set(domains);
+        self.last.retain(|id, _| domains.contains_key(id));
+    }
+
+    /// Tells of a change of role, without waiting.
+    pub(crate) fn tell(&mut self, transition: &Transition, plan: &Plan) {
+        let Some(domain) = plan.domain_names.get(&transition.domain) else { return };
+        let is_removed = plan.is_removed(transition.domain);
+        let words = words::of(domain, transition, is_removed, |id| plan.instance_name(id));
+        // Whoever was a candidate in between has no news for those who do not know of it.
+        let former = self.last.get(&transition.domain);
+        if words.is_empty() || former.is_some_and(|(role, _)| *role == transition.to) {
+            return;
+        }
+        self.scripts.tell(transition, &words);
+        // Two reasons for FAULT are one for who reads states alone.
+        let states = |words: &[Word]| words.iter().map(|word| word.state).collect::<Vec<_>>();
+        if former.is_none_or(|(_, former)| states(former) != states(&words)) {
+            words.iter().for_each(|word| self.write(word));
+        }
+        self.last.insert(transition.domain, (transition.to, words));
+    }
+
+    /// Tells that a Master has heard a lower router.
+    pub(crate) fn tell_lower(&self, domain: DomainId, instance: InstanceId, priority: Priority, plan: &Plan) {
+        let Some(name) = plan.instance_name(instance) else { return };
+        self.scripts.tell_lower(domain, name);
+        self.write(&Word::of_instance(name, "MASTER_RX_LOWER_PRI", priority));
+    }
+
+    /// Tells of another effective priority, if the instance is to have that told.
+    pub(crate) fn tell_priority(
+        &self,
+        domain: DomainId,
+        (instance, priority): (InstanceId, Priority),
+        plan: &Plan,
+        is_master: bool,
+    ) {
+        let domain = plan.domain_names.get(&domain);
+        let name = plan.instance_name(instance).zip(domain).filter(|(name, domain)| domain.priorities.contains(*name));
+        if let Some((name, _)) = name {
+            let state = if is_master { "MASTER_PRIORITY" } else { "BACKUP_PRIORITY" };
+            self.write(&Word::of_instance(name, state, priority));
         }
     }
 
-    fn begin(&self, domain: &DomainName, before: Option<Thread>) -> Option<Thread> {
-        let (queue, transitions) = sync_channel(QUEUE);
-        let (served, rules) = (domain.clone(), self.rules.clone());
-        let before = before.map(|Thread { thread, .. }| thread);
-        let serve = move || {
-            // I22: its queue has no sender any more, so that it ends.
-            before.map(JoinHandle::join);
-            serve(&served, &rules, &transitions);
-        };
-        let thread = thread::Builder::new().name(format!("notify {}", domain.name)).spawn(serve).ok()?;
-        Some(Thread { domain: domain.clone(), queue, thread })
-    }
-
-    /// Tells the scripts, without waiting. `is_removed`: a new configuration has the domain no more.
-    pub fn tell(&self, transition: &Transition, is_removed: bool) {
-        if let Some(thread) = self.threads.get(&transition.domain)
-            && thread.queue.try_send(Told(transition.clone(), is_removed)).is_err()
-        {
-            tracing::warn!("the notify scripts are {QUEUE} transitions behind: this one is not told");
+    /// Another configuration runs: all states are told anew, if they are to be.
+    pub(crate) fn tell_states(&self) {
+        if self.states_on_reload {
+            self.last.values().flat_map(|(_, words)| words).for_each(|word| self.write(word));
         }
     }
-}
 
-fn serve(domain: &DomainName, rules: &Rules, transitions: &Receiver<Told>) {
-    while let Ok(told) = transitions.recv() {
-        for (name, notify) in &domain.members {
-            run_all(notify, domain.deleted.get(name), rules, ("INSTANCE", name), &told);
+    fn write(&self, word: &Word) {
+        if !self.pipes.is_empty() {
+            let line = word.to_string();
+            self.pipes.iter().for_each(|pipe| pipe.put(&line));
         }
-        let kind = if domain.is_group { "GROUP" } else { "INSTANCE" };
-        run_all(&domain.notify, domain.deleted.get(&domain.name), rules, (kind, &domain.name), &told);
     }
-}
 
-fn run_all(
-    notify: &Notify,
-    deleted: Option<&NotifyDeleted>,
-    rules: &Rules,
-    (kind, name): (&str, &str),
-    Told(transition, is_removed): &Told,
-) {
-    // The words that keepalived's scripts know; what holds nothing and may not is a FAULT to them.
-    let (state, own) = match (transition.to, deleted) {
-        (Role::Master, _) => ("MASTER", &notify.master),
-        (Role::Backup, _) => ("BACKUP", &notify.backup),
-        (Role::Fault | Role::Fenced, _) => ("FAULT", &notify.fault),
-        (Role::Init, Some(deleted)) if *is_removed => ("DELETED", &deleted.script),
-        (Role::Init, None) if *is_removed => ("FAULT", &notify.fault),
-        (Role::Init, _) => ("STOP", &notify.stop),
-        (Role::Claiming, _) => return,
-    };
-    for (script, arguments) in [(own, false), (&notify.any, true)] {
-        let Some(script) = script else { continue };
-        let priority = transition.priority.0.to_string();
-        let all = [kind, name, state, &priority];
-        let epoch = transition.epoch.map(|epoch| epoch.to_string());
-        let mut variables = vec![
-            ("KEEPONE_ROLE", transition.to.as_str()),
-            ("KEEPONE_REASON", transition.reason.as_str()),
-            ("KEEPONE_EVIDENCE", transition.evidence.as_str()),
-        ];
-        variables.extend(epoch.as_deref().map(|epoch| ("KEEPONE_EPOCH", epoch)));
-        run(script, rules, if arguments { &all } else { &[] }, &variables);
+    /// What was told is run and read to its end, for as long as [`END`]; then the FIFOs go.
+    pub(crate) fn stop(self) {
+        let Notifier { scripts, pipes, .. } = self;
+        let until = clock::now() + END;
+        let pipes = pipes.into_iter().map(Pipe::finish).collect::<Vec<_>>();
+        let mut threads: Vec<(String, JoinHandle<()>)> = scripts.finish();
+        threads.extend(pipes);
+        while clock::now() < until && threads.iter().any(|(_, thread)| !thread.is_finished()) {
+            thread::sleep(LOOK);
+        }
+        for (who, _) in threads.iter().filter(|(_, thread)| !thread.is_finished()) {
+            tracing::warn!("{who} still run: they are not waited for");
+        }
     }
 }
 

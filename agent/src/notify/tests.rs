@@ -15,7 +15,9 @@ fn script(room: &Path, body: &str) -> Script {
     let path = room.join("told.sh");
     std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    Script { command: vec![path.to_str().unwrap().to_owned(), "first".to_owned()], user: None, group: None }
+    // By its shell: a child of another test may still have the file open for writing (execve(2), ETXTBSY).
+    let command = ["/bin/sh", path.to_str().unwrap(), "first"].map(str::to_owned).to_vec();
+    Script { command, user: None, group: None }
 }
 
 fn rules(timeout: Duration) -> Rules {

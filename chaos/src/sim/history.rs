@@ -124,6 +124,7 @@ impl History {
             | Event::ForeignClaim { .. }
             | Event::KeyRefused { .. }
             | Event::QueueSeen { .. }
+            | Event::ListenerBehind { .. }
             | Event::ClockState(_)
             | Event::Fenced { .. }
             | Event::Reconfigure(_)
@@ -184,6 +185,8 @@ impl History {
             | Action::FeedWatchdog
             | Action::Reboot { .. }
             | Action::Retired { .. }
+            | Action::Priority { .. }
+            | Action::LowerSeen { .. }
             | Action::Stopped => {
                 self.mix(7);
                 self.say(at, || format!("h{host} {action:?}"));

@@ -264,7 +264,10 @@ impl World {
                 self.at(at, What::Frame { host: number, place: Plan::place(domain) });
             }
             // No plan has a mirror.
-            Action::Mirror { .. } | Action::ProbeAddress { .. } => {}
+            Action::Mirror { .. }
+            | Action::ProbeAddress { .. }
+            | Action::Priority { .. }
+            | Action::LowerSeen { .. } => {}
             // The kernel slews nothing; rates are the hardware's (sim::clock).
             Action::ReadClock | Action::Transition(_) | Action::Alert(_) => {}
             // No plan configures the rings outside the gate.

@@ -70,7 +70,7 @@ const SESSION: Cost = Cost::Agent("sessions begin together");
 
 /// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
 /// these, or is new in the model, is set up once, at the start.
-const IN_PLACE: [&str; 22] = [
+const IN_PLACE: [&str; 24] = [
     "links",
     "instances",
     "sync_groups",
@@ -79,6 +79,9 @@ const IN_PLACE: [&str; 22] = [
     "grace",
     "claim_without_gate",
     "global.announce",
+    // The guardian asks for them when it needs them.
+    "global.scripts.startup",
+    "global.scripts.shutdown",
     "global.vrrp.garp_interval",
     "global.vrrp.gna_interval",
     "global.vrrp.min_garp",
@@ -192,6 +195,10 @@ pub(super) static ROWS: &[Row] = &[
     costs("trackers.bfd", "sessions", SESSION),
     costs("trackers.bfd[]", "bfd_instance", SESSION),
     costs("gate", "means of the gate", START),
+    costs("global.fifos.all", "notify_fifo", START),
+    costs("global.fifos.vrrp", "vrrp_notify_fifo", START),
+    costs("global.scheduling.rt_priority", "vrrp_rt_priority", START),
+    costs("global.scheduling.cpus", "vrrp_cpu_affinity", START),
     costs("fencing.watchdog", "watchdog", START),
 ];
 

@@ -10,6 +10,8 @@ const NAMES: &str = "remove it: keepone's processes are `keepone run` and its wo
 const NETLINK: &str = "remove it: the agent sizes its netlink sockets, and reads everything anew when one overflows";
 const PRIORITY: &str = "set Nice=, CPUSchedulingPolicy=, CPUAffinity= or LimitRTTIME= in the unit";
 const TABLES: &str = "remove it: keepone filters in a table of its own, with names that nobody else uses";
+const ALWAYS: &str =
+    "remove it: what decides runs in real time from the start; `vrrp_rt_priority` says with which priority";
 const DUMPS: &str = "ask the running agent through its control socket instead";
 const RELOAD: &str = "remove it: the agent reads the file anew on SIGHUP and keeps the old one if it is wrong";
 const SNMP_RFC: &str = "write `enable_snmp_vrrp`";
@@ -51,10 +53,10 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         key(Own, "event_fifo", Value, "a FIFO that gets transitions and alerts as JSON lines")
             .values("none", "a path", ""),
         off(C, "set_supplementary_groups", "give scripts all groups of their user"),
-        key(C, "startup_script", Words, "run once before anything else").values("none", SCRIPT, "").later(),
-        key(C, "startup_script_timeout", Value, "when it is killed").values("10", "1..1000", "s").later(),
-        key(C, "shutdown_script", Words, "run once when all else has ended").values("none", SCRIPT, "").later(),
-        key(C, "shutdown_script_timeout", Value, "when it is killed").values("10", "1..1000", "s").later(),
+        key(C, "startup_script", Words, "run once before anything else").values("none", SCRIPT, ""),
+        key(C, "startup_script_timeout", Value, "when it is killed").values("10", "1..1000", "s"),
+        key(C, "shutdown_script", Words, "run once when all else has ended").values("none", SCRIPT, ""),
+        key(C, "shutdown_script_timeout", Value, "when it is killed").values("10", "1..1000", "s"),
         nothing("use_symlink_paths", "keep symbolic links in the paths of scripts", "name the script itself"),
         nothing("umask", "of files that are made", "set UMask= in the unit"),
         // VRRP.
@@ -141,9 +143,11 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
             .values("off", "", ""),
         key(C, "vmac_prefix", Value, "how names of VMAC interfaces begin").values("vrrp", "", ""),
         key(C, "vmac_addr_prefix", Value, "the same for those of single addresses").values("= vmac_prefix", "", ""),
-        key(B, "vrrp_iptables", Maybe, "chains for rules that drop what is sent to addresses not accepted")
-            .values("off", "[INPUT [OUTPUT]]", "")
-            .later(),
+        key(B, "vrrp_iptables", Maybe, "chains for rules that drop what is sent to addresses not accepted").values(
+            "off",
+            "[INPUT [OUTPUT]]",
+            "",
+        ),
         nothing("vrrp_ipsets", "names of ipsets", TABLES),
         nothing("nftables", "name of the nf_tables table", TABLES),
         nothing("nftables_priority", "where in the order of hooks it is", TABLES),
@@ -168,28 +172,23 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         nothing("nftables_ipvs_priority", "where in the order of hooks they are set", TABLES),
         nothing("nftables_ipvs_start_fwmark", "the first mark that is used", TABLES),
         // FIFOs.
-        key(B, "notify_fifo", Words, "a FIFO that gets every change of state").values("none", FIFO, "").later(),
+        key(B, "notify_fifo", Words, "a FIFO that gets every change of state").values("none", FIFO, ""),
         key(B, "notify_fifo_script", Words, "a reader for it, started with the FIFO as last argument")
-            .values("none", SCRIPT, "")
-            .later(),
-        key(B, "vrrp_notify_fifo", Words, "a FIFO for VRRP alone").values("none", FIFO, "").later(),
-        key(B, "vrrp_notify_fifo_script", Words, "a reader for it").values("none", SCRIPT, "").later(),
+            .values("none", SCRIPT, ""),
+        key(B, "vrrp_notify_fifo", Words, "a FIFO for VRRP alone").values("none", FIFO, ""),
+        key(B, "vrrp_notify_fifo_script", Words, "a reader for it").values("none", SCRIPT, ""),
         key(C, "lvs_notify_fifo", Words, "a FIFO for virtual and real servers alone").values("none", FIFO, "").later(),
         key(C, "lvs_notify_fifo_script", Words, "a reader for it").values("none", SCRIPT, "").later(),
-        off(C, "vrrp_notify_priority_changes", "FIFOs get changes of priority too"),
-        off(C, "fifo_write_vrrp_states_on_reload", "FIFOs get all states after a reload"),
+        key(C, "vrrp_notify_priority_changes", Flag, "FIFOs get changes of priority too").values("off", "", ""),
+        key(C, "fifo_write_vrrp_states_on_reload", Flag, "FIFOs get all states after a reload").values("off", "", ""),
         // Scheduling.
         key(B, "max_auto_priority", Maybe, "how far the real-time priority may rise when timers run late")
-            .values("0, off", "-1..99", "")
-            .later(),
-        key(C, "min_auto_priority_delay", Value, "how late a timer must be for that")
-            .values("1000000", "1..10000000", "us")
-            .later(),
-        key(B, "vrrp_rt_priority", Value, "the agent's real-time priority").values("off", "1..99", "").later(),
+            .values("0, off", "-1..99", ""),
+        nothing("min_auto_priority_delay", "how late a timer must be for that", ALWAYS),
+        key(B, "vrrp_rt_priority", Value, "the agent's real-time priority").values("off", "1..99", ""),
         key(B, "vrrp_cpu_affinity", Words, "the processors that the agent may use")
             .adding()
-            .values("all", "numbers", "")
-            .later(),
+            .values("all", "numbers", ""),
         nothing("vrrp_priority", "the agent's nice value", PRIORITY),
         nothing("vrrp_no_swap", "keep the agent in memory", "remove it: the agent is always kept in memory"),
         nothing("vrrp_rlimit_rttime", "processor time without a pause", PRIORITY),
@@ -246,10 +245,12 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         nothing("reload_time_file", "a file with the time of the next reload", RELOAD),
         nothing("reload_repeat", "reload every day", RELOAD),
         nothing("reload_file", "a file that is there while the configuration is read", RELOAD),
-        key(C, "include_check", Maybe, "when an include that finds nothing is a mistake")
-            .values("off", "readable, match, wildcard_match, brace_match, each with + or -", "")
-            .later(),
-        key(C, "random_seed", Value, "where ${_RANDOM} begins").values("anew each time", "0..4294967295", "").later(),
+        key(C, "include_check", Maybe, "when an include that finds nothing is a mistake").values(
+            "off",
+            "readable, match, wildcard_match, brace_match, each with + or -",
+            "",
+        ),
+        key(C, "random_seed", Value, "where ${_RANDOM} begins").values("anew each time", "0..4294967295", ""),
         nothing("config_save_dir", "copies of the configuration for debugging", RELOAD),
         nothing("tmp_config_directory", "where the children find the configuration", RELOAD),
         nothing("data_use_instance", "the daemon's name in the names of dumps", DUMPS),

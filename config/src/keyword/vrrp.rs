@@ -74,8 +74,8 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
         defaulted(C, "lower_prio_no_advert", "a Master does not answer a lower node at once"),
         defaulted(C, "higher_prio_send_advert", "a Master advertises once more before it yields to a higher node"),
         defaulted(B, "strict_mode", "to the letter of the RFC"),
-        key(C, "accept", Flag, "take packets for the addresses though not their owner").values("on", "", "").later(),
-        off(C, "no_accept", "drop packets for the addresses unless their owner"),
+        key(C, "accept", Flag, "take packets for the addresses though not their owner").values("on", "", ""),
+        key(C, "no_accept", Flag, "drop packets for the addresses unless their owner").values("off", "", ""),
         key(C, "debug", Maybe, "nothing, in keepalived too").ignored("remove it, and set KEEPONE_LOG=debug instead"),
         // Addresses and routes.
         key(A, "virtual_ipaddress", Lines, "the addresses that it moves, and advertises").values(
@@ -197,8 +197,8 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
         script(A, "notify_fault", "run on becoming FAULT"),
         script(B, "notify_stop", "run when the agent stops"),
         key(C, "notify_deleted", Maybe, "run when a reload removes the instance").values("none", SCRIPT, ""),
-        script(C, "notify_master_rx_lower_pri", "run when a Master hears a lower node advertise").later(),
-        inherited(C, "notify_priority_changes", "FIFOs get changes of priority too"),
+        script(C, "notify_master_rx_lower_pri", "run when a Master hears a lower node advertise"),
+        key(C, "notify_priority_changes", Flag, "FIFOs get changes of priority too").values("of global_defs", "", ""),
         inherited(A, "smtp_alert", "mail on every change"),
         key(C, "lvs_sync_daemon_interface", Value, "where IPVS tells the other director of connections")
             .ignored("write `lvs_sync_daemon` in global_defs"),
@@ -260,7 +260,7 @@ pub(crate) static VRRP_SYNC_GROUP: Table = Table::strict(
         script(A, "notify_fault", "run on becoming FAULT"),
         script(B, "notify_stop", "run when the agent stops"),
         inherited(A, "smtp_alert", "mail on every change"),
-        inherited(C, "notify_priority_changes", "FIFOs get changes of priority too"),
+        key(C, "notify_priority_changes", Flag, "FIFOs get changes of priority too").values("of global_defs", "", ""),
         off(C, "sync_group_tracking_weight", "weights count within the group too"),
         key(C, "global_tracking", Flag, "nothing any more, in keepalived too")
             .ignored("remove it: a group's trackers count for all its instances"),

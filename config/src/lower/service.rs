@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::diagnostic::Severity;
 use crate::keyword::{GARP_GROUP, TRACK_GROUP};
 use crate::model::{Fifo, FlushOnStop, GarpGroup, IpvsSync, VrrpSettings};
 use crate::raw::{RawGlobal, RawStatics, RawSync};
@@ -101,20 +102,11 @@ impl Lower<'_> {
             "vmac_prefix" => vrrp.vmac_prefix = self.plain(item, value::interface),
             "vmac_addr_prefix" => vrrp.vmac_addr_prefix = self.plain(item, value::interface),
             "vrrp_iptables" => {
-                let chain = |at: usize| item.words.get(at).map(|word| word.text.clone());
-                vrrp.iptables = Some((chain(0).unwrap_or_else(|| String::from("INPUT")), chain(1)));
+                let message = "`vrrp_iptables`: no rules of iptables are made";
+                let help = "what `no_accept` drops is dropped in the gate, before any chain sees it: remove the line";
+                self.report.push(Severity::Note, &item.keyword.place, message.into(), help.into());
             }
-            "max_auto_priority" => {
-                let help = "write a real-time priority up to 99, or -1 to hear no more of it";
-                scheduling.max_auto_priority = match item.words.first() {
-                    None => Some(99),
-                    Some(_) => self.plain(item, value::integer(-1..=99, help)).and_then(|n| i8::try_from(n).ok()),
-                };
-            }
-            "min_auto_priority_delay" => {
-                let read = self.plain(item, value::number::<u64>(1..=10_000_000, "write microseconds"));
-                scheduling.auto_priority_delay = read.map(Duration::from_micros);
-            }
+            "max_auto_priority" => self.auto_priority(item),
             "vrrp_rt_priority" => {
                 scheduling.rt_priority = self.plain(item, value::number(1..=99, "write a real-time priority"));
             }
@@ -145,6 +137,17 @@ impl Lower<'_> {
                     format!("write one of {}, or nothing for all", checks.join(", ")),
                 );
             }
+        }
+    }
+
+    /// What decides runs in real time from the start: there is nothing to raise.
+    fn auto_priority(&mut self, item: &Item) {
+        let help = "write a real-time priority up to 99, or -1 to hear no more of it";
+        let read = item.words.first().map(|_| self.plain(item, value::integer(-1..=99, help)));
+        if matches!(read, None | Some(Some(1..))) {
+            let message = "`max_auto_priority`: what decides runs in real time from the start, and is not raised";
+            let help = "remove it, or write -1; `vrrp_rt_priority` says with which priority";
+            self.report.push(Severity::Note, &item.keyword.place, message.into(), help.into());
         }
     }
 

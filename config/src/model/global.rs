@@ -27,17 +27,17 @@ pub struct Global {
     pub alert_script: Option<Script>,
     /// A FIFO that gets each transition and alert as one line of JSON.
     pub event_fifo: Option<PathBuf>,
-    /// How scripts are run; not active yet.
+    /// How scripts are run; of these only those of the agent's own life are active yet.
     pub scripts: ScriptRules,
     /// Alert mail; not active yet.
     pub mail: Mail,
-    /// The FIFOs of keepalived; not active yet.
+    /// The FIFOs of keepalived; that of servers alone is not active yet.
     pub fifos: Fifos,
     /// VRRP as a whole; not active yet.
     pub vrrp: VrrpSettings,
     /// IPVS as a whole; not active yet.
     pub ipvs: IpvsSettings,
-    /// How the kernel schedules the agent; not active yet.
+    /// How the kernel schedules the agent.
     pub scheduling: Scheduling,
     /// SNMP; not active yet.
     pub snmp: Snmp,

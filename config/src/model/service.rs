@@ -112,8 +112,6 @@ pub struct VrrpSettings {
     pub vmac_prefix: Option<String>,
     /// The same for single addresses; `None`: as above.
     pub vmac_addr_prefix: Option<String>,
-    /// Chains for what is dropped, in and out.
-    pub iptables: Option<(String, Option<String>)>,
     /// Every interface is asked for its link each second.
     pub linkbeat_all: bool,
     /// Or these.
@@ -197,13 +195,9 @@ pub struct ClientTls {
 /// How the kernel schedules the agent.
 #[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct Scheduling {
-    /// How far the real-time priority may rise when timers run late; -1: don't speak of it; `None`: not at all.
-    pub max_auto_priority: Option<i8>,
-    /// How late a timer must be for that.
-    pub auto_priority_delay: Option<Duration>,
-    /// Real-time priority, 1 to 99.
+    /// Real-time priority of what decides, 1 to 99; `None`: 10.
     pub rt_priority: Option<u8>,
-    /// Which processors; empty: all.
+    /// Which processors may run what decides; empty: all.
     pub cpus: Vec<u16>,
 }
 

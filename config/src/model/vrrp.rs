@@ -76,6 +76,11 @@ pub enum Mirror {
 }
 
 impl VrrpInstance {
+    /// Whether the Master takes packets for its addresses (RFC 9568, 6.1, Accept_Mode): the owner always does.
+    pub fn accepts(&self) -> bool {
+        self.options.accept || self.priority == Priority::OWNER
+    }
+
     /// What its Advertisements carry.
     pub fn advertised(&self) -> impl Iterator<Item = IpAddr> {
         self.virtual_addresses.iter().filter(|address| !address.excluded).map(|address| address.address)
@@ -231,6 +236,6 @@ pub struct SyncGroup {
     pub tracking_weight: bool,
     /// Mail on every change; not active yet.
     pub smtp_alert: bool,
-    /// FIFOs get changes of priority too; not active yet.
+    /// FIFOs get changes of priority of its instances too.
     pub notify_priority_changes: bool,
 }

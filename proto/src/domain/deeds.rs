@@ -150,6 +150,8 @@ impl Domain {
             if effective != router.machine.params().priority {
                 router.machine.set_priority(facts.now, effective);
                 self.news = true;
+                let (domain, instance, is_master) = (self.id, router.id, self.role == Role::Master);
+                out.push(Action::Priority { domain, instance, priority: effective, is_master });
             }
             for output in router.machine.on_timer(facts.now) {
                 match output {
@@ -401,6 +403,7 @@ impl Domain {
             evidence: self.words(facts, view),
             epoch: self.lease.epoch(),
             priority: self.priority(),
+            routers: self.routers.iter().map(|router| (router.id, router.machine.params().priority)).collect(),
             at: facts.now,
         }));
     }
@@ -457,6 +460,7 @@ impl Domain {
                     self.on_rival_advertisement(facts, place, (from, advertisement), true, out);
                 }
                 Output::LowerSeen { from, .. } => {
+                    self.tell_of_lower(facts.now, place, out);
                     self.on_rival_advertisement(facts, place, (from, advertisement), false, out);
                 }
                 Output::IntervalMismatch { from, found, .. } => {

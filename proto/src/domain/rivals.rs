@@ -5,11 +5,12 @@
 //! period, so that an alarm comes a period and a round trip after a second holder, and m·h later where it does not hear
 //! us. An Advertisement and an ARP bear no date: they count where our own gate may be open.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Domain;
 use super::evidence::tie_patience;
-use crate::action::AlertName;
+use crate::action::{Action, AlertName};
 use crate::alerts::Alerts;
 use crate::decision::{Peers, View};
 use crate::facts::Facts;
@@ -73,5 +74,15 @@ impl Domain {
     /// Those of the peers that are heard, and hold by their last word.
     fn tenures<'a>(&'a self, facts: &'a Facts<'_>) -> impl Iterator<Item = Tenure> + 'a {
         facts.heard().filter_map(|peer| peer.tenure(self.id))
+    }
+
+    /// For `notify_master_rx_lower_pri`. Whoever floods us with Advertisements does not flood scripts and FIFOs.
+    pub(super) fn tell_of_lower(&mut self, now: Instant, place: usize, out: &mut Vec<Action>) {
+        let Some(router) = self.routers.get_mut(place) else { return };
+        if router.lower_told_at.is_none_or(|at| now.since(at) >= router.settings.advert_int / 2) {
+            router.lower_told_at = Some(now);
+            let priority = router.machine.params().priority;
+            out.push(Action::LowerSeen { domain: self.id, instance: router.id, priority });
+        }
     }
 }

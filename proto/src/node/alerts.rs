@@ -65,6 +65,13 @@ impl Node {
             let words = || fault.clone().unwrap_or_default();
             self.alerts.set_with_end(AlertName::RouteFailed, *domain, fault.is_some(), words, "all of them are there");
         }
+        let behind = &self.listeners;
+        let words = || {
+            let words = behind.iter().map(|(who, missed)| format!("{who} has missed {missed}"));
+            words.collect::<Vec<_>>().join(", ")
+        };
+        let end = "everybody is told again";
+        self.alerts.set_with_end(AlertName::NotifyBehind, None, !behind.is_empty(), words, end);
         self.raise_findings(now);
         self.raise_of_voters(now, started);
     }

@@ -341,6 +341,7 @@ impl Cluster {
             | Action::Retired { .. }
             | Action::Stopped => return,
             // The test answers when it likes.
+            Action::Priority { .. } | Action::LowerSeen { .. } => return,
             Action::Fence { .. } | Action::FeedWatchdog | Action::Reboot { .. } => return,
         };
         match self.gates_hung.get_mut(&node) {

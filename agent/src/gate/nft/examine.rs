@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::sets::{self, KINDS, Name, WRITER};
+use super::sets::{self, KINDS, Name, REFUSED4, REFUSED6, WRITER};
 use super::socket::NftError;
 use super::table::{exists, list_set};
 use super::wire::{self, INET, NETDEV, message};
@@ -60,6 +60,15 @@ impl NftGate {
             let elements = list_set(&mut self.nft, &self.table, kind.names());
             let elements = elements.map_err(|error| Fault::Broken(format!("the names can't be read: {error}")))?;
             found.extend(elements.into_iter().map(|element| Name { kind, key: element.key }));
+        }
+        let mut refused = BTreeSet::new();
+        for set in [REFUSED4, REFUSED6] {
+            let elements = list_set(&mut self.nft, &self.table, set);
+            let elements = elements.map_err(|error| Fault::Broken(format!("the names can't be read: {error}")))?;
+            refused.extend(elements.into_iter().map(|element| (set, element.key)));
+        }
+        if refused != sets::refused(&self.layout) {
+            return Err(Fault::Broken(String::from("somebody has changed for whom no packets are taken (no_accept)")));
         }
         let wanted: BTreeSet<Name> = sets::names(&self.layout).into_keys().collect();
         match (wanted.difference(&found).next(), found.difference(&wanted).next()) {

@@ -34,7 +34,7 @@ use super::{GateConfig, GateDomain, GateError};
 use crate::lock;
 use expression::{Rule, Verdict};
 use rules::{IN_ETHERNET, IN_OTHER, OUT_ETHERNET, OUT_OTHER, ROUTED};
-use sets::{HELD, KINDS, Kind, WRITER};
+use sets::{HELD, KINDS, Kind, REFUSED4, REFUSED6, WRITER};
 use socket::Nft;
 pub use socket::NftError;
 use table::{delete_table, exists, list_set, read_held, remove, table_name};
@@ -169,6 +169,8 @@ impl NftGate {
                 sets::add(&mut batch, INET, &table, kind.names(), &elements);
             }
         }
+        let refused = sets::refused(&self.layout);
+        put_refused(&mut batch, &table, &refused, sets::add);
         let ruleset = rules::frames(mark);
         for (name, _) in &ruleset.0 {
             chain(&mut batch, NETDEV, &table, name, None);
@@ -205,6 +207,9 @@ impl NftGate {
                 sets::take_all_out(&mut batch, *family, &self.table, kind.names(), &of_kind(&from, &to));
             }
         }
+        let (before, after) = (sets::refused(&self.layout), sets::refused(&layout));
+        put_refused(&mut batch, &self.table, &(&after - &before), sets::add);
+        put_refused(&mut batch, &self.table, &(&before - &after), sets::take_all_out);
         // A slot that is given to another domain shall not say what the former one held.
         let owner = |of: &Layout, slot| of.slots.iter().find(|(_, other)| **other == slot).map(|(domain, _)| *domain);
         for slot in list_set(&mut self.nft, &self.table, HELD)?.iter().filter_map(sets::Found::slot) {
@@ -347,6 +352,19 @@ impl NftGate {
     /// Takes the tables away. Best effort: what stays, stays shut.
     pub(super) fn take_down(&mut self) {
         let _ = remove(&mut self.nft, &self.table);
+    }
+}
+
+/// Addresses that nobody takes packets for, into their sets or out of them.
+fn put_refused(
+    batch: &mut Batch,
+    table: &str,
+    refused: &BTreeSet<(&'static str, Vec<u8>)>,
+    put: fn(&mut Batch, u8, &str, &'static str, &[sets::Element]),
+) {
+    for set in [REFUSED4, REFUSED6] {
+        let of_set = refused.iter().filter(|(its, _)| *its == set);
+        put(batch, NETDEV, table, set, &of_set.map(|(_, key)| sets::Element::of(key)).collect::<Vec<_>>());
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What must stay true: a frame that this node originates and that names a gated address, or that came in for
 //! one and would be delivered here, is dropped while the name is missing from either of the two sets of open
-//! names; everything else passes.
+//! names; everything else passes, but for what came in for an address that nobody here takes packets for.
 //!
 //! Transit can't be told at the egress hook by an interface of origin, which nf_tables does not show there.
 //! What a bridge passes on bears a packet type other than "to us"; what is routed is given a mark as the last
@@ -11,7 +11,7 @@
 //! Authentication Header other than VRRPv2's (IPv4, HMAC-MD5-96), more than two VLAN tags.
 
 use super::expression::{Base, Meta, Rule, Verdict};
-use super::sets::{COPIES, Kind};
+use super::sets::{COPIES, Kind, REFUSED4, REFUSED6};
 
 use Kind::{Vip4, Vip6, Vrid4, Vrid6};
 
@@ -30,7 +30,8 @@ const AH: u8 = 51;
 const AH_OF_VRRP: [u8; 2] = [VRRP, 4];
 const AH_OCTETS: u32 = 24;
 const ICMPV6: u8 = 58;
-/// RFC 4861, 4.4.
+/// RFC 4861, 4.3, 4.4.
+const NEIGHBOR_SOLICITATION: u8 = 135;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 /// PACKET_HOST: to us, or made here.
 const TO_US: u8 = 0;
@@ -183,8 +184,14 @@ impl Ruleset {
     fn in_by_family(&mut self, place: Place) -> [String; 2] {
         let local = |here| Rule::new().destination_type(here).equals(&LOCAL.to_ne_bytes()).then(Drop);
         let deliver = self.chain("in_if_local".into(), vec![local(false), local(true)]);
-        let four = shut(&place.load(16, 4), Vip4, Goto(&deliver)).to_vec();
-        let six = shut(&place.load(24, 16), Vip6, Goto(&deliver)).to_vec();
+        let refused = |at, length, set| place.load(at, length).within(set).then(Goto(&deliver));
+        let mut four = shut(&place.load(16, 4), Vip4, Goto(&deliver)).to_vec();
+        four.push(refused(16, 4, REFUSED4));
+        let mut six = shut(&place.load(24, 16), Vip6, Goto(&deliver)).to_vec();
+        // RFC 9568, 6.4.3: Neighbor Solicitations and Advertisements must not be dropped.
+        let neighbor = |kind| place.and(place.load(6, 1).equals(&[ICMPV6]), 40, 1).equals(&[kind]).then(Accept);
+        six.extend([NEIGHBOR_SOLICITATION, NEIGHBOR_ADVERTISEMENT].map(neighbor));
+        six.push(refused(24, 16, REFUSED6));
         [self.chain(place.chain("in4"), four), self.chain(place.chain("in6"), six)]
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  vip4 vip6 vrid4 vrid6     what is gated: never changes while the agent runs
+//!  refused4 refused6         those of the addresses that nobody here takes packets for
 //!  open_KIND_a open_KIND_b   the same names, each with a timeout: open as long as they are in both
 //!  armed                     token of one attempt to write, with a short timeout
 //!  writer                    the run that may write; taken out by the guardian's seal
@@ -10,7 +11,7 @@
 //! No maps from names to domains and from there to deadlines: the `nft` program of 1.0 stops with a failed
 //! assertion where it is to list rules that look up what a map gave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -76,6 +77,10 @@ impl Kind {
     }
 }
 
+/// See above.
+pub(super) const REFUSED4: &str = "refused4";
+/// See above.
+pub(super) const REFUSED6: &str = "refused6";
 pub(super) const ARMED: &str = "armed";
 pub(super) const WRITER: &str = "writer";
 pub(super) const HELD: &str = "held";
@@ -125,8 +130,9 @@ fn set(batch: &mut Batch, family: u8, table: &str, name: &str, key: Key, flags: 
 pub(super) fn create(batch: &mut Batch, table: &str) {
     let gated = KINDS.map(|kind| (kind.names(), kind.key(), 0));
     let open = COPIES.into_iter().flat_map(|copy| KINDS.map(|kind| (kind.open(copy), kind.key(), TIMEOUT)));
+    let refused = [(REFUSED4, Key::Ipv4, 0), (REFUSED6, Key::Ipv6, 0)];
     let own = [(ARMED, Key::Token, TIMEOUT), (WRITER, Key::Token, 0), (HELD, Key::Slot, 0)];
-    for ((name, key, flags), id) in gated.into_iter().chain(open).chain(own).zip(1..) {
+    for ((name, key, flags), id) in gated.into_iter().chain(open).chain(refused).chain(own).zip(1..) {
         set(batch, NETDEV, table, name, key, flags, id);
     }
 }
@@ -267,6 +273,15 @@ pub(super) fn names(layout: &Layout) -> BTreeMap<Name, u32> {
         (Name { kind: if *ipv6 { Kind::Vrid6 } else { Kind::Vrid4 }, key: vec![*vrid] }, *slot)
     });
     addresses.chain(routers).collect()
+}
+
+/// Addresses of the layout that nobody here takes packets for: each with its set.
+pub(super) fn refused(layout: &Layout) -> BTreeSet<(&'static str, Vec<u8>)> {
+    let of = |address: &IpAddr| match address {
+        IpAddr::V4(address) => (REFUSED4, address.octets().to_vec()),
+        IpAddr::V6(address) => (REFUSED6, address.octets().to_vec()),
+    };
+    layout.refused.iter().map(of).collect()
 }
 
 /// What was held, in a form that a person can read as well.

@@ -37,7 +37,7 @@ fn names_come_and_go_and_an_open_domain_does_not_notice(means: Means) {
     let before = config(&host, means, 1).domains;
     let mut all = before.clone();
     all[1].addresses.push("10.9.0.111".parse().unwrap());
-    all.push(GateDomain { id: NEW, addresses: vec!["10.9.0.112".parse().unwrap()], routers: vec![] });
+    all.push(GateDomain { id: NEW, addresses: vec!["10.9.0.112".parse().unwrap()], refused: vec![], routers: vec![] });
     let changed = change(&host, &keeper, &all, 7).unwrap();
     assert_eq!([100, 101, 112].map(passes), [true, false, false], "barred at once");
     gate.change(&changed).unwrap();
@@ -73,7 +73,12 @@ fn a_gate_that_was_made_for_fewer_says_so_and_is_as_it_was() {
     let host = Host::new();
     let gate = gate(&host, Means::Bpf, 1);
     let keeper = gate.keeper().unwrap();
-    let many = (0..64).map(|number| GateDomain { id: DomainId(number + 1000), addresses: vec![], routers: vec![] });
+    let many = (0..64).map(|number| GateDomain {
+        id: DomainId(number + 1000),
+        addresses: vec![],
+        refused: vec![],
+        routers: vec![],
+    });
     let many: Vec<GateDomain> = many.collect();
     let (asked, of) = (keeper.clone(), many.clone());
     let full = host.run(move || asked.change(&of, 1)).unwrap_err();

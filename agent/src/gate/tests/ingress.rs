@@ -4,7 +4,7 @@ use super::world::{Raw, mac, reaches, reaches_soon, udp_packet};
 use super::*;
 
 /// Host with the VIP, and a client that knows its MAC; every interface forwards or not.
-fn server(forwarding: &'static str) -> (Host, Host) {
+pub fn server(forwarding: &'static str) -> (Host, Host) {
     let (host, client) = (Host::new(), Host::new());
     host.cable("v0", &client, "v1", 9);
     host.sysctl("ipv4/ip_forward", forwarding);

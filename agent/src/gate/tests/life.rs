@@ -545,7 +545,9 @@ fn what_does_not_fit_is_refused_with_a_reason(means: Means) {
     let mut shared = config(&host, means, 1);
     shared.domains[0].addresses.push(VIP4.into());
     let mut many = config(&host, means, 1);
-    many.domains = (0..1 << 16).map(|id| GateDomain { id: DomainId(id), addresses: vec![], routers: vec![] }).collect();
+    many.domains = (0..1 << 16)
+        .map(|id| GateDomain { id: DomainId(id), addresses: vec![], refused: vec![], routers: vec![] })
+        .collect();
     let mut vrids = config(&host, means, 1);
     vrids.domains[0].routers = vec![(Vrid::new(VRID).unwrap(), false)];
     host.run(move || {

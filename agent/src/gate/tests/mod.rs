@@ -19,6 +19,7 @@ macro_rules! by_both_means {
     };
 }
 
+mod accept;
 mod adopt;
 mod change;
 mod egress;
@@ -69,10 +70,11 @@ fn config_in(dir: &std::path::Path, means: Means, incarnation: u64) -> GateConfi
         bpf_dir: dir.into(),
         run_dir: dir.with_extension("run"),
         domains: vec![
-            GateDomain { id: OTHER, addresses: vec!["10.9.0.101".parse().unwrap()], routers: vec![] },
+            GateDomain { id: OTHER, addresses: vec!["10.9.0.101".parse().unwrap()], refused: vec![], routers: vec![] },
             GateDomain {
                 id: D,
                 addresses: vec![IpAddr::V4(VIP4), IpAddr::V6(VIP6)],
+                refused: vec![],
                 routers: vec![(vrid, false), (vrid, true)],
             },
         ],

@@ -71,6 +71,8 @@ impl Oracle {
                 | Action::RunScript { .. }
                 | Action::Mirror { .. }
                 | Action::ProbeAddress { .. }
+                | Action::Priority { .. }
+                | Action::LowerSeen { .. }
                 | Action::Persist { .. }
                 | Action::Alert(_)
                 | Action::Stopped => {}

@@ -208,3 +208,47 @@ fn a_second_holder_is_told_of_within_a_second_although_its_beats_are_late_i23() 
     }
     assert!(tells_of_two(&cluster, 1, 6000));
 }
+
+#[test]
+fn a_master_tells_of_a_lower_router_once_for_each_of_its_advertisements_and_no_faster_in_a_flood() {
+    let mut cluster = foreign_master(50);
+    let lower = |deed: &Action| matches!(deed, Action::LowerSeen { priority: Priority(p), .. } if *p > 50);
+    let count = |cluster: &Cluster| cluster.log.iter().filter(|(_, who, deed)| *who == 1 && lower(deed)).count();
+    assert_eq!(count(&cluster), 1);
+    let (source, destination) = (address(9), IpAddr::from([224, 0, 0, 18]));
+    let advertisement = Advertisement {
+        version: VrrpVersion::V3,
+        vrid: Vrid::new(51).unwrap(),
+        priority: Priority(50),
+        advert_int: Duration::from_millis(200),
+        addresses: vec![IpAddr::from([192, 0, 2, 100])],
+        auth: crate::wire::vrrp::Auth::None,
+    };
+    let bytes = advertisement.emit(source, destination, Checksum::PseudoHeader).unwrap();
+    for ms in 9710..10_000 {
+        let (interface, hop_limit, bytes) = (InterfaceId(0), 255, bytes.clone());
+        cluster.give(1, Event::VrrpReceived { interface, source, destination, hop_limit, bytes });
+        cluster.run_to(ms);
+    }
+    assert!((3..=4).contains(&count(&cluster)), "290 ms, twice in 200 ms at most: {}", count(&cluster));
+}
+
+#[test]
+fn who_does_not_keep_up_with_what_is_told_is_an_alert_until_it_does() {
+    let mut cluster = steady(Authority::None);
+    let told = |cluster: &Cluster, raised: bool| {
+        let mut all = cluster.log.iter().filter_map(|(_, _, deed)| match deed {
+            Action::Alert(alert) if alert.name == AlertName::NotifyBehind && alert.raised == raised => Some(alert),
+            _ => None,
+        });
+        all.next().map(|alert| alert.evidence.clone())
+    };
+    let behind = |missed| Event::ListenerBehind { who: "the reader of /run/f".into(), missed };
+    cluster.give(1, behind(Some(7)));
+    cluster.run_to(7000);
+    assert_eq!(told(&cluster, true).as_deref(), Some("the reader of /run/f has missed 7"));
+    assert_eq!(told(&cluster, false), None);
+    cluster.give(1, behind(None));
+    cluster.run_to(10_000);
+    assert_eq!(told(&cluster, false).as_deref(), Some("everybody is told again"));
+}

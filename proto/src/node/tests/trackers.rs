@@ -65,6 +65,16 @@ fn a_weight_moves_the_priority_and_the_peer_that_is_better_then_asks_for_the_han
     assert!(said(&cluster, 1, AlertName::TrackerFailed, true).ends_with("; the priority is 50"));
     cluster.scripts_fail.clear();
     cluster.run_to(9900);
+    let told = cluster.log.iter().filter_map(|(_, who, deed)| match deed {
+        Action::Priority { priority, is_master, .. } if *who == 1 => Some((priority.0, *is_master)),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(50, true), (200, false)], "each change once");
+    let told = cluster.log.iter().find_map(|(_, _, deed)| match deed {
+        Action::Transition(transition) => Some(transition.routers.clone()),
+        _ => None,
+    });
+    assert_eq!(told, Some(vec![(InstanceId(0), Priority(50))]));
     assert_eq!(cluster.open(), [1]);
 }
 
