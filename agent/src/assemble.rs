@@ -81,6 +81,8 @@ pub struct Plan {
     pub transports: Vec<Option<InstanceTransport>>,
     /// Whether strange virtual routers are told of.
     pub(crate) tells_strangers: bool,
+    /// Interfaces that are asked for their links.
+    pub(crate) linkbeat: Vec<String>,
     /// Whether interfaces may be missing at the start.
     pub(crate) dynamic_interfaces: bool,
     /// The sockets that they need.
@@ -177,6 +179,7 @@ impl Plan {
         }
         let bears_ipv6 =
             |name: &str| addresses.values().flatten().any(|one| one.interface == name && one.address.is_ipv6());
+        let used: Vec<_> = interfaces.iter().map(|name| election::interface(config, name)).collect();
         let settings_of_kernel = links::settings(config, own.all(), bears_ipv6);
         Plan {
             settings: Settings {
@@ -188,7 +191,7 @@ impl Plan {
                 heartbeat: config.heartbeat,
                 peers: peer_settings(&links),
                 begin_at: None,
-                interfaces: interfaces.iter().map(|name| election::interface(config, name)).collect(),
+                interfaces: used.clone(),
                 instances,
                 domains: domain_settings(config, &places, &addresses),
                 references: config.references.clone(),
@@ -216,6 +219,7 @@ impl Plan {
             paths: paths::paths(config),
             track_groups: trackers.groups(),
             domain_names: domain_names(config),
+            linkbeat: election::linkbeat(config, &used),
             tells_strangers: config.global.vrrp.log_unknown_vrids,
             dynamic_interfaces: config.global.vrrp.dynamic_interfaces,
             sockets: sockets(&transports),

@@ -161,6 +161,11 @@ impl Driver {
                     self.take(event);
                 }
             }
+            Woke::Kernel(Said::Link(name, alive)) => {
+                if let Some(event) = self.shells.on_link(name, alive) {
+                    self.take(event);
+                }
+            }
             Woke::Kernel(Said::Removed(number)) => self.shells.removed(number),
             Woke::Order => self.examine(),
             Woke::Examined(examined) => self.take_over(examined),

@@ -19,6 +19,7 @@ use keepone_proto::event::Event;
 use keepone_proto::id::{DomainId, Epoch, WatchId};
 use tokio::sync::mpsc;
 
+use crate::linkbeat::Linkbeat;
 use crate::netlink::address::VirtualAddress;
 use crate::netlink::link::OwnLink;
 use crate::netlink::path::{Owner, Path};
@@ -56,6 +57,8 @@ pub(crate) enum Said {
     Event(Event),
     /// A link or an address changed.
     Change(Change),
+    /// A link that is asked for has another answer: its interface, and whether it is alive.
+    Link(String, bool),
     /// What a configuration of this number has no more is not there any more, or not renewed.
     Removed(u64),
     /// The thread could not start, or has ended.
@@ -86,6 +89,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Kernel {
     asks: mpsc::UnboundedSender<Ask>,
     pub(crate) said: mpsc::Receiver<Said>,
+    linkbeat: Linkbeat,
 }
 
 impl Kernel {
@@ -93,7 +97,7 @@ impl Kernel {
     pub(crate) fn start(wanted: Wanted, interfaces: Vec<String>) -> std::io::Result<Self> {
         let (asks, requests) = mpsc::unbounded_channel();
         let (answers, said) = mpsc::channel(QUEUE);
-        let queues = answers.clone();
+        let (queues, links) = (answers.clone(), answers.clone());
         let names = Arc::new(Mutex::new(interfaces.clone()));
         queues::watch(Arc::clone(&names), move |event| queues.blocking_send(Said::Event(event)).is_ok())?;
         thread::Builder::new().name("netlink".into()).spawn(move || {
@@ -109,7 +113,13 @@ impl Kernel {
                 let _ = failures.blocking_send(Said::Failed(error));
             }
         })?;
-        Ok(Kernel { asks, said })
+        let linkbeat = Linkbeat::new(move |name, alive| links.blocking_send(Said::Link(name, alive)).is_ok());
+        Ok(Kernel { asks, said, linkbeat })
+    }
+
+    /// From now on these interfaces are asked for their links.
+    pub(crate) fn ask_links(&mut self, names: Vec<String>) {
+        self.linkbeat.set(names);
     }
 
     /// Asks, without waiting.

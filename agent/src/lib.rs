@@ -21,6 +21,7 @@ mod kernel;
 pub mod keys;
 mod leftovers;
 mod life;
+mod linkbeat;
 mod lock;
 pub mod logging;
 pub mod mirror;

@@ -231,7 +231,7 @@ impl Start<'_> {
         })?;
         let neighbors = Neighbors::new(plan.watched(), interfaces.clone(), events.clone());
         let announcer = Announcer::start(plan.announced.clone(), neighbors.voice());
-        let shells = Shells {
+        let mut shells = Shells {
             virtual_addresses: plan.virtual_addresses(),
             homes: plan.homes(),
             announcer: announcer
@@ -249,6 +249,7 @@ impl Start<'_> {
             gate,
             gate_fault: self.gate_fault,
             kernel,
+            dead_links: std::collections::BTreeSet::new(),
             heartbeats,
             witnesses,
             etcd,
@@ -263,6 +264,7 @@ impl Start<'_> {
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
+        shells.kernel.ask_links(shells.plan.linkbeat.clone());
         shells.vrrp.tell_strangers(shells.plan.strangers_to());
         if let Some(wait) =
             shells.plan.settings.begin_at.map(|at| at.since(clock::now())).filter(|wait| !wait.is_zero())

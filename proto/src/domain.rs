@@ -56,6 +56,8 @@ pub(crate) struct Router {
     pub(crate) id: InstanceId,
     pub(crate) settings: InstanceSettings,
     pub(crate) machine: Instance,
+    /// Its interface is up: it may hear others.
+    hears: bool,
     /// As Master, it has heard a better one.
     higher_seen: bool,
     /// As Master, it has last told of a lower one then.
@@ -197,6 +199,7 @@ impl Domain {
                 id: *id,
                 settings,
                 machine,
+                hears: false,
                 higher_seen: false,
                 lower_told_at: None,
                 overslept: None,

@@ -50,6 +50,16 @@ pub(super) fn interface(config: &Config, name: &str) -> InterfaceSettings {
     InterfaceSettings { name: name.to_owned(), delays }
 }
 
+/// The interfaces that are asked for their links (`linkbeat_use_polling`, `linkbeat_interfaces`), of all that are used.
+pub(super) fn linkbeat(config: &Config, interfaces: &[InterfaceSettings]) -> Vec<String> {
+    let vrrp = &config.global.vrrp;
+    let of_instance = |name: &str| config.instances.iter().any(|one| one.options.linkbeat && one.interface == name);
+    let is_asked = |name: &str| {
+        vrrp.linkbeat_all || vrrp.linkbeat_interfaces.iter().any(|listed| listed == name) || of_instance(name)
+    };
+    interfaces.iter().map(|interface| interface.name.clone()).filter(|name| is_asked(name)).collect()
+}
+
 /// When instances of an agent that has started then begin; `None`: at once. The later of the two delays counts.
 pub(crate) fn begin_at(config: &Config, started: Instant) -> Option<Instant> {
     let vrrp = &config.global.vrrp;

@@ -56,6 +56,7 @@ impl Shells {
         if !names.is_empty() {
             self.kernel.ask(Ask::Watch(names));
         }
+        self.kernel.ask_links(self.plan.linkbeat.clone());
         let (before, now) = (&former.settings.references, &self.plan.settings.references);
         if (&before.targets, before.timeout) != (&now.targets, now.timeout) {
             self.references.set(now.targets.clone(), now.timeout);

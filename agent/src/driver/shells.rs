@@ -47,6 +47,8 @@ pub(crate) struct Shells {
     pub(crate) neighbors: Neighbors,
     pub(crate) announcer: Announcer,
     pub(crate) kernel: Kernel,
+    /// Interfaces whose links are dead when asked, whatever netlink says.
+    pub(crate) dead_links: BTreeSet<String>,
     pub(crate) heartbeats: Option<Heartbeats>,
     pub(crate) etcd: Option<EtcdClient>,
     pub(crate) witnesses: Option<WitnessClient>,
@@ -91,13 +93,30 @@ impl Shells {
     }
 
     fn on_interface(&mut self, seen: &Interface) -> Option<Event> {
+        let was_up =
+            self.interfaces.id(&seen.name).and_then(|id| self.interfaces.get(id)).is_some_and(|known| known.up);
         let id = self.interfaces.update(seen)?;
         // They open by themselves, and say what they can't.
         drop(self.vrrp.refresh());
+        if seen.up && !was_up {
+            drop(self.vrrp.rejoin(id));
+        }
         drop(self.neighbors.refresh());
         self.keeper.follow_interfaces();
         if let (Some(heartbeats), Some(ifindex)) = (&self.heartbeats, seen.ifindex) {
             heartbeats.interface_changed(&seen.name, ifindex);
+        }
+        self.interface_event(id)
+    }
+
+    /// A link that is asked for has another answer.
+    pub(crate) fn on_link(&mut self, name: String, alive: bool) -> Option<Event> {
+        tracing::info!(interface = name, "its link is {} when asked", if alive { "alive" } else { "dead" });
+        let id = self.interfaces.id(&name)?;
+        if alive {
+            self.dead_links.remove(&name);
+        } else {
+            self.dead_links.insert(name);
         }
         self.interface_event(id)
     }
@@ -121,6 +140,7 @@ impl Shells {
             })
             .collect();
         addresses.retain(|address| !sources.contains(address));
+        let up = up && !self.interfaces.name(id).is_some_and(|name| self.dead_links.contains(&name));
         Some(Event::Interface { interface, up, addresses: sources.into_iter().chain(addresses).collect() })
     }
 

@@ -145,6 +145,18 @@ impl VrrpSocket {
         self.ifindex
     }
 
+    /// Leaves a group; of one that went with its link there is nothing to leave.
+    fn leave(&self, group: IpAddr) {
+        let socket = self.fd.get_ref();
+        let left = match group {
+            IpAddr::V4(group) => socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(self.ifindex)),
+            IpAddr::V6(group) => socket.leave_multicast_v6(&group, self.ifindex),
+        };
+        if let Err(error) = left {
+            tracing::debug!(%group, %error, "a group could not be left");
+        }
+    }
+
     /// How many packets were dropped because their IP header was malformed or they were truncated.
     pub fn malformed(&self) -> u64 {
         self.malformed.load(Ordering::Relaxed)
@@ -429,6 +441,33 @@ impl VrrpSockets {
             }
         }
         opening
+    }
+
+    /// An interface's link has come back, perhaps at another switch, which has learnt no group from us: joins them anew,
+    /// so that the kernel reports them. For IPv6 it does so itself; for IPv4 it waits to be asked (RFC 3376, 5.2).
+    ///
+    /// Left by all sockets before any joins: a group that one of them still has is not reported. `None`: none is open.
+    pub fn rejoin(&self, interface: InterfaceId) -> Option<JoinHandle<()>> {
+        let slots = lock(&self.slots);
+        let of_it = slots.iter().filter(|((id, ..), _)| *id == interface);
+        let open: Vec<(Arc<VrrpSocket>, Vec<IpAddr>)> = of_it
+            .filter_map(|(_, slot)| Some((Arc::clone(&slot.open.as_ref()?.socket), slot.groups.clone())))
+            .filter(|(_, groups)| !groups.is_empty())
+            .collect();
+        // Under the rtnl lock, as any join.
+        let rejoin = move || {
+            for (socket, groups) in &open {
+                groups.iter().for_each(|group| socket.leave(*group));
+            }
+            for (socket, groups) in &open {
+                for group in groups {
+                    if let Err(error) = join(socket.fd.get_ref(), socket.family, *group, socket.ifindex) {
+                        tracing::error!(%group, %error, "a group that could not be joined again: no Advertisement is heard");
+                    }
+                }
+            }
+        };
+        slots.values().any(|slot| slot.open.is_some()).then(|| tokio::task::spawn_blocking(rejoin))
     }
 
     /// Sends one packet; see [`VrrpSocket::send`].

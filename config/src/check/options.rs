@@ -34,6 +34,7 @@ impl Check<'_> {
             unicast_ttl: own.unicast_ttl,
             peer_ttl: own.peer_ttl.clone(),
             mcast_dst_ip: value(&own.mcast_dst_ip),
+            linkbeat: own.linkbeat,
             track_src_ip: own.track_src_ip,
             v3_checksum_as_v2: flag(|o| o.v3_checksum_as_v2),
             down_timer_adverts: or(&own.down_timer_adverts, or(&all.down_timer_adverts, 3)),

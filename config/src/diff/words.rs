@@ -70,7 +70,7 @@ const SESSION: Cost = Cost::Agent("sessions begin together");
 
 /// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
 /// these, or is new in the model, is set up once, at the start.
-const IN_PLACE: [&str; 22] = [
+const IN_PLACE: [&str; 24] = [
     "links",
     "instances",
     "sync_groups",
@@ -88,6 +88,8 @@ const IN_PLACE: [&str; 22] = [
     "global.vrrp.garp_groups",
     "global.vrrp.link_delays",
     "global.vrrp.log_unknown_vrids",
+    "global.vrrp.linkbeat_all",
+    "global.vrrp.linkbeat_interfaces",
     // Of the next start.
     "global.vrrp.startup_delay",
     "global.vrrp.delay_after_boot",

@@ -8,7 +8,6 @@ use super::{
     VRRP_TRACK_FILE, VRRP_TRACK_PROCESS, key,
 };
 
-const POLLING: &str = "remove it: the kernel tells of every change of a link";
 const NAMESPACE: &str =
     "start keepone within the namespace (`ip netns exec NAME`, or NetworkNamespacePath= in the unit)";
 
@@ -60,8 +59,12 @@ pub(crate) static ROOT: Table = Table::strict(
             .values("", "ADDRESS[-LAST] [PORT], NETWORK/LENGTH [PORT] or fwmark N", "")
             .later(),
         key(C, "SSL", Block(&SSL), "what the checker shows to HTTPS servers that ask for a certificate").later(),
-        key(C, "linkbeat_use_polling", Flag, "look at link states by polling").ignored(POLLING),
-        key(C, "linkbeat_interfaces", Lines, "interfaces whose link state is polled").ignored(POLLING),
+        key(C, "linkbeat_use_polling", Flag, "ask every interface for its link each second").values("off", "", ""),
+        key(C, "linkbeat_interfaces", Lines, "interfaces that are asked for their link each second").values(
+            "none",
+            "INTERFACE [MII|ETHTOOL|IOCTL]",
+            "",
+        ),
         key(C, "net_namespace", Value, "the network namespace to run in").refused(NAMESPACE),
         key(C, "net_namespace_ipvs", Value, "the network namespace of IPVS and the checkers").refused(NAMESPACE),
         key(C, "namespace_with_ipsets", Flag, "ipsets in a namespace on kernels before 3.13")

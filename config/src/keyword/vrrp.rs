@@ -189,8 +189,7 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
         tracked(B, "track_file", "files whose number moves the priority"),
         tracked(B, "track_process", "processes whose end is a FAULT, or moves the priority"),
         tracked(C, "track_bfd", "BFD sessions whose loss is a FAULT, or moves the priority"),
-        key(C, "linkbeat_use_polling", Flag, "look at the link by polling")
-            .ignored("remove it: the kernel tells of every change of a link"),
+        key(C, "linkbeat_use_polling", Flag, "ask its interface for its link each second").values("off", "", ""),
         // Who is told.
         script(A, "notify", "run on every change, with type, name, state and priority"),
         script(A, "notify_master", "run on becoming MASTER"),

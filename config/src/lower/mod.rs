@@ -69,6 +69,8 @@ impl Lower<'_> {
             "virtual_server_group" => self.virtual_server_group(raw, item),
             "SSL" => self.client_tls(&mut raw.global.ipvs.tls, item),
             "garp_group" => self.garp_group(&mut raw.global.vrrp, item),
+            "linkbeat_use_polling" => raw.global.vrrp.linkbeat_all = self.is_on(item),
+            "linkbeat_interfaces" => self.linkbeat(&mut raw.global.vrrp, item),
             "interface_up_down_delays" => self.link_delays(&mut raw.global, item),
             _ => self.statics(&mut raw.statics, item),
         }

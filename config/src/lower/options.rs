@@ -29,6 +29,7 @@ impl Lower<'_> {
                 let help = "write 1 to 255: peers one router away need more than 1";
                 options.unicast_ttl = self.plain(item, value::number(1..=255, help));
             }
+            "linkbeat_use_polling" => options.linkbeat = self.is_on(item),
             "track_src_ip" => options.track_src_ip = self.is_on(item),
             "promote_secondaries" => options.promote_secondaries = self.is_on(item),
             "mcast_dst_ip" => options.mcast_dst_ip = self.value(item, multicast),

@@ -295,6 +295,19 @@ impl Lower<'_> {
         vrrp.garp_groups.push(group);
     }
 
+    /// `INTERFACE [MII|ETHTOOL|IOCTL]` lines: by whichever it is asked, the driver's answer is the same.
+    pub(super) fn linkbeat(&mut self, vrrp: &mut VrrpSettings, block: &Item) {
+        for line in self.lines(block) {
+            let Some((name, rest)) = line.split_first() else { continue };
+            let ways = &[("MII", ()), ("ETHTOOL", ()), ("IOCTL", ())];
+            let help = "write MII, ETHTOOL, IOCTL or nothing, and each interface on a line of its own";
+            let known =
+                rest.iter().all(|way| self.word("linkbeat_interfaces", way, value::one_of(ways, help)).is_some());
+            let interface = self.word("linkbeat_interfaces", name, value::interface);
+            vrrp.linkbeat_interfaces.extend(interface.filter(|_| known).map(|at| at.value));
+        }
+    }
+
     /// An interface has one pace.
     fn put_in_group(&mut self, vrrp: &VrrpSettings, group: &mut GarpGroup, named: At<String>) {
         let before = vrrp.garp_groups.iter().flat_map(|group| &group.interfaces).chain(&group.interfaces);

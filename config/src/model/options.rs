@@ -26,6 +26,8 @@ pub struct VrrpOptions {
     pub peer_ttl: Vec<(IpAddr, u8, u8)>,
     /// Where Advertisements go in multicast; `None`: to the group of `global_defs`.
     pub mcast_dst_ip: Option<IpAddr>,
+    /// Its interface is asked for its link each second.
+    pub linkbeat: bool,
     /// FAULT while the sender's address is not there.
     pub track_src_ip: bool,
     /// Version 3 over IPv4 sums without the pseudo-header.

@@ -112,6 +112,10 @@ pub struct VrrpSettings {
     pub vmac_prefix: Option<String>,
     /// The same for single addresses; `None`: as above.
     pub vmac_addr_prefix: Option<String>,
+    /// Every interface is asked for its link each second.
+    pub linkbeat_all: bool,
+    /// Or these.
+    pub linkbeat_interfaces: Vec<String>,
     /// How long a link must stay down, and up.
     pub link_delays: Vec<(String, Duration, Duration)>,
 }

@@ -84,6 +84,7 @@ pub(crate) struct RawOptions {
     pub unicast_fault_no_peer: bool,
     pub unicast_ttl: Option<u8>,
     pub peer_ttl: Vec<(IpAddr, u8, u8)>,
+    pub linkbeat: bool,
     pub track_src_ip: bool,
     pub promote_secondaries: bool,
     pub timer_expired_backup: Option<At<u8>>,

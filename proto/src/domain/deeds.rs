@@ -131,6 +131,11 @@ impl Domain {
     /// VRRP's own machines: timers, and priorities that follow the tracked interfaces.
     fn serve_routers(&mut self, facts: &Facts<'_>, out: &mut Vec<Action>) {
         for router in &mut self.routers {
+            let hears = facts.is_up(router.settings.interface);
+            if hears && !core::mem::replace(&mut router.hears, hears) {
+                router.machine.listen_anew(facts.now);
+            }
+            router.hears = hears;
             let base = i32::from(router.settings.priority.0);
             let weights =
                 router.settings.track.iter().map(|track| match (track.weight, facts.is_up(track.interface)) {

@@ -29,6 +29,8 @@
 //!   the answer moves learning bridges back and ends the rival's mastership sooner. `lower_prio_no_advert` has it as
 //!   RFC 3768 does, in both versions.
 
+mod numbers;
+
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -40,6 +42,7 @@ use crate::id::Priority;
 use crate::settings::{AuthType, VrrpVersion};
 use crate::time::{Centis, Instant, nanos};
 use crate::wire::vrrp::{Advertisement, Auth};
+use numbers::Numbers;
 
 mod signed;
 
@@ -64,32 +67,6 @@ pub struct Instance {
     stamps: Heard,
     /// The last sender, if its addresses were ours.
     alike: Option<IpAddr>,
-}
-
-/// Sequence numbers of Authentication Headers: one row for the whole virtual router, as keepalived counts, so that
-/// the next Master goes on where the last one ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Numbers {
-    /// The greatest that was heard in a right header; 0 before the first.
-    heard: u32,
-    /// The greatest that we have sent.
-    sent: u32,
-}
-
-impl Numbers {
-    fn last(self) -> u32 {
-        self.heard.max(self.sent)
-    }
-
-    /// Never 0, and never around the end: RFC 2402, 2.5. At one a second that is a century away.
-    fn next(self) -> u32 {
-        self.last().saturating_add(1)
-    }
-
-    /// Equal to our own is fresh, where keepalived drops it: two Masters in step would never hear each other.
-    fn is_fresh(self, number: u32) -> bool {
-        number > self.heard && number >= self.sent
-    }
 }
 
 /// The states of RFC 9568, 6.3.
@@ -263,6 +240,14 @@ impl Instance {
         {
             let down = self.params.master_down_interval(self.master_adver_interval);
             *master_down_at = (*master_down_at).max(now + down);
+        }
+    }
+
+    /// Nothing could be heard until `now`: a Backup listens for the full interval before it stands, as after its startup;
+    /// the owner stands at once. RFC 9568, 6.4.1.
+    pub fn listen_anew(&mut self, now: Instant) {
+        if matches!(self.state, State::Backup { .. }) && self.params.priority != Priority::OWNER {
+            self.state = self.fresh_backup(now);
         }
     }
 

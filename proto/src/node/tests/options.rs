@@ -227,6 +227,38 @@ fn an_owner_that_ignores_adverts_stays_and_tells_of_the_other_d7() {
 }
 
 #[test]
+fn a_backup_whose_link_comes_back_listens_before_it_stands() {
+    let mut cluster = alone(|settings| settings.instances[0].preempt = false);
+    let lives = |cluster: &mut Cluster, from: u64, to: u64| {
+        for ms in (from..to).step_by(200) {
+            cluster.run_to(ms);
+            advertise(cluster, 50, GROUP, 255);
+        }
+    };
+    lives(&mut cluster, 1100, 3000);
+    assert_eq!(cluster.role(1).0, Role::Backup);
+    report(&mut cluster, false, vec![address(1)]);
+    // Its timer runs out, and what it would have heard is lost.
+    cluster.run_to(5000);
+    cluster.log.clear();
+    report(&mut cluster, true, vec![address(1)]);
+    lives(&mut cluster, 5190, 7000);
+    assert_eq!((cluster.role(1).0, cluster.open()), (Role::Backup, vec![]));
+    assert!(!cluster.log.iter().any(|(_, _, action)| matches!(action, Action::OpenGate { .. })));
+    // Nobody is there any more: 643.75 ms after the last that it heard.
+    cluster.run_to(8000);
+    assert_eq!(cluster.role(1).0, Role::Master);
+    // The owner need not listen.
+    let mut owner = alone(|settings| settings.instances[0].priority = Priority::OWNER);
+    owner.run_to(3000);
+    report(&mut owner, false, vec![address(1)]);
+    owner.run_to(5000);
+    report(&mut owner, true, vec![address(1)]);
+    owner.run_to(5010);
+    assert_eq!(owner.role(1).0, Role::Master);
+}
+
+#[test]
 fn a_link_that_bounces_within_its_delay_moves_nothing_and_one_that_stays_down_does() {
     let mut cluster = alone(|settings| {
         let ms = Duration::from_millis;
