@@ -23,6 +23,7 @@ use keepone_proto::wire::lease::{pack, unpack};
 use tokio::sync::mpsc;
 
 use crate::clock;
+use crate::realtime::{self, Rank};
 use keys::{Keys, Word};
 use link::Link;
 
@@ -129,6 +130,8 @@ impl EtcdClient {
         let register = Register::new(register, incarnation, clock::boottime());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("etcd".into()).spawn(move || {
+            // A lease hangs on it, and it is not quick: TLS, HTTP/2.
+            realtime::ask(Rank::CarriesOut);
             runtime.block_on(async {
                 let (told, events) = mpsc::channel(QUEUE);
                 tokio::spawn(watch::follow(link.clone(), told.clone()));
