@@ -198,6 +198,7 @@ impl Guardian {
         // What it does for a dead worker, peers wait for.
         realtime::lock_code();
         self.reload.running().global.scheduling.rt_priority.into_iter().for_each(realtime::set_priority);
+        crate::script::trust::demand(self.reload.running().global.scripts.security);
         realtime::ask(Rank::Decides);
         // R12: whatever a former run left, before anything else.
         let mut clean = self.shut_first();

@@ -3,6 +3,8 @@
 //! What must stay true: at the timeout it dies with all that it has started; whatever it does, only the thread that
 //! runs it waits; one that writes much is not held up, and what it said at first is kept for the evidence.
 
+pub(crate) mod trust;
+
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -122,20 +124,24 @@ impl Run<'_> {
 /// Makes `command` run as the script's user and group, or as `otherwise` where it names none.
 ///
 /// # Errors
-/// The name that does not exist, with the remedy.
+/// The name that does not exist, or that others could change what would run as root; with the remedy.
 pub(crate) fn become_user(
     command: &mut Command,
     script: &Script,
     otherwise: Option<&(String, Option<String>)>,
 ) -> Result<(), String> {
-    let (name, group) = match (&script.user, otherwise) {
-        (Some(name), _) => (name, &script.group),
-        (None, Some((name, group))) => (name, group),
-        (None, None) => return Ok(()),
+    let named = match (&script.user, otherwise) {
+        (Some(name), _) => Some((name, &script.group)),
+        (None, Some((name, group))) => Some((name, group)),
+        (None, None) => None,
     };
-    let (uid, gid) = user_and_group(name, group.as_deref())?;
-    command.uid(uid.as_raw()).gid(gid.as_raw());
-    Ok(())
+    let mut is_root = true;
+    if let Some((name, group)) = named {
+        let (uid, gid) = user_and_group(name, group.as_deref())?;
+        command.uid(uid.as_raw()).gid(gid.as_raw());
+        is_root = uid.is_root();
+    }
+    if is_root { trust::check(script.command.first().map_or("", String::as_str)) } else { Ok(()) }
 }
 
 /// The numbers of a user and a group, or of the user's own.

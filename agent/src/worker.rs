@@ -91,6 +91,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
         .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
     realtime::lock_code();
     config.global.scheduling.rt_priority.into_iter().for_each(realtime::set_priority);
+    crate::script::trust::demand(config.global.scripts.security);
     // One that had gone before that is none whose death is told.
     if pulse.as_ref().is_some_and(is_broken) {
         return Err(Failure::say(ExitCode::Unexpected, "the guardian has gone before its worker came to start"));

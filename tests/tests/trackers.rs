@@ -122,6 +122,27 @@ fn numbers_in_files_move_the_address_and_one_that_can_not_be_read_is_a_fault() {
     pair.says("track_file flag: `maintenance` is no whole number");
 }
 
+#[test]
+fn a_script_that_others_could_change_is_a_failure_under_enable_script_security() {
+    let mut pair = Pair::new();
+    let script = pair.lan.room().join("check");
+    fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
+    let mode = |mode| fs::set_permissions(&script, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o755);
+    let sources = format!(
+        "global_defs {{\n    enable_script_security\n    script_user root\n}}\nvrrp_script check {{\n    script {}\n    \
+         interval 1\n}}\n",
+        script.display()
+    );
+    pair.start(&sources, "    track_script {\n        check\n    }\n");
+    pair.moves_to(A, "it is root's alone");
+    mode(0o777);
+    pair.moves_to(B, "everybody may write it");
+    pair.says("check may be written by everybody: make it root's alone");
+    mode(0o755);
+    pair.moves_to(A, "root's alone again");
+}
+
 /// A program under a name of its own, as nothing else on this machine has it.
 fn program(room: &Path) -> PathBuf {
     let path = room.join(format!("k1e2e{}", std::process::id()));

@@ -47,7 +47,8 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         off(C, "rs_init_notifies", "run notify_up at the start too"),
         // Scripts.
         key(A, "script_user", Words, "whom scripts run as").values("keepalived_script, or root", "USER [GROUP]", ""),
-        off(A, "enable_script_security", "refuse a script that runs as root and that others could change"),
+        key(A, "enable_script_security", Flag, "refuse a script that runs as root and that others could change")
+            .values("off", "", ""),
         key(Own, "script_timeout", Value, "when a notify script is killed").values("60", "0.1..3600", "s"),
         key(Own, "alert_script", Words, "run at the begin and the end of each alert").values("none", SCRIPT, ""),
         key(Own, "event_fifo", Value, "a FIFO that gets transitions and alerts as JSON lines")
