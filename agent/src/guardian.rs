@@ -436,7 +436,9 @@ impl Guardian {
             };
             let due = worker.heard_at + patience;
             // The kernel tells of no progress in a reload, and the watchdog is to be fed.
-            let look = if self.watchdog.is_none() && self.reload.is_idle() { LOOK } else { FEED };
+            let is_idle = self.watchdog.is_none() && self.reload.is_idle();
+            // Far less than its patience: what it sleeps when it is stopped beside the worker is taken from that.
+            let look = if is_idle { LOOK.min(patience / 3) } else { FEED };
             let wait = due.since(clock::now()).min(look) + Duration::from_millis(1);
             self.wait(worker, wait);
             let woke_at = clock::now();
