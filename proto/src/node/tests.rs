@@ -30,6 +30,7 @@ mod lan;
 mod many;
 mod options;
 mod policies;
+mod proofs;
 mod references;
 mod reload;
 mod rivals;

@@ -1,7 +1,7 @@
 //! Advertisements in an Authentication Header, up to the alert and the counters.
 
+use super::proofs::{counted, master, mismatch};
 use super::*;
-use crate::action::{Alert, AlertName};
 use crate::wire::vrrp::{Auth, ah};
 
 const KEY: &[u8; 8] = b"sesame\0\0";
@@ -56,24 +56,6 @@ fn bare(cluster: &mut Cluster, auth: Auth) {
 }
 
 /// What is unauthentic, and what is no Advertisement for us.
-fn counted(cluster: &Cluster) -> (u64, u64) {
-    let counters = cluster.nodes[&1].counters();
-    (counters.unauthentic_advertisements, counters.bad_advertisements)
-}
-
-fn mismatch(cluster: &Cluster) -> Option<&Alert> {
-    cluster.log.iter().rev().find_map(|(_, _, action)| match action {
-        Action::Alert(alert) if alert.name == AlertName::ConfigMismatch => Some(alert),
-        _ => None,
-    })
-}
-
-/// The Master that the virtual router believes in.
-fn master(cluster: &Cluster) -> Option<IpAddr> {
-    let mut domains = cluster.nodes[&1].domains.values();
-    domains.next()?.routers.first()?.machine.master().map(|master| master.address)
-}
-
 #[test]
 fn a_header_of_our_key_is_heard() {
     let mut cluster = alone(AuthType::Ah);

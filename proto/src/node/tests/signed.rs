@@ -2,8 +2,8 @@
 
 use alloc::format;
 
+use super::proofs::{counted, master, mismatch};
 use super::*;
-use crate::action::{Alert, AlertName};
 use crate::settings::{HmacMode, HmacSettings};
 use crate::wire::vrrp::Auth;
 use crate::wire::vrrp::hmac::{self, Key, Signature, Stamp};
@@ -73,24 +73,6 @@ fn bare(cluster: &mut Cluster, auth: Auth) {
 }
 
 /// What is unauthentic, and what is no Advertisement for us.
-fn counted(cluster: &Cluster) -> (u64, u64) {
-    let counters = cluster.nodes[&1].counters();
-    (counters.unauthentic_advertisements, counters.bad_advertisements)
-}
-
-fn mismatch(cluster: &Cluster) -> Option<&Alert> {
-    cluster.log.iter().rev().find_map(|(_, _, action)| match action {
-        Action::Alert(alert) if alert.name == AlertName::ConfigMismatch => Some(alert),
-        _ => None,
-    })
-}
-
-/// The Master that the virtual router believes in.
-fn master(cluster: &Cluster) -> Option<IpAddr> {
-    let mut domains = cluster.nodes[&1].domains.values();
-    domains.next()?.routers.first()?.machine.master().map(|master| master.address)
-}
-
 #[test]
 fn what_any_key_of_ours_has_signed_is_heard_in_both_versions() {
     for version in [VrrpVersion::V2, VrrpVersion::V3] {
