@@ -20,7 +20,7 @@
 
 mod domain;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -148,6 +148,8 @@ pub struct Register {
     revision: u64,
     tickets: u64,
     slots: BTreeMap<DomainId, Slot>,
+    /// Those for which a candidate waits (V11); the others need no looking after.
+    waited: BTreeSet<DomainId>,
     forgot: u32,
 }
 
@@ -162,6 +164,7 @@ impl Register {
             revision: 0,
             tickets: 0,
             slots: BTreeMap::new(),
+            waited: BTreeSet::new(),
             forgot: 0,
         }
     }
@@ -272,14 +275,16 @@ impl Register {
 
     /// When [`Register::tick`] has something to do: a key for which a candidate waits will be free.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.slots.values().filter_map(|slot| slot.tell_at(&self.settings)).min()
+        let waited = self.waited.iter().filter_map(|domain| self.slots.get(domain));
+        waited.filter_map(|slot| slot.tell_at(&self.settings)).min()
     }
 
     /// Tells a waiting candidate what has become free (V11).
     pub fn tick(&mut self, now: Instant) -> Vec<RegisterOutput> {
         let mut out = Vec::new();
-        let domains: Vec<DomainId> = self.slots.keys().copied().collect();
-        domains.into_iter().for_each(|domain| self.tell_of(now, domain, &mut out));
+        let waited: Vec<DomainId> = self.waited.iter().copied().collect();
+        waited.into_iter().for_each(|domain| self.tell_of(now, domain, &mut out));
+        self.waited.retain(|domain| self.slots.get(domain).is_some_and(|slot| slot.candidate.is_some()));
         out
     }
 
@@ -333,6 +338,7 @@ impl Register {
             domain::Judgement::Refuse(why) => {
                 if let Message::Query { priority } | Message::HandoverRequest { priority, .. } = request.message {
                     slot.candidate = Some(domain::Candidate { nonce: request.nonce, priority });
+                    self.waited.insert(request.domain);
                 }
                 out.push(self.refuse(now, request, why));
             }
