@@ -183,11 +183,13 @@ impl Shells {
     }
 
     fn shut_gate(&mut self, domain: DomainId, epoch: Epoch) -> Option<Event> {
-        self.announcer.hush(domain);
-        match &mut self.gate {
+        let answer = match &mut self.gate {
             Some(gate) => gate.shut(domain, epoch),
             None => Some(Event::GateWritten { domain, epoch, until: None, error: None }),
-        }
+        };
+        // The gate first: this takes a lock, and what leaves before it does is refused there (R15).
+        self.announcer.hush(domain);
+        answer
     }
 
     fn test_gate(&mut self, number: u64) -> Option<Event> {

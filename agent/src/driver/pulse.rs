@@ -135,6 +135,8 @@ mod tests {
         let mut told = Vec::new();
         reader.read_to_end(&mut told).unwrap();
         assert_eq!(told, [pulse::HARMLESS, pulse::ALIVE, pulse::ALIVE, pulse::DONE]);
-        assert!(Pulse::new(None, PATIENCE, at(0)).beat(at(20)), "a worker that was started by hand");
+        let mut alone = Pulse::new(None, PATIENCE, at(0));
+        assert!(alone.beat(at(40)), "a worker that was started by hand");
+        assert_eq!(alone.due(), at(80), "nor does its loop spin for nobody");
     }
 }

@@ -1,7 +1,7 @@
 //! The thread that announces: gratuitous ARP and unsolicited NA of thousands of addresses, beside the decision (R15).
 //!
-//! What must stay true: whoever asks never waits for a frame; from the moment that a domain is hushed, before its gate
-//! is shut, nothing of what waits for it leaves.
+//! What must stay true: whoever asks never waits for a frame; from the moment that a domain is hushed, right behind the
+//! shutting of its gate, nothing of what waits for it leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -62,7 +62,7 @@ impl Board {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     board: Mutex<Board>,
     news: Condvar,
@@ -85,8 +85,8 @@ impl Announcer {
     /// # Errors
     /// The system has no thread to give.
     pub(crate) fn start(table: Table, voice: Voice) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        (shared.lock().table, shared.lock().is_new) = (Arc::new(table), true);
+        let board = Board { table: Arc::new(table), is_new: true, ..Board::default() };
+        let shared = Arc::new(Shared { board: Mutex::new(board), news: Condvar::new() });
         let mine = Arc::clone(&shared);
         thread::Builder::new().name("announcer".into()).spawn(move || {
             // An heir's clients wait for it.
