@@ -313,8 +313,10 @@ fn me(config: &Config) -> NodeId {
 }
 
 fn digest(config: &Config) -> ConfigDigest {
+    // Who looks below another prefix has another arbiter: peers tell by this.
+    let place = config.etcd.as_ref().map_or(0, |etcd| hash_name(etcd.prefix.trim_end_matches('/')));
     match (&config.cluster, &config.authority) {
-        (Some(cluster), Authority::Quorum(quorum)) => config_digest(cluster.id, quorum),
+        (Some(cluster), Authority::Quorum(quorum)) => ConfigDigest(config_digest(cluster.id, quorum).0 ^ place),
         (Some(_) | None, Authority::None) | (None, Authority::Quorum(_)) => ConfigDigest(0),
     }
 }

@@ -60,6 +60,15 @@ pub fn run(config: &Config, file: &Path, wish: &Wish, json: bool) -> Result<Outc
         let words = format!("{} has no voters: they come with `type quorum` in [arbiter]", file.display());
         return Err(Failure::say(ExitCode::Invalid, words));
     };
+    if let Some(etcd) = &config.etcd {
+        let words = format!(
+            "{} has no voters: etcd decides. `etcdctl --endpoints {} get --prefix {}` shows who holds what",
+            file.display(),
+            etcd.endpoints.join(","),
+            etcd.prefix
+        );
+        return Err(Failure::say(ExitCode::Invalid, words));
+    }
     let scene = Scene { cluster, quorum, names: &plan.settings.names };
     match wish {
         Wish::Show => {

@@ -1,18 +1,19 @@
 //! One question to one server at a time, with an end; the next server's turn when one has not answered.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, GetResponse, Identity, TlsOptions, Txn, TxnOp,
-    TxnOpResponse,
+    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, GetResponse, Identity, ResponseHeader, TlsOptions,
+    Txn, TxnOp, TxnOpResponse,
 };
 use keepone_proto::id::DomainId;
 use keepone_proto::lease::register::{Answer, Ask, Reading};
 use tokio::sync::Mutex;
 
 use super::keys::{self, Keys, Word};
+use super::trouble::Trouble;
 use super::{EtcdSettings, Secrets};
 
 /// Between two looks at whether a connection that nobody uses lives.
@@ -25,6 +26,12 @@ pub(super) struct Link {
     servers: Arc<Vec<Server>>,
     /// Whose turn it is.
     turn: Arc<AtomicUsize>,
+    /// The etcd cluster that has answered first in this life, 0 before: no other is ever believed, since each of two
+    /// would grant the same to somebody else.
+    cluster: Arc<AtomicU64>,
+    trouble: Arc<Trouble>,
+    /// Keys that hold what none of us has written.
+    strange: Arc<Trouble>,
     secrets: Arc<Secrets>,
     pub(super) patience: Duration,
 }
@@ -42,6 +49,9 @@ impl Link {
             keys: Arc::new(keys),
             servers: Arc::new(settings.endpoints.iter().map(server).collect()),
             turn: Arc::new(AtomicUsize::new(0)),
+            cluster: Arc::default(),
+            trouble: Arc::default(),
+            strange: Arc::default(),
             secrets: Arc::new(secrets),
             patience: settings.patience,
         }
@@ -96,19 +106,45 @@ impl Link {
     /// Asks once. Whatever goes wrong, what has become of it is unknown.
     pub(super) async fn ask(&self, domain: DomainId, ask: Ask) -> Answer {
         let place = self.place();
-        match tokio::time::timeout(self.patience, self.try_to_ask(domain, ask)).await {
-            Ok(Ok(Some(answer))) => answer,
-            Ok(Ok(None)) => Answer::Unknown,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "etcd does not answer");
-                self.pass_on(place);
-                Answer::Unknown
+        let why = match tokio::time::timeout(self.patience, self.try_to_ask(domain, ask)).await {
+            Ok(Ok(Some(answer))) => {
+                self.trouble.is_over();
+                return answer;
             }
-            Err(_too_late) => {
-                self.pass_on(place);
-                Answer::Unknown
-            }
+            Ok(Ok(None)) => "its answer is none that etcd gives: is it etcd that listens there?".to_owned(),
+            Ok(Err(error)) => format!("{error}: look at endpoints, certificates and user in arbiter"),
+            Err(_too_late) => format!("no answer within {:?}: does it run, and is it reached?", self.patience),
+        };
+        let url = self.servers.get(place % self.servers.len().max(1)).map_or("", |server| server.url.as_str());
+        self.trouble.is_there(url, &why);
+        self.pass_on(place);
+        Answer::Unknown
+    }
+
+    /// The store's revision, if it is the store that answered before.
+    fn revision(&self, header: Option<&ResponseHeader>) -> Result<Option<u64>, Error> {
+        let Some(header) = header else { return Ok(None) };
+        let (first, own) = (self.cluster.load(Ordering::Relaxed), header.cluster_id());
+        if first == 0 {
+            self.cluster.store(own, Ordering::Relaxed);
+        } else if first != own {
+            let words = "it is of another etcd cluster than the one that answered before: name the servers of one alone; \
+                         if that was restored from a backup, start the agents anew";
+            return Err(Error::InvalidArgs(words.to_owned()));
         }
+        Ok(u64::try_from(header.revision()).ok())
+    }
+
+    /// `None`: numbers that no etcd would send.
+    fn shown(&self, revision: Option<u64>, got: &GetResponse) -> Option<Reading> {
+        let kv = got.kvs().first();
+        let content = kv.and_then(|kv| keys::parse(kv.value()));
+        if let Some(kv) = kv.filter(|_| content.is_none()) {
+            let key = String::from_utf8_lossy(kv.key()).into_owned();
+            self.strange.is_there(&key, "this key holds what no agent has written, and counts as lost for lease_max");
+        }
+        let version = kv.map_or(Ok(0), |kv| u64::try_from(kv.mod_revision())).ok()?;
+        Some(Reading { revision: revision?, version, content })
     }
 
     async fn try_to_ask(&self, domain: DomainId, ask: Ask) -> Result<Option<Answer>, Error> {
@@ -117,7 +153,11 @@ impl Link {
         let key = self.keys.holder(domain);
         match ask {
             // Linearizable, unless one asks for less.
-            Ask::Read => Ok(reading(&kv.get(key, None).await?).map(Answer::Read)),
+            Ask::Read => {
+                let got = kv.get(key, None).await?;
+                let revision = self.revision(got.header())?;
+                Ok(self.shown(revision, &got).map(Answer::Read))
+            }
             Ask::Swap { version, content } => {
                 let Ok(version) = i64::try_from(version) else { return Ok(None) };
                 let txn = Txn::new()
@@ -125,13 +165,12 @@ impl Link {
                     .and_then([TxnOp::put(key.as_str(), keys::emit(&content), None)])
                     .or_else([TxnOp::get(key.as_str(), None)]);
                 let answer = kv.txn(txn).await?;
+                let revision = self.revision(answer.header())?;
                 if answer.succeeded() {
-                    let revision = answer.header().and_then(|header| u64::try_from(header.revision()).ok());
                     return Ok(revision.map(|version| Answer::Swapped { version }));
                 }
-                let revision = answer.header().map(etcd_client::ResponseHeader::revision);
                 let shown = answer.op_responses().into_iter().find_map(|response| match response {
-                    TxnOpResponse::Get(got) => revision.and_then(|revision| shown(revision, &got)),
+                    TxnOpResponse::Get(got) => self.shown(revision, &got),
                     TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => None,
                 });
                 Ok(shown.map(Answer::Read))
@@ -148,18 +187,4 @@ impl Link {
         };
         let _ = tokio::time::timeout(self.patience, put).await;
     }
-}
-
-fn reading(got: &GetResponse) -> Option<Reading> {
-    shown(got.header()?.revision(), got)
-}
-
-/// `None`: numbers that no etcd would send.
-fn shown(revision: i64, got: &GetResponse) -> Option<Reading> {
-    let kv = got.kvs().first();
-    Some(Reading {
-        revision: u64::try_from(revision).ok()?,
-        version: kv.map_or(Ok(0), |kv| u64::try_from(kv.mod_revision())).ok()?,
-        content: kv.and_then(|kv| keys::parse(kv.value())),
-    })
 }

@@ -3,6 +3,7 @@
 //!
 //! - [`keys`]: what stands under which key
 //! - `link`: one question to one server, and its answer
+//! - `trouble`: what is said of it
 //! - `watch`: what the servers tell unasked
 //!
 //! What must stay true: a question is sent once, whatever became of it; and nothing of this runs on the thread that
@@ -10,6 +11,7 @@
 
 pub mod keys;
 mod link;
+mod trouble;
 mod watch;
 
 use std::path::PathBuf;
