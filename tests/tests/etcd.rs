@@ -13,6 +13,7 @@ use keepone_tests::program::Program;
 use nix::sys::signal::Signal;
 
 const SERVERS: usize = 3;
+const ALL: [usize; SERVERS] = [0, 1, 2];
 /// L_a. etcd's own election takes up to a second here.
 const LEASE: Duration = Duration::from_secs(2);
 /// Late threads on a machine that is busy with other tests.
@@ -32,8 +33,9 @@ fn url(lan: &Lan, number: usize, port: u16) -> String {
     format!("http://{address}:{port}")
 }
 
-fn start_server(lan: &Lan, number: usize) -> Program {
-    let members: Vec<String> = (0..SERVERS).map(|which| format!("e{which}={}", url(lan, which, 2380))).collect();
+/// One of a cluster of these.
+fn start_server(lan: &Lan, number: usize, of: &[usize]) -> Program {
+    let members: Vec<String> = of.iter().map(|which| format!("e{which}={}", url(lan, *which, 2380))).collect();
     let (name, data) = (format!("e{number}"), lan.room().join(format!("e{number}-data")));
     let (client, peer) = (url(lan, number, 2379), url(lan, number, 2380));
     let command = [
@@ -63,8 +65,15 @@ fn start_server(lan: &Lan, number: usize) -> Program {
 impl World {
     /// The better node holds.
     fn steady() -> Self {
+        World::with(&[&ALL])
+    }
+
+    /// The same at the servers of several clusters of etcd.
+    fn with(clusters: &[&[usize]]) -> Self {
         let lan = Lan::with_witnesses(2, SERVERS).unwrap();
-        let servers = (0..SERVERS).map(|number| start_server(&lan, number)).collect();
+        let of =
+            |cluster: &&[usize]| cluster.iter().map(|number| start_server(&lan, *number, cluster)).collect::<Vec<_>>();
+        let servers = clusters.iter().flat_map(of).collect();
         let mut cluster = Cluster::new(&lan).unwrap();
         let endpoints: Vec<String> = (0..SERVERS).map(|number| url(&lan, number, 2379)).collect();
         cluster.arbiter = format!("type = \"etcd\"\nendpoints = {endpoints:?}\nlease = \"{}ms\"", LEASE.as_millis());
@@ -154,12 +163,25 @@ fn who_stops_hands_over_and_without_etcd_nobody_holds() {
     world.must(late.is_empty(), "it holds on without etcd");
     world.in_this_order(begun, &[0, 1]);
     // They come back with all that they knew.
-    world.servers = (0..SERVERS).map(|number| start_server(&world.lan, number)).collect();
+    world.servers = ALL.iter().map(|number| start_server(&world.lan, *number, &ALL)).collect();
     let back = world.now();
     thread::sleep(Duration::from_secs(1));
     let begin = std::time::Instant::now();
     while world.watch.answers_of(1, back, world.now()).is_empty() {
         world.must(begin.elapsed() < SOON, "nobody takes it up again");
         thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_second_cluster_of_etcd_among_the_endpoints_is_never_believed() {
+    let mut world = World::with(&[&[0], &[1], &[2]]);
+    world.servers[0].kill();
+    let gone = world.now() + u64::try_from((LEASE + BUSY).as_nanos()).unwrap();
+    thread::sleep(LEASE + BUSY + Duration::from_secs(3));
+    let (late, _) = world.watch.answers(gone, world.now());
+    world.must(late.is_empty(), &format!("{late:?} holds by another etcd"));
+    for node in &world.nodes {
+        world.must(node.said().contains("it is of another etcd cluster"), "it is not said");
     }
 }
