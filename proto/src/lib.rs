@@ -11,6 +11,7 @@ extern crate alloc;
 pub mod action;
 pub mod alerts;
 mod announce;
+pub mod balance;
 pub mod bfd;
 mod clocks;
 pub mod decision;

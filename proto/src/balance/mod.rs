@@ -1,0 +1,3 @@
+//! Load balancing: which real servers a virtual server has, and with what weight.
+
+pub mod wanted;
