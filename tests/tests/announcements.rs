@@ -174,15 +174,19 @@ fn frames_keep_the_interval_and_whoever_steps_down_sends_none_that_still_waits()
     let recorder = record(&lan);
     // 60 addresses, 5 frames each: six seconds of frames.
     let more: String = (1..60).map(|last| format!("        10.99.0.{last}/32\n")).collect();
-    let text = configuration("vrrp_garp_interval 0.02", "").split("vrrp_instance VI_6").next().unwrap().to_owned();
+    let flag = lan.write("flag", "0").unwrap();
+    let text = configuration("vrrp_garp_interval 0.02", "track_file {\n        flag\n    }\n");
+    let text = text.split("vrrp_instance VI_6").next().unwrap().to_owned();
     let text = text.replace(&format!("        {VIP}/24\n"), &format!("        {VIP}/24\n{more}"));
     // No gate in the kernel stops what still waits.
-    let file = lan.write("k.conf", &format!("gate {{\n    means lifetime\n}}\n{text}")).unwrap();
+    let source = format!("track_file flag {{\n    file {}\n    weight 0\n}}\n", flag.display());
+    let file = lan.write("k.conf", &format!("gate {{\n    means lifetime\n}}\n{source}{text}")).unwrap();
     let mut program = start(&lan, 0, &file);
     assert!(program.says("VI_1: CLAIMING -> MASTER", SOON), "{}", program.said());
     thread::sleep(Duration::from_secs(2));
-    program.signal(Part::Guardian, Signal::SIGTERM);
-    assert!(program.wait(SOON).is_some());
+    // It steps down, and lives on.
+    std::fs::write(&flag, "1").unwrap();
+    assert!(program.says("VI_1: MASTER -> FAULT", SOON), "{}", program.said());
     thread::sleep(Duration::from_secs(1));
     let mac = mac(&lan, 0);
     let seen = Seen::stop(recorder);
