@@ -1,0 +1,81 @@
+//! The way of a question to a loop that must not wait, and of its answer back.
+//!
+//! The clients' threads put questions into a short queue; the loop takes one between two events and lays the answer,
+//! which is a snapshot, into a place that is there already: neither waits for the other. A client gives up after a while.
+
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+/// Questions that may wait for the loop.
+const QUEUE: usize = 16;
+
+/// The clients' side.
+#[derive(Debug)]
+pub struct Desk<Q, A> {
+    questions: mpsc::Sender<Question<Q, A>>,
+    patience: Duration,
+}
+
+impl<Q, A> Clone for Desk<Q, A> {
+    fn clone(&self) -> Self {
+        Desk { questions: self.questions.clone(), patience: self.patience }
+    }
+}
+
+/// The loop's side.
+pub type Counter<Q, A> = mpsc::Receiver<Question<Q, A>>;
+
+/// One question.
+#[derive(Debug)]
+pub struct Question<Q, A> {
+    /// What is asked.
+    pub asked: Q,
+    answer: SyncSender<A>,
+}
+
+impl<Q, A> Question<Q, A> {
+    /// Answers it; never waits. Whoever has given up meanwhile hears nothing.
+    pub fn answer(self, answer: A) {
+        let _ = self.answer.try_send(answer);
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// Others wait already.
+    #[error("too many questions wait already: ask again in a moment")]
+    Busy,
+    /// The loop has not come to it.
+    #[error("the program has not answered in time: it is stopped, or starved of processor time")]
+    Late,
+    /// The loop has ended.
+    #[error("the program is ending")]
+    Ended,
+}
+
+impl<Q, A> Desk<Q, A> {
+    /// Both sides. Clients wait for an answer as long as `patience`.
+    pub fn new(patience: Duration) -> (Self, Counter<Q, A>) {
+        let (questions, counter) = mpsc::channel(QUEUE);
+        (Desk { questions, patience }, counter)
+    }
+
+    /// Asks, and waits for the answer; from a client's thread.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn ask(&self, asked: Q) -> Result<A, Unanswered> {
+        let (answer, answered) = sync_channel(1);
+        self.questions.try_send(Question { asked, answer }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Unanswered::Busy,
+            mpsc::error::TrySendError::Closed(_) => Unanswered::Ended,
+        })?;
+        answered.recv_timeout(self.patience).map_err(|error| match error {
+            RecvTimeoutError::Timeout => Unanswered::Late,
+            RecvTimeoutError::Disconnected => Unanswered::Ended,
+        })
+    }
+}
