@@ -226,6 +226,7 @@ impl Cluster {
             lease_ms: self.lease,
             ipv6: self.ipv6,
             nft: self.nft,
+            etcd: false,
         }
     }
 

@@ -17,10 +17,16 @@ pub enum Who {
     MasterSideClient,
     /// The reference address.
     Gateway,
-    /// The first witness.
+    /// The first witness, or the first member of etcd.
     Witness,
-    /// Every witness.
+    /// Every witness; where etcd decides, every member of it.
     Witnesses,
+    /// The member of etcd that leads when the scenario begins.
+    Leader,
+    /// The first of etcd's other members.
+    Follower,
+    /// All of etcd's members but that leader: a majority of them.
+    Followers,
     /// Every node but the master.
     Others,
     /// Every node.
@@ -37,6 +43,9 @@ impl fmt::Display for Who {
             Who::Gateway => "gateway",
             Who::Witness => "witness",
             Who::Witnesses => "witnesses",
+            Who::Leader => "leader",
+            Who::Follower => "follower",
+            Who::Followers => "followers",
             Who::Others => "other nodes",
             Who::Nodes => "nodes",
         })

@@ -3,6 +3,7 @@
 mod cli;
 mod long;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -233,6 +234,7 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
     if run.scenario != "all" {
         let clusters = shapes.iter().map(Shape::name).collect::<Vec<_>>().join("; ");
         for scenario in scenarios {
+            let shapes: Vec<Shape> = shapes.iter().map(|shape| scenario.at_home(*shape)).collect();
             if let Some(why) = scenario.missing_in_all(&shapes) {
                 eprintln!("keepone-chaos: {} is not for {clusters}: {why}", scenario.name);
                 held = false;
@@ -242,9 +244,12 @@ fn run_for_real(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool>
             return Ok(false);
         }
     }
+    let mut had = BTreeSet::new();
     for shape in shapes {
         for scenario in scenarios {
-            if scenario.missing(&shape).is_some() {
+            let shape = scenario.at_home(shape);
+            // Several clusters may be one and the same at a scenario's home.
+            if scenario.missing(&shape).is_some() || !had.insert((scenario.name, shape.slug())) {
                 continue;
             }
             runs += 1;

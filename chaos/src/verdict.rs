@@ -257,10 +257,19 @@ pub fn breaches(scenario: &Scenario, record: &Record, outcome: &Outcome) -> Vec<
         Some(wanted) if wanted != outcome.final_holder => {
             breach(format!("{} holds the VIP in the end, {wanted} should", outcome.final_holder));
         }
+        None if demands.silent_after.is_some() => {}
         None if outcome.final_holder == "none" || outcome.final_holder.contains('+') => {
             breach(format!("{} holds the VIP in the end, one node should", outcome.final_holder));
         }
         _ => {}
+    }
+    if let Some(limit) = demands.silent_after {
+        let from = record.deeds.last().map_or(record.begin, |deed| deed.at);
+        let last = record.nodes.iter().flat_map(instants).filter(|at| *at <= record.end).max().unwrap_or(0);
+        let (held, limit) = (millis(last.saturating_sub(from)), in_ms(scenario.bound(limit)));
+        if held > limit {
+            breach(format!("somebody held the VIP until {held} ms after the last deed, limit {limit}"));
+        }
     }
     if demands.keeps_holder {
         for (node, seen) in record.nodes.iter().enumerate().filter(|(node, _)| *node != record.first_holder) {
@@ -316,7 +325,7 @@ mod tests {
     use crate::netns::observe::client::Answer;
     use crate::netns::observe::sniffer::Sighting;
     use crate::netns::record::Deed;
-    use crate::scenario::{Demands, Limit, PLAIN, Step};
+    use crate::scenario::{CALM, Demands, Limit, PLAIN, Step};
 
     const MS: u64 = 1_000_000;
 
@@ -332,6 +341,7 @@ mod tests {
             keeps_holder: false,
             final_holder: Some(Who::Backup),
             alerts: &[],
+            silent_after: None,
         },
         ..PLAIN
     };
@@ -401,6 +411,20 @@ mod tests {
         let outcome = measure(&SCENARIO, &record);
         assert!(outcome.dual_holder_wire_ms == 0.0 && outcome.dual_holder_gate_ms > 0.0);
         assert_eq!(outcome.final_holder, "n2");
+    }
+
+    #[test]
+    fn who_holds_for_too_long_after_the_last_deed_is_told_where_all_must_fall_silent() {
+        let mut record = record((0, 500), (0, 0));
+        record.deeds = vec![Deed { at: 200 * MS, label: "gone", repair: false }];
+        let told = |ms: u64| {
+            let demands =
+                Demands { silent_after: Some(Limit::ms(ms)), final_holder: None, outage: Limit::ms(9000), ..CALM };
+            let scenario = Scenario { demands: Demands { keeps_holder: false, ..demands }, ..SCENARIO }.with_slack(3);
+            breaches(&scenario, &record, &measure(&scenario, &record))
+        };
+        assert_eq!(told(299), Vec::<String>::new(), "a silence at the end is what is wanted");
+        assert!(told(250).iter().any(|breach| breach.contains("until 299 ms after the last deed, limit 250")));
     }
 
     #[test]

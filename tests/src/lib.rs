@@ -5,8 +5,10 @@
 
 pub mod advert;
 pub mod binary;
+pub mod certificates;
 pub mod cluster;
 pub mod dissect;
+pub mod etcd;
 mod kernel;
 pub mod lan;
 pub mod observe;

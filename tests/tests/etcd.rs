@@ -5,8 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use keepone_chaos::fault::{Class, Network, Part};
-use keepone_chaos::netns::topology::{Kind, VIP};
+use keepone_chaos::netns::topology::VIP;
 use keepone_tests::cluster::Cluster;
+use keepone_tests::etcd;
 use keepone_tests::lan::Lan;
 use keepone_tests::observe::Watch;
 use keepone_tests::program::Program;
@@ -28,38 +29,8 @@ struct World {
     lan: Lan,
 }
 
-fn url(lan: &Lan, number: usize, port: u16) -> String {
-    let address = lan.host(Kind::Witness(number)).port(Network::Witness).unwrap().address;
-    format!("http://{address}:{port}")
-}
-
-/// One of a cluster of these.
 fn start_server(lan: &Lan, number: usize, of: &[usize]) -> Program {
-    let members: Vec<String> = of.iter().map(|which| format!("e{which}={}", url(lan, *which, 2380))).collect();
-    let (name, data) = (format!("e{number}"), lan.room().join(format!("e{number}-data")));
-    let (client, peer) = (url(lan, number, 2379), url(lan, number, 2380));
-    let command = [
-        "etcd",
-        "--name",
-        &name,
-        "--data-dir",
-        data.to_str().unwrap(),
-        "--listen-client-urls",
-        &client,
-        "--advertise-client-urls",
-        &client,
-        "--listen-peer-urls",
-        &peer,
-        "--initial-advertise-peer-urls",
-        &peer,
-        "--initial-cluster",
-        &members.join(","),
-        "--election-timeout",
-        "500",
-        "--heartbeat-interval",
-        "50",
-    ];
-    lan.start_at(Kind::Witness(number), &command).unwrap()
+    etcd::start(lan, number, of, &[]).unwrap()
 }
 
 impl World {
@@ -75,7 +46,7 @@ impl World {
             |cluster: &&[usize]| cluster.iter().map(|number| start_server(&lan, *number, cluster)).collect::<Vec<_>>();
         let servers = clusters.iter().flat_map(of).collect();
         let mut cluster = Cluster::new(&lan).unwrap();
-        let endpoints: Vec<String> = (0..SERVERS).map(|number| url(&lan, number, 2379)).collect();
+        let endpoints: Vec<String> = (0..SERVERS).map(|number| etcd::endpoint(&lan, number)).collect();
         cluster.arbiter = format!("type = \"etcd\"\nendpoints = {endpoints:?}\nlease = \"{}ms\"", LEASE.as_millis());
         let program = keepone_tests::binary::find("keepone");
         let nodes = [0, 1].map(|node| {

@@ -45,6 +45,11 @@ impl Keys {
         &self.root
     }
 
+    /// The same without the cluster: what etcd must let the agents have.
+    pub fn prefix(&self) -> &str {
+        self.root.trim_end_matches('/').rsplit_once('/').map_or("", |(prefix, _)| prefix)
+    }
+
     /// Of who holds a domain.
     pub fn holder(&self, domain: DomainId) -> String {
         format!("{}{:016x}/holder", self.root, domain.0)
@@ -89,6 +94,7 @@ mod tests {
     fn keys_and_values_are_read_as_they_were_written() {
         let keys = Keys::new("/keepone/", ClusterId(0xab));
         let node = NodeId::new(2).unwrap();
+        assert_eq!((keys.root(), keys.prefix()), ("/keepone/00000000000000ab/", "/keepone"));
         assert_eq!(keys.holder(DomainId(7)), "/keepone/00000000000000ab/0000000000000007/holder");
         assert_eq!(keys.read(keys.holder(DomainId(7)).as_bytes()), Some(Key::Holder(DomainId(7))));
         assert_eq!(keys.read(keys.wanted(DomainId(7), node).as_bytes()), Some(Key::Wanted(DomainId(7))));

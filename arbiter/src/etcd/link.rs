@@ -13,11 +13,14 @@ use keepone_proto::lease::register::{Answer, Ask, Reading};
 use tokio::sync::Mutex;
 
 use super::keys::{self, Keys, Word};
+use super::refusal;
 use super::trouble::Trouble;
 use super::{EtcdSettings, Secrets};
 
 /// Between two looks at whether a connection that nobody uses lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// How long a login may take.
+const LOGIN: Duration = Duration::from_secs(5);
 
 /// The servers. Clones share their connections.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ pub(super) struct Link {
     servers: Arc<Vec<Server>>,
     /// Whose turn it is.
     turn: Arc<AtomicUsize>,
+    /// How many times a connection was made.
+    logins: Arc<AtomicU64>,
     /// The etcd cluster that has answered first in this life, 0 before: no other is ever believed, since each of two
     /// would grant the same to somebody else.
     cluster: Arc<AtomicU64>,
@@ -39,16 +44,27 @@ pub(super) struct Link {
 /// A server, and the connection to it once it was needed.
 struct Server {
     url: String,
-    client: Mutex<Option<Client>>,
+    login: Arc<Mutex<Option<Login>>>,
+}
+
+/// A connection, with the token of a user where etcd asks for one.
+#[derive(Clone)]
+pub(super) struct Login {
+    pub(super) client: Client,
+    /// The server's place in the row.
+    pub(super) place: usize,
+    /// No two of one server have the same.
+    number: u64,
 }
 
 impl Link {
     pub(super) fn new(settings: &EtcdSettings, secrets: Secrets, keys: Keys) -> Self {
-        let server = |url: &String| Server { url: url.clone(), client: Mutex::new(None) };
+        let server = |url: &String| Server { url: url.clone(), login: Arc::default() };
         Link {
             keys: Arc::new(keys),
             servers: Arc::new(settings.endpoints.iter().map(server).collect()),
             turn: Arc::new(AtomicUsize::new(0)),
+            logins: Arc::default(),
             cluster: Arc::default(),
             trouble: Arc::default(),
             strange: Arc::default(),
@@ -65,7 +81,7 @@ impl Link {
             // A member that has lost its leader says so at once.
             .with_require_leader(true);
         if let Some((name, password)) = &self.secrets.user {
-            options = options.with_user(name, password).with_auto_token_refresh(true);
+            options = options.with_user(name, password);
         }
         if url.starts_with("https://") {
             let mut tls = TlsOptions::new();
@@ -80,17 +96,38 @@ impl Link {
         options
     }
 
-    /// A client of the server whose turn it is, and its place.
-    pub(super) async fn client(&self) -> Result<(Client, usize), Error> {
+    /// A connection to the server whose turn it is.
+    pub(super) async fn login(&self) -> Result<Login, Error> {
         let place = self.place();
-        let server = self.servers.get(place % self.servers.len().max(1));
-        let server = server.ok_or_else(|| Error::InvalidArgs("no endpoints".to_owned()))?;
-        let mut client = server.client.lock().await;
-        if let Some(client) = &*client {
-            return Ok((client.clone(), place));
+        let server = self.server(place).ok_or_else(|| Error::InvalidArgs("no endpoints".to_owned()))?;
+        let mut login = Arc::clone(&server.login).lock_owned().await;
+        if let Some(login) = &*login {
+            return Ok(Login { place, ..login.clone() });
         }
-        let new = Client::connect([&server.url], Some(self.options(&server.url))).await?;
-        Ok((client.insert(new).clone(), place))
+        let (url, options) = (server.url.clone(), self.options(&server.url));
+        let number = self.logins.fetch_add(1, Ordering::Relaxed);
+        // A password is checked by a hash that is meant to be slow, so that a question may not live to see the end of it: the
+        // next one finds what has become of it.
+        let made = tokio::spawn(async move {
+            let client = Client::connect([url], Some(options));
+            let client = tokio::time::timeout(LOGIN, client).await;
+            let client = client.map_err(|_too_late| Error::Internal(format!("no login within {LOGIN:?}")))??;
+            Ok(login.insert(Login { client, place, number }).clone())
+        });
+        made.await.unwrap_or_else(|_ended| Err(Error::Internal("the login was given up".to_owned())))
+    }
+
+    /// A login is good for nothing any more: the next question makes another.
+    async fn forget(&self, old: &Login) {
+        let Some(server) = self.server(old.place) else { return };
+        let mut login = server.login.lock().await;
+        if login.as_ref().is_some_and(|login| login.number == old.number) {
+            *login = None;
+        }
+    }
+
+    fn server(&self, place: usize) -> Option<&Server> {
+        self.servers.get(place % self.servers.len().max(1))
     }
 
     /// Whose turn it is.
@@ -112,10 +149,10 @@ impl Link {
                 return answer;
             }
             Ok(Ok(None)) => "its answer is none that etcd gives: is it etcd that listens there?".to_owned(),
-            Ok(Err(error)) => format!("{error}: look at endpoints, certificates and user in arbiter"),
+            Ok(Err(error)) => refusal::words(&error, self.keys.prefix()),
             Err(_too_late) => format!("no answer within {:?}: does it run, and is it reached?", self.patience),
         };
-        let url = self.servers.get(place % self.servers.len().max(1)).map_or("", |server| server.url.as_str());
+        let url = self.server(place).map_or("", |server| server.url.as_str());
         self.trouble.is_there(url, &why);
         self.pass_on(place);
         Answer::Unknown
@@ -148,8 +185,20 @@ impl Link {
     }
 
     async fn try_to_ask(&self, domain: DomainId, ask: Ask) -> Result<Option<Answer>, Error> {
-        let (client, _) = self.client().await?;
-        let mut kv = client.kv_client();
+        let login = self.login().await?;
+        match self.put(&login, domain, ask).await {
+            // It was turned away at the door, so that nothing has become of it.
+            Err(error) if refusal::is_of_an_old_login(&error) => {
+                self.forget(&login).await;
+                self.put(&self.login().await?, domain, ask).await
+            }
+            done => done,
+        }
+    }
+
+    /// Sends a question.
+    async fn put(&self, login: &Login, domain: DomainId, ask: Ask) -> Result<Option<Answer>, Error> {
+        let mut kv = login.client.kv_client();
         let key = self.keys.holder(domain);
         match ask {
             // Linearizable, unless one asks for less.
@@ -181,7 +230,7 @@ impl Link {
     /// Leaves word for the holder; what is lost is left again by the core.
     pub(super) async fn leave_word(&self, domain: DomainId, word: Word) {
         let put = async {
-            let (client, _) = self.client().await?;
+            let client = self.login().await?.client;
             let value = serde_json::to_vec(&word).unwrap_or_default();
             client.kv_client().put(self.keys.wanted(domain, word.next.node), value, None).await
         };

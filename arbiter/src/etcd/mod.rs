@@ -3,6 +3,7 @@
 //!
 //! - [`keys`]: what stands under which key
 //! - `link`: one question to one server, and its answer
+//! - `refusal`: what its errors mean, and what to do
 //! - `trouble`: what is said of it
 //! - `watch`: what the servers tell unasked
 //!
@@ -11,6 +12,7 @@
 
 pub mod keys;
 mod link;
+mod refusal;
 mod trouble;
 mod watch;
 

@@ -16,12 +16,12 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Follows all keys of the cluster, at one server after the other, until nobody listens.
 pub(super) async fn follow(link: Link, told: mpsc::Sender<Told>) {
     while !told.is_closed() {
-        let place = match link.client().await {
-            Ok((client, place)) => {
-                if let Err(error) = listen(&link, client, &told).await {
+        let place = match link.login().await {
+            Ok(login) => {
+                if let Err(error) = listen(&link, login.client, &told).await {
                     tracing::debug!(%error, "etcd tells nothing unasked");
                 }
-                place
+                login.place
             }
             Err(_) => link.place(),
         };

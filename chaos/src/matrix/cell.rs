@@ -35,8 +35,8 @@ impl Cell {
             lease_ms: self.lease_ms,
             ..Shape::PAIR
         };
-        // One witness, and three where a node and the witnesses must be a majority; witnesses alone; no authority.
-        let shapes = [with(1, true), with(3, true), with(1, false), with(0, true)];
+        // One witness, and three where a node and the witnesses must be a majority; witnesses alone; no authority; etcd.
+        let shapes = [with(1, true), with(3, true), with(1, false), with(0, true), with(3, false).with_etcd()];
         shapes.into_iter().find(|shape| scenario.missing(shape).is_none())
     }
 

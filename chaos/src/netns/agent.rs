@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::configuration::{self, Cluster, Extras, Members, Pace};
 use super::error::{Error, io_error};
+use super::etcd;
 use super::namespace::Namespace;
 use super::process::{self, Processes};
 use super::topology::{Host, Kind, Topology};
@@ -182,11 +183,13 @@ pub fn keepalived() -> Option<PathBuf> {
     ["/usr/sbin/keepalived", "/usr/local/sbin/keepalived"].into_iter().map(PathBuf::from).find(|path| path.is_file())
 }
 
-/// The disk of a voter, small enough to be filled.
-fn make_disk(path: &Path) -> Result<(), Error> {
+/// The size of a voter's disk: it can be filled.
+const SMALL: &str = "size=256k";
+
+fn make_disk(path: &Path, size: &str) -> Result<(), Error> {
     make_dir(path)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("keepone-chaos"), path, Some("tmpfs"), flags, Some("size=256k"))
+    mount(Some("keepone-chaos"), path, Some("tmpfs"), flags, Some(size))
         .map_err(io_error(format!("mount a tmpfs on {}", path.display())))
 }
 
@@ -204,8 +207,8 @@ fn prepare_keepone(plan: &Plan, topology: &Topology, processes: &Processes) -> R
     let room = &plan.room;
     let keys = room.join("keys");
     make_dir(&keys)?;
-    let hosts = topology.node_hosts().chain(topology.witness_hosts());
-    let names: Vec<String> = hosts.map(|host| host.name.clone()).collect();
+    let witnesses = topology.witness_hosts().filter(|_| !plan.shape.etcd);
+    let names: Vec<String> = topology.node_hosts().chain(witnesses).map(|host| host.name.clone()).collect();
     let mut command = Command::new(&program);
     command.args(["keys", "--cluster", "demo", "--out"]).arg(&keys).args(&names);
     processes.complete(&topology.switch, command, &room.join("keys.log"), Duration::from_secs(20))?;
@@ -220,7 +223,7 @@ fn prepare_keepone(plan: &Plan, topology: &Topology, processes: &Processes) -> R
         let directory = room.join(&host.name);
         make_dir(&directory.join("run"))?;
         make_dir(&directory.join("bpf"))?;
-        make_disk(&directory.join("state"))?;
+        make_disk(&directory.join("state"), SMALL)?;
         let file = directory.join("keepone.toml");
         let texts = [Change::Original, Change::OtherLease, Change::OtherRate]
             .map(|change| (change, cluster.of_changed_node(host, &directory, change)));
@@ -229,16 +232,32 @@ fn prepare_keepone(plan: &Plan, topology: &Topology, processes: &Processes) -> R
         node.configure(Change::Original)?;
         agents.push(node);
     }
+    if plan.shape.etcd {
+        return Ok((agents, prepare_etcd(topology, room)?));
+    }
     let mut witnesses = Vec::new();
     for host in topology.witness_hosts() {
         let directory = room.join(&host.name);
         make_dir(&directory.join("run"))?;
-        make_disk(&directory.join("state"))?;
+        make_disk(&directory.join("state"), SMALL)?;
         let file = directory.join("witness.toml");
         write(&file, &cluster.of_witness(host, &directory))?;
         witnesses.push(agent(host, directory, witness_program.clone(), run_with(&file)));
     }
     Ok((agents, witnesses))
+}
+
+fn prepare_etcd(topology: &Topology, room: &Path) -> Result<Vec<Agent>, Error> {
+    etcd::shorten_frames(topology)?;
+    let program = etcd::program()?;
+    let mut members = Vec::new();
+    for host in topology.witness_hosts() {
+        let directory = room.join(&host.name);
+        let state_dir = directory.join("state");
+        make_disk(&state_dir, etcd::DISK)?;
+        members.push(agent(host, directory, program.clone(), etcd::arguments(host, topology, &state_dir)));
+    }
+    Ok(members)
 }
 
 fn run_with(file: &Path) -> Vec<String> {

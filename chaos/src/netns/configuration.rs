@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::error::{Error, io_error};
+use super::etcd;
 use super::topology::{GATEWAY, Host, Kind, Topology, VIP, vip};
 use crate::deed::Change;
 use crate::fault::Network;
@@ -192,6 +193,10 @@ impl Cluster<'_> {
         };
         let _ = match self.shape.voters() {
             0 => write!(text, "\n[arbiter]\ntype = \"none\"\n"),
+            _ if self.shape.etcd => {
+                let endpoints = etcd::endpoints(self.topology);
+                write!(text, "\n[arbiter]\ntype = \"etcd\"\nendpoints = {endpoints:?}\n{lease}")
+            }
             _ => write!(text, "\n[arbiter]\ntype = \"quorum\"\nvoters = {:?}\n{lease}", self.voters()),
         };
         let _ = write!(

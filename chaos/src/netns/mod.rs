@@ -8,6 +8,7 @@ pub mod cut;
 pub mod deeds;
 pub mod enclosure;
 pub mod error;
+pub mod etcd;
 pub mod namespace;
 pub mod observe;
 pub mod priority;

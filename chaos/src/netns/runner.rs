@@ -80,7 +80,7 @@ fn play(
     spectator: &mut dyn Spectator,
 ) -> Result<Record, Error> {
     let holder = wait_until_steady(world, &observers.live, spectator)?;
-    let cast = Cast::new(holder, &world.plan.shape);
+    let cast = world.cast(holder)?;
     spectator.ready(holder);
     let names = world.topology.node_hosts().map(|host| NodeRecord { name: host.name.clone(), ..NodeRecord::default() });
     let mut record = Record {

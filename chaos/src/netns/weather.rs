@@ -106,7 +106,7 @@ fn relay(tap: &Socket, out: &Socket, target: [u8; 6], weather: Weather, mut dice
         let _ = tap.set_read_timeout(Some(Duration::from_nanos(wait.max(200_000))));
         let Ok(Some(seen)) = packet::receive(tap, &mut buffer) else { continue };
         let Some(frame) = buffer.get_mut(..seen.length).filter(|_| !seen.outgoing) else { continue };
-        packet::clear_udp_checksum(frame);
+        packet::mend_checksum(frame);
         let to = frame.get(..6).unwrap_or_default();
         let concerned = to == target || to.first().is_some_and(|first| first & 1 == 1);
         if concerned {

@@ -8,6 +8,7 @@ use super::agent::{self, Agent, Peer};
 use super::cut::{Cuts, Rule};
 use super::deeds::Works;
 use super::error::{Error, io_error};
+use super::etcd;
 use super::observe::gate::Peephole;
 use super::process::{Processes, tail};
 use super::topology::{Kind, Topology, vip};
@@ -88,15 +89,23 @@ pub struct Cast {
     pub backup: usize,
     /// How many nodes there are.
     pub nodes: usize,
-    /// How many witnesses.
+    /// How many witnesses, or members of etcd.
     pub witnesses: usize,
+    /// Which of these leads, where etcd decides.
+    pub leader: Option<usize>,
 }
 
 impl Cast {
     /// With `holder` as the master.
     pub fn new(holder: usize, shape: &Shape) -> Self {
         let (nodes, witnesses) = (usize::from(shape.nodes), usize::from(shape.witnesses));
-        Cast { master: holder, backup: usize::from(holder == 0), nodes, witnesses }
+        Cast { master: holder, backup: usize::from(holder == 0), nodes, witnesses, leader: None }
+    }
+
+    /// All of etcd's members but its leader.
+    fn followers(self) -> impl Iterator<Item = Kind> {
+        let all = 0..self.leader.map_or(0, |_| self.witnesses);
+        all.filter(move |member| Some(*member) != self.leader).map(Kind::Witness)
     }
 
     /// The machines behind a word.
@@ -110,6 +119,9 @@ impl Cast {
             Who::Gateway => vec![Kind::Gateway],
             Who::Witness => vec![Kind::Witness(0)],
             Who::Witnesses => (0..self.witnesses).map(Kind::Witness).collect(),
+            Who::Leader => self.leader.map(Kind::Witness).into_iter().collect(),
+            Who::Follower => self.followers().take(1).collect(),
+            Who::Followers => self.followers().collect(),
             Who::Nodes => nodes().collect(),
             Who::Others => nodes().filter(|kind| *kind != Kind::Node(self.master)).collect(),
         }
@@ -125,7 +137,7 @@ pub struct World {
     pub agents: Vec<Agent>,
     /// The plan it was made from.
     pub plan: Plan,
-    /// The witnesses in order.
+    /// The witnesses, or the members of etcd, in order.
     pub witnesses: Vec<Agent>,
     pub(super) cuts: Cuts,
     pub(super) processes: Processes,
@@ -314,6 +326,21 @@ impl World {
             agent.signal(Part::Both, Signal::SIGKILL);
         }
         self.works.tidy();
+        if self.plan.shape.etcd {
+            etcd::remove_disks(&self.witnesses);
+        }
+    }
+
+    /// The cast of a scenario that begins now.
+    ///
+    /// # Errors
+    /// Where etcd decides, and has no leader.
+    pub fn cast(&self, holder: usize) -> Result<Cast, Error> {
+        let cast = Cast::new(holder, &self.plan.shape);
+        if !self.plan.shape.etcd {
+            return Ok(cast);
+        }
+        Ok(Cast { leader: Some(etcd::leader(&self.topology)?), ..cast })
     }
 
     /// Copies configuration, logs and events to `directory`.
@@ -325,14 +352,14 @@ impl World {
     }
 }
 
-/// Copies plain files, but no keys and nothing of a bpffs.
+/// Copies plain files, but no keys, nothing of a bpffs and nothing of etcd's data.
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let what = || io_error(format!("copy {} to {}", from.display(), to.display()));
     std::fs::create_dir_all(to).map_err(what())?;
     for entry in std::fs::read_dir(from).map_err(what())?.flatten() {
         let (name, path) = (entry.file_name(), entry.path());
         let Ok(kind) = entry.file_type() else { continue };
-        let skipped = ["bpf", "keys"].iter().any(|skipped| name == *skipped);
+        let skipped = ["bpf", "keys", etcd::DATA].iter().any(|skipped| name == *skipped);
         if kind.is_dir() && !skipped {
             copy(&path, &to.join(&name))?;
         } else if kind.is_file() {

@@ -1,6 +1,7 @@
 //! The scenarios, as data: what is done when, and what must hold.
 
 mod disaster;
+mod etcd;
 mod host;
 #[cfg(test)]
 mod limits;
@@ -76,6 +77,8 @@ pub struct Demands {
     pub final_holder: Option<Who>,
     /// Alerts that must have been raised by some node.
     pub alerts: &'static [&'static str],
+    /// Nobody may hold the VIP later than this after the last deed; no slack stretches it. `None`: somebody must.
+    pub silent_after: Option<Limit>,
 }
 
 /// A named course of faults.
@@ -129,6 +132,11 @@ impl Scenario {
         self
     }
 
+    /// The cluster that takes the place of `shape` for this scenario: the same one, unless it is about etcd.
+    pub fn at_home(&self, shape: Shape) -> Shape {
+        if self.needs.etcd { shape.with_etcd() } else { shape }
+    }
+
     /// For a cluster of that shape.
     pub fn with_shape(mut self, shape: &Shape) -> Self {
         self.voters = shape.voters();
@@ -162,6 +170,7 @@ impl Scenario {
             || self.more_instances > 0
             || self.needs.authority != Some(true)
             || self.needs.nodes_vote == Some(false)
+            || self.needs.etcd
     }
 
     /// Whether somebody else claims the VIP, so that an alert about two masters is what it should be.
@@ -251,6 +260,7 @@ pub const CALM: Demands = Demands {
     keeps_holder: true,
     final_holder: Some(Who::Master),
     alerts: &[],
+    silent_after: None,
 };
 const MOVES: Demands = Demands { outage: LAPSE, keeps_holder: false, final_holder: None, ..CALM };
 /// Only one holder at a time, and somebody in the end.
@@ -264,6 +274,7 @@ const ARBITRATED: Needs = Needs {
     nodes_vote: None,
     spare_voter: false,
     without_the_others: false,
+    etcd: false,
 };
 /// One with a witness.
 const WITNESSED: Needs = Needs { min_witnesses: 1, ..ARBITRATED };
@@ -273,6 +284,8 @@ const SPARE: Needs = Needs { spare_voter: true, ..WITNESSED };
 const APART: Needs = Needs { without_the_others: true, ..SPARE };
 /// One whose nodes vote.
 const VOTING: Needs = Needs { nodes_vote: Some(true), ..SPARE };
+/// One where etcd decides.
+const STORED: Needs = Needs { etcd: true, ..ARBITRATED };
 /// One without an authority.
 const ALONE: Needs = Needs { authority: Some(false), ..ARBITRATED };
 
@@ -307,7 +320,7 @@ const fn cut(from: Who, to: Who, way: Way, on: Where, class: Class) -> Fault {
 const NODES_APART: Fault = cut(Who::Master, Who::Backup, Way::Both, Where::Everywhere, Class::All);
 const LAN: Where = Where::One(Network::Lan);
 
-const GROUPS: [&[Scenario]; 7] = [
+const GROUPS: [&[Scenario]; 8] = [
     named::SCENARIOS,
     process::SCENARIOS,
     network::SCENARIOS,
@@ -315,6 +328,7 @@ const GROUPS: [&[Scenario]; 7] = [
     host::SCENARIOS,
     outsider::SCENARIOS,
     disaster::SCENARIOS,
+    etcd::SCENARIOS,
 ];
 
 #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses a place that is not there")]

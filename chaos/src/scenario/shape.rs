@@ -15,12 +15,32 @@ pub struct Shape {
     pub ipv6: bool,
     /// Whether the gate is of nf_tables; of its domains only the watched one is read.
     pub nft: bool,
+    /// Whether etcd decides: its members stand where the witnesses would.
+    pub etcd: bool,
 }
+
+/// The least lease, in milliseconds, of clusters where etcd decides: while it elects a leader nobody can renew.
+const ETCD_LEASE_MS: u64 = 2000;
+/// Members of etcd, at least: one may be missing.
+const ETCD_MEMBERS: u8 = 3;
 
 impl Shape {
     /// The recommended pair.
-    pub const PAIR: Shape =
-        Shape { nodes: 2, witnesses: 1, nodes_vote: true, lease_ms: super::LEASE_MS, ipv6: false, nft: false };
+    pub const PAIR: Shape = Shape {
+        nodes: 2,
+        witnesses: 1,
+        nodes_vote: true,
+        lease_ms: super::LEASE_MS,
+        ipv6: false,
+        nft: false,
+        etcd: false,
+    };
+
+    /// The same nodes with etcd as the authority.
+    pub fn with_etcd(self) -> Self {
+        let lease_ms = self.lease_ms.max(ETCD_LEASE_MS);
+        Shape { witnesses: self.witnesses.max(ETCD_MEMBERS), nodes_vote: false, lease_ms, etcd: true, ..self }
+    }
 
     /// How many vote. Two nodes without a witness have no authority: there would be no failover with one.
     pub fn voters(&self) -> u8 {
@@ -31,18 +51,20 @@ impl Shape {
 
     /// Its name in file names.
     pub fn slug(&self) -> String {
-        let voters = if self.nodes_vote { "" } else { "v" };
+        let voters = if self.nodes_vote || self.etcd { "" } else { "v" };
         let family = if self.ipv6 { "-ipv6" } else { "" };
         let gate = if self.nft { "-nft" } else { "" };
-        format!("{}n{}w{voters}-{}ms{family}{gate}", self.nodes, self.witnesses, self.lease_ms)
+        let third = if self.etcd { "e" } else { "w" };
+        format!("{}n{}{third}{voters}-{}ms{family}{gate}", self.nodes, self.witnesses, self.lease_ms)
     }
 
     /// Its name in tables: nodes, witnesses, voters.
     pub fn name(&self) -> String {
-        let voters = if self.nodes_vote { "" } else { ", witnesses vote" };
+        let voters = if self.nodes_vote || self.etcd { "" } else { ", witnesses vote" };
+        let third = if self.etcd { "members of etcd" } else { "witnesses" };
         let family = if self.ipv6 { ", IPv6" } else { "" };
         let gate = if self.nft { ", nft" } else { "" };
-        format!("{} nodes + {} witnesses{voters}, lease {} ms{family}{gate}", self.nodes, self.witnesses, self.lease_ms)
+        format!("{} nodes + {} {third}{voters}, lease {} ms{family}{gate}", self.nodes, self.witnesses, self.lease_ms)
     }
 }
 
@@ -61,12 +83,17 @@ pub struct Needs {
     pub spare_voter: bool,
     /// Whether one node and the witnesses must be a majority without the other nodes.
     pub without_the_others: bool,
+    /// Whether it is about etcd.
+    pub etcd: bool,
 }
 
 impl Needs {
     /// Why a cluster is not one for the scenario; `None`: it is.
     pub fn missing(&self, shape: &Shape) -> Option<&'static str> {
         let voters = shape.voters();
+        if self.etcd != shape.etcd {
+            return Some(if self.etcd { "it is about etcd" } else { "it is about voters" });
+        }
         if self.authority.is_some_and(|authority| authority != (voters > 0)) {
             return Some(if voters > 0 {
                 "it is about a cluster without an authority"

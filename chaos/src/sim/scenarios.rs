@@ -133,6 +133,8 @@ impl Cast {
             Who::Backup | Who::Others => Some(self.backup),
             Who::Witness | Who::Witnesses => Some(WITNESS),
             Who::Client | Who::MasterSideClient | Who::Gateway | Who::Nodes => None,
+            // No etcd is simulated here.
+            Who::Leader | Who::Follower | Who::Followers => None,
         }
     }
 

@@ -218,7 +218,8 @@ impl Register {
         let Some(slot) = self.slots.get_mut(&domain) else { return out };
         let Some(out_there) = slot.out.take_if(|asked| asked.ticket == ticket) else { return out };
         match *answer {
-            Answer::Unknown => slot.known = None,
+            // A swap may have moved the key, or may yet. A read has not: what was seen of the key goes on standing still.
+            Answer::Unknown => slot.known = slot.known.filter(|_| out_there.ask == Ask::Read),
             Answer::Read(reading) => {
                 let forgot = self.notice(now, reading.revision);
                 let Some(slot) = self.slots.get_mut(&domain) else { return out };

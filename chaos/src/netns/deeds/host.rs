@@ -17,12 +17,15 @@ use rtnetlink::{Handle, LinkBridge, LinkUnspec};
 use crate::fault::Network;
 use crate::netns::configuration::SCRIPT_FAILS;
 use crate::netns::error::{Error, io_error};
+use crate::netns::etcd;
 use crate::netns::namespace::Namespace;
-use crate::netns::topology::{GATEWAY, Kind, interface, lan6, link_index, netlink_error};
+use crate::netns::topology::{GATEWAY, Host, Kind, interface, lan6, link_index, netlink_error};
 use crate::netns::world::World;
 
 /// What fills a disk.
 const FILLER: &str = "filler";
+/// The copy of etcd.
+const SNAPSHOT: &str = "etcd-snapshot";
 /// RFC 863.
 const DISCARD: u16 = 9;
 
@@ -184,15 +187,27 @@ impl World {
         self.plan.room.join(format!("saved-{kind:?}"))
     }
 
-    /// Keeps the voter's record aside.
+    fn etcd_member(&self, kind: Kind) -> Option<&Host> {
+        let host = self.topology.host(kind)?;
+        (self.plan.shape.etcd && matches!(kind, Kind::Witness(_))).then_some(host)
+    }
+
+    /// Keeps the voter's record aside, or a snapshot of all that etcd knows.
     pub(super) fn save_record(&mut self, kind: Kind) -> Result<(), Error> {
         let aside = self.aside(kind);
+        if let Some(member) = self.etcd_member(kind) {
+            return etcd::save(member, &self.plan.room.join(SNAPSHOT), &self.processes);
+        }
         self.state_dir(kind).map_or(Ok(()), |directory| copy_all(&directory, &aside))
     }
 
     /// Empties the disk of a program that does not run, and perhaps puts back what was kept aside.
     pub(super) fn lose_record(&mut self, kind: Kind, restore: bool) -> Result<(), Error> {
         let Some(directory) = self.state_dir(kind) else { return Ok(()) };
+        if let (Some(member), true) = (self.etcd_member(kind), restore) {
+            let snapshot = self.plan.room.join(SNAPSHOT);
+            return etcd::restore(member, &self.topology, &directory, &snapshot, &self.processes);
+        }
         for entry in fs::read_dir(&directory).map_err(io_error("read a voter's record"))?.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_file()) {
                 fs::remove_file(entry.path()).map_err(io_error("remove a voter's record"))?;

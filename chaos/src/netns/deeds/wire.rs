@@ -131,7 +131,7 @@ impl World {
                 while begin.elapsed() < Duration::from_millis(for_ms) && !over.is_set() {
                     let Ok(Some(seen)) = packet::receive(&tap, &mut buffer) else { continue };
                     let Some(frame) = buffer.get_mut(..seen.length).filter(|_| seen.outgoing) else { continue };
-                    packet::clear_udp_checksum(frame);
+                    packet::mend_checksum(frame);
                     let mut captured = captured.lock().unwrap_or_else(PoisonError::into_inner);
                     let frames = captured.entry(kind).or_default();
                     if frames.len() < KEPT {

@@ -10,6 +10,7 @@ use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, SockaddrLike, re
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::oracle::checksum;
 use crate::netns::clock;
 
 /// All protocols, in network order (linux/if_ether.h, ETH_P_ALL).
@@ -85,36 +86,84 @@ pub fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Seen>> {
     Ok(Some(Seen { length: message.bytes, at, outgoing }))
 }
 
-/// Takes the checksum out of an IPv4 UDP frame, which RFC 768 allows.
+/// Makes the checksum of an IPv4 frame one that a receiver takes: of UDP none, which RFC 768 allows, of TCP its own.
 ///
 /// Between virtual interfaces the kernel leaves checksums to hardware that is never there, so a tap sees them
 /// unfinished; a frame that is to be sent once more must not carry such a one.
-pub fn clear_udp_checksum(frame: &mut [u8]) {
-    let is_udp = frame.get(12..14) == Some(&[0x08, 0x00]) && frame.get(23) == Some(&17);
-    let header = frame.get(14).map_or(0, |octet| usize::from(octet & 0x0f) * 4);
-    if let (true, Some(sum)) = (is_udp, frame.get_mut(14 + header + 6..14 + header + 8)) {
-        sum.fill(0);
+pub fn mend_checksum(frame: &mut [u8]) {
+    if frame.get(12..14) != Some(&[0x08, 0x00]) {
+        return;
     }
+    match frame.get(23) {
+        Some(17) => put_checksum(frame, 6, 0),
+        Some(6) => {
+            put_checksum(frame, 16, 0);
+            if let Some(sum) = tcp_checksum(frame) {
+                put_checksum(frame, 16, sum);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Octets of the IPv4 header of a frame.
+fn header(frame: &[u8]) -> usize {
+    frame.get(14).map_or(0, |octet| usize::from(octet & 0x0f) * 4)
+}
+
+/// At an offset behind the IPv4 header.
+fn put_checksum(frame: &mut [u8], offset: usize, sum: u16) {
+    let at = 14 + header(frame) + offset;
+    if let Some(place) = frame.get_mut(at..at + 2) {
+        place.copy_from_slice(&sum.to_be_bytes());
+    }
+}
+
+/// Over the pseudo-header and the segment, whose own field is zero (RFC 9293, 3.1).
+fn tcp_checksum(frame: &[u8]) -> Option<u16> {
+    let total = usize::from(u16::from_be_bytes(frame.get(16..18)?.try_into().ok()?));
+    let segment = frame.get(14 + header(frame)..14 + total)?;
+    let length = u16::try_from(segment.len()).ok()?;
+    let mut summed = frame.get(26..34)?.to_vec();
+    summed.extend([0, 6]);
+    summed.extend(length.to_be_bytes());
+    summed.extend(segment);
+    Some(checksum(&summed))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn frame(protocol: u8) -> Vec<u8> {
+        let mut frame = vec![7_u8; 60];
+        frame.splice(12..18, [0x08, 0x00, 0x46, 0, 0, 46]);
+        frame.splice(23..24, [protocol]);
+        frame
+    }
+
     #[test]
-    fn only_the_checksum_of_udp_is_cleared() {
-        let frame = |protocol: u8| {
-            let mut frame = vec![7_u8; 60];
-            frame.splice(12..15, [0x08, 0x00, 0x46]);
-            frame.splice(23..24, [protocol]);
-            frame
-        };
+    fn the_checksum_of_udp_is_cleared_and_that_of_others_is_theirs() {
         let mut udp = frame(17);
-        clear_udp_checksum(&mut udp);
+        mend_checksum(&mut udp);
         assert_eq!((&udp[44..46], &udp[42..44], &udp[46..48]), (&[0, 0][..], &[7, 7][..], &[7, 7][..]));
         let mut vrrp = frame(112);
-        clear_udp_checksum(&mut vrrp);
+        mend_checksum(&mut vrrp);
         assert_eq!(vrrp, frame(112));
-        clear_udp_checksum(&mut [0x08; 15]);
+        mend_checksum(&mut [0x08; 15]);
+    }
+
+    #[test]
+    fn the_checksum_of_tcp_makes_pseudo_header_and_segment_sum_to_nothing() {
+        let mut tcp = frame(6);
+        mend_checksum(&mut tcp);
+        assert_ne!(tcp, frame(6));
+        let mut summed = tcp[26..34].to_vec();
+        summed.extend([0, 6, 0, 22]);
+        summed.extend(&tcp[38..60]);
+        assert_eq!(checksum(&summed), 0);
+        let mut cut = frame(6);
+        cut.truncate(50);
+        mend_checksum(&mut cut);
     }
 }

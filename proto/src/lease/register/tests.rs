@@ -107,6 +107,22 @@ fn another_takes_over_from_the_version_that_it_saw_unmoved_for_the_holders_lease
 }
 
 #[test]
+fn a_read_without_an_answer_takes_nothing_from_how_long_a_version_has_stood_still() {
+    let mut register = register();
+    let theirs = held(epoch(5, 2));
+    query(&mut register, 1000, reading(10, theirs));
+    let (ticket, what) = question(&register.handle(at(1300), &ask(2, QUERY)));
+    assert_eq!(what, Ask::Read);
+    assert!(register.answered(at(1700), DOMAIN, ticket, &Answer::Unknown).is_empty());
+    assert_eq!(refused(&query(&mut register, 1900, reading(10, theirs))), (RefuseReason::Held, 100));
+    let (ticket, _) = question(&register.handle(at(1950), &ask(3, QUERY)));
+    register.answered(at(1960), DOMAIN, ticket, &Answer::Unknown);
+    assert!(is_free(&query(&mut register, 2000, reading(10, theirs))));
+    // Renewed meanwhile: from zero.
+    assert_eq!(refused(&query(&mut register, 2100, reading(11, theirs))), (RefuseReason::Held, 1000));
+}
+
+#[test]
 fn a_renewal_that_another_has_not_seen_makes_its_swap_fail() {
     let mut register = register();
     query(&mut register, 1000, reading(10, held(epoch(5, 2))));
