@@ -14,3 +14,8 @@ pub fn boottime() -> Instant {
     let nanos = u64::try_from(now.tv_nsec()).unwrap_or(0);
     Instant::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
+
+/// The clock that the service manager compares reloads by; of no use for leases, since it stands still in a suspend.
+pub fn monotonic() -> std::time::Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(std::time::Duration::ZERO, std::time::Duration::from)
+}

@@ -11,4 +11,5 @@ pub mod etcd;
 pub mod log;
 pub mod quic;
 pub mod realtime;
+pub mod systemd;
 pub mod witness;

@@ -4,18 +4,25 @@
 //! 4 address, 5 state directory.
 
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use keepone_arbiter::log::Lines;
 use keepone_arbiter::quic::Identity;
 use keepone_arbiter::realtime::{self, Rank};
+use keepone_arbiter::systemd::ServiceManager;
 use keepone_arbiter::witness::config::{self, WitnessConfig};
+use keepone_arbiter::witness::orders::Ask;
 use keepone_arbiter::witness::server::Witness;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 use tracing_subscriber::EnvFilter;
+
+/// Between two looks at the voters when no service manager waits for them.
+const UNWATCHED: Duration = Duration::from_secs(60);
 
 /// The witness of keepone clusters: votes, and holds nothing.
 #[derive(Parser)]
@@ -27,7 +34,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Vote until SIGTERM.
+    /// Vote until SIGTERM; SIGHUP reads the configuration again.
     Run {
         /// The configuration.
         #[arg(short = 'c', long = "config", default_value = "/etc/keepone/witness.toml")]
@@ -75,7 +82,7 @@ fn main() -> ExitCode {
                 }
             }
         }
-        Command::Run { .. } => run(&config).unwrap_or_else(|error| {
+        Command::Run { .. } => run(path, &config).unwrap_or_else(|error| {
             eprintln!("keepone-witness: {error:#}");
             ExitCode::FAILURE
         }),
@@ -104,13 +111,15 @@ fn explain(config: &WitnessConfig) {
         );
         for member in &cluster.members {
             let part = if member.witness { "votes" } else { "may hold" };
-            println!("  member {} (id {}) {part}, key {}", member.name, member.id, member.public_key);
+            let keys = member.keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            println!("  member {} (id {}) {part}, key {keys}", member.name, member.id);
         }
     }
 }
 
-fn run(config: &WitnessConfig) -> anyhow::Result<ExitCode> {
+fn run(path: &Path, config: &WitnessConfig) -> anyhow::Result<ExitCode> {
     realtime::lock_code();
+    let manager = ServiceManager::from_environment();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start")?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("can't catch SIGTERM")?;
@@ -125,18 +134,48 @@ fn run(config: &WitnessConfig) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::from(error.exit_code()));
             }
         };
+        manager.ready(&votes(&witness));
+        // Without anybody who waits for it, it is said to nobody.
+        let mut feed = tokio::time::interval(manager.watchdog().unwrap_or(UNWATCHED));
+        feed.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break tracing::info!("SIGTERM: stopping"),
                 _ = interrupt.recv() => break tracing::info!("SIGINT: stopping"),
-                _ = reload.recv() => tracing::warn!("SIGHUP: the configuration is read at start only; restart instead"),
+                _ = reload.recv() => {
+                    manager.reloading();
+                    take_over(&mut witness, path).await;
+                    manager.ready(&votes(&witness));
+                }
+                // Only on the word of the loop that answers the members.
+                _ = feed.tick() => if witness.ask(Ask::Alive).await.is_some() {
+                    manager.lives();
+                },
                 () = witness.failed() => {
                     eprintln!("keepone-witness: the voter or its endpoint ended; this is a defect, see the log above");
                     return Ok(ExitCode::FAILURE);
                 }
             }
         }
+        manager.stopping();
         witness.stop().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn votes(witness: &Witness) -> String {
+    format!("votes on {} in {} clusters", witness.local_addr(), witness.config().clusters.len())
+}
+
+/// SIGHUP: the file is read again, and what is wrong with it changes nothing.
+async fn take_over(witness: &mut Witness, path: &Path) {
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(error) => return tracing::error!("SIGHUP: nothing is changed, since the configuration is wrong:\n{error}"),
+    };
+    match witness.reload(&config).await {
+        Ok(words) if words.is_empty() => tracing::info!("SIGHUP: read again, nothing has changed"),
+        Ok(words) => words.iter().for_each(|words| tracing::info!("SIGHUP: {words}")),
+        Err(error) => tracing::error!("SIGHUP: nothing is changed: {error}"),
+    }
 }

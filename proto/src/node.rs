@@ -41,7 +41,7 @@ use crate::reference::ReferenceMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
 use crate::track::Trackers;
-use crate::wire::lease::Envelope;
+use crate::wire::lease::{Envelope, RefuseReason};
 use agenda::Agenda;
 pub use restored::Restored;
 use restored::own_voter;
@@ -128,6 +128,8 @@ pub struct Node {
     former_digest: Option<ConfigDigest>,
     /// Voters that can't write their records: of which domain they refused an epoch for it, and when last.
     disks: BTreeMap<(NodeId, DomainId), Instant>,
+    /// Voters that refuse us for what no waiting mends, and when they last did.
+    turned_away: BTreeMap<(NodeId, RefuseReason), Instant>,
     /// Why our own voter can't.
     own_disk: Option<String>,
     /// Who is told of changes and does not keep up, and how much each has missed.
@@ -166,6 +168,7 @@ impl Node {
             opening: quorum.map(|quorum| Opening::new(settings.cluster, quorum, now)),
             former_digest: quorum.and_then(|quorum| Former::of(settings.cluster, quorum)).map(|former| former.digest),
             disks: BTreeMap::new(),
+            turned_away: BTreeMap::new(),
             own_disk: None,
             listeners: BTreeMap::new(),
             retiring: BTreeSet::new(),

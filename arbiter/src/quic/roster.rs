@@ -5,8 +5,8 @@
 //! datagram from the peer shows that both sides accept each other.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use keepone_proto::id::NodeId;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -36,25 +36,38 @@ pub struct Peer {
 }
 
 /// Who is let in: the keys of the other members, and which node each is.
+///
+/// It may be replaced while connections stand. A handshake goes by the list as it is at that moment; whoever was
+/// taken off has to be sent away by whoever keeps the connections.
 #[derive(Debug, Default)]
 pub struct Roster {
-    members: BTreeMap<PublicKey, NodeId>,
+    members: RwLock<BTreeMap<PublicKey, NodeId>>,
     strangers: AtomicU64,
+}
+
+/// A key that occurs twice keeps its first id.
+fn by_key(members: impl IntoIterator<Item = (PublicKey, NodeId)>) -> BTreeMap<PublicKey, NodeId> {
+    let mut by_key = BTreeMap::new();
+    for (key, node) in members {
+        by_key.entry(key).or_insert(node);
+    }
+    by_key
 }
 
 impl Roster {
     /// Of these members. A key that occurs twice keeps its first id.
     pub fn new(members: impl IntoIterator<Item = (PublicKey, NodeId)>) -> Self {
-        let mut by_key = BTreeMap::new();
-        for (key, node) in members {
-            by_key.entry(key).or_insert(node);
-        }
-        Roster { members: by_key, strangers: AtomicU64::new(0) }
+        Roster { members: RwLock::new(by_key(members)), strangers: AtomicU64::new(0) }
+    }
+
+    /// These members from now on, and nobody else.
+    pub fn replace(&self, members: impl IntoIterator<Item = (PublicKey, NodeId)>) {
+        *self.members.write().unwrap_or_else(PoisonError::into_inner) = by_key(members);
     }
 
     /// Which member has this key.
     pub fn node(&self, key: PublicKey) -> Option<NodeId> {
-        self.members.get(&key).copied()
+        self.members.read().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
     }
 
     /// How many handshakes a key outside the roster has failed.
@@ -71,7 +84,7 @@ impl Roster {
 
     fn admit(&self, presented: &CertificateDer<'_>) -> Result<(), Error> {
         match PublicKey::from_spki(presented) {
-            Some(key) if self.members.contains_key(&key) => Ok(()),
+            Some(key) if self.node(key).is_some() => Ok(()),
             _ => {
                 self.strangers.fetch_add(1, Ordering::Relaxed);
                 Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))

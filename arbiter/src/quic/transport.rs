@@ -166,16 +166,7 @@ impl Endpoint {
         let quic_client = QuicClientConfig::try_from(client).map_err(|e| BindError::Tls(e.to_string()))?;
         let mut client = ClientConfig::new(Arc::new(quic_client));
         client.transport_config(transport.clone());
-        let server = if settings.accepts {
-            let quic_server = QuicServerConfig::try_from(server).map_err(|e| BindError::Tls(e.to_string()))?;
-            let mut server = ServerConfig::with_crypto(Arc::new(quic_server));
-            // A connection stays on its link: one that wandered would count for the wrong one.
-            server.transport_config(transport).migration(false).max_incoming(MAX_INCOMING);
-            server.incoming_buffer_size(16 * 1024).incoming_buffer_size_total(1024 * 1024);
-            Some(server)
-        } else {
-            None
-        };
+        let server = if settings.accepts { Some(accepting(server, transport)?) } else { None };
 
         let config = endpoint_config(settings);
         let runtime = Arc::new(quinn::TokioRuntime);
@@ -199,6 +190,17 @@ impl Endpoint {
     pub(crate) fn visiting(mut self) -> Self {
         self.instance = format!("{VISITOR}{}", self.instance).into();
         self
+    }
+
+    /// Proves this key to whoever dials from now on; connections that stand are left alone.
+    ///
+    /// # Errors
+    /// TLS can't be set up with it.
+    pub fn set_identity(&self, identity: &Identity) -> Result<(), BindError> {
+        let (_, server) = tls(identity, &self.roster).map_err(|e| BindError::Tls(e.to_string()))?;
+        let server = accepting(server, Arc::new(transport_config(&self.transport)))?;
+        self.quinn.set_server_config(Some(server));
+        Ok(())
     }
 
     /// The bound address.
@@ -251,6 +253,15 @@ impl Endpoint {
     pub(crate) fn connect(&self, to: SocketAddr) -> Result<quinn::Connecting, quinn::ConnectError> {
         self.quinn.connect_with(self.client.clone(), scoped(to, self.ifindex), &self.instance)
     }
+}
+
+fn accepting(tls: rustls::ServerConfig, transport: Arc<TransportConfig>) -> Result<ServerConfig, BindError> {
+    let quic = QuicServerConfig::try_from(tls).map_err(|e| BindError::Tls(e.to_string()))?;
+    let mut server = ServerConfig::with_crypto(Arc::new(quic));
+    // A connection stays on its link: one that wandered would count for the wrong one.
+    server.transport_config(transport).migration(false).max_incoming(MAX_INCOMING);
+    server.incoming_buffer_size(16 * 1024).incoming_buffer_size_total(1024 * 1024);
+    Ok(server)
 }
 
 /// The index of an interface, `None` if there is none of that name.

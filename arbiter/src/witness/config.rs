@@ -1,4 +1,4 @@
-//! The witness's configuration: TOML, read once at start.
+//! The witness's configuration: TOML, read at start and on SIGHUP.
 //!
 //! What must stay true: the digest made here is the one that the agents make from the same numbers
 //! (V9), or the witness refuses them all and says why.
@@ -9,16 +9,19 @@
 //! key_file = "w.key"            # PKCS#8 PEM, Ed25519, as `keepone keys` makes it
 //! listen = "10.9.0.3:7947"
 //! state_dir = "/var/lib/keepone-witness"
+//! max_rate = 2000               # datagrams a second that a node may send
+//! metrics = "127.0.0.1:9947"    # OpenMetrics over HTTP; default: none
 //!
 //! [[cluster]]
 //! name = "demo"
 //! voters = ["n1", "n2", "w"]    # default: all members and this witness
+//! domains = ["web"]             # names for reports; others are shown by their numbers
 //! lease = "500ms"               # also: profile, lease_max, rate_error, transmit, gate, hidden_freeze, round_trip
 //!
 //! [[cluster.member]]
 //! name = "n1"
 //! id = 1
-//! public_key = "..."
+//! public_key = "..."            # or several, while a key is replaced
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +31,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keepone_proto::id::{ClusterId, ConfigDigest, NodeId, hash_name};
+use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, NodeId, hash_name};
 use keepone_proto::lease::config_digest;
 use keepone_proto::lease::timing::{LeaseTiming, Profile};
 use keepone_proto::settings::QuorumSettings;
@@ -36,7 +39,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::quic::PublicKey;
+use crate::witness::rates::DEFAULT_RATE;
 use crate::witness::state::is_file_name;
+
+/// Below this an agent of a few domains could not renew them.
+const LEAST_RATE: u32 = 50;
 
 /// A witness as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +56,12 @@ pub struct WitnessConfig {
     pub key_file: PathBuf,
     /// Where it is reached.
     pub listen: SocketAddr,
-    /// Where its records are.
+    /// Where its records are, and its control socket.
     pub state_dir: PathBuf,
+    /// Datagrams a second that a member may send.
+    pub max_rate: u32,
+    /// Where metrics are served: a loopback address.
+    pub metrics: Option<SocketAddr>,
     /// The clusters that it votes in, at least one.
     pub clusters: Vec<ClusterConfig>,
 }
@@ -64,8 +75,10 @@ pub struct ClusterConfig {
     pub id: ClusterId,
     /// All members but this witness.
     pub members: Vec<Member>,
-    /// The key that the configuration gives this witness, if it gives one.
-    pub own_key: Option<PublicKey>,
+    /// The keys that the configuration gives this witness; none: it gives none.
+    pub own_keys: Vec<PublicKey>,
+    /// Names of domains, for reports.
+    pub domains: BTreeMap<DomainId, String>,
     /// Voters and lease.
     pub quorum: QuorumSettings,
     /// What all voters must agree on (V9).
@@ -86,8 +99,8 @@ pub struct Member {
     pub name: String,
     /// Its id.
     pub id: NodeId,
-    /// Its key.
-    pub public_key: PublicKey,
+    /// Its key; several while one is replaced by another.
+    pub keys: Vec<PublicKey>,
     /// Whether it only votes.
     pub witness: bool,
 }
@@ -125,6 +138,8 @@ struct Raw {
     key_file: PathBuf,
     listen: Spanned<String>,
     state_dir: PathBuf,
+    max_rate: Option<Spanned<u32>>,
+    metrics: Option<Spanned<String>>,
     #[serde(default)]
     cluster: Vec<RawCluster>,
 }
@@ -133,6 +148,8 @@ struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawCluster {
     name: Spanned<String>,
+    #[serde(default)]
+    domains: Vec<Spanned<String>>,
     voters: Option<Vec<Spanned<String>>>,
     generation: Option<Spanned<u32>>,
     former_voters: Option<Vec<Spanned<String>>>,
@@ -153,8 +170,25 @@ struct RawCluster {
 struct RawMember {
     name: Spanned<String>,
     id: Spanned<u16>,
-    public_key: Spanned<String>,
+    public_key: Spanned<RawKeys>,
     witness: Option<RawWitness>,
+}
+
+/// One key, or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawKeys {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl RawKeys {
+    fn texts(&self) -> &[String] {
+        match self {
+            RawKeys::One(text) => std::slice::from_ref(text),
+            RawKeys::Several(texts) => texts,
+        }
+    }
 }
 
 /// `true`, or the address as in the agents' configuration, so that the same table can be used.
@@ -254,6 +288,11 @@ impl Check<'_> {
         if raw.cluster.is_empty() {
             self.complain(0..0, "no [[cluster]]: a witness votes in at least one".into());
         }
+        let max_rate = raw.max_rate.as_ref().map_or(DEFAULT_RATE, |rate| *rate.as_ref());
+        if let Some(rate) = raw.max_rate.as_ref().filter(|rate| *rate.as_ref() < LEAST_RATE) {
+            self.complain(rate.span(), format!("max_rate = {max_rate}: at least {LEAST_RATE}, or no lease is renewed"));
+        }
+        let metrics = raw.metrics.as_ref().and_then(|address| self.loopback(address));
         let (name, id) = (name?, id?);
         let mut clusters: Vec<ClusterConfig> = Vec::new();
         for raw in &raw.cluster {
@@ -264,12 +303,25 @@ impl Check<'_> {
             clusters.push(cluster);
         }
         let (key_file, state_dir) = (self.path(&raw.key_file), self.path(&raw.state_dir));
-        Some(WitnessConfig { name, id, key_file, listen: listen?, state_dir, clusters })
+        Some(WitnessConfig { name, id, key_file, listen: listen?, state_dir, max_rate, metrics, clusters })
+    }
+
+    /// Whoever reads metrics learns who holds what; so they are for this host alone.
+    fn loopback(&mut self, raw: &Spanned<String>) -> Option<SocketAddr> {
+        let address = raw.as_ref().parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+        if address.is_none() {
+            let message = format!(
+                "metrics = {:?}: write a loopback address with a port, such as \"127.0.0.1:9947\", and have a proxy with access control serve others",
+                raw.as_ref()
+            );
+            self.complain(raw.span(), message);
+        }
+        address
     }
 
     fn cluster(&mut self, raw: &RawCluster, own_name: &str, own_id: NodeId) -> Option<ClusterConfig> {
         let name = self.name(&raw.name)?;
-        let (members, own_key) = self.members(raw, own_name, own_id);
+        let (members, own_keys) = self.members(raw, own_name, own_id);
         let timing = self.timing(raw);
         let mut ids: BTreeMap<&str, NodeId> = members.iter().map(|m| (m.name.as_str(), m.id)).collect();
         ids.insert(own_name, own_id);
@@ -312,7 +364,8 @@ impl Check<'_> {
         let quorum = QuorumSettings { voters, timing: timing?, generation: generation.max(1), former };
         let id = ClusterId(hash_name(&name));
         let digest = config_digest(id, &quorum);
-        Some(ClusterConfig { name, id, members, own_key, quorum, digest })
+        let named = raw.domains.iter().map(|name| (DomainId(hash_name(name.as_ref())), name.as_ref().clone()));
+        Some(ClusterConfig { name, id, members, own_keys, domains: named.collect(), quorum, digest })
     }
 
     fn voters(&mut self, names: &[Spanned<String>], ids: &BTreeMap<&str, NodeId>) -> BTreeSet<NodeId> {
@@ -331,15 +384,12 @@ impl Check<'_> {
         voters
     }
 
-    fn members(&mut self, raw: &RawCluster, own_name: &str, own_id: NodeId) -> (Vec<Member>, Option<PublicKey>) {
+    fn members(&mut self, raw: &RawCluster, own_name: &str, own_id: NodeId) -> (Vec<Member>, Vec<PublicKey>) {
         let mut members: Vec<Member> = Vec::new();
-        let mut own_key = None;
+        let mut own_keys = Vec::new();
         for raw in &raw.member {
-            let key = raw.public_key.as_ref().parse::<PublicKey>();
-            if let Err(error) = &key {
-                self.complain(raw.public_key.span(), error.to_string());
-            }
-            let (Some(name), Some(id), Ok(public_key)) = (self.name(&raw.name), self.node_id(&raw.id), key) else {
+            let keys = self.keys(&raw.public_key);
+            let (Some(name), Some(id), Some(keys)) = (self.name(&raw.name), self.node_id(&raw.id), keys) else {
                 continue;
             };
             if name == own_name || id == own_id {
@@ -349,10 +399,11 @@ impl Check<'_> {
                     );
                     self.complain(raw.id.span(), message);
                 }
-                own_key = Some(public_key);
+                own_keys = keys;
                 continue;
             }
-            let twin = members.iter().find(|m| m.name == name || m.id == id || m.public_key == public_key);
+            let twin =
+                members.iter().find(|m| m.name == name || m.id == id || m.keys.iter().any(|key| keys.contains(key)));
             if let Some(twin) = twin {
                 let message =
                     format!("member {name:?} has a name, id or key that member {:?} has: each is its own", twin.name);
@@ -364,9 +415,20 @@ impl Check<'_> {
                 Some(RawWitness::Flag(flag)) => flag,
                 Some(RawWitness::Address(_)) => true,
             };
-            members.push(Member { name, id, public_key, witness });
+            members.push(Member { name, id, keys, witness });
         }
-        (members, own_key)
+        (members, own_keys)
+    }
+
+    /// At least one, each once; `None`: complained of.
+    fn keys(&mut self, raw: &Spanned<RawKeys>) -> Option<Vec<PublicKey>> {
+        let keys: Result<Vec<PublicKey>, _> = raw.as_ref().texts().iter().map(|text| text.parse()).collect();
+        match keys {
+            Ok(keys) if !keys.is_empty() => return Some(keys),
+            Ok(_) => self.complain(raw.span(), "public_key = []: a member is known by its key".into()),
+            Err(error) => self.complain(raw.span(), error.to_string()),
+        }
+        None
     }
 
     fn timing(&mut self, raw: &RawCluster) -> Option<LeaseTiming> {

@@ -83,7 +83,7 @@ fn the_witness_must_be_a_voter_and_members_must_differ() {
 fn its_own_entry_may_be_there_and_gives_the_key_to_expect() {
     let text = format!("{}[[cluster.member]]\nname = \"w\"\nid = 3\npublic_key = \"{KEY}\"\nwitness = true\n", good());
     let config = read(&text).unwrap();
-    assert_eq!(config.clusters[0].own_key, Some(KEY.parse().unwrap()));
+    assert_eq!(config.clusters[0].own_keys, [KEY.parse().unwrap()]);
     assert_eq!(config.clusters[0].members.len(), 2);
 }
 

@@ -1,14 +1,26 @@
 //! The witness: a voter that is no candidate, and the way to reach one.
 //!
 //! - [`state`]: what a voter must not forget, on disk (V6); agents that vote use it too
+//! - [`times`]: how long its writes take
 //! - [`config`]: the witness's configuration
-//! - [`server`]: the voter of each cluster behind a QUIC endpoint
+//! - [`server`]: start, stop and reload
+//! - `hall`: the voters of all clusters and the loop that feeds them; `seat`: one of them
+//! - [`rates`]: how much each member may send
+//! - [`orders`]: what the operator asks of a running witness; [`report`]: what it is told
+//! - [`metrics`]: the same in numbers
 //! - [`client`]: an agent's connections to its witnesses
 
 pub mod client;
 pub mod config;
+mod hall;
+pub mod metrics;
+pub mod orders;
+pub mod rates;
+pub mod report;
+mod seat;
 pub mod server;
 pub mod state;
+pub mod times;
 
 #[cfg(test)]
 mod tests;

@@ -1,37 +1,40 @@
-//! The witness service: the voter of each cluster behind one QUIC endpoint.
+//! The witness service: one QUIC endpoint, the voters behind it, and what may be changed while it runs.
 //!
-//! What must stay true: the clock is read after a request has left the queue (V1), a request counts only
-//! in the name that its key proves (V10), and the loop that answers never waits for the disk.
+//! What must stay true: a reload changes nothing of what was lent, and one that fails changes nothing at all.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
-use keepone_proto::lease::lives::Lives;
-use keepone_proto::lease::voter::{Voter, VoterOutput, VoterSettings};
-use keepone_proto::time::Instant;
-use keepone_proto::wire::lease::{Envelope, Message, RefuseReason, Stamp, pack, unpack};
-use tokio::sync::mpsc;
+use keepone_proto::id::{Incarnation, NodeId};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::config::{ClusterConfig, WitnessConfig};
-use super::state::{PROBED, StateDir, StoreError, Writer};
-use crate::clock::boottime;
-use crate::quic::ratelimit::RateLimit;
+use super::config::WitnessConfig;
+use super::hall::{Hall, sink};
+use super::orders::Ask;
+use super::rates::Rates;
+use super::state::{StateDir, StoreError};
 use crate::quic::{
-    BindError, Endpoint, EndpointSettings, Identity, KeyError, LEASE_TAG, Listener, Peer, PublicKey, Received,
-    Refusals, Roster, Sink, TransportSettings,
+    BindError, Endpoint, EndpointSettings, Identity, KeyError, Listener, PublicKey, Refusals, Roster, TransportSettings,
 };
 
-/// Requests waiting for the voter; more than that, and the newest are lost like any datagram.
+/// Requests waiting for the voters; more than that, and the newest are lost like any datagram.
 const QUEUE: usize = 4096;
-/// The loop looks up from its sleep at least so often: a suspend does not count for the timer.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-/// One log line on refusals and on a failing disk each.
-const LOG_EVERY: Duration = Duration::from_secs(5);
+/// Questions of the operator and of the supervisor that wait.
+const ASKS: usize = 16;
+
+/// Keys of one member, for an error.
+#[derive(Debug)]
+pub struct Keys(Vec<PublicKey>);
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "))
+    }
+}
 
 /// A witness that can't start.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +52,7 @@ pub enum StartError {
         /// The public half of the key file.
         found: PublicKey,
         /// What the configuration says.
-        wanted: PublicKey,
+        wanted: Keys,
     },
     /// Its address.
     #[error(transparent)]
@@ -81,6 +84,11 @@ impl StartError {
 #[derive(Debug)]
 pub struct Witness {
     endpoint: Endpoint,
+    roster: Arc<Roster>,
+    rates: Arc<Rates>,
+    asks: mpsc::Sender<Ask>,
+    config: WitnessConfig,
+    identity: Identity,
     local: SocketAddr,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -88,23 +96,16 @@ pub struct Witness {
 impl Witness {
     /// Starts within a tokio runtime. Dropped, it stops answering and says nothing.
     pub fn start(config: &WitnessConfig) -> Result<Self, StartError> {
-        let identity = Identity::load(&config.key_file)?;
-        let found = identity.public_key();
-        for cluster in &config.clusters {
-            if let Some(wanted) = cluster.own_key.filter(|wanted| *wanted != found) {
-                return Err(StartError::OtherKey { cluster: cluster.name.clone(), found, wanted });
-            }
-        }
+        let identity = load_key(config)?;
         let state = StateDir::open(&config.state_dir)?;
-        let members = config.clusters.iter().flat_map(|cluster| &cluster.members);
-        let roster = Arc::new(Roster::new(members.map(|member| (member.public_key, member.id))));
+        let roster = Arc::new(Roster::new(members(config)));
         let endpoint = Endpoint::bind(&EndpointSettings {
             local: config.listen,
             interface: None,
             admit: None,
             accepts: true,
-            identity,
-            roster,
+            identity: identity.clone(),
+            roster: roster.clone(),
             transport: TransportSettings::default(),
             refusals: Refusals::default(),
         })?;
@@ -113,18 +114,72 @@ impl Witness {
 
         let incarnation = Incarnation(getrandom::u64().map_err(StartError::Random)?);
         let (settled, outcomes) = mpsc::unbounded_channel();
-        let mut clusters = BTreeMap::new();
-        for cluster in &config.clusters {
-            clusters.insert(cluster.id, Seat::new(cluster, &state, incarnation, &settled)?);
-        }
+        let rates = Arc::new(Rates::new(config.max_rate));
+        let hall = Hall::new(&config.clusters, &state, incarnation, settled, rates.clone())?;
         let (requests, queue) = mpsc::channel(QUEUE);
-        let hall = Hall { incarnation, clusters, strangers: RateLimit::new(LOG_EVERY) };
+        let (asks, asked) = mpsc::channel(ASKS);
+        let sink = sink(requests, rates.clone());
         let tasks = vec![
-            tokio::spawn(hall.run(queue, outcomes)),
-            tokio::spawn(Listener::new(endpoint.clone(), sink(requests), Arc::new(|_, _| {})).run()),
+            tokio::spawn(hall.run(queue, outcomes, asked)),
+            tokio::spawn(Listener::new(endpoint.clone(), sink, Arc::new(|_, _| {})).run()),
         ];
-        tracing::info!("witness {} (id {}) votes on {local}, key {found}", config.name, config.id);
-        Ok(Witness { endpoint, local, tasks })
+        tracing::info!("witness {} (id {}) votes on {local}, key {}", config.name, config.id, identity.public_key());
+        Ok(Witness { endpoint, roster, rates, asks, config: config.clone(), identity, local, tasks })
+    }
+
+    /// Goes on with another configuration: clusters, members, keys and rates. In words, what changes. After an error
+    /// nothing has changed.
+    ///
+    /// # Errors
+    /// It says something that only a restart can take over, or its key can't be used.
+    pub async fn reload(&mut self, config: &WitnessConfig) -> Result<Vec<String>, ReloadError> {
+        let same = |what, same| if same { Ok(()) } else { Err(ReloadError::NeedsRestart(what)) };
+        same("name", config.name == self.config.name)?;
+        same("id", config.id == self.config.id)?;
+        same("listen", config.listen == self.config.listen)?;
+        same("state_dir", config.state_dir == self.config.state_dir)?;
+        same("metrics", config.metrics == self.config.metrics)?;
+        let identity = load_key(config)?;
+        self.endpoint.set_identity(&identity).map_err(StartError::Bind)?;
+        let replaced = self.ask(|to| Ask::Replace(config.clusters.clone(), to)).await.ok_or(ReloadError::Ended)?;
+        let mut words = match replaced {
+            Ok(words) => words,
+            Err(error) => {
+                self.endpoint.set_identity(&self.identity).map_err(StartError::Bind)?;
+                return Err(error.into());
+            }
+        };
+        self.roster.replace(members(config));
+        if identity.public_key() != self.identity.public_key() {
+            words.push(format!("new connections are shown the key {}", identity.public_key()));
+        }
+        self.identity = identity;
+        if config.max_rate != self.config.max_rate {
+            self.rates.set_max(config.max_rate);
+            words.push(format!("a node may send {} datagrams a second", config.max_rate));
+        }
+        self.config = config.clone();
+        Ok(words)
+    }
+
+    /// Asks the loop that answers the members; `None`: it has ended.
+    pub async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        ask_by(&self.asks, ask).await
+    }
+
+    /// The way to ask, for others.
+    pub fn asks(&self) -> mpsc::Sender<Ask> {
+        self.asks.clone()
+    }
+
+    /// What it runs with.
+    pub fn config(&self) -> &WitnessConfig {
+        &self.config
+    }
+
+    /// Handshakes with a key that no list has.
+    pub fn roster(&self) -> Arc<Roster> {
+        self.roster.clone()
     }
 
     /// Where it listens.
@@ -166,287 +221,45 @@ impl Drop for Witness {
     }
 }
 
-/// Queues lease messages for the voter.
-fn sink(requests: mpsc::Sender<Request>) -> Sink {
-    Arc::new(move |received: Received<'_>| {
-        if received.bytes.first() != Some(&LEASE_TAG) {
-            return;
-        }
-        let entries = match unpack(received.bytes) {
-            Ok(entries) => entries,
-            Err(error) => return tracing::debug!("from member {}: {error}", received.peer.node),
-        };
-        let cluster = entries.cluster;
-        let mut envelopes = Vec::new();
-        for entry in entries {
-            match entry {
-                Ok(envelope) => envelopes.push(envelope),
-                Err(error) => tracing::debug!("from member {}: {error}", received.peer.node),
-            }
-        }
-        let (connection, peer) = (received.connection.clone(), received.peer);
-        let _ = requests.try_send(Request { connection, peer, cluster, envelopes });
-    })
+/// Asks the loop of a witness; `None`: it has ended.
+pub async fn ask_by<T>(asks: &mpsc::Sender<Ask>, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+    let (to, answer) = oneshot::channel();
+    asks.send(ask(to)).await.ok()?;
+    answer.await.ok()
 }
 
-/// The messages of one datagram, with the way back.
-struct Request {
-    connection: quinn::Connection,
-    peer: Peer,
-    cluster: ClusterId,
-    envelopes: Vec<Envelope>,
+/// A configuration that a running witness can't take over.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// That can't be changed while it runs.
+    #[error(
+        "{0} has changed, which a restart takes over and a reload does not: restart the witness (its leases outlive that)"
+    )]
+    NeedsRestart(&'static str),
+    /// Its key, or its state.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// There is no loop to ask.
+    #[error("the voters have ended")]
+    Ended,
 }
 
-/// The record of a ticket is on disk, or is not.
-struct Outcome {
-    cluster: ClusterId,
-    ticket: u64,
-    result: Result<(), StoreError>,
+fn load_key(config: &WitnessConfig) -> Result<Identity, StartError> {
+    let identity = Identity::load(&config.key_file)?;
+    let found = identity.public_key();
+    for cluster in config.clusters.iter().filter(|cluster| !cluster.own_keys.is_empty()) {
+        if !cluster.own_keys.contains(&found) {
+            return Err(StartError::OtherKey {
+                cluster: cluster.name.clone(),
+                found,
+                wanted: Keys(cluster.own_keys.clone()),
+            });
+        }
+    }
+    Ok(identity)
 }
 
-/// All the voters of this process and the loop that feeds them.
-struct Hall {
-    incarnation: Incarnation,
-    clusters: BTreeMap<ClusterId, Seat>,
-    strangers: RateLimit,
-}
-
-impl Hall {
-    async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut outcomes: mpsc::UnboundedReceiver<Outcome>) {
-        loop {
-            let deadline = self.clusters.values().filter_map(|seat| seat.voter.next_deadline()).min();
-            let pause = deadline.map_or(LONGEST_SLEEP, |at| at.since(boottime()).min(LONGEST_SLEEP));
-            tokio::select! {
-                biased;
-                Some(outcome) = outcomes.recv() => {
-                    let now = boottime();
-                    if let Some(seat) = self.clusters.get_mut(&outcome.cluster) {
-                        seat.settle(now, outcome.ticket, outcome.result);
-                    }
-                }
-                request = requests.recv() => {
-                    let Some(request) = request else { return };
-                    // V1: the request has left its queue, so the voter counts from later than the asker.
-                    self.handle(boottime(), &request);
-                }
-                () = tokio::time::sleep(pause) => {
-                    let now = boottime();
-                    for seat in self.clusters.values_mut() {
-                        seat.tick(now);
-                    }
-                }
-            }
-        }
-    }
-
-    fn handle(&mut self, now: Instant, request: &Request) {
-        let seat = self.clusters.get_mut(&request.cluster);
-        let member = seat.and_then(|seat| Some((*seat.members.get(&request.peer.key)?, seat)));
-        match member {
-            Some((from, seat)) => seat.handle(now, from, request),
-            None => self.refuse_cluster(now, request),
-        }
-    }
-
-    /// Neither this cluster nor that member of it is known here; the asker may say so in its log too.
-    fn refuse_cluster(&mut self, now: Instant, request: &Request) {
-        if let Some(more) = self.strangers.admit(tokio::time::Instant::now()) {
-            let (key, cluster) = (request.peer.key, request.cluster);
-            tracing::warn!(
-                "the member with key {key} asks for cluster {cluster:?}, in which it is not known here: compare the cluster names ({more} more like this)"
-            );
-        }
-        let stamp = Stamp { incarnation: self.incarnation, clock: now };
-        let (why, holder, holder_priority) = (RefuseReason::Cluster, None, 0);
-        let (remaining, max_counter) = (Duration::ZERO, 0);
-        let message = Message::Refuse { why, holder, holder_priority, remaining, max_counter, stamp };
-        let asked = request.envelopes.iter().filter(|envelope| envelope.message.is_request());
-        let answers = asked.map(|envelope| Envelope { digest: ConfigDigest(0), message, ..envelope.clone() });
-        for datagram in pack(&answers.collect::<Vec<_>>()) {
-            let _ = request.connection.send_datagram(datagram.into());
-        }
-    }
-}
-
-/// The voter of one cluster with what it needs of the world.
-struct Seat {
-    cluster: ClusterId,
-    name: String,
-    voter: Voter,
-    members: BTreeMap<PublicKey, NodeId>,
-    names: BTreeMap<NodeId, String>,
-    writer: Writer,
-    /// The connection of each member's newest request: the one that it sends on.
-    routes: BTreeMap<NodeId, quinn::Connection>,
-    /// What the log last said of each domain.
-    said: BTreeMap<DomainId, Epoch>,
-    /// Two agents with one key (F62).
-    lives: Lives,
-    seconds: RateLimit,
-    refusals: RateLimit,
-    disk: RateLimit,
-}
-
-impl Seat {
-    fn new(
-        config: &ClusterConfig,
-        state: &StateDir,
-        incarnation: Incarnation,
-        settled: &mpsc::UnboundedSender<Outcome>,
-    ) -> Result<Self, StartError> {
-        let store = state.store(&config.name)?;
-        let record = store.load().unwrap_or_else(|error| {
-            tracing::error!("cluster {}: {error}", config.name);
-            None
-        });
-        let (settled, cluster) = (settled.clone(), config.id);
-        let writer = Writer::spawn(store, move |ticket, result| {
-            let _ = settled.send(Outcome { cluster, ticket, result });
-        });
-        let lease_max = config.quorum.timing.lease_max;
-        let settings = VoterSettings::new(cluster, &config.quorum, config.candidates(), incarnation);
-        let known = record.as_ref().map_or(0, |record| record.domains.len());
-        tracing::info!(
-            "cluster {}: {known} domains on record; for {} ms only their holders are granted anything",
-            config.name,
-            lease_max.as_millis()
-        );
-        Ok(Seat {
-            cluster,
-            name: config.name.clone(),
-            voter: Voter::new(settings, boottime(), record.as_ref()),
-            members: config.members.iter().map(|member| (member.public_key, member.id)).collect(),
-            names: config.members.iter().map(|member| (member.id, member.name.clone())).collect(),
-            writer: writer.map_err(StartError::Thread)?,
-            routes: BTreeMap::new(),
-            said: BTreeMap::new(),
-            lives: Lives::default(),
-            seconds: RateLimit::new(LOG_EVERY),
-            refusals: RateLimit::new(LOG_EVERY),
-            disk: RateLimit::new(LOG_EVERY),
-        })
-    }
-
-    fn handle(&mut self, now: Instant, from: NodeId, request: &Request) {
-        let envelopes: Vec<Envelope> =
-            request.envelopes.iter().filter(|envelope| !self.is_second_agent(now, from, envelope)).cloned().collect();
-        if envelopes.is_empty() {
-            return;
-        }
-        let inspects = envelopes.iter().all(|envelope| envelope.message == Message::Inspect);
-        let former = self.routes.insert(from, request.connection.clone());
-        let outputs = self.voter.handle_all(now, from, &envelopes);
-        self.carry_out(now, outputs);
-        // Who only looks, as `keepone voters` does, is not where the agent wants to be told things unasked.
-        if let Some(former) = former.filter(|_| inspects) {
-            self.routes.insert(from, former);
-        }
-    }
-
-    /// Whether a request can only be of a second agent with a member's key. What it already holds it may
-    /// renew: that endangers nobody.
-    fn is_second_agent(&mut self, now: Instant, from: NodeId, request: &Envelope) -> bool {
-        let Some(duplicate) = self.lives.on_request(now, from, request) else { return false };
-        if let Some(more) = self.seconds.admit(tokio::time::Instant::now()) {
-            let name = self.names.get(&from).cloned().unwrap_or_else(|| from.to_string());
-            tracing::error!(
-                "cluster {}: two agents speak as {name}, as after a node was cloned with its key: the older one ({:016x}) gets nothing new; stop one of the two, or give it a key and an id of its own ({more} more like this)",
-                self.name,
-                duplicate.older.0
-            );
-        }
-        let granted = self.voter.granted(now, request.domain);
-        !granted.is_some_and(|granted| granted.epoch.node == from && granted.epoch.incarnation == duplicate.older)
-    }
-
-    fn tick(&mut self, now: Instant) {
-        let outputs = self.voter.tick(now);
-        self.carry_out(now, outputs);
-    }
-
-    fn settle(&mut self, now: Instant, ticket: u64, result: Result<(), StoreError>) {
-        if ticket == PROBED {
-            return match result {
-                Ok(()) => tracing::info!("cluster {}: the record can be written again", self.name),
-                Err(error) => self.tell_of_disk(&format!("no new epoch can be granted: {error}")),
-            };
-        }
-        if let Err(error) = &result {
-            self.tell_of_disk(&format!("a new epoch was refused: {error}"));
-        }
-        let outputs = self.voter.persisted(now, ticket, result.is_ok());
-        self.carry_out(now, outputs);
-    }
-
-    fn tell_of_disk(&mut self, words: &str) {
-        if let Some(more) = self.disk.admit(tokio::time::Instant::now()) {
-            tracing::error!("cluster {}: {words} ({more} more like this)", self.name);
-        }
-    }
-
-    fn carry_out(&mut self, now: Instant, outputs: Vec<VoterOutput>) {
-        let mut answers = BTreeMap::<NodeId, Vec<Envelope>>::new();
-        for output in outputs {
-            match output {
-                VoterOutput::Send { to, envelope } => {
-                    self.tell(to, &envelope);
-                    answers.entry(to).or_default().push(envelope);
-                }
-                VoterOutput::Persist { ticket, bytes } => {
-                    if !self.writer.write(ticket, bytes) {
-                        tracing::error!("cluster {} ({:?}): the disk thread is gone", self.name, self.cluster);
-                        let refusals = self.voter.persisted(now, ticket, false);
-                        self.carry_out(now, refusals);
-                    }
-                }
-            }
-        }
-        for (to, envelopes) in answers {
-            let Some(connection) = self.routes.get(&to) else { continue };
-            for datagram in pack(&envelopes) {
-                // Lost like any datagram where it can't go; the asker asks again.
-                let _ = connection.send_datagram(datagram.into());
-            }
-        }
-    }
-
-    /// One log line for each change of a grant, and for refusals now and then.
-    fn tell(&mut self, to: NodeId, envelope: &Envelope) {
-        let (cluster, domain) = (&self.name, envelope.domain);
-        let name = self.names.get(&to).map_or("?", String::as_str);
-        match envelope.message {
-            Message::Grant { epoch, .. } if self.said.insert(domain, epoch) != Some(epoch) => {
-                tracing::info!("cluster {cluster}: domain {domain:?} granted to {name}, epoch {epoch}");
-            }
-            Message::Ended { epoch, .. } if self.said.get(&domain) == Some(&epoch) => {
-                self.said.remove(&domain);
-                tracing::info!("cluster {cluster}: domain {domain:?} given up by {name}, epoch {epoch}");
-            }
-            Message::Refuse { why, holder, remaining, .. } => {
-                if let Some(more) = self.refusals.admit(tokio::time::Instant::now()) {
-                    let ms = remaining.as_millis();
-                    tracing::info!(
-                        "cluster {cluster}: domain {domain:?} refused to {name}: {why:?}, holder {holder:?}, for {ms} ms ({more} more refusals)"
-                    );
-                }
-            }
-            Message::Wanted { priority, heir, .. } => {
-                let better = self.names.get(&heir.node).map_or("?", String::as_str);
-                tracing::debug!("cluster {cluster}: domain {domain:?}: {name} is told that {better} ({priority}) asks");
-            }
-            Message::Grant { .. }
-            | Message::Ended { .. }
-            | Message::Free { .. }
-            | Message::Offer { .. }
-            | Message::Report { .. }
-            | Message::Inspect
-            | Message::HandoverRequest { .. }
-            | Message::Promise { .. }
-            | Message::Promised { .. }
-            | Message::Query { .. }
-            | Message::Acquire { .. }
-            | Message::Release { .. }
-            | Message::Transfer { .. } => {}
-        }
-    }
+fn members(config: &WitnessConfig) -> impl Iterator<Item = (PublicKey, NodeId)> {
+    let members = config.clusters.iter().flat_map(|cluster| &cluster.members);
+    members.flat_map(|member| member.keys.iter().map(|key| (*key, member.id)))
 }

@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 use keepone_proto::lease::record::Record;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::times::Times;
+
 /// Name of the lock in a state directory.
 const LOCK_FILE: &str = "lock";
 /// No record is longer: this is that of a hundred thousand domains. Whatever a longer file is, it is not read
@@ -137,7 +139,7 @@ impl StateDir {
         }
         let path = self.dir.join(format!("{cluster}.voter"));
         let temporary = self.dir.join(format!("{cluster}.voter.new"));
-        Ok(Store { state: self.clone(), path, temporary })
+        Ok(Store { state: self.clone(), path, temporary, times: Arc::default() })
     }
 }
 
@@ -147,6 +149,7 @@ pub struct Store {
     state: StateDir,
     path: PathBuf,
     temporary: PathBuf,
+    times: Arc<Times>,
 }
 
 impl Store {
@@ -183,7 +186,15 @@ impl Store {
 
     /// Replaces the record and waits until it is on the disk.
     pub fn save(&self, record: &[u8]) -> Result<(), StoreError> {
-        self.replace(record).map_err(|source| StoreError::Write { path: self.path.clone(), source })
+        let begin = Instant::now();
+        let written = self.replace(record);
+        self.times.note(begin.elapsed(), written.is_ok());
+        written.map_err(|source| StoreError::Write { path: self.path.clone(), source })
+    }
+
+    /// How long its writes take; to be kept when the store is handed over.
+    pub fn times(&self) -> Arc<Times> {
+        self.times.clone()
     }
 
     fn replace(&self, record: &[u8]) -> io::Result<()> {

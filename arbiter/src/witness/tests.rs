@@ -329,7 +329,7 @@ async fn what_keeps_a_witness_from_starting_has_its_own_exit_code() {
     let keyless = WitnessConfig { key_file: world.dir.path().join("none.key"), ..world.config.clone() };
     assert_eq!(Witness::start(&keyless).unwrap_err().exit_code(), 3);
     let mut other_key = world.config.clone();
-    other_key.clusters[0].own_key = Some(world.keys[&1].public_key());
+    other_key.clusters[0].own_keys = vec![world.keys[&1].public_key()];
     let error = Witness::start(&other_key).unwrap_err();
     assert!(matches!(error, StartError::OtherKey { .. }) && error.exit_code() == 3, "{error}");
 }

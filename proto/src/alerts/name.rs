@@ -194,6 +194,9 @@ alerts! {
     VoterSetUnproven, "voter-set-unproven", Critical, LINGERS,
         "No voter's record bears out this generation of the voter set: no grant is asked for (V9).",
         "change one voter at a time, each time with the next generation and with former_voters; for a new cluster set generation = 1; where no voter answers start one first: until then not even i-accept-dual-master claims";
+    VoterRefuses, "voter-refuses", Warning, LINGERS,
+        "A voter refuses this node for what waiting does not mend: its name, its key, how much it asks, or an order.",
+        "the evidence names the voter and the reason: compare its configuration with this node's, and read its log";
     VoterAmnesia, "voter-amnesia", Critical, AT_ONCE,
         "A voter's answers can't be true: its clock went backwards, or an older life of it came back (R17).",
         "was the voter's machine restored from a snapshot, or cloned? Run one of it, with a state of its own";

@@ -48,6 +48,11 @@ struct Life {
 }
 
 impl Lives {
+    /// Nothing is remembered of a node that has left.
+    pub fn forget(&mut self, node: NodeId) {
+        self.heard.remove(&node);
+    }
+
     /// A request, with the time at which it was taken from its queue, from the member that the transport has
     /// proven. Says so if it can only be a second agent's.
     pub fn on_request(&mut self, now: Instant, from: NodeId, request: &Envelope) -> Option<Duplicate> {

@@ -16,6 +16,9 @@ use crate::wire::{Reader, Writer};
 /// First octets of a record: a name and the version of the format.
 const MAGIC: [u8; 8] = *b"keepone2";
 
+/// In the count of domains: something was forgotten.
+const FORGOTTEN: u32 = 1 << 31;
+
 /// The durable state of a voter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -28,6 +31,8 @@ pub struct Record {
     pub lease_max: Duration,
     /// The highest epoch of each domain.
     pub domains: BTreeMap<DomainId, Epoch>,
+    /// The highest counter of all domains that were forgotten, 0 for none: a domain that comes back begins above it.
+    pub forgotten: u64,
 }
 
 /// A record that can't be used.
@@ -37,14 +42,18 @@ pub struct RecordError;
 
 impl Record {
     /// The octets: magic, floor (4), opened (4 + 8), L_max in nanoseconds (8), count (4), then domain (8) and
-    /// epoch (22) each.
+    /// epoch (22) each. The counter of what was forgotten (8) ends it where the count has [`FORGOTTEN`] set.
     pub fn emit(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.bytes(&MAGIC).u32(self.floor).u32(self.opened.generation).u64(self.opened.set.0);
-        w.u64(nanos(self.lease_max)).u32(u32::try_from(self.domains.len()).unwrap_or(u32::MAX));
+        let count = u32::try_from(self.domains.len()).unwrap_or(u32::MAX) & !FORGOTTEN;
+        w.u64(nanos(self.lease_max)).u32(if self.forgotten > 0 { count | FORGOTTEN } else { count });
         for (id, epoch) in &self.domains {
             w.u64(id.0);
             put_epoch(&mut w, *epoch);
+        }
+        if self.forgotten > 0 {
+            w.u64(self.forgotten);
         }
         w.finish()
     }
@@ -61,10 +70,11 @@ impl Record {
         let lease_max = Duration::from_nanos(r.u64().ok_or(RecordError)?);
         let count = r.u32().ok_or(RecordError)?;
         let mut domains = BTreeMap::new();
-        for _ in 0..count {
+        for _ in 0..count & !FORGOTTEN {
             let id = DomainId(r.u64().ok_or(RecordError)?);
             domains.insert(id, get_epoch(&mut r).map_err(|_| RecordError)?);
         }
-        if r.remaining() == 0 { Ok(Record { floor, opened, lease_max, domains }) } else { Err(RecordError) }
+        let forgotten = if count & FORGOTTEN == 0 { 0 } else { r.u64().ok_or(RecordError)? };
+        if r.remaining() == 0 { Ok(Record { floor, opened, lease_max, domains, forgotten }) } else { Err(RecordError) }
     }
 }

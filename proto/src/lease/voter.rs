@@ -7,6 +7,7 @@
 
 mod acquire;
 mod handover;
+mod orders;
 mod standing;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use crate::settings::QuorumSettings;
 use crate::time::Instant;
 use crate::wire::lease::{Envelope, Message, RefuseReason, Stamp, Standing};
 use acquire::Ask;
+pub use orders::{Barred, InUse};
 
 /// What a voter is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +100,10 @@ pub struct Granted {
 const NEVER_ASKED: u64 = u64::MAX;
 /// Askers remembered for one unwritten record; a retransmission beyond that gets no answer of its own.
 const MAX_PENDING_ANSWERS: usize = 8;
+/// Domains that one cluster may ask for: a record of so many fits on the disk, and nobody fills the voter's memory.
+const MOST_DOMAINS: usize = 100_000;
+/// Who asks too much is told to wait for so long.
+const TOO_MUCH_WAIT: Duration = Duration::from_secs(1);
 /// The nonce of what no request of the receiver has asked for.
 const UNASKED: u64 = 0;
 
@@ -116,6 +122,10 @@ struct Domain {
     waiting: BTreeMap<NodeId, Waiting>,
     /// Who has left word for the holder (R11).
     wanted: BTreeMap<NodeId, Want>,
+    /// When anybody last asked for it.
+    asked_at: Option<Instant>,
+    /// Whom the operator has taken the vote from.
+    barred: Option<Barred>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -175,6 +185,8 @@ pub struct Voter {
     /// The longest that it may have lent: L_max, or a former life's until that has run out.
     longest: Duration,
     generations: Generations,
+    /// The highest counter of what was forgotten.
+    forgotten: u64,
 }
 
 impl Voter {
@@ -201,6 +213,7 @@ impl Voter {
             remembers,
             longest,
             generations,
+            forgotten: record.map_or(0, |record| record.forgotten),
         }
     }
 
@@ -254,6 +267,10 @@ impl Voter {
             Some(why)
         } else if !self.settings.candidates.contains(&from) {
             Some(RefuseReason::NotYou)
+        } else if self.domains.len() >= MOST_DOMAINS && !self.domains.contains_key(&request.domain) {
+            Some(RefuseReason::TooMuch)
+        } else if self.is_barred(now, from, request) {
+            Some(RefuseReason::Revoked)
         } else {
             None
         };
@@ -288,6 +305,14 @@ impl Voter {
             | Message::Promise { .. }
             | Message::Promised { .. } => {}
         }
+        if let Some(domain) = self.domains.get_mut(&request.domain) {
+            domain.asked_at = Some(now);
+        }
+    }
+
+    /// The counter of the highest epoch that is known of a domain.
+    fn max_counter(&self, domain: Option<&Domain>) -> u64 {
+        domain.and_then(|domain| domain.max_epoch).map_or(self.forgotten, |epoch| epoch.counter)
     }
 
     /// The record of `ticket` is on disk, or could not be written.
@@ -368,7 +393,14 @@ impl Voter {
         let domain = self.domains.get(&request.domain);
         let loan = domain.and_then(|domain| domain.loan).filter(|loan| now < loan.until);
         let free_at = loan.map_or(self.quiet_until, |loan| loan.until.max(self.quiet_until));
-        let max_counter = domain.and_then(|domain| domain.max_epoch).map_or(0, |epoch| epoch.counter);
+        let free_at = match why {
+            RefuseReason::Revoked => {
+                free_at.max(domain.and_then(|domain| domain.barred).map_or(now, |barred| barred.until))
+            }
+            RefuseReason::TooMuch => free_at.max(now + TOO_MUCH_WAIT),
+            _ => free_at,
+        };
+        let max_counter = self.max_counter(domain);
         let (holder, remaining) = (loan.map(|loan| loan.epoch), free_at.since(now));
         let (holder_priority, stamp) = (loan.map_or(0, |loan| loan.priority), self.stamp(now));
         self.send(to, request, Message::Refuse { why, holder, holder_priority, remaining, max_counter, stamp })
@@ -385,7 +417,7 @@ impl Voter {
             out.push(self.refuse(now, from, request, if held { RefuseReason::Held } else { RefuseReason::Quiet }));
         } else {
             domain.waiting.remove(&from);
-            let max_counter = domain.max_epoch.map_or(0, |epoch| epoch.counter);
+            let max_counter = self.max_counter(self.domains.get(&request.domain));
             out.push(self.send(from, request, Message::Free { max_counter, stamp: self.stamp(now) }));
         }
     }
@@ -463,8 +495,9 @@ impl Voter {
             out.push(self.tell(heir.node, request.domain, UNASKED, Message::Offer { epoch: heir, stamp }));
             return;
         }
-        if recorded != Some(epoch) || domain.max_epoch.is_some_and(|max| heir <= max) {
-            // Over already, or its heir has moved on: all that is left to do is to end it.
+        let barred = domain.barred.is_some_and(|barred| barred.node == heir.node && now < barred.until);
+        if recorded != Some(epoch) || domain.max_epoch.is_some_and(|max| heir <= max) || barred {
+            // Over already, or its heir has moved on or may not: all that is left to do is to end it.
             self.release(now, from, request, epoch, out);
             return;
         }
@@ -501,10 +534,10 @@ impl Voter {
         domain.waiting.retain(|_, waiting| now.since(waiting.at) <= stale);
         let best = domain.waiting.iter().max_by_key(|(node, waiting)| (waiting.priority, core::cmp::Reverse(**node)));
         let best = best.map(|(node, waiting)| (*node, waiting.nonce));
+        let max_counter = domain.max_epoch.map_or(self.forgotten, |epoch| epoch.counter);
         // The others ask again by themselves; two that are told at once would split the vote.
         domain.waiting.clear();
         self.waited.remove(&id);
-        let max_counter = domain.max_epoch.map_or(0, |epoch| epoch.counter);
         if let Some((to, nonce)) = best {
             out.push(self.tell(to, id, nonce, Message::Free { max_counter, stamp: self.stamp(now) }));
         }

@@ -14,6 +14,9 @@ use crate::lease::voter::VoterOutput;
 use crate::time::Instant;
 use crate::wire::lease::{Envelope, Message, RefuseReason, pack, unpack};
 
+/// A refusal that no waiting mends is told for so long after it at least: the witness says some once a second only.
+const TURNED_AWAY: Duration = Duration::from_secs(5);
+
 impl Node {
     /// A datagram of lease messages: requests to our voter, answers to our domains. What can't be read is counted.
     pub(super) fn on_lease(&mut self, now: Instant, from: NodeId, bytes: &[u8], out: &mut Vec<Action>) {
@@ -137,6 +140,10 @@ impl Node {
                 self.disks.insert((from, domain), now);
                 self.agenda.look();
             }
+            RefuseReason::Cluster | RefuseReason::NotYou | RefuseReason::TooMuch | RefuseReason::Revoked => {
+                let new = self.turned_away.insert((from, why), now).is_none();
+                self.agenda.look_if(new);
+            }
             _ => {}
         }
     }
@@ -191,9 +198,33 @@ impl Node {
         };
         let (raised, end) = (own.is_some() || !failing.is_empty(), "the record is written again");
         self.alerts.set_with_end(AlertName::VoterDisk, None, raised, words, end);
+        self.turned_away.retain(|_, at| now.since(*at) <= lasts.max(TURNED_AWAY));
+        let reasons = |(voter, why): &(NodeId, RefuseReason)| format!("{} {}", names.node(*voter), turned_away(*why));
+        let words = || self.turned_away.keys().map(reasons).collect::<Vec<_>>().join("; ");
+        let (raised, end) = (!self.turned_away.is_empty(), "no voter refuses this node any more");
+        self.alerts.set_with_end(AlertName::VoterRefuses, None, raised, words, end);
         let unproven = self.opening.as_ref().filter(|opening| started && !opening.is_open());
         let words = || unproven.map(|opening| opening.words(|id| names.node(id).into_owned())).unwrap_or_default();
         let end = "a voter bears the voter set out";
         self.alerts.set_with_end(AlertName::VoterSetUnproven, None, unproven.is_some(), words, end);
+    }
+}
+
+/// Why a voter does not listen, and what to do about it.
+fn turned_away(why: RefuseReason) -> &'static str {
+    match why {
+        RefuseReason::Cluster => {
+            "does not know this node in a cluster of this name: compare the cluster's name and this node's key with its \
+             configuration"
+        }
+        RefuseReason::NotYou => "does not take this node for a candidate: list it as a member that is no witness there",
+        RefuseReason::TooMuch => {
+            "drops what this node sends beyond its max_rate, or knows too many domains: look for a second program with \
+             this node's key, or raise max_rate there"
+        }
+        RefuseReason::Revoked => {
+            "has had its vote for this node taken back by its operator: ask who ran `keepone-witness revoke` there, and why"
+        }
+        _ => "refuses this node",
     }
 }

@@ -218,10 +218,15 @@ pub enum RefuseReason {
     /// The voter's record bars that generation: it has gone on to a newer one, or knows this one with other
     /// voters (V9).
     Generation = 10,
+    /// The asker sends more, or asks for more domains, than the voter takes of one member.
+    TooMuch = 11,
+    /// The voter's operator has taken its vote for that holder back.
+    Revoked = 12,
 }
 
 impl RefuseReason {
-    const ALL: [RefuseReason; 10] = [
+    /// All of them.
+    pub const ALL: [RefuseReason; 12] = [
         RefuseReason::Held,
         RefuseReason::Quiet,
         RefuseReason::Stale,
@@ -232,7 +237,27 @@ impl RefuseReason {
         RefuseReason::Disk,
         RefuseReason::Cluster,
         RefuseReason::Generation,
+        RefuseReason::TooMuch,
+        RefuseReason::Revoked,
     ];
+
+    /// A name for reports and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefuseReason::Held => "held",
+            RefuseReason::Quiet => "quiet",
+            RefuseReason::Stale => "stale",
+            RefuseReason::Deaf => "deaf",
+            RefuseReason::Digest => "digest",
+            RefuseReason::NotYou => "not-you",
+            RefuseReason::TooLong => "too-long",
+            RefuseReason::Disk => "disk",
+            RefuseReason::Cluster => "cluster",
+            RefuseReason::Generation => "generation",
+            RefuseReason::TooMuch => "too-much",
+            RefuseReason::Revoked => "revoked",
+        }
+    }
 
     fn from_u8(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| *reason as u8 == byte)

@@ -190,7 +190,8 @@ impl Holder {
         let Some(track) = self.voters.get_mut(&from) else { return };
         if matches!(self.phase, Phase::Held { .. }) && track.sent_at(nonce).is_some() {
             // A voter that can't say yes to anybody, for now, says nothing of this epoch.
-            track.denied = !matches!(why, RefuseReason::Quiet | RefuseReason::Disk | RefuseReason::Deaf);
+            let passing = [RefuseReason::Quiet, RefuseReason::Disk, RefuseReason::Deaf, RefuseReason::TooMuch];
+            track.denied = !passing.contains(&why);
             if why == RefuseReason::Deaf {
                 // Whoever has held on without that voter (D4, `degrade`) hears it again, and shows that (V8).
                 track.prev_ack = track.prev_ack.max(nonce);

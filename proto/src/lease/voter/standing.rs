@@ -31,7 +31,7 @@ impl Voter {
     pub fn record(&self) -> Record {
         let domains = self.domains.iter().filter_map(|(id, domain)| Some((*id, domain.max_epoch?)));
         let (floor, opened) = self.generations.on_record();
-        Record { floor, opened, lease_max: self.longest, domains: domains.collect() }
+        Record { floor, opened, lease_max: self.longest, domains: domains.collect(), forgotten: self.forgotten }
     }
 
     /// Whether a change of a domain's epoch waits for the disk: nobody has been told of it yet (V6).

@@ -260,6 +260,81 @@ fn what_a_transfer_reserved_does_not_bar_its_own_heir() {
 }
 
 #[test]
+fn a_revoked_vote_runs_out_at_its_time_and_goes_to_nobody_before() {
+    let mut v = voter();
+    assert!(granted(&run(&mut v, 1000, 1, &ask(1, acquire(epoch(1, 1), 0)))));
+    let (barred, lent) = v.revoke(at(1500), DomainId(7), Duration::from_secs(10)).unwrap();
+    assert_eq!((barred.node, lent.unwrap().until), (node(1), at(2000)));
+    // Neither a renewal nor another epoch of the same node, and the other one waits as if nothing had happened.
+    for (nonce, wanted) in [(2, epoch(1, 1)), (3, epoch(2, 1))] {
+        assert_eq!(refused(&run(&mut v, 1500, 1, &ask(nonce, acquire(wanted, 1)))), Some(RefuseReason::Revoked));
+    }
+    assert_eq!(refused(&run(&mut v, 1999, 2, &ask(1, acquire(epoch(3, 2), 0)))), Some(RefuseReason::Held));
+    // Not even by way of a Transfer: what was lent is given back and goes to whoever asks.
+    assert!(granted(&run(&mut v, 2000, 2, &ask(2, acquire(epoch(3, 2), 0)))));
+    let back = Message::Transfer { epoch: epoch(3, 2), heir: epoch(4, 1) };
+    assert!(matches!(run(&mut v, 2100, 2, &ask(3, back)).as_slice(), [(_, Message::Ended { .. })]));
+    assert_eq!(v.granted(at(2100), DomainId(7)), None);
+    assert_eq!(refused(&run(&mut v, 11_499, 1, &ask(4, acquire(epoch(5, 1), 0)))), Some(RefuseReason::Revoked));
+    assert!(granted(&run(&mut v, 11_500, 1, &ask(5, acquire(epoch(5, 1), 0)))), "it may again");
+}
+
+#[test]
+fn who_is_barred_may_release_and_is_told_for_how_long() {
+    let mut v = voter();
+    assert!(granted(&run(&mut v, 1000, 1, &ask(1, acquire(epoch(1, 1), 0)))));
+    assert!(v.revoke(at(1000), DomainId(7), Duration::from_secs(10)).is_some());
+    let answers = run(&mut v, 1100, 1, &ask(2, Message::Query { priority: 1 }));
+    assert!(
+        matches!(answers.as_slice(), [(_, Message::Refuse { why: RefuseReason::Revoked, remaining, .. })] if *remaining == Duration::from_millis(9900)),
+        "{answers:?}"
+    );
+    assert!(matches!(
+        run(&mut v, 1200, 1, &ask(3, Message::Release { epoch: epoch(1, 1) })).as_slice(),
+        [(_, Message::Ended { .. })]
+    ));
+    assert!(granted(&run(&mut v, 1200, 2, &ask(1, acquire(epoch(2, 2), 0)))));
+}
+
+#[test]
+fn only_what_nobody_holds_or_asks_for_is_forgotten_and_its_epochs_go_on_rising() {
+    let unasked = Duration::from_secs(60);
+    let mut v = voter();
+    assert_eq!(v.forget(at(1), DomainId(7), unasked), Err(InUse::Unknown));
+    assert!(granted(&run(&mut v, 1000, 1, &ask(1, acquire(epoch(41, 1), 0)))));
+    assert!(matches!(v.forget(at(1999), DomainId(7), unasked), Err(InUse::Lent(_))));
+    assert_eq!(v.forget(at(60_999), DomainId(7), unasked), Err(InUse::Asked(Duration::from_millis(59_999))));
+    let Ok(outputs) = v.forget(at(61_000), DomainId(7), unasked) else { panic!("in use") };
+    let [VoterOutput::Persist { bytes, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
+    let record = Record::parse(bytes).unwrap();
+    assert_eq!((record.domains.len(), record.forgotten), (0, 41));
+    // In this life and in the next it tells whoever asks to begin above.
+    for mut v in [v, Voter::new(settings(), at(61_000), Some(&record))] {
+        let answers = run(&mut v, 62_000, 2, &ask(2, Message::Query { priority: 1 }));
+        assert!(matches!(answers.as_slice(), [(_, Message::Free { max_counter: 41, .. })]), "{answers:?}");
+    }
+}
+
+#[test]
+fn a_voter_that_has_just_started_forgets_nothing() {
+    let record = Record { floor: 1, domains: [(DomainId(7), epoch(4, 1))].into(), ..Record::default() };
+    let mut v = Voter::new(settings(), at(0), Some(&record));
+    assert_eq!(v.forget(at(999), DomainId(7), Duration::ZERO), Err(InUse::Quiet(Duration::from_millis(1))));
+    assert!(v.forget(at(1000), DomainId(7), Duration::ZERO).is_ok());
+}
+
+#[test]
+fn domains_beyond_the_limit_are_refused_and_known_ones_are_not() {
+    let mut v = voter();
+    for id in 0..MOST_DOMAINS as u64 {
+        v.domains.insert(DomainId(1000 + id), Domain::default());
+    }
+    assert_eq!(refused(&run(&mut v, 1000, 1, &ask(1, acquire(epoch(1, 1), 0)))), Some(RefuseReason::TooMuch));
+    let known = Envelope { domain: DomainId(1000), ..ask(2, acquire(epoch(1, 1), 0)) };
+    assert!(granted(&run(&mut v, 1000, 1, &known)));
+}
+
+#[test]
 fn one_record_is_written_for_all_epochs_that_change_in_one_datagram() {
     let mut v = voter();
     let of = |domain: u64| Envelope { domain: DomainId(domain), ..ask(domain, acquire(epoch(1, 1), 0)) };
@@ -338,10 +413,11 @@ mod properties {
         #[test]
         fn a_record_survives_the_disk_and_a_torn_one_is_refused(
             domains in proptest::collection::btree_map(any::<u64>(), (any::<u64>(), 1..9u16), 0..20),
+            forgotten in 0..3u64,
         ) {
             let domains = domains.into_iter().map(|(id, (counter, by))| (DomainId(id), epoch(counter, by)));
             let opened = Opened { generation: 3, set: ConfigDigest(4) };
-            let record = Record { floor: 2, opened, lease_max: L, domains: domains.collect() };
+            let record = Record { floor: 2, opened, lease_max: L, domains: domains.collect(), forgotten };
             let bytes = record.emit();
             prop_assert_eq!(Record::parse(&bytes), Ok(record));
             for cut in 0..bytes.len() {
