@@ -3,6 +3,8 @@
 //! Exit codes: 0 stopped in good order, 1 other failures, 2 usage or configuration, 3 key or permission,
 //! 4 address, 5 state directory.
 
+mod commands;
+
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,12 +12,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use keepone_arbiter::control::Request;
 use keepone_arbiter::log::Lines;
 use keepone_arbiter::quic::Identity;
 use keepone_arbiter::realtime::{self, Rank};
 use keepone_arbiter::systemd::ServiceManager;
 use keepone_arbiter::witness::config::{self, WitnessConfig};
 use keepone_arbiter::witness::orders::Ask;
+use keepone_arbiter::witness::scrape;
 use keepone_arbiter::witness::server::Witness;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
@@ -32,7 +36,7 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
     /// Vote until SIGTERM; SIGHUP reads the configuration again.
     Run {
@@ -46,6 +50,102 @@ enum Command {
         #[arg(default_value = "/etc/keepone/witness.toml")]
         config: PathBuf,
     },
+    /// How the running witness stands: uptime, members, domains, its disk.
+    Status {
+        /// Whom to ask.
+        #[command(flatten)]
+        asked: Asked,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Who holds each domain by this vote, under which epoch, and for how long yet.
+    Leases {
+        /// Whom to ask.
+        #[command(flatten)]
+        asked: Asked,
+        /// Of this cluster only.
+        #[arg(long)]
+        cluster: Option<String>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take the vote for a domain's holder back: it gets no renewal, and nobody else anything before the loan has run out.
+    Revoke {
+        /// Whom to ask.
+        #[command(flatten)]
+        asked: Asked,
+        /// Name or number of the domain.
+        domain: String,
+        /// Where several clusters have such a domain.
+        #[arg(long)]
+        cluster: Option<String>,
+        /// For so many seconds its present holder gets no vote for it.
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a domain or a node of which nothing can be alive.
+    Forget {
+        /// Whom to ask.
+        #[command(flatten)]
+        asked: Asked,
+        /// Name or number of the domain, or name of the node.
+        name: String,
+        /// Where several clusters have such a one.
+        #[arg(long)]
+        cluster: Option<String>,
+    },
+    /// Copy what a voter must not forget into a file.
+    Backup {
+        /// Whom to ask.
+        #[command(flatten)]
+        asked: Asked,
+        /// The file, which must not exist.
+        file: PathBuf,
+    },
+    /// Put a backup back, for a witness that does not run and has lost its disk.
+    Restore {
+        /// Whose.
+        #[command(flatten)]
+        asked: Asked,
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Which witness of this host is meant.
+#[derive(Debug, clap::Args)]
+struct Asked {
+    /// Its configuration, which says where its state and its socket are.
+    #[arg(short = 'c', long = "config", default_value = "/etc/keepone/witness.toml")]
+    config: PathBuf,
+}
+
+impl Command {
+    fn config(&self) -> &Path {
+        match self {
+            Command::Run { config } | Command::Check { config } => config,
+            Command::Status { asked, .. }
+            | Command::Leases { asked, .. }
+            | Command::Revoke { asked, .. }
+            | Command::Forget { asked, .. }
+            | Command::Backup { asked, .. }
+            | Command::Restore { asked, .. } => &asked.config,
+        }
+    }
+}
+
+/// A request about a domain or a node.
+fn about(ask: &str, name: String, cluster: Option<String>) -> Request {
+    let request = Request::new(ask).with("name", name);
+    match cluster {
+        Some(cluster) => request.with("cluster", cluster),
+        None => request,
+    }
 }
 
 fn main() -> ExitCode {
@@ -60,32 +160,43 @@ fn main() -> ExitCode {
         }
     };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_ansi(ansi).init();
-    let (Command::Run { config: path } | Command::Check { config: path }) = &cli.command;
-    let config = match config::load(path) {
+    let path = cli.command.config().to_owned();
+    let config = match config::load(&path) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(2);
         }
     };
-    match cli.command {
-        Command::Check { .. } => {
-            explain(&config);
-            match Identity::load(&config.key_file) {
-                Ok(identity) => {
-                    println!("own key {}", identity.public_key());
-                    ExitCode::SUCCESS
-                }
-                Err(error) => {
-                    eprintln!("{error}");
-                    ExitCode::from(3)
-                }
-            }
+    let answered = match cli.command {
+        Command::Check { .. } => return check(&config),
+        Command::Run { .. } => run(&path, &config),
+        Command::Status { json, .. } => commands::status(&config, json),
+        Command::Leases { cluster, json, .. } => commands::leases(&config, cluster.as_deref(), json),
+        Command::Revoke { domain, cluster, seconds, json, .. } => {
+            commands::revoke(&config, about("revoke", domain, cluster).with("seconds", seconds), json)
         }
-        Command::Run { .. } => run(path, &config).unwrap_or_else(|error| {
-            eprintln!("keepone-witness: {error:#}");
-            ExitCode::FAILURE
-        }),
+        Command::Forget { name, cluster, .. } => commands::forget(&config, &about("forget", name, cluster)),
+        Command::Backup { file, .. } => commands::backup(&config, &file),
+        Command::Restore { file, .. } => commands::restore(&config, &file),
+    };
+    answered.unwrap_or_else(|error| {
+        eprintln!("keepone-witness: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn check(config: &WitnessConfig) -> ExitCode {
+    explain(config);
+    match Identity::load(&config.key_file) {
+        Ok(identity) => {
+            println!("own key {}", identity.public_key());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(3)
+        }
     }
 }
 
@@ -134,6 +245,15 @@ fn run(path: &Path, config: &WitnessConfig) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::from(error.exit_code()));
             }
         };
+        if let Some(address) = config.metrics {
+            match scrape::listen(address).await {
+                Ok(listener) => drop(tokio::spawn(scrape::serve(listener, witness.asks()))),
+                // It votes all the same.
+                Err(error) => {
+                    tracing::error!("no metrics on {address}: {error}; choose another port, or stop what has it")
+                }
+            }
+        }
         manager.ready(&votes(&witness));
         // Without anybody who waits for it, it is said to nobody.
         let mut feed = tokio::time::interval(manager.watchdog().unwrap_or(UNWATCHED));

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use keepone_arbiter::quic::Identity;
 use nix::sys::signal::{Signal, kill};
@@ -38,7 +41,11 @@ fn outcome(arguments: &[&str], config: &Path) -> (Option<i32>, String) {
 
 /// Runs until it says that it votes.
 fn voting(config: &Path) -> Child {
-    let mut child = witness(&["run", "-c"], config).stderr(Stdio::piped()).spawn().unwrap();
+    voting_as(witness(&["run", "-c"], config))
+}
+
+fn voting_as(mut command: Command) -> Child {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let ready = lines.by_ref().any(|line| line.unwrap().contains("votes on"));
     assert!(ready, "it ended before it voted");
@@ -87,4 +94,163 @@ fn a_wrong_configuration_exits_with_2_and_a_missing_key_with_3() {
     }
     let (code, said) = outcome(&["run", "-c"], &dir.path().join("none.toml"));
     assert!(code == Some(2) && said.contains("none.toml: can't read"), "{code:?}: {said}");
+}
+
+fn tell(child: &Child, what: Signal) {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), what).unwrap();
+}
+
+#[test]
+fn the_commands_ask_the_running_witness_and_say_what_to_do_where_none_runs() {
+    let dir = directory(4);
+    let config = dir.path().join("w.toml");
+    let (code, said) = outcome(&["status", "-c"], &config);
+    assert!(code == Some(1) && said.contains("is the witness running with this configuration"), "{code:?}: {said}");
+
+    let mut child = voting(&config);
+    let (code, said) = outcome(&["status", "-c"], &config);
+    assert!(code == Some(0) && said.contains("cluster demo: generation 1, 0 of 1 members connected"), "{said}");
+    let (code, said) = outcome(&["status", "--json", "-c"], &config);
+    let status: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (code, &status["name"], &status["clusters"][0]["name"]),
+        (Some(0), &"w".into(), &"demo".into()),
+        "{said}"
+    );
+    let (code, said) = outcome(&["leases", "-c"], &config);
+    assert!(code == Some(0) && said.starts_with("  cluster  domain") && said.lines().count() == 1, "{said}");
+    for (command, words) in [("revoke", "no domain \"web\" is known here"), ("forget", "neither a domain nor a node")] {
+        let (code, said) = outcome(&[command, "web", "-c"], &config);
+        assert!(code == Some(1) && said.contains(words), "{command}: {code:?}: {said}");
+    }
+    let (code, said) = outcome(&["revoke", "web", "--seconds", "0", "-c"], &config);
+    assert!(code == Some(1) && said.contains("from 1 to 86400"), "{code:?}: {said}");
+
+    let file = dir.path().join("backup");
+    let backup = file.to_str().unwrap();
+    let (code, said) = outcome(&["backup", backup, "-c"], &config);
+    assert!(code == Some(0) && said.contains("1 clusters are in"), "{code:?}: {said}");
+    let (code, said) = outcome(&["backup", backup, "-c"], &config);
+    assert!(code == Some(1) && said.contains("not overwritten"), "{code:?}: {said}");
+    let (code, said) = outcome(&["restore", backup, "-c"], &config);
+    assert!(code == Some(1) && said.contains("stop it first"), "{code:?}: {said}");
+    tell(&child, Signal::SIGTERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(!dir.path().join("state/control").exists(), "its socket goes with it");
+    let (code, said) = outcome(&["restore", backup, "-c"], &config);
+    assert!(code == Some(0) && said.contains("cluster demo: 0 domains"), "{code:?}: {said}");
+}
+
+#[test]
+fn only_root_and_its_own_user_may_ask() {
+    let dir = directory(5);
+    let config = dir.path().join("w.toml");
+    let mut child = voting(&config);
+    // The directories let everybody pass, so that the socket itself is what refuses.
+    let open = |path: &Path, mode| {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    open(dir.path(), 0o755);
+    open(&dir.path().join("state"), 0o755);
+    open(&dir.path().join("state/control"), 0o666);
+    let asked = |user: u32| {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = witness(&["status", "-c"], &config);
+        if user != 0 {
+            command.uid(user).gid(user);
+        }
+        let output = command.output();
+        output.map(|output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    assert!(asked(0).unwrap().contains("cluster demo"));
+    // The program itself may lie where another user can't start it.
+    if let Ok(said) = asked(65_534) {
+        assert!(said.contains("not permitted"), "{said}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_service_manager_hears_each_step_and_a_wrong_file_changes_nothing() {
+    let dir = directory(6);
+    let config = dir.path().join("w.toml");
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let heard = || {
+        let mut bytes = [0; 512];
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    // What comes but the word that it lives.
+    let next = || std::iter::repeat_with(heard).find(|said| said != "WATCHDOG=1\n").unwrap();
+    let mut command = witness(&["run", "-c"], &config);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+    let mut child = voting_as(command);
+    assert_eq!(heard(), "READY=1\nSTATUS=votes on 127.9.6.3:7947 in 1 clusters\n");
+    for _ in 0..3 {
+        assert_eq!(heard(), "WATCHDOG=1\n");
+    }
+
+    let good = fs::read_to_string(&config).unwrap();
+    fs::write(&config, good.replace("id = 1", "id = 0")).unwrap();
+    tell(&child, Signal::SIGHUP);
+    assert!(next().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(next(), "READY=1\nSTATUS=votes on 127.9.6.3:7947 in 1 clusters\n");
+    // With a file that is right again, for the command.
+    fs::write(&config, &good).unwrap();
+    let (_, said) = outcome(&["status", "-c"], &config);
+    assert!(said.contains("n1      1   may hold"), "{said}");
+
+    fs::write(
+        &config,
+        good.replace("\"n1\"", "\"n9\"") + &good[good.find("[[cluster]]").unwrap()..].replace("demo", "more"),
+    )
+    .unwrap();
+    tell(&child, Signal::SIGHUP);
+    assert!(next().starts_with("RELOADING=1\n"));
+    assert_eq!(next(), "READY=1\nSTATUS=votes on 127.9.6.3:7947 in 2 clusters\n");
+    let (_, said) = outcome(&["status", "-c"], &config);
+    assert!(said.contains("n9      1   may hold") && said.contains("cluster more:"), "{said}");
+    tell(&child, Signal::SIGTERM);
+    assert_eq!(next(), "STOPPING=1\n");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn metrics_are_for_this_host_and_nothing_else_is_served() {
+    let dir = directory(7);
+    let config = dir.path().join("w.toml");
+    let good = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("metrics = \"192.0.2.1:9947\"\n{good}")).unwrap();
+    let (code, said) = outcome(&["check"], &config);
+    assert!(code == Some(2) && said.contains("write a loopback address"), "{code:?}: {said}");
+    fs::write(&config, format!("metrics = \"127.9.7.3:9947\"\n{good}")).unwrap();
+    let mut child = voting(&config);
+    let asked = |request: &str| {
+        let mut stream = (0..100)
+            .find_map(|_| {
+                let stream = TcpStream::connect("127.9.7.3:9947").ok();
+                stream.or_else(|| {
+                    std::thread::sleep(Duration::from_millis(50));
+                    None
+                })
+            })
+            .unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said
+    };
+    let said = asked("GET /metrics HTTP/1.1\r\nHost: w\r\n\r\n");
+    let (head, body) = said.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: application/openmetrics-text;"), "{head}");
+    assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())) && body.ends_with("# EOF\n"), "{said}");
+    assert!(body.contains("keepone_witness_nodes{cluster=\"demo\"} 1\n"), "{body}");
+    assert!(asked("GET /etc/passwd HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
+    assert!(asked("POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
+    assert!(asked("hello\r\n\r\n").starts_with("HTTP/1.1 405 "));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

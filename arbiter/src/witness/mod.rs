@@ -7,20 +7,26 @@
 //! - `hall`: the voters of all clusters and the loop that feeds them; `seat`: one of them
 //! - [`rates`]: how much each member may send
 //! - [`orders`]: what the operator asks of a running witness; [`report`]: what it is told
-//! - [`metrics`]: the same in numbers
+//! - [`counter`]: the socket on which it is asked; [`metrics`], [`scrape`]: the same in numbers, over HTTP
+//! - [`backup`]: copies of the records, and their way back
 //! - [`client`]: an agent's connections to its witnesses
 
+pub mod backup;
 pub mod client;
 pub mod config;
+pub mod counter;
 mod hall;
 pub mod metrics;
 pub mod orders;
 pub mod rates;
 pub mod report;
+pub mod scrape;
 mod seat;
 pub mod server;
 pub mod state;
 pub mod times;
 
+#[cfg(test)]
+mod operation_tests;
 #[cfg(test)]
 mod tests;

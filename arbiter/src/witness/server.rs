@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keepone_proto::id::{Incarnation, NodeId};
@@ -13,10 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::config::WitnessConfig;
+use super::counter::{self, About, Answers};
 use super::hall::{Hall, sink};
 use super::orders::Ask;
 use super::rates::Rates;
 use super::state::{StateDir, StoreError};
+use crate::control::Server;
 use crate::quic::{
     BindError, Endpoint, EndpointSettings, Identity, KeyError, Listener, PublicKey, Refusals, Roster, TransportSettings,
 };
@@ -87,6 +89,8 @@ pub struct Witness {
     roster: Arc<Roster>,
     rates: Arc<Rates>,
     asks: mpsc::Sender<Ask>,
+    about: Arc<Mutex<About>>,
+    control: Option<Server>,
     config: WitnessConfig,
     identity: Identity,
     local: SocketAddr,
@@ -124,7 +128,12 @@ impl Witness {
             tokio::spawn(Listener::new(endpoint.clone(), sink, Arc::new(|_, _| {})).run()),
         ];
         tracing::info!("witness {} (id {}) votes on {local}, key {}", config.name, config.id, identity.public_key());
-        Ok(Witness { endpoint, roster, rates, asks, config: config.clone(), identity, local, tasks })
+        let about = Arc::new(Mutex::new(About::new(config, identity.public_key(), local.to_string())));
+        // A witness that can't be asked votes all the same.
+        let answers = Answers { asks: asks.clone(), about: about.clone(), roster: roster.clone() };
+        let control = counter::open(&config.state_dir, answers);
+        let control = control.inspect_err(|error| tracing::error!("{error}; commands can't ask this witness")).ok();
+        Ok(Witness { endpoint, about, control, roster, rates, asks, config: config.clone(), identity, local, tasks })
     }
 
     /// Goes on with another configuration: clusters, members, keys and rates. In words, what changes. After an error
@@ -153,6 +162,8 @@ impl Witness {
         if identity.public_key() != self.identity.public_key() {
             words.push(format!("new connections are shown the key {}", identity.public_key()));
         }
+        *self.about.lock().unwrap_or_else(PoisonError::into_inner) =
+            About::new(config, identity.public_key(), self.local.to_string());
         self.identity = identity;
         if config.max_rate != self.config.max_rate {
             self.rates.set_max(config.max_rate);
@@ -177,11 +188,6 @@ impl Witness {
         &self.config
     }
 
-    /// Handshakes with a key that no list has.
-    pub fn roster(&self) -> Arc<Roster> {
-        self.roster.clone()
-    }
-
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
@@ -201,7 +207,8 @@ impl Witness {
     }
 
     /// Stops: the members are told at once that nobody is here. The records are on disk already.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
+        self.control = None;
         self.endpoint.close("the witness stops");
         // Time for the goodbyes to leave; not for the peers' answers to them.
         tokio::time::sleep(Duration::from_millis(20)).await;

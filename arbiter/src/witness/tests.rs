@@ -19,31 +19,31 @@ use super::server::{StartError, Witness};
 use super::state::StoreError;
 use crate::quic::{Identity, Roster, TransportSettings};
 
-const LEASE: Duration = Duration::from_millis(1200);
-const SOON: Duration = Duration::from_secs(3);
+pub(super) const LEASE: Duration = Duration::from_millis(1200);
+pub(super) const SOON: Duration = Duration::from_secs(3);
 
-fn node(id: u16) -> NodeId {
+pub(super) fn node(id: u16) -> NodeId {
     NodeId::new(id).unwrap()
 }
 
-fn epoch(counter: u64, by: u16) -> Epoch {
+pub(super) fn epoch(counter: u64, by: u16) -> Epoch {
     Epoch { counter, incarnation: Incarnation(u64::from(by)), attempt: 1, node: node(by) }
 }
 
-fn acquire(epoch: Epoch, prev_ack: u64) -> Message {
+pub(super) fn acquire(epoch: Epoch, prev_ack: u64) -> Message {
     Message::Acquire { epoch, lease: LEASE, prev_ack, priority: 100 }
 }
 
 /// A witness's files, and the keys of its members.
-struct World {
-    dir: tempfile::TempDir,
-    config: WitnessConfig,
-    keys: BTreeMap<u16, Identity>,
+pub(super) struct World {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) config: WitnessConfig,
+    pub(super) keys: BTreeMap<u16, Identity>,
 }
 
 impl World {
     /// On loopback net `net`, which is this test's own.
-    fn new(net: u8) -> Self {
+    pub(super) fn new(net: u8) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let keys: BTreeMap<u16, Identity> = (1..=3).map(|id| (id, Identity::generate().unwrap())).collect();
         keys[&3].save(&dir.path().join("w.key")).unwrap();
@@ -61,12 +61,12 @@ impl World {
         World { dir, config, keys }
     }
 
-    fn state(&self) -> std::path::PathBuf {
+    pub(super) fn state(&self) -> std::path::PathBuf {
         self.dir.path().join("state")
     }
 
     /// Starts the witness; a former one's lock and socket are gone a moment after it.
-    async fn witness(&self) -> Witness {
+    pub(super) async fn witness(&self) -> Witness {
         let start = Instant::now();
         loop {
             match Witness::start(&self.config) {
@@ -77,11 +77,11 @@ impl World {
         }
     }
 
-    fn candidate(&self, id: u16) -> Candidate {
+    pub(super) fn candidate(&self, id: u16) -> Candidate {
         self.candidate_with(self.keys[&id].clone())
     }
 
-    fn candidate_with(&self, identity: Identity) -> Candidate {
+    pub(super) fn candidate_with(&self, identity: Identity) -> Candidate {
         let (events, answers) = mpsc::unbounded_channel();
         let settings = ClientSettings {
             identity,
@@ -104,20 +104,20 @@ impl World {
     }
 }
 
-struct Candidate {
-    client: WitnessClient,
-    answers: mpsc::UnboundedReceiver<Event>,
-    blank: Envelope,
-    nonce: u64,
+pub(super) struct Candidate {
+    pub(super) client: WitnessClient,
+    pub(super) answers: mpsc::UnboundedReceiver<Event>,
+    pub(super) blank: Envelope,
+    pub(super) nonce: u64,
 }
 
 impl Candidate {
     /// Asks, with a new nonce every 50 ms, until the newest or an older one is answered.
-    async fn ask(&mut self, message: Message) -> Message {
+    pub(super) async fn ask(&mut self, message: Message) -> Message {
         self.ask_within(SOON, message).await.expect("no answer")
     }
 
-    async fn ask_within(&mut self, within: Duration, message: Message) -> Option<Message> {
+    pub(super) async fn ask_within(&mut self, within: Duration, message: Message) -> Option<Message> {
         let (start, first) = (Instant::now(), self.nonce + 1);
         while start.elapsed() < within {
             self.nonce += 1;
@@ -138,20 +138,20 @@ impl Candidate {
         None
     }
 
-    async fn why_refused(&mut self, message: Message) -> RefuseReason {
+    pub(super) async fn why_refused(&mut self, message: Message) -> RefuseReason {
         match self.ask(message).await {
             Message::Refuse { why, .. } => why,
             other => panic!("not refused: {other:?}"),
         }
     }
 
-    async fn granted(&mut self, epoch: Epoch) -> bool {
+    pub(super) async fn granted(&mut self, epoch: Epoch) -> bool {
         let answer = self.ask(acquire(epoch, self.nonce)).await;
         matches!(answer, Message::Grant { epoch: granted, .. } if granted == epoch)
     }
 
     /// Asks until it is granted; how long that took.
-    async fn granted_in_the_end(&mut self, epoch: Epoch) -> Duration {
+    pub(super) async fn granted_in_the_end(&mut self, epoch: Epoch) -> Duration {
         let start = Instant::now();
         while !self.granted(epoch).await {
             assert!(start.elapsed() < SOON, "never granted");

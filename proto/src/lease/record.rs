@@ -31,7 +31,8 @@ pub struct Record {
     pub lease_max: Duration,
     /// The highest epoch of each domain.
     pub domains: BTreeMap<DomainId, Epoch>,
-    /// The highest counter of all domains that were forgotten, 0 for none: a domain that comes back begins above it.
+    /// The highest counter of domains that were forgotten, or whose last epochs may be lost; 0 for none. New epochs begin
+    /// above it.
     pub forgotten: u64,
 }
 

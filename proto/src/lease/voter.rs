@@ -185,7 +185,7 @@ pub struct Voter {
     /// The longest that it may have lent: L_max, or a former life's until that has run out.
     longest: Duration,
     generations: Generations,
-    /// The highest counter of what was forgotten.
+    /// The highest counter of what was forgotten, or may have been lost: new epochs begin above it.
     forgotten: u64,
 }
 
@@ -310,9 +310,9 @@ impl Voter {
         }
     }
 
-    /// The counter of the highest epoch that is known of a domain.
+    /// The counter that the next epoch of a domain has to be above.
     fn max_counter(&self, domain: Option<&Domain>) -> u64 {
-        domain.and_then(|domain| domain.max_epoch).map_or(self.forgotten, |epoch| epoch.counter)
+        domain.and_then(|domain| domain.max_epoch).map_or(0, |epoch| epoch.counter).max(self.forgotten)
     }
 
     /// The record of `ticket` is on disk, or could not be written.
@@ -320,7 +320,7 @@ impl Voter {
         let mut out = Vec::new();
         self.generations.persisted(now, ticket, written);
         let stamp = self.stamp(now);
-        let (cluster, digest) = (self.settings.cluster, self.settings.digest);
+        let (cluster, digest, forgotten) = (self.settings.cluster, self.settings.digest, self.forgotten);
         for (id, domain) in &mut self.domains {
             // A later record includes the earlier ones, so all older tickets are settled by it too; a
             // failed write says nothing of its predecessors, which have answered for themselves.
@@ -336,7 +336,7 @@ impl Voter {
             for (to, nonce, deferred) in pending.answers {
                 match deferred {
                     _ if !written => {
-                        let max_counter = domain.max_epoch.map_or(0, |epoch| epoch.counter);
+                        let max_counter = domain.max_epoch.map_or(0, |epoch| epoch.counter).max(forgotten);
                         let (why, holder, holder_priority) = (RefuseReason::Disk, None, 0);
                         let remaining = Duration::ZERO;
                         let message = Message::Refuse { why, holder, holder_priority, remaining, max_counter, stamp };
@@ -534,7 +534,7 @@ impl Voter {
         domain.waiting.retain(|_, waiting| now.since(waiting.at) <= stale);
         let best = domain.waiting.iter().max_by_key(|(node, waiting)| (waiting.priority, core::cmp::Reverse(**node)));
         let best = best.map(|(node, waiting)| (*node, waiting.nonce));
-        let max_counter = domain.max_epoch.map_or(self.forgotten, |epoch| epoch.counter);
+        let max_counter = domain.max_epoch.map_or(0, |epoch| epoch.counter).max(self.forgotten);
         // The others ask again by themselves; two that are told at once would split the vote.
         domain.waiting.clear();
         self.waited.remove(&id);

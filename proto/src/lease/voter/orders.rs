@@ -86,7 +86,7 @@ impl Voter {
         if let Some(age) = domain.asked_at.map(|at| now.since(at)).filter(|age| *age < unasked) {
             return Err(InUse::Asked(age));
         }
-        self.forgotten = self.max_counter(Some(domain)).max(self.forgotten);
+        self.forgotten = self.max_counter(Some(domain));
         self.domains.remove(&id);
         self.waited.remove(&id);
         self.unwritten = true;
