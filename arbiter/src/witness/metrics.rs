@@ -11,12 +11,15 @@ use super::times::{BOUNDS_MS, Seen};
 /// Content type of [`text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// A cluster's number.
+type Value = fn(&ClusterStatus) -> f64;
+
 /// What is known of each cluster, with its writes.
 pub(super) fn text(uptime: Duration, clusters: &[ClusterStatus], times: &Vec<(String, Seen)>) -> String {
     let mut out = String::new();
     family(&mut out, "uptime_seconds", "gauge", "Since the start of the process.");
     sample(&mut out, "uptime_seconds", "", uptime.as_secs_f64());
-    let per_cluster: [(&str, &str, &str, fn(&ClusterStatus) -> f64); 9] = [
+    let per_cluster: [(&str, &str, &str, Value); 9] = [
         ("renewals", "counter", "Renewals granted.", |c| number(c.renewals)),
         ("grants", "counter", "New epochs granted.", |c| number(c.grants)),
         ("ended", "counter", "Epochs given up or handed over.", |c| number(c.ended)),

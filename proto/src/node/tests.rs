@@ -29,6 +29,7 @@ mod header;
 mod lan;
 mod many;
 mod options;
+mod orders;
 mod policies;
 mod proofs;
 mod references;
