@@ -489,7 +489,12 @@ fn instance_settings(
         track: instance
             .track_interface
             .iter()
-            .map(|track| TrackInterface { interface: id_of(&track.interface), weight: track.weight })
+            .filter(|track| track.weight == 0 || config.weights_count(place))
+            .map(|track| TrackInterface {
+                interface: id_of(&track.interface),
+                weight: track.weight,
+                reverse: track.reverse,
+            })
             .collect(),
     })
 }

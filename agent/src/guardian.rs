@@ -199,6 +199,7 @@ impl Guardian {
         realtime::lock_code();
         self.reload.running().global.scheduling.rt_priority.into_iter().for_each(realtime::set_priority);
         crate::script::trust::demand(self.reload.running().global.scripts.security);
+        crate::script::identity::give_all_groups(self.reload.running().global.scripts.supplementary_groups);
         realtime::ask(Rank::Decides);
         // R12: whatever a former run left, before anything else.
         let mut clean = self.shut_first();

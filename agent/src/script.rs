@@ -3,6 +3,7 @@
 //! What must stay true: at the timeout it dies with all that it has started; whatever it does, only the thread that
 //! runs it waits; one that writes much is not held up, and what it said at first is kept for the evidence.
 
+pub(crate) mod identity;
 pub(crate) mod trust;
 
 use std::io::{self, PipeReader, Read};
@@ -138,7 +139,7 @@ pub(crate) fn become_user(
     let mut is_root = true;
     if let Some((name, group)) = named {
         let (uid, gid) = user_and_group(name, group.as_deref())?;
-        command.uid(uid.as_raw()).gid(gid.as_raw());
+        identity::assume(command, name, uid, gid)?;
         is_root = uid.is_root();
     }
     if is_root { trust::check(script.command.first().map_or("", String::as_str)) } else { Ok(()) }

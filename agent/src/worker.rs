@@ -92,6 +92,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
     realtime::lock_code();
     config.global.scheduling.rt_priority.into_iter().for_each(realtime::set_priority);
     crate::script::trust::demand(config.global.scripts.security);
+    crate::script::identity::give_all_groups(config.global.scripts.supplementary_groups);
     // One that had gone before that is none whose death is told.
     if pulse.as_ref().is_some_and(is_broken) {
         return Err(Failure::say(ExitCode::Unexpected, "the guardian has gone before its worker came to start"));

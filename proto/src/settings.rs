@@ -252,8 +252,10 @@ pub enum HmacMode {
 pub struct TrackInterface {
     /// Which one.
     pub interface: InterfaceId,
-    /// 0: its loss is a FAULT. Above 0: added to the priority while it is up; below 0: while it is down.
+    /// 0: its loss is a FAULT. Above 0: added to the priority while it is up; below 0: while it is down. -253..=253.
     pub weight: i16,
+    /// Without a weight: its loss is good and its link a FAULT. With one: what would be added is taken away.
+    pub reverse: bool,
 }
 
 /// What a `track_script`, `track_file`, `track_process` or `track_bfd` names.

@@ -10,7 +10,7 @@ use alloc::format;
 use alloc::string::String;
 
 use crate::script::{ScriptMachine, Verdict};
-use crate::settings::{Settings, Track, Tracker};
+use crate::settings::{Settings, Track, TrackInterface, Tracker};
 use crate::time::Instant;
 use crate::watch::{State, WatchMachine};
 
@@ -108,16 +108,11 @@ impl Track {
     }
 
     fn addend(&self, up: bool) -> i32 {
-        match (i32::from(self.weight), up) {
-            (weight, true) if weight > 0 => weight * self.sign(),
-            (weight, false) if weight < 0 => weight * self.sign(),
-            (_, true | false) => 0,
-        }
+        addend(self.weight, self.reverse, up)
     }
 
     fn of_two(&self, up: bool) -> Effect {
-        let is_bad = up == self.reverse;
-        Effect { is_awaited: false, is_fault: is_bad && self.weight == 0, is_bad, addend: self.addend(up) }
+        of_two(self.weight, self.reverse, up)
     }
 
     fn of_number(&self, number: i64) -> Effect {
@@ -141,6 +136,28 @@ impl Track {
         let addend = -i32::from(self.weight).abs();
         Effect { is_awaited: false, is_fault: self.weight == 0, is_bad: true, addend }
     }
+}
+
+impl TrackInterface {
+    /// What it does to its instance while the interface is up, or down.
+    pub fn effect(&self, up: bool) -> Effect {
+        of_two(self.weight, self.reverse, up)
+    }
+}
+
+fn addend(weight: i16, reverse: bool, up: bool) -> i32 {
+    let sign = if reverse { -1 } else { 1 };
+    match (i32::from(weight), up) {
+        (weight, true) if weight > 0 => weight * sign,
+        (weight, false) if weight < 0 => weight * sign,
+        (_, true | false) => 0,
+    }
+}
+
+/// Of what is up or down and nothing else.
+fn of_two(weight: i16, reverse: bool, up: bool) -> Effect {
+    let is_bad = up == reverse;
+    Effect { is_awaited: false, is_fault: is_bad && weight == 0, is_bad, addend: addend(weight, reverse, up) }
 }
 
 #[cfg(test)]

@@ -216,7 +216,8 @@ fn by(config: &Config, place: usize, list: fn(&model::Trackers) -> &[model::Trac
     let group = config.sync_groups.iter().find(|group| group.instances.contains(&place));
     let shared = group.map_or(&[][..], |group| list(&group.trackers));
     let new = |tracked: &&model::Tracked| own.iter().all(|mine| mine.tracker != tracked.tracker);
-    own.iter().chain(shared.iter().filter(new)).copied().collect()
+    let counts = |tracked: &&model::Tracked| tracked.weight.value == 0 || config.weights_count(place);
+    own.iter().chain(shared.iter().filter(new)).filter(counts).copied().collect()
 }
 
 #[cfg(test)]
@@ -269,7 +270,11 @@ vrrp_instance B {
         assert_eq!(trackers.programs()[0].script.command, ["/usr/bin/pgrep", "haproxy"]);
         let track = |id, weight, reverse| Track { tracker: Tracker::Script(ScriptId(id)), weight, reverse };
         assert_eq!(trackers.tracked_by(0), [track(0, 0, false), track(1, 0, false)]);
-        assert_eq!(trackers.tracked_by(1), [track(1, 30, true)]);
+        // In a group a line with a weight is none.
+        assert_eq!(trackers.tracked_by(1), []);
+        let counting = TEXT.replace("    group { A B }", "    group { A B }\n    sync_group_tracking_weight");
+        let (config, _) = keepone_config::load_text(path, &counting, &keepone_config::Environment::default()).unwrap();
+        assert_eq!(Trackers::of(&config, None).tracked_by(1), [track(1, 30, true)]);
         assert!(config.inactive.iter().all(|inactive| !inactive.what.contains("script")), "{:?}", config.inactive);
     }
 

@@ -70,28 +70,29 @@ impl Check<'_> {
         found
     }
 
-    /// What moves together has one priority to move by, unless the operator insists.
+    /// What moves together has one priority to move by, unless the operator insists: a line with a weight is as if it
+    /// were not there ([`crate::model::Config::weights_count`]), and is told of.
     fn group_weights(&mut self, group: &RawGroup, instances: &[usize], trackers: &Trackers) {
         if or(&group.tracking_weight, false) {
             return;
         }
         let raw = self.raw;
-        let weighs = |list: &[crate::model::Tracked]| list.iter().any(|tracked| tracked.weight.value != 0);
-        let own = weighs(&trackers.scripts) || weighs(&trackers.processes) || weighs(&trackers.bfd);
-        let lines = |track: &crate::raw::RawTrack| track.weight != 0;
+        let weighs = |list: &&Vec<crate::model::Tracked>| list.iter().any(|tracked| tracked.weight.value != 0);
+        let own = [&trackers.scripts, &trackers.files, &trackers.processes, &trackers.bfd].iter().any(weighs);
+        let lines = |track: &&crate::raw::RawTrack| track.weight != 0;
         let members = instances.iter().filter_map(|at| raw.instances.get(*at));
-        let of_script = |name: &str| {
-            let script = raw.trackers.scripts.iter().find(|script| script.tracker.name == name);
-            script.map_or(0, |script| script.tracker.weight.value)
+        let mut of_members = members.filter_map(|instance| {
+            let interface = instance.track.iter().find(lines).map(|track| &track.interface.place);
+            interface.or_else(|| super::track::first_weighted(&raw.trackers, &instance.options.trackers))
+        });
+        let place = if own || group.track.iter().any(|track| lines(&track)) {
+            Some(&group.name.place)
+        } else {
+            of_members.next()
         };
-        let tracked = |at: &crate::raw::RawTracked| at.weight.unwrap_or_else(|| of_script(&at.name.value)) != 0;
-        let of_members = members
-            .flat_map(|instance| instance.options.trackers.scripts.iter().filter(|at| tracked(at)))
-            .map(|at| &at.name.place)
-            .next();
-        let place = if own || group.track.iter().any(lines) { Some(&group.name.place) } else { of_members };
         if let Some(place) = place {
-            let message = format!("weights do not count within sync group `{}`", group.name.value);
+            let message =
+                format!("weights do not count within sync group `{}`: what has one is not tracked", group.name.value);
             let help =
                 "write weight 0, which makes a failure a FAULT of the group, or add `sync_group_tracking_weight`";
             self.report.warning(place, message, help);

@@ -7,7 +7,7 @@ use keepone_proto::lease::timing::Millis;
 
 use crate::diagnostic::Severity;
 use crate::model::{Statics, Tracked, TrackerSources, Trackers, VirtualAddress, Weight};
-use crate::raw::{RawInstance, RawTracked, RawTrackers};
+use crate::raw::{RawInstance, RawSources, RawTracked, RawTrackers};
 use crate::source::{At, Place};
 
 use super::{Check, Duplicate, list};
@@ -229,4 +229,20 @@ impl<'a> Check<'a> {
             track_groups: groups,
         }
     }
+}
+
+/// The first line that tracks with a weight, be it its own or that of what it names.
+pub(super) fn first_weighted<'a>(sources: &RawSources, trackers: &'a RawTrackers) -> Option<&'a Place> {
+    let scripts = sources.scripts.iter().map(|at| (at.tracker.name.as_str(), at.tracker.weight)).collect();
+    let files = sources.files.iter().map(|at| (at.value.name.as_str(), at.value.weight)).collect();
+    let processes = sources.processes.iter().map(|at| (at.value.name.as_str(), at.value.weight)).collect();
+    let sessions = sources.bfd.iter().map(|at| (at.value.name.as_str(), at.value.weight)).collect();
+    let first = |lines: &'a [RawTracked], own: BTreeMap<&str, Weight>| {
+        let own = |name: &str| own.get(name).copied().unwrap_or_default();
+        lines.iter().find(|line| line.weight(own(&line.name.value)).value != 0).map(|line| &line.name.place)
+    };
+    first(&trackers.scripts, scripts)
+        .or_else(|| first(&trackers.files, files))
+        .or_else(|| first(&trackers.processes, processes))
+        .or_else(|| first(&trackers.bfd, sessions))
 }

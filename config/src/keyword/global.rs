@@ -53,7 +53,7 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         key(Own, "alert_script", Words, "run at the begin and the end of each alert").values("none", SCRIPT, ""),
         key(Own, "event_fifo", Value, "a FIFO that gets transitions and alerts as JSON lines")
             .values("none", "a path", ""),
-        off(C, "set_supplementary_groups", "give scripts all groups of their user"),
+        key(C, "set_supplementary_groups", Flag, "give scripts all groups of their user").values("off", "", ""),
         key(C, "startup_script", Words, "run once before anything else").values("none", SCRIPT, ""),
         key(C, "startup_script_timeout", Value, "when it is killed").values("10", "1..1000", "s"),
         key(C, "shutdown_script", Words, "run once when all else has ended").values("none", SCRIPT, ""),

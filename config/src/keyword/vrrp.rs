@@ -7,10 +7,6 @@ use super::{Keyword, Table, Tier, key};
 const SCRIPT: &str = "COMMAND [USER [GROUP]]";
 const TRACKED: &str = "NAME [weight -253..253 [reverse|noreverse]]";
 
-const fn off(tier: Tier, name: &'static str, meaning: &'static str) -> Keyword {
-    key(tier, name, Flag, meaning).values("off", "", "").later()
-}
-
 /// What `global_defs` decides unless the instance does.
 const fn inherited(tier: Tier, name: &'static str, meaning: &'static str) -> Keyword {
     key(tier, name, Flag, meaning).values("of global_defs", "", "").later()
@@ -261,7 +257,7 @@ pub(crate) static VRRP_SYNC_GROUP: Table = Table::strict(
         script(B, "notify_stop", "run when the agent stops"),
         inherited(A, "smtp_alert", "mail on every change"),
         key(C, "notify_priority_changes", Flag, "FIFOs get changes of priority too").values("of global_defs", "", ""),
-        off(C, "sync_group_tracking_weight", "weights count within the group too"),
+        key(C, "sync_group_tracking_weight", Flag, "weights count within the group too").values("off", "", ""),
         key(C, "global_tracking", Flag, "nothing any more, in keepalived too")
             .ignored("remove it: a group's trackers count for all its instances"),
     ],

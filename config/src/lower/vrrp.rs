@@ -151,11 +151,7 @@ impl Lower<'_> {
                     }
                 },
                 "noreverse" => track.reverse = false,
-                "reverse" => {
-                    track.reverse = true;
-                    let message = "`reverse` of a tracked interface is read, but not yet active";
-                    self.report.warning(&word.place, message, "");
-                }
+                "reverse" => track.reverse = true,
                 other => {
                     let message = format!("`{}` after a tracked interface", super::shorten(other));
                     let help = "write each interface on a line of its own, with `weight N` if it is not to be a FAULT";

@@ -138,4 +138,12 @@ impl Config {
         }
         domains
     }
+
+    /// Whether what the instance at `place` tracks may move its priority. In a sync group, whose instances move
+    /// together, a line with a weight is as if it were not there unless `sync_group_tracking_weight` is written: as
+    /// keepalived has it, and says (measured with 2.2.7: "ignoring tracked script … with weights due to SYNC group").
+    pub fn weights_count(&self, place: usize) -> bool {
+        let group = self.sync_groups.iter().find(|group| group.instances.contains(&place));
+        group.is_none_or(|group| group.tracking_weight)
+    }
 }

@@ -230,9 +230,9 @@ pub struct SyncGroup {
     pub policy: Option<Policy>,
     /// Its scripts.
     pub notify: Notify,
-    /// What its instances watch together, its interfaces apart; of these only scripts are active yet.
+    /// What its instances watch together, its interfaces apart.
     pub trackers: Trackers,
-    /// Whether weights count within the group; not active yet.
+    /// Whether weights count within the group ([`super::Config::weights_count`]).
     pub tracking_weight: bool,
     /// Mail on every change; not active yet.
     pub smtp_alert: bool,

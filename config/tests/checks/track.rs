@@ -130,7 +130,16 @@ fn weights_do_not_count_within_a_sync_group() {
         "",
     );
     warned(&member, "k.conf:14:9: warning: weights do not count within sync group `G`", "weight 0");
-    silent(&member.replace("weight -30", "weight 0"));
+    let without = member.replace("weight -30", "weight 0");
+    silent(&without);
+    let interface =
+        without.replace("track_script {\n        web\n", "track_interface {\n        lan0 weight -30 reverse\n");
+    assert_ne!(interface, without);
+    warned(
+        &interface,
+        "k.conf:14:9: warning: weights do not count within sync group `G`: what has one is not tracked",
+        "weight 0",
+    );
 }
 
 #[test]

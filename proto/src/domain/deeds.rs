@@ -137,12 +137,7 @@ impl Domain {
             }
             router.hears = hears;
             let base = i32::from(router.settings.priority.0);
-            let weights =
-                router.settings.track.iter().map(|track| match (track.weight, facts.is_up(track.interface)) {
-                    (weight, true) if weight > 0 => i32::from(weight),
-                    (weight, false) if weight < 0 => i32::from(weight),
-                    (_, true | false) => 0,
-                });
+            let weights = router.settings.track.iter().map(|track| track.effect(facts.is_up(track.interface)).addend);
             let others = router.settings.track_others.iter().map(|track| track.effect(facts.trackers).addend);
             // An owner stays one whatever is tracked; others stay candidates (keepalived clamps alike).
             let effective = if base == 255 { 255 } else { (base + weights.chain(others).sum::<i32>()).clamp(1, 254) };

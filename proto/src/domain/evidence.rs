@@ -53,7 +53,7 @@ impl Domain {
         let down = self.routers.iter().any(|router| {
             let own = !facts.is_up(router.settings.interface);
             own || facts.lacks_source(router)
-                || router.settings.track.iter().any(|track| track.weight == 0 && !facts.is_up(track.interface))
+                || router.settings.track.iter().any(|track| track.effect(facts.is_up(track.interface)).is_fault)
         });
         if self.leaving.is_some() || self.is_stopping(facts) {
             Health::Leaving

@@ -2,7 +2,7 @@ use alloc::vec;
 use core::time::Duration;
 
 use super::*;
-use crate::id::{ScriptId, WatchId};
+use crate::id::{InterfaceId, ScriptId, WatchId};
 use crate::settings::{ScriptSettings, WatchKind, WatchSettings};
 use crate::watch::Reading;
 
@@ -52,6 +52,21 @@ fn a_weight_above_0_counts_while_it_is_up_and_one_below_while_it_is_down_and_rev
     assert_eq!(effects(&ended(Some("exit status: 1")), SCRIPT, &SIX), ["F!0", "!0", "!-30", "0", "0", "30"]);
     assert_eq!(effects(&told(Reading::Up), WATCH, &SIX), ["0", "20", "0", "F!0", "!-20", "!0"]);
     assert_eq!(effects(&told(Reading::Down("".into())), WATCH, &SIX), ["F!0", "!0", "!-30", "0", "0", "30"]);
+}
+
+/// The same six lines of `track_interface`, with the link up and down; measured with keepalived 2.2.7.
+#[test]
+fn an_interface_counts_as_what_is_up_or_down_does() {
+    let effects = |up| {
+        SIX.map(|(weight, reverse)| {
+            let Effect { is_awaited, is_fault, is_bad: _, addend } =
+                TrackInterface { interface: InterfaceId(1), weight, reverse }.effect(up);
+            assert!(!is_awaited);
+            (is_fault, addend)
+        })
+    };
+    assert_eq!(effects(true), [(false, 0), (false, 20), (false, 0), (true, 0), (false, -20), (false, 0)]);
+    assert_eq!(effects(false), [(true, 0), (false, 0), (false, -30), (false, 0), (false, 0), (false, 30)]);
 }
 
 #[test]

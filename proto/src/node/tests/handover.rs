@@ -84,7 +84,7 @@ fn an_heir_whose_gate_is_broken_does_not_ask_r14() {
 #[test]
 fn a_priority_that_rises_while_all_lines_are_cut_moves_the_domain() {
     let mut cluster = better_comes_back(true, |settings| {
-        let track = TrackInterface { interface: InterfaceId(1), weight: 120 };
+        let track = TrackInterface { interface: InterfaceId(1), weight: 120, reverse: false };
         settings.interfaces.push(InterfaceSettings { name: "up".into(), delays: LinkDelays::default() });
         settings.instances[0].priority = Priority(90);
         settings.instances[0].track = vec![track];
