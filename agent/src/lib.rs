@@ -4,6 +4,7 @@
 //! address. Nothing that can block (script, disk, log, DNS) stands between a decision and the gate (R15).
 
 pub mod assemble;
+pub mod checkers;
 pub mod clock;
 mod discipline;
 pub mod driver;

@@ -120,7 +120,7 @@ impl Pinger {
 
 /// surge-ping also gives back errors about the ping: Destination Unreachable from a router, or from
 /// this node's own kernel when nobody answers ARP. They say that the reference is *not* reachable.
-fn is_echo_reply(packet: &IcmpPacket) -> bool {
+pub(crate) fn is_echo_reply(packet: &IcmpPacket) -> bool {
     // RFC 792 type 0, RFC 4443 type 129.
     match packet {
         IcmpPacket::V4(packet) => packet.get_icmp_type().0 == 0,

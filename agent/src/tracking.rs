@@ -22,6 +22,7 @@ use crate::script::{Run, User};
 mod bfd;
 mod connector;
 pub(crate) mod file;
+pub(crate) mod files;
 mod process;
 mod teller;
 

@@ -2,6 +2,7 @@
 //!
 //! - [`words`]: what happened, in keepalived's words
 //! - [`scripts`]: notify scripts, and [`run`]: one of them, with its user and its timeout
+//! - [`servers`]: scripts of virtual and real servers
 //! - [`pipe`]: a FIFO of keepalived's kind, with its [`reader`]
 //! - [`alerts`]: the alert script
 //! - [`fifo`]: the event FIFO
@@ -16,6 +17,7 @@ mod pipe;
 pub mod reader;
 pub(crate) mod run;
 mod scripts;
+pub(crate) mod servers;
 mod words;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ use tokio::sync::mpsc;
 use crate::assemble::{DomainName, Plan};
 use crate::clock;
 use ledger::Ledger;
+pub(crate) use pipe::LineWriter;
 use pipe::Pipe;
 use run::Rules;
 use scripts::Scripts;

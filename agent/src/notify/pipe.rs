@@ -87,14 +87,37 @@ impl Pipe {
 
     /// One line, without its end; never waits.
     pub(super) fn put(&self, line: &str) {
-        if self.queue.try_send(line.to_owned()).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        put(&self.queue, &self.dropped, line);
+    }
+
+    /// The way into it for another thread. The FIFO ends with the last of them.
+    pub(super) fn writer(&self) -> LineWriter {
+        LineWriter { queue: self.queue.clone(), dropped: Arc::clone(&self.dropped) }
     }
 
     /// No more lines come: the thread that sees to the rest.
     pub(super) fn finish(self) -> (String, JoinHandle<()>) {
         (self.who, self.thread)
+    }
+}
+
+/// A way into a FIFO.
+#[derive(Debug, Clone)]
+pub(crate) struct LineWriter {
+    queue: SyncSender<String>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl LineWriter {
+    /// One line, without its end; never waits.
+    pub(crate) fn put(&self, line: &str) {
+        put(&self.queue, &self.dropped, line);
+    }
+}
+
+fn put(queue: &SyncSender<String>, dropped: &AtomicU64, line: &str) {
+    if queue.try_send(line.to_owned()).is_err() {
+        dropped.fetch_add(1, Ordering::Relaxed);
     }
 }
 

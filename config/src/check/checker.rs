@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keepone_proto::lease::timing::Millis;
 
-use crate::model::{CheckTiming, Checker, HttpProbe, Probe, ServerName, Target, Url};
+use crate::model::{CheckTiming, Checker, HttpProbe, HttpVersion, Probe, ServerName, Target, Url};
 use crate::raw::{RawChecker, RawHttp, RawProbe, RawReal, RawServer, RawService, RawTarget, RawTimes};
 use crate::source::Place;
 
@@ -175,6 +175,20 @@ impl Check<'_> {
             let help = "add `virtualhost NAME`, which is the name that the handshake asks for";
             self.report.warning(&raw.place, "enable_sni without virtualhost", help);
         }
+        if http.version == HttpVersion::V2 && !http.tls {
+            let help = "write SSL_GET, or `http_protocol 1.1`";
+            self.report.error(&raw.place, "HTTP/2 is spoken over TLS only", help);
+        }
+        if http.verify && self.raw.global.ipvs.tls.ca.is_none() {
+            let help = "add `SSL { ca /path/of/authorities.pem }`";
+            self.report.error(&raw.place, "verify_certificate without authorities to verify by", help);
+        }
+        for pattern in urls.iter().filter_map(|url| url.regex.as_ref()) {
+            if let Err(fault) = pattern.check() {
+                let help = "write it without look-around and back-references: it is matched in linear time";
+                self.report.error(&raw.place, format!("the regex `{}` can't be used: {fault}", pattern.pattern), help);
+            }
+        }
         if !http.tls && server_name != ServerName::None {
             self.report.warning(&raw.place, "HTTP_GET has no TLS handshake to name a server in", "write SSL_GET");
         }
@@ -182,6 +196,7 @@ impl Check<'_> {
             tls: http.tls,
             version: http.version,
             server_name,
+            verify: http.verify,
             tls_compliant: http.tls_compliant,
             fast_recovery: http.fast_recovery,
             urls,

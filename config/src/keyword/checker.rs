@@ -1,7 +1,7 @@
 //! Keywords of the health checks.
 
 use super::Form::{Block, Flag, Maybe, Value, Words};
-use super::Tier::{A, B, C};
+use super::Tier::{A, B, C, Own};
 use super::{Keyword, Table, Tier, key};
 
 /// When a check is made, and what a failure means.
@@ -111,11 +111,8 @@ const fn http(main: Tier) -> [Keyword; 5] {
     [
         key(main, "nb_get_retry", Value, RETRY_MEANING).values("= retry", "0..4294967295", ""),
         key(B, "virtualhost", Value, "the Host header").values("of the server", "", ""),
-        key(C, "http_protocol", Value, "the version of the request; 1.0C closes the connection").values(
-            "1.0",
-            "1.0|1.0C|1.1",
-            "",
-        ),
+        key(C, "http_protocol", Value, "the version of the request; 1.0C closes the connection, 2 is for SSL_GET")
+            .values("1.0", "1.0|1.0C|1.1|2", ""),
         key(C, "sni_name", Value, "the name in the TLS handshake").values("none", "", ""),
         key(C, "fast_recovery", Flag, "at the start and after a failure try all urls at once").values("off", "", ""),
     ]
@@ -162,6 +159,8 @@ pub(crate) static SSL_GET: Table = Table::checker(
     &[&TARGET_B, &SSL_TIMES, &SSL],
     &[
         sni(B),
+        key(Own, "verify_certificate", Flag, "the certificate must be good by `ca` of SSL, for its name or address")
+            .values("off", "", ""),
         key(C, "tls_compliant", Flag, "say goodbye as TLS wants it").values("off", "", ""),
         key(B, "url", Block(&SSL_GET_URL), "one request, and what its answer must be"),
     ],

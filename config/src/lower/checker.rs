@@ -29,6 +29,7 @@ const VERSIONS: &[(&str, HttpVersion)] = &[
     ("1.0C", HttpVersion::V10Close),
     ("1.0c", HttpVersion::V10Close),
     ("1.1", HttpVersion::V11),
+    ("2", HttpVersion::V2),
 ];
 /// What keepalived accepts without `status_code`.
 const GOOD_CODES: (u16, u16) = (200, 299);
@@ -171,6 +172,7 @@ impl Lower<'_> {
             version: HttpVersion::V10,
             enable_sni: false,
             sni_name: None,
+            verify: false,
             tls_compliant: false,
             fast_recovery: false,
             urls: Vec::new(),
@@ -183,6 +185,7 @@ impl Lower<'_> {
             }
             "enable_sni" => http.enable_sni = lower.is_on(item),
             "sni_name" => http.sni_name = lower.plain(item, value::name),
+            "verify_certificate" => http.verify = lower.is_on(item),
             "fast_recovery" => http.fast_recovery = lower.is_on(item),
             "tls_compliant" => http.tls_compliant = lower.is_on(item),
             "url" => {

@@ -124,6 +124,8 @@ pub struct HttpProbe {
     pub version: HttpVersion,
     /// The name in the TLS handshake.
     pub server_name: ServerName,
+    /// The server's certificate must be good, and for the name of the handshake or for the address.
+    pub verify: bool,
     /// Say goodbye as TLS wants it.
     pub tls_compliant: bool,
     /// After a failure try all urls at once.
@@ -142,6 +144,8 @@ pub enum HttpVersion {
     V10Close,
     /// 1.1.
     V11,
+    /// 2, over TLS alone.
+    V2,
 }
 
 /// The name in the TLS handshake.

@@ -10,6 +10,7 @@ mod global;
 mod hidden;
 mod notify;
 mod options;
+mod pattern;
 mod route;
 mod service;
 mod track;

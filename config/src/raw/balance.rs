@@ -133,6 +133,7 @@ pub(crate) struct RawHttp {
     pub version: HttpVersion,
     pub enable_sni: bool,
     pub sni_name: Option<String>,
+    pub verify: bool,
     pub tls_compliant: bool,
     pub fast_recovery: bool,
     /// Its Host header may be inherited; whether it says goodbye is in it already.

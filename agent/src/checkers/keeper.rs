@@ -1,0 +1,407 @@
+//! The thread that checks real servers: `proto::balance`'s machine, with time, tries and listeners around it.
+//!
+//! It runs below real time, on a runtime of its own. Each try is a task; the machine judges, and what changes goes to
+//! the keeper of the kernel's table, to scripts, to FIFOs and into the log.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use keepone_config::Config;
+use keepone_config::model::{GroupMember, Probe, Script, Service};
+use keepone_proto::balance::checker::Outcome;
+use keepone_proto::balance::machine::{Action, Balance, Event, Place};
+use keepone_proto::balance::wanted::Wanted;
+use keepone_proto::time::Instant;
+use keepone_proto::watch::Reading;
+use tokio::sync::mpsc;
+
+use super::settings::{balance, check_name, real_name, service_name};
+use super::tls::Tls;
+use super::{Common, probe, told};
+use crate::clock;
+use crate::notify::LineWriter;
+use crate::notify::run::Rules;
+use crate::notify::servers::{ServerScripts, Told};
+use crate::tracking::files::Files;
+
+/// Orders that may wait.
+const QUEUE: usize = 256;
+/// How often it is looked whether an address is here (`ha_suspend`).
+const LOOK: Duration = Duration::from_secs(1);
+/// Scripts that are due at the stop are put in within this time.
+const END: Duration = Duration::from_secs(2);
+
+/// Where [`Wanted`] goes. It must not wait.
+pub(crate) type Wish = Box<dyn Fn(Wanted) + Send>;
+
+/// Whom changes are told.
+pub(crate) struct Listeners {
+    /// The keeper of the kernel's table.
+    pub(crate) table: Wish,
+    /// The FIFOs of virtual and real servers.
+    pub(crate) fifos: Vec<LineWriter>,
+}
+
+/// The way to the thread.
+#[derive(Debug)]
+pub(crate) struct Checkers {
+    orders: mpsc::Sender<Order>,
+    thread: JoinHandle<Vec<(String, JoinHandle<()>)>>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Reconfigure(Arc<Config>),
+    /// Of a BFD session, by its place in the configuration.
+    Bfd(usize, Reading),
+}
+
+impl Checkers {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// No thread, or no runtime, may be had.
+    pub(crate) fn start(config: Arc<Config>, rules: Rules, listeners: Listeners) -> io::Result<Self> {
+        let (orders, received) = mpsc::channel(QUEUE);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let serve = move || {
+            let scripts = ServerScripts::new(rules);
+            let scripts = runtime.block_on(async {
+                let mut keeper = Keeper::new(config, scripts, listeners);
+                keeper.serve(received).await;
+                keeper.scripts
+            });
+            runtime.shutdown_background();
+            scripts.finish()
+        };
+        let thread = thread::Builder::new().name("checkers".into()).spawn(serve)?;
+        Ok(Checkers { orders, thread })
+    }
+
+    /// Another configuration, without waiting.
+    pub(crate) fn set(&self, config: Arc<Config>) {
+        if self.orders.try_send(Order::Reconfigure(config)).is_err() {
+            tracing::error!("the thread of health checks hangs or is gone: restart keepone");
+        }
+    }
+
+    /// What was found of a BFD session, without waiting; what finds no room is told again.
+    pub(crate) fn bfd(&self, session: usize, reading: &Reading) {
+        let _ = self.orders.try_send(Order::Bfd(session, reading.clone()));
+    }
+
+    /// Ends it; with `omega` scripts of loss are run. The threads that still run some.
+    pub(crate) fn stop(self) -> Vec<(String, JoinHandle<()>)> {
+        drop(self.orders);
+        let until = clock::now() + END;
+        while !self.thread.is_finished() && clock::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+        if !self.thread.is_finished() {
+            tracing::warn!("the thread of health checks does not end: it is not waited for");
+            return Vec::new();
+        }
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+/// Of one name, what is run on which state.
+#[derive(Debug, Clone, Default)]
+struct Pair {
+    up: Option<Script>,
+    down: Option<Script>,
+}
+
+/// Scripts by names, since what is told may be of what is not configured any more.
+#[derive(Debug, Clone, Default)]
+struct Book {
+    quorums: BTreeMap<String, Pair>,
+    servers: BTreeMap<(String, String), Pair>,
+}
+
+impl Book {
+    fn of(config: &Config) -> Self {
+        let mut book = Book::default();
+        for server in &config.virtual_servers {
+            let name = service_name(config, server);
+            for real in &server.real_servers {
+                let pair = Pair { up: real.notify_up.clone(), down: real.notify_down.clone() };
+                book.servers.insert((name.clone(), real_name(server.protocol, real)), pair);
+            }
+            book.quorums.insert(name, Pair { up: server.quorum_up.clone(), down: server.quorum_down.clone() });
+        }
+        book
+    }
+}
+
+struct Keeper {
+    config: Arc<Config>,
+    machine: Balance,
+    common: Arc<Common>,
+    book: Book,
+    scripts: ServerScripts,
+    listeners: Listeners,
+    ended: (mpsc::UnboundedSender<(u64, Outcome)>, mpsc::UnboundedReceiver<(u64, Outcome)>),
+    files: Files,
+    /// What was last told of BFD sessions.
+    sessions: BTreeMap<usize, Reading>,
+}
+
+impl Keeper {
+    fn new(config: Arc<Config>, scripts: ServerScripts, listeners: Listeners) -> Self {
+        let mut seed = [0; 8];
+        // Without one the spread is the same each time.
+        let _ = getrandom::fill(&mut seed);
+        let (machine, actions) = Balance::new(&balance(&config), u64::from_ne_bytes(seed), clock::now());
+        let mut keeper = Keeper {
+            common: Arc::new(common(&config, scripts.user())),
+            book: Book::of(&config),
+            files: Files::start(&files(&config)),
+            config,
+            machine,
+            scripts,
+            listeners,
+            ended: mpsc::unbounded_channel(),
+            sessions: BTreeMap::new(),
+        };
+        keeper.carry_out(actions);
+        keeper
+    }
+
+    async fn serve(&mut self, mut orders: mpsc::Receiver<Order>) {
+        let Ok(mut timer) = clock::Timer::new().inspect_err(|error| tracing::error!(%error, "no health checks")) else {
+            return;
+        };
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.handle(Event::Tick);
+        loop {
+            let at = self.machine.next_deadline(clock::now());
+            let suspends = self.config.virtual_servers.iter().any(|server| server.ha_suspend);
+            let event = tokio::select! {
+                order = orders.recv() => match order {
+                    Some(Order::Reconfigure(config)) => {
+                        self.reconfigure(config);
+                        Event::Tick
+                    }
+                    Some(Order::Bfd(session, reading)) => {
+                        self.told_session(session, &reading);
+                        self.sessions.insert(session, reading);
+                        Event::Tick
+                    }
+                    None => return self.handle(Event::Stop),
+                },
+                Some((run, outcome)) = self.ended.1.recv() => Event::Ended { run, outcome },
+                Some((file, reading)) = self.files.next() => {
+                    self.told_file(file, &reading);
+                    Event::Tick
+                }
+                _ = look.tick(), if suspends => {
+                    self.look_for_addresses();
+                    Event::Tick
+                }
+                slept = sleep(&mut timer, at) => {
+                    if let Err(error) = slept {
+                        tracing::error!(%error, "no more health checks: the timer failed");
+                        return;
+                    }
+                    Event::Tick
+                }
+            };
+            self.handle(event);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let actions = self.machine.handle(clock::now(), event);
+        self.carry_out(actions);
+    }
+
+    fn reconfigure(&mut self, config: Arc<Config>) {
+        let new = Book::of(&config);
+        // Of what goes, the former scripts are run; of what stays, the new ones.
+        self.book.quorums.extend(new.quorums.clone());
+        self.book.servers.extend(new.servers.clone());
+        self.common = Arc::new(common(&config, self.scripts.user()));
+        let wanted = files(&config);
+        self.config = config;
+        let actions = self.machine.reconfigure(&balance(&self.config), clock::now());
+        self.carry_out(actions);
+        self.book = new;
+        if self.files.set(&wanted) {
+            tracing::debug!("files of checks are watched anew");
+        }
+        for (session, reading) in self.sessions.clone() {
+            self.told_session(session, &reading);
+        }
+    }
+
+    /// The checks that `wanted` picks, each with what it is told.
+    fn tell(&mut self, outcome: impl Fn(&Probe) -> Option<Outcome>) {
+        let mut told = Vec::new();
+        for (service, of) in self.config.virtual_servers.iter().enumerate() {
+            for (server, of) in of.real_servers.iter().enumerate() {
+                for (checker, of) in of.checkers.iter().enumerate() {
+                    let place = Place { service, server, checker };
+                    told.extend(outcome(&of.probe).map(|outcome| Event::Told { place, outcome }));
+                }
+            }
+        }
+        told.into_iter().for_each(|event| self.handle(event));
+    }
+
+    fn told_file(&mut self, at: usize, reading: &Reading) {
+        self.tell(|probe| match probe {
+            Probe::File { file, weight } if *file == at => Some(told::file(reading, *weight)),
+            _ => None,
+        });
+    }
+
+    fn told_session(&mut self, at: usize, reading: &Reading) {
+        self.tell(|probe| match probe {
+            Probe::Bfd(session) if *session == at => Some(told::session(reading)),
+            _ => None,
+        });
+    }
+
+    /// Whether the addresses of virtual servers that suspend are on this node.
+    fn look_for_addresses(&mut self) {
+        let here: Vec<IpAddr> = match nix::ifaddrs::getifaddrs() {
+            Ok(all) => all.filter_map(|found| address(found.address.as_ref()?)).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "whether addresses of virtual servers are here can't be seen");
+                return;
+            }
+        };
+        let config = Arc::clone(&self.config);
+        for (service, server) in config.virtual_servers.iter().enumerate().filter(|(_, server)| server.ha_suspend) {
+            let is_held = match &server.service {
+                Service::Address { address, .. } => here.contains(address),
+                Service::Mark { .. } => true,
+                Service::Group(at) => config.server_groups.get(*at).is_some_and(|group| {
+                    group.members.iter().any(|member| match member {
+                        GroupMember::Range { first, last, .. } => here
+                            .iter()
+                            .any(|address| address.is_ipv4() == first.is_ipv4() && (*first..=*last).contains(address)),
+                        GroupMember::Mark(_) => true,
+                    })
+                }),
+            };
+            self.handle(Event::Held { service, is_held });
+        }
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Probe { place, step, run } => self.probe(place, step, run),
+                Action::Wanted(wanted) => (self.listeners.table)(wanted),
+                Action::Server { service, server, is_up, why, .. } => {
+                    if is_up {
+                        tracing::info!(virtual_server = service, real_server = server, "a real server is up");
+                    } else {
+                        tracing::warn!(virtual_server = service, real_server = server, "a real server is down: {why}");
+                    }
+                    let pair = self.book.servers.get(&(service.clone(), server.clone())).cloned().unwrap_or_default();
+                    self.line(&format!("RS {server} {service} {}", state(is_up)));
+                    self.run(pair, Changed { service, server: Some(server), is_up, why });
+                }
+                Action::Quorum { service, is_up, why, .. } => {
+                    if is_up {
+                        tracing::info!(virtual_server = service, "the quorum is gained: {why}");
+                    } else {
+                        tracing::warn!(virtual_server = service, "the quorum is lost: {why}");
+                    }
+                    let pair = self.book.quorums.get(&service).cloned().unwrap_or_default();
+                    self.line(&format!("VS {service} {}", state(is_up)));
+                    self.run(pair, Changed { service, server: None, is_up, why });
+                }
+                Action::Failed { place, why, left } => {
+                    let name = self.checked(place).map_or_else(String::new, |checked| check_name(&checked));
+                    match left {
+                        Some(left) => tracing::info!(check = name, "a check failed, {left} more tries: {why}"),
+                        None => tracing::info!(check = name, "a check fails still: {why}"),
+                    }
+                }
+            }
+        }
+    }
+
+    fn checked(&self, place: Place) -> Option<Probe> {
+        let server = self.config.virtual_servers.get(place.service)?.real_servers.get(place.server)?;
+        server.checkers.get(place.checker).map(|checker| checker.probe.clone())
+    }
+
+    fn probe(&self, place: Place, step: u32, run: u64) {
+        let Some(checked) = self.checked(place) else { return };
+        let (common, ended) = (Arc::clone(&self.common), self.ended.0.clone());
+        tokio::spawn(async move {
+            let outcome = probe(&checked, step, &common).await;
+            if let Outcome::Failed(why) = &outcome {
+                tracing::debug!(check = check_name(&checked), "failed: {why}");
+            }
+            let _ = ended.send((run, outcome));
+        });
+    }
+
+    fn run(&mut self, pair: Pair, Changed { service, server, is_up, why }: Changed) {
+        if let Some(script) = if is_up { pair.up } else { pair.down } {
+            self.scripts.put(Told { script, service, server, state: state(is_up), why });
+        }
+    }
+
+    fn line(&self, line: &str) {
+        self.listeners.fifos.iter().for_each(|fifo| fifo.put(line));
+    }
+}
+
+/// Who has come or gone.
+struct Changed {
+    service: String,
+    server: Option<String>,
+    is_up: bool,
+    why: String,
+}
+
+fn state(is_up: bool) -> &'static str {
+    if is_up { "UP" } else { "DOWN" }
+}
+
+async fn sleep(timer: &mut clock::Timer, at: Option<Instant>) -> io::Result<()> {
+    match at {
+        Some(at) => timer.sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn common(config: &Config, user: &crate::script::User) -> Common {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    Common {
+        user: user.clone(),
+        tls: Arc::new(Tls::new(&config.global.ipvs.tls)),
+        host_name: if name.is_empty() { "localhost" } else { name }.into(),
+    }
+}
+
+/// The tracked files that checks go by, each with its place in the configuration.
+fn files(config: &Config) -> Vec<(usize, keepone_config::model::FileTracker)> {
+    let checkers =
+        config.virtual_servers.iter().flat_map(|server| &server.real_servers).flat_map(|real| &real.checkers);
+    let wanted: std::collections::BTreeSet<usize> = checkers
+        .filter_map(|checker| match checker.probe {
+            Probe::File { file, .. } => Some(file),
+            _ => None,
+        })
+        .collect();
+    wanted.into_iter().filter_map(|at| Some((at, config.trackers.files.get(at)?.clone()))).collect()
+}
+
+fn address(found: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
+    let v4 = found.as_sockaddr_in().map(|found| IpAddr::V4(found.ip()));
+    v4.or_else(|| found.as_sockaddr_in6().map(|found| IpAddr::V6(found.ip())))
+}

@@ -1,0 +1,126 @@
+//! Health checks of real servers: one try each, around `proto::balance`, which says when and judges what comes of it.
+//!
+//! - [`keeper`]: the thread that they run on, with the machine
+//! - [`socket`]: how a try reaches its target; [`tls`]: what is spoken on top of that
+//! - one module for each kind: [`tcp`], [`http`] (with [`body`]), [`smtp`], [`dns`], [`udp`], [`ping`], [`misc`],
+//!   [`told`] (files and BFD sessions)
+//! - [`genhash`]: the digest of a page as `HTTP_GET` sees it
+//!
+//! What must stay true: a server that hangs, drips or never ends costs its own try its timeout, and nobody else
+//! anything; of what it sends only so much is kept as [`LINE`], [`body::KEPT`] and [`body::READ`] say. None of this runs
+//! on the thread that decides, or before it (R15).
+
+pub(crate) mod body;
+mod dns;
+pub mod genhash;
+pub(crate) mod http;
+pub(crate) mod keeper;
+mod misc;
+mod ping;
+pub(crate) mod settings;
+mod smtp;
+pub(crate) mod socket;
+mod tcp;
+pub(crate) mod tls;
+mod told;
+mod udp;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keepone_config::model::{Probe, Target};
+use keepone_proto::balance::checker::Outcome;
+
+use crate::script::User;
+
+/// Of a line that a server sends, so many bytes are read at most.
+const LINE: usize = 4096;
+
+/// What all tries have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Common {
+    /// Who runs scripts that name nobody.
+    pub(crate) user: User,
+    /// What TLS is spoken with.
+    pub(crate) tls: Arc<tls::Tls>,
+    /// How mail servers are greeted.
+    pub(crate) host_name: Arc<str>,
+}
+
+/// One try of a check; it ends within the check's time.
+pub(crate) async fn probe(probe: &Probe, step: u32, common: &Common) -> Outcome {
+    let passed = |tried: Result<(), Fault>| match tried {
+        Ok(()) => Outcome::Passed,
+        Err(fault) => Outcome::Failed(fault.to_string()),
+    };
+    match probe {
+        Probe::Tcp(target) => passed(within(target, tcp::probe(target)).await),
+        Probe::Ping(target) => passed(within(target, ping::probe(target)).await),
+        // It may take the whole of its time to hear that nothing was refused.
+        Probe::Udp(target, settings) => passed(udp::probe(target, settings).await),
+        Probe::Http(target, settings) => {
+            let url = usize::try_from(step).ok().and_then(|step| settings.urls.get(step));
+            match url {
+                Some(url) => passed(within(target, http::probe(target, settings, url, &common.tls)).await),
+                None => Outcome::Passed,
+            }
+        }
+        Probe::Smtp { targets, helo } => {
+            let name = helo.as_deref().unwrap_or(&common.host_name);
+            for target in targets {
+                if let Err(fault) = within(target, smtp::probe(target, name)).await {
+                    return Outcome::Failed(fault.to_string());
+                }
+            }
+            Outcome::Passed
+        }
+        Probe::Dns { target, kind, name } => passed(within(target, dns::probe(target, kind.as_str(), name)).await),
+        Probe::Misc { script, timeout, dynamic } => misc::probe(script, &common.user, *timeout, *dynamic).await,
+        // Nobody asks for them: they are told.
+        Probe::File { .. } | Probe::Bfd(_) => Outcome::Passed,
+    }
+}
+
+/// The longest that a try may take.
+pub(crate) fn longest(probe: &Probe) -> Duration {
+    match probe {
+        Probe::Tcp(target) | Probe::Ping(target) | Probe::Udp(target, _) | Probe::Http(target, _) => target.timeout,
+        Probe::Dns { target, .. } => target.timeout,
+        Probe::Smtp { targets, .. } => targets.iter().map(|target| target.timeout).sum(),
+        Probe::Misc { timeout, .. } => *timeout,
+        Probe::File { .. } | Probe::Bfd(_) => Duration::ZERO,
+    }
+}
+
+async fn within(target: &Target, tried: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    match tokio::time::timeout(target.timeout, tried).await {
+        Ok(tried) => tried,
+        Err(_elapsed) => Err(Fault::Late(target.timeout)),
+    }
+}
+
+/// Why a try failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// There was no way to the server.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// It did not end in time.
+    #[error("no end within {0:?}")]
+    Late(Duration),
+    /// It answered, and not as it should.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl Fault {
+    fn io(what: &'static str) -> impl Fn(io::Error) -> Fault {
+        move |error| Fault::Io { what, error }
+    }
+}

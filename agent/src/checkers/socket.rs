@@ -1,0 +1,72 @@
+//! The way to a target: from which address, port and interface, with which mark.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use keepone_config::model::Target;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+
+use super::Fault;
+
+/// A connection to the target.
+pub(super) async fn tcp(target: &Target) -> Result<TcpStream, Fault> {
+    let socket = socket(target, Type::STREAM, Protocol::TCP).map_err(Fault::io("no socket"))?;
+    // One that was just closed holds its port for a minute; a fixed port of ours is wanted again before.
+    if target.from_port != 0 {
+        socket.set_reuse_address(true).map_err(Fault::io("SO_REUSEADDR"))?;
+    }
+    bind(&socket, target)?;
+    let stream = TcpSocket::from_std_stream(socket.into()).connect(address(target).map_err(Fault::io("bind_if"))?);
+    stream.await.map_err(Fault::io("no connection"))
+}
+
+/// A socket that hears of the target alone, and of what is refused on the way to it.
+pub(super) async fn udp(target: &Target) -> Result<UdpSocket, Fault> {
+    let socket = socket(target, Type::DGRAM, Protocol::UDP).map_err(Fault::io("no socket"))?;
+    bind(&socket, target)?;
+    let socket = UdpSocket::from_std(socket.into()).map_err(Fault::io("no socket"))?;
+    socket.connect(address(target).map_err(Fault::io("bind_if"))?).await.map_err(Fault::io("no way there"))?;
+    Ok(socket)
+}
+
+fn socket(target: &Target, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(SocketAddr::new(target.address, 0)), kind, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    if let Some(interface) = &target.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    if target.mark != 0 {
+        socket.set_mark(target.mark)?;
+    }
+    Ok(socket)
+}
+
+fn bind(socket: &Socket, target: &Target) -> Result<(), Fault> {
+    if target.from.is_none() && target.from_port == 0 {
+        return Ok(());
+    }
+    let any = if target.address.is_ipv6() {
+        IpAddr::from(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::from(Ipv4Addr::UNSPECIFIED)
+    };
+    let from = SocketAddr::new(target.from.unwrap_or(any), target.from_port);
+    let from = scoped(from, target).map_err(Fault::io("bind_if"))?;
+    socket.bind(&from.into()).map_err(Fault::io("bindto"))
+}
+
+fn address(target: &Target) -> io::Result<SocketAddr> {
+    scoped(SocketAddr::new(target.address, target.port), target)
+}
+
+/// A link-local address means something on its interface only.
+fn scoped(address: SocketAddr, target: &Target) -> io::Result<SocketAddr> {
+    match (address, &target.interface) {
+        (SocketAddr::V6(mut address), Some(interface)) if address.ip().is_unicast_link_local() => {
+            address.set_scope_id(nix::net::if_::if_nametoindex(interface.as_str())?);
+            Ok(address.into())
+        }
+        (address, _) => Ok(address),
+    }
+}
