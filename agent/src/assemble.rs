@@ -99,6 +99,8 @@ pub struct Plan {
     pub(crate) tracked: Vec<Tracked>,
     /// Files, processes and sessions, in the order of their ids.
     pub(crate) watched: Vec<Watched>,
+    /// Of the sessions, those that health checks go by, each with its place in the configuration.
+    pub(crate) checked: Vec<(WatchId, usize)>,
     /// Which addresses each instance announces, and at what pace.
     pub(crate) announced: Table,
     /// Domains that a new configuration has no more, or otherwise, until the core has given them up.
@@ -230,6 +232,7 @@ impl Plan {
             etcd: etcd(config),
             tracked: trackers.programs(),
             watched: trackers.watched(),
+            checked: trackers.checked(),
             announced: announced::table(config, &own, &places, &interfaces),
             leaving: BTreeMap::new(),
         }

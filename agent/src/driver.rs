@@ -24,7 +24,7 @@ use crate::kernel::Said;
 use crate::recording::Recorder;
 use crate::takeover::{Answer, Examined, Good, Source};
 pub(crate) use reload::{Prepared, Reloads};
-pub(crate) use shells::Shells;
+pub(crate) use shells::{Shells, to_table};
 
 /// Events taken in one go before the timers get their turn.
 const BATCH: usize = 64;
@@ -155,7 +155,12 @@ impl Driver {
 
     fn digest(&mut self, woke: Woke) -> Result<(), String> {
         match woke {
-            Woke::Event(event) | Woke::Kernel(Said::Event(event)) => self.take(event),
+            Woke::Event(event) | Woke::Kernel(Said::Event(event)) => {
+                if let Event::Watched { watch, reading } = &event {
+                    self.shells.tell_checkers(*watch, reading);
+                }
+                self.take(event);
+            }
             Woke::Kernel(Said::Change(change)) => {
                 if let Some(event) = self.shells.on_change(change) {
                     self.take(event);
@@ -193,6 +198,7 @@ impl Driver {
         let answer = match examined {
             Examined::Good(good) => {
                 let Good { config, prepared, mark, changes } = *good;
+                self.shells.configure_checkers(&config);
                 self.source.running = config;
                 for event in self.shells.take_over(prepared) {
                     self.take(event);

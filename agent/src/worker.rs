@@ -26,9 +26,10 @@ use tokio::sync::mpsc;
 use authority::{open_voter, start_etcd, start_witnesses};
 
 use crate::assemble::{LinkPlan, Plan, begin_at};
+use crate::checkers::keeper::Checkers;
 use crate::discipline::Discipline;
 use crate::driver::pulse::{Pulse, is_broken};
-use crate::driver::{Driver, Reloads, Shells, Sources};
+use crate::driver::{Driver, Reloads, Shells, Sources, to_table};
 use crate::dump::Dumps;
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::Fencing;
@@ -126,9 +127,11 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
         if let Some(gate) = shells.gate.take() {
             gate.take_down();
         }
+        // What was told of virtual servers is run as well.
+        let telling = shells.checkers.stop();
         shells.watching.stop();
         // Last: nothing is held any more, and whoever was told is given time for it.
-        shells.notifier.stop();
+        shells.notifier.stop(telling);
         Ok(())
     })
 }
@@ -231,6 +234,7 @@ impl Start<'_> {
         self.orders.map_or(Ok(()), |pipe| takeover::listen(pipe, asked)).map_err(|error| {
             Failure::say(ExitCode::Unexpected, format!("no thread for the guardian's orders: {error}"))
         })?;
+        let mut notifier = Notifier::start(&plan, &global.fifos, &rules, &events);
         let neighbors = Neighbors::new(plan.watched(), interfaces.clone(), events.clone());
         let announcer = Announcer::start(plan.announced.clone(), neighbors.voice());
         let mut shells = Shells {
@@ -242,8 +246,9 @@ impl Start<'_> {
             neighbors,
             mirrors: Mirrors::spawn(events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
+            checkers: Checkers::start(&self.source.running, rules.clone(), notifier.server_fifos(), to_table()),
             tracking: Tracking::start(&plan.tracked, &rules.user, &events),
-            notifier: Notifier::start(&plan, &global.fifos, &rules, &events),
+            notifier,
             alert_script,
             discipline: Discipline::default(),
             interfaces,

@@ -224,7 +224,7 @@ impl Plan {
     /// The files, processes and sessions that somebody tracks.
     pub(crate) fn tracked_watches(&self) -> BTreeSet<WatchId> {
         let watch = |tracker| if let Tracker::Watch(id) = tracker { Some(id) } else { None };
-        self.trackers().filter_map(watch).collect()
+        self.trackers().filter_map(watch).chain(self.checked.iter().map(|(id, _)| *id)).collect()
     }
 }
 

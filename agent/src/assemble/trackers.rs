@@ -65,6 +65,16 @@ fn used(config: &Config, list: fn(&model::Trackers) -> &[model::Tracked]) -> BTr
     places.flat_map(|place| by(config, place, list)).map(|tracked| tracked.tracker).collect()
 }
 
+/// Places of BFD sessions that health checks go by.
+fn checked_sessions(config: &Config) -> BTreeSet<usize> {
+    let real = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    let sessions = real.flat_map(|real| &real.checkers).filter_map(|checker| match checker.probe {
+        model::Probe::Bfd(session) => Some(session),
+        _ => None,
+    });
+    sessions.collect()
+}
+
 impl<'a> Trackers<'a> {
     pub(super) fn of(config: &'a Config, former: Option<&Plan>) -> Self {
         let sources = &config.trackers;
@@ -95,7 +105,7 @@ impl<'a> Trackers<'a> {
         for at in used(config, |all| &all.processes) {
             watch(List::Processes, at, sources.processes.get(at).cloned().map(Watched::Process));
         }
-        for at in used(config, |all| &all.bfd) {
+        for at in used(config, |all| &all.bfd).union(&checked_sessions(config)).copied() {
             watch(List::Sessions, at, sources.bfd.get(at).cloned().map(Watched::Bfd));
         }
         let groups = used_groups(&config.statics);
@@ -113,6 +123,12 @@ impl<'a> Trackers<'a> {
             Some((WatchId(self.watches.number(List::Groups, *at)?), name.clone()))
         };
         self.groups.iter().filter_map(one).collect()
+    }
+
+    /// The sessions that health checks go by, each with its place in the configuration.
+    pub(super) fn checked(&self) -> Vec<(WatchId, usize)> {
+        let number = |at: usize| Some((WatchId(self.watches.number(List::Sessions, at)?), at));
+        checked_sessions(self.config).into_iter().filter_map(number).collect()
     }
 
     /// What the core is told of the scripts.

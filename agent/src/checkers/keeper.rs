@@ -39,74 +39,100 @@ const END: Duration = Duration::from_secs(2);
 pub(crate) type Wish = Box<dyn Fn(Wanted) + Send>;
 
 /// Whom changes are told.
-pub(crate) struct Listeners {
+struct Listeners {
     /// The keeper of the kernel's table.
-    pub(crate) table: Wish,
+    table: Wish,
     /// The FIFOs of virtual and real servers.
-    pub(crate) fifos: Vec<LineWriter>,
+    fifos: Vec<LineWriter>,
 }
 
-/// The way to the thread.
-#[derive(Debug)]
+/// The way to the thread, which begins with the first virtual server.
 pub(crate) struct Checkers {
+    rules: Rules,
+    fifos: Vec<LineWriter>,
+    thread: Option<Thread>,
+}
+
+struct Thread {
     orders: mpsc::Sender<Order>,
     thread: JoinHandle<Vec<(String, JoinHandle<()>)>>,
 }
 
-#[derive(Debug)]
 enum Order {
-    Reconfigure(Arc<Config>),
+    Reconfigure(Arc<Config>, Wish),
     /// Of a BFD session, by its place in the configuration.
     Bfd(usize, Reading),
 }
 
 impl Checkers {
-    /// Starts it.
-    ///
-    /// # Errors
-    /// No thread, or no runtime, may be had.
-    pub(crate) fn start(config: Arc<Config>, rules: Rules, listeners: Listeners) -> io::Result<Self> {
-        let (orders, received) = mpsc::channel(QUEUE);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let serve = move || {
-            let scripts = ServerScripts::new(rules);
-            let scripts = runtime.block_on(async {
-                let mut keeper = Keeper::new(config, scripts, listeners);
-                keeper.serve(received).await;
-                keeper.scripts
-            });
-            runtime.shutdown_background();
-            scripts.finish()
-        };
-        let thread = thread::Builder::new().name("checkers".into()).spawn(serve)?;
-        Ok(Checkers { orders, thread })
+    /// Starts it, if there are virtual servers.
+    pub(crate) fn start(config: &Arc<Config>, rules: Rules, fifos: Vec<LineWriter>, table: Wish) -> Self {
+        let mut checkers = Checkers { rules, fifos, thread: None };
+        checkers.set(config, table);
+        checkers
     }
 
     /// Another configuration, without waiting.
-    pub(crate) fn set(&self, config: Arc<Config>) {
-        if self.orders.try_send(Order::Reconfigure(config)).is_err() {
-            tracing::error!("the thread of health checks hangs or is gone: restart keepone");
+    pub(crate) fn set(&mut self, config: &Arc<Config>, table: Wish) {
+        match &self.thread {
+            Some(thread) => thread.order(Order::Reconfigure(Arc::clone(config), table)),
+            None if config.virtual_servers.is_empty() => {}
+            None => {
+                let listeners = Listeners { table, fifos: self.fifos.clone() };
+                let begun = begin(Arc::clone(config), self.rules.clone(), listeners);
+                let failed = |error: &io::Error| tracing::error!(%error, "no thread for health checks: real servers stay as they are; raise the limit of tasks, then restart keepone");
+                self.thread = begun.inspect_err(failed).ok();
+            }
         }
     }
 
     /// What was found of a BFD session, without waiting; what finds no room is told again.
     pub(crate) fn bfd(&self, session: usize, reading: &Reading) {
-        let _ = self.orders.try_send(Order::Bfd(session, reading.clone()));
+        if let Some(thread) = &self.thread {
+            let _ = thread.orders.try_send(Order::Bfd(session, reading.clone()));
+        }
     }
 
     /// Ends it; with `omega` scripts of loss are run. The threads that still run some.
     pub(crate) fn stop(self) -> Vec<(String, JoinHandle<()>)> {
-        drop(self.orders);
+        let Some(Thread { orders, thread }) = self.thread else { return Vec::new() };
+        drop(orders);
         let until = clock::now() + END;
-        while !self.thread.is_finished() && clock::now() < until {
+        while !thread.is_finished() && clock::now() < until {
             thread::sleep(Duration::from_millis(5));
         }
-        if !self.thread.is_finished() {
+        if !thread.is_finished() {
             tracing::warn!("the thread of health checks does not end: it is not waited for");
             return Vec::new();
         }
-        self.thread.join().unwrap_or_default()
+        thread.join().unwrap_or_default()
     }
+}
+
+impl Thread {
+    fn order(&self, order: Order) {
+        if self.orders.try_send(order).is_err() {
+            tracing::error!("the thread of health checks hangs or is gone: restart keepone");
+        }
+    }
+}
+
+fn begin(config: Arc<Config>, rules: Rules, listeners: Listeners) -> io::Result<Thread> {
+    let (orders, received) = mpsc::channel(QUEUE);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let serve = move || {
+        let scripts = ServerScripts::new(rules);
+        let scripts = runtime.block_on(async {
+            let mut keeper = Keeper::new(config, scripts, listeners);
+            keeper.serve(received).await;
+            keeper.scripts
+        });
+        // Tries that are under way end with it.
+        runtime.shutdown_background();
+        scripts.finish()
+    };
+    let thread = thread::Builder::new().name("checkers".into()).spawn(serve)?;
+    Ok(Thread { orders, thread })
 }
 
 /// Of one name, what is run on which state.
@@ -184,7 +210,8 @@ impl Keeper {
             let suspends = self.config.virtual_servers.iter().any(|server| server.ha_suspend);
             let event = tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Reconfigure(config)) => {
+                    Some(Order::Reconfigure(config, table)) => {
+                        self.listeners.table = table;
                         self.reconfigure(config);
                         Event::Tick
                     }

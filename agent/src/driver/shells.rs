@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use keepone_arbiter::etcd::EtcdClient;
 use keepone_arbiter::witness::client::WitnessClient;
 use keepone_arbiter::witness::state::Writer;
+use keepone_config::Config;
 use keepone_proto::event::Event;
-use keepone_proto::id::{DomainId, InterfaceId};
+use keepone_proto::id::{DomainId, InterfaceId, WatchId};
+use keepone_proto::watch::Reading;
 
 use super::pulse::Pulse;
 use super::reload::Reloads;
 use crate::assemble::{InstanceTransport, Plan};
+use crate::checkers::keeper::{Checkers, Wish};
 use crate::discipline::Discipline;
 use crate::dump::Dumps;
 use crate::fencing::Fencing;
@@ -67,6 +71,7 @@ pub(crate) struct Shells {
     pub(crate) pulse: Pulse,
     pub(crate) fencing: Fencing,
     pub(crate) watching: Watching,
+    pub(crate) checkers: Checkers,
     pub(crate) reloads: Reloads,
     pub(crate) wall_clock: WallClock,
 }
@@ -90,6 +95,17 @@ impl Shells {
                 None
             }
         }
+    }
+
+    /// What was found of a BFD session that health checks go by.
+    pub(crate) fn tell_checkers(&self, watch: WatchId, reading: &Reading) {
+        let checked = self.plan.checked.iter().filter(|(id, _)| *id == watch);
+        checked.for_each(|(_, session)| self.checkers.bfd(*session, reading));
+    }
+
+    /// Another configuration for the health checks.
+    pub(crate) fn configure_checkers(&mut self, config: &Arc<Config>) {
+        self.checkers.set(config, to_table());
     }
 
     fn on_interface(&mut self, seen: &Interface) -> Option<Event> {
@@ -155,4 +171,9 @@ impl Shells {
         let is_virtual = |address: IpAddr| self.virtual_addresses.contains(&address);
         chosen.or_else(|| self.interfaces.advert_source(interface, family, is_virtual))
     }
+}
+
+/// Where the health checks' word of the kernel's table goes.
+pub(crate) fn to_table() -> Wish {
+    Box::new(|wanted| tracing::debug!(?wanted, "what the kernel's table should hold"))
 }

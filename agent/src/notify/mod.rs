@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use keepone_config::model::Fifos;
+use keepone_config::model::{Fifo, Fifos};
 use keepone_proto::action::Transition;
 use keepone_proto::decision::Role;
 use keepone_proto::event::Event;
@@ -50,6 +50,9 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct Notifier {
     scripts: Scripts,
     pipes: Vec<Pipe>,
+    /// `lvs_notify_fifo`, into which others write.
+    server_pipe: Option<Pipe>,
+    server_fifos: Vec<LineWriter>,
     states_on_reload: bool,
     /// What was last told of each domain.
     last: BTreeMap<DomainId, (Role, Vec<Word>)>,
@@ -59,20 +62,29 @@ impl Notifier {
     /// Makes the FIFOs, and starts the threads. A FIFO that can't be made is said, and keeps nobody from serving.
     pub(crate) fn start(plan: &Plan, fifos: &Fifos, rules: &Rules, events: &mpsc::Sender<Event>) -> Self {
         let mut ledger = Ledger::open(&plan.run_dir);
-        let wanted = [&fifos.all, &fifos.vrrp].into_iter().flatten();
-        let pipes = wanted.filter_map(|fifo| {
+        let mut pipe = |fifo: &Fifo| {
             let pipe = Pipe::start(fifo, &rules.user, &mut ledger, events);
             let path = fifo.path.display();
             pipe.inspect_err(|error| tracing::error!(%error, "nothing is written into the FIFO {path}")).ok()
-        });
-        let pipes = pipes.collect();
+        };
+        let of_all = fifos.all.as_ref().and_then(&mut pipe);
+        let server_pipe = fifos.ipvs.as_ref().and_then(&mut pipe);
+        let server_fifos = of_all.iter().chain(&server_pipe).map(Pipe::writer).collect();
+        let pipes = of_all.into_iter().chain(fifos.vrrp.as_ref().and_then(&mut pipe)).collect();
         ledger.keep();
         Notifier {
             scripts: Scripts::start(&plan.domain_names, rules, events),
             pipes,
+            server_pipe,
+            server_fifos,
             states_on_reload: fifos.states_on_reload,
             last: BTreeMap::new(),
         }
+    }
+
+    /// Where what becomes of virtual and real servers is written; they are whoever's that asks first.
+    pub(crate) fn server_fifos(&mut self) -> Vec<LineWriter> {
+        std::mem::take(&mut self.server_fifos)
     }
 
     /// Other scripts, after a reload.
@@ -137,12 +149,14 @@ impl Notifier {
         }
     }
 
-    /// What was told is run and read to its end, for as long as [`END`]; then the FIFOs go.
-    pub(crate) fn stop(self) {
-        let Notifier { scripts, pipes, .. } = self;
+    /// What was told is run and read to its end, by threads of others too, for as long as [`END`]; then the FIFOs go.
+    pub(crate) fn stop(self, others: Vec<(String, JoinHandle<()>)>) {
+        let Notifier { scripts, pipes, server_pipe, server_fifos, .. } = self;
+        drop(server_fifos);
         let until = clock::now() + END;
-        let pipes = pipes.into_iter().map(Pipe::finish).collect::<Vec<_>>();
+        let pipes = pipes.into_iter().chain(server_pipe).map(Pipe::finish).collect::<Vec<_>>();
         let mut threads: Vec<(String, JoinHandle<()>)> = scripts.finish();
+        threads.extend(others);
         threads.extend(pipes);
         while clock::now() < until && threads.iter().any(|(_, thread)| !thread.is_finished()) {
             thread::sleep(LOOK);
