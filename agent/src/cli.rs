@@ -2,6 +2,7 @@
 
 mod convert;
 mod diff;
+mod genhash;
 mod keepalived;
 
 use std::ffi::OsString;
@@ -86,6 +87,8 @@ enum Command {
         /// The keyword, in either spelling; `BLOCK/KEYWORD` for one place alone.
         keyword: String,
     },
+    /// Print the digest of a page, as HTTP_GET and SSL_GET see it.
+    Genhash(genhash::Genhash),
     /// Print the JSON Schema of the TOML, for editors.
     Schema,
     /// Make the keys of a small cluster.
@@ -205,6 +208,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check { files, json, explain_timing, diff: None } => return check(&files, json, explain_timing),
         Command::Convert(wish) => convert::run(&wish),
         Command::Explain { keyword } => explain(&keyword),
+        Command::Genhash(wish) => genhash::run(wish),
         Command::Schema => Ok(say(&json_schema())),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
         Command::Voters { config, json, change } => ask_voters(config.as_deref(), json, change),

@@ -73,10 +73,8 @@ impl Body {
     /// # Errors
     /// How it is not.
     pub(crate) fn judge(&self, url: &Url) -> Result<(), String> {
-        if let Some((wanted, found)) = url.digest.zip(self.digest()) {
-            if wanted != found {
-                return Err(format!("the body's digest is {}, where {} is wanted", hex(&found), hex(&wanted)));
-            }
+        if let Some((wanted, found)) = url.digest.zip(self.digest()).filter(|(wanted, found)| wanted != found) {
+            return Err(format!("the body's digest is {}, where {} is wanted", hex(&found), hex(&wanted)));
         }
         let Some(wanted) = &url.regex else { return Ok(()) };
         let kept = self.kept.as_deref().unwrap_or(&[]);

@@ -120,6 +120,7 @@ impl Thread {
 fn begin(config: Arc<Config>, rules: Rules, listeners: Listeners) -> io::Result<Thread> {
     let (orders, received) = mpsc::channel(QUEUE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    make_room();
     let serve = move || {
         let scripts = ServerScripts::new(rules);
         let scripts = runtime.block_on(async {
@@ -133,6 +134,16 @@ fn begin(config: Arc<Config>, rules: Rules, listeners: Listeners) -> io::Result<
     };
     let thread = thread::Builder::new().name("checkers".into()).spawn(serve)?;
     Ok(Thread { orders, thread })
+}
+
+/// A thousand tries at a time need as many files, where 1024 are usual: a server must not count as down for that.
+fn make_room() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is: raise LimitNOFILE for many real servers");
+    }
 }
 
 /// Of one name, what is run on which state.
@@ -171,7 +182,9 @@ struct Keeper {
     book: Book,
     scripts: ServerScripts,
     listeners: Listeners,
-    ended: (mpsc::UnboundedSender<(u64, Outcome)>, mpsc::UnboundedReceiver<(u64, Outcome)>),
+    /// Outcomes, each with the number of its try.
+    outcomes: mpsc::UnboundedReceiver<(u64, Outcome)>,
+    ended: mpsc::UnboundedSender<(u64, Outcome)>,
     files: Files,
     /// What was last told of BFD sessions.
     sessions: BTreeMap<usize, Reading>,
@@ -183,6 +196,7 @@ impl Keeper {
         // Without one the spread is the same each time.
         let _ = getrandom::fill(&mut seed);
         let (machine, actions) = Balance::new(&balance(&config), u64::from_ne_bytes(seed), clock::now());
+        let (ended, outcomes) = mpsc::unbounded_channel();
         let mut keeper = Keeper {
             common: Arc::new(common(&config, scripts.user())),
             book: Book::of(&config),
@@ -191,7 +205,8 @@ impl Keeper {
             machine,
             scripts,
             listeners,
-            ended: mpsc::unbounded_channel(),
+            outcomes,
+            ended,
             sessions: BTreeMap::new(),
         };
         keeper.carry_out(actions);
@@ -222,7 +237,7 @@ impl Keeper {
                     }
                     None => return self.handle(Event::Stop),
                 },
-                Some((run, outcome)) = self.ended.1.recv() => Event::Ended { run, outcome },
+                Some((run, outcome)) = self.outcomes.recv() => Event::Ended { run, outcome },
                 Some((file, reading)) = self.files.next() => {
                     self.told_file(file, &reading);
                     Event::Tick
@@ -365,7 +380,7 @@ impl Keeper {
 
     fn probe(&self, place: Place, step: u32, run: u64) {
         let Some(checked) = self.checked(place) else { return };
-        let (common, ended) = (Arc::clone(&self.common), self.ended.0.clone());
+        let (common, ended) = (Arc::clone(&self.common), self.ended.clone());
         tokio::spawn(async move {
             let outcome = probe(&checked, step, &common).await;
             if let Outcome::Failed(why) = &outcome {

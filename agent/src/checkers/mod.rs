@@ -124,3 +124,6 @@ impl Fault {
         move |error| Fault::Io { what, error }
     }
 }
+
+#[cfg(test)]
+mod tests;

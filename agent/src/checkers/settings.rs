@@ -1,7 +1,5 @@
 //! From the configuration to the machine: what it is told of virtual servers, and how they are called.
 
-use std::time::Duration;
-
 use keepone_config::Config;
 use keepone_config::model::{Checker, Probe, Protocol, RealServer, Service, VirtualServer};
 use keepone_proto::balance::settings::{
@@ -25,7 +23,7 @@ fn service(config: &Config, server: &VirtualServer) -> ServiceSettings {
         // A mark is nobody's address.
         ha_suspend: server.ha_suspend && !matches!(server.service, Service::Mark { .. }),
         has_sorry: server.sorry_server.is_some(),
-        slow_start: Duration::ZERO,
+        slow_start: server.slow_start,
         servers: server.real_servers.iter().map(|real| real_server(server.protocol, real)).collect(),
     }
 }

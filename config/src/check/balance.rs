@@ -145,6 +145,7 @@ impl<'a> Check<'a> {
             }),
             omega: raw.omega,
             ha_suspend: raw.ha_suspend,
+            slow_start: raw.slow_start.unwrap_or(Duration::ZERO),
             smtp_alert: raw.smtp_alert.or(smtp).unwrap_or(false),
             snmp_name: raw.snmp_name.clone(),
             real_servers,

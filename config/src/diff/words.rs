@@ -198,6 +198,7 @@ pub(super) static ROWS: &[Row] = &[
     costs("gate", "means of the gate", START),
     costs("global.fifos.all", "notify_fifo", START),
     costs("global.fifos.vrrp", "vrrp_notify_fifo", START),
+    costs("global.fifos.ipvs", "lvs_notify_fifo", START),
     costs("global.scheduling.rt_priority", "vrrp_rt_priority", START),
     costs("global.scheduling.cpus", "vrrp_cpu_affinity", START),
     costs("fencing.watchdog", "watchdog", START),

@@ -1,7 +1,7 @@
 //! Keywords of load balancing.
 
 use super::Form::{Block, Flag, Maybe, Server, Value, Words};
-use super::Tier::{A, B, C};
+use super::Tier::{A, B, C, Own};
 use super::{
     BFD_CHECK, DNS_CHECK, FILE_CHECK, HTTP_GET, Keyword, MISC_CHECK, PING_CHECK, SMTP_CHECK, SSL_GET, TCP_CHECK, Table,
     Tier, UDP_CHECK, key,
@@ -94,6 +94,8 @@ pub(crate) static VIRTUAL_SERVER: Table = Table::lenient(
         key(B, "smtp_alert", Flag, "mail when the quorum is gained or lost").values("of global_defs", "", ""),
         off(C, "ha_suspend", "no checks while the address is not on this node"),
         key(C, "snmp_name", Value, "what SNMP calls it").values("none", "", ""),
+        key(Own, "slow_start", Value, "over this time the weight of a real server that comes back grows to its own")
+            .values("0, at once", "0..4294", "s"),
         key(A, "real_server", Server(&REAL_SERVER), "one server behind it"),
     ],
 );

@@ -178,8 +178,8 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
             .values("none", SCRIPT, ""),
         key(B, "vrrp_notify_fifo", Words, "a FIFO for VRRP alone").values("none", FIFO, ""),
         key(B, "vrrp_notify_fifo_script", Words, "a reader for it").values("none", SCRIPT, ""),
-        key(C, "lvs_notify_fifo", Words, "a FIFO for virtual and real servers alone").values("none", FIFO, "").later(),
-        key(C, "lvs_notify_fifo_script", Words, "a reader for it").values("none", SCRIPT, "").later(),
+        key(C, "lvs_notify_fifo", Words, "a FIFO for virtual and real servers alone").values("none", FIFO, ""),
+        key(C, "lvs_notify_fifo_script", Words, "a reader for it").values("none", SCRIPT, ""),
         key(C, "vrrp_notify_priority_changes", Flag, "FIFOs get changes of priority too").values("off", "", ""),
         key(C, "fifo_write_vrrp_states_on_reload", Flag, "FIFOs get all states after a reload").values("off", "", ""),
         // Scheduling.

@@ -121,6 +121,9 @@ impl Lower<'_> {
             "inhibit_on_failure" => server.inhibit = self.is_on(item),
             "omega" => server.omega = self.is_on(item),
             "ha_suspend" => server.ha_suspend = self.is_on(item),
+            "slow_start" => {
+                server.slow_start = self.plain(item, value::duration(Duration::ZERO..=Duration::from_secs(4294)));
+            }
             "quorum" => server.quorum = self.value(item, count(1)),
             "hysteresis" => server.hysteresis = self.value(item, count(0)),
             "quorum_up" => server.quorum_up = self.script(item),
@@ -331,6 +334,7 @@ fn empty(block: &Item) -> RawServer {
         sip: None,
         quorum: None,
         hysteresis: None,
+        slow_start: None,
         quorum_up: None,
         quorum_down: None,
         weight: None,

@@ -1,6 +1,7 @@
 //! Load balancing: virtual servers, the real servers behind them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::{Checker, Script};
 
@@ -33,6 +34,8 @@ pub struct VirtualServer {
     pub omega: bool,
     /// No checks while the address is elsewhere.
     pub ha_suspend: bool,
+    /// Over this time the weight of a real server that comes back grows to its own; zero: at once.
+    pub slow_start: Duration,
     /// Mail when the quorum is gained or lost.
     pub smtp_alert: bool,
     /// What SNMP calls it.

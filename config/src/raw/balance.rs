@@ -51,6 +51,7 @@ pub(crate) struct RawServer {
     pub inhibit: bool,
     pub omega: bool,
     pub ha_suspend: bool,
+    pub slow_start: Option<Duration>,
     pub smtp_alert: Option<bool>,
     pub snmp_name: Option<String>,
     pub real_servers: Vec<RawReal>,

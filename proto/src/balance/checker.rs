@@ -111,7 +111,7 @@ impl Checker {
 
     /// Under another configuration of the same check, or of another one of a server that was up or down: it begins as
     /// the server is, since a reload alone makes nobody come or go.
-    pub(super) fn as_server(mut self, is_up: bool) -> Self {
+    pub(super) fn like_server(mut self, is_up: bool) -> Self {
         if self.is_up && !is_up {
             self.fault = String::from("not checked yet");
         }

@@ -48,7 +48,7 @@ impl Server {
             let at = known.iter().position(|checker| checker.settings.key == new.key);
             match at {
                 Some(at) => Checker::after(new, known.swap_remove(at), now, jitter),
-                None => Checker::new(new, now, jitter).as_server(was_up),
+                None => Checker::new(new, now, jitter).like_server(was_up),
             }
         });
         let checkers = checkers.collect::<Vec<_>>();

@@ -98,7 +98,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag('r', "vrrp_pid", Needed("FILE"), Does::WorkerPidFile),
     flag('c', "checkers_pid", Needed("FILE"), NO_PROCESS),
     flag('b', "bfd_pid", Needed("FILE"), NO_PROCESS),
-    flag('T', "genhash", No, Refuses("keepone has no genhash: take `curl -s URL | md5sum` for the digest of a page")),
+    flag('T', "genhash", No, Refuses("write `keepone genhash`, which takes the same options")),
     flag('a', "address-monitoring", No, Nothing("keepone logs what others do to its own addresses; `ip monitor address` shows all")),
     flag('x', "snmp", No, NO_SNMP),
     flag('A', "snmp-agent-socket", Needed("FILE"), NO_SNMP),
