@@ -234,6 +234,17 @@ fn http_checks_are_whole() {
     refused(&http("url {\npath /\nstatus_code 700\n}"), "k.conf:18:13: error: status_code: `700`", "200-299");
     refused(&http("url {\npath /\ndigest 12\n}"), "k.conf:18:8: error: digest: `12` is not an MD5 digest", "32");
     warned(&http("enable_sni\nurl {\npath /\n}"), "k.conf:15:9: warning: HTTP_GET has no TLS handshake", "SSL_GET");
+    refused(
+        &http("http_protocol 2\nurl {\npath /\n}"),
+        "k.conf:15:9: error: HTTP/2 is spoken over TLS only",
+        "SSL_GET",
+    );
+    let verified = http("verify_certificate\nurl {\npath /\n}").replace("HTTP_GET", "SSL_GET");
+    refused(&verified, "k.conf:15:9: error: verify_certificate without authorities", "ca /path");
+    let look_ahead = http("url {\npath /\nregex \"(?=a)b\"\n}");
+    refused(&look_ahead, "k.conf:15:9: error: the regex `(?=a)b` can't be used", "linear time");
+    let option = http("url {\npath /\nregex b\nregex_options alt_circumflex\n}");
+    refused(&option, "k.conf:15:9: error: the regex `b` can't be used: there is no option `alt_circumflex`", "linear");
     let tls = http("enable_sni\nurl {\npath /\n}").replace("HTTP_GET", "SSL_GET");
     warned(&tls, "k.conf:15:9: warning: enable_sni without virtualhost", "virtualhost NAME");
     silent(&tls.replace("enable_sni", "enable_sni\nvirtualhost www.example.net"));
