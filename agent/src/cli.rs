@@ -4,6 +4,7 @@ mod convert;
 mod diff;
 mod genhash;
 mod keepalived;
+mod operator;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -32,7 +33,8 @@ use nix::fcntl::{Flock, FlockArg};
 const EXIT_CODES: &str = "Exit codes: 0 stopped in good order · 2 wrong command line · 10 configuration unreadable · \
 11 configuration wrong · 12 interface missing · 13 address or port in use · 14 key missing or not the member's · \
 15 not permitted (run as root or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF) · 16 the kernel can't make the gate · \
-17 already running · 18 state or run directory unusable · 20 `check --diff`: they differ · 1 anything else (of `voters`: something is left to do)";
+17 already running · 18 state or run directory unusable · 20 `check --diff`: they differ · \
+21 `epoch`: not held here · 22 no agent answers · 1 anything else (of `voters`: something is left to do)";
 
 /// keepone holds a virtual IP on exactly one node.
 #[derive(Parser)]
@@ -117,6 +119,8 @@ enum Command {
         #[command(subcommand)]
         change: Option<VoterChange>,
     },
+    #[command(flatten)]
+    Operator(operator::Operator),
     /// The gate by itself, for `keepone-chaos gate-bench`.
     #[command(hide = true)]
     GateLab {
@@ -211,6 +215,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Genhash(wish) => genhash::run(wish),
         Command::Schema => Ok(say(&json_schema())),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
+        Command::Operator(asked) => operator::run(asked),
         Command::Voters { config, json, change } => ask_voters(config.as_deref(), json, change),
     };
     end(ended)

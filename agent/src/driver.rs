@@ -4,6 +4,7 @@
 //! and logs have threads of their own behind queues; only the gate is written in line, where it is one
 //! store in memory (R15; means 2 has a thread, too).
 
+mod control;
 mod deeds;
 pub(crate) mod pulse;
 mod reload;
@@ -11,6 +12,7 @@ mod shells;
 
 use std::time::Duration;
 
+use keepone_arbiter::control::Question;
 use keepone_proto::action::Action;
 use keepone_proto::event::Event;
 use keepone_proto::node::Node;
@@ -19,6 +21,7 @@ use keepone_proto::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::clock;
+use crate::control::{Answer as Told, Ask, Questions};
 use crate::dump::What;
 use crate::kernel::Said;
 use crate::recording::Recorder;
@@ -28,8 +31,8 @@ pub(crate) use shells::{Shells, to_table};
 
 /// Events taken in one go before the timers get their turn.
 const BATCH: usize = 64;
-/// Heartbeats, events, the kernel.
-const SOURCES: usize = 3;
+/// Heartbeats, events, the kernel, the operator.
+const SOURCES: usize = 4;
 
 /// The most that a deadline may wait for others.
 const SLACK: Duration = Duration::from_millis(1);
@@ -59,6 +62,8 @@ pub(crate) struct Sources {
     pub(crate) orders: mpsc::Receiver<()>,
     /// What became of one.
     pub(crate) examined: mpsc::Receiver<Examined>,
+    /// What the operator asks.
+    pub(crate) questions: Questions,
     /// Which of them is asked first the next time.
     pub(crate) turn: usize,
 }
@@ -71,6 +76,7 @@ impl Sources {
             let woke = match self.turn {
                 0 => self.heartbeats.as_mut().and_then(|beats| beats.try_recv().ok()).map(Woke::Event),
                 1 => self.events.try_recv().ok().map(Woke::Event),
+                2 => self.questions.try_recv().ok().map(Woke::Asked),
                 _ => kernel.try_recv().ok().map(Woke::Kernel),
             };
             if woke.is_some() {
@@ -89,6 +95,7 @@ enum Woke {
     Dump(What),
     Order,
     Examined(Examined),
+    Asked(Question<Ask, Told>),
     Time,
 }
 
@@ -109,6 +116,12 @@ impl Driver {
     /// The timer can't be made, or the netlink thread has failed.
     pub(crate) async fn run(mut self, mut sources: Sources) -> Result<Shells, String> {
         let mut timer = clock::Timer::new().map_err(|error| format!("cannot make a timer: {error}"))?;
+        if self.shells.begins_in_maintenance {
+            tracing::warn!(
+                "this node is in maintenance and stands for nothing: `keepone maintenance off` takes it back in"
+            );
+            self.take(Event::Maintenance { on: true });
+        }
         self.take(Event::Tick);
         while !self.stopped {
             if !self.shells.pulse.beat(clock::now()) {
@@ -149,6 +162,7 @@ impl Driver {
             Some(what) = sources.dumps.recv() => Ok(Woke::Dump(what)),
             Some(()) = sources.orders.recv() => Ok(Woke::Order),
             Some(examined) = sources.examined.recv() => Ok(Woke::Examined(examined)),
+            Some(question) = sources.questions.recv() => Ok(Woke::Asked(question)),
             slept = timer.sleep_until(at) => slept.map(|()| Woke::Time).map_err(|error| format!("the timer failed: {error}")),
         }
     }
@@ -179,6 +193,7 @@ impl Driver {
                 let dumps = self.shells.dumps.as_ref();
                 dumps.inspect(|dumps| dumps.write(what, &self.node, &self.shells.plan, clock::now()));
             }
+            Woke::Asked(question) => self.answer(question),
             Woke::Time => {}
         }
         Ok(())
@@ -200,6 +215,7 @@ impl Driver {
                 let Good { config, prepared, mark, changes } = *good;
                 self.shells.configure_checkers(&config);
                 self.source.running = config;
+                self.shells.directory = None;
                 for event in self.shells.take_over(prepared) {
                     self.take(event);
                 }
@@ -266,6 +282,7 @@ fn together(at: Instant, slack: Duration) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keepone_arbiter::control::Desk;
 
     #[test]
     fn a_flood_of_beats_leaves_the_others_their_turns() {
@@ -279,7 +296,9 @@ mod tests {
         said.try_send(Said::Failed("it fails".to_owned())).unwrap();
         let dumps = mpsc::channel(1).1;
         let (orders, examined) = (mpsc::channel(1).1, mpsc::channel(1).1);
-        let mut sources = Sources { heartbeats: Some(heartbeats), events: ours, dumps, orders, examined, turn: 0 };
+        let questions = Desk::new(Duration::from_secs(10)).1;
+        let mut sources =
+            Sources { heartbeats: Some(heartbeats), events: ours, dumps, orders, examined, questions, turn: 0 };
         let first: Vec<Woke> = (0..SOURCES).filter_map(|_| sources.waiting(&mut kernel)).collect();
         assert!(first.iter().any(|woke| matches!(woke, Woke::Event(Event::Stop))), "{first:?}");
         assert!(first.iter().any(|woke| matches!(woke, Woke::Kernel(_))), "{first:?}");

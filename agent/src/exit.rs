@@ -33,6 +33,10 @@ pub enum ExitCode {
     NoWatchdog = 19,
     /// Two configurations differ (`check --diff`).
     Differs = 20,
+    /// The domain is not held here (`epoch`).
+    NotHeld = 21,
+    /// No agent answers at the control socket.
+    NoAgent = 22,
 }
 
 impl ExitCode {

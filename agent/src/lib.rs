@@ -5,7 +5,9 @@
 
 pub mod assemble;
 pub mod checkers;
+pub mod calendar;
 pub mod clock;
+pub mod control;
 mod discipline;
 pub mod driver;
 pub mod dump;
@@ -42,5 +44,5 @@ mod takeover;
 mod tracking;
 mod voice;
 pub mod voters;
-mod wall_clock;
+pub mod wall_clock;
 pub mod worker;

@@ -13,6 +13,7 @@ use keepone_proto::action::{Alert, Transition};
 use serde_json::{Value, json};
 
 use crate::notify::fifo::Fifo;
+use crate::{calendar, wall_clock};
 
 /// Lines that may wait for the disk.
 const QUEUE: usize = 4096;
@@ -42,9 +43,9 @@ impl Record {
     /// A change of role.
     pub fn transition(&self, domain: &str, transition: &Transition) {
         self.put(json!({
-            "kind": "transition", "node": self.node, "domain": domain, "t_ns": transition.at.as_nanos(),
+            "kind": "transition", "at": stamp(), "node": self.node, "domain": domain, "t_ns": transition.at.as_nanos(),
             "from": transition.from.as_str(), "to": transition.to.as_str(), "reason": transition.reason.as_str(),
-            "evidence": transition.evidence, "priority": transition.priority.0,
+            "what": transition.reason.what(), "evidence": transition.evidence, "priority": transition.priority.0,
             "epoch": transition.epoch.map(|epoch| epoch.to_string()),
         }));
     }
@@ -52,7 +53,7 @@ impl Record {
     /// An alert began or ended.
     pub fn alert(&self, domain: Option<&str>, alert: &Alert, t_ns: u64) {
         self.put(json!({
-            "kind": "alert", "node": self.node, "domain": domain, "t_ns": t_ns, "name": alert.name.as_str(),
+            "kind": "alert", "at": stamp(), "node": self.node, "domain": domain, "t_ns": t_ns, "name": alert.name.as_str(),
             "raised": alert.raised, "severity": alert.name.severity().as_str(), "evidence": alert.evidence,
             "remedy": alert.remedy, "epoch": alert.epoch.map(|epoch| epoch.to_string()),
         }));
@@ -60,7 +61,7 @@ impl Record {
 
     /// Something else worth a line.
     pub fn note(&self, what: &str, t_ns: u64) {
-        self.put(json!({ "kind": "note", "node": self.node, "t_ns": t_ns, "what": what }));
+        self.put(json!({ "kind": "note", "at": stamp(), "node": self.node, "t_ns": t_ns, "what": what }));
     }
 
     fn put(&self, line: Value) {
@@ -71,6 +72,11 @@ impl Record {
         // A line that finds no room is lost; the next ones tell how things stand.
         let _ = self.queue.try_send(line);
     }
+}
+
+/// For people; nothing goes by it.
+fn stamp() -> String {
+    calendar::format(wall_clock::utc())
 }
 
 /// The file, and what is known of it.

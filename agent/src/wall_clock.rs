@@ -1,4 +1,5 @@
-//! The wall clock, for signatures alone: keepalived's `auth_hmac` has UTC in each Advertisement.
+//! The wall clock, for signatures (keepalived's `auth_hmac` has UTC in each Advertisement) and for the stamps that
+//! people read.
 //!
 //! What must stay true: nobody else looks at it, and what the core makes of it decides nothing of who is Master
 //! (safety.md T1): `proto/src/vrrp/instance/signed.rs` says what it does decide.
@@ -19,7 +20,7 @@ use crate::clock;
 const STEP: Duration = Duration::from_millis(100);
 
 /// Since 1970 in UTC.
-fn utc() -> Duration {
+pub fn utc() -> Duration {
     // No Linux is without it; a year before 1970 is none to sign with.
     let Ok(time) = ClockId::CLOCK_REALTIME.now() else { return Duration::ZERO };
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);

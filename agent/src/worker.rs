@@ -56,7 +56,7 @@ use crate::references::References;
 use crate::takeover::{self, Source};
 use crate::tracking::{Tracking, Watching};
 use crate::wall_clock::WallClock;
-use crate::{clock, dump, lock};
+use crate::{clock, control, dump, lock};
 
 /// How long a former worker may take to end: one whose guardian died hands over first.
 const FORMER_ENDS: Duration = Duration::from_secs(3);
@@ -120,6 +120,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
         realtime::ask(Rank::Decides);
         pin(&config.global.scheduling.cpus);
         let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
+        drop(shells.control.take());
         shells.pulse.last();
         if let Some(heartbeats) = shells.heartbeats.take() {
             heartbeats.stop().await;
@@ -211,6 +212,8 @@ impl Start<'_> {
             kernel.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no netlink thread: {error}")))?;
         let held = leftovers(self.gate.as_ref(), &plan);
         let event_log = event_log(self.config, &plan);
+        let group = self.config.cluster.as_ref().and_then(|cluster| cluster.control_group.as_deref());
+        let (control, questions) = control::start(&plan.run_dir, group, event_log.clone());
         let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
         let gate =
             gate.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the gate: {error}")))?;
@@ -230,7 +233,7 @@ impl Start<'_> {
         let alert_script = global.alert_script.clone().and_then(start);
         let references = &plan.settings.references;
         let (asked, orders) = mpsc::channel(1);
-        let (examined, examinations) = mpsc::channel(1);
+        let (reports, examinations) = mpsc::channel(1);
         self.orders.map_or(Ok(()), |pipe| takeover::listen(pipe, asked)).map_err(|error| {
             Failure::say(ExitCode::Unexpected, format!("no thread for the guardian's orders: {error}"))
         })?;
@@ -268,6 +271,9 @@ impl Start<'_> {
             watching: Watching::start(&plan.watched, &events),
             reloads: Reloads::default(),
             wall_clock: WallClock::default(),
+            directory: None,
+            control,
+            begins_in_maintenance: control::maintenance::is_on(&plan.run_dir),
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,
         };
@@ -278,8 +284,9 @@ impl Start<'_> {
         {
             tracing::info!("instances begin in {wait:.1?} (vrrp_startup_delay, vrrp_delay_after_boot)");
         }
-        let sources = Sources { heartbeats: beats, events: received, dumps, orders, examined: examinations, turn: 0 };
-        Ok((Driver::new(node, shells, recorder, (self.source, examined)), sources))
+        let (heartbeats, events, examined) = (beats, received, examinations);
+        let sources = Sources { heartbeats, events, dumps, orders, examined, questions, turn: 0 };
+        Ok((Driver::new(node, shells, recorder, (self.source, reports)), sources))
     }
 }
 

@@ -30,6 +30,12 @@ pub enum Command {
     Mutate(Mutate),
     /// Replays what `keepone run --record FILE` wrote: the same events must give the same actions.
     Replay(Replay),
+    /// Writes what `keepone why` says on each node in the scenarios that everybody asks about.
+    Why {
+        /// Where to; default: standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Measures how late the agent's gate shuts while the agent is stopped, killed, starved or paused. Needs root.
     GateBench(GateBench),
     /// Runs every scenario in clusters of several sizes and leases, on a machine at rest and on a full one, and ends

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Sim(asked) => simulate_seeds(&asked),
         Command::Mutate(asked) => mutate(&asked),
         Command::Replay(asked) => replay_file(&asked),
+        Command::Why { out } => write_why(out.as_deref()),
         Command::GateBench(asked) => bench_gate(&asked),
         Command::Matrix(asked) => matrix(&asked),
         Command::Soak(asked) => soak(&asked),
@@ -59,6 +60,15 @@ fn list() {
     for scenario in scenario::ALL {
         println!("{:44} {}", scenario.name, scenario.what);
     }
+}
+
+fn write_why(out: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let page = sim::why::page().map_err(|why| anyhow!(why))?;
+    match out {
+        Some(path) => std::fs::write(path, page).with_context(|| format!("write {}", path.display()))?,
+        None => print!("{page}"),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn bin_dir(asked: Option<&PathBuf>) -> anyhow::Result<PathBuf> {

@@ -49,6 +49,7 @@ pub(crate) struct RawConfig {
     pub state_dir: Option<At<PathBuf>>,
     pub run_dir: Option<At<PathBuf>>,
     pub bpf_dir: Option<At<PathBuf>>,
+    pub control_group: Option<At<String>>,
     pub grace: Option<At<Duration>>,
     pub members: Vec<RawMember>,
     pub heartbeat_period: Option<At<Duration>>,

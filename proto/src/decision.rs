@@ -23,7 +23,7 @@ pub enum Health {
     ClockOff,
     /// The gate can't hold what an authority would lend (R14).
     GateBroken,
-    /// It is giving the domain up: stopping, or handing over.
+    /// It is giving the domain up: stopping, handing over, or in maintenance.
     Leaving,
 }
 
@@ -177,6 +177,8 @@ pub enum Reason {
     PeerSeenElsewhere,
     /// The fence command against the holder before us failed.
     FenceFailed,
+    /// The operator has taken this node out.
+    Maintenance,
 }
 
 impl Reason {
@@ -209,6 +211,7 @@ impl Reason {
             Reason::WithoutAuthority => "without-authority",
             Reason::PeerSeenElsewhere => "peer-seen-elsewhere",
             Reason::FenceFailed => "fence-failed",
+            Reason::Maintenance => "maintenance",
         }
     }
 }
@@ -344,6 +347,8 @@ fn backing(grant: Grant) -> Reason {
         Backing::Nobody => Reason::WithoutAuthority,
     }
 }
+
+mod words;
 
 #[cfg(test)]
 mod tests;

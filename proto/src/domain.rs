@@ -14,6 +14,7 @@ mod mirror;
 mod policy;
 mod reconfigure;
 mod rivals;
+pub(crate) mod why;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -96,6 +97,8 @@ pub(crate) struct Domain {
     pub(crate) fence: Fence,
     pub(crate) role: Role,
     pub(crate) reason: Reason,
+    /// Since when it is that.
+    role_since: Instant,
     /// Its state has changed in a way that peers should hear of before the next period.
     pub(crate) news: bool,
     /// Of its virtual addresses.
@@ -160,6 +163,8 @@ pub(crate) struct Domain {
     shape: u64,
     /// Set while Master by a new configuration, and not announced yet.
     announces_anew: bool,
+    /// Handed over by the operator: not asked for again while another has it, nor claimed before then.
+    stands_back: Option<Instant>,
     /// A new configuration has it no more.
     retiring: Option<Retiring>,
 }
@@ -234,8 +239,10 @@ impl Domain {
             shape: domain.shape,
             announces_anew: false,
             retiring: None,
+            stands_back: None,
             role: Role::Init,
             reason: Reason::Started,
+            role_since: now,
             news: false,
             families: domain.families,
             timing,
@@ -384,6 +391,7 @@ impl Domain {
             self.kernel.next_deadline(now),
             self.lapsed_at.map(|at| at + self.grace),
             self.nominated_until,
+            self.stands_back,
             self.stand_at,
             Some(self.created + settle_in),
             self.begin_at.map(|at| at + settle_in),

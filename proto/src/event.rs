@@ -197,6 +197,18 @@ pub enum Event {
     /// Another configuration (SIGHUP). Whatever stays keeps its place in its list, so that its number means the same
     /// before and after; cluster, node, peers, authority and heartbeat are those of the start, whatever stands here.
     Reconfigure(Box<Settings>),
+    /// The operator takes this node out, or back in: it gives up what it holds in good order and stands for nothing.
+    Maintenance {
+        /// Out.
+        on: bool,
+    },
+    /// The operator wants a domain elsewhere (R8); nothing is done where [`crate::node::Node::heir`] says why not.
+    HandOver {
+        /// Which.
+        domain: DomainId,
+        /// Where.
+        to: NodeId,
+    },
     /// Give everything up in good order, then stop (SIGTERM; R8).
     Stop,
 }

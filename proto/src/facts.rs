@@ -29,6 +29,8 @@ pub(crate) struct Facts<'a> {
     /// `None` without an authority: no lease counts by them.
     pub(crate) clocks: Option<&'a Clocks>,
     pub(crate) stopping: bool,
+    /// The operator has taken this node out.
+    pub(crate) maintenance: bool,
     /// The generation of the voter set is open (V9); true without an authority.
     pub(crate) is_open: bool,
 }

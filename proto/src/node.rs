@@ -13,6 +13,7 @@ mod lease;
 mod reconfigure;
 mod restored;
 mod sightings;
+mod status;
 mod vrrp;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,7 @@ use agenda::Agenda;
 pub use restored::Restored;
 use restored::own_voter;
 use sightings::Sightings;
+pub use status::{DomainStatus, Holder, NoHandover, PeerStatus, Why};
 use vrrp::Packet;
 
 /// How often the gate tests itself (R14).
@@ -113,6 +115,8 @@ pub struct Node {
     rebooting: bool,
     stopping_since: Option<Instant>,
     stopped: bool,
+    /// The operator has taken this node out.
+    maintenance: bool,
     /// Which domains have something to judge.
     agenda: Agenda,
     /// Where an Advertisement belongs: the virtual routers of an interface, VRID and family.
@@ -202,6 +206,7 @@ impl Node {
             rebooting: false,
             stopping_since: None,
             stopped: false,
+            maintenance: false,
             incarnation,
             settings,
         }
@@ -416,6 +421,8 @@ impl Node {
             }
             Event::KeyRefused { node, address, theirs } => self.findings.key_refused(now, node, address, theirs),
             Event::Reconfigure(settings) => self.reconfigure(now, *settings),
+            Event::Maintenance { on } => self.set_maintenance(on),
+            Event::HandOver { domain, to } => self.hand_over(now, domain, to),
             Event::Stop => {
                 self.stopping_since.get_or_insert(now);
                 self.agenda.touch_all();
@@ -519,6 +526,7 @@ impl Node {
             gate: self.gate.as_ref(),
             clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
+            maintenance: self.maintenance,
             is_open: self.opening.as_ref().is_none_or(Opening::is_open),
         }
     }
@@ -541,6 +549,7 @@ impl Node {
             gate: self.gate.as_ref(),
             clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
+            maintenance: self.maintenance,
             is_open: self.opening.as_ref().is_none_or(Opening::is_open),
         };
         match self.domains.get_mut(&id) {

@@ -90,6 +90,7 @@ impl Shells {
             return;
         }
         self.plan.retire(domain);
+        self.directory = None;
         self.configure(Vec::new());
         self.open_and_close();
     }

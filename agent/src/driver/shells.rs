@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use keepone_arbiter::control::Server;
 use keepone_arbiter::etcd::EtcdClient;
 use keepone_arbiter::witness::client::WitnessClient;
 use keepone_arbiter::witness::state::Writer;
@@ -16,6 +17,7 @@ use super::pulse::Pulse;
 use super::reload::Reloads;
 use crate::assemble::{InstanceTransport, Plan};
 use crate::checkers::keeper::{Checkers, Wish};
+use crate::control::snapshot::Directory;
 use crate::discipline::Discipline;
 use crate::dump::Dumps;
 use crate::fencing::Fencing;
@@ -74,6 +76,11 @@ pub(crate) struct Shells {
     pub(crate) checkers: Checkers,
     pub(crate) reloads: Reloads,
     pub(crate) wall_clock: WallClock,
+    /// What everything is called, for the control socket; made when it is asked for.
+    pub(crate) directory: Option<Arc<Directory>>,
+    /// The control socket, which goes with this.
+    pub(crate) control: Option<Server>,
+    pub(crate) begins_in_maintenance: bool,
 }
 
 impl Shells {

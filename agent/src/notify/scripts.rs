@@ -169,6 +169,7 @@ fn run_all(domain: &DomainName, rules: &Rules, word: &Word, transition: &Transit
     let all = [word.kind(), &word.name, word.state, &priority];
     let epoch = transition.epoch.map(|epoch| epoch.to_string());
     let mut variables = vec![
+        ("KEEPONE_DOMAIN", domain.name.as_str()),
         ("KEEPONE_ROLE", transition.to.as_str()),
         ("KEEPONE_REASON", transition.reason.as_str()),
         ("KEEPONE_EVIDENCE", transition.evidence.as_str()),

@@ -17,7 +17,7 @@ pub mod message;
 pub mod server;
 
 pub use access::{Access, Caller};
-pub use caller::{AskError, Asking};
+pub use caller::{AskError, Asking, ask};
 pub use desk::{Counter, Desk, Question, Unanswered};
 pub use message::{Reply, Request, VERSION};
 pub use server::{Answering, Client, Server, ServerError, Settings};

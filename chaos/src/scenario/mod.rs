@@ -12,7 +12,7 @@ mod process;
 mod shape;
 mod voter;
 
-pub use named::DEMO;
+pub use named::{DEMO, SCENARIOS as ASKED_ABOUT};
 pub use shape::{Needs, Shape};
 
 use crate::deed::{Deed, Weather};

@@ -4,7 +4,7 @@ use super::{CALM, Demands, LAN, Limit, MOVES, NODES_APART, PLAIN, SPARE, Scenari
 use crate::fault::{Class, Fault, Network, Part, Way, Where, Who};
 
 /// The first fifteen: what everybody asks about.
-pub(super) const SCENARIOS: &[Scenario] = &[
+pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "cut-vrrp-only",
         what: "a switch swallows VRRP between the nodes; the heartbeat lines live",

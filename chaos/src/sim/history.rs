@@ -128,6 +128,8 @@ impl History {
             | Event::ClockState(_)
             | Event::Fenced { .. }
             | Event::Reconfigure(_)
+            | Event::Maintenance { .. }
+            | Event::HandOver { .. }
             | Event::Stop => {
                 self.mix(5);
                 self.say(at, || format!("h{host} <- {event:?}"));

@@ -28,6 +28,7 @@ pub mod swarm;
 mod sweep;
 #[cfg(test)]
 mod tests;
+pub mod why;
 mod world;
 
 pub use mutant::{CONTROLS, Mutant};

@@ -19,7 +19,7 @@ use crate::spans::Spans;
 use crate::verdict;
 
 /// When the cluster counts as steady.
-const STEADY: u64 = 6 * S;
+pub(super) const STEADY: u64 = 6 * S;
 
 /// Runs the scenario of that name; `None` if there is none.
 pub fn run_scenario(name: &str, seed: u64) -> Option<Outcome> {
@@ -51,19 +51,13 @@ pub fn run_traced(scenario: &Scenario, seed: u64, trace: bool) -> Result<(Outcom
         return Err(format!("{} is for real machines only: leave --world sim out", scenario.name));
     }
     let mut world = World::new(Plan::for_scenarios(), seed, Rng::new(seed), trace);
-    world.boot();
-    world.run_until(STEADY);
-    let Some(master) = world.oracle.holder(STEADY, 0) else {
-        return Err(format!("no single holder {} ms after the start", STEADY / MS));
-    };
-    let cast = Cast { master, backup: 1 - master.min(1) };
+    let (deeds, master) = begin(&mut world, scenario)?;
     let mut record = Record { first_holder: master, begin: STEADY, ..Record::default() };
-    let mut deeds = Vec::new();
-    for step in scenario.course() {
+    let done = scenario.course().into_iter().map(|step| {
         let at = STEADY + step.at_ms * MS;
-        deeds.extend(cast.translate(&step.fault).into_iter().map(|fault| Deed { at, fault }));
-        record.deeds.push(Done { at, label: step.label, repair: step.fault.is_repair() });
-    }
+        Done { at, label: step.label, repair: step.fault.is_repair() }
+    });
+    record.deeds.extend(done);
     world.set_deeds(deeds);
     world.oracle.mark(STEADY);
     world.at(STEADY, What::Sample);
@@ -77,6 +71,22 @@ pub fn run_traced(scenario: &Scenario, seed: u64, trace: bool) -> Result<(Outcom
     let invariants = world.oracle.violations.iter();
     outcome.violations.extend(invariants.map(|v| format!("{} at {} ms: {}", v.rule, v.at / MS, v.what)));
     Ok((outcome, world.history.trace.take().unwrap_or_default()))
+}
+
+/// Runs a world until it is steady; what the scenario does to it, and who holds.
+pub(super) fn begin(world: &mut World, scenario: &Scenario) -> Result<(Vec<Deed>, usize), String> {
+    world.boot();
+    world.run_until(STEADY);
+    let Some(master) = world.oracle.holder(STEADY, 0) else {
+        return Err(format!("no single holder {} ms after the start", STEADY / MS));
+    };
+    let cast = Cast { master, backup: 1 - master.min(1) };
+    let mut deeds = Vec::new();
+    for step in scenario.course() {
+        let at = STEADY + step.at_ms * MS;
+        deeds.extend(cast.translate(&step.fault).into_iter().map(|fault| Deed { at, fault }));
+    }
+    Ok((deeds, master))
 }
 
 /// From what the simulator knows to what observers would have seen.

@@ -82,6 +82,7 @@ impl Check<'_> {
             key_file: self.raw.key_file.as_ref()?.value.clone(),
             state_dir: directory(&self.raw.state_dir, "/var/lib/keepone"),
             run_dir: directory(&self.raw.run_dir, "/run/keepone"),
+            control_group: self.raw.control_group.as_ref().map(|group| group.value.clone()),
             bpf_dir: directory(&self.raw.bpf_dir, "/sys/fs/bpf/keepone"),
             members,
         })

@@ -178,6 +178,7 @@ pub(super) static ROWS: &[Row] = &[
     costs("cluster.state_dir", "state_dir", START),
     costs("cluster.run_dir", "run_dir", START),
     costs("cluster.bpf_dir", "bpf_dir", START),
+    costs("cluster.control_group", "control_group", START),
     noun("links", "heartbeat links"),
     noun("links[]", "heartbeat link"),
     noun("links[].peers[]", "peer"),

@@ -12,6 +12,12 @@ const STATE_DIR: Keyword = key(Own, "state_dir", Value, "where the voter keeps i
 );
 const RUN_DIR: Keyword =
     key(Own, "run_dir", Value, "the lock and the control socket").values("/run/keepone", "a directory", "");
+const CONTROL_GROUP: Keyword =
+    key(Own, "control_group", Value, "whose members may use the control socket besides root").values(
+        "",
+        "a group of this machine",
+        "",
+    );
 const BPF_DIR: Keyword = key(Own, "bpf_dir", Value, "where the gate's maps are pinned").values(
     "/sys/fs/bpf/keepone",
     "a directory on a bpffs",
@@ -26,13 +32,14 @@ pub(crate) static CLUSTER: Table = Table::strict(
         STATE_DIR,
         RUN_DIR,
         BPF_DIR,
+        CONTROL_GROUP,
         key(Own, "grace", Value, "how long addresses stay after a lease has run out, behind the shut gate")
             .values("1", "0..60", "s"),
         key(Own, "member", Named(&MEMBER), "a node or a witness of the cluster, with its pinned key"),
     ],
 );
 
-pub(crate) static NODE: Table = Table::strict("node", &[KEY_FILE, STATE_DIR, RUN_DIR, BPF_DIR]);
+pub(crate) static NODE: Table = Table::strict("node", &[KEY_FILE, STATE_DIR, RUN_DIR, BPF_DIR, CONTROL_GROUP]);
 
 pub(crate) static MEMBER: Table = Table::strict(
     "member",

@@ -52,6 +52,7 @@ impl Lower<'_> {
             "state_dir" => raw.state_dir = self.path(item),
             "run_dir" => raw.run_dir = self.path(item),
             "bpf_dir" => raw.bpf_dir = self.path(item),
+            "control_group" => raw.control_group = self.value(item, value::name),
             _ => self.unread(item),
         }
     }

@@ -25,6 +25,8 @@ pub struct Cluster {
     pub run_dir: PathBuf,
     /// Where the gate is pinned, on a bpffs; `/sys/fs/bpf/keepone` by default.
     pub bpf_dir: PathBuf,
+    /// Whose members may use the control socket besides root.
+    pub control_group: Option<String>,
     /// All members in ascending order of their ids, this node and the witnesses included.
     pub members: Vec<Member>,
 }

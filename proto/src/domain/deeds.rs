@@ -77,6 +77,8 @@ impl Domain {
             }
             Verdict::Yield(reason) => {
                 let to = if self.is_stopping(facts) { Role::Init } else { Role::Backup };
+                let by_hand = reason == Reason::Stopping && to == Role::Backup && facts.maintenance;
+                let reason = if by_hand { Reason::Maintenance } else { reason };
                 self.leave(facts, Leaving { reason, to, heir: None, heir_epoch: None }, &view, out);
             }
             Verdict::Fenced(Reason::LeaseLost) => self.lapse(facts, &view, out),
@@ -231,6 +233,7 @@ impl Domain {
             (Hold::Up, None) => {
                 self.master_since = Some(now);
                 (self.lapsed_at, self.nominated_until, self.stand_at, self.heir) = (None, None, None, None);
+                self.stands_back = None;
                 // Whoever names us the next time has us test the gate anew.
                 self.heir_until = None;
                 self.begin_to_announce(now, out);
@@ -356,7 +359,7 @@ impl Domain {
     }
 
     /// Who is to have it next: the best that could hold it, and hears us.
-    fn choose_heir(&self, facts: &Facts<'_>, reason: Reason) -> Option<NodeId> {
+    pub(super) fn choose_heir(&self, facts: &Facts<'_>, reason: Reason) -> Option<NodeId> {
         // It goes to the rival, who has it: whoever else were named would claim against it. And who could not
         // clear its way leaves that to whoever is next.
         if matches!(reason, Reason::RivalWins | Reason::FenceFailed) {
@@ -388,6 +391,7 @@ impl Domain {
             return;
         }
         let from = core::mem::replace(&mut self.role, role);
+        self.role_since = facts.now;
         self.findings.left(from, role, reason);
         self.news = true;
         out.push(Action::Transition(Transition {

@@ -55,7 +55,7 @@ impl Domain {
             own || facts.lacks_source(router)
                 || router.settings.track.iter().any(|track| track.effect(facts.is_up(track.interface)).is_fault)
         });
-        if self.leaving.is_some() || self.is_stopping(facts) {
+        if self.leaving.is_some() || self.is_stopping(facts) || facts.maintenance {
             Health::Leaving
         } else if self.lease.is_arbitrated() && facts.clock_is_off() {
             Health::ClockOff
@@ -89,7 +89,7 @@ impl Domain {
     }
 
     /// Addresses that instances are to speak from, and that are not there (`track_src_ip`).
-    fn words_of_sources(&self, facts: &Facts<'_>) -> Vec<String> {
+    pub(super) fn words_of_sources(&self, facts: &Facts<'_>) -> Vec<String> {
         let lacking = self.routers.iter().filter(|router| facts.lacks_source(router));
         let source = |router: &Router| router.settings.reception.tracked_source;
         lacking.filter_map(|router| Some(format!("source address {} is not there", source(router)?))).collect()
@@ -249,6 +249,10 @@ impl Domain {
         if self.nominated_until.is_some_and(|until| now < until) {
             return Election::Won;
         }
+        // It was handed to another, which has yet to say that it has it.
+        if self.stands_back.is_some_and(|until| now < until) {
+            return Election::Lost;
+        }
         let timers = self.routers.iter().map(|router| router.machine.election(now)).min().unwrap_or(Election::Lost);
         match peers {
             Peers::Absent => timers,
@@ -292,12 +296,13 @@ impl Domain {
         let preempt = self.routers.iter().all(|router| router.settings.preempt);
         let mut masters = facts.heard().filter(|peer| self.is_master_of(peer)).peekable();
         preempt
+            && self.stands_back.is_none()
             && masters.peek().is_some()
             && masters.all(|peer| peer.domain(self.id).is_some_and(|said| said.priority < self.priority()))
     }
 
     /// An Advertisement of a router that is none of our peers has not run out yet.
-    fn hears_foreign_master(&self, facts: &Facts<'_>) -> bool {
+    pub(super) fn hears_foreign_master(&self, facts: &Facts<'_>) -> bool {
         self.routers.iter().any(|router| {
             let Some(master) = router.machine.master() else { return false };
             let gone_at = master.at + router.machine.params().master_down_interval(master.advert_int);
@@ -311,7 +316,7 @@ impl Domain {
     }
 
     /// D3: what third parties say of a peer that is silent here.
-    fn words_of_others(&self, facts: &Facts<'_>, silent: NodeId) -> String {
+    pub(super) fn words_of_others(&self, facts: &Facts<'_>, silent: NodeId) -> String {
         let (now, names) = (facts.now, &facts.settings.names);
         let mut words = String::new();
         for witness in facts.heard() {

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::{Domain, Leaving, Test};
 use crate::decision::{Reason, Role};
+use crate::domain::why::NoHandover;
 use crate::facts::Facts;
 use crate::id::{Epoch, NodeId, Priority};
 use crate::time::Instant;
@@ -43,11 +44,39 @@ impl Domain {
         }
     }
 
+    /// Who would have it, if the operator wanted it elsewhere now.
+    pub(crate) fn heir_by_hand(&self, facts: &Facts<'_>, to: Option<NodeId>) -> Result<NodeId, NoHandover> {
+        let now = facts.now;
+        let Some(since) = self.master_since.filter(|_| self.kernel.is_open(now)) else {
+            return Err(NoHandover::NotHeld);
+        };
+        if self.leaving.is_some() || now.since(since) <= SETTLED {
+            return Err(NoHandover::Unsettled);
+        }
+        let Some(to) = to else {
+            return self.choose_heir(facts, Reason::HandedOver).ok_or(NoHandover::Nobody);
+        };
+        let peer = facts.heard().find(|peer| peer.node == to).ok_or(NoHandover::Unheard)?;
+        if peer.is_deaf(now) {
+            return Err(NoHandover::Deaf);
+        }
+        let able = peer.domain(self.id).is_some_and(|said| said.eligible);
+        if able { Ok(to) } else { Err(NoHandover::NotEligible) }
+    }
+
+    /// The operator wants it there. This node is as good as before, and must not ask for it back.
+    pub(crate) fn hand_over_by_hand(&mut self, facts: &Facts<'_>, to: NodeId) {
+        if self.heir_by_hand(facts, Some(to)).is_ok() {
+            self.hand_over(facts.now, to, None);
+            self.stands_back = Some(facts.now + self.timing.lease_max + facts.settings.heartbeat.silence());
+        }
+    }
+
     /// A worse holder is known from the voters, and preemption is on.
     pub(super) fn knows_lower_holder(&self, now: Instant) -> bool {
         let preempt = self.routers.iter().all(|router| router.settings.preempt);
         let rival = self.lease.rival(now).filter(|(_, priority)| *priority > 0);
-        preempt && rival.is_some_and(|(_, priority)| Priority(priority) < self.priority())
+        preempt && self.stands_back.is_none() && rival.is_some_and(|(_, priority)| Priority(priority) < self.priority())
     }
 
     /// Whether the holder that this node does not hear is to be asked by way of the voters (R11): under the

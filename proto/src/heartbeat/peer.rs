@@ -278,6 +278,11 @@ impl Peer {
         self.heard_at
     }
 
+    /// m·h: how long it may be unheard on all of them.
+    pub fn silence(&self) -> Duration {
+        self.silence
+    }
+
     /// From when on it is silent, unless it is heard again.
     pub fn silent_at(&self) -> Instant {
         let silent_at = self.heard_at().unwrap_or(self.started) + self.silence;

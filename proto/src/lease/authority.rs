@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::accepting::Accepting;
 use super::grant::{Backing, Grant};
-use super::holder::{Claimant, Holder, Lease, VoterFault};
+use super::holder::{Claimant, Holder, Lease, VoterFault, VoterWord};
 use super::promise::Promises;
 use super::unarbitrated::Unarbitrated;
 use crate::guard::Guards;
@@ -369,6 +369,24 @@ impl DomainLease {
             DomainLease::Unarbitrated(_) => Vec::new(),
             DomainLease::Quorum(lease) => lease.last_words(now, holder),
             DomainLease::Accepting(lease) => lease.holder.last_words(now, holder),
+        }
+    }
+
+    /// D by the voters, ahead or past; `None` without an authority, or where no majority has granted.
+    pub fn lent_until(&self) -> Option<Instant> {
+        match self {
+            DomainLease::Unarbitrated(_) => None,
+            DomainLease::Quorum(holder) => holder.lent_until(),
+            DomainLease::Accepting(lease) => lease.holder.lent_until(),
+        }
+    }
+
+    /// Each voter, as far as it is known.
+    pub fn words_of_voters(&self, now: Instant) -> Vec<VoterWord> {
+        match self {
+            DomainLease::Unarbitrated(_) => Vec::new(),
+            DomainLease::Quorum(holder) => holder.words_of_voters(now),
+            DomainLease::Accepting(lease) => lease.holder.words_of_voters(now),
         }
     }
 

@@ -6,6 +6,7 @@
 mod answers;
 mod parting;
 mod silence;
+mod words;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -23,6 +24,7 @@ use crate::jitter::Jitter;
 use crate::settings::QuorumSettings;
 use crate::time::{Instant, nanos};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
+pub use words::VoterWord;
 
 /// Who asks, and for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

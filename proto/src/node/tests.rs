@@ -20,6 +20,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use core::net::IpAddr;
 
+mod by_hand;
 mod clocks;
 mod fencing;
 mod finders;

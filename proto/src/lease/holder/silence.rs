@@ -111,7 +111,9 @@ impl Holder {
     /// its refusals say what is left of it (D3).
     pub fn last_words(&self, now: Instant, holder: NodeId) -> Vec<(NodeId, Duration)> {
         let lent = |(voter, track): (&NodeId, &Track)| {
-            let lends = track.lends.filter(|lends| lends.to == holder)?;
+            // What it has granted to this node since, it lends to nobody else.
+            let since = |said_at| track.good_from.is_some_and(|granted| granted > said_at);
+            let lends = track.lends.filter(|lends| lends.to == holder && !since(lends.said_at))?;
             Some((*voter, lends.silence.saturating_add(now.since(lends.said_at))))
         };
         self.voters.iter().filter_map(lent).collect()

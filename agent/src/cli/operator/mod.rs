@@ -1,0 +1,212 @@
+//! What the operator asks of the agent that runs on this machine: `status`, `why`, `epoch`, `events`, `maintenance`,
+//! `handover`, `log` and `metrics`.
+//!
+//! - [`show`]: answers for people
+//! - [`events`]: the event log, which is read from its files: it is there when no agent is
+
+#![allow(clippy::indexing_slicing, reason = "a JSON value indexed by a name is null where there is none")]
+
+mod deeds;
+mod events;
+mod show;
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use keepone_agent::exit::{ExitCode as Code, Failure};
+use keepone_agent::{clock, control};
+use keepone_arbiter::control::{AskError, Request, ask};
+use serde_json::Value;
+
+use super::say;
+
+/// Longer than the agent's socket waits for the decision thread: it says why itself.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+#[derive(Subcommand)]
+pub(super) enum Operator {
+    /// Say who holds what, and how this node stands.
+    Status {
+        #[command(flatten)]
+        agent: Agent,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say why an instance is what it is: the row of the decision, its evidence, the last transitions.
+    Why {
+        /// An instance or a sync group; all without.
+        instance: Option<String>,
+        #[command(flatten)]
+        agent: Agent,
+        /// Print JSON, a line for each domain.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the epoch (the fencing token) under which this node holds a domain.
+    ///
+    /// Ends with 0 only while this node holds it and its gate is open, with 21 when it does not, and with 22 when the
+    /// agent does not answer: who can't be asked is no holder.
+    Epoch {
+        /// An instance or a sync group.
+        domain: String,
+        #[command(flatten)]
+        agent: Agent,
+    },
+    /// Print transitions, alerts and what the operator did, from the event log.
+    Events {
+        #[command(flatten)]
+        agent: Agent,
+        /// Go on with what comes, until it is interrupted.
+        #[arg(short, long)]
+        follow: bool,
+        /// Only what came since: `90s`, `10m`, `3h`, `2d` ago, or a date with or without a time, in UTC.
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Only of this domain.
+        #[arg(long)]
+        domain: Option<String>,
+        /// Print the lines as they are, in JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take this node out, so that it gives up what it holds in good order and stands for nothing; or back in.
+    ///
+    /// It outlives a restart of the agent, and ends with one of the machine.
+    Maintenance {
+        /// Out, or back in.
+        state: Switch,
+        #[command(flatten)]
+        agent: Agent,
+    },
+    /// Hand an instance, with its sync group, over to another node in good order.
+    ///
+    /// It stays there, whatever the priorities, until that node gives it up.
+    Handover {
+        /// An instance or a sync group that this node holds.
+        instance: String,
+        /// To whom; without, to the best that can take it.
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+        #[command(flatten)]
+        agent: Agent,
+    },
+    /// Log at another level from now on, until the agent's worker starts anew: error, warn, info, debug or trace.
+    Log {
+        /// A level, or a list such as `info,keepone_agent::net=debug`.
+        level: String,
+        #[command(flatten)]
+        agent: Agent,
+    },
+    /// Print OpenMetrics, for Prometheus by way of node_exporter's textfile collector.
+    Metrics {
+        #[command(flatten)]
+        agent: Agent,
+    },
+}
+
+/// Which agent of this machine.
+#[derive(Args)]
+pub(super) struct Agent {
+    /// Its run directory.
+    #[arg(long, value_name = "DIR", default_value = "/run/keepone")]
+    run_dir: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Switch {
+    On,
+    Off,
+}
+
+impl Agent {
+    fn ask(&self, request: &Request) -> Result<Value, Failure> {
+        let answer = ask(&control::socket(&self.run_dir), request, PATIENCE);
+        answer.map_err(|error| match error {
+            AskError::Nobody { path, error } if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                let words = format!(
+                    "{} can't be used: {error}; ask as root, or as a member of `control_group`",
+                    path.display()
+                );
+                Failure::say(Code::NotPermitted, words)
+            }
+            AskError::Nobody { .. } => {
+                let words = format!(
+                    "{error}: no agent runs here with run_dir {}; start it, or name another with --run-dir",
+                    self.run_dir.display()
+                );
+                Failure::say(Code::NoAgent, words)
+            }
+            AskError::Broken(_) | AskError::Strange(_) => Failure::say(Code::NoAgent, error.to_string()),
+            AskError::Refused(words) => Failure::say(Code::Unexpected, words),
+        })
+    }
+}
+
+/// The command's exit code.
+pub(super) fn run(asked: Operator) -> Result<u8, Failure> {
+    match asked {
+        Operator::Status { agent, json } => {
+            let status = agent.ask(&Request::new("status"))?;
+            Ok(say(if json { status.to_string() } else { show::status(&status, is_colourful()) }.trim_end()))
+        }
+        Operator::Why { instance, agent, json } => why(&agent, instance, json),
+        Operator::Epoch { domain, agent } => epoch(&agent, &domain),
+        Operator::Events { agent, follow, since, domain, json } => {
+            events::run(&agent.run_dir, &events::Wish { follow, since, domain, json })
+        }
+        Operator::Maintenance { state, agent } => deeds::maintenance(&agent, state == Switch::On),
+        Operator::Handover { instance, to, agent } => deeds::handover(&agent, &instance, to.as_deref()),
+        Operator::Log { level, agent } => {
+            agent.ask(&Request::new("log").with("level", level.as_str()))?;
+            Ok(say(&format!("the agent logs {level} from now on")))
+        }
+        Operator::Metrics { agent } => {
+            let text = agent.ask(&Request::new("metrics"))?;
+            Ok(say(text.as_str().unwrap_or_default().trim_end()))
+        }
+    }
+}
+
+fn is_colourful() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
+}
+
+fn why(agent: &Agent, instance: Option<String>, json: bool) -> Result<u8, Failure> {
+    let names = match instance {
+        Some(name) => vec![name],
+        None => {
+            let status = agent.ask(&Request::new("status"))?;
+            let domains = status["domains"].as_array().cloned().unwrap_or_default();
+            domains.iter().filter_map(|domain| Some(domain["name"].as_str()?.to_owned())).collect()
+        }
+    };
+    for name in names {
+        let answer = agent.ask(&Request::new("why").with("instance", name.as_str()))?;
+        if json {
+            say(&answer.to_string());
+            continue;
+        }
+        let domain = answer["name"].as_str().unwrap_or(&name);
+        let last = events::last_transitions(&agent.run_dir, domain);
+        say(&show::why(&answer, &last, is_colourful()));
+    }
+    Ok(0)
+}
+
+/// Whoever goes by this may do so for as long as the gate is open, and no longer: it is looked at again at the end, and
+/// a script's own deeds are to bear the epoch.
+fn epoch(agent: &Agent, domain: &str) -> Result<u8, Failure> {
+    let answer = agent.ask(&Request::new("why").with("instance", domain))?;
+    let until = answer["open_until_ns"].as_u64().min(answer["lease_until_ns"].as_u64());
+    let epoch = answer["epoch"].as_str().filter(|_| answer["role"] == "MASTER");
+    match epoch.zip(until) {
+        Some((epoch, until)) if clock::now().as_nanos() < until => Ok(say(epoch)),
+        _ => {
+            let (role, what) = (answer["role"].as_str().unwrap_or("?"), answer["what"].as_str().unwrap_or("?"));
+            Err(Failure::say(Code::NotHeld, format!("{domain} is not held here: {role}, {what}")))
+        }
+    }
+}

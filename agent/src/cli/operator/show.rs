@@ -1,0 +1,181 @@
+//! Answers for people. Nothing but the role is coloured, and that on a terminal alone.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::events;
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or("-")
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Milliseconds as people say them.
+pub(super) fn span(ms: f64) -> String {
+    let seconds = ms / 1000.0;
+    match seconds {
+        _ if ms < 1000.0 => format!("{ms:.0} ms"),
+        _ if seconds < 60.0 => format!("{seconds:.1} s"),
+        _ if seconds < 3600.0 => format!("{:.0} min {:.0} s", (seconds / 60.0).floor(), seconds % 60.0),
+        _ if seconds < 86_400.0 => format!("{:.0} h {:.0} min", (seconds / 3600.0).floor(), seconds % 3600.0 / 60.0),
+        _ => format!("{:.0} d {:.0} h", (seconds / 86_400.0).floor(), seconds % 86_400.0 / 3600.0),
+    }
+}
+
+fn ms(value: &Value, name: &str) -> Option<f64> {
+    value[name].as_f64()
+}
+
+fn coloured(role: &str, width: usize, colours: bool) -> String {
+    let padded = format!("{role:width$}");
+    let colour = match role {
+        "MASTER" => "32",
+        "FAULT" | "FENCED" => "31",
+        "CLAIMING" => "33",
+        _ => return padded,
+    };
+    if colours { format!("\x1b[{colour}m{padded}\x1b[0m") } else { padded }
+}
+
+/// Who, and by whose word.
+fn holder(domain: &Value) -> String {
+    match (domain["holder"].as_str(), domain["holder_by"].as_str()) {
+        (Some(node), Some("voters")) => format!("{node} (by the voters)"),
+        (Some(node), _) => node.to_owned(),
+        (None, Some("advertisement")) => String::from("a VRRP router"),
+        (None, _) => String::from("nobody known"),
+    }
+}
+
+/// `keepone status`.
+pub(super) fn status(status: &Value, colours: bool) -> String {
+    let mut out = String::new();
+    let gate = match status["gate_passes"].as_bool() {
+        Some(true) => "its gate passes its test",
+        Some(false) => "ITS GATE FAILS ITS TEST",
+        None => "its gate is not tested yet",
+    };
+    let _ = writeln!(out, "node {}, keepone {}; {gate}", text(status, "node"), text(status, "program"));
+    if status["maintenance"] == true {
+        out.push_str("MAINTENANCE: it stands for nothing until `keepone maintenance off`\n");
+    }
+    let rows = list(status, "domains").iter().map(|domain| {
+        let addresses = list(domain, "instances").iter().flat_map(|one| list(one, "addresses"));
+        let addresses: Vec<&str> = addresses.filter_map(Value::as_str).collect();
+        let shown = addresses.iter().take(3).copied().collect::<Vec<_>>().join(" ");
+        let more = addresses.len().saturating_sub(3);
+        let addresses = if more > 0 { format!("{shown} and {more} more") } else { shown };
+        let since = ms(domain, "for_ms").map_or_else(String::new, span);
+        let reason = text(domain, "reason").to_owned();
+        [text(domain, "name").to_owned(), text(domain, "role").to_owned(), holder(domain), since, reason, addresses]
+    });
+    let head = ["INSTANCE", "ROLE", "HOLDER", "FOR", "WHY", "ADDRESSES"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = std::iter::once(head).chain(rows).collect();
+    let mut widths = [0; 6];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in &rows {
+        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {
+            1 => coloured(cell, width, colours),
+            _ => format!("{cell:width$}"),
+        });
+        let _ = writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    for peer in list(status, "peers") {
+        let heard = match (peer["silent"].as_bool(), ms(peer, "heard_ms")) {
+            (_, None) => String::from("never heard"),
+            (Some(true), Some(ago)) => format!("SILENT, heard {} ago", span(ago)),
+            (_, Some(ago)) => format!("heard {} ago", span(ago)),
+        };
+        let links = list(peer, "links").iter().map(|link| match ms(link, "heard_ms") {
+            Some(ago) => format!("{} {} ago", text(link, "name"), span(ago)),
+            None => format!("{} never", text(link, "name")),
+        });
+        let _ = writeln!(out, "peer {}: {heard} ({})", text(peer, "name"), links.collect::<Vec<_>>().join(", "));
+    }
+    for alert in list(status, "alerts") {
+        let of = alert["domain"].as_str().map(|domain| format!(" of {domain}")).unwrap_or_default();
+        let (severity, name, what) = (text(alert, "severity"), text(alert, "name"), text(alert, "what"));
+        let _ = writeln!(out, "alert {name}{of} ({severity}): {what}\n  to do: {}", text(alert, "remedy"));
+    }
+    if list(status, "alerts").is_empty() {
+        out.push_str("no alerts\n");
+    }
+    out
+}
+
+/// `keepone why`.
+pub(super) fn why(domain: &Value, last: &[Value], colours: bool) -> String {
+    let mut out = String::new();
+    let role = coloured(text(domain, "role"), 0, colours);
+    let since = ms(domain, "for_ms").map_or_else(String::new, span);
+    let _ = writeln!(
+        out,
+        "{} on {}: {role} for {since}, {}",
+        text(domain, "name"),
+        text(domain, "node"),
+        text(domain, "reason")
+    );
+    let _ = writeln!(out, "  {}", text(domain, "what"));
+    let _ = writeln!(out, "holder: {}", holder(domain));
+    if let Some(epoch) = domain["epoch"].as_str() {
+        let _ = writeln!(out, "epoch: {epoch}");
+    }
+    let words = ["health", "references", "peers", "election", "lease"];
+    let words: Vec<String> = words.iter().map(|name| format!("{name}={}", text(&domain["view"], name))).collect();
+    let _ = writeln!(out, "the row that holds: {} → {}", words.join(" "), text(domain, "reason"));
+    out.push_str("evidence:\n");
+    for line in list(domain, "evidence").iter().filter_map(Value::as_str) {
+        let _ = writeln!(out, "  {line}");
+    }
+    out.push_str("last transitions:\n");
+    for event in last {
+        let _ = writeln!(out, "  {}", events::words(event, false));
+    }
+    if last.is_empty() {
+        out.push_str("  none on record\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn spans_are_read_at_a_glance() {
+        let shown = [12.4, 999.0, 61_000.0, 7_260_000.0, 180_000_000.0].map(span);
+        assert_eq!(shown, ["12 ms", "999 ms", "1 min 1 s", "2 h 1 min", "2 d 2 h"]);
+    }
+
+    #[test]
+    fn the_table_says_who_holds_what_and_is_coloured_only_if_asked() {
+        let domain = |name: &str, role: &str, holder: Value, by: Value| {
+            json!({ "name": name, "role": role, "holder": holder, "holder_by": by, "for_ms": 1500.0, "reason": "elected",
+                "instances": [{ "addresses": ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"] }] })
+        };
+        let all = json!({ "node": "n1", "program": "1", "gate_passes": true, "maintenance": true, "domains": [
+            domain("VI_1", "MASTER", json!("n1"), json!("gate")), domain("a-long-one", "BACKUP", json!(null), json!(null)),
+        ], "peers": [{ "name": "n2", "silent": true, "heard_ms": 2000.0, "links": [{ "name": "hb0", "heard_ms": null }] }],
+            "alerts": [{ "name": "isolated", "domain": "VI_1", "severity": "critical", "what": "W", "remedy": "R" }] });
+        let plain = status(&all, false);
+        let wanted = "node n1, keepone 1; its gate passes its test\n\
+            MAINTENANCE: it stands for nothing until `keepone maintenance off`\n\
+            INSTANCE    ROLE    HOLDER        FOR    WHY      ADDRESSES\n\
+            VI_1        MASTER  n1            1.5 s  elected  10.0.0.1 10.0.0.2 10.0.0.3 and 1 more\n\
+            a-long-one  BACKUP  nobody known  1.5 s  elected  10.0.0.1 10.0.0.2 10.0.0.3 and 1 more\n\
+            peer n2: SILENT, heard 2.0 s ago (hb0 never)\n\
+            alert isolated of VI_1 (critical): W\n  to do: R\n";
+        assert_eq!(plain, wanted);
+        let colourful = status(&all, true);
+        assert!(colourful.contains("\x1b[32mMASTER\x1b[0m") && !colourful.contains("\x1b[32mBACKUP"), "{colourful}");
+    }
+}

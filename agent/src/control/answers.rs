@@ -1,0 +1,100 @@
+//! What each question is answered: on the client's thread.
+
+use std::path::PathBuf;
+
+use keepone_arbiter::control::{Answering, Caller, Client, Desk, Request};
+use serde_json::{Value, json};
+
+use super::{Answer, Ask, maintenance};
+use crate::record::Record;
+use crate::{clock, logging};
+
+pub(super) struct Answers {
+    pub(super) desk: Desk<Ask, Answer>,
+    pub(super) run_dir: PathBuf,
+    /// What the operator does stands in the event log.
+    pub(super) record: Option<Record>,
+}
+
+impl Answering for Answers {
+    fn answer(&self, request: &Request, caller: &Caller, _lines: &mut Client<'_>) -> Result<Value, String> {
+        let who = format!("uid {} (pid {})", caller.user, caller.pid);
+        match request.ask.as_str() {
+            "status" => match self.ask(Ask::Status)? {
+                Answer::Status(snapshot) => Ok(snapshot.json()),
+                other => Err(unexpected(&other)),
+            },
+            "metrics" => match self.ask(Ask::Status)? {
+                Answer::Status(snapshot) => Ok(snapshot.metrics().into()),
+                other => Err(unexpected(&other)),
+            },
+            "why" => match self.ask(Ask::Why(instance(request)?))? {
+                Answer::Why(snapshot, why) => Ok(snapshot.why(&why)),
+                other => Err(unexpected(&other)),
+            },
+            "maintenance" => self.maintenance(request, &who),
+            "handover" => {
+                let to = request.text("to").map(str::to_owned);
+                let instance = instance(request)?;
+                match self.ask(Ask::HandOver { instance: instance.clone(), to })? {
+                    Answer::HandOver(to) => {
+                        self.note(&format!("{who} hands {instance} over to {to}"));
+                        Ok(json!({ "to": to }))
+                    }
+                    other => Err(unexpected(&other)),
+                }
+            }
+            "log" => {
+                let level = request.text("level").ok_or("`level` is missing")?;
+                logging::set(level)?;
+                self.note(&format!("{who} sets the log to {level}"));
+                Ok(json!({ "level": level }))
+            }
+            other => Err(format!("{other} is not known here: status, why, maintenance, handover, log and metrics are")),
+        }
+    }
+}
+
+fn instance(request: &Request) -> Result<String, String> {
+    request.text("instance").map(str::to_owned).ok_or_else(|| String::from("`instance` is missing"))
+}
+
+fn unexpected(answer: &Answer) -> String {
+    match answer {
+        Answer::Refused(why) => why.to_string(),
+        Answer::Unknown(name) => format!("there is no {name} here: `keepone status` lists what there is"),
+        _ => String::from("another question was answered; this is a defect"),
+    }
+}
+
+impl Answers {
+    fn ask(&self, asked: Ask) -> Result<Answer, String> {
+        self.desk.ask(asked).map_err(|error| error.to_string())
+    }
+
+    /// The file first: a worker that ends meanwhile leaves the next one to do as it says.
+    fn maintenance(&self, request: &Request, who: &str) -> Result<Value, String> {
+        let on = request.with.get("on").and_then(Value::as_bool).ok_or("`on` is missing: true or false")?;
+        let was = maintenance::is_on(&self.run_dir);
+        maintenance::set(&self.run_dir, on, who)
+            .map_err(|error| format!("{} can't be written: {error}", self.run_dir.display()))?;
+        match self.ask(Ask::Maintenance(on)) {
+            Ok(_) => {
+                self.note(&format!("{who} turns maintenance {}", if on { "on" } else { "off" }));
+                Ok(json!({ "maintenance": on, "was": was }))
+            }
+            Err(error) => {
+                // What was not done is not to be done later, by the next worker.
+                let _ = maintenance::set(&self.run_dir, was, who);
+                Err(error)
+            }
+        }
+    }
+
+    fn note(&self, what: &str) {
+        tracing::info!("{what}");
+        if let Some(record) = &self.record {
+            record.note(what, clock::now().as_nanos());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A snapshot in the OpenMetrics text format (1.0), for Prometheus by way of node_exporter's textfile collector.
+//!
+//! Each family has its type, its unit where it has one, and its help; a counter's samples end in `_total`. Ends with
+//! `# EOF`, so that half a text is refused.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use keepone_proto::decision::Role;
+use keepone_proto::node::Holder;
+
+use super::snapshot::Snapshot;
+
+const ROLES: [Role; 6] = [Role::Init, Role::Backup, Role::Claiming, Role::Master, Role::Fault, Role::Fenced];
+
+/// The text under way.
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, unit: &str, help: &str) {
+        let _ = writeln!(self.0, "# TYPE {name} {kind}");
+        if !unit.is_empty() {
+            let _ = writeln!(self.0, "# UNIT {name} {unit}");
+        }
+        let _ = writeln!(self.0, "# HELP {name} {help}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn yes(is: bool) -> f64 {
+    if is { 1.0 } else { 0.0 }
+}
+
+fn number(count: u64) -> f64 {
+    u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
+}
+
+impl Snapshot {
+    /// As a scraper reads it.
+    pub(super) fn metrics(&self) -> String {
+        let mut text = Text(String::new());
+        text.family("keepone_build", "info", "", "The program and the node that it runs as.");
+        let labels = [("version", env!("CARGO_PKG_VERSION")), ("node", self.directory.node.as_str())];
+        text.sample("keepone_build_info", &labels, 1.0);
+        text.family("keepone_maintenance", "gauge", "", "1 while the operator has taken the node out.");
+        text.sample("keepone_maintenance", &[], yes(self.maintenance));
+        text.family("keepone_gate_test_passed", "gauge", "", "1 while the gate passes its self-test (R14).");
+        text.sample("keepone_gate_test_passed", &[], yes(self.gate_passes == Some(true)));
+        self.domains_in(&mut text);
+        self.peers_in(&mut text);
+        text.family("keepone_alert", "gauge", "", "1 for each alert that stands; docs/alerts.md says what to do.");
+        for (name, domain) in &self.alerts {
+            let domain = domain.map_or("", |domain| self.directory.name(domain));
+            let labels = [("name", name.as_str()), ("domain", domain), ("severity", name.severity().as_str())];
+            text.sample("keepone_alert", &labels, 1.0);
+        }
+        let counters = [
+            ("keepone_bad_advertisements", self.counters.bad_advertisements, "VRRP packets that were of no use."),
+            (
+                "keepone_unauthentic_advertisements",
+                self.counters.unauthentic_advertisements,
+                "VRRP packets whose authentication was missing, wrong or seen before.",
+            ),
+            ("keepone_bad_beats", self.counters.bad_beats, "Heartbeats that were of no use."),
+            ("keepone_bad_lease_messages", self.counters.bad_lease_messages, "Lease messages that were of no use."),
+        ];
+        for (name, count, help) in counters {
+            text.family(name, "counter", "", help);
+            text.sample(&format!("{name}_total"), &[], number(count));
+        }
+        text.0.push_str("# EOF\n");
+        text.0
+    }
+
+    fn domains_in(&self, text: &mut Text) {
+        let all = || self.domains.iter().map(|status| (self.directory.name(status.domain), status));
+        let left = |until: Option<keepone_proto::time::Instant>| {
+            until.map_or(Duration::ZERO, |until| until.since(self.at)).as_secs_f64()
+        };
+        text.family("keepone_domain_role", "stateset", "", "What the domain is on this node.");
+        for (name, status) in all() {
+            for role in ROLES {
+                let labels = [("domain", name), ("keepone_domain_role", role.as_str())];
+                text.sample("keepone_domain_role", &labels, yes(status.role == role));
+            }
+        }
+        text.family("keepone_domain_holder_known", "gauge", "", "1 while this node knows who holds the domain.");
+        for (name, status) in all() {
+            text.sample("keepone_domain_holder_known", &[("domain", name)], yes(status.holder != Holder::Unknown));
+        }
+        text.family(
+            "keepone_gate_open_seconds",
+            "gauge",
+            "seconds",
+            "How long the gate stays open unrenewed; 0 is shut.",
+        );
+        for (name, status) in all() {
+            text.sample("keepone_gate_open_seconds", &[("domain", name)], left(status.open_until));
+        }
+        text.family(
+            "keepone_lease_remaining_seconds",
+            "gauge",
+            "seconds",
+            "D - now of the lease; 0 where none is held.",
+        );
+        for (name, status) in all() {
+            text.sample("keepone_lease_remaining_seconds", &[("domain", name)], left(status.lease_until));
+        }
+        text.family("keepone_domain_priority", "gauge", "", "The effective priority.");
+        for (name, status) in all() {
+            text.sample("keepone_domain_priority", &[("domain", name)], f64::from(status.priority.0));
+        }
+        text.family("keepone_role_age_seconds", "gauge", "seconds", "How long the domain has been what it is.");
+        for (name, status) in all() {
+            text.sample("keepone_role_age_seconds", &[("domain", name)], self.at.since(status.since).as_secs_f64());
+        }
+        for (name, help) in [
+            ("keepone_voters_answering", "Voters that have answered lately."),
+            ("keepone_voters_needed", "Voters that a majority takes."),
+        ] {
+            text.family(name, "gauge", "", help);
+            for (domain, (answering, needed)) in all().filter_map(|(name, status)| Some((name, status.voters?))) {
+                let count = if name == "keepone_voters_needed" { needed } else { answering };
+                text.sample(name, &[("domain", domain)], number(count as u64));
+            }
+        }
+    }
+
+    fn peers_in(&self, text: &mut Text) {
+        text.family("keepone_peer_heard", "gauge", "", "1 while the peer is heard on any link.");
+        for peer in &self.peers {
+            let name = self.directory.names.node(peer.node);
+            text.sample("keepone_peer_heard", &[("peer", &name)], yes(!peer.silent && peer.heard.is_some()));
+        }
+        text.family(
+            "keepone_link_age_seconds",
+            "gauge",
+            "seconds",
+            "How long ago the peer was last heard on the link.",
+        );
+        for peer in &self.peers {
+            let name = self.directory.names.node(peer.node);
+            for (link, heard) in &peer.links {
+                let link = self.directory.names.link(*link);
+                let age = heard.map_or(f64::NAN, |heard| heard.as_secs_f64());
+                text.sample("keepone_link_age_seconds", &[("peer", &name), ("link", &link)], age);
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! How the node stands, as the decision thread takes it down: ids and numbers, so that a thousand domains cost it less
+//! than an Advertisement. What they are called is in a directory that is made anew only by a reload.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use keepone_proto::action::AlertName;
+use keepone_proto::id::{DomainId, NodeId};
+use keepone_proto::node::{Counters, DomainStatus, Node, PeerStatus};
+use keepone_proto::settings::Names;
+use keepone_proto::time::Instant;
+
+use crate::assemble::Plan;
+
+/// What everything is called.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(super) node: String,
+    pub(super) names: Names,
+    pub(super) domains: BTreeMap<DomainId, Entry>,
+}
+
+/// A domain.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) is_group: bool,
+    pub(super) policy: &'static str,
+    pub(super) instances: Vec<Instance>,
+}
+
+/// A virtual router of it.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) name: String,
+    pub(super) vrid: u8,
+    pub(super) interface: String,
+    pub(super) addresses: Vec<String>,
+}
+
+impl Directory {
+    /// Of a plan.
+    pub(crate) fn of(plan: &Plan) -> Self {
+        let settings = &plan.settings;
+        let interface = |id: usize| settings.interfaces.get(id).map(|interface| interface.name.clone());
+        let entry = |domain: &keepone_proto::settings::DomainSettings| {
+            let places = domain.instances.iter().filter_map(|id| settings.instances.get(usize::from(id.0)));
+            let instances = places.map(|instance| Instance {
+                name: instance.name.clone(),
+                vrid: instance.vrid.get(),
+                interface: interface(usize::from(instance.interface.0)).unwrap_or_default(),
+                addresses: instance.addresses.iter().map(ToString::to_string).collect(),
+            });
+            let is_group = plan.domain_names.get(&domain.id).is_some_and(|named| named.is_group);
+            let (name, policy) = (domain.name.clone(), domain.policy.as_str());
+            (domain.id, Entry { name, is_group, policy, instances: instances.collect() })
+        };
+        Directory {
+            node: plan.node_name.clone(),
+            names: settings.names.clone(),
+            domains: settings.domains.iter().map(entry).collect(),
+        }
+    }
+
+    /// The domain of this name, or of the instance of this name.
+    pub(crate) fn domain(&self, name: &str) -> Option<DomainId> {
+        let of_name = self.domains.iter().find(|(_, entry)| entry.name == name);
+        let of_instance = || {
+            let has = |entry: &Entry| entry.instances.iter().any(|instance| instance.name == name);
+            self.domains.iter().find(|(_, entry)| has(entry))
+        };
+        of_name.or_else(of_instance).map(|(id, _)| *id)
+    }
+
+    /// The member of this name.
+    pub(crate) fn member(&self, name: &str) -> Option<NodeId> {
+        self.names.nodes.iter().find(|(_, known)| *known == name).map(|(id, _)| *id)
+    }
+
+    /// What a domain is called.
+    pub(crate) fn name(&self, domain: DomainId) -> &str {
+        self.domains.get(&domain).map_or("?", |entry| entry.name.as_str())
+    }
+}
+
+/// The node at one instant.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(super) at: Instant,
+    pub(super) directory: Arc<Directory>,
+    pub(super) domains: Vec<DomainStatus>,
+    pub(super) peers: Vec<PeerStatus>,
+    pub(super) alerts: Vec<(AlertName, Option<DomainId>)>,
+    pub(super) counters: Counters,
+    pub(super) maintenance: bool,
+    pub(super) gate_passes: Option<bool>,
+}
+
+impl Snapshot {
+    /// Without the domains: for one that is told by itself.
+    pub(crate) fn bare(node: &Node, directory: &Arc<Directory>, now: Instant) -> Self {
+        Snapshot {
+            at: now,
+            directory: directory.clone(),
+            domains: Vec::new(),
+            peers: Vec::new(),
+            alerts: Vec::new(),
+            counters: node.counters(),
+            maintenance: node.in_maintenance(),
+            gate_passes: node.gate_passes(),
+        }
+    }
+
+    /// Takes it.
+    pub(crate) fn take(node: &Node, directory: &Arc<Directory>, now: Instant) -> Self {
+        Snapshot {
+            at: now,
+            directory: directory.clone(),
+            domains: node.statuses(now),
+            peers: node.peer_statuses(now),
+            alerts: node.alerts().collect(),
+            counters: node.counters(),
+            maintenance: node.in_maintenance(),
+            gate_passes: node.gate_passes(),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Whoever asks by the control socket, answered between two events.
+
+use std::sync::Arc;
+
+use keepone_arbiter::control::Question;
+use keepone_proto::event::Event;
+
+use super::Driver;
+use crate::clock;
+use crate::control::snapshot::{Directory, Snapshot};
+use crate::control::{Answer, Ask};
+
+impl Driver {
+    /// Takes a snapshot, or does what is wanted.
+    pub(super) fn answer(&mut self, question: Question<Ask, Answer>) {
+        let answer = match &question.asked {
+            Ask::Status => Answer::Status(Box::new(self.snapshot())),
+            Ask::Why(name) => self.why(name),
+            Ask::Maintenance(on) => {
+                self.take(Event::Maintenance { on: *on });
+                Answer::Maintenance
+            }
+            Ask::HandOver { instance, to } => self.hand_over(instance, to.as_deref()),
+        };
+        question.answer(answer);
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let directory = self.directory();
+        Snapshot::take(&self.node, &directory, clock::now())
+    }
+
+    /// Made anew after a reload, when somebody asks.
+    fn directory(&mut self) -> Arc<Directory> {
+        self.shells.directory.get_or_insert_with(|| Arc::new(Directory::of(&self.shells.plan))).clone()
+    }
+
+    fn why(&mut self, name: &str) -> Answer {
+        let directory = self.directory();
+        let why = directory.domain(name).and_then(|domain| self.node.why(clock::now(), domain));
+        match why {
+            Some(why) => Answer::Why(Box::new(Snapshot::bare(&self.node, &directory, clock::now())), Box::new(why)),
+            None => Answer::Unknown(format!("instance {name}")),
+        }
+    }
+
+    fn hand_over(&mut self, instance: &str, to: Option<&str>) -> Answer {
+        let directory = self.directory();
+        let Some(domain) = directory.domain(instance) else { return Answer::Unknown(format!("instance {instance}")) };
+        let to = match to.map(|name| (name, directory.member(name))) {
+            Some((name, None)) => return Answer::Unknown(format!("member {name}")),
+            Some((_, id)) => id,
+            None => None,
+        };
+        match self.node.heir(clock::now(), domain, to) {
+            Ok(heir) => {
+                self.take(Event::HandOver { domain, to: heir });
+                Answer::HandOver(self.shells.plan.settings.names.node(heir).into_owned())
+            }
+            Err(why) => Answer::Refused(why),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What the node says of itself to the operator, and what he may ask of it.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Node;
+pub use crate::domain::why::{DomainStatus, Holder, NoHandover, Why};
+use crate::id::{DomainId, LinkId, NodeId};
+use crate::time::Instant;
+
+/// Another agent, at a glance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Which.
+    pub node: NodeId,
+    /// How long ago it was last heard on any link; `None`: never.
+    pub heard: Option<Duration>,
+    /// Whether that is too long ago.
+    pub silent: bool,
+    /// Each link, and how long ago it was heard on that.
+    pub links: Vec<(LinkId, Option<Duration>)>,
+}
+
+impl Node {
+    /// Every domain at a glance.
+    pub fn statuses(&self, now: Instant) -> Vec<DomainStatus> {
+        let facts = self.facts(now);
+        self.domains.values().map(|domain| domain.status(&facts)).collect()
+    }
+
+    /// Why a domain is what it is.
+    pub fn why(&self, now: Instant, domain: DomainId) -> Option<Why> {
+        Some(self.domains.get(&domain)?.why(&self.facts(now)))
+    }
+
+    /// Every peer.
+    pub fn peer_statuses(&self, now: Instant) -> Vec<PeerStatus> {
+        let status = |peer: &crate::heartbeat::peer::Peer| PeerStatus {
+            node: peer.node,
+            heard: peer.heard_at().map(|at| now.since(at)),
+            silent: peer.is_silent(now),
+            links: peer.links().map(|(link, path)| (link, path.heard_at().map(|at| now.since(at)))).collect(),
+        };
+        self.peers.values().map(status).collect()
+    }
+
+    /// Whether the operator has taken this node out.
+    pub fn in_maintenance(&self) -> bool {
+        self.maintenance
+    }
+
+    /// Whether the gate has passed its last test; `None`: there was none yet.
+    pub fn gate_passes(&self) -> Option<bool> {
+        self.gate.as_ref().map(|gate| gate.fault.is_empty())
+    }
+
+    /// Who would have a domain if it were handed over now, to `to` or to the best that can.
+    ///
+    /// # Errors
+    /// Nobody would, and why.
+    pub fn heir(&self, now: Instant, domain: DomainId, to: Option<NodeId>) -> Result<NodeId, NoHandover> {
+        let domain = self.domains.get(&domain).ok_or(NoHandover::NoDomain)?;
+        domain.heir_by_hand(&self.facts(now), to)
+    }
+
+    /// The operator wants it elsewhere. What can't be is not done: [`Node::heir`] says why.
+    pub(super) fn hand_over(&mut self, now: Instant, domain: DomainId, to: NodeId) {
+        self.with_domain(now, domain, |domain, facts| domain.hand_over_by_hand(facts, to));
+    }
+
+    /// The operator takes this node out, or back in.
+    pub(super) fn set_maintenance(&mut self, on: bool) {
+        if core::mem::replace(&mut self.maintenance, on) != on {
+            self.agenda.touch_all();
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What the operator does by hand, and what he is told: maintenance, handover, status and why.
+
+use super::*;
+
+fn role(cluster: &Cluster, node: u16) -> (Role, Reason) {
+    let (role, reason, _) = cluster.nodes[&node].role(VIP).unwrap();
+    (role, reason)
+}
+
+fn steady() -> Cluster {
+    let mut cluster = Cluster::arbitrated();
+    cluster.start(1);
+    cluster.start(2);
+    cluster.run_to(5000);
+    assert_eq!(cluster.open(), [1]);
+    cluster
+}
+
+#[test]
+fn a_node_in_maintenance_gives_up_in_good_order_and_stands_for_nothing_until_it_is_over() {
+    let mut cluster = steady();
+    cluster.give(1, Event::Maintenance { on: true });
+    cluster.run_to(5100);
+    assert_eq!(cluster.open(), [2], "a tenth of a second is not a lease: it was handed over");
+    assert_eq!(role(&cluster, 1), (Role::Backup, Reason::Maintenance));
+    let why = cluster.nodes[&1].why(at(5100), VIP).unwrap();
+    assert!(why.evidence.iter().any(|line| line.starts_with("maintenance: on")), "{:#?}", why.evidence);
+    // Not even when the other is gone.
+    cluster.give(2, Event::Stop);
+    cluster.run_to(9000);
+    assert_eq!(cluster.open(), []);
+    assert_eq!(role(&cluster, 1), (Role::Backup, Reason::Maintenance));
+    cluster.give(1, Event::Maintenance { on: false });
+    cluster.run_to(13_000);
+    assert_eq!(cluster.open(), [1]);
+}
+
+#[test]
+fn a_handover_by_hand_goes_to_the_worse_node_and_stays_there_r8_r11() {
+    let mut cluster = steady();
+    let node = &cluster.nodes[&1];
+    assert_eq!(node.heir(at(5000), VIP, None), Ok(id(2)));
+    assert_eq!(node.heir(at(5000), VIP, Some(id(2))), Ok(id(2)));
+    assert_eq!(node.heir(at(5000), VIP, Some(id(9))), Err(NoHandover::Unheard));
+    assert_eq!(node.heir(at(5000), DomainId(99), None), Err(NoHandover::NoDomain));
+    assert_eq!(cluster.nodes[&2].heir(at(5000), VIP, None), Err(NoHandover::NotHeld));
+    cluster.give(1, Event::HandOver { domain: VIP, to: id(2) });
+    cluster.run_to(5100);
+    assert_eq!(cluster.open(), [2]);
+    assert_eq!(cluster.nodes[&2].heir(at(5100), VIP, None), Err(NoHandover::Unsettled));
+    cluster.run_to(12_000);
+    assert_eq!(cluster.open(), [2], "the better node does not ask for it back");
+    cluster.give(2, Event::HandOver { domain: VIP, to: id(1) });
+    cluster.run_to(12_100);
+    assert_eq!(cluster.open(), [1], "but is given it back");
+    cluster.give(1, Event::HandOver { domain: VIP, to: id(2) });
+    cluster.run_to(12_200);
+    assert_eq!(cluster.open(), [1], "it has only just come");
+}
+
+#[test]
+fn who_has_handed_over_by_hand_takes_it_again_when_the_other_is_gone() {
+    let mut cluster = steady();
+    cluster.give(1, Event::HandOver { domain: VIP, to: id(2) });
+    cluster.run_to(7000);
+    assert_eq!(cluster.open(), [2]);
+    cluster.give(2, Event::Stop);
+    cluster.run_to(9000);
+    assert_eq!(cluster.open(), [1]);
+}
+
+#[test]
+fn why_has_the_numbers_and_the_inequalities() {
+    let mut cluster = steady();
+    let lines = |cluster: &Cluster, node: u16, ms| cluster.nodes[&node].why(at(ms), VIP).unwrap().evidence;
+    let has = |lines: &[String], words: &str| {
+        assert!(lines.iter().any(|line| line.contains(words)), "{words}: {lines:#?}");
+    };
+    let held = lines(&cluster, 1, 5000);
+    has(&held, "> 0 (epoch ");
+    has(&held, "voters: 3 answer ≥ 2 needed");
+    has(&held, "node 2: heard");
+    has(&held, "gate: open, shut by the kernel in ");
+    assert_eq!(cluster.nodes[&2].statuses(at(5000)).first().unwrap().holder, Holder::Peer(id(1)));
+    assert_eq!(cluster.nodes[&1].statuses(at(5000)).first().unwrap().holder, Holder::Here);
+    // Everything is cut: the lease runs out.
+    cluster.links_cut.insert(LinkId(0));
+    cluster.lease_cut = true;
+    cluster.vrrp_cut = true;
+    cluster.cut.extend([(1, WITNESS), (WITNESS, 1), (2, WITNESS), (WITNESS, 2)]);
+    cluster.run_to(7000);
+    assert_eq!(cluster.open(), []);
+    let lapsed = lines(&cluster, 1, 7000);
+    has(&lapsed, "D − now = −");
+    has(&lapsed, "≤ 0");
+    has(&lapsed, "ago ≥ 469.999 ms = L_h");
+    has(&lapsed, "voters: 1 answer < 2 needed");
+    has(&lapsed, "SILENT, last heard ");
+    assert_eq!(cluster.nodes[&1].statuses(at(7000)).first().unwrap().holder, Holder::Unknown);
+}

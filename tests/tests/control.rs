@@ -1,0 +1,212 @@
+//! What the operator is told and may do, on a live pair with a witness: `keepone status`, `why`, `epoch`, `events`,
+//! `maintenance`, `handover`, `log` and `metrics`. Needs root.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
+
+use keepone_chaos::fault::Part;
+use keepone_chaos::netns::clock;
+use keepone_chaos::netns::topology::{Kind, VIP};
+use keepone_tests::binary;
+use keepone_tests::cluster::Cluster;
+use keepone_tests::lan::Lan;
+use keepone_tests::observe::Watch;
+use keepone_tests::patience::eventually;
+use keepone_tests::program::Program;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// The machine may be busy.
+const SOON: Duration = Duration::from_secs(30);
+/// L_a.
+const LEASE: Duration = Duration::from_millis(500);
+
+struct Pair {
+    nodes: [Program; 2],
+    witness: Program,
+    watch: Watch,
+    files: [PathBuf; 2],
+    lan: Lan,
+}
+
+impl Pair {
+    fn steady() -> Self {
+        let lan = Lan::build(2).unwrap();
+        let mut cluster = Cluster::new(&lan).unwrap();
+        cluster.quorum();
+        let program = binary::find("keepone-witness");
+        let file = cluster.write_witness(&lan, 0).unwrap();
+        let witness = [program.to_str().unwrap(), "run", "-c", file.to_str().unwrap()];
+        let witness = lan.start_at(Kind::Witness(0), &witness).unwrap();
+        let files = [0, 1].map(|node| cluster.write(&lan, node).unwrap());
+        let nodes = [0, 1].map(|node| start(&lan, &files, node));
+        let watch = Watch::start(&lan, VIP.into()).unwrap();
+        let pair = Pair { nodes, witness, watch, files, lan };
+        pair.holds(0);
+        pair
+    }
+
+    fn said(&self) -> String {
+        format!("{}\n--\n{}\n--\n{}", self.nodes[0].said(), self.nodes[1].said(), self.witness.said())
+    }
+
+    /// From now on this node alone answers, after what was under way.
+    #[track_caller]
+    fn holds(&self, node: usize) {
+        let seen = self.watch.answered_by(node, SOON);
+        assert!(seen.is_some(), "n{} does not answer\n{}", node + 1, self.said());
+        eventually(SOON, || self.said(), || (self.watch.holders() == [node]).then_some(()));
+    }
+
+    fn run_dir(&self, node: usize) -> PathBuf {
+        self.lan.room().join(format!("n{}-run", node + 1))
+    }
+
+    fn run(&self, node: usize, arguments: &[&str]) -> Output {
+        let mut command = Command::new(binary::find("keepone"));
+        command.args(arguments).arg("--run-dir").arg(self.run_dir(node)).output().unwrap()
+    }
+
+    #[track_caller]
+    fn says(&self, node: usize, arguments: &[&str]) -> String {
+        let output = self.run(node, arguments);
+        let (out, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {}\n{out}{error}\n{}", output.status, self.said());
+        out
+    }
+
+    #[track_caller]
+    fn status(&self, node: usize) -> Value {
+        serde_json::from_str(&self.says(node, &["status", "--json"])).unwrap()
+    }
+
+    #[track_caller]
+    fn has(&self, text: &str, words: &[&str]) {
+        for word in words {
+            assert!(text.contains(word), "{word:?} is missing in:\n{text}\n{}", self.said());
+        }
+    }
+
+    fn code(&self, node: usize, arguments: &[&str]) -> i32 {
+        self.run(node, arguments).status.code().unwrap()
+    }
+}
+
+fn start(lan: &Lan, files: &[PathBuf; 2], node: usize) -> Program {
+    let keepone = binary::find("keepone");
+    lan.start(node, &[keepone.to_str().unwrap(), "run", "-c", files[node].to_str().unwrap()]).unwrap()
+}
+
+#[test]
+fn the_operator_is_told_who_holds_it_and_why_and_hands_it_over_and_back() {
+    let pair = Pair::steady();
+    let mode = std::fs::metadata(pair.run_dir(0).join("control")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+
+    // Who holds the address, on both.
+    for node in 0..2 {
+        eventually(SOON, || pair.said(), || (pair.status(node)["domains"][0]["holder"] == "n1").then_some(()));
+    }
+    let text = pair.says(0, &["status"]);
+    pair.has(&text, &["node n1", "VI_1", "MASTER", "elected", &VIP.to_string(), "peer n2: heard", "hb0", "hb1"]);
+    assert!(!text.contains('\x1b'), "colours without a terminal");
+    let why = pair.says(0, &["why", "VI_1"]);
+    pair.has(&why, &["VI_1 on n1: MASTER", "elected", "D − now = ", "> 0 (epoch ", "w last granted", "≥ 2 needed"]);
+    pair.has(&why, &["CLAIMING → MASTER: it is elected"]);
+    pair.has(&pair.says(1, &["why"]), &["VI_1 on n2: BACKUP", "holder: n1", "peer n1: heard", "is MASTER"]);
+    assert_eq!(pair.code(0, &["why", "VI_9"]), 1);
+
+    // The fencing token, for whoever holds it and for nobody else.
+    let epoch = pair.says(0, &["epoch", "VI_1"]).trim().to_owned();
+    assert_eq!(pair.status(0)["domains"][0]["epoch"], epoch.as_str());
+    assert_eq!(pair.code(1, &["epoch", "VI_1"]), 21);
+    assert!(pair.run(1, &["epoch", "VI_1"]).stdout.is_empty());
+
+    // Over, where it stays, and back.
+    thread::sleep(Duration::from_millis(1200));
+    let begin = clock::now();
+    pair.has(&pair.says(0, &["handover", "VI_1", "--to", "n2"]), &["VI_1: n2 holds it, "]);
+    pair.holds(1);
+    assert_eq!(pair.code(0, &["epoch", "VI_1"]), 21);
+    let later = pair.says(1, &["epoch", "VI_1"]).trim().to_owned();
+    let counter = |epoch: &str| epoch.split('-').next().unwrap().parse::<u64>().unwrap();
+    assert!(counter(&later) > counter(&epoch), "{later} after {epoch}");
+    assert_eq!(pair.code(0, &["handover", "VI_1"]), 1, "it is not there any more");
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(pair.watch.holders(), [1], "the better node asks for it back\n{}", pair.said());
+    pair.has(&pair.says(0, &["why", "VI_1"]), &["MASTER → BACKUP: it has handed over", "it stands back"]);
+    pair.has(&pair.says(1, &["handover", "VI_1"]), &["VI_1: n1 holds it, "]);
+    pair.holds(0);
+    assert_eq!(pair.watch.overlap(begin, clock::now()), Duration::ZERO, "two holders");
+    let answers: Vec<u64> = {
+        let mut all: Vec<u64> = (0..2).flat_map(|node| pair.watch.answers_of(node, begin, clock::now())).collect();
+        all.sort_unstable();
+        all
+    };
+    let longest = answers.windows(2).map(|two| two[1] - two[0]).max().map_or(SOON, Duration::from_nanos);
+    // Who lets a lease run out needs at least that long; probes come each 5 ms.
+    assert!(longest < LEASE * 9 / 10, "silent for {longest:?}: nothing was handed over\n{}", pair.said());
+
+    // An agent that is stopped holds nothing, and is not waited for.
+    pair.nodes[0].signal(Part::Both, Signal::SIGSTOP);
+    assert_eq!(pair.code(0, &["epoch", "VI_1"]), 22);
+    pair.nodes[0].signal(Part::Both, Signal::SIGCONT);
+
+    pair.says(0, &["log", "debug"]);
+    assert_eq!(pair.code(0, &["log", "loud"]), 1);
+    let metrics = pair.says(0, &["metrics"]);
+    let wanted = ["keepone_domain_role{domain=\"VI_1\",keepone_domain_role=\"MASTER\"}", "keepone_bad_beats_total "];
+    pair.has(&metrics, &wanted);
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+}
+
+#[test]
+fn maintenance_outlives_a_worker_and_events_outlive_the_agent() {
+    let mut pair = Pair::steady();
+    pair.has(&pair.says(0, &["maintenance", "on"]), &["nothing is held here"]);
+    pair.holds(1);
+    pair.has(&pair.says(0, &["status"]), &["MAINTENANCE", "maintenance"]);
+    pair.nodes[0].signal(Part::Worker, Signal::SIGKILL);
+    eventually(SOON, || pair.said(), || pair.run(0, &["status"]).status.success().then_some(()));
+    assert_eq!(pair.status(0)["maintenance"], true, "the next worker knows nothing of it");
+    // It stands for nothing, not even when the other is gone.
+    pair.nodes[1].signal(Part::Guardian, Signal::SIGTERM);
+    thread::sleep(LEASE * 6);
+    assert_eq!(pair.watch.holders(), Vec::<usize>::new(), "{}", pair.said());
+    pair.says(0, &["maintenance", "off"]);
+    pair.holds(0);
+
+    // After a restart of the whole agent what was before is still told, and more follows.
+    pair.nodes[0].signal(Part::Guardian, Signal::SIGTERM);
+    assert!(pair.nodes[0].wait(SOON).is_some());
+    assert_eq!(pair.code(0, &["status"]), 22, "nobody answers");
+    let before = pair.says(0, &["events"]);
+    pair.has(&before, &["BACKUP: the operator has taken this node out", "turns maintenance on", "MASTER → INIT"]);
+    let mut command = Command::new(binary::find("keepone"));
+    let follow = command.args(["events", "--follow", "--since", "1h", "--run-dir"]).arg(pair.run_dir(0));
+    let out = pair.lan.room().join("followed");
+    let mut following = follow.stdout(std::fs::File::create(&out).unwrap()).spawn().unwrap();
+    pair.nodes[0] = start(&pair.lan, &pair.files, 0);
+    let followed = || std::fs::read_to_string(&out).unwrap();
+    eventually(SOON, &followed, || {
+        let (text, masters) = (followed(), "→ MASTER: it is elected");
+        // Before maintenance, after it, and after the restart.
+        (text.starts_with(&before) && text.matches(masters).count() == 3).then_some(())
+    });
+    following.kill().unwrap();
+    following.wait().unwrap();
+    assert_eq!(pair.says(0, &["events", "--since", "2999-01-01"]), "");
+    assert_eq!(pair.code(0, &["events", "--since", "then"]), 2);
+    let lines = pair.says(0, &["events", "--json", "--domain", "VI_1"]);
+    let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let transitions = events.iter().filter(|event| event["kind"] == "transition");
+    for event in transitions {
+        for field in ["at", "node", "from", "to", "reason", "what", "evidence"] {
+            assert!(event[field].is_string(), "{field} is missing: {event}");
+        }
+    }
+}
