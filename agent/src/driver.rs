@@ -31,8 +31,8 @@ pub(crate) use shells::{Shells, to_table};
 
 /// Events taken in one go before the timers get their turn.
 const BATCH: usize = 64;
-/// Heartbeats, events, the kernel, the operator.
-const SOURCES: usize = 4;
+/// Heartbeats, events, the kernel.
+const SOURCES: usize = 3;
 
 /// The most that a deadline may wait for others.
 const SLACK: Duration = Duration::from_millis(1);
@@ -76,7 +76,6 @@ impl Sources {
             let woke = match self.turn {
                 0 => self.heartbeats.as_mut().and_then(|beats| beats.try_recv().ok()).map(Woke::Event),
                 1 => self.events.try_recv().ok().map(Woke::Event),
-                2 => self.questions.try_recv().ok().map(Woke::Asked),
                 _ => kernel.try_recv().ok().map(Woke::Kernel),
             };
             if woke.is_some() {
@@ -135,6 +134,10 @@ impl Driver {
                     Some(woke) => self.digest(woke)?,
                     None => break,
                 }
+            }
+            // One in a turn: whoever asks is answered in a flood of events, and is none himself.
+            if let Ok(question) = sources.questions.try_recv() {
+                self.answer(question);
             }
             if self.node.next_deadline().is_some_and(|at| at <= clock::now()) {
                 self.take(Event::Tick);

@@ -4,11 +4,12 @@
 //! address. Nothing that can block (script, disk, log, DNS) stands between a decision and the gate (R15).
 
 pub mod assemble;
-pub mod checkers;
 pub mod calendar;
+pub mod checkers;
 pub mod clock;
 pub mod control;
 mod discipline;
+pub mod doctor;
 pub mod driver;
 pub mod dump;
 pub mod examine;

@@ -159,7 +159,7 @@ fn the_operator_is_told_who_holds_it_and_why_and_hands_it_over_and_back() {
     pair.says(0, &["log", "debug"]);
     assert_eq!(pair.code(0, &["log", "loud"]), 1);
     let metrics = pair.says(0, &["metrics"]);
-    let wanted = ["keepone_domain_role{domain=\"VI_1\",keepone_domain_role=\"MASTER\"}", "keepone_bad_beats_total "];
+    let wanted = ["keepone_domain_role{domain=\"VI_1\",role=\"MASTER\"}", "keepone_bad_beats_total "];
     pair.has(&metrics, &wanted);
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
 }

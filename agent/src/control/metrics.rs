@@ -1,7 +1,8 @@
 //! A snapshot in the OpenMetrics text format (1.0), for Prometheus by way of node_exporter's textfile collector.
 //!
 //! Each family has its type, its unit where it has one, and its help; a counter's samples end in `_total`. Ends with
-//! `# EOF`, so that half a text is refused.
+//! `# EOF`, so that half a text is refused. No type but gauge and counter: node_exporter reads the older text format, which
+//! knows neither `info` nor `stateset`.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -48,7 +49,7 @@ impl Snapshot {
     /// As a scraper reads it.
     pub(super) fn metrics(&self) -> String {
         let mut text = Text(String::new());
-        text.family("keepone_build", "info", "", "The program and the node that it runs as.");
+        text.family("keepone_build_info", "gauge", "", "The program and the node that it runs as.");
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("node", self.directory.node.as_str())];
         text.sample("keepone_build_info", &labels, 1.0);
         text.family("keepone_maintenance", "gauge", "", "1 while the operator has taken the node out.");
@@ -86,10 +87,10 @@ impl Snapshot {
         let left = |until: Option<keepone_proto::time::Instant>| {
             until.map_or(Duration::ZERO, |until| until.since(self.at)).as_secs_f64()
         };
-        text.family("keepone_domain_role", "stateset", "", "What the domain is on this node.");
+        text.family("keepone_domain_role", "gauge", "", "1 for what the domain is on this node.");
         for (name, status) in all() {
             for role in ROLES {
-                let labels = [("domain", name), ("keepone_domain_role", role.as_str())];
+                let labels = [("domain", name), ("role", role.as_str())];
                 text.sample("keepone_domain_role", &labels, yes(status.role == role));
             }
         }

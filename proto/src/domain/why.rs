@@ -329,5 +329,7 @@ fn refusal(why: RefuseReason) -> &'static str {
         RefuseReason::Disk => "it can't write its record (V6)",
         RefuseReason::Cluster => "it does not serve this cluster",
         RefuseReason::Generation => "its record bars this generation of the voters (V9)",
+        RefuseReason::TooMuch => "this node sends more, or asks for more domains, than it takes of one member",
+        RefuseReason::Revoked => "its operator has taken its vote back",
     }
 }
