@@ -94,6 +94,7 @@ const NEVER: [(&str, &[&str]); 8] = [
     ("agent/bpf", &["keepone-proto", "keepone-config", "keepone-arbiter", "keepone-agent", "keepone-chaos"]),
     ("agent/ipvs-rs", &["keepone-proto", "keepone-config", "keepone-arbiter", "keepone-agent", "keepone-bpf", "libc"]),
     ("chaos", &["keepone-agent", "keepone-config"]),
+    ("packaging", &["keepone-proto", "keepone-config", "keepone-arbiter", "keepone-agent", "keepone-chaos", "tokio"]),
     ("model", &["keepone-config", "keepone-arbiter", "keepone-agent", "keepone-chaos", "tokio"]),
 ];
 
