@@ -8,53 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use keepone_tests::binary;
-
-const NAMES: [&str; 3] = ["keepone", "keepone-witness", "keepone-chaos"];
-
-fn tree() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-/// What it printed; it must end with 0.
-#[track_caller]
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let wrong = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{said}{wrong}", output.status);
-    said
-}
-
-/// The programs that are there already, packed.
-fn build(out: &Path, date: &str) -> String {
-    let bin_dir = binary::find("keepone").parent().unwrap().to_owned();
-    let mut command = Command::new(tree().join("packaging/build"));
-    command.args(["--profile", "dev", "--bin-dir"]).arg(bin_dir).arg("--out").arg(out);
-    run(command.env("SOURCE_DATE_EPOCH", date))
-}
-
-fn package(out: &Path, name: &str, ending: &str) -> PathBuf {
-    let files = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path());
-    let mut fits = files.filter(|path| {
-        let file = path.file_name().unwrap().to_str().unwrap();
-        file.ends_with(ending)
-            && file
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with(['_', '-']) && rest.as_bytes()[1].is_ascii_digit())
-    });
-    fits.next().unwrap_or_else(|| panic!("no {ending} of {name} in {}", out.display()))
-}
-
-/// A minimal Debian: made once, and kept beside the programs.
-fn debian() -> PathBuf {
-    let root = binary::find("keepone").parent().unwrap().parent().unwrap().join("debian-root");
-    if !root.join("complete").is_file() {
-        let _ = fs::remove_dir_all(&root);
-        run(Command::new("debootstrap").args(["--variant=minbase", "--include=systemd", "bookworm"]).arg(&root));
-        fs::write(root.join("complete"), "").unwrap();
-    }
-    root
-}
+use keepone_tests::debian::{NAMES, build, debian, package, packages, run, tree};
 
 /// That Debian with changes of one's own, which end with the value.
 struct Root {
@@ -127,15 +81,15 @@ fn copy(from: &Path, root: &Root, to: &str) {
 
 #[test]
 fn the_packages_are_a_function_of_their_contents() {
-    let rooms: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
-    let sums: Vec<String> = rooms.iter().map(|room| build(room.path(), "1700000000")).collect();
+    let room = tempfile::tempdir().unwrap();
+    let out = packages();
+    let sums = [fs::read_to_string(out.join("SHA256SUMS")).unwrap(), build(room.path())];
     assert_eq!(sums[0].lines().count(), 6, "{}", sums[0]);
     assert_eq!(sums[0], sums[1], "made twice, and not the same");
     println!("the same twice:\n{}", sums[0]);
-    let out = rooms[0].path();
     for name in NAMES {
-        let list = run(Command::new("dpkg-deb").arg("--contents").arg(package(out, name, ".deb")));
-        let rpm = run(Command::new("rpm").args(["-qlp", "--nosignature"]).arg(package(out, name, ".rpm")));
+        let list = run(Command::new("dpkg-deb").arg("--contents").arg(package(&out, name, ".deb")));
+        let rpm = run(Command::new("rpm").args(["-qlp", "--nosignature"]).arg(package(&out, name, ".rpm")));
         for file in [
             format!("/usr/sbin/{name}"),
             format!("/usr/share/man/man8/{name}.8.gz"),
@@ -147,18 +101,17 @@ fn the_packages_are_a_function_of_their_contents() {
         }
         assert!(list.lines().all(|line| line.contains("root/root")), "{list}");
     }
-    let agent = run(Command::new("rpm").args(["-qcp", "--nosignature"]).arg(package(out, "keepone", ".rpm")));
+    let agent = run(Command::new("rpm").args(["-qcp", "--nosignature"]).arg(package(&out, "keepone", ".rpm")));
     assert!(agent.contains("/etc/keepone/keepone.conf"), "{agent}");
 }
 
 #[test]
 fn a_debian_is_as_before_once_the_packages_are_purged() {
-    let room = tempfile::tempdir().unwrap();
-    build(room.path(), "1700000000");
+    let out = packages();
     let root = Root::new();
     for name in NAMES {
-        copy(&package(room.path(), name, ".deb"), &root, &format!("{name}.deb"));
-        copy(&package(room.path(), name, ".rpm"), &root, &format!("{name}.rpm"));
+        copy(&package(&out, name, ".deb"), &root, &format!("{name}.deb"));
+        copy(&package(&out, name, ".rpm"), &root, &format!("{name}.rpm"));
     }
     root.shell("dpkg -i /mnt/*.deb");
     let said = root.shell(
