@@ -61,22 +61,22 @@ pub fn policy(text: &str) -> Result<Policy, String> {
 /// The text is not what `cargo metadata --format-version 1` prints, or a root is not in it.
 pub fn materials(metadata: &str, roots: &[&str]) -> Result<Vec<Material>, String> {
     let all: Value = serde_json::from_str(metadata).map_err(|error| format!("cargo metadata: {error}"))?;
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let needs: BTreeMap<String, BTreeSet<String>> = list(&all["resolve"]["nodes"])
+    let needs: BTreeMap<String, BTreeSet<String>> = list(all.get("resolve").unwrap_or(&Value::Null), "nodes")
         .iter()
         .map(|node| {
-            let linked = list(&node["deps"]).into_iter().filter(|dependency| {
-                list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"].as_str() != Some("dev"))
+            let linked = list(node, "deps").into_iter().filter(|dependency| {
+                list(dependency, "dep_kinds").iter().any(|kind| kind.get("kind").and_then(Value::as_str) != Some("dev"))
             });
             (text(node, "id"), linked.map(|dependency| text(&dependency, "pkg")).collect())
         })
         .collect();
     let packages: BTreeMap<String, Value> =
-        list(&all["packages"]).into_iter().map(|package| (text(&package, "id"), package)).collect();
+        list(&all, "packages").into_iter().map(|package| (text(&package, "id"), package)).collect();
     let mut open: Vec<String> = Vec::new();
     for root in roots {
-        let found = packages.iter().find(|(_, package)| package["name"] == **root);
+        let found = packages.iter().find(|(_, package)| package.get("name").and_then(Value::as_str) == Some(*root));
         open.push(found.map(|(id, _)| id.clone()).ok_or_else(|| format!("there is no package {root}"))?);
     }
     let mut seen = BTreeSet::new();
@@ -199,7 +199,9 @@ pub fn bill(program: &str, materials: &[Material], timestamp: &str) -> Value {
             "timestamp": timestamp,
             "component": own.first().map(|own| {
                 let mut own = component(own);
-                own["type"] = "application".into();
+                if let Some(fields) = own.as_object_mut() {
+                    fields.insert("type".into(), "application".into());
+                }
                 own
             }),
         },

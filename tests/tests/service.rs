@@ -10,7 +10,7 @@ use std::process::Command;
 
 use keepone_tests::debian::{debian, package, packages, run};
 
-/// Boots what is laid over Debian in `$1`, until it says that it ends, or for two minutes.
+/// Boots what is laid over Debian in `$1`, until it says that all is tried, or for two minutes.
 const BOOT: &str = r#"
 cd "$1"; lower=$2
 mount -t tmpfs none group
@@ -18,7 +18,7 @@ mkdir group/all && mount -t cgroup2 none group/all
 own=group/all/keepone-test-$$; mkdir "$own"
 (
     sh -c 'echo $PPID' > "$own/cgroup.procs"
-    exec timeout -s KILL 120 unshare --pid --mount --cgroup --net --uts --ipc --fork --kill-child=KILL --mount-proc --propagation private sh -ec '
+    exec unshare --pid --mount --cgroup --net --uts --ipc --fork --kill-child=KILL --mount-proc --propagation private sh -ec '
         mount -t overlay overlay -o lowerdir=$1,upperdir=upper,workdir=work merged
         cd merged
         mount -t proc proc proc; mount -t sysfs sysfs sys; mount -t cgroup2 cgroup2 sys/fs/cgroup; mount -t bpf bpf sys/fs/bpf
@@ -29,7 +29,11 @@ own=group/all/keepone-test-$$; mkdir "$own"
         pivot_root . .former; umount -l /.former
         exec env -i container=keepone PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd </dev/null
     ' sh "$lower"
-) || true
+) &
+machine=$!
+# The manager's own end takes its time: what was laid over Debian is thrown away anyway.
+for _ in $(seq 1200); do [ ! -e upper/end ] || break; sleep 0.1; done
+kill -KILL $machine; wait $machine || true; sleep 0.2
 find "$own" -depth -type d -exec rmdir {} + 2>/dev/null || true
 "#;
 
@@ -105,7 +109,7 @@ say "as whom" stat -c %U /proc/$(systemctl show keepone-witness -p MainPID --val
 systemctl kill -s HUP --kill-who=main keepone-witness; sleep 1
 state "witness reloaded" keepone-witness
 journalctl --no-pager -o cat -u keepone -u keepone-witness
-systemctl exit 0
+touch /end
 "#;
 
 const UNIT: &str = "[Unit]\nAfter=basic.target\n[Service]\nType=oneshot\nExecStart=/bin/bash /opt/trial\n\
@@ -130,6 +134,7 @@ fn lay_out(room: &Path) {
 }
 
 #[test]
+#[ignore = "fetches a Debian, and takes minutes: packaging/try"]
 fn the_units_serve_in_their_sandbox() {
     let room = tempfile::Builder::new().prefix("keepone-service").tempdir().unwrap();
     lay_out(room.path());
