@@ -178,7 +178,7 @@ fn the_units_are_hardened() {
 /// What is linked is under a licence that was read, and from the registry.
 #[test]
 fn nothing_is_linked_that_may_not_be() {
-    let said = run(&mut Command::new(binary::find("keepone-packaging")).arg("deny"));
+    let said = run(Command::new(binary::find("keepone-packaging")).arg("deny"));
     println!("{said}");
     assert!(said.contains(", 0 complaints"), "{said}");
 }
