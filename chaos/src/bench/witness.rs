@@ -84,7 +84,7 @@ pub struct Row {
     pub p99_ms: f64,
     /// None takes longer.
     pub max_ms: f64,
-    /// Octets of memory for each domain.
+    /// Octets of memory for each domain: what is more than before the first grant, state of the connections included.
     pub octets_per_domain: f64,
     /// Memory with all connections and domains, in MiB.
     pub memory_mib: f64,

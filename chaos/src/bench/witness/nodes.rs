@@ -18,8 +18,10 @@ use tokio::sync::watch;
 use super::{Case, LOOK, punctual, strange};
 use crate::netns::error::{Error, io_error};
 
-/// Long enough that nothing lapses while the witness is started again.
-const LEASE: Duration = Duration::from_secs(5);
+/// Long enough that nothing lapses while the witness is started again and all connections are made anew.
+const LEASE: Duration = Duration::from_secs(20);
+/// All nodes dial at once from one processor, where each has its own otherwise.
+const DIALING: Duration = Duration::from_secs(3);
 const WITNESS: u16 = 3;
 /// Datagrams of a node that may wait for their answers; what is older is lost.
 const REMEMBERED: usize = 256;
@@ -175,7 +177,7 @@ async fn live(
             witnesses: vec![(witness, config.listen)],
             source: None,
             interface: None,
-            transport: TransportSettings::default(),
+            transport: TransportSettings { connect_deadline: DIALING, ..TransportSettings::default() },
         };
         let (seen, mine) = (shared.clone(), state.clone());
         let client = WitnessClient::start(&settings, move |event| hear(&event, number, &mine, &seen));
