@@ -5,7 +5,9 @@ mod diff;
 mod doctor;
 mod genhash;
 mod keepalived;
+mod migrate;
 mod operator;
+mod version;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,7 +15,7 @@ use std::os::fd::FromRawFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use keepone_agent::assemble::Plan;
 use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_agent::gate::Means;
@@ -25,9 +27,10 @@ use keepone_agent::voters::{self, Wish};
 use keepone_agent::worker::Given;
 use keepone_agent::{clock, examine, keys, logging, rights, worker};
 use keepone_config::{
-    Config, Diagnostic, Environment, Severity, explain_keyword, explain_timing, json_schema, load_with, render_all,
-    to_json,
+    Config, Diagnostic, Environment, Severity, explain_keyword, explain_timing, json_schema, load_with, manual,
+    render_all, to_json,
 };
+use keepone_packaging::documents::Page;
 use keepone_proto::time::Instant;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -39,7 +42,7 @@ const EXIT_CODES: &str = "Exit codes: 0 stopped in good order · 2 wrong command
 
 /// keepone holds a virtual IP on exactly one node.
 #[derive(Parser)]
-#[command(version, about, after_help = EXIT_CODES)]
+#[command(name = "keepone", version, about, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -83,6 +86,10 @@ enum Command {
     ///
     /// Includes, definitions and conditions of a keepalived.conf are resolved. Every keyword is carried, known or not.
     Convert(convert::Convert),
+    /// Come from a keepalived that runs here: say what changes, write what is needed, take over.
+    ///
+    /// Without a flag nothing is written or ended.
+    Migrate(migrate::Migrate),
     /// Say what a keyword means, what it takes and where it stands.
     ///
     /// Ends with 2, and says what may have been meant, if there is no such keyword.
@@ -94,6 +101,12 @@ enum Command {
     Genhash(genhash::Genhash),
     /// Print the JSON Schema of the TOML, for editors.
     Schema,
+    /// Print the version, and from what and how the program was built.
+    Version {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Make the keys of a small cluster.
     Keys {
         /// The cluster's name.
@@ -205,6 +218,10 @@ pub(crate) fn main() -> ExitCode {
     if keepalived::is_meant(&arguments) {
         return end(keepalived::run(arguments.get(1..).unwrap_or_default()));
     }
+    let pages = || vec![Page { file: "keepone.conf.5", text: manual() }];
+    if let Some(code) = keepone_packaging::documents::asked(Cli::command(), pages) {
+        return code;
+    }
     let ended = match Cli::parse().command {
         Command::Run { config, record, config_id, pid_file } => {
             run(&config, RunOptions { record, config_id, pid_file, ..RunOptions::default() })
@@ -223,9 +240,11 @@ pub(crate) fn main() -> ExitCode {
         },
         Command::Check { files, json, explain_timing, diff: None } => return check(&files, json, explain_timing),
         Command::Convert(wish) => convert::run(&wish),
+        Command::Migrate(wish) => migrate::run(&wish),
         Command::Explain { keyword } => explain(&keyword),
         Command::Genhash(wish) => genhash::run(wish),
         Command::Schema => Ok(say(&json_schema())),
+        Command::Version { json } => Ok(say(&version::text(json))),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
         Command::Doctor { config, json } => doctor::run(&config, json),
         Command::Operator(asked) => operator::run(asked),
@@ -258,7 +277,7 @@ struct RunOptions {
 fn run(file: &Path, options: RunOptions) -> Result<u8, Failure> {
     let id = options.config_id.as_deref();
     let config = load(file, id, true)?;
-    rights::check()?;
+    rights::check(&config)?;
     let plan = Plan::new(&config);
     let _lock = lock(&plan.run_dir)?;
     let pid_file = options.pid_file.as_deref().map(|path| (path, PidFile::write(path, std::process::id())));

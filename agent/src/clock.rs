@@ -25,6 +25,13 @@ pub fn now() -> Instant {
     Instant::from_nanos(seconds.saturating_mul(NANOS_PER_SECOND).saturating_add(nanos))
 }
 
+/// Microseconds of `CLOCK_MONOTONIC`, for a service manager that counts by it; nothing here is decided by it.
+pub(crate) fn monotonic_micros() -> u64 {
+    let time = ClockId::CLOCK_MONOTONIC.now();
+    let micros = time.map(|time| time.tv_sec().saturating_mul(1_000_000).saturating_add(time.tv_nsec() / 1000));
+    micros.ok().and_then(|micros| u64::try_from(micros).ok()).unwrap_or(0)
+}
+
 /// A reusable wait for instants of the boot clock, by timerfd: its lateness is the scheduler's, not
 /// a millisecond of epoll's.
 pub struct Timer {

@@ -8,25 +8,28 @@
 //! deeds come before the words, which may be lost and never wait (R15).
 //! No threads, no runtime, hardly an allocation while it watches.
 
+mod child;
+
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use keepone_arbiter::realtime::{self, Rank};
 use keepone_config::{Config, Environment};
 use keepone_proto::time::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::Pid;
+
+use child::{Worker, ask_for, ask_to_stop};
 
 use crate::assemble::Plan;
 use crate::clock;
-use crate::dump::{self, What};
+use crate::dump;
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::watchdog::Watchdog;
 use crate::gate::{GateError, shut_all};
@@ -34,8 +37,9 @@ use crate::leftovers::Leftovers;
 use crate::life::{self, Started};
 use crate::pid_file::PidFile;
 use crate::reload::{Due, Reload};
+use crate::service_manager::{self, ServiceManager};
 use crate::sysctl::Sysctls;
-use crate::takeover::{self, Answer};
+use crate::takeover;
 use crate::tracking::{self, Watched};
 use crate::voice::say;
 
@@ -109,6 +113,7 @@ pub struct Guardian {
     watchdog: Option<Watchdog>,
     /// Files of it may be to be written at the start.
     watched: Vec<Watched>,
+    manager: ServiceManager,
 }
 
 /// How each worker is started.
@@ -120,23 +125,6 @@ pub struct Workers {
     pub pid_file: Option<PathBuf>,
     /// Whether it logs in detail, unless `KEEPONE_LOG` says something.
     pub detail: bool,
-}
-
-/// A worker and its pulse.
-struct Worker {
-    child: Child,
-    pulse: File,
-    orders: File,
-    /// What it has answered to the last order.
-    answer: Option<Answer>,
-    started_at: Instant,
-    heard_at: Instant,
-    /// It has answered once: from now on silence is a fault.
-    alive: bool,
-    /// It has said since the last look that the node is harmless.
-    harmless: bool,
-    /// It holds nothing any more, and only tidies up.
-    done: bool,
 }
 
 /// How a worker ended.
@@ -175,6 +163,7 @@ impl Guardian {
             watchdog_settings: plan.fencing.watchdog.clone(),
             watchdog: None,
             watched: plan.watched,
+            manager: ServiceManager::of_process(),
         })
     }
 
@@ -184,6 +173,7 @@ impl Guardian {
     /// No worker can be started at all.
     pub fn run(mut self) -> Result<u8, Failure> {
         let end = self.serve();
+        self.manager.stops();
         self.statics.remove_statics(FEED);
         Sysctls::new(&self.run_dir).restore().iter().for_each(|words| say(format_args!("{words}")));
         life::shutdown(&self.reload.running().global);
@@ -262,10 +252,14 @@ impl Guardian {
         let mut watchdog = self.watchdog.as_mut().filter(|_| harmless);
         let global = &self.reload.running().global;
         // Nothing is held yet.
-        let feed = || watchdog.iter_mut().for_each(|watchdog| watchdog.feed());
+        let manager = &mut self.manager;
+        let feed = || {
+            watchdog.iter_mut().for_each(|watchdog| watchdog.feed());
+            manager.begins(clock::now());
+        };
         let Started { goes_on, hangup } = life::startup(global, &self.signals, feed);
         if hangup {
-            self.reload.begin(&self.program, &self.file);
+            self.begin_reload();
         }
         goes_on
     }
@@ -314,7 +308,21 @@ impl Guardian {
         }
     }
 
-    fn tell(&self, end: &End) {
+    fn begin_reload(&mut self) {
+        self.manager.reloads();
+        self.reload.begin(&self.program, &self.file);
+    }
+
+    /// The worker's loop runs.
+    fn tell_manager(&mut self) {
+        if self.reload.is_idle() {
+            self.manager.serves();
+        }
+        self.manager.feed(clock::now());
+    }
+
+    fn tell(&mut self, end: &End) {
+        self.manager.is_between_workers();
         match end {
             End::Exited(status) => {
                 let how = status.signal().map_or_else(|| status.to_string(), |signal| format!("signal {signal}"));
@@ -394,6 +402,8 @@ impl Guardian {
             .arg(self.reload.config_id())
             .args(recording)
             .envs(detail)
+            .env_remove(service_manager::SOCKET)
+            .env_remove(service_manager::WATCHDOG)
             .env(PULSE_FD, theirs.as_raw_fd().to_string())
             .env(ORDERS_FD, their_orders.as_raw_fd().to_string())
             .env(STARTED_AT, self.started_at.as_nanos().to_string())
@@ -417,6 +427,7 @@ impl Guardian {
             answer: None,
             started_at: now,
             heard_at: now,
+            answered: false,
             alive: false,
             harmless: false,
             done: false,
@@ -450,6 +461,9 @@ impl Guardian {
             }
             self.take_signals(worker, &mut stop_by);
             self.reload(worker, &mut stop_by);
+            if std::mem::take(&mut worker.answered) {
+                self.tell_manager();
+            }
             if let Ok(Some(status)) = worker.child.try_wait() {
                 return End::Exited(status);
             }
@@ -490,9 +504,10 @@ impl Guardian {
             match Signal::try_from(number) {
                 Ok(Signal::SIGTERM | Signal::SIGINT) => {
                     self.stopping = true;
+                    self.manager.stops();
                     ask_to_stop(worker, stop_by);
                 }
-                Ok(Signal::SIGHUP) => self.reload.begin(&self.program, &self.file),
+                Ok(Signal::SIGHUP) => self.begin_reload(),
                 Ok(_) | Err(_) => {
                     if let Some(what) = dump::asked_by(number) {
                         ask_for(worker, what);
@@ -511,7 +526,10 @@ impl Guardian {
                 let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
                 match Signal::try_from(number) {
                     Ok(Signal::SIGTERM | Signal::SIGINT) => return false,
-                    Ok(Signal::SIGHUP) => say(format_args!("no worker runs: the next one reads the file anew")),
+                    Ok(Signal::SIGHUP) => {
+                        self.manager.reloads();
+                        say(format_args!("no worker runs: the next one reads the file anew"));
+                    }
                     Ok(_) | Err(_) => {}
                 }
             }
@@ -521,26 +539,6 @@ impl Guardian {
             std::thread::sleep(Duration::from_millis(20));
         }
         true
-    }
-}
-
-/// In good order, and by then.
-fn ask_to_stop(worker: &Worker, stop_by: &mut Option<Instant>) {
-    stop_by.get_or_insert(clock::now() + STOP);
-    send(worker, Signal::SIGTERM);
-}
-
-/// Before its loop runs the signal would end it.
-fn ask_for(worker: &Worker, what: What) {
-    if !worker.alive {
-        return say(format_args!("nothing is written: the worker is starting; ask again"));
-    }
-    send(worker, if what == What::Data { Signal::SIGUSR1 } else { Signal::SIGUSR2 });
-}
-
-fn send(worker: &Worker, signal: Signal) {
-    if let Ok(pid) = i32::try_from(worker.child.id()) {
-        let _ = kill(Pid::from_raw(pid), signal);
     }
 }
 
@@ -561,31 +559,6 @@ pub(crate) fn patience(plan: &Plan) -> Duration {
     let shortest = settings.instances.iter().map(|instance| instance.advert_int).min();
     let adverts = shortest.filter(|_| settings.peers.is_empty() && settings.quorum().is_none());
     settings.heartbeat.silence().max(adverts.unwrap_or_default().min(LONGEST_PATIENCE)).max(SHORTEST_PATIENCE)
-}
-
-impl Worker {
-    /// Takes what has come over the pipe.
-    fn listen(&mut self) {
-        let mut bytes = [0; 64];
-        while let Ok(count) = self.pulse.read(&mut bytes) {
-            if count == 0 {
-                return;
-            }
-            self.heard_at = clock::now();
-            self.alive = true;
-            let read = bytes.get(..count).unwrap_or_default();
-            self.harmless |= read.contains(&pulse::HARMLESS);
-            self.done |= read.contains(&pulse::DONE);
-            self.answer = read.iter().copied().find_map(Answer::of).or(self.answer);
-        }
-    }
-
-    /// Tells it to reload.
-    fn order(&mut self) {
-        self.answer = None;
-        // A worker that has gone is found out otherwise.
-        let _ = self.orders.write(&[1]);
-    }
 }
 
 fn tell_of_gate(shut: &Result<usize, GateError>) {

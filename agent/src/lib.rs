@@ -40,6 +40,7 @@ pub mod references;
 mod reload;
 pub mod rights;
 mod script;
+mod service_manager;
 mod sysctl;
 mod takeover;
 mod tracking;

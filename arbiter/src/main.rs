@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use keepone_arbiter::control::Request;
 use keepone_arbiter::log::Lines;
 use keepone_arbiter::quic::Identity;
@@ -149,6 +149,9 @@ fn about(ask: &str, name: String, cluster: Option<String>) -> Request {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = keepone_packaging::documents::asked(Cli::command(), Vec::new) {
+        return code;
+    }
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("KEEPONE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = io::stderr().is_terminal();

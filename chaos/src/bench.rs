@@ -3,6 +3,7 @@
 
 mod room;
 pub mod vrrp;
+pub mod witness;
 
 use std::path::PathBuf;
 

@@ -424,6 +424,8 @@ pub enum Measured {
     },
     /// What virtual routers cost, beside the installed keepalived with the same configuration file.
     Vrrp(BenchVrrp),
+    /// What a witness bears: a thousand nodes that renew, memory for each domain, a restart.
+    Witness(BenchWitness),
     /// Nothing happens: how often the holder changes.
     Calm {
         /// For so many minutes.
@@ -433,6 +435,23 @@ pub enum Measured {
         #[command(flatten)]
         common: Common,
     },
+}
+
+/// Options of `bench witness`.
+#[derive(Debug, Args)]
+pub struct BenchWitness {
+    /// Only these cases of the list, from 1.
+    #[arg(long, value_delimiter = ',')]
+    pub case: Vec<usize>,
+    /// For how many seconds each is looked at.
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Only lines of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone-witness` is; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
 }
 
 /// Options of `bench vrrp`.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::{BenchVrrp, Cells, Common, Measured, Soak};
+use crate::cli::{BenchVrrp, BenchWitness, Cells, Common, Measured, Soak};
 use crate::{BROKEN, USAGE, VIOLATED, bin_dir};
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
@@ -104,6 +104,7 @@ pub fn measure(what: &Measured) -> anyhow::Result<ExitCode> {
     match what {
         Measured::Failover { runs, compare, common } => failover(*runs, *compare, common),
         Measured::Vrrp(asked) => virtual_routers(asked),
+        Measured::Witness(asked) => witness(asked),
         Measured::Calm { minutes, common } => {
             let seen = bench::calm(&options(common, common.peer.peer())?, minutes.saturating_mul(60))?;
             if !common.json {
@@ -138,6 +139,27 @@ fn virtual_routers(asked: &BenchVrrp) -> anyhow::Result<ExitCode> {
             Err(error) => eprintln!("keepone-chaos: {error}"),
         }
         told.push(row.clone());
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn witness(asked: &BenchWitness) -> anyhow::Result<ExitCode> {
+    let all = bench::witness::CASES.into_iter().enumerate();
+    let cases = all.filter(|(place, _)| asked.case.is_empty() || asked.case.contains(&(place + 1)));
+    let options = bench::witness::Options {
+        cases: cases.map(|(_, case)| case).collect(),
+        time: Duration::from_secs(asked.seconds.max(1)),
+        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        room: Path::new(enclosure::ROOM).join("bench"),
+    };
+    bench::witness::run(&options, |row| {
+        if !asked.json {
+            println!("{}", bench::witness::words(row));
+        }
+        match serde_json::to_string(row) {
+            Ok(line) => println!("{line}"),
+            Err(error) => eprintln!("keepone-chaos: {error}"),
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }

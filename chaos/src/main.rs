@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use cli::{Cli, Command, GuestCommand, MeansKind, QemuCommand, Set, WorldKind};
 use keepone_chaos::history::History;
@@ -31,6 +31,9 @@ const USAGE: u8 = 2;
 const BROKEN: u8 = 70;
 
 fn main() -> ExitCode {
+    if let Some(code) = keepone_packaging::documents::asked(Cli::command(), Vec::new) {
+        return code;
+    }
     let cli = Cli::parse();
     let done = match cli.command {
         Command::List => {

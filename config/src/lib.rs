@@ -23,6 +23,7 @@ mod help;
 mod keepalived;
 mod keyword;
 mod lower;
+mod manual;
 mod mask;
 pub mod model;
 mod native;
@@ -38,6 +39,7 @@ pub use diagnostic::{Diagnostic, Severity, render_all, to_json};
 pub use explain::explain_timing;
 pub use help::{KeywordEntry, KeywordStatus, UnknownKeyword, explain_keyword, keywords};
 pub use keyword::nearest;
+pub use manual::manual;
 pub use model::Config;
 pub use schema::json_schema;
 

@@ -7,6 +7,7 @@ pub mod advert;
 pub mod binary;
 pub mod certificates;
 pub mod cluster;
+pub mod debian;
 pub mod dissect;
 pub mod etcd;
 mod kernel;

@@ -75,7 +75,7 @@ pub(crate) fn run(wish: &Convert) -> Result<u8, Failure> {
 }
 
 /// Whole or not at all. A configuration has passwords in it.
-fn write(path: &Path, text: &str, force: bool) -> io::Result<()> {
+pub(super) fn write(path: &Path, text: &str, force: bool) -> io::Result<()> {
     if !force {
         let made = create(path)?;
         return fill(made, text).inspect_err(|_| drop(std::fs::remove_file(path)));
