@@ -9,7 +9,6 @@ pub mod checkers;
 pub mod clock;
 pub mod control;
 mod discipline;
-pub mod doctor;
 pub mod driver;
 pub mod dump;
 pub mod examine;
