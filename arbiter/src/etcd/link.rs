@@ -187,7 +187,7 @@ impl Link {
     }
 
     /// The store's revision, if it is the store that answered before.
-    fn revision(&self, header: Option<&ResponseHeader>) -> Result<Option<u64>, Error> {
+    pub(super) fn revision(&self, header: Option<&ResponseHeader>) -> Result<Option<u64>, Error> {
         let Some(header) = header else { return Ok(None) };
         let (first, own) = (self.cluster.load(Ordering::Relaxed), header.cluster_id());
         if first == 0 {
