@@ -57,7 +57,7 @@ enum Door {
     #[default]
     Untried,
     /// All the way.
-    Open(Login),
+    Open(Box<Login>),
     /// It does not know the user with that password: since when, and in words.
     Shut(Instant, String),
 }
@@ -117,7 +117,7 @@ impl Link {
         let server = self.server(place).ok_or_else(|| Error::InvalidArgs("no endpoints".to_owned()))?;
         let mut door = Arc::clone(&server.door).lock_owned().await;
         match &*door {
-            Door::Open(login) => return Ok(Login { place, ..login.clone() }),
+            Door::Open(login) => return Ok(Login { place, ..Login::clone(login) }),
             Door::Shut(since, words) if since.elapsed() < AGAIN => return Err(Error::InvalidArgs(words.clone())),
             Door::Untried | Door::Shut(..) => {}
         }
@@ -131,7 +131,7 @@ impl Link {
             match client.unwrap_or_else(|_| Err(Error::Internal(format!("no login within {LOGIN:?}")))) {
                 Ok(client) => {
                     let login = Login { client, place, number };
-                    *door = Door::Open(login.clone());
+                    *door = Door::Open(Box::new(login.clone()));
                     Ok(login)
                 }
                 Err(error) => {
