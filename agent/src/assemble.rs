@@ -103,6 +103,8 @@ pub struct Plan {
     pub(crate) checked: Vec<(WatchId, usize)>,
     /// Which addresses each instance announces, and at what pace.
     pub(crate) announced: Table,
+    /// Who is told by mail and webhooks.
+    pub(crate) post: crate::post::Settings,
     /// Domains that a new configuration has no more, or otherwise, until the core has given them up.
     pub(crate) leaving: BTreeMap<DomainId, Leaving>,
 }
@@ -233,6 +235,7 @@ impl Plan {
             tracked: trackers.programs(),
             watched: trackers.watched(),
             checked: trackers.checked(),
+            post: crate::post::Settings::of(config, RUN_DIR.into()),
             announced: announced::table(config, &own, &places, &interfaces),
             leaving: BTreeMap::new(),
         }

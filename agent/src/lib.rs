@@ -32,6 +32,7 @@ pub mod net;
 pub mod netlink;
 pub mod notify;
 pub mod pid_file;
+pub mod post;
 mod readiness;
 pub mod record;
 mod recording;

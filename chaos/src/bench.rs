@@ -1,6 +1,7 @@
 //! Measurements with the promise kept: how long a client waits when the holder's machine falls silent, and how
 //! often the holder changes when nothing is wrong.
 
+pub mod authorities;
 mod room;
 pub mod vrrp;
 pub mod witness;

@@ -426,6 +426,8 @@ pub enum Measured {
     Vrrp(BenchVrrp),
     /// What a witness bears: a thousand nodes that renew, memory for each domain, a restart.
     Witness(BenchWitness),
+    /// A node dies or stops, a witness or etcd's leader dies: how long the client waits, with a witness and with etcd.
+    Authorities(BenchAuthorities),
     /// Nothing happens: how often the holder changes.
     Calm {
         /// For so many minutes.
@@ -450,6 +452,23 @@ pub struct BenchWitness {
     #[arg(long)]
     pub json: bool,
     /// Where `keepone-witness` is; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// Options of `bench authorities`.
+#[derive(Debug, Args)]
+pub struct BenchAuthorities {
+    /// How many times each.
+    #[arg(long, default_value_t = 5)]
+    pub runs: u64,
+    /// Length of the lease under both, 2 s at least: a shorter one does not outlive an election of etcd's.
+    #[arg(long, default_value = "2s", value_parser = milliseconds)]
+    pub lease: u64,
+    /// Only lines of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` and `keepone-witness` are; default: beside this program.
     #[arg(long)]
     pub bin_dir: Option<PathBuf>,
 }

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::{BenchVrrp, BenchWitness, Cells, Common, Measured, Soak};
+use crate::cli::{BenchAuthorities, BenchVrrp, BenchWitness, Cells, Common, Measured, Soak};
 use crate::{BROKEN, USAGE, VIOLATED, bin_dir};
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
+use keepone_chaos::netns::world::Burden;
 use keepone_chaos::{bench, matrix as cells, scenario, soak as rounds};
 
 fn code(held: bool) -> ExitCode {
@@ -105,6 +106,7 @@ pub fn measure(what: &Measured) -> anyhow::Result<ExitCode> {
         Measured::Failover { runs, compare, common } => failover(*runs, *compare, common),
         Measured::Vrrp(asked) => virtual_routers(asked),
         Measured::Witness(asked) => witness(asked),
+        Measured::Authorities(asked) => authorities(asked),
         Measured::Calm { minutes, common } => {
             let seen = bench::calm(&options(common, common.peer.peer())?, minutes.saturating_mul(60))?;
             if !common.json {
@@ -116,6 +118,28 @@ pub fn measure(what: &Measured) -> anyhow::Result<ExitCode> {
             Ok(code(seen.changes == 0 && seen.dual_holder_ms == 0.0))
         }
     }
+}
+
+fn authorities(asked: &BenchAuthorities) -> anyhow::Result<ExitCode> {
+    let options = bench::Options {
+        peer: Peer::Keepone,
+        shape: scenario::Shape { lease_ms: asked.lease, ..scenario::Shape::PAIR },
+        burden: Burden::default(),
+        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        room: Path::new(enclosure::ROOM).join("bench"),
+    };
+    let rows = bench::authorities::run(&options, asked.runs, |row| match serde_json::to_string(row) {
+        Ok(line) => println!("{line}"),
+        Err(error) => eprintln!("keepone-chaos: {error}"),
+    })?;
+    if !asked.json {
+        print!("{}", bench::authorities::table(&rows));
+    }
+    let whole = rows.iter().all(bench::authorities::Row::is_whole);
+    if !whole {
+        eprintln!("keepone-chaos: fewer runs than were asked for, or two holders: see the lines above");
+    }
+    Ok(code(whole))
 }
 
 fn virtual_routers(asked: &BenchVrrp) -> anyhow::Result<ExitCode> {

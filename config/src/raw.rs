@@ -14,8 +14,8 @@ use keepone_proto::lease::timing::Profile;
 use keepone_proto::settings::{Policy, VrrpVersion};
 
 use crate::model::{
-    Fifos, GateMeans, InitialState, IpvsSettings, IpvsSync, Mail, Mirror, PublicKey, Scheduling, Script, ScriptRules,
-    Secret, Snmp, VirtualAddress, VrrpSettings,
+    EventKind, Fifos, GateMeans, InitialState, IpvsSettings, IpvsSync, Mail, MailTls, Mirror, PublicKey, Scheduling,
+    Script, ScriptRules, Secret, Snmp, VirtualAddress, VrrpSettings,
 };
 use crate::source::{At, Place};
 
@@ -59,6 +59,7 @@ pub(crate) struct RawConfig {
     pub references: Option<RawReferences>,
     pub gate: Option<At<GateMeans>>,
     pub fencing: Option<RawFencing>,
+    pub webhooks: Vec<RawWebhook>,
     pub instances: Vec<RawInstance>,
     pub groups: Vec<RawGroup>,
     pub trackers: RawSources,
@@ -87,6 +88,7 @@ pub(crate) struct RawGlobal {
     pub smtp_alert_checker: Option<bool>,
     pub log_all_failures: Option<bool>,
     pub mail: Mail,
+    pub mail_security: RawMailSecurity,
     pub scripts: ScriptRules,
     pub startup_timeout: Option<At<Duration>>,
     pub shutdown_timeout: Option<At<Duration>>,
@@ -101,6 +103,26 @@ pub(crate) struct RawGlobal {
     pub scheduling: Scheduling,
     pub snmp: Snmp,
     pub reload_check_log: Option<PathBuf>,
+}
+
+/// What keepalived has no words for in mail.
+#[derive(Debug, Default)]
+pub(crate) struct RawMailSecurity {
+    pub tls: Option<At<MailTls>>,
+    pub ca_file: Option<At<PathBuf>>,
+    pub user: Option<At<String>>,
+    pub password_file: Option<At<PathBuf>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RawWebhook {
+    pub name: At<String>,
+    pub written: Written,
+    pub url: Option<At<String>>,
+    pub secret_file: Option<PathBuf>,
+    pub timeout: Option<At<Duration>>,
+    pub ca_file: Option<At<PathBuf>>,
+    pub events: Vec<EventKind>,
 }
 
 /// `lvs_sync_daemon`: all but the instance, whose name it has.

@@ -196,6 +196,11 @@ fn what_keeps_an_agent_out_of_etcd_is_told_once_with_a_remedy() {
             world.must(!said.contains("-> MASTER"), agent, &format!("{what}: it holds nevertheless"));
         }
     }
+    // A wrong password costs etcd a slow hash each time: it was tried for 2 s or so, and is not with every question.
+    let said = world.servers.first().map_or(String::new(), Program::said);
+    let tried = said.matches("invalid password").count();
+    println!("the wrong password was tried {tried} times");
+    assert!((1..=3).contains(&tried), "the wrong password was tried {tried} times\n{said}");
 }
 
 #[test]

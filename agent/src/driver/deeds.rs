@@ -228,7 +228,7 @@ impl Shells {
         self.notifier.tell(transition, &self.plan);
     }
 
-    fn alert(&self, alert: &Alert) {
+    fn alert(&mut self, alert: &Alert) {
         let domain = alert.domain.map(|domain| self.plan.domain_name(domain));
         let (name, of) = (alert.name.as_str(), domain.map(|domain| format!(" of {domain}")).unwrap_or_default());
         let evidence = if alert.evidence.is_empty() { String::new() } else { format!(": {}", alert.evidence) };
@@ -245,5 +245,6 @@ impl Shells {
         if let Some(record) = &self.record {
             record.alert(domain, alert, clock::now().as_nanos());
         }
+        self.notifier.tell_alert(alert, &self.plan);
     }
 }

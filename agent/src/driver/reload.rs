@@ -125,6 +125,6 @@ impl Shells {
         self.neighbors.set(self.plan.watched());
         self.announcer.set(self.plan.announced.clone());
         drop(self.neighbors.refresh());
-        self.notifier.set(&self.plan.domain_names);
+        self.notifier.set(&self.plan);
     }
 }

@@ -7,6 +7,8 @@
 //! - [`alerts`]: the alert script
 //! - [`fifo`]: the event FIFO
 //!
+//! Mail and webhooks are [`crate::post`].
+//!
 //! What must stay true: all are told after the kernel has changed, never before, in order (I22), and never on the
 //! decision loop (R15): it only puts into queues, which have bounds.
 
@@ -25,14 +27,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use keepone_config::model::{Fifo, Fifos};
-use keepone_proto::action::Transition;
+use keepone_proto::action::{Alert, Transition};
 use keepone_proto::decision::Role;
 use keepone_proto::event::Event;
 use keepone_proto::id::{DomainId, InstanceId, Priority};
 use tokio::sync::mpsc;
 
-use crate::assemble::{DomainName, Plan};
+use crate::assemble::Plan;
 use crate::clock;
+use crate::post::{self, Post};
 use ledger::Ledger;
 pub(crate) use pipe::LineWriter;
 use pipe::Pipe;
@@ -53,6 +56,7 @@ pub struct Notifier {
     /// `lvs_notify_fifo`, into which others write.
     server_pipe: Option<Pipe>,
     server_fifos: Vec<LineWriter>,
+    post: Post,
     states_on_reload: bool,
     /// What was last told of each domain.
     last: BTreeMap<DomainId, (Role, Vec<Word>)>,
@@ -77,6 +81,7 @@ impl Notifier {
             pipes,
             server_pipe,
             server_fifos,
+            post: Post::start(&plan.post, events),
             states_on_reload: fifos.states_on_reload,
             last: BTreeMap::new(),
         }
@@ -87,9 +92,11 @@ impl Notifier {
         std::mem::take(&mut self.server_fifos)
     }
 
-    /// Other scripts, after a reload.
-    pub(crate) fn set(&mut self, domains: &BTreeMap<DomainId, DomainName>) {
+    /// Other scripts and receivers, after a reload.
+    pub(crate) fn set(&mut self, plan: &Plan) {
+        let domains = &plan.domain_names;
         self.scripts.set(domains);
+        self.post.set(&plan.post);
         self.last.retain(|id, _| domains.contains_key(id));
     }
 
@@ -104,12 +111,26 @@ impl Notifier {
             return;
         }
         self.scripts.tell(transition, &words);
+        let from = former.map_or(transition.from, |(role, _)| *role);
+        let states = words.iter().map(|word| post::state(word.is_group, &word.name, word.state, word.priority));
+        self.post.tell(transition, from, &domain.name, states.collect());
         // Two reasons for FAULT are one for who reads states alone.
         let states = |words: &[Word]| words.iter().map(|word| word.state).collect::<Vec<_>>();
         if former.is_none_or(|(_, former)| states(former) != states(&words)) {
             words.iter().for_each(|word| self.write(word));
         }
         self.last.insert(transition.domain, (transition.to, words));
+    }
+
+    /// Tells of the begin or the end of an alert by mail and webhooks; the alert script has a way of its own.
+    pub(crate) fn tell_alert(&mut self, alert: &Alert, plan: &Plan) {
+        let domain = alert.domain.map(|domain| plan.domain_name(domain));
+        self.post.tell_alert(alert, domain);
+    }
+
+    /// Tells of a virtual or a real server by mail and webhooks.
+    pub fn tell_server(&mut self, server: post::Server) {
+        self.post.tell_server(server);
     }
 
     /// Tells that a Master has heard a lower router.
@@ -151,13 +172,14 @@ impl Notifier {
 
     /// What was told is run and read to its end, by threads of others too, for as long as [`END`]; then the FIFOs go.
     pub(crate) fn stop(self, others: Vec<(String, JoinHandle<()>)>) {
-        let Notifier { scripts, pipes, server_pipe, server_fifos, .. } = self;
+        let Notifier { scripts, pipes, post, server_pipe, server_fifos, .. } = self;
         drop(server_fifos);
         let until = clock::now() + END;
         let pipes = pipes.into_iter().chain(server_pipe).map(Pipe::finish).collect::<Vec<_>>();
         let mut threads: Vec<(String, JoinHandle<()>)> = scripts.finish();
         threads.extend(others);
         threads.extend(pipes);
+        threads.extend(post.finish());
         while clock::now() < until && threads.iter().any(|(_, thread)| !thread.is_finished()) {
             thread::sleep(LOOK);
         }

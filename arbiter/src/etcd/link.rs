@@ -11,6 +11,7 @@ use etcd_client::{
 use keepone_proto::id::DomainId;
 use keepone_proto::lease::register::{Answer, Ask, Reading};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::keys::{self, Keys, Word};
 use super::refusal;
@@ -19,6 +20,8 @@ use super::{EtcdSettings, Secrets};
 
 /// Between two looks at whether a connection that nobody uses lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// Between two tries of a password that was refused: each costs etcd a hash that is meant to be slow.
+const AGAIN: Duration = Duration::from_secs(2);
 /// How long a login may take.
 const LOGIN: Duration = Duration::from_secs(5);
 
@@ -44,7 +47,19 @@ pub(super) struct Link {
 /// A server, and the connection to it once it was needed.
 struct Server {
     url: String,
-    login: Arc<Mutex<Option<Login>>>,
+    door: Arc<Mutex<Door>>,
+}
+
+/// How far a server has let us in.
+#[derive(Default)]
+enum Door {
+    /// Nobody has asked yet, or no longer.
+    #[default]
+    Untried,
+    /// All the way.
+    Open(Box<Login>),
+    /// It does not know the user with that password: since when, and in words.
+    Shut(Instant, String),
 }
 
 /// A connection, with the token of a user where etcd asks for one.
@@ -59,7 +74,7 @@ pub(super) struct Login {
 
 impl Link {
     pub(super) fn new(settings: &EtcdSettings, secrets: Secrets, keys: Keys) -> Self {
-        let server = |url: &String| Server { url: url.clone(), login: Arc::default() };
+        let server = |url: &String| Server { url: url.clone(), door: Arc::default() };
         Link {
             keys: Arc::new(keys),
             servers: Arc::new(settings.endpoints.iter().map(server).collect()),
@@ -100,9 +115,11 @@ impl Link {
     pub(super) async fn login(&self) -> Result<Login, Error> {
         let place = self.place();
         let server = self.server(place).ok_or_else(|| Error::InvalidArgs("no endpoints".to_owned()))?;
-        let mut login = Arc::clone(&server.login).lock_owned().await;
-        if let Some(login) = &*login {
-            return Ok(Login { place, ..login.clone() });
+        let mut door = Arc::clone(&server.door).lock_owned().await;
+        match &*door {
+            Door::Open(login) => return Ok(Login { place, ..Login::clone(login) }),
+            Door::Shut(since, words) if since.elapsed() < AGAIN => return Err(Error::InvalidArgs(words.clone())),
+            Door::Untried | Door::Shut(..) => {}
         }
         let (url, options) = (server.url.clone(), self.options(&server.url));
         let number = self.logins.fetch_add(1, Ordering::Relaxed);
@@ -111,8 +128,19 @@ impl Link {
         let made = tokio::spawn(async move {
             let client = Client::connect([url], Some(options));
             let client = tokio::time::timeout(LOGIN, client).await;
-            let client = client.map_err(|_too_late| Error::Internal(format!("no login within {LOGIN:?}")))??;
-            Ok(login.insert(Login { client, place, number }).clone())
+            match client.unwrap_or_else(|_| Err(Error::Internal(format!("no login within {LOGIN:?}")))) {
+                Ok(client) => {
+                    let login = Login { client, place, number };
+                    *door = Door::Open(Box::new(login.clone()));
+                    Ok(login)
+                }
+                Err(error) => {
+                    if refusal::is_of_the_password(&error) {
+                        *door = Door::Shut(Instant::now(), refusal::words(&error, ""));
+                    }
+                    Err(error)
+                }
+            }
         });
         made.await.unwrap_or_else(|_ended| Err(Error::Internal("the login was given up".to_owned())))
     }
@@ -120,9 +148,9 @@ impl Link {
     /// A login is good for nothing any more: the next question makes another.
     async fn forget(&self, old: &Login) {
         let Some(server) = self.server(old.place) else { return };
-        let mut login = server.login.lock().await;
-        if login.as_ref().is_some_and(|login| login.number == old.number) {
-            *login = None;
+        let mut door = server.door.lock().await;
+        if matches!(&*door, Door::Open(login) if login.number == old.number) {
+            *door = Door::Untried;
         }
     }
 
@@ -159,7 +187,7 @@ impl Link {
     }
 
     /// The store's revision, if it is the store that answered before.
-    fn revision(&self, header: Option<&ResponseHeader>) -> Result<Option<u64>, Error> {
+    pub(super) fn revision(&self, header: Option<&ResponseHeader>) -> Result<Option<u64>, Error> {
         let Some(header) = header else { return Ok(None) };
         let (first, own) = (self.cluster.load(Ordering::Relaxed), header.cluster_id());
         if first == 0 {

@@ -9,6 +9,8 @@ use etcd_client::Error;
 
 /// What etcd says of a token that has expired, or that it has forgotten.
 const OLD_TOKEN: &str = "etcdserver: invalid auth token";
+/// What it says of a password that is not the user's.
+const WRONG_PASSWORD: &str = "etcdserver: authentication failed";
 /// What it says after users or roles have changed.
 const OLD_REVISION: &str = "etcdserver: revision of auth store is old";
 
@@ -31,6 +33,11 @@ fn reasons(error: &Error) -> Vec<String> {
 /// Whether another login would mend it. Nothing has become of what was asked.
 pub(super) fn is_of_an_old_login(error: &Error) -> bool {
     matches!(error, Error::GRpcStatus(status) if [OLD_TOKEN, OLD_REVISION].contains(&status.message()))
+}
+
+/// Whether it does not know the user with that password.
+pub(super) fn is_of_the_password(error: &Error) -> bool {
+    matches!(error, Error::GRpcStatus(status) if status.message().starts_with(WRONG_PASSWORD))
 }
 
 /// The error and its remedy, in words. `prefix` is how the names of all keys begin.
@@ -63,7 +70,7 @@ fn translate(reasons: &[String], prefix: &str) -> String {
                 still valid?"
             .to_owned();
     }
-    if says("etcdserver: authentication failed") {
+    if says(WRONG_PASSWORD) {
         return "it does not know this user with this password: look at user and password_file".to_owned();
     }
     if says("etcdserver: user name is empty") {

@@ -37,7 +37,8 @@ async fn listen(link: &Link, mut client: etcd_client::Client, told: &mpsc::Sende
         if response.canceled() {
             return Ok(());
         }
-        let revision = response.header().and_then(|header| u64::try_from(header.revision()).ok());
+        // Another cluster's news are none.
+        let Ok(revision) = link.revision(response.header()) else { return Ok(()) };
         for event in response.events().iter().filter(|event| event.event_type() == EventType::Put) {
             let Some((kv, revision)) = event.kv().zip(revision) else { continue };
             let news = match link.keys.read(kv.key()) {

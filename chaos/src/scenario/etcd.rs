@@ -159,16 +159,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "etcd-slow-member",
-        what: "every frame from and to a member of etcd that does not lead takes about 60 ms; then the nodes are apart",
-        steps: &slow(Who::Follower, Who::Leader, 60),
+        what: "every frame from and to a member of etcd that does not lead takes about 40 ms; then the nodes are apart",
+        steps: &slow(Who::Follower, Who::Leader, 40),
         lasts_ms: 12_000,
         needs: STORED,
         ..PLAIN
     },
     Scenario {
         name: "etcd-slow-leader",
-        what: "every frame from and to etcd's leader takes about 60 ms; then the nodes are apart",
-        steps: &slow(Who::Leader, Who::Followers, 60),
+        what: "every frame from and to etcd's leader takes about 40 ms; then the nodes are apart",
+        steps: &slow(Who::Leader, Who::Followers, 40),
         lasts_ms: 12_000,
         needs: STORED,
         ..PLAIN

@@ -13,6 +13,7 @@ mod etcd;
 mod fencing;
 mod instance;
 mod links;
+mod mail;
 mod options;
 mod policy;
 mod references;
@@ -53,6 +54,8 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     let fencing = check.fencing(arbiter.as_ref());
     let mut global = check.global();
     check.services(&mut global);
+    check.mail(&mut global.mail);
+    global.webhooks = check.webhooks();
     check.virtual_macs();
     global.vrrp.link_delays = check.link_delays(instances.as_deref().unwrap_or(&[]));
     let statics = check.statics();
@@ -147,6 +150,7 @@ impl Check<'_> {
             event_fifo: value(&global.event_fifo),
             scripts: global.scripts.clone(),
             mail: global.mail.clone(),
+            webhooks: Vec::new(),
             fifos: global.fifos.clone(),
             vrrp: global.vrrp.clone(),
             ipvs: global.ipvs.clone(),

@@ -48,7 +48,7 @@ impl Language {
 
 /// Keywords whose first word is a path, relative to the file that names it; each with its block, or none where the
 /// keyword is the same in every block.
-const PATHS: [(&str, &str); 19] = [
+const PATHS: [(&str, &str); 22] = [
     ("", "bpf_dir"),
     ("", "event_fifo"),
     ("", "key_file"),
@@ -60,6 +60,9 @@ const PATHS: [(&str, &str); 19] = [
     ("", "notify_fifo"),
     ("", "reload_check_config"),
     ("", "run_dir"),
+    ("", "secret_file"),
+    ("", "smtp_ca_file"),
+    ("", "smtp_password_file"),
     ("", "state_dir"),
     ("", "vrrp_notify_fifo"),
     ("", "watchdog"),

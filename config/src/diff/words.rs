@@ -70,7 +70,7 @@ const SESSION: Cost = Cost::Agent("sessions begin together");
 
 /// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
 /// these, or is new in the model, is set up once, at the start.
-const IN_PLACE: [&str; 24] = [
+const IN_PLACE: [&str; 26] = [
     "links",
     "instances",
     "sync_groups",
@@ -79,6 +79,8 @@ const IN_PLACE: [&str; 24] = [
     "grace",
     "claim_without_gate",
     "global.announce",
+    "global.mail",
+    "global.webhooks",
     // The guardian asks for them when it needs them.
     "global.scripts.startup",
     "global.scripts.shutdown",
@@ -155,6 +157,16 @@ pub(super) static ROWS: &[Row] = &[
     noun("global.announce.refresh", "vrrp_garp_master_refresh"),
     noun("global.announce.elsewhere", "vrrp_garp_extra_if"),
     noun("instances[].options.extra_interfaces", "garp_extra_if"),
+    noun("global.mail.server", "smtp_server"),
+    noun("global.mail.timeout", "smtp_connect_timeout"),
+    noun("global.mail.helo_name", "smtp_helo_name"),
+    noun("global.mail.from", "notification_email_from"),
+    element("global.mail.recipients[]", "notification_email", &[]),
+    noun("global.mail.no_faults", "no_email_faults"),
+    noun("global.mail.tls", "smtp_tls"),
+    noun("global.mail.ca_file", "smtp_ca_file"),
+    noun("global.mail.user", "smtp_user"),
+    Row { is_known_by_name: true, ..element("global.webhooks[]", "webhook", &["name"]) },
     noun("global.vrrp.garp_interval", "vrrp_garp_interval"),
     noun("global.vrrp.gna_interval", "vrrp_gna_interval"),
     noun("global.vrrp.min_garp", "vrrp_min_garp"),

@@ -12,7 +12,7 @@ use super::line::Line;
 const MAX_DEPTH: usize = 32;
 
 /// Blocks that stand at the top of a file only: one of them inside another means that a brace is missing.
-const TOP: [&str; 10] = [
+const TOP: [&str; 11] = [
     "global_defs",
     "vrrp_instance",
     "vrrp_sync_group",
@@ -23,6 +23,7 @@ const TOP: [&str; 10] = [
     "heartbeat_link",
     "arbiter",
     "reference_ip",
+    "webhook",
 ];
 
 /// The tree that is being built.

@@ -33,18 +33,30 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
     &[
         // Who we are, and who is told.
         key(A, "router_id", Value, "this node's name in mails and logs").values("the host's name", "", ""),
-        key(A, "notification_email", Lines, "who gets alert mail, one address a line").values("nobody", "", "").later(),
-        key(A, "notification_email_from", Value, "the sender of alert mail").values("keepone@HOST", "", "").later(),
-        key(A, "smtp_server", Words, "the mail relay for alerts").values("none", "HOST [PORT]", "").later(),
-        key(A, "smtp_connect_timeout", Value, "how long the mail relay may take").values("30", "0..4294", "s").later(),
-        key(C, "smtp_helo_name", Value, "how we greet the mail relay").values("the host's name", "", "").later(),
-        key(B, "smtp_alert", Flag, "whether whatever has an smtp_alert mails, unless it says otherwise").later(),
-        key(B, "smtp_alert_vrrp", Flag, "the same for instances and sync groups only").later(),
+        key(A, "notification_email", Lines, "who gets alert mail, one address a line").values("nobody", "", ""),
+        key(A, "notification_email_from", Value, "the sender of alert mail").values("keepone@HOST", "", ""),
+        key(A, "smtp_server", Words, "the mail relay for alerts").values("none", "HOST [PORT]", ""),
+        key(A, "smtp_connect_timeout", Value, "how long the mail relay may take").values("30", "0..4294", "s"),
+        key(C, "smtp_helo_name", Value, "how we greet the mail relay").values("the host's name", "", ""),
+        key(B, "smtp_alert", Flag, "whether whatever has an smtp_alert mails, unless it says otherwise"),
+        key(B, "smtp_alert_vrrp", Flag, "the same for instances and sync groups only"),
         key(B, "smtp_alert_checker", Flag, "the same for virtual and real servers only").later(),
-        off(C, "no_email_faults", "no mail on FAULT"),
+        key(C, "no_email_faults", Flag, "no mail on FAULT").values("off", "", ""),
         off(C, "no_checker_emails", "mail when a real server comes or goes, not for each of its checks"),
         off(C, "checker_log_all_failures", "log every failed check, not only the one that decides"),
         off(C, "rs_init_notifies", "run notify_up at the start too"),
+        key(Own, "smtp_tls", Value, "how what is said to the mail relay is protected").values(
+            "off",
+            "off|starttls|implicit",
+            "",
+        ),
+        key(Own, "smtp_ca_file", Value, "who has signed the mail relay's certificate").values(
+            "the system's",
+            "a file, PEM",
+            "",
+        ),
+        key(Own, "smtp_user", Value, "the user that the mail relay knows this node by").values("none", "", ""),
+        key(Own, "smtp_password_file", Value, "that user's password").values("", "a file", ""),
         // Scripts.
         key(A, "script_user", Words, "whom scripts run as").values("keepalived_script, or root", "USER [GROUP]", ""),
         key(A, "enable_script_security", Flag, "refuse a script that runs as root and that others could change")
@@ -261,5 +273,20 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         nothing("json_dump_file", "where the JSON signal writes", DUMPS),
         nothing("iproute_usr_dir", "where names of routing tables are", IPROUTE),
         nothing("iproute_etc_dir", "where more of them are", IPROUTE),
+    ],
+);
+
+pub(crate) static WEBHOOK: Table = Table::strict(
+    "webhook",
+    &[
+        key(Own, "url", Value, "where events are posted to").values("", "https://HOST/PATH, or http", ""),
+        key(Own, "secret_file", Value, "the key of the signature (HMAC-SHA256)").values("none", "a file", ""),
+        key(Own, "timeout", Value, "how long one attempt may take").values("5", "1..60", "s"),
+        key(Own, "ca_file", Value, "who has signed the receiver's certificate").values(
+            "the system's",
+            "a file, PEM",
+            "",
+        ),
+        key(Own, "events", Words, "what it is told of").adding().values("all", "transition, alert, server", ""),
     ],
 );

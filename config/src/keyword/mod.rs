@@ -22,7 +22,7 @@ pub(crate) use checker::{
     SSL_GET, SSL_GET_URL, TCP_CHECK, UDP_CHECK,
 };
 pub(crate) use cluster::{ARBITER, CLUSTER, FENCING, GATE, HEARTBEAT, HEARTBEAT_LINK, MEMBER, NODE, REFERENCE_IP};
-pub(crate) use global::GLOBAL_DEFS;
+pub(crate) use global::{GLOBAL_DEFS, WEBHOOK};
 pub use nearest::nearest;
 pub(crate) use root::ROOT;
 pub(crate) use track::{

@@ -8,11 +8,6 @@ const SCRIPT: &str = "COMMAND [USER [GROUP]]";
 const TRACKED: &str = "NAME [weight -253..253 [reverse|noreverse]]";
 
 /// What `global_defs` decides unless the instance does.
-const fn inherited(tier: Tier, name: &'static str, meaning: &'static str) -> Keyword {
-    key(tier, name, Flag, meaning).values("of global_defs", "", "").later()
-}
-
-/// The same, where the agent does it.
 const fn defaulted(tier: Tier, name: &'static str, meaning: &'static str) -> Keyword {
     key(tier, name, Flag, meaning).values("of global_defs", "", "")
 }
@@ -195,7 +190,7 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
         key(C, "notify_deleted", Maybe, "run when a reload removes the instance").values("none", SCRIPT, ""),
         script(C, "notify_master_rx_lower_pri", "run when a Master hears a lower node advertise"),
         key(C, "notify_priority_changes", Flag, "FIFOs get changes of priority too").values("of global_defs", "", ""),
-        inherited(A, "smtp_alert", "mail on every change"),
+        defaulted(A, "smtp_alert", "mail on every change"),
         key(C, "lvs_sync_daemon_interface", Value, "where IPVS tells the other director of connections")
             .ignored("write `lvs_sync_daemon` in global_defs"),
     ],
@@ -255,7 +250,7 @@ pub(crate) static VRRP_SYNC_GROUP: Table = Table::strict(
         script(A, "notify_backup", "run on becoming BACKUP"),
         script(A, "notify_fault", "run on becoming FAULT"),
         script(B, "notify_stop", "run when the agent stops"),
-        inherited(A, "smtp_alert", "mail on every change"),
+        defaulted(A, "smtp_alert", "mail on every change"),
         key(C, "notify_priority_changes", Flag, "FIFOs get changes of priority too").values("of global_defs", "", ""),
         key(C, "sync_group_tracking_weight", Flag, "weights count within the group too").values("off", "", ""),
         key(C, "global_tracking", Flag, "nothing any more, in keepalived too")

@@ -10,6 +10,7 @@ mod cluster;
 mod fencing;
 mod global;
 mod hmac;
+mod mail;
 mod notice;
 mod options;
 mod route;
@@ -59,6 +60,7 @@ impl Lower<'_> {
             "reference_ip" => self.reference_ip(raw, item),
             "gate" => self.gate(raw, item),
             "fencing" => self.fencing(raw, item),
+            "webhook" => self.webhook(raw, item),
             "vrrp_instance" => self.vrrp_instance(raw, item),
             "vrrp_sync_group" => self.vrrp_sync_group(raw, item),
             "vrrp_script" => self.vrrp_script(&mut raw.trackers, item),

@@ -28,6 +28,9 @@ impl Lower<'_> {
             }
             return;
         }
+        if self.mail(global, item) {
+            return;
+        }
         match keyword {
             "enable_script_security" => global.scripts.security = self.is_on(item),
             "set_supplementary_groups" => global.scripts.supplementary_groups = self.is_on(item),
@@ -35,23 +38,7 @@ impl Lower<'_> {
             "shutdown_script" => global.scripts.shutdown = self.life_script(item),
             "startup_script_timeout" => global.startup_timeout = self.life_timeout(item),
             "shutdown_script_timeout" => global.shutdown_timeout = self.life_timeout(item),
-            "smtp_alert" => global.smtp_alert = self.flag(item).map(|flag| flag.value),
-            "smtp_alert_vrrp" => global.smtp_alert_vrrp = self.flag(item).map(|flag| flag.value),
-            "smtp_alert_checker" => global.smtp_alert_checker = self.flag(item).map(|flag| flag.value),
             "checker_log_all_failures" => global.log_all_failures = self.flag(item).map(|flag| flag.value),
-            "notification_email" => {
-                let names = self.listed(item);
-                global.mail.recipients.extend(names.into_iter().map(|at| at.value));
-            }
-            "notification_email_from" => global.mail.from = self.plain(item, value::name),
-            "smtp_server" => global.mail.server = self.mail_server(item),
-            "smtp_connect_timeout" => {
-                let read = self.plain(item, value::duration(Duration::ZERO..=SECOND * 4294));
-                global.mail.timeout = read.map_or(SECOND * 30, |timeout| timeout.max(SECOND));
-            }
-            "smtp_helo_name" => global.mail.helo_name = self.plain(item, value::name),
-            "no_email_faults" => global.mail.no_faults = self.is_on(item),
-            "no_checker_emails" => global.mail.no_checkers = self.is_on(item),
             "rs_init_notifies" => global.ipvs.rs_init_notifies = self.is_on(item),
             "lvs_flush" => global.ipvs.flush = self.is_on(item),
             "lvs_flush_on_stop" | "lvs_flush_onstop" => global.ipvs.flush_on_stop = self.flush_on_stop(item),
@@ -161,19 +148,6 @@ impl Lower<'_> {
 
     fn life_timeout(&mut self, item: &Item) -> Option<At<Duration>> {
         self.value(item, value::duration(SECOND..=SECOND * 1000))
-    }
-
-    /// `HOST [PORT]`, or `HOST:PORT` where that is clear.
-    fn mail_server(&mut self, item: &Item) -> Option<(String, u16)> {
-        let help = "write the relay's name or address, and perhaps its port: `smtp_server 192.0.2.25 25`";
-        let host = self.plain(item, value::name)?;
-        match item.words.get(1) {
-            None => Some((host, 25)),
-            Some(word) => {
-                let port = self.word("smtp_server", word, value::number(1..=65535, help))?;
-                Some((host, port.value))
-            }
-        }
     }
 
     fn flush_on_stop(&mut self, item: &Item) -> FlushOnStop {

@@ -66,8 +66,8 @@ fn what_only_says_the_default_is_not_named() {
         block: Some(vec![Item { keyword: word(keyword), words, block: None }]),
     };
     let named = |item: Item| lower(&mut Report::default(), &[item]).1.len();
-    assert_eq!(named(global("smtp_connect_timeout", vec![word("30")])), 0);
-    assert_eq!(named(global("smtp_connect_timeout", vec![word("31")])), 1);
+    assert_eq!(named(global("snmp_socket", vec![word("unix:/var/agentx/master")])), 0);
+    assert_eq!(named(global("snmp_socket", vec![word("unix:/run/agentx")])), 1);
     assert_eq!(named(global("rs_init_notifies", vec![word("off")])), 0);
     assert_eq!(named(global("rs_init_notifies", vec![])), 1);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keepone_proto::settings::AnnounceSettings;
 
-use super::{Fifos, IpvsSettings, Mail, Scheduling, Script, ScriptRules, Snmp, VrrpSettings};
+use super::{Fifos, IpvsSettings, Mail, Scheduling, Script, ScriptRules, Snmp, VrrpSettings, Webhook};
 
 /// Names and defaults of the whole file.
 #[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
@@ -29,8 +29,10 @@ pub struct Global {
     pub event_fifo: Option<PathBuf>,
     /// How scripts are run; of these only those of the agent's own life are active yet.
     pub scripts: ScriptRules,
-    /// Alert mail; not active yet.
+    /// Mail on changes of state and alerts.
     pub mail: Mail,
+    /// Whom events are sent to as JSON, in the order of the file.
+    pub webhooks: Vec<Webhook>,
     /// The FIFOs of keepalived; that of servers alone is not active yet.
     pub fifos: Fifos,
     /// VRRP as a whole; not active yet.

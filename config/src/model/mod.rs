@@ -32,8 +32,8 @@ pub use notify::{Notify, Script};
 pub use options::{ExtraInterfaces, Hmac, NotifyDeleted, OwnInterface, OwnInterfaceKind, VrrpOptions};
 pub use route::{Named, NextHop, PathMetric, Prefix, Route, RouteKind, Rule, RuleAction};
 pub use service::{
-    AddressOptions, ClientTls, Fifo, Fifos, FlushOnStop, GarpGroup, IpvsSettings, IpvsSync, LifeScript, Mail,
-    Scheduling, ScriptRules, Snmp, Statics, VrrpSettings,
+    AddressOptions, ClientTls, EventKind, Fifo, Fifos, FlushOnStop, GarpGroup, IpvsSettings, IpvsSync, LifeScript,
+    Mail, MailTls, Scheduling, ScriptRules, Snmp, Statics, VrrpSettings, Webhook,
 };
 pub use track::{
     ArgumentMatch, BfdInstance, FileTracker, InitFile, ProcessTracker, ScriptTracker, Tracked, TrackerSources,

@@ -23,6 +23,52 @@ pub struct Mail {
     pub no_faults: bool,
     /// Mail when a real server comes or goes, not for each of its checks.
     pub no_checkers: bool,
+    /// How what is said to the relay is protected.
+    pub tls: MailTls,
+    /// Who has signed the relay's certificate, in PEM; `None`: one of those that the system trusts.
+    pub ca_file: Option<PathBuf>,
+    /// The user and the file with the password.
+    pub user: Option<(String, PathBuf)>,
+}
+
+/// How what is said to the relay is protected.
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MailTls {
+    /// Not at all, as with keepalived.
+    #[default]
+    Off,
+    /// From STARTTLS on (RFC 3207), or no mail is given to it.
+    StartTls,
+    /// From the first octet (RFC 8314).
+    Implicit,
+}
+
+/// Whom events are sent to as JSON.
+#[derive(Debug, serde::Serialize, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// The operator's name for it.
+    pub name: String,
+    /// `http://` or `https://`.
+    pub url: String,
+    /// The key of the signature; `None`: nothing is signed.
+    pub secret_file: Option<PathBuf>,
+    /// How long one attempt may take, 1 to 60 s; 5 s by default.
+    pub timeout: Duration,
+    /// Who has signed the receiver's certificate, in PEM; `None`: one of those that the system trusts.
+    pub ca_file: Option<PathBuf>,
+    /// What it is told of; never empty.
+    pub events: Vec<EventKind>,
+}
+
+/// What can be told of.
+#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventKind {
+    /// A change of role.
+    Transition,
+    /// The begin or the end of an alert.
+    Alert,
+    /// A virtual or a real server that comes or goes.
+    Server,
 }
 
 impl Default for Mail {
@@ -35,6 +81,9 @@ impl Default for Mail {
             recipients: Vec::new(),
             no_faults: false,
             no_checkers: false,
+            tls: MailTls::Off,
+            ca_file: None,
+            user: None,
         }
     }
 }

@@ -12,6 +12,7 @@ mod announce;
 mod balance;
 mod cluster;
 mod fencing;
+mod mail;
 mod options;
 mod text;
 mod track;

@@ -221,7 +221,7 @@ impl Register {
             // A swap may have moved the key, or may yet. A read has not: what was seen of the key goes on standing still.
             Answer::Unknown => slot.known = slot.known.filter(|_| out_there.ask == Ask::Read),
             Answer::Read(reading) => {
-                let forgot = self.notice(now, reading.revision);
+                let forgot = self.notice(now, reading.revision, &out_there);
                 let Some(slot) = self.slots.get_mut(&domain) else { return out };
                 slot.learn(now, reading);
                 self.tell_of(now, domain, &mut out);
@@ -237,7 +237,7 @@ impl Register {
                     Ask::Swap { content, .. } => Some(content),
                     Ask::Read => None,
                 };
-                let forgot = self.notice(now, version);
+                let forgot = self.notice(now, version, &out_there);
                 let Some(slot) = self.slots.get_mut(&domain) else { return out };
                 slot.wrote(now, version, content);
                 if forgot {
@@ -289,10 +289,13 @@ impl Register {
         out
     }
 
-    /// Whether the store has forgotten what it knew.
-    fn notice(&mut self, now: Instant, revision: u64) -> bool {
-        if revision >= self.revision {
-            self.revision = revision;
+    /// Whether the store has forgotten what it knew: its answer is older than what was known when it was asked. An
+    /// answer that another's, or a watch, has overtaken is not.
+    fn notice(&mut self, now: Instant, revision: u64, asked: &domain::Out) -> bool {
+        // What was known before it had forgotten is known no longer.
+        let floor = if asked.forgot == self.forgot { asked.floor } else { 0 };
+        if revision >= floor {
+            self.revision = self.revision.max(revision);
             return false;
         }
         self.revision = revision;
@@ -321,7 +324,8 @@ impl Register {
         self.tickets += 1;
         let ticket = self.tickets;
         if let Some(slot) = self.slots.get_mut(&request.domain) {
-            slot.out = Some(domain::Out { ticket, ask, request: request.clone(), tries });
+            let floor = slot.known.map_or(0, |known| known.version).max(self.revision);
+            slot.out = Some(domain::Out { ticket, ask, request: request.clone(), tries, floor, forgot: self.forgot });
             out.push(RegisterOutput::Ask { domain: request.domain, ticket, ask });
         }
     }

@@ -29,6 +29,10 @@ pub(super) struct Out {
     pub(super) request: Envelope,
     /// How many swaps were tried for it, this one included.
     pub(super) tries: u8,
+    /// The highest revision that was known of when it was asked: unless the store forgets, its answer is no older.
+    pub(super) floor: u64,
+    /// How many times the store had forgotten then.
+    pub(super) forgot: u32,
 }
 
 /// Who waits for it to be free.
@@ -62,11 +66,12 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// An answer shows the key.
+    /// An answer shows the key; one that is older than what the store has told unasked meanwhile shows nothing.
     pub(super) fn learn(&mut self, now: Instant, reading: Reading) {
-        let Reading { version, content, .. } = reading;
+        let Reading { revision, version, content } = reading;
         match &mut self.known {
             Some(known) if known.version == version => known.content = content,
+            Some(known) if revision < known.version => {}
             known => *known = Some(Known { version, content, since: now }),
         }
     }

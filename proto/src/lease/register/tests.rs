@@ -213,6 +213,37 @@ fn an_heir_is_told_and_takes_what_was_left_to_it() {
 }
 
 #[test]
+fn a_read_that_the_news_of_a_transfer_has_overtaken_does_not_take_the_offer_back() {
+    let heir = epoch(7, 1);
+    let mut new = register();
+    query(&mut new, 1000, reading(20, held(epoch(6, 2))));
+    let (read, _) = question(&new.handle(at(1100), &ask(2, QUERY)));
+    let out = new.seen(at(1101), DOMAIN, reading(21, held(heir)));
+    assert!(matches!(message(&out), Message::Offer { epoch, .. } if epoch == heir));
+    assert!(new.handle(at(1102), &ask(3, acquire(heir))).is_empty(), "one question at a time");
+    // It was read before the transfer.
+    let out = new.answered(at(1103), DOMAIN, read, &Answer::Read(reading(20, held(epoch(6, 2)))));
+    let [RegisterOutput::Answer(answer), asked @ ..] = out.as_slice() else { panic!("{out:?}") };
+    assert!(matches!(answer.message, Message::Free { .. }), "{answer:?}");
+    assert!(matches!(question(asked).1, Ask::Swap { version: 21, .. }));
+    assert_eq!(new.forgot(), 0);
+}
+
+#[test]
+fn answers_of_two_domains_may_overtake_each_other_and_the_store_has_forgotten_nothing() {
+    let (mut register, other) = (holder(1000), DomainId(8));
+    let (first, _) = question(&register.handle(at(1100), &ask(5, QUERY)));
+    let (second, _) = question(&register.handle(at(1100), &Envelope { domain: other, ..ask(6, QUERY) }));
+    register.answered(at(1102), other, second, &Answer::Read(Reading { revision: 30, version: 0, content: None }));
+    let late = Reading { revision: 25, ..reading(20, held(epoch(6, 1))) };
+    assert!(is_free(&register.answered(at(1103), DOMAIN, first, &Answer::Read(late))), "its own");
+    assert_eq!(register.forgot(), 0);
+    // What is asked from now on is asked of a store that knows 30.
+    let out = query(&mut register, 1200, Reading { revision: 29, ..late });
+    assert_eq!((refused(&out).0, register.forgot()), (RefuseReason::Quiet, 1));
+}
+
+#[test]
 fn who_waits_is_told_when_the_key_is_free_the_better_one_first_v11() {
     let mut best = register();
     best.handle(at(0), &ask(1, Message::Query { priority: 255 }));
