@@ -24,7 +24,7 @@ use crate::kernel::Said;
 use crate::recording::Recorder;
 use crate::takeover::{Answer, Examined, Good, Source};
 pub(crate) use reload::{Prepared, Reloads};
-pub(crate) use shells::{Shells, to_table};
+pub(crate) use shells::Shells;
 
 /// Events taken in one go before the timers get their turn.
 const BATCH: usize = 64;
@@ -198,6 +198,7 @@ impl Driver {
         let answer = match examined {
             Examined::Good(good) => {
                 let Good { config, prepared, mark, changes } = *good;
+                self.shells.ipvs.configure(&config);
                 self.shells.configure_checkers(&config);
                 self.source.running = config;
                 for event in self.shells.take_over(prepared) {
@@ -212,6 +213,7 @@ impl Driver {
             Examined::Same(mark) => Answer::Taken(mark),
             Examined::Restart(why) => {
                 tracing::info!("reload: it takes a new worker: {why}");
+                self.shells.ipvs.keep();
                 Answer::Restart
             }
             Examined::Refused(why) => {

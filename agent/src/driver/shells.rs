@@ -15,13 +15,14 @@ use keepone_proto::watch::Reading;
 use super::pulse::Pulse;
 use super::reload::Reloads;
 use crate::assemble::{InstanceTransport, Plan};
-use crate::checkers::keeper::{Checkers, Wish};
+use crate::checkers::keeper::Checkers;
 use crate::discipline::Discipline;
 use crate::dump::Dumps;
 use crate::fencing::Fencing;
 use crate::gate_keeper::GateKeeper;
 use crate::gate_writer::GateWriter;
 use crate::heartbeat::Heartbeats;
+use crate::ipvs::Ipvs;
 use crate::kernel::{Ask, Kernel};
 use crate::mirror::Mirrors;
 use crate::net::Interfaces;
@@ -72,6 +73,7 @@ pub(crate) struct Shells {
     pub(crate) fencing: Fencing,
     pub(crate) watching: Watching,
     pub(crate) checkers: Checkers,
+    pub(crate) ipvs: Ipvs,
     pub(crate) reloads: Reloads,
     pub(crate) wall_clock: WallClock,
 }
@@ -105,7 +107,7 @@ impl Shells {
 
     /// Another configuration for the health checks.
     pub(crate) fn configure_checkers(&mut self, config: &Arc<Config>) {
-        self.checkers.set(config, to_table());
+        self.checkers.set(config, self.ipvs.wish());
     }
 
     fn on_interface(&mut self, seen: &Interface) -> Option<Event> {
@@ -171,9 +173,4 @@ impl Shells {
         let is_virtual = |address: IpAddr| self.virtual_addresses.contains(&address);
         chosen.or_else(|| self.interfaces.advert_source(interface, family, is_virtual))
     }
-}
-
-/// Where the health checks' word of the kernel's table goes.
-pub(crate) fn to_table() -> Wish {
-    Box::new(|wanted| tracing::debug!(?wanted, "what the kernel's table should hold"))
 }
