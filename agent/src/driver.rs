@@ -27,7 +27,7 @@ use crate::kernel::Said;
 use crate::recording::Recorder;
 use crate::takeover::{Answer, Examined, Good, Source};
 pub(crate) use reload::{Prepared, Reloads};
-pub(crate) use shells::{Shells, to_table};
+pub(crate) use shells::Shells;
 
 /// Events taken in one go before the timers get their turn.
 const BATCH: usize = 64;
@@ -216,6 +216,7 @@ impl Driver {
         let answer = match examined {
             Examined::Good(good) => {
                 let Good { config, prepared, mark, changes } = *good;
+                self.shells.ipvs.configure(&config);
                 self.shells.configure_checkers(&config);
                 self.source.running = config;
                 self.shells.directory = None;
@@ -231,6 +232,7 @@ impl Driver {
             Examined::Same(mark) => Answer::Taken(mark),
             Examined::Restart(why) => {
                 tracing::info!("reload: it takes a new worker: {why}");
+                self.shells.ipvs.keep();
                 Answer::Restart
             }
             Examined::Refused(why) => {

@@ -20,6 +20,7 @@ pub mod gate_lab;
 mod gate_writer;
 pub mod guardian;
 pub mod heartbeat;
+mod ipvs;
 mod kernel;
 pub mod keys;
 mod leftovers;

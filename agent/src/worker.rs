@@ -29,7 +29,7 @@ use crate::assemble::{LinkPlan, Plan, begin_at};
 use crate::checkers::keeper::Checkers;
 use crate::discipline::Discipline;
 use crate::driver::pulse::{Pulse, is_broken};
-use crate::driver::{Driver, Reloads, Shells, Sources, to_table};
+use crate::driver::{Driver, Reloads, Shells, Sources};
 use crate::dump::Dumps;
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::Fencing;
@@ -38,6 +38,7 @@ use crate::gate_keeper::GateKeeper;
 use crate::gate_writer::GateWriter;
 use crate::guardian::patience;
 use crate::heartbeat::{HeartbeatConfig, Heartbeats, LinkConfig, StartError};
+use crate::ipvs::Ipvs;
 use crate::kernel::Kernel;
 use crate::lock::Denied;
 use crate::mirror::Mirrors;
@@ -131,6 +132,8 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
         // What was told of virtual servers is run as well.
         let telling = shells.checkers.stop();
         shells.watching.stop();
+        // The addresses have gone, or belong to another node.
+        shells.ipvs.stop();
         // Last: nothing is held any more, and whoever was told is given time for it.
         shells.notifier.stop(telling);
         Ok(())
@@ -240,6 +243,7 @@ impl Start<'_> {
         let mut notifier = Notifier::start(&plan, &global.fifos, &rules, &events);
         let neighbors = Neighbors::new(plan.watched(), interfaces.clone(), events.clone());
         let announcer = Announcer::start(plan.announced.clone(), neighbors.voice());
+        let ipvs = Ipvs::start(&self.source.running, &plan.run_dir);
         let mut shells = Shells {
             virtual_addresses: plan.virtual_addresses(),
             homes: plan.homes(),
@@ -249,7 +253,7 @@ impl Start<'_> {
             neighbors,
             mirrors: Mirrors::spawn(events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
-            checkers: Checkers::start(&self.source.running, rules.clone(), notifier.server_fifos(), to_table()),
+            checkers: Checkers::start(&self.source.running, rules.clone(), notifier.server_fifos(), ipvs.wish()),
             tracking: Tracking::start(&plan.tracked, &rules.user, &events),
             notifier,
             alert_script,
@@ -269,6 +273,7 @@ impl Start<'_> {
             lifetime_s: 1,
             pulse: Pulse::new(self.pulse, patience(&plan), clock::now()),
             watching: Watching::start(&plan.watched, &events),
+            ipvs,
             reloads: Reloads::default(),
             wall_clock: WallClock::default(),
             directory: None,

@@ -562,6 +562,8 @@ pub enum QemuCommand {
         #[arg(default_value = "")]
         only: String,
     },
+    /// Virtual servers on a kernel with IPVS: the table beside ipvsadm, real traffic, reloads, changes by others' hands.
+    Lvs,
     /// Stops a machine that is MASTER, seen by its clocks and not, and measures what comes of it.
     Pauses {
         /// Only the pauses whose name contains this: visible, hidden, cut, snapshot.

@@ -374,6 +374,13 @@ fn run_qemu(asked: &cli::Qemu) -> anyhow::Result<ExitCode> {
             done?;
             Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
         }
+        QemuCommand::Lvs => {
+            let done = qemu::lvs::run(&asked.kernel, &bin_dir, room);
+            keep_guests(asked, room)?;
+            let report = done?;
+            println!("{}", serde_json::to_string(&report)?);
+            Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+        }
         QemuCommand::Pauses { only } => {
             let done = qemu::pauses::run(&asked.kernel, &bin_dir, room, only);
             keep_guests(asked, room)?;

@@ -225,6 +225,7 @@ impl Shells {
         if let Some(record) = &self.record {
             record.transition(domain, transition);
         }
+        self.ipvs.tell_role(transition.domain, transition.to);
         self.notifier.tell(transition, &self.plan);
     }
 

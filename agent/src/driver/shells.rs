@@ -16,7 +16,7 @@ use keepone_proto::watch::Reading;
 use super::pulse::Pulse;
 use super::reload::Reloads;
 use crate::assemble::{InstanceTransport, Plan};
-use crate::checkers::keeper::{Checkers, Wish};
+use crate::checkers::keeper::Checkers;
 use crate::control::snapshot::Directory;
 use crate::discipline::Discipline;
 use crate::dump::Dumps;
@@ -24,6 +24,7 @@ use crate::fencing::Fencing;
 use crate::gate_keeper::GateKeeper;
 use crate::gate_writer::GateWriter;
 use crate::heartbeat::Heartbeats;
+use crate::ipvs::Ipvs;
 use crate::kernel::{Ask, Kernel};
 use crate::mirror::Mirrors;
 use crate::net::Interfaces;
@@ -74,6 +75,7 @@ pub(crate) struct Shells {
     pub(crate) fencing: Fencing,
     pub(crate) watching: Watching,
     pub(crate) checkers: Checkers,
+    pub(crate) ipvs: Ipvs,
     pub(crate) reloads: Reloads,
     pub(crate) wall_clock: WallClock,
     /// What everything is called, for the control socket; made when it is asked for.
@@ -112,7 +114,7 @@ impl Shells {
 
     /// Another configuration for the health checks.
     pub(crate) fn configure_checkers(&mut self, config: &Arc<Config>) {
-        self.checkers.set(config, to_table());
+        self.checkers.set(config, self.ipvs.wish());
     }
 
     fn on_interface(&mut self, seen: &Interface) -> Option<Event> {
@@ -178,9 +180,4 @@ impl Shells {
         let is_virtual = |address: IpAddr| self.virtual_addresses.contains(&address);
         chosen.or_else(|| self.interfaces.advert_source(interface, family, is_virtual))
     }
-}
-
-/// Where the health checks' word of the kernel's table goes.
-pub(crate) fn to_table() -> Wish {
-    Box::new(|wanted| tracing::debug!(?wanted, "what the kernel's table should hold"))
 }

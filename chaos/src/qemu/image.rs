@@ -15,6 +15,18 @@ const AT_HAND: [&str; 1] = ["softdog"];
 /// Programs of ours that are brought along.
 const PROGRAMS: [&str; 3] = ["keepone", "keepone-witness", "keepone-chaos"];
 
+/// Directories in which a program of the host is looked for.
+const HOST: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+
+/// What some guests are given beside what all have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extra<'a> {
+    /// Modules, for the test to load by what `modules/extra` lists.
+    pub modules: &'a [&'a str],
+    /// Programs of the host that go to `sbin`, each with its Debian package.
+    pub programs: &'a [(&'a str, &'a str)],
+}
+
 /// The first process of a guest. It prepares the machine, then serves the host's commands on the second
 /// serial line: a line `NUMBER COMMAND` is answered by the command's output and a line `\x01NUMBER STATUS`.
 const INIT: &str = r#"#!/bin/busybox sh
@@ -138,6 +150,14 @@ fn stripped(program: &Path, room: &Path) -> Result<Vec<u8>, Error> {
 /// [`Error::NoBinary`] for a program that is not in `bin_dir`; [`Error::Io`] and [`Error::Command`] for
 /// tools that are missing.
 pub fn base(kernel: &Kernel, bin_dir: &Path, room: &Path) -> Result<Vec<u8>, Error> {
+    with(kernel, bin_dir, room, Extra::default())
+}
+
+/// The same with more in it.
+///
+/// # Errors
+/// As of [`base`]; [`Error::Io`] for a program of the host that is not there.
+pub fn with(kernel: &Kernel, bin_dir: &Path, room: &Path, extra: Extra<'_>) -> Result<Vec<u8>, Error> {
     let mut archive = Archive::default();
     let read = |path: &Path| fs::read(path).map_err(io_error(format!("read {}", path.display())));
     let busybox = Path::new("/bin/busybox");
@@ -157,6 +177,14 @@ pub fn base(kernel: &Kernel, bin_dir: &Path, room: &Path) -> Result<Vec<u8>, Err
         let said = output(Command::new("ldd").arg(&path), "libc-bin")?;
         libraries.extend(libraries_in(&String::from_utf8_lossy(&said)).into_iter().map(str::to_owned));
     }
+    for (name, package) in extra.programs {
+        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let path = HOST.iter().map(|home| Path::new(home).join(name)).find(|path| path.is_file());
+        let path = path.ok_or_else(missing).map_err(io_error(format!("find {name} (Debian package {package})")))?;
+        archive.file(&format!("sbin/{name}"), 0o755, &read(&path)?);
+        let said = output(Command::new("ldd").arg(&path), "libc-bin")?;
+        libraries.extend(libraries_in(&String::from_utf8_lossy(&said)).into_iter().map(str::to_owned));
+    }
     for library in &libraries {
         archive.file(library.trim_start_matches('/'), 0o755, &read(Path::new(library))?);
     }
@@ -168,6 +196,11 @@ pub fn base(kernel: &Kernel, bin_dir: &Path, room: &Path) -> Result<Vec<u8>, Err
     for name in AT_HAND {
         add_module(kernel, name, &mut archive, &mut order)?;
     }
+    let known = order.len();
+    for name in extra.modules {
+        add_module(kernel, name, &mut archive, &mut order)?;
+    }
+    archive.file("modules/extra", 0o644, order.get(known..).unwrap_or_default().join("\n").as_bytes());
     Ok(archive.finish())
 }
 

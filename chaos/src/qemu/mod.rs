@@ -10,6 +10,7 @@ pub mod cpio;
 pub mod guest;
 pub mod image;
 pub mod ladder;
+pub mod lvs;
 pub mod pauses;
 pub mod qmp;
 pub mod vm;

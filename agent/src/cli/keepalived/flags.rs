@@ -90,7 +90,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag('u', "umask", Needed("MASK"), Does::Umask),
     flag('X', "release-vips", No, IsSo),
     flag('V', "dont-release-vrrp", No, Refuses("an address that stays after the stop would have two holders: leave it out")),
-    flag('I', "dont-release-ipvs", No, Nothing("keepone does not touch the IPVS table yet: leave it out")),
+    flag('I', "dont-release-ipvs", No, Nothing("a restart makes differences only: leave it out")),
     flag('R', "dont-respawn", No, Nothing("the guardian starts a new worker in any case, so that nothing is left held: leave it out")),
     flag('n', "dont-fork", No, IsSo),
     flag('d', "dump-conf", No, Does::Dump),

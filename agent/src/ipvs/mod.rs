@@ -1,0 +1,136 @@
+//! The kernel's table of virtual servers (IPVS), kept as the configuration and the health of real servers want it.
+//!
+//! - [`wanted`]: from the configuration to a table
+//! - [`serve`]: the thread that makes the kernel's table equal to it, and looks after it
+//! - [`words`]: what is told of changes
+//! - [`ledger`]: which services are ours
+//!
+//! What must stay true: nobody waits for this thread (R15), which runs below real time; it makes differences only, so
+//! that connections outlive a reload, a new worker and a restart; services of others stay as they are, unless
+//! `lvs_flush` says otherwise.
+
+mod ledger;
+mod serve;
+mod sync;
+mod wanted;
+mod words;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use keepone_config::Config;
+use keepone_proto::balance::wanted::Wanted;
+use keepone_proto::decision::Role;
+use keepone_proto::id::DomainId;
+use tokio::sync::mpsc;
+
+use crate::checkers::keeper::Wish;
+use crate::clock;
+
+/// At the end the table is waited for so long.
+const END: Duration = Duration::from_secs(3);
+/// How often it is looked at then.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// Another configuration runs. What was told of real servers stays true of those that are in both.
+    Configure(Arc<Config>),
+    /// What the checks say of one virtual server, by the configuration told of last.
+    Wanted(Wanted),
+    /// A domain has changed its role.
+    Role(DomainId, Role),
+    /// The agent ends; whether the table is to stay, for a worker that follows at once.
+    End { keep: bool },
+}
+
+/// The thread's end in the driver's hand.
+#[derive(Debug)]
+pub(crate) struct Ipvs {
+    thread: Option<(mpsc::UnboundedSender<Ask>, JoinHandle<()>)>,
+    run_dir: PathBuf,
+    /// A worker that follows at once finds the table as it is.
+    keep: bool,
+    /// Of each domain, for a thread that begins later.
+    roles: Vec<(DomainId, Role)>,
+}
+
+impl Ipvs {
+    /// Starts the thread, if there is anything for it to do.
+    pub(crate) fn start(config: &Arc<Config>, run_dir: &Path) -> Self {
+        let mut ipvs = Ipvs { thread: None, run_dir: run_dir.to_owned(), keep: false, roles: Vec::new() };
+        ipvs.configure(config);
+        ipvs
+    }
+
+    /// Another configuration runs.
+    pub(crate) fn configure(&mut self, config: &Arc<Config>) {
+        if self.thread.is_none() && (is_needed(config) || ledger::is_there(&self.run_dir)) {
+            self.begin();
+        }
+        self.ask(Ask::Configure(Arc::clone(config)));
+    }
+
+    fn begin(&mut self) {
+        let (asks, asked) = mpsc::unbounded_channel();
+        let run_dir = self.run_dir.clone();
+        match thread::Builder::new().name("ipvs".into()).spawn(move || serve::run(run_dir, asked)) {
+            Ok(thread) => {
+                self.thread = Some((asks, thread));
+                for (domain, role) in self.roles.clone() {
+                    self.ask(Ask::Role(domain, role));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "no thread for virtual servers: raise the limit of tasks, then reload")
+            }
+        }
+    }
+
+    /// A domain has changed its role.
+    pub(crate) fn tell_role(&mut self, domain: DomainId, role: Role) {
+        self.roles.retain(|(known, _)| *known != domain);
+        self.roles.push((domain, role));
+        self.ask(Ask::Role(domain, role));
+    }
+
+    /// The way for what the checks say of the configuration told of last.
+    pub(crate) fn wish(&self) -> Wish {
+        let asks = self.thread.as_ref().map(|(asks, _)| asks.clone());
+        Box::new(move |wanted| drop(asks.as_ref().map(|asks| asks.send(Ask::Wanted(wanted)))))
+    }
+
+    /// This worker ends for another one, which follows at once.
+    pub(crate) fn keep(&mut self) {
+        self.keep = true;
+    }
+
+    fn ask(&self, ask: Ask) {
+        // It ends only when it is told to.
+        let _ = self.thread.as_ref().map(|(asks, _)| asks.send(ask));
+    }
+
+    /// Takes our services out, unless they are to stay, for as long as [`END`].
+    pub(crate) fn stop(self) {
+        self.ask(Ask::End { keep: self.keep });
+        let Some((_, thread)) = self.thread else { return };
+        let until = clock::now() + END;
+        while clock::now() < until && !thread.is_finished() {
+            thread::sleep(LOOK);
+        }
+        if !thread.is_finished() {
+            tracing::warn!(
+                "virtual servers could not be taken out of the kernel within {END:?}: `ipvsadm -Ln` shows them"
+            );
+        }
+    }
+}
+
+/// Whether anything in a configuration is the kernel's business here.
+fn is_needed(config: &Config) -> bool {
+    let ipvs = &config.global.ipvs;
+    !config.virtual_servers.is_empty() || ipvs.flush || ipvs.sync.is_some() || ipvs.timeouts_s != [None; 3]
+}

@@ -1,0 +1,349 @@
+//! The thread: what is wanted against what the kernel has.
+//!
+//! A change is made against what the kernel is known to have; every [`LOOK`], and after a refusal, the kernel is asked
+//! for all of it. What must stay true: one thing that the kernel refuses keeps nothing else from being made, and is said
+//! once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipvs_rs::{Change, Error, Handle, ServiceId, Table, Timeouts, plan};
+use keepone_config::Config;
+use keepone_config::model::FlushOnStop;
+use keepone_proto::decision::Role;
+use keepone_proto::id::DomainId;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::Ask;
+use super::ledger::Ledger;
+use super::sync::Sync;
+use super::wanted::VirtualServers;
+use super::words;
+use crate::clock;
+use crate::exit::chain;
+
+/// How often the kernel's table is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// After another configuration the checks have so long to say who is not to be in the table yet (`alpha`).
+const GATHER: Duration = Duration::from_millis(100);
+/// A large table is looked at less often: so many services each cost another [`LOOK`].
+const MANY: usize = 1000;
+
+/// The thread's life.
+pub(super) fn run(run_dir: PathBuf, mut asked: UnboundedReceiver<Ask>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            let mut server = Server::new(&run_dir);
+            let mut next_look = clock::now();
+            loop {
+                let first = tokio::select! {
+                    biased;
+                    ask = asked.recv() => Some(ask.unwrap_or(Ask::End { keep: true })),
+                    () = tokio::time::sleep(next_look.since(clock::now())) => None,
+                };
+                let is_look = first.is_none();
+                if matches!(first, Some(Ask::Configure(_))) {
+                    tokio::time::sleep(GATHER).await;
+                }
+                // Whatever has come meanwhile is made in one go.
+                for ask in first.into_iter().chain(std::iter::from_fn(|| asked.try_recv().ok())) {
+                    match ask {
+                        Ask::End { keep } => return server.end(keep).await,
+                        other => server.take(other),
+                    }
+                }
+                server.settle(is_look).await;
+                if is_look {
+                    next_look = clock::now() + server.pause();
+                }
+            }
+        }),
+        Err(error) => tracing::error!(%error, "no runtime for virtual servers: raise the limit of files, then restart"),
+    }
+}
+
+struct Server {
+    config: Option<Arc<Config>>,
+    servers: VirtualServers,
+    sync: Option<Sync>,
+    /// Sync daemons were started by us.
+    syncs: bool,
+    masters: BTreeSet<DomainId>,
+    ledger: Ledger,
+    handle: Option<Handle>,
+    /// What is ours in the kernel, as far as is known; `None`: it is to be looked at.
+    made: Option<Table>,
+    /// The whole table is ours once, by `lvs_flush`.
+    flush: bool,
+    /// What was said of each thing that does not work.
+    told: BTreeMap<String, String>,
+}
+
+impl Server {
+    fn new(run_dir: &Path) -> Self {
+        Server {
+            config: None,
+            servers: VirtualServers::default(),
+            sync: None,
+            syncs: false,
+            masters: BTreeSet::new(),
+            ledger: Ledger::open(run_dir),
+            handle: None,
+            made: None,
+            flush: false,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Between two looks.
+    fn pause(&self) -> Duration {
+        let services = self.made.as_ref().map_or(0, |made| made.ids().count());
+        LOOK.saturating_mul(u32::try_from(1 + services / MANY).unwrap_or(u32::MAX))
+    }
+
+    fn take(&mut self, ask: Ask) {
+        match ask {
+            Ask::Configure(config) => {
+                self.flush = self.config.is_none() && config.global.ipvs.flush;
+                self.servers.configure(&config);
+                self.sync = Sync::of(&config);
+                self.servers.faults().iter().for_each(|fault| tracing::error!("{fault}"));
+                self.config = Some(config);
+            }
+            Ask::Wanted(wanted) => self.servers.tell(&wanted),
+            Ask::Role(domain, Role::Master) => drop(self.masters.insert(domain)),
+            Ask::Role(domain, _) => drop(self.masters.remove(&domain)),
+            Ask::End { .. } => {}
+        }
+    }
+
+    /// Makes the kernel have what is wanted.
+    async fn settle(&mut self, is_look: bool) {
+        let Some(config) = self.config.clone() else { return };
+        let Some(handle) = self.open().await else { return };
+        let settled = async {
+            self.table(&handle, is_look).await?;
+            self.timeouts(&handle, &config).await?;
+            self.daemons(&handle).await
+        };
+        match settled.await {
+            Ok(()) => self.over("the kernel"),
+            Err(error) => {
+                // Another one is opened at the next look.
+                self.handle = None;
+                self.made = None;
+                self.say("the kernel", format!("virtual servers: {}; it is tried again", chain(&error)));
+            }
+        }
+    }
+
+    async fn open(&mut self) -> Option<Handle> {
+        if self.handle.is_none() {
+            match Handle::open().await {
+                Ok(handle) => {
+                    self.over("open");
+                    self.handle = Some(handle);
+                    self.made = None;
+                }
+                Err(error) => {
+                    let remedy = match &error {
+                        Error::NoFamily => {
+                            ", and name it in /etc/modules-load.d; virtual servers are set once it is loaded, all \
+                             else goes on"
+                        }
+                        _ => "; virtual servers are not set, all else goes on",
+                    };
+                    self.say("open", format!("{}{remedy}", chain(&error)));
+                }
+            }
+        }
+        self.handle.clone()
+    }
+
+    async fn table(&mut self, handle: &Handle, is_look: bool) -> Result<(), Error> {
+        let wanted = self.servers.table();
+        let mut look = is_look || self.made.is_none();
+        // After a refusal once more, by what the kernel has then.
+        for _ in 0..2 {
+            if look {
+                self.look(handle, &wanted).await?;
+            }
+            let ours: BTreeSet<ServiceId> = wanted.ids().chain(self.ledger.ours().iter().copied()).collect();
+            self.ledger.set(ours);
+            let Some(made) = &mut self.made else { return Ok(()) };
+            let changes = plan(&wanted, made);
+            if changes.is_empty() {
+                self.told.retain(|what, _| !what.starts_with(CHANGE));
+            }
+            let answers = handle.apply(&changes).await;
+            let (mut refused, mut missing) = (BTreeMap::new(), BTreeSet::new());
+            for (change, answer) in changes.iter().zip(answers) {
+                match answer {
+                    Ok(()) => {
+                        tracing::info!("ipvs: {}", words::of_change(change));
+                        made.apply(change);
+                    }
+                    // Of a service that is not there nothing can be made: that is said once.
+                    Err(Error::Kernel(_)) if words::service_of(change).is_some_and(|id| missing.contains(&id)) => {}
+                    Err(error @ Error::Kernel(_)) => {
+                        if let Change::AddService(service) = change {
+                            missing.insert(service.id);
+                        }
+                        refused.insert(words::of_change(change), words::of_refusal(change, &error));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            // What is not there any more is not ours.
+            let there: BTreeSet<ServiceId> = made.ids().chain(wanted.ids()).collect();
+            self.ledger.set(there);
+            if refused.is_empty() || look {
+                self.refused(refused);
+                return Ok(());
+            }
+            look = true;
+        }
+        Ok(())
+    }
+
+    /// Reads what is ours in the kernel, and says what somebody else has done to it.
+    async fn look(&mut self, handle: &Handle, wanted: &Table) -> Result<(), Error> {
+        let mut table = handle.table().await?;
+        if std::mem::take(&mut self.flush) {
+            let others = table.ids().filter(|id| wanted.get(*id).is_none()).count();
+            tracing::info!("lvs_flush: {others} virtual servers that are not in the configuration go");
+            self.ledger.set(table.ids().chain(wanted.ids()).collect());
+        }
+        let known = self.made.as_ref();
+        table.retain(|id| {
+            wanted.get(id).is_some()
+                || self.ledger.ours().contains(&id)
+                || known.is_some_and(|made| made.get(id).is_some())
+        });
+        if let Some(made) = known {
+            for line in words::of_others(&plan(made, &table)) {
+                tracing::warn!("ipvs: {line}; it is put right");
+            }
+        }
+        self.made = Some(table);
+        Ok(())
+    }
+
+    async fn timeouts(&mut self, handle: &Handle, config: &Config) -> Result<(), Error> {
+        let [tcp_s, tcp_fin_s, udp_s] = config.global.ipvs.timeouts_s;
+        let wanted = Timeouts { tcp_s, tcp_fin_s, udp_s };
+        if wanted == Timeouts::default() || wanted.are_met_by(&handle.timeouts().await?) {
+            self.over("lvs_timeouts");
+            return Ok(());
+        }
+        match handle.set_timeouts(&wanted).await {
+            Ok(()) => tracing::info!("ipvs: lvs_timeouts are set"),
+            Err(error @ Error::Kernel(_)) => self.say("lvs_timeouts", format!("lvs_timeouts: {error}: write less")),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn daemons(&mut self, handle: &Handle) -> Result<(), Error> {
+        let wanted = self.sync.as_ref().map(|sync| {
+            let is_master = sync.domain.is_some_and(|domain| self.masters.contains(&domain));
+            sync.daemons(is_master)
+        });
+        if wanted.is_none() && !self.syncs {
+            return Ok(());
+        }
+        self.syncs = true;
+        let wanted = wanted.unwrap_or_default();
+        let running = handle.daemons().await?;
+        for daemon in running.iter().filter(|running| !wanted.iter().any(|wanted| wanted.is_met_by(running))) {
+            tracing::info!("ipvs: the sync daemon {:?} on {} is stopped", daemon.role, daemon.interface);
+            match handle.stop_daemon(daemon).await {
+                Ok(()) | Err(Error::Kernel(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for daemon in wanted.iter().filter(|wanted| !running.iter().any(|running| wanted.is_met_by(running))) {
+            match handle.start_daemon(daemon).await {
+                Ok(()) => {
+                    tracing::info!("ipvs: the sync daemon {:?} runs on {}", daemon.role, daemon.interface);
+                    self.over("lvs_sync_daemon");
+                }
+                Err(error @ Error::Kernel(_)) => {
+                    let hint = match error.errno() {
+                        Some(libc::EINVAL) => {
+                            ": it can't be had beside real servers of another family than their virtual server"
+                        }
+                        Some(libc::ENODEV) => ": create the interface, or name another",
+                        _ => "",
+                    };
+                    self.say("lvs_sync_daemon", format!("lvs_sync_daemon {}: {error}{hint}", daemon.interface));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// At the end.
+    async fn end(mut self, keep: bool) {
+        let (Some(handle), Some(config)) = (self.handle.take(), self.config.take()) else { return };
+        if keep {
+            return;
+        }
+        let ended = async {
+            if config.global.ipvs.flush_on_stop == FlushOnStop::All {
+                handle.flush().await?;
+                self.ledger.set(BTreeSet::new());
+            } else {
+                let mut table = handle.table().await?;
+                table.retain(|id| self.ledger.ours().contains(&id));
+                let changes = plan(&Table::default(), &table);
+                let answers = handle.apply(&changes).await;
+                let left = changes.iter().zip(answers).filter_map(|(change, answer)| match (change, answer) {
+                    (Change::DeleteService(id), Err(_)) => Some(*id),
+                    _ => None,
+                });
+                let left = left.collect();
+                self.ledger.set(left);
+            }
+            if self.syncs {
+                for daemon in handle.daemons().await? {
+                    handle.stop_daemon(&daemon).await?;
+                }
+            }
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = ended.await {
+            tracing::warn!("virtual servers may stay in the kernel: {}", chain(&error));
+        }
+    }
+
+    fn refused(&mut self, refused: BTreeMap<String, String>) {
+        let is_over = |what: &String| what.strip_prefix(CHANGE).is_some_and(|what| !refused.contains_key(what));
+        self.told.retain(|what, _| !is_over(what));
+        for (what, words) in refused {
+            self.say(&format!("{CHANGE}{what}"), words);
+        }
+    }
+
+    /// Says what does not work, once for as long as it is the same.
+    fn say(&mut self, what: &str, words: String) {
+        if self.told.get(what) != Some(&words) {
+            tracing::error!("ipvs: {words}");
+            self.told.insert(what.to_owned(), words);
+        }
+    }
+
+    fn over(&mut self, what: &str) {
+        if self.told.remove(what).is_some() {
+            tracing::info!("ipvs: {what}: it works now");
+        }
+    }
+}
+
+/// What is told of a change begins so.
+const CHANGE: &str = "change: ";

@@ -1,0 +1,363 @@
+//! `keepone-chaos qemu lvs`: virtual servers on a kernel that has IPVS.
+//!
+//! One machine: the director, and in network namespaces of it another one, a client and two real servers. What the kernel's table
+//! holds is taken from ipvsadm, not from our own reading; what works is what the client's requests say.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use super::image::{self, Extra, Kernel};
+use super::vm::{Machine, Settings};
+use crate::netns::clock;
+use crate::netns::error::Error;
+use crate::netns::namespace::Namespace;
+use crate::netns::process::Processes;
+
+/// What is loaded only after the agent has met a kernel without it.
+const MODULES: [&str; 24] = [
+    "bridge",
+    "veth",
+    "ipip",
+    "ip_vs",
+    "ip_vs_rr",
+    "ip_vs_wrr",
+    "ip_vs_lc",
+    "ip_vs_wlc",
+    "ip_vs_lblc",
+    "ip_vs_lblcr",
+    "ip_vs_sh",
+    "ip_vs_mh",
+    "ip_vs_dh",
+    "ip_vs_fo",
+    "ip_vs_ovf",
+    "ip_vs_sed",
+    "ip_vs_nq",
+    "ip_vs_twos",
+    "ip_vs_pe_sip",
+    "nf_conntrack",
+    "nf_defrag_ipv4",
+    "nf_defrag_ipv6",
+    "tunnel4",
+    "ip_tunnel",
+];
+const PROGRAMS: [(&str, &str); 2] = [("ipvsadm", "ipvsadm"), ("ip", "iproute2")];
+
+/// How long one command may take in an emulated machine on a busy host.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the agent may take for anything: it looks at the table every five seconds.
+const SOON: Duration = Duration::from_secs(90);
+
+const SETUP: &str = include_str!("lvs/setup");
+const FLOW: &str = include_str!("lvs/flow");
+const HOLD: &str = include_str!("lvs/hold");
+const CONFIG: &str = include_str!("lvs/a.conf");
+/// What `ipvsadm -Sn` shows of it.
+const TABLE: &str = include_str!("lvs/a.table");
+
+/// Of no configuration of ours.
+const FOREIGN: &str = "-A -t 198.51.100.1:80 -s rr";
+
+/// What was seen.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Report {
+    /// The guest's own word.
+    pub kernel: String,
+    /// Lines of the table that were compared with ipvsadm's.
+    pub lines: usize,
+    /// Answers of the two real servers to requests through NAT, DR and TUN.
+    pub answers: [[usize; 2]; 3],
+    /// Answers and failures while the configuration was reloaded.
+    pub reload: [usize; 2],
+    /// How long until a change by another's hand was put right.
+    pub put_right_ms: u64,
+    /// Lines that came back on a connection that outlived a worker.
+    pub held_by_a_new_worker: usize,
+    /// Lines that came back on a connection that outlived its director.
+    pub held_by_the_other: usize,
+    /// What does not hold; empty is success.
+    pub violations: Vec<String>,
+}
+
+struct Guest {
+    machine: Machine,
+    violations: Vec<String>,
+}
+
+impl Guest {
+    fn must(&mut self, command: &str) -> Result<String, Error> {
+        self.machine.must(command, PATIENCE)
+    }
+
+    fn table(&mut self) -> Result<Vec<String>, Error> {
+        Ok(lines(&self.must("ipvsadm -Sn")?))
+    }
+
+    /// Waits for the table; how long it took, in milliseconds.
+    fn wait_for_table(&mut self, what: &str, wanted: &[String]) -> Result<u64, Error> {
+        let begin = clock::now();
+        loop {
+            let table = self.table()?;
+            let took = clock::now().saturating_sub(begin) / 1_000_000;
+            if table == wanted {
+                return Ok(took);
+            }
+            if u128::from(took) > SOON.as_millis() {
+                let missing: Vec<_> = wanted.iter().filter(|line| !table.contains(line)).collect();
+                let beside: Vec<_> = table.iter().filter(|line| !wanted.contains(line)).collect();
+                self.violations.push(format!("{what}: the table lacks {missing:#?} and has {beside:#?}"));
+                return Ok(took);
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Waits until a command succeeds.
+    fn wait_for(&mut self, what: &str, command: &str) -> Result<(), Error> {
+        let begin = clock::now();
+        while self.machine.run(command, PATIENCE)?.status != 0 {
+            if u128::from(clock::now().saturating_sub(begin) / 1_000_000) > SOON.as_millis() {
+                self.violations.push(format!("{what}: `{command}` does not come true"));
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
+    fn expect(&mut self, what: &str, command: &str) -> Result<(), Error> {
+        let said = self.machine.run(command, PATIENCE)?;
+        if said.status != 0 {
+            self.violations.push(format!("{what}: `{command}` fails: {}", said.text.trim()));
+        }
+        Ok(())
+    }
+
+    /// Answers of the two real servers, and failures.
+    fn requests(&mut self, address: &str, count: u8) -> Result<[usize; 3], Error> {
+        let said = self.must(&format!("sh /lvs/flow {address} {count}"))?;
+        Ok(answers(&said))
+    }
+
+    /// How many lines have come back on the connection that lasts, once it has ended.
+    fn held(&mut self, lines: usize, what: &str) -> Result<usize, Error> {
+        self.wait_for(what, "grep -q end /run/held")?;
+        let held = self.must("cat /run/held")?;
+        let held = held.lines().filter(|line| line.trim().parse::<usize>().is_ok()).count();
+        if held != lines {
+            self.violations.push(format!("{what}: {held} of {lines} lines came back"));
+        }
+        Ok(held)
+    }
+
+    fn configure(&mut self, file: &str) -> Result<(), Error> {
+        self.must(&format!("cp /lvs/{file} /lvs/keepalived.conf; . /lvs/who; kill -HUP $(guardian)")).map(drop)
+    }
+}
+
+fn answers(said: &str) -> [usize; 3] {
+    ["rs1", "rs2", "failed"].map(|who| said.lines().filter(|line| line.trim() == who).count())
+}
+
+/// In an order of their own: ipvsadm's is that of the kernel's hash table.
+fn lines(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> =
+        text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// Boots the guest and does it all.
+///
+/// # Errors
+/// When the guest can't be made or does not answer.
+pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> {
+    let kernel = Kernel::find(kernel)?;
+    let base = image::with(&kernel, bin_dir, room, Extra { modules: &MODULES, programs: &PROGRAMS })?;
+    let namespace = Namespace::new()?;
+    let who = "guardian() { for p in $(pidof keepone); do grep -q worker /proc/$p/cmdline || echo $p; done; }\n\
+               worker() { for p in $(pidof keepone); do grep -q worker /proc/$p/cmdline && echo $p; done; }\n";
+    let file = |name: &str, text: &str| (format!("lvs/{name}"), text.as_bytes().to_vec());
+    let settings = Settings {
+        name: "lvs",
+        kernel: &kernel,
+        base: &base,
+        files: vec![
+            file("setup", SETUP),
+            file("flow", FLOW),
+            file("hold", HOLD),
+            file("a.conf", CONFIG),
+            file("b.conf", &other()),
+            file("who", who),
+        ],
+        nics: Vec::new(),
+        namespace: &namespace,
+        processors: 1,
+        append: "",
+    };
+    let machine = Machine::start(&settings, room, &Processes::new())?;
+    let mut guest = Guest { machine, violations: Vec::new() };
+    let mut report = Report {
+        kernel: guest.must("uname -r")?.trim().to_owned(),
+        lines: 0,
+        answers: [[0; 2]; 3],
+        reload: [0; 2],
+        put_right_ms: 0,
+        held_by_a_new_worker: 0,
+        held_by_the_other: 0,
+        violations: Vec::new(),
+    };
+    begin(&mut guest)?;
+    table(&mut guest, &mut report)?;
+    traffic(&mut guest, &mut report)?;
+    by_others_hands(&mut guest, &mut report)?;
+    reload(&mut guest, &mut report)?;
+    worker(&mut guest, &mut report)?;
+    end(&mut guest, &mut report)?;
+    report.violations = guest.violations;
+    Ok(report)
+}
+
+/// A kernel without IPVS: one error with the remedy, and everything else goes on; once it is there, the table is made.
+fn begin(guest: &mut Guest) -> Result<(), Error> {
+    guest.must("export PATH=/sbin:/bin; grep -v ip_vs /modules/extra >/modules/first; grep ip_vs /modules/extra >/modules/then")?;
+    guest.must("for m in $(cat /modules/first); do insmod /modules/$m.ko; done; sh /lvs/setup")?;
+    guest.must(
+        "cp /lvs/a.conf /lvs/keepalived.conf; (keepone run -c /lvs/keepalived.conf >>/run/log 2>&1 </dev/null &)",
+    )?;
+    guest.wait_for("a Master without IPVS", "ip addr show br0 | grep -q 10.0.0.200")?;
+    guest.wait_for("the remedy", "grep -q 'modprobe ip_vs' /run/log")?;
+    // Two looks later it has not been said again.
+    thread::sleep(Duration::from_secs(11));
+    guest.expect("it is said once", "test $(grep -c 'modprobe ip_vs' /run/log) = 1")?;
+    guest.must("for m in $(cat /modules/then); do insmod /modules/$m.ko; done").map(drop)
+}
+
+fn table(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
+    let wanted = lines(TABLE);
+    guest.wait_for_table("every keyword", &wanted)?;
+    report.lines = wanted.len();
+    let daemon = "ipvsadm -L --daemon | grep -q 'master sync daemon (mcast=br0, syncid=7, maxlen=1400, group=224.0.0.99, port=8849, ttl=3)'";
+    guest.wait_for("the sync daemon of a Master", daemon)?;
+    guest.wait_for("thresholds", "ipvsadm -Ln --thresholds | grep -q '10.0.0.1:2905  *100  *50 '")?;
+    guest.expect("only one", "! ipvsadm -L --daemon | grep -q backup")?;
+    guest.wait_for("lvs_timeouts", "ipvsadm -L --timeout | grep -q '1000 100 50'")
+}
+
+fn traffic(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
+    for (place, (way, address)) in
+        [("NAT", "192.0.2.200"), ("DR", "10.0.0.200"), ("TUN", "10.0.0.201")].into_iter().enumerate()
+    {
+        let [first, second, failed] = guest.requests(address, 6)?;
+        if first == 0 || second == 0 || failed > 0 {
+            guest.violations.push(format!("{way}: {first} and {second} answers of 6, {failed} failures"));
+        }
+        if let Some(known) = report.answers.get_mut(place) {
+            *known = [first, second];
+        }
+    }
+    Ok(())
+}
+
+/// Deleted, changed and added by ipvsadm: what is ours is put right, what is not stays.
+fn by_others_hands(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
+    let mut wanted = lines(TABLE);
+    wanted.push(FOREIGN.to_owned());
+    wanted.sort_unstable();
+    let hands = "ipvsadm -d -t 192.0.2.200:80 -r 10.0.0.1:80 && ipvsadm -e -t 10.0.0.200:80 -r 10.0.0.2:80 -g -w 9 && \
+                 ipvsadm -E -t 10.0.0.201:80 -s wlc && ipvsadm -D -f 9 && \
+                 ipvsadm -a -t 10.0.0.200:80 -r 10.0.0.9:80 -g";
+    guest.must(&format!("ipvsadm {FOREIGN} && {hands}"))?;
+    report.put_right_ms = guest.wait_for_table("after others' hands", &wanted)?;
+    for words in [
+        "somebody deleted the real server 10.0.0.1:80 of TCP 192.0.2.200:80",
+        "somebody changed the real server 10.0.0.2:80 of TCP 10.0.0.200:80",
+        "somebody changed the virtual server TCP 10.0.0.201:80",
+        "somebody deleted the virtual server fwmark 9",
+        "somebody added the real server 10.0.0.9:80 to TCP 10.0.0.200:80",
+    ] {
+        guest.expect("it is said", &format!("grep -q '{words}' /run/log"))?;
+    }
+    Ok(())
+}
+
+/// The configuration that is reloaded.
+fn other() -> String {
+    let config = CONFIG.replace("lb_algo rr\n", "lb_algo wlc\n");
+    let config = config.replace("real_server 10.0.0.2 80 { weight 1 }", "real_server 10.0.0.2 80 { weight 4 }");
+    config.replace("virtual_server 192.0.2.200 306 {", "virtual_server 192.0.2.200 307 {")
+}
+
+/// Another scheduler, another weight, a virtual server less and one more, while a client asks.
+fn reload(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
+    const COUNT: u8 = 40;
+    guest.must(&format!(
+        "(sh /lvs/flow 192.0.2.200 {COUNT} >/run/flow 2>&1; echo end >>/run/flow) </dev/null >/dev/null 2>&1 &"
+    ))?;
+    guest.configure("b.conf")?;
+    let table = TABLE
+        .replace("-A -t 192.0.2.200:80 -s rr", "-A -t 192.0.2.200:80 -s wlc")
+        .replace("-a -t 192.0.2.200:80 -r 10.0.0.2:80 -m -w 1", "-a -t 192.0.2.200:80 -r 10.0.0.2:80 -m -w 4")
+        .replace("192.0.2.200:306", "192.0.2.200:307");
+    let mut wanted = lines(&format!("{table}\n{FOREIGN}"));
+    guest.wait_for_table("a reload", &wanted)?;
+    guest.expect("it is taken over in place", "grep -q 'reload: taken over' /run/log")?;
+    guest.expect("nothing else was touched", "! grep -q 'MASTER -> ' /run/log && ! grep -q 'Master -> ' /run/log")?;
+    guest.wait_for("the client's end", "grep -q end /run/flow")?;
+    let [first, second, failed] = answers(&guest.must("cat /run/flow")?);
+    report.reload = [first + second, failed];
+    if failed > 0 || first + second != usize::from(COUNT) {
+        guest.violations.push(format!("a reload: {} of {COUNT} answers, {failed} failures", first + second));
+    }
+    guest.configure("a.conf")?;
+    wanted = lines(&format!("{TABLE}\n{FOREIGN}"));
+    guest.wait_for_table("a reload back", &wanted).map(drop)
+}
+
+/// A worker that dies leaves the table as it is, and the next one finds nothing to do: a connection outlives it.
+fn worker(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
+    const LINES: usize = 15;
+    guest.must(&format!("(sh /lvs/hold {LINES} >/run/held 2>&1 </dev/null &)"))?;
+    guest.wait_for("a connection", "test $(wc -l </run/held) -ge 3")?;
+    guest.must("cat /run/log >>/run/former; : >/run/log; . /lvs/who; kill -9 $(worker)")?;
+    let wanted = lines(&format!("{TABLE}\n{FOREIGN}"));
+    for _ in 0..10 {
+        if guest.table()? != wanted {
+            guest.violations.push("a dead worker: the table is another one".to_owned());
+            break;
+        }
+    }
+    guest.wait_for("a new worker", "ip addr show br0 | grep -q 10.0.0.200")?;
+    guest.wait_for("its sync daemon", "ipvsadm -L --daemon | grep -q master")?;
+    report.held_by_a_new_worker = guest.held(LINES, "a connection across a worker's death")?;
+    guest.expect("it makes differences only", "! grep -q 'ipvs: [acd].* \\(real\\|virtual\\) server' /run/log")
+}
+
+/// At the end ours go, and others' stay; the other director, which has heard of the connection, goes on with it.
+fn end(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
+    const LINES: usize = 25;
+    guest.must(". /lvs/who; guardian >/run/one; sed 's/priority 100/priority 90/' /lvs/a.conf >/lvs/other.conf")?;
+    // With directories of its own.
+    let own = "mount -t tmpfs run /run; mount -t bpf bpf /sys/fs/bpf; exec keepone run -c /lvs/other.conf";
+    guest.must(&format!("(nsenter -n/run/netns/other unshare -m sh -c '{own}' >/tmp/other 2>&1 </dev/null &)"))?;
+    let other = "nsenter -n/run/netns/other ipvsadm";
+    guest.wait_for(
+        "a Backup listens",
+        &format!("{other} -L --daemon | grep -q 'backup sync daemon (mcast=br0, syncid=7'"),
+    )?;
+    guest.wait_for("the same table there", &format!("test $({other} -Sn | wc -l) = {}", report.lines))?;
+    guest.must(&format!("(sh /lvs/hold {LINES} >/run/held 2>&1 </dev/null &)"))?;
+    guest.wait_for("a connection", "test $(wc -l </run/held) -ge 6")?;
+    guest.wait_for("it is told of", &format!("{other} -Lcn | grep -q 'ESTABLISHED.*10.0.0.200:7 '"))?;
+    guest.must("kill -TERM $(cat /run/one)")?;
+    guest.wait_for("the end", "! kill -0 $(cat /run/one)")?;
+    guest.wait_for_table("the end", &lines(FOREIGN))?;
+    guest.expect("no sync daemon stays", "test -z \"$(ipvsadm -L --daemon)\"")?;
+    guest.wait_for("the other one sends", &format!("{other} -L --daemon | grep -q 'master sync daemon'"))?;
+    report.held_by_the_other = guest.held(LINES, "a connection across a failover")?;
+    let log = guest.must("cat /run/former /run/log /tmp/other")?;
+    let panics = log.lines().filter(|line| line.contains("panicked"));
+    let panics: Vec<String> = panics.map(str::to_owned).collect();
+    guest.violations.extend(panics);
+    Ok(())
+}
