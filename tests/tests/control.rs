@@ -192,7 +192,7 @@ fn maintenance_outlives_a_worker_and_events_outlive_the_agent() {
     let mut following = follow.stdout(std::fs::File::create(&out).unwrap()).spawn().unwrap();
     pair.nodes[0] = start(&pair.lan, &pair.files, 0);
     let followed = || std::fs::read_to_string(&out).unwrap();
-    eventually(SOON, &followed, || {
+    eventually(SOON, followed, || {
         let (text, masters) = (followed(), "→ MASTER: it is elected");
         // Before maintenance, after it, and after the restart.
         (text.starts_with(&before) && text.matches(masters).count() == 3).then_some(())
