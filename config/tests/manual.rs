@@ -40,7 +40,7 @@ fn the_examples_are_sound_and_mean_the_same() {
     assert_eq!(native, load("k.conf", &examples[1]));
 }
 
-/// What is not yet active has an example too: sound, but for being named.
+/// Sound, but for being named where it is not yet active.
 #[test]
 fn the_example_of_load_balancing_is_sound() {
     let examples = examples();
@@ -48,5 +48,5 @@ fn the_example_of_load_balancing_is_sound() {
     let (config, diagnostics) = load_text(Path::new("k.toml"), text, &Environment::default()).unwrap();
     assert_eq!(config.virtual_servers.len(), 1);
     let named: Vec<&str> = diagnostics.iter().map(|d| d.message.as_str()).collect();
-    assert_eq!(named, ["`virtual_server` is read and checked, but not yet active"]);
+    assert!(named.iter().all(|words| words.contains("not yet active")), "{named:?}");
 }

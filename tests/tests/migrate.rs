@@ -1,6 +1,6 @@
 //! From a pair of keepalived to a pair of keepone, node by node, and back again, under the eyes of a client that asks each 5 ms.
 //! Needs root and keepalived.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::PathBuf;
 use std::thread;

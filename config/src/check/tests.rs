@@ -59,7 +59,7 @@ fn cost(services: usize) -> Duration {
     let config = check(&mut report, &raw, inactive).unwrap();
     let took = spent() - begun;
     assert_eq!(config.virtual_servers.len(), services);
-    assert!(report.diagnostics.len() < 5, "what is not yet active is named once");
+    assert!(report.diagnostics.len() < 10, "what is not yet active is named once");
     took
 }
 

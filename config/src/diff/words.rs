@@ -70,7 +70,7 @@ const SESSION: Cost = Cost::Agent("sessions begin together");
 
 /// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
 /// these, or is new in the model, is set up once, at the start.
-const IN_PLACE: [&str; 26] = [
+const IN_PLACE: [&str; 27] = [
     "links",
     "instances",
     "sync_groups",
@@ -97,9 +97,10 @@ const IN_PLACE: [&str; 26] = [
     "global.vrrp.delay_after_boot",
     "global.vrrp.dynamic_interfaces",
     "global.vrrp.allow_if_changes",
-    // Not active yet.
+    // By differences in the kernel's table.
     "virtual_servers",
     "server_groups",
+    "global.ipvs",
 ];
 
 /// All of them.

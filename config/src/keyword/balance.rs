@@ -22,7 +22,7 @@ const fn inherited(tier: Tier, name: &'static str, meaning: &'static str) -> Key
 pub(crate) static SSL: Table = Table::lenient(
     "SSL",
     &[
-        key(C, "password", Value, "of the private key"),
+        key(C, "password", Value, "of the private key").later(),
         key(C, "ca", Value, "certificates of authorities").values("none", "a file", ""),
         key(C, "certificate", Value, "our certificate").values("none", "a file", ""),
         key(C, "key", Value, "our private key").values("none", "a file", ""),
@@ -91,9 +91,9 @@ pub(crate) static VIRTUAL_SERVER: Table = Table::lenient(
         key(B, "sorry_server", Words, "who serves while the quorum is lost").values("none", "ADDRESS [PORT]", ""),
         off(C, "sorry_server_inhibit", "a sorry server that isn't needed stays in the table with weight 0"),
         key(C, "sorry_server_lvs_method", Words, "how IPVS sends packets to it").values("= lvs_method", METHODS, ""),
-        key(B, "smtp_alert", Flag, "mail when the quorum is gained or lost").values("of global_defs", "", ""),
+        key(B, "smtp_alert", Flag, "mail when the quorum is gained or lost").values("of global_defs", "", "").later(),
         off(C, "ha_suspend", "no checks while the address is not on this node"),
-        key(C, "snmp_name", Value, "what SNMP calls it").values("none", "", ""),
+        key(C, "snmp_name", Value, "what SNMP calls it").values("none", "", "").later(),
         key(Own, "slow_start", Value, "over this time the weight of a real server that comes back grows to its own")
             .values("0, at once", "0..4294", "s"),
         key(A, "real_server", Server(&REAL_SERVER), "one server behind it"),
@@ -128,9 +128,9 @@ pub(crate) static REAL_SERVER: Table = Table::lenient(
             "s",
         ),
         key(C, "delay_loop", Value, "time between two checks").values("of the virtual server", "0.000001..4294", "s"),
-        key(B, "smtp_alert", Flag, "mail when it comes or goes").values("of global_defs", "", ""),
+        key(B, "smtp_alert", Flag, "mail when it comes or goes").values("of global_defs", "", "").later(),
         key(C, "virtualhost", Value, "the Host header of its checks").values("of the virtual server", "", ""),
-        key(C, "snmp_name", Value, "what SNMP calls it").values("none", "", ""),
+        key(C, "snmp_name", Value, "what SNMP calls it").values("none", "", "").later(),
         key(A, "TCP_CHECK", Block(&TCP_CHECK), "up while it takes a TCP connection"),
         key(A, "HTTP_GET", Block(&HTTP_GET), "up while it answers HTTP requests as it should"),
         key(B, "SSL_GET", Block(&SSL_GET), "the same over TLS; its certificate is not verified"),

@@ -137,7 +137,7 @@ const fn url(main: Tier) -> [Keyword; 10] {
             "0..4294967295",
             "bytes",
         ),
-        key(C, "regex_stack", Words, "room for the pattern").values("of PCRE2", "START MAXIMUM", "bytes"),
+        key(C, "regex_stack", Words, "room for the pattern").values("of PCRE2", "START MAXIMUM", "bytes").later(),
     ]
 }
 

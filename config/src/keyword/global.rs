@@ -43,8 +43,9 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         key(B, "smtp_alert_checker", Flag, "the same for virtual and real servers only").later(),
         key(C, "no_email_faults", Flag, "no mail on FAULT").values("off", "", ""),
         off(C, "no_checker_emails", "mail when a real server comes or goes, not for each of its checks"),
-        off(C, "checker_log_all_failures", "log every failed check, not only the one that decides"),
-        off(C, "rs_init_notifies", "run notify_up at the start too"),
+        key(C, "checker_log_all_failures", Flag, "log every failed check, not only the one that decides")
+            .values("off", "", ""),
+        key(C, "rs_init_notifies", Flag, "run notify_up at the start too").values("off", "", ""),
         key(Own, "smtp_tls", Value, "how what is said to the mail relay is protected").values(
             "off",
             "off|starttls|implicit",
@@ -169,18 +170,20 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         nothing("vrrp_rx_bufs_policy", "how receive buffers are sized", NETLINK),
         nothing("vrrp_rx_bufs_multiplier", "by what factor", NETLINK),
         // IPVS.
-        off(B, "lvs_flush", "empty the kernel's IPVS table at the start"),
+        key(B, "lvs_flush", Flag, "empty the kernel's IPVS table at the start").values("off", "", ""),
         key(C, "lvs_flush_on_stop", Maybe, "empty it at the stop; with VS, of our services only")
-            .values("off", "[VS]", "")
-            .later(),
-        key(C, "lvs_flush_onstop", Maybe, "the former name of lvs_flush_on_stop").values("off", "[VS]", "").later(),
-        key(C, "lvs_timeouts", Words, "when IPVS forgets idle connections")
-            .adding()
-            .values("the kernel's", "[tcp S] [tcpfin S] [udp S], 0..2678400", "s")
-            .later(),
-        key(B, "lvs_sync_daemon", Words, "tell the other director of connections; sender is who is Master")
-            .values("off", "INTERFACE [[inst] INSTANCE] [id N] [maxlen N] [port N] [ttl N] [group ADDRESS]", "")
-            .later(),
+            .values("off", "[VS]", ""),
+        key(C, "lvs_flush_onstop", Maybe, "the former name of lvs_flush_on_stop").values("off", "[VS]", ""),
+        key(C, "lvs_timeouts", Words, "when IPVS forgets idle connections").adding().values(
+            "the kernel's",
+            "[tcp S] [tcpfin S] [udp S], 0..2678400",
+            "s",
+        ),
+        key(B, "lvs_sync_daemon", Words, "tell the other director of connections; sender is who is Master").values(
+            "off",
+            "INTERFACE [[inst] INSTANCE] [id N] [maxlen N] [port N] [ttl N] [group ADDRESS]",
+            "",
+        ),
         nothing("nftables_ipvs", "marks for groups by nf_tables", "write the virtual_server_group with `fwmark` lines"),
         nothing("nftables_ipvs_priority", "where in the order of hooks they are set", TABLES),
         nothing("nftables_ipvs_start_fwmark", "the first mark that is used", TABLES),

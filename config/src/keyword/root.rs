@@ -54,12 +54,13 @@ pub(crate) static ROOT: Table = Table::strict(
             "INTERFACE DOWN [UP], 0..255",
             "s",
         ),
-        key(A, "virtual_server", Server(&VIRTUAL_SERVER), "an IPVS service: an address and port, a mark or a group")
-            .later(),
-        key(B, "virtual_server_group", NamedLines, "addresses, ranges and marks that share one virtual_server")
-            .values("", "ADDRESS[-LAST] [PORT], NETWORK/LENGTH [PORT] or fwmark N", "")
-            .later(),
-        key(C, "SSL", Block(&SSL), "what the checker shows to HTTPS servers that ask for a certificate").later(),
+        key(A, "virtual_server", Server(&VIRTUAL_SERVER), "an IPVS service: an address and port, a mark or a group"),
+        key(B, "virtual_server_group", NamedLines, "addresses, ranges and marks that share one virtual_server").values(
+            "",
+            "ADDRESS[-LAST] [PORT], NETWORK/LENGTH [PORT] or fwmark N",
+            "",
+        ),
+        key(C, "SSL", Block(&SSL), "what the checker shows to HTTPS servers that ask for a certificate"),
         key(C, "linkbeat_use_polling", Flag, "ask every interface for its link each second").values("off", "", ""),
         key(C, "linkbeat_interfaces", Lines, "interfaces that are asked for their link each second").values(
             "none",

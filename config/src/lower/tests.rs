@@ -47,15 +47,15 @@ fn a_keyword_that_is_not_yet_active_is_named_once_with_its_count() {
     let server = |address: &str| Item {
         keyword: word("virtual_server"),
         words: vec![word(address), word("80")],
-        block: Some(vec![]),
+        block: Some(vec![Item { keyword: word("snmp_name"), words: vec![word(address)], block: None }]),
     };
     let mut report = Report::default();
     let (raw, inactive) = lower(&mut report, &[server("192.0.2.1"), server("192.0.2.2")]);
     assert_eq!(raw.virtual_servers.len(), 2);
     let named: Vec<_> = inactive.iter().map(|inactive| (inactive.what.as_str(), inactive.count)).collect();
-    assert_eq!(named, [("virtual_server", 2)]);
+    assert_eq!(named, [("snmp_name in virtual_server", 2)]);
     let said: Vec<_> = report.diagnostics.iter().map(|d| d.message.as_str()).collect();
-    assert_eq!(said, ["`virtual_server` is read and checked, but not yet active (2 of them)"]);
+    assert_eq!(said, ["`snmp_name in virtual_server` is read and checked, but not yet active (2 of them)"]);
 }
 
 #[test]
@@ -68,6 +68,6 @@ fn what_only_says_the_default_is_not_named() {
     let named = |item: Item| lower(&mut Report::default(), &[item]).1.len();
     assert_eq!(named(global("snmp_socket", vec![word("unix:/var/agentx/master")])), 0);
     assert_eq!(named(global("snmp_socket", vec![word("unix:/run/agentx")])), 1);
-    assert_eq!(named(global("rs_init_notifies", vec![word("off")])), 0);
-    assert_eq!(named(global("rs_init_notifies", vec![])), 1);
+    assert_eq!(named(global("enable_traps", vec![word("off")])), 0);
+    assert_eq!(named(global("enable_traps", vec![])), 1);
 }

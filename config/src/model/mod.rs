@@ -85,9 +85,9 @@ pub struct Config {
     pub trackers: TrackerSources,
     /// There as long as the agent.
     pub statics: Statics,
-    /// Groups of virtual addresses, in the order of the file; not active yet.
+    /// Groups of virtual addresses, in the order of the file.
     pub server_groups: Vec<ServerGroup>,
-    /// Virtual servers, in the order of the file; not active yet.
+    /// Virtual servers, in the order of the file.
     pub virtual_servers: Vec<VirtualServer>,
     /// What is in the model and not yet active, each keyword once.
     pub inactive: Vec<Inactive>,

@@ -7,12 +7,13 @@ use alloc::vec::Vec;
 
 const PAGE: &str = include_str!("../../../docs/alerts.md");
 
-/// The cells of the page's rows whose first one is a name in backticks.
+/// The cells of the rows of the page's table of alerts: five, the first of them a name in backticks.
 fn rows() -> Vec<Vec<&'static str>> {
     let cells = |line: &'static str| {
         line.trim().strip_prefix('|')?.strip_suffix('|').map(|line| line.split('|').map(str::trim).collect::<Vec<_>>())
     };
-    PAGE.lines().filter_map(cells).filter(|cells| cells.first().is_some_and(|name| name.starts_with('`'))).collect()
+    let alert = |cells: &Vec<&str>| cells.len() == 5 && cells[0].starts_with('`');
+    PAGE.lines().filter_map(cells).filter(alert).collect()
 }
 
 #[test]
@@ -21,8 +22,8 @@ fn the_page_holds_every_alert_of_the_table_in_its_words_and_no_other() {
     for name in AlertName::ALL {
         let (quoted, severity) = (alloc::format!("`{}`", name.as_str()), name.severity().as_str());
         let row = rows.iter().find(|row| row[0] == quoted);
-        let row = row.unwrap_or_else(|| panic!("docs/alerts.md has no row for {quoted}"));
-        let [_, level, meaning, evidence, remedy] = row[..] else { panic!("{quoted} has not five cells: {row:?}") };
+        let row = row.unwrap_or_else(|| panic!("docs/alerts.md has no row of five cells for {quoted}"));
+        let [_, level, meaning, evidence, remedy] = row[..] else { panic!("{quoted}: {row:?}") };
         assert_eq!((level, meaning, remedy), (severity, name.what(), name.remedy()), "{quoted}");
         assert!(!evidence.is_empty(), "{quoted} has no evidence");
     }
