@@ -5,23 +5,13 @@
 //!
 //! What must stay true: no word waits for its reader (R15); where there is no manager, nothing happens at all.
 
-use std::env;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::Path;
 use std::time::Duration;
 
+use keepone_arbiter::systemd;
+pub(crate) use keepone_arbiter::systemd::{SOCKET, WATCHDOG};
 use keepone_proto::time::Instant;
 
 use crate::clock;
-
-/// Where the manager listens: a path, or an abstract name behind an `@`.
-pub(crate) const SOCKET: &str = "NOTIFY_SOCKET";
-/// How long it waits for a sign of life, in microseconds.
-pub(crate) const WATCHDOG: &str = "WATCHDOG_USEC";
-/// Whose sign of life.
-pub(crate) const WATCHDOG_OF: &str = "WATCHDOG_PID";
 
 /// So much longer a start may take, said again and again while the operator's script runs.
 const LONGER: Duration = Duration::from_secs(30);
@@ -29,8 +19,7 @@ const LONGER: Duration = Duration::from_secs(30);
 /// The manager, if there is one, and what it knows.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceManager {
-    /// Connected to it.
-    socket: Option<UnixDatagram>,
+    manager: systemd::ServiceManager,
     /// Between two signs of life: a quarter of what it waits.
     interval: Option<Duration>,
     fed_at: Option<Instant>,
@@ -53,13 +42,9 @@ enum Knows {
 impl ServiceManager {
     /// The one that the environment names. One that can't be reached is told nothing: it finds out by itself.
     pub(crate) fn of_process() -> Self {
-        let watched = env::var(WATCHDOG_OF).map_or(true, |pid| pid == std::process::id().to_string());
-        let waits = env::var(WATCHDOG).ok().filter(|_| watched).and_then(|micros| micros.parse().ok());
-        ServiceManager {
-            socket: env::var_os(SOCKET).and_then(|name| connect(name.as_bytes())),
-            interval: waits.filter(|micros| *micros > 0).map(|micros: u64| Duration::from_micros(micros / 4)),
-            ..ServiceManager::default()
-        }
+        let manager = systemd::ServiceManager::from_environment();
+        let interval = manager.watchdog().map(|half| half / 2);
+        ServiceManager { manager, interval, ..ServiceManager::default() }
     }
 
     /// The worker's loop has answered, and nothing is under way.
@@ -113,36 +98,23 @@ impl ServiceManager {
     }
 
     fn say(&self, words: &str) {
-        if let Some(socket) = &self.socket {
-            // A full queue loses a sign of life; the next one comes.
-            let _ = socket.send(words.as_bytes());
-        }
+        self.manager.say(words);
     }
-}
-
-fn connect(name: &[u8]) -> Option<UnixDatagram> {
-    let address = match name.strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(Path::new(std::ffi::OsStr::from_bytes(name))),
-    };
-    let socket = UnixDatagram::unbound().ok()?;
-    socket.set_nonblocking(true).ok()?;
-    socket.connect_addr(&address.ok()?).ok()?;
-    Some(socket)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::net::UnixDatagram;
 
     fn manager(interval: Option<Duration>) -> (ServiceManager, UnixDatagram, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let ours = UnixDatagram::bind(&path).unwrap();
         ours.set_nonblocking(true).unwrap();
-        let socket = connect(path.as_os_str().as_bytes());
-        assert!(socket.is_some());
-        (ServiceManager { socket, interval, ..ServiceManager::default() }, ours, directory)
+        let manager = systemd::ServiceManager::at(path.as_os_str().as_bytes());
+        (ServiceManager { manager, interval, ..ServiceManager::default() }, ours, directory)
     }
 
     fn heard(socket: &UnixDatagram) -> Vec<String> {
@@ -193,16 +165,5 @@ mod tests {
         // Far more than a queue of datagrams takes; a sender that waited would never end.
         (0..100_000).for_each(|_| quiet.is_between_workers());
         assert!(!heard(&socket).is_empty());
-    }
-
-    #[test]
-    fn an_abstract_name_is_reached() {
-        let name = format!("keepone-test-{}", std::process::id());
-        let ours = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        let socket = connect(format!("@{name}").as_bytes()).unwrap();
-        socket.send(b"READY=1").unwrap();
-        let mut octets = [0; 16];
-        assert_eq!(ours.recv(&mut octets).unwrap(), 7);
-        assert!(connect(b"/nowhere/notify").is_none());
     }
 }

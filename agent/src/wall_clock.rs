@@ -27,30 +27,6 @@ pub fn utc() -> Duration {
     Duration::new(seconds, u32::try_from(time.tv_nsec()).unwrap_or(0))
 }
 
-/// As people and programs read it (RFC 3339), in milliseconds.
-pub(crate) fn written(since_1970: Duration) -> String {
-    const DAY: u64 = 86_400;
-    let (mut days, second) = (since_1970.as_secs() / DAY, since_1970.as_secs() % DAY);
-    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let mut year = 1970;
-    while days >= 365 + u64::from(is_leap(year)) {
-        days -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(is_leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let ms = since_1970.subsec_millis();
-    format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z", days + 1)
-}
-
 /// What the core was told of it, and what was signed.
 #[derive(Debug, Default)]
 pub(crate) struct WallClock {
@@ -78,21 +54,6 @@ impl WallClock {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_is_written_as_rfc_3339_has_it() {
-        for (seconds, wanted) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_399, "2000-02-28T23:59:59.000Z"),
-            (951_782_400, "2000-02-29T00:00:00.000Z"),
-            (1_735_689_599, "2024-12-31T23:59:59.000Z"),
-            (1_795_689_003, "2026-11-26T10:30:03.000Z"),
-            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
-        ] {
-            assert_eq!(written(Duration::from_secs(seconds)), wanted);
-        }
-        assert_eq!(written(Duration::from_millis(1250)), "1970-01-01T00:00:01.250Z");
-    }
 
     #[test]
     fn the_core_is_told_once_unless_it_is_set() {

@@ -9,6 +9,13 @@ use std::time::Duration;
 
 use crate::clock::monotonic;
 
+/// Where the manager listens: a path, or an abstract name behind an `@`.
+pub const SOCKET: &str = "NOTIFY_SOCKET";
+/// How long it waits for a sign of life, in microseconds.
+pub const WATCHDOG: &str = "WATCHDOG_USEC";
+/// Whose sign of life.
+pub const WATCHDOG_OF: &str = "WATCHDOG_PID";
+
 /// The way to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
@@ -19,11 +26,16 @@ pub struct ServiceManager {
 impl ServiceManager {
     /// As the environment says. Children of this process inherit the same variables, and are no service of their own.
     pub fn from_environment() -> Self {
-        let path = std::env::var_os("NOTIFY_SOCKET");
+        let path = std::env::var_os(SOCKET);
         let text = |name| std::env::var(name).ok();
         let to = path.and_then(|path| connect(path.as_bytes()));
-        let watchdog = watchdog(text("WATCHDOG_USEC").as_deref(), text("WATCHDOG_PID").as_deref(), std::process::id());
+        let watchdog = watchdog(text(WATCHDOG).as_deref(), text(WATCHDOG_OF).as_deref(), std::process::id());
         ServiceManager { watchdog: watchdog.filter(|_| to.is_some()), to }
+    }
+
+    /// One that listens there: a path, or with `@` an abstract name. It watches nobody.
+    pub fn at(name: &[u8]) -> Self {
+        ServiceManager { to: connect(name), watchdog: None }
     }
 
     /// How often [`ServiceManager::lives`] has to be said, half the time after which a silent service is ended; `None`:
@@ -57,7 +69,8 @@ impl ServiceManager {
         self.say(&format!("STATUS={}\n", one_line(words)));
     }
 
-    fn say(&self, message: &str) {
+    /// Any words of the protocol, each on a line of its own. Nobody waits until they are read.
+    pub fn say(&self, message: &str) {
         let Some((socket, to)) = &self.to else { return };
         if let Err(error) = socket.send_to_addr(message.as_bytes(), to) {
             tracing::debug!("the service manager was not told {message:?}: {error}");
@@ -107,7 +120,7 @@ mod tests {
         let in_files = UnixDatagram::bind(&path).unwrap();
         let abstract_one = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         for (socket, to) in [(in_files, path.to_str().unwrap().to_owned()), (abstract_one, format!("@{name}"))] {
-            let manager = ServiceManager { to: connect(to.as_bytes()), watchdog: None };
+            let manager = ServiceManager::at(to.as_bytes());
             manager.ready("two\nlines");
             assert_eq!(heard(&socket), "READY=1\nSTATUS=two; lines\n");
             manager.reloading();
@@ -120,7 +133,7 @@ mod tests {
             assert_eq!(heard(&socket), "STOPPING=1\n");
         }
         // Nobody is there: nothing happens.
-        ServiceManager { to: connect(b"/nowhere/at/all"), watchdog: None }.lives();
+        ServiceManager::at(b"/nowhere/at/all").lives();
         ServiceManager::default().ready("");
     }
 

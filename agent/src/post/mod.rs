@@ -140,7 +140,7 @@ impl Post {
         let news = News {
             version: news::VERSION,
             id: format!("{:016x}-{}", self.life, self.count),
-            time: wall_clock::written(wall_clock::utc()),
+            time: crate::calendar::format(wall_clock::utc()),
             node: self.settings.node.clone(),
             what: what(),
         };
