@@ -6,6 +6,7 @@ mod genhash;
 mod keepalived;
 mod migrate;
 mod operator;
+mod realserver;
 mod version;
 
 use std::ffi::OsString;
@@ -98,6 +99,9 @@ enum Command {
     },
     /// Print the digest of a page, as HTTP_GET and SSL_GET see it.
     Genhash(genhash::Genhash),
+    /// Check or set up a real server that a director reaches without NAT (DR, TUN).
+    #[command(subcommand)]
+    Realserver(realserver::Wish),
     /// Print the JSON Schema of the TOML, for editors.
     Schema,
     /// Print the version, and from what and how the program was built.
@@ -231,6 +235,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Migrate(wish) => migrate::run(&wish),
         Command::Explain { keyword } => explain(&keyword),
         Command::Genhash(wish) => genhash::run(wish),
+        Command::Realserver(wish) => realserver::run(wish),
         Command::Schema => Ok(say(&json_schema())),
         Command::Version { json } => Ok(say(&version::text(json))),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),

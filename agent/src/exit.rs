@@ -31,7 +31,7 @@ pub enum ExitCode {
     Directory = 18,
     /// The configured watchdog can't be used.
     NoWatchdog = 19,
-    /// Two configurations differ (`check --diff`).
+    /// Two configurations differ (`check --diff`), or a host is not as a real server needs it (`realserver check`).
     Differs = 20,
     /// The domain is not held here (`epoch`).
     NotHeld = 21,

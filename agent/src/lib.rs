@@ -35,6 +35,7 @@ pub mod notify;
 pub mod pid_file;
 pub mod post;
 mod readiness;
+pub mod realserver;
 pub mod record;
 mod recording;
 pub mod references;

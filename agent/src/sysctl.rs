@@ -100,6 +100,16 @@ impl Sysctls {
         faults
     }
 
+    /// Which of them are not as they are to be: name, value, and what it should be.
+    pub(crate) fn differing(&self, wanted: &[Setting]) -> Vec<(String, String, String)> {
+        let differs = |setting: &Setting| {
+            let present = self.read(&setting.name).ok()?;
+            let target = self.target(setting.value, &present)?;
+            Some((setting.name.clone(), present, target))
+        };
+        wanted.iter().filter_map(differs).collect()
+    }
+
     /// Puts everything back. What could not be, and why.
     pub(crate) fn restore(&self) -> Vec<String> {
         let faults = self.give_back(&self.former());

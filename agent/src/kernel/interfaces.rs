@@ -71,7 +71,7 @@ impl OwnInterfaces {
     fn raise(&self) -> Vec<String> {
         let missing: Vec<&OwnLink> = Links::missing(&self.wanted).collect();
         let there = self.wanted.iter().filter(|link| !missing.contains(link));
-        there.filter_map(|link| self.links.raise(link).err()).collect()
+        there.filter_map(|link| self.links.raise(&link.name).err()).collect()
     }
 
     /// Of the interfaces that settings are for.

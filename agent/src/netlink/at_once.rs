@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keepone_arbiter::realtime::{self, Rank};
 
-use super::address::{Addresses, VirtualAddress};
+use super::address::{Addresses, Lifetime, VirtualAddress};
 use super::path::{self, Path};
 
 /// Removes rules, routes and addresses at once. Waits for the kernel, and does something else, `meanwhile`, each `step`
@@ -30,6 +30,19 @@ pub(crate) fn remove_now(
         }
     };
     on_a_thread(work, step, meanwhile)
+}
+
+/// Sets addresses that nobody renews, at once and for a caller without a runtime. All are tried.
+///
+/// # Errors
+/// What is not there, and why.
+pub(crate) fn set_now(addresses: &[VirtualAddress]) -> Result<(), String> {
+    let addresses = addresses.to_vec();
+    let work = async move {
+        let set = async { Addresses::open()?.set(&addresses, Lifetime::FOREVER).await };
+        set.await.map_err(|errors| errors.to_string())
+    };
+    on_a_thread(work, Duration::from_secs(1), || {})
 }
 
 /// Carries a future out on a thread of its own: a runtime can't be started within another one's. Whoever waits for

@@ -114,9 +114,9 @@ impl Links {
     ///
     /// # Errors
     /// The kernel's answer.
-    pub(crate) fn raise(&self, link: &OwnLink) -> Result<(), String> {
-        let fail = |error: &dyn std::fmt::Display| format!("{} can't be set up: {error}", link.name);
-        let index = nix::net::if_::if_nametoindex(link.name.as_str()).map_err(|error| fail(&error))?;
+    pub(crate) fn raise(&self, name: &str) -> Result<(), String> {
+        let fail = |error: &dyn std::fmt::Display| format!("{name} can't be set up: {error}");
+        let index = nix::net::if_::if_nametoindex(name).map_err(|error| fail(&error))?;
         let mut message = LinkMessage::default();
         message.header.index = index;
         message.header.flags = LinkFlags::Up;
@@ -225,7 +225,7 @@ mod tests {
                 assert!(shown.contains(words), "{words}: {shown}");
             }
             assert_eq!(Links::missing(&wanted).count(), 0);
-            links.raise(&wanted[0]).unwrap();
+            links.raise(&wanted[0].name).unwrap();
             assert!(ip("link show vrrp.51").contains("UP"));
             // A next agent takes it over as it is.
             assert_eq!(links.make(&wanted).unwrap().len(), 0);

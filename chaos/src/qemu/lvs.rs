@@ -71,6 +71,8 @@ pub struct Report {
     pub reload: [usize; 2],
     /// How long until a change by another's hand was put right.
     pub put_right_ms: u64,
+    /// How long a real server was in the table after its line was cut, and not in it after that was mended.
+    pub checked_ms: [u64; 2],
     /// Lines that came back on a connection that outlived a worker.
     pub held_by_a_new_worker: usize,
     /// Lines that came back on a connection that outlived its director.
@@ -188,6 +190,7 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> 
             file("hold", HOLD),
             file("a.conf", CONFIG),
             file("b.conf", &other()),
+            file("c.conf", &checked()),
             file("who", who),
         ],
         nics: Vec::new(),
@@ -203,6 +206,7 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> 
         answers: [[0; 2]; 3],
         reload: [0; 2],
         put_right_ms: 0,
+        checked_ms: [0; 2],
         held_by_a_new_worker: 0,
         held_by_the_other: 0,
         violations: Vec::new(),
@@ -212,6 +216,7 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> 
     traffic(&mut guest, &mut report)?;
     by_others_hands(&mut guest, &mut report)?;
     reload(&mut guest, &mut report)?;
+    health(&mut guest, &mut report)?;
     worker(&mut guest, &mut report)?;
     end(&mut guest, &mut report)?;
     report.violations = guest.violations;
@@ -312,6 +317,50 @@ fn reload(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
     guest.configure("a.conf")?;
     wanted = lines(&format!("{TABLE}\n{FOREIGN}"));
     guest.wait_for_table("a reload back", &wanted).map(drop)
+}
+
+/// The real servers of one virtual server are looked at each second, and another machine stands in for both.
+fn checked() -> String {
+    const CHECK: &str = "TCP_CHECK {\n            connect_timeout 2\n            delay_before_retry 1\n        }";
+    let text = CONFIG.replacen("lb_kind NAT\n", "lb_kind NAT\n    delay_loop 1\n    sorry_server 10.0.0.253 80\n", 1);
+    ["10.0.0.1", "10.0.0.2"].into_iter().fold(text, |text, server| {
+        let checked = format!("real_server {server} 80 {{\n        weight 1\n        {CHECK}\n    }}");
+        text.replacen(&format!("real_server {server} 80 {{ weight 1 }}"), &checked, 1)
+    })
+}
+
+/// A real server whose line is cut leaves the table, and comes back; where both are gone, the sorry server stands in.
+fn health(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
+    let all = lines(&format!("{TABLE}\n{FOREIGN}"));
+    let is_of = |server: u8| format!("-a -t 192.0.2.200:80 -r 10.0.0.{server}:80 -m -w 1");
+    let without = |gone: &[u8]| -> Vec<String> {
+        let gone: Vec<String> = gone.iter().map(|server| is_of(*server)).collect();
+        all.iter().filter(|line| !gone.contains(line)).cloned().collect()
+    };
+    let cut = |server: u8| format!("/sbin/ip -n rs{server} link set back down");
+    let mend = |server: u8| {
+        format!("/sbin/ip -n rs{server} link set back up && /sbin/ip -n rs{server} route add default via 10.0.0.254")
+    };
+    guest.configure("c.conf")?;
+    guest.wait_for_table("servers that are well", &all)?;
+    guest.must(&cut(1))?;
+    let gone = guest.wait_for_table("a server that is cut off", &without(&[1]))?;
+    let [first, second, failed] = guest.requests("192.0.2.200", 4)?;
+    if [first, second, failed] != [0, 4, 0] {
+        guest.violations.push(format!("one server is cut off: {first} and {second} answers of 4, {failed} failures"));
+    }
+    guest.must(&cut(2))?;
+    let mut sorry = without(&[1, 2]);
+    sorry.push(is_of(253));
+    sorry.sort_unstable();
+    guest.wait_for_table("the sorry server", &sorry)?;
+    guest.must(&mend(2))?;
+    guest.wait_for_table("one of both is back", &without(&[1]))?;
+    guest.must(&mend(1))?;
+    let back = guest.wait_for_table("both are back", &all)?;
+    report.checked_ms = [gone, back];
+    guest.configure("a.conf")?;
+    guest.wait_for_table("without checks", &all).map(drop)
 }
 
 /// A worker that dies leaves the table as it is, and the next one finds nothing to do: a connection outlives it.
