@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use authority::{open_voter, start_etcd, start_witnesses};
 
 use crate::assemble::{LinkPlan, Plan, begin_at};
+use crate::checkers;
 use crate::checkers::keeper::Checkers;
 use crate::discipline::Discipline;
 use crate::driver::pulse::{Pulse, is_broken};
@@ -216,7 +217,8 @@ impl Start<'_> {
         let held = leftovers(self.gate.as_ref(), &plan);
         let event_log = event_log(self.config, &plan);
         let group = self.config.cluster.as_ref().and_then(|cluster| cluster.control_group.as_deref());
-        let (control, questions) = control::start(&plan.run_dir, group, event_log.clone());
+        let servers = checkers::desk::Desk::default();
+        let (control, questions) = control::start(&plan.run_dir, group, event_log.clone(), servers.clone());
         let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
         let gate =
             gate.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the gate: {error}")))?;
@@ -253,7 +255,13 @@ impl Start<'_> {
             neighbors,
             mirrors: Mirrors::spawn(events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
-            checkers: Checkers::start(&self.source.running, rules.clone(), notifier.server_fifos(), ipvs.wish()),
+            checkers: Checkers::start(
+                &self.source.running,
+                rules.clone(),
+                notifier.server_fifos(),
+                ipvs.wish(),
+                servers,
+            ),
             tracking: Tracking::start(&plan.tracked, &rules.user, &events),
             notifier,
             alert_script,

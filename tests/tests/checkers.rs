@@ -158,6 +158,50 @@ fn what_becomes_of_real_servers_is_told_in_order_and_a_reload_leaves_it_alone() 
 }
 
 #[test]
+fn the_operator_sees_how_servers_stand_and_empties_one() {
+    let node = Node::start(|room| {
+        std::fs::write(room.join("a"), "").unwrap();
+        std::fs::write(room.join("b"), "").unwrap();
+        pair(room, " quorum 2", 3)
+    });
+    // Each program has a /run of its own.
+    let run_dir = format!("/proc/{}/root/run/keepone", node.program.pid());
+    let ask = |arguments: &[&str]| {
+        let mut command = Command::new(binary::find("keepone"));
+        let output = command.args(arguments).args(["--run-dir", &run_dir]).output().unwrap();
+        let said = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (output.status.code().unwrap(), said(&output.stdout) + &said(&output.stderr))
+    };
+    let sees = |wanted: &[&str]| {
+        let what = || ask(&["servers"]).1;
+        eventually(SOON, what, || {
+            (ask(&["servers"]).1.lines().map(str::trim_end).eq(wanted.iter().copied())).then_some(())
+        });
+    };
+    let (first, second) =
+        ("  [10.0.0.1]:tcp:80            up        weight 3", "  [10.0.0.2]:tcp:80            up        weight 1");
+    sees(&["[10.9.9.9]:tcp:80  up: weight 4, quorum 2", first, second]);
+    // Emptied, it still counts for the quorum.
+    let (code, said) = ask(&["drain", "10.0.0.1"]);
+    assert_eq!((code, said.as_str()), (0, "[10.0.0.1]:tcp:80 of [10.9.9.9]:tcp:80 gets no new connections\n"));
+    let emptied = "  [10.0.0.1]:tcp:80            draining  weight 0";
+    sees(&["[10.9.9.9]:tcp:80  up: weight 4, quorum 2", emptied, second]);
+    // A reload leaves it so.
+    node.reload(&pair(node.lan.room(), " quorum 3", 3));
+    sees(&["[10.9.9.9]:tcp:80  up: weight 4, quorum 3", emptied, second]);
+    node.set("b", false);
+    let down = "  [10.0.0.2]:tcp:80            DOWN      not in the table: ";
+    let is_down = || ask(&["servers"]).1.lines().any(|line| line.starts_with(down)).then_some(());
+    eventually(SOON, || ask(&["servers"]).1, is_down);
+    assert_eq!(ask(&["drain", "10.0.0.1:80", "--of", "10.9.9.9", "--undo"]).0, 0);
+    eventually(SOON, || ask(&["servers"]).1, || ask(&["servers"]).1.contains(first).then_some(()));
+    let (code, said) = ask(&["drain", "10.0.0.3"]);
+    assert!(code != 0 && said.contains("there is no real server 10.0.0.3 here"), "{code} {said}");
+    let (code, json) = ask(&["servers", "--json"]);
+    assert!(code == 0 && json.contains("\"draining\":false"), "{json}");
+}
+
+#[test]
 fn a_script_that_hangs_keeps_neither_checks_nor_other_servers_waiting() {
     let mut node = Node::start(|room| {
         std::fs::write(room.join("a"), "").unwrap();

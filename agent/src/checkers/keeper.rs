@@ -19,6 +19,7 @@ use keepone_proto::time::Instant;
 use keepone_proto::watch::Reading;
 use tokio::sync::mpsc;
 
+use super::desk::{Ask, Desk};
 use super::settings::{balance, check_name, real_name, service_name};
 use super::tls::Tls;
 use super::{Common, probe, told};
@@ -50,6 +51,7 @@ struct Listeners {
 pub(crate) struct Checkers {
     rules: Rules,
     fifos: Vec<LineWriter>,
+    desk: Desk,
     thread: Option<Thread>,
 }
 
@@ -58,16 +60,18 @@ struct Thread {
     thread: JoinHandle<Vec<(String, JoinHandle<()>)>>,
 }
 
-enum Order {
+pub(super) enum Order {
     Reconfigure(Arc<Config>, Wish),
+    /// The operator's.
+    Ask(Ask),
     /// Of a BFD session, by its place in the configuration.
     Bfd(usize, Reading),
 }
 
 impl Checkers {
     /// Starts it, if there are virtual servers.
-    pub(crate) fn start(config: &Arc<Config>, rules: Rules, fifos: Vec<LineWriter>, table: Wish) -> Self {
-        let mut checkers = Checkers { rules, fifos, thread: None };
+    pub(crate) fn start(config: &Arc<Config>, rules: Rules, fifos: Vec<LineWriter>, table: Wish, desk: Desk) -> Self {
+        let mut checkers = Checkers { rules, fifos, desk, thread: None };
         checkers.set(config, table);
         checkers
     }
@@ -82,6 +86,9 @@ impl Checkers {
                 let begun = begin(Arc::clone(config), self.rules.clone(), listeners);
                 let failed = |error: &io::Error| tracing::error!(%error, "no thread for health checks: real servers stay as they are; raise the limit of tasks, then restart keepone");
                 self.thread = begun.inspect_err(failed).ok();
+                if let Some(thread) = &self.thread {
+                    self.desk.open(thread.orders.clone());
+                }
             }
         }
     }
@@ -95,6 +102,7 @@ impl Checkers {
 
     /// Ends it; with `omega` scripts of loss are run. The threads that still run some.
     pub(crate) fn stop(self) -> Vec<(String, JoinHandle<()>)> {
+        self.desk.close();
         let Some(Thread { orders, thread }) = self.thread else { return Vec::new() };
         drop(orders);
         let until = clock::now() + END;
@@ -235,6 +243,10 @@ impl Keeper {
                         self.sessions.insert(session, reading);
                         Event::Tick
                     }
+                    Some(Order::Ask(ask)) => {
+                        self.answer(ask);
+                        Event::Tick
+                    }
                     None => return self.handle(Event::Stop),
                 },
                 Some((run, outcome)) = self.outcomes.recv() => Event::Ended { run, outcome },
@@ -261,6 +273,22 @@ impl Keeper {
     fn handle(&mut self, event: Event) {
         let actions = self.machine.handle(clock::now(), event);
         self.carry_out(actions);
+    }
+
+    /// Whoever has not waited for the answer does without.
+    fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Standing(answer) => {
+                let _ = answer.try_send(self.machine.standing(clock::now()));
+            }
+            Ask::Drain(drain, answer) => {
+                let (places, names): (Vec<_>, Vec<_>) = drain.places(&self.config).into_iter().unzip();
+                for (service, server) in places {
+                    self.handle(Event::Drain { service, server, is_draining: drain.is_draining });
+                }
+                let _ = answer.try_send(names);
+            }
+        }
     }
 
     fn reconfigure(&mut self, config: Arc<Config>) {

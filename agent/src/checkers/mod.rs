@@ -11,6 +11,7 @@
 //! on the thread that decides, or before it (R15).
 
 pub(crate) mod body;
+pub(crate) mod desk;
 mod dns;
 pub mod genhash;
 pub(crate) mod http;

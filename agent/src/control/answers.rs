@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use keepone_arbiter::control::{Answering, Caller, Client, Desk, Request};
 use serde_json::{Value, json};
 
-use super::{Answer, Ask, maintenance};
+use super::{Answer, Ask, maintenance, servers};
+use crate::checkers::desk::{Desk as Servers, Drain};
 use crate::record::Record;
 use crate::{clock, logging};
 
@@ -14,6 +15,8 @@ pub(super) struct Answers {
     pub(super) run_dir: PathBuf,
     /// What the operator does stands in the event log.
     pub(super) record: Option<Record>,
+    /// The thread of the health checks, which is asked past the decision thread.
+    pub(super) servers: Servers,
 }
 
 impl Answering for Answers {
@@ -44,13 +47,17 @@ impl Answering for Answers {
                     other => Err(unexpected(&other)),
                 }
             }
+            "servers" => Ok(servers::json(&self.servers.standing()?)),
+            "drain" => self.drain(request, &who),
             "log" => {
                 let level = request.text("level").ok_or("`level` is missing")?;
                 logging::set(level)?;
                 self.note(&format!("{who} sets the log to {level}"));
                 Ok(json!({ "level": level }))
             }
-            other => Err(format!("{other} is not known here: status, why, maintenance, handover, log and metrics are")),
+            other => Err(format!(
+                "{other} is not known here: status, why, servers, maintenance, handover, drain, log and metrics are"
+            )),
         }
     }
 }
@@ -89,6 +96,22 @@ impl Answers {
                 Err(error)
             }
         }
+    }
+
+    /// Empties a real server, or fills it again.
+    fn drain(&self, request: &Request, who: &str) -> Result<Value, String> {
+        let server = request.text("server").ok_or("`server` is missing")?.to_owned();
+        let is_draining = request.with.get("on").and_then(Value::as_bool).ok_or("`on` is missing: true or false")?;
+        let of = request.text("of").map(str::to_owned);
+        let found = self.servers.drain(Drain { server: server.clone(), of, is_draining })?;
+        if found.is_empty() {
+            return Err(format!("there is no real server {server} here: `keepone servers` lists what there is"));
+        }
+        let what = if is_draining { "empties" } else { "fills" };
+        for (service, server) in &found {
+            self.note(&format!("{who} {what} real server {server} of {service}"));
+        }
+        Ok(json!({ "servers": found.iter().map(|(of, name)| json!({ "of": of, "name": name })).collect::<Vec<_>>() }))
     }
 
     fn note(&self, what: &str) {

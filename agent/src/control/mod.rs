@@ -12,6 +12,7 @@
 mod answers;
 pub(crate) mod maintenance;
 mod metrics;
+mod servers;
 pub(crate) mod snapshot;
 mod view;
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 use keepone_arbiter::control::{Counter, Desk, Server, Settings};
 use keepone_proto::node::{NoHandover, Why};
 
+use crate::checkers;
 use crate::record::Record;
 use answers::Answers;
 use snapshot::Snapshot;
@@ -69,7 +71,12 @@ pub fn socket(run_dir: &Path) -> PathBuf {
 }
 
 /// Starts the socket's threads. Without it (the log says why) the agent serves all the same.
-pub(crate) fn start(run_dir: &Path, group: Option<&str>, record: Option<Record>) -> (Option<Server>, Questions) {
+pub(crate) fn start(
+    run_dir: &Path,
+    group: Option<&str>,
+    record: Option<Record>,
+    servers: checkers::desk::Desk,
+) -> (Option<Server>, Questions) {
     let (desk, questions) = Desk::new(PATIENCE);
     let group = group.and_then(|name| match nix::unistd::Group::from_name(name) {
         Ok(Some(group)) => Some(group.gid.as_raw()),
@@ -80,7 +87,7 @@ pub(crate) fn start(run_dir: &Path, group: Option<&str>, record: Option<Record>)
             None
         }
     });
-    let answers = Answers { desk, run_dir: run_dir.to_owned(), record };
+    let answers = Answers { desk, run_dir: run_dir.to_owned(), record, servers };
     let server = Server::start(Settings::new(&socket(run_dir), group), answers);
     let server = server.inspect_err(|error| tracing::error!("{error}: `keepone status` and others have nobody to ask"));
     (server.ok(), questions)

@@ -243,6 +243,10 @@ impl Balance {
         self.services.iter().enumerate().map(|(at, service)| service.wanted(at, now)).collect()
     }
 
+    pub(super) fn services(&self) -> &[Service] {
+        &self.services
+    }
+
     /// Whether a virtual server has its quorum.
     pub fn has_quorum(&self, service: usize) -> bool {
         self.services.get(service).is_some_and(|service| service.has_quorum)

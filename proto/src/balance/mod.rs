@@ -4,6 +4,7 @@
 //! - [`checker`]: one check of one real server: when it is made, and what its outcomes mean
 //! - [`service`]: one virtual server: which real servers are up, its quorum, who is in the table
 //! - [`machine`]: all of them: events in, actions out
+//! - [`standing`]: how they stand, for the operator
 //! - [`wanted`]: what the kernel's table should hold
 //!
 //! It decides nothing about a virtual IP: [`crate::node`] does not know of it, and each can fail without the other.
@@ -15,6 +16,7 @@ pub mod checker;
 pub mod machine;
 pub mod service;
 pub mod settings;
+pub mod standing;
 pub mod wanted;
 
 #[cfg(test)]

@@ -154,6 +154,9 @@ impl World {
     fn handle(&mut self, event: Event) {
         let actions = self.balance.handle(self.now, event);
         self.see(actions, false);
+        if let Some(at) = self.balance.next_deadline(self.now) {
+            assert!(at > self.now, "it would never sleep");
+        }
     }
 
     fn see(&mut self, actions: Vec<Action>, is_first: bool) {
@@ -208,9 +211,6 @@ impl World {
     }
 
     fn check(&self) {
-        if let Some(at) = self.balance.next_deadline(self.now) {
-            assert!(at > self.now, "it would never sleep");
-        }
         for (at, service) in self.settings.services.iter().enumerate() {
             let wanted = self.table.get(&at).expect("its first word");
             assert_eq!(wanted.servers.len(), service.servers.len());
@@ -255,11 +255,12 @@ impl World {
                 for service in 0..self.settings.services.len() {
                     let is_new = if is_held { self.held.insert(service) } else { self.held.remove(&service) };
                     if self.settings.services[service].ha_suspend && is_new {
-                        if !is_held {
+                        if is_held {
+                            // Failures count from anew; what is told meanwhile went on counting until now.
+                            self.failures.retain(|place, _| place.service != service);
+                        } else {
                             self.open.retain(|_, (place, _)| place.service != service);
                         }
-                        // Failures count from anew once it is here again.
-                        self.failures.retain(|place, _| place.service != service);
                     }
                     self.handle(Event::Held { service, is_held });
                 }

@@ -29,7 +29,7 @@ pub(super) struct Server {
     pub(super) is_up: bool,
     /// Since when its weight grows.
     ramp: Option<Instant>,
-    is_draining: bool,
+    pub(super) is_draining: bool,
 }
 
 impl Server {

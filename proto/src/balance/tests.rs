@@ -187,6 +187,10 @@ fn one_that_is_drained_gets_nothing_new_and_counts_all_the_same() {
     let (mut balance, _) = start(ServiceSettings { quorum: 2, ..service(vec![server("a", 1), server("b", 1)]) });
     let drain = |is_draining| Event::Drain { service: 0, server: 1, is_draining };
     assert_eq!(words(&balance.handle(at(1), drain(true))), ["[1 0]"]);
+    let standing = &balance.standing(at(1))[0];
+    assert_eq!((standing.has_quorum, standing.living, standing.is_sorry), (true, 2, false));
+    let servers: Vec<_> = standing.servers.iter().map(|one| (one.is_up, one.is_draining, one.weight)).collect();
+    assert_eq!(servers, [(true, false, Some(1)), (true, true, Some(0))]);
     assert_eq!(words(&balance.handle(at(2), drain(false))), ["[1 1]"]);
 }
 

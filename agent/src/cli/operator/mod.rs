@@ -1,5 +1,5 @@
 //! What the operator asks of the agent that runs on this machine: `status`, `why`, `epoch`, `events`, `maintenance`,
-//! `handover`, `log` and `metrics`.
+//! `handover`, `servers`, `drain`, `log` and `metrics`.
 //!
 //! - [`show`]: answers for people
 //! - [`events`]: the event log, which is read from its files: it is there when no agent is
@@ -93,6 +93,30 @@ pub(super) enum Operator {
         #[command(flatten)]
         agent: Agent,
     },
+    /// Say how virtual and real servers stand: up or down, why, with which weight.
+    Servers {
+        #[command(flatten)]
+        agent: Agent,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Empty a real server: it gets no new connections, and those that it has go on. Its checks go on too, and its weight
+    /// counts for the quorum.
+    ///
+    /// It stays so across a reload, until `--undo` or until the agent's worker starts anew.
+    Drain {
+        /// `10.0.0.1`, `10.0.0.1:80`, or its name in `keepone servers`.
+        server: String,
+        /// Only of this virtual server.
+        #[arg(long, value_name = "VIRTUAL")]
+        of: Option<String>,
+        /// It gets connections again.
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        agent: Agent,
+    },
     /// Log at another level from now on, until the agent's worker starts anew: error, warn, info, debug or trace.
     Log {
         /// A level, or a list such as `info,keepone_agent::net=debug`.
@@ -159,6 +183,11 @@ pub(super) fn run(asked: Operator) -> Result<u8, Failure> {
         }
         Operator::Maintenance { state, agent } => deeds::maintenance(&agent, state == Switch::On),
         Operator::Handover { instance, to, agent } => deeds::handover(&agent, &instance, to.as_deref()),
+        Operator::Servers { agent, json } => {
+            let servers = agent.ask(&Request::new("servers"))?;
+            Ok(say(if json { servers.to_string() } else { show::servers(&servers) }.trim_end()))
+        }
+        Operator::Drain { server, of, undo, agent } => deeds::drain(&agent, &server, of.as_deref(), !undo),
         Operator::Log { level, agent } => {
             agent.ask(&Request::new("log").with("level", level.as_str()))?;
             Ok(say(&format!("the agent logs {level} from now on")))

@@ -51,6 +51,39 @@ fn holder(domain: &Value) -> String {
     }
 }
 
+/// `keepone servers`.
+pub(super) fn servers(answer: &Value) -> String {
+    let mut out = String::new();
+    let services = list(answer, "virtual_servers");
+    if services.is_empty() {
+        return String::from("no virtual_server is configured here");
+    }
+    for service in services {
+        let (weight, quorum) = (&service["weight"], &service["quorum"]);
+        let state = match (service["has_quorum"].as_bool(), service["sorry"].as_bool()) {
+            (Some(true), _) => "up",
+            (_, Some(true)) => "DOWN, the sorry server stands in",
+            _ => "DOWN",
+        };
+        let suspended = if service["suspended"] == true { "; not checked here, its address is elsewhere" } else { "" };
+        let _ = writeln!(out, "{}  {state}: weight {weight}, quorum {quorum}{suspended}", text(service, "name"));
+        for server in list(service, "real_servers") {
+            let state = match (server["up"].as_bool(), server["draining"].as_bool()) {
+                (Some(true), Some(true)) => "draining",
+                (Some(true), _) => "up",
+                _ => "DOWN",
+            };
+            let weight = match server["weight"].as_u64() {
+                Some(weight) => format!("weight {weight}"),
+                None => String::from("not in the table"),
+            };
+            let fault = server["fault"].as_str().map_or_else(String::new, |fault| format!(": {fault}"));
+            let _ = writeln!(out, "  {:<28} {state:<9} {weight}{fault}", text(server, "name"));
+        }
+    }
+    out
+}
+
 /// `keepone status`.
 pub(super) fn status(status: &Value, colours: bool) -> String {
     let mut out = String::new();
