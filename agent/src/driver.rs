@@ -24,6 +24,7 @@ use crate::clock;
 use crate::control::{Answer as Told, Ask, Questions};
 use crate::dump::What;
 use crate::kernel::Said;
+use crate::post::Server;
 use crate::recording::Recorder;
 use crate::takeover::{Answer, Examined, Good, Source};
 pub(crate) use reload::{Prepared, Reloads};
@@ -64,6 +65,8 @@ pub(crate) struct Sources {
     pub(crate) examined: mpsc::Receiver<Examined>,
     /// What the operator asks.
     pub(crate) questions: Questions,
+    /// Virtual and real servers that have come or gone.
+    pub(crate) servers: mpsc::UnboundedReceiver<Server>,
     /// Which of them is asked first the next time.
     pub(crate) turn: usize,
 }
@@ -95,6 +98,7 @@ enum Woke {
     Order,
     Examined(Examined),
     Asked(Question<Ask, Told>),
+    Server(Server),
     Time,
 }
 
@@ -166,6 +170,7 @@ impl Driver {
             Some(()) = sources.orders.recv() => Ok(Woke::Order),
             Some(examined) = sources.examined.recv() => Ok(Woke::Examined(examined)),
             Some(question) = sources.questions.recv() => Ok(Woke::Asked(question)),
+            Some(server) = sources.servers.recv() => Ok(Woke::Server(server)),
             slept = timer.sleep_until(at) => slept.map(|()| Woke::Time).map_err(|error| format!("the timer failed: {error}")),
         }
     }
@@ -197,6 +202,7 @@ impl Driver {
                 dumps.inspect(|dumps| dumps.write(what, &self.node, &self.shells.plan, clock::now()));
             }
             Woke::Asked(question) => self.answer(question),
+            Woke::Server(server) => self.shells.notifier.tell_server(server),
             Woke::Time => {}
         }
         Ok(())
@@ -302,8 +308,9 @@ mod tests {
         let dumps = mpsc::channel(1).1;
         let (orders, examined) = (mpsc::channel(1).1, mpsc::channel(1).1);
         let questions = Desk::new(Duration::from_secs(10)).1;
-        let mut sources =
-            Sources { heartbeats: Some(heartbeats), events: ours, dumps, orders, examined, questions, turn: 0 };
+        let servers = mpsc::unbounded_channel().1;
+        let heartbeats = Some(heartbeats);
+        let mut sources = Sources { heartbeats, events: ours, dumps, orders, examined, questions, servers, turn: 0 };
         let first: Vec<Woke> = (0..SOURCES).filter_map(|_| sources.waiting(&mut kernel)).collect();
         assert!(first.iter().any(|woke| matches!(woke, Woke::Event(Event::Stop))), "{first:?}");
         assert!(first.iter().any(|woke| matches!(woke, Woke::Kernel(_))), "{first:?}");

@@ -218,6 +218,7 @@ impl Start<'_> {
         let event_log = event_log(self.config, &plan);
         let group = self.config.cluster.as_ref().and_then(|cluster| cluster.control_group.as_deref());
         let servers = checkers::desk::Desk::default();
+        let (post, told_servers) = mpsc::unbounded_channel();
         let (control, questions) = control::start(&plan.run_dir, group, event_log.clone(), servers.clone());
         let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
         let gate =
@@ -259,7 +260,7 @@ impl Start<'_> {
                 &self.source.running,
                 rules.clone(),
                 notifier.server_fifos(),
-                ipvs.wish(),
+                (ipvs.wish(), post),
                 servers,
             ),
             tracking: Tracking::start(&plan.tracked, &rules.user, &events),
@@ -298,7 +299,8 @@ impl Start<'_> {
             tracing::info!("instances begin in {wait:.1?} (vrrp_startup_delay, vrrp_delay_after_boot)");
         }
         let (heartbeats, events, examined) = (beats, received, examinations);
-        let sources = Sources { heartbeats, events, dumps, orders, examined, questions, turn: 0 };
+        let servers = told_servers;
+        let sources = Sources { heartbeats, events, dumps, orders, examined, questions, servers, turn: 0 };
         Ok((Driver::new(node, shells, recorder, (self.source, reports)), sources))
     }
 }

@@ -341,3 +341,57 @@ fn without_the_tls_that_is_asked_for_nothing_is_mailed_and_a_reload_finds_the_re
     assert!(room.lines("posts").iter().all(|line| line["is_signed"] == true && line["event"]["kind"] == "transition"));
     assert_eq!(room.lines("plain").len(), 0);
 }
+
+#[test]
+fn real_servers_that_come_and_go_are_told_too_and_mailed_unless_they_say_otherwise() {
+    let room = Room::new();
+    let address = room.address();
+    let globals = format!(
+        "script_user = \"root\"\nsmtp_server = [\"{address}\", 2525]\nnotification_email = [\"admin@example.com\"]\n\
+         smtp_connect_timeout = 3"
+    );
+    let real = |last: u8, more: &str| {
+        let file = room.shown(&format!("up{last}"));
+        fs::write(&file, "").unwrap();
+        format!(
+            "[[virtual_server.real_server]]\naddress = \"10.0.0.{last}\"\nport = 80\n{more}misc_check = {{ misc_path = \
+             \"/usr/bin/test -e {file}\", user = \"root\" }}\n"
+        )
+    };
+    let more = format!(
+        "[[webhook]]\nname = \"ops\"\nurl = \"http://{address}:8080/\"\nsecret_file = \"{}\"\nevents = [\"server\"]\n\
+         [[virtual_server]]\naddress = \"10.9.9.9\"\nport = 80\nprotocol = \"TCP\"\ndelay_loop = 0.3\n\
+         delay_before_retry = 0.1\nsmtp_alert = true\n{}{}",
+        room.shown("hook.key"),
+        real(1, ""),
+        real(2, "smtp_alert = false\n")
+    );
+    let _relay = room.listener("relay.py", 2525, &[&room.shown("mails")]);
+    room.write(&globals, &more);
+    let _receiver = room.listener("receiver.py", 8080, &[&room.shown("events"), &room.shown("hook.key")]);
+    let agent = room.agent();
+    let is_mailed = |words: &str| {
+        let all = || room.lines("mails").iter().any(|mail| text(&mail["body"]).contains(words));
+        eventually(SOON, || format!("{words}\n{}", agent.said()), || all().then_some(()));
+    };
+    let service = "[10.9.9.9]:tcp:80";
+    is_mailed(&format!("virtual server {service}: UP"));
+    for last in [2, 1] {
+        fs::remove_file(room.path(&format!("up{last}"))).unwrap();
+        let posted = || {
+            let server = format!("[10.0.0.{last}]:tcp:80");
+            room.lines("events")
+                .iter()
+                .any(|line| line["event"]["server"] == server.as_str() && line["event"]["state"] == "DOWN")
+        };
+        eventually(SOON, || agent.said(), || posted().then_some(()));
+    }
+    is_mailed(&format!("real server [10.0.0.1]:tcp:80 of {service}: DOWN"));
+    is_mailed(&format!("virtual server {service}: DOWN"));
+    let second = |mail: &Value| text(&mail["body"]).contains("10.0.0.2");
+    assert!(!room.lines("mails").iter().any(second), "it has no smtp_alert");
+    let posted: Vec<String> = (room.lines("events").iter())
+        .map(|line| format!("{} {}", line["event"]["server"].as_str().unwrap_or("-"), text(&line["event"]["state"])))
+        .collect();
+    assert_eq!(posted, ["- UP", "[10.0.0.2]:tcp:80 DOWN", "[10.0.0.1]:tcp:80 DOWN", "- DOWN"]);
+}

@@ -27,6 +27,7 @@ use crate::clock;
 use crate::notify::LineWriter;
 use crate::notify::run::Rules;
 use crate::notify::servers::{ServerScripts, Told};
+use crate::post::Server;
 use crate::tracking::files::Files;
 
 /// Orders that may wait.
@@ -39,18 +40,24 @@ const END: Duration = Duration::from_secs(2);
 /// Where [`Wanted`] goes. It must not wait.
 pub(crate) type Wish = Box<dyn Fn(Wanted) + Send>;
 
+/// Where whoever came or went goes, to be told to people.
+pub(crate) type Post = mpsc::UnboundedSender<Server>;
+
 /// Whom changes are told.
 struct Listeners {
     /// The keeper of the kernel's table.
     table: Wish,
     /// The FIFOs of virtual and real servers.
     fifos: Vec<LineWriter>,
+    /// Mail and webhooks.
+    post: Post,
 }
 
 /// The way to the thread, which begins with the first virtual server.
 pub(crate) struct Checkers {
     rules: Rules,
     fifos: Vec<LineWriter>,
+    post: Post,
     desk: Desk,
     thread: Option<Thread>,
 }
@@ -70,8 +77,14 @@ pub(super) enum Order {
 
 impl Checkers {
     /// Starts it, if there are virtual servers.
-    pub(crate) fn start(config: &Arc<Config>, rules: Rules, fifos: Vec<LineWriter>, table: Wish, desk: Desk) -> Self {
-        let mut checkers = Checkers { rules, fifos, desk, thread: None };
+    pub(crate) fn start(
+        config: &Arc<Config>,
+        rules: Rules,
+        fifos: Vec<LineWriter>,
+        (table, post): (Wish, Post),
+        desk: Desk,
+    ) -> Self {
+        let mut checkers = Checkers { rules, fifos, post, desk, thread: None };
         checkers.set(config, table);
         checkers
     }
@@ -82,7 +95,7 @@ impl Checkers {
             Some(thread) => thread.order(Order::Reconfigure(Arc::clone(config), table)),
             None if config.virtual_servers.is_empty() => {}
             None => {
-                let listeners = Listeners { table, fifos: self.fifos.clone() };
+                let listeners = Listeners { table, fifos: self.fifos.clone(), post: self.post.clone() };
                 let begun = begin(Arc::clone(config), self.rules.clone(), listeners);
                 let failed = |error: &io::Error| tracing::error!(%error, "no thread for health checks: real servers stay as they are; raise the limit of tasks, then restart keepone");
                 self.thread = begun.inspect_err(failed).ok();
@@ -159,6 +172,8 @@ fn make_room() {
 struct Pair {
     up: Option<Script>,
     down: Option<Script>,
+    /// `smtp_alert`.
+    mail: bool,
 }
 
 /// Scripts by names, since what is told may be of what is not configured any more.
@@ -174,10 +189,12 @@ impl Book {
         for server in &config.virtual_servers {
             let name = service_name(config, server);
             for real in &server.real_servers {
-                let pair = Pair { up: real.notify_up.clone(), down: real.notify_down.clone() };
+                let (up, down) = (real.notify_up.clone(), real.notify_down.clone());
+                let pair = Pair { up, down, mail: real.smtp_alert };
                 book.servers.insert((name.clone(), real_name(server.protocol, real)), pair);
             }
-            book.quorums.insert(name, Pair { up: server.quorum_up.clone(), down: server.quorum_down.clone() });
+            let (up, down) = (server.quorum_up.clone(), server.quorum_down.clone());
+            book.quorums.insert(name, Pair { up, down, mail: server.smtp_alert });
         }
         book
     }
@@ -418,7 +435,17 @@ impl Keeper {
         });
     }
 
+    /// Tells people, and runs what is to be run.
     fn run(&mut self, pair: Pair, Changed { service, server, is_up, why }: Changed) {
+        let told = Server {
+            service: service.clone(),
+            server: server.clone(),
+            state: state(is_up).to_owned(),
+            evidence: why.clone(),
+            mail: pair.mail,
+        };
+        // At the end nobody listens any more.
+        let _ = self.listeners.post.send(told);
         if let Some(script) = if is_up { pair.up } else { pair.down } {
             self.scripts.put(Told { script, service, server, state: state(is_up), why });
         }

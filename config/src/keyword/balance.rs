@@ -91,7 +91,7 @@ pub(crate) static VIRTUAL_SERVER: Table = Table::lenient(
         key(B, "sorry_server", Words, "who serves while the quorum is lost").values("none", "ADDRESS [PORT]", ""),
         off(C, "sorry_server_inhibit", "a sorry server that isn't needed stays in the table with weight 0"),
         key(C, "sorry_server_lvs_method", Words, "how IPVS sends packets to it").values("= lvs_method", METHODS, ""),
-        key(B, "smtp_alert", Flag, "mail when the quorum is gained or lost").values("of global_defs", "", "").later(),
+        key(B, "smtp_alert", Flag, "mail when the quorum is gained or lost").values("of global_defs", "", ""),
         off(C, "ha_suspend", "no checks while the address is not on this node"),
         key(C, "snmp_name", Value, "what SNMP calls it").values("none", "", "").later(),
         key(Own, "slow_start", Value, "over this time the weight of a real server that comes back grows to its own")
@@ -128,7 +128,7 @@ pub(crate) static REAL_SERVER: Table = Table::lenient(
             "s",
         ),
         key(C, "delay_loop", Value, "time between two checks").values("of the virtual server", "0.000001..4294", "s"),
-        key(B, "smtp_alert", Flag, "mail when it comes or goes").values("of global_defs", "", "").later(),
+        key(B, "smtp_alert", Flag, "mail when it comes or goes").values("of global_defs", "", ""),
         key(C, "virtualhost", Value, "the Host header of its checks").values("of the virtual server", "", ""),
         key(C, "snmp_name", Value, "what SNMP calls it").values("none", "", "").later(),
         key(A, "TCP_CHECK", Block(&TCP_CHECK), "up while it takes a TCP connection"),

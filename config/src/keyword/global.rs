@@ -40,9 +40,13 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         key(C, "smtp_helo_name", Value, "how we greet the mail relay").values("the host's name", "", ""),
         key(B, "smtp_alert", Flag, "whether whatever has an smtp_alert mails, unless it says otherwise"),
         key(B, "smtp_alert_vrrp", Flag, "the same for instances and sync groups only"),
-        key(B, "smtp_alert_checker", Flag, "the same for virtual and real servers only").later(),
+        key(B, "smtp_alert_checker", Flag, "the same for virtual and real servers only"),
         key(C, "no_email_faults", Flag, "no mail on FAULT").values("off", "", ""),
-        off(C, "no_checker_emails", "mail when a real server comes or goes, not for each of its checks"),
+        nothing(
+            "no_checker_emails",
+            "mail when a real server comes or goes, not for each of its checks",
+            "leave it out: it is always so",
+        ),
         key(C, "checker_log_all_failures", Flag, "log every failed check, not only the one that decides")
             .values("off", "", ""),
         key(C, "rs_init_notifies", Flag, "run notify_up at the start too").values("off", "", ""),
