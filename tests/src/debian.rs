@@ -51,6 +51,9 @@ pub fn package(out: &Path, name: &str, ending: &str) -> PathBuf {
     fits.next().unwrap_or_else(|| panic!("no {ending} of {name} in {}", out.display()))
 }
 
+/// What is in it beside the least: the service manager, and `ip`.
+const INCLUDED: &str = "systemd,iproute2";
+
 /// A minimal Debian: made once, and kept beside the programs.
 ///
 /// # Panics
@@ -59,10 +62,12 @@ pub fn debian() -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock();
     let root = crate::binary::find("keepone").parent().unwrap().parent().unwrap().join("debian-root");
-    if !root.join("complete").is_file() {
+    // One that was made with less is made again.
+    if fs::read_to_string(root.join("complete")).ok().as_deref() != Some(INCLUDED) {
         let _ = fs::remove_dir_all(&root);
-        run(Command::new("debootstrap").args(["--variant=minbase", "--include=systemd", "bookworm"]).arg(&root));
-        fs::write(root.join("complete"), "").unwrap();
+        let include = format!("--include={INCLUDED}");
+        run(Command::new("debootstrap").args(["--variant=minbase", &include, "bookworm"]).arg(&root));
+        fs::write(root.join("complete"), INCLUDED).unwrap();
     }
     root
 }
