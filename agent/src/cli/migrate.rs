@@ -17,14 +17,17 @@ use std::time::Duration;
 use clap::Args;
 use keepone_agent::clock;
 use keepone_agent::exit::{ExitCode as Code, Failure};
+use keepone_agent::rights;
+use keepone_config::model::VrrpInstance;
 use keepone_config::{Config, Language};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Where keepalived keeps its PID, and its configuration.
+use super::keepalived::StartedWith;
+
+/// Where keepalived keeps its PID.
 const PID_FILES: [&str; 2] = ["/run/keepalived.pid", "/run/keepalived/keepalived.pid"];
-const CONFIGURATION: &str = "/etc/keepalived/keepalived.conf";
 /// It gives up its addresses, and lets its scripts end.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
@@ -49,25 +52,38 @@ pub(crate) struct Migrate {
 struct Running {
     pid: Pid,
     /// What it was started with.
-    file: Option<PathBuf>,
+    started: StartedWith,
 }
 
 /// Says what is there and what becomes of it, and does what was asked for.
 pub(crate) fn run(wish: &Migrate) -> Result<u8, Failure> {
     let running = find(wish.pid_file.as_deref())?;
-    let named = running.as_ref().and_then(|running| running.file.clone());
-    let file = wish.config.clone().or(named).unwrap_or_else(|| PathBuf::from(CONFIGURATION));
-    let config = super::load(&file, None, true)?;
-    super::say(report(&config, &file, running.as_ref()).trim_end());
+    let unseen = if running.is_none() { unseen() } else { None };
+    let started = running.as_ref().map_or_else(StartedWith::default, |running| running.started.clone());
+    let file = wish.config.clone().unwrap_or_else(|| started.file.clone());
+    let id = started.config_id.as_deref();
+    let config = super::load(&file, id, true)?;
+    let there = match (&running, unseen) {
+        (Some(Running { pid, .. }), _) => format!("keepalived runs: process {pid}, with {}", file.display()),
+        (None, Some(pid)) => {
+            format!("keepalived runs, process {pid}, and no PID file leads to it; read was {}", file.display())
+        }
+        (None, None) => format!("no keepalived runs here; its configuration is {}", file.display()),
+    };
+    super::say(report(&there, &config, &started.lost, running.is_some() || unseen.is_some()).trim_end());
     let Some(directory) = &wish.write else { return Ok(0) };
+    if wish.take_over {
+        may_take_over(&started, unseen)?;
+    }
     let written = directory.join("keepone.conf");
-    let (text, _) = keepone_config::convert(&file, Language::Conf, &super::environment(None))
+    let (text, _) = keepone_config::convert(&file, Language::Conf, &super::environment(id))
         .map_err(|complaints| super::refused(&file, &complaints))?;
     super::convert::write(&written, &text, false).map_err(|error| {
         let words = format!("{} can't be written: {error}: name another directory, or move it away", written.display());
         Failure::say(Code::Unexpected, words)
     })?;
-    super::load(&written, None, false)?;
+    // It is read as `keepone run` will: what it says of this node must not hang on an id any more.
+    rights::check(&super::load(&written, None, false)?)?;
     super::say(&format!("\nwritten: {}, which means the same", written.display()));
     if !wish.take_over {
         return Ok(0);
@@ -81,101 +97,114 @@ pub(crate) fn run(wish: &Migrate) -> Result<u8, Failure> {
     Err(Failure::say(Code::Unexpected, format!("keepone can't be started: {error}: start keepalived again")))
 }
 
-/// The running one, if there is one.
+/// Beside a keepalived that goes on, or as something else than it was, keepone is not started.
+fn may_take_over(started: &StartedWith, unseen: Option<Pid>) -> Result<(), Failure> {
+    if let Some(pid) = unseen {
+        let words = format!("keepalived, process {pid}, would go on beside keepone: name its PID file with --pid-file");
+        return Err(Failure::say(Code::Usage, words));
+    }
+    if !started.refused.is_empty() {
+        let words = format!(
+            "the running keepalived was started with what keepone does not do:\n  {}\nend it and start keepone by hand",
+            started.refused.join("\n  ")
+        );
+        return Err(Failure::say(Code::Usage, words));
+    }
+    Ok(())
+}
+
+/// The one that its PID file leads to.
 fn find(pid_file: Option<&Path>) -> Result<Option<Running>, Failure> {
-    let text = match pid_file {
-        Some(path) => Some(fs::read_to_string(path).map_err(|error| {
+    let texts = match pid_file {
+        Some(path) => vec![fs::read_to_string(path).map_err(|error| {
             Failure::say(Code::Usage, format!("{} can't be read: {error}: name keepalived's PID file", path.display()))
-        })?),
-        None => PID_FILES.iter().find_map(|path| fs::read_to_string(path).ok()),
+        })?],
+        None => PID_FILES.iter().filter_map(|path| fs::read_to_string(path).ok()).collect(),
     };
-    let Some(pid) = text.and_then(|text| text.trim().parse().ok()).filter(|pid: &i32| *pid > 1) else {
-        return Ok(None);
-    };
+    let pids = texts.iter().filter_map(|text| text.trim().parse().ok()).filter(|pid: &i32| *pid > 1);
     // A PID that was left behind may be anybody's by now.
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    if name.trim() != "keepalived" {
-        return Ok(None);
-    }
+    let Some(pid) = pids.map(Pid::from_raw).find(|pid| is_keepalived(*pid)) else { return Ok(None) };
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let arguments: Vec<OsString> =
-        line.split(|octet| *octet == 0).map(|word| OsString::from_vec(word.to_vec())).collect();
-    Ok(Some(Running { pid: Pid::from_raw(pid), file: configuration(&arguments) }))
+    Ok(Some(Running { pid, started: StartedWith::line(&words(&line)) }))
 }
 
-/// Of keepalived's command line: `-f FILE`, `-fFILE`, `--use-file FILE`, `--use-file=FILE`.
-fn configuration(arguments: &[OsString]) -> Option<PathBuf> {
-    let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
-    while let Some(word) = words.next() {
-        if word == "-f" || word == "--use-file" {
-            return words.next().map(PathBuf::from);
-        }
-        let joined = word.strip_prefix("--use-file=").or_else(|| word.strip_prefix("-f"));
-        if let Some(file) = joined.filter(|file| !file.is_empty()) {
-            return Some(PathBuf::from(file));
-        }
-    }
-    None
+fn is_keepalived(pid: Pid) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "keepalived")
 }
 
-fn report(config: &Config, file: &Path, running: Option<&Running>) -> String {
+/// A keepalived on the network of this process.
+fn unseen() -> Option<Pid> {
+    let network = |of: &str| fs::read_link(format!("/proc/{of}/ns/net")).ok();
+    let own = network("self");
+    let pids = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut all = pids.map(Pid::from_raw).filter(|pid| is_keepalived(*pid));
+    all.find(|pid| own.is_some() && network(&pid.to_string()) == own)
+}
+
+/// The arguments behind the program's name, as proc_pid_cmdline(5) has them: each ends with a zero.
+fn words(line: &[u8]) -> Vec<OsString> {
+    let ended = line.strip_suffix(b"\0").unwrap_or(line);
+    ended.split(|octet| *octet == 0).skip(1).map(|word| OsString::from_vec(word.to_vec())).collect()
+}
+
+/// What is there, what becomes of it, and which way the addresses go.
+fn report(there: &str, config: &Config, lost: &[String], runs: bool) -> String {
+    let mut text = format!("{there}\n\nvirtual routers, as both read them:\n");
     let own: BTreeSet<IpAddr> =
         nix::ifaddrs::getifaddrs().map(|all| all.filter_map(|one| address(&one)).collect()).unwrap_or_default();
-    let mut text = match running {
-        Some(running) => format!("keepalived runs: process {}, with {}\n", running.pid, file.display()),
-        None => format!("no keepalived runs here; its configuration is {}\n", file.display()),
+    let is_held = |instance: &VrrpInstance| {
+        let all = &instance.virtual_addresses;
+        !all.is_empty() && all.iter().all(|one| own.contains(&one.address))
     };
     // Writing to a String never fails.
-    let mut line = |words: std::fmt::Arguments<'_>| {
-        let _ = writeln!(text, "{words}");
-    };
-    line(format_args!("\nvirtual routers, as both read them:"));
-    let mut holds = false;
     for instance in &config.instances {
-        let all = &instance.virtual_addresses;
-        let held = !all.is_empty() && all.iter().all(|one| own.contains(&one.address));
-        holds |= held;
-        line(format_args!(
+        let _ = writeln!(
+            text,
             "  {}: VRID {} on {}, priority {}, {}, {} addresses{}",
             instance.name,
             instance.vrid.get(),
             instance.interface,
             instance.priority.0,
             if instance.preempt { "preempts" } else { "nopreempt" },
-            all.len(),
-            if held { ", held by this node now" } else { "" }
-        ));
+            instance.virtual_addresses.len(),
+            if is_held(instance) { ", held by this node now" } else { "" }
+        );
     }
-    line(format_args!("\nwhat changes:"));
-    line(format_args!("  a gate in the kernel: if the agent dies or stands still, the addresses fall silent on time"));
-    line(format_args!(
-        "  without an [arbiter] and heartbeat links a lasting partition has two holders, as before: see README.md"
-    ));
+    text.push_str(
+        "\nwhat changes:\n  a gate in the kernel: if the agent dies or stands still, the addresses fall silent on time\n  \
+         without an [arbiter] and heartbeat links a lasting partition has two holders, as before: see README.md\n",
+    );
+    for words in lost {
+        let _ = writeln!(text, "  keepalived's flag {words}");
+    }
     for inactive in &config.inactive {
-        line(format_args!(
-            "  `{}` ({}) does nothing yet: keep keepalived where you need it",
-            inactive.what, inactive.place
-        ));
+        let (what, place) = (&inactive.what, &inactive.place);
+        let _ = writeln!(text, "  `{what}` ({place}) does nothing yet: keep keepalived where you need it");
     }
-    line(format_args!("\nthe way of the addresses:"));
-    match (holds, running.is_some()) {
-        (true, true) => {
-            line(format_args!(
-                "  this node holds some: once its keepalived ends, the other node takes them. Migrate the other node first"
-            ));
-            let back: Vec<&str> =
-                config.instances.iter().filter(|one| one.preempt).map(|one| one.name.as_str()).collect();
-            if !back.is_empty() {
-                line(format_args!(
-                    "  if its priority is the higher one, {} comes back as soon as keepone runs: write `nopreempt` to have one change only",
-                    back.join(", ")
-                ));
-            }
-        }
-        (false, true) => line(format_args!("  this node holds none: nothing moves when it is migrated")),
-        (_, false) => line(format_args!("  nothing runs here: nothing moves")),
-    }
+    text.push_str("\nthe way of the addresses:\n");
+    text.push_str(&way(config, runs, config.instances.iter().any(is_held)));
     text
+}
+
+/// Which way the addresses go when this node is migrated.
+fn way(config: &Config, runs: bool, holds: bool) -> String {
+    if !runs {
+        return "  nothing runs here: nothing moves\n".to_owned();
+    }
+    if !holds {
+        return "  this node holds none: nothing moves when it is migrated\n".to_owned();
+    }
+    let first =
+        "  this node holds some: once its keepalived ends, the other node takes them. Migrate the other node first\n";
+    let back = config.instances.iter().filter(|one| one.preempt).map(|one| one.name.as_str());
+    let back = back.collect::<Vec<_>>().join(", ");
+    if back.is_empty() {
+        return first.to_owned();
+    }
+    format!(
+        "{first}  if its priority is the higher one, {back} comes back as soon as keepone runs: write `nopreempt` to have \
+         one change only\n"
+    )
 }
 
 fn address(interface: &nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
@@ -212,23 +241,29 @@ fn is_zombie(pid: Pid) -> bool {
 mod tests {
     use super::*;
 
-    fn of(words: &[&str]) -> Option<PathBuf> {
-        configuration(&words.iter().map(OsString::from).collect::<Vec<_>>())
+    #[test]
+    fn the_command_line_is_read_as_the_kernel_shows_it() {
+        let started = |line: &[u8]| {
+            let StartedWith { file, config_id, refused, .. } = StartedWith::line(&words(line));
+            (file.display().to_string(), config_id, refused.len())
+        };
+        let named = |id: Option<&str>| ("/a".to_owned(), id.map(str::to_owned), 0);
+        assert_eq!(started(b"/usr/sbin/keepalived\0-n\0-f\0/a\0"), named(None));
+        assert_eq!(started(b"keepalived\0-nlf/a\0-i\0n1\0"), named(Some("n1")));
+        assert_eq!(started(b"keepalived\0--use-file=/a\0--config-id=n1\0"), named(Some("n1")));
+        let (file, id, refused) = started(b"-f/program\0-s\0red\0");
+        assert_eq!((file.as_str(), id, refused), ("/etc/keepalived/keepalived.conf", None, 1));
+        // A process that is ending shows nothing.
+        assert_eq!(started(b"").2, 0);
     }
 
     #[test]
-    fn the_file_is_found_however_it_was_named() {
-        for words in [
-            &["keepalived", "-n", "-f", "/a"][..],
-            &["keepalived", "-f/a"],
-            &["keepalived", "--use-file=/a", "-n"],
-            &["keepalived", "--use-file", "/a"],
-        ] {
-            assert_eq!(of(words), Some(PathBuf::from("/a")), "{words:?}");
-        }
-        assert_eq!(of(&["keepalived", "-n"]), None);
-        assert_eq!(of(&["keepalived", "-f"]), None);
-        assert_eq!(of(&["-f/program"]), None);
+    fn keepone_is_not_started_beside_a_keepalived_or_as_something_else() {
+        assert!(may_take_over(&StartedWith::default(), None).is_ok());
+        assert!(may_take_over(&StartedWith::default(), Some(Pid::from_raw(7))).is_err());
+        let started = StartedWith::line(&["-s".into(), "red".into()]);
+        let words = may_take_over(&started, None).unwrap_err().to_string();
+        assert!(words.contains("`-s`"), "{words}");
     }
 
     #[test]

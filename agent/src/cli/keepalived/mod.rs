@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_config::{load_with, render_all};
@@ -35,6 +35,33 @@ pub(crate) fn is_meant(arguments: &[OsString]) -> bool {
         // keepone's own, with the words that everybody tries first.
         [only] if ["-h", "--help", "-V", "--version"].iter().any(|own| only == own) => false,
         [first, ..] => first.as_encoded_bytes().starts_with(b"-"),
+    }
+}
+
+/// What a keepalived that runs was started with, as far as it matters to whoever takes its place.
+#[derive(Debug, Clone)]
+pub(crate) struct StartedWith {
+    /// Its configuration.
+    pub(crate) file: PathBuf,
+    /// What `@` lines of it compare with; `None`: by default.
+    pub(crate) config_id: Option<String>,
+    /// What keepone would refuse to be started with.
+    pub(crate) refused: Vec<String>,
+    /// That, and what it would pass over.
+    pub(crate) lost: Vec<String>,
+}
+
+impl StartedWith {
+    /// By its arguments, behind the program's name.
+    pub(crate) fn line(arguments: &[OsString]) -> Self {
+        let (Wishes { file, config_id, notes, .. }, refused) = parse::read(arguments);
+        StartedWith { file, config_id, lost: [&refused[..], &notes].concat(), refused }
+    }
+}
+
+impl Default for StartedWith {
+    fn default() -> Self {
+        StartedWith::line(&[])
     }
 }
 

@@ -38,11 +38,17 @@ pub(super) struct Wishes {
 /// # Errors
 /// All that is wrong with them, one line each.
 pub(super) fn parse(arguments: &[OsString]) -> Result<Wishes, Vec<String>> {
+    let (wishes, errors) = read(arguments);
+    if errors.is_empty() { Ok(wishes) } else { Err(errors) }
+}
+
+/// The same, with what is good beside all that is wrong.
+pub(super) fn read(arguments: &[OsString]) -> (Wishes, Vec<String>) {
     let mut parser = Parser { wishes: Wishes::default(), errors: Vec::new(), rest: arguments.iter() };
     while let Some(argument) = parser.rest.next() {
         parser.argument(&argument.to_string_lossy());
     }
-    if parser.errors.is_empty() { Ok(parser.wishes) } else { Err(parser.errors) }
+    (parser.wishes, parser.errors)
 }
 
 impl Default for Wishes {
@@ -188,7 +194,7 @@ fn is_facility(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn read(arguments: &[&str]) -> Result<Wishes, Vec<String>> {
+    fn of(arguments: &[&str]) -> Result<Wishes, Vec<String>> {
         parse(&arguments.iter().map(OsString::from).collect::<Vec<_>>())
     }
 
@@ -206,7 +212,7 @@ mod tests {
             ..Wishes::default()
         };
         let short = ["-f", "a.conf", "-nlDd", "-in1", "-p/run/x", "-r", "/run/y", "-glog", "-u", "027", "-P"];
-        assert_eq!(read(&short).as_ref(), Ok(&expected));
+        assert_eq!(of(&short).as_ref(), Ok(&expected));
         let long = [
             "--use-file=a.conf",
             "--dont-fork",
@@ -222,17 +228,16 @@ mod tests {
             "--umask=0x17",
             "--vrrp",
         ];
-        assert_eq!(read(&long).as_ref(), Ok(&expected));
-        assert_eq!(read(&[]).unwrap().file, PathBuf::from("/etc/keepalived/keepalived.conf"));
+        assert_eq!(of(&long).as_ref(), Ok(&expected));
+        assert_eq!(of(&[]).unwrap().file, PathBuf::from("/etc/keepalived/keepalived.conf"));
         // The value of `-t` stands behind `=` or the letter, never apart.
-        assert_eq!(read(&["-tlog"]).unwrap().test, Some(Some("log".into())));
-        assert_eq!(read(&["-t", "-n"]).unwrap().test, Some(None));
+        assert_eq!(of(&["-tlog"]).unwrap().test, Some(Some("log".into())));
+        assert_eq!(of(&["-t", "-n"]).unwrap().test, Some(None));
     }
 
     #[test]
     fn all_mistakes_are_told_at_once_with_what_to_do() {
-        let errors =
-            read(&["--confg-test", "-Z", "-V", "-C", "--dont-fork=1", "x", "-S", "9", "-g", "-f"]).unwrap_err();
+        let errors = of(&["--confg-test", "-Z", "-V", "-C", "--dont-fork=1", "x", "-S", "9", "-g", "-f"]).unwrap_err();
         for (error, expected) in errors.iter().zip([
             "unknown flag `--confg-test`: did you mean `--config-test`?",
             "unknown flag `-Z`: `keepone -h`",
@@ -251,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_is_passed_over_is_said_with_what_to_do_instead() {
-        let notes = read(&["-S", "local3", "-x", "-c", "/run/c"]).unwrap().notes;
+        let notes = of(&["-S", "local3", "-x", "-c", "/run/c"]).unwrap().notes;
         assert_eq!(notes.len(), 3);
         assert!(notes[0].contains("SyslogFacility=") && notes[1].contains("SNMP") && notes[2].contains("`-c`"));
     }
