@@ -2,6 +2,7 @@
 //! would run, hear and vote, and fail only when it is to hold an address.
 
 use keepone_config::Config;
+use keepone_config::model::Notify;
 
 use crate::exit::{ExitCode, Failure};
 
@@ -26,7 +27,7 @@ pub fn check(config: &Config) -> Result<(), Failure> {
     if let Some(words) = effective.and_then(complain) {
         return Err(Failure::say(ExitCode::NotPermitted, words));
     }
-    let user = config.global.script_user.as_ref().map(|(name, _)| name.as_str());
+    let user = users(config).find(|user| *user != "root");
     let processes = !config.trackers.processes.is_empty();
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     match needs(user, processes, effective.is_none_or(|all| all & (1 << CAP_SETUID) != 0), &mounts) {
@@ -35,21 +36,31 @@ pub fn check(config: &Config) -> Result<(), Failure> {
     }
 }
 
+/// Whom scripts run as whose first run may be the moment that they are for: the common user, and those that scripts name
+/// themselves. A check of a real server that can't run is seen at once.
+fn users(config: &Config) -> impl Iterator<Item = &str> {
+    let common = config.global.script_user.as_ref().map(|(name, _)| name.as_str());
+    let groups = config.sync_groups.iter().map(|group| &group.notify);
+    let notify = config.instances.iter().map(|instance| &instance.notify).chain(groups);
+    let scripts = notify.flat_map(|Notify { any, master, backup, fault, stop }| [any, master, backup, fault, stop]);
+    let fencing = config.fencing.command.as_ref().map(|command| &command.script);
+    let tracked = config.trackers.scripts.iter().map(|tracker| &tracker.script);
+    let all = scripts.flatten().chain(&config.global.alert_script).chain(fencing).chain(tracked);
+    common.into_iter().chain(all.filter_map(|script| script.user.as_deref()))
+}
+
 /// What this configuration asks for and the service's sandbox keeps from it. Said at the start: a script that can't run,
 /// or a process that is not seen, would be found out at the worst moment.
-fn needs(script_user: Option<&str>, processes: bool, may_change_user: bool, mounts: &str) -> Option<String> {
-    if let Some(user) = script_user.filter(|user| *user != "root" && !may_change_user) {
+fn needs(other_user: Option<&str>, processes: bool, may_change_user: bool, mounts: &str) -> Option<String> {
+    if let Some(user) = other_user.filter(|_| !may_change_user) {
         return Some(format!(
             "missing CAP_SETUID, to run scripts as {user}: put /usr/share/doc/keepone/scripts.conf into \
              /etc/systemd/system/keepone.service.d/, or let them run as root"
         ));
     }
-    // proc(5): hidepid shows a process those of its own user alone.
-    let hidden = |line: &str| {
-        let is_proc = line.split_whitespace().nth(4) == Some("/proc");
-        is_proc
-            && ["hidepid=1", "hidepid=2", "hidepid=noaccess", "hidepid=invisible"].iter().any(|how| line.contains(how))
-    };
+    // proc(5): hidepid shows a process those of its own user alone, or those that it may trace.
+    let hidden =
+        |line: &str| line.contains("hidepid=") && !["hidepid=0", "hidepid=off"].iter().any(|off| line.contains(off));
     // The last mount over a place is the one that is seen.
     let last = mounts.lines().rfind(|line| line.split_whitespace().nth(4) == Some("/proc"));
     (processes && last.is_some_and(hidden)).then(|| {
@@ -83,11 +94,36 @@ mod tests {
         let open = "22 1 0:20 / /proc rw,relatime - proc proc rw\n";
         let hidden = format!("{open}23 1 0:21 / /proc rw,relatime - proc proc rw,hidepid=invisible\n");
         assert_eq!(needs(None, false, false, &hidden), None);
-        assert_eq!(needs(Some("root"), true, false, open), None);
+        assert_eq!(needs(None, true, false, open), None);
         assert_eq!(needs(Some("nobody"), false, true, open), None);
         let words = needs(Some("nobody"), false, false, open).unwrap();
         assert!(words.contains("CAP_SETUID") && words.contains("nobody"), "{words}");
-        assert!(needs(None, true, true, &hidden).unwrap().contains("ProtectProc"));
+        for how in ["invisible", "2", "noaccess", "ptraceable", "4"] {
+            let hidden = hidden.replace("invisible", how);
+            assert!(needs(None, true, true, &hidden).is_some_and(|words| words.contains("ProtectProc")), "{how}");
+        }
+        assert_eq!(needs(None, true, true, &hidden.replace("invisible", "off")), None);
+    }
+
+    #[test]
+    fn a_script_that_names_its_user_is_found_wherever_it_stands() {
+        let place = |text: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let file = directory.path().join("x.conf");
+            std::fs::write(&file, text).unwrap();
+            let (config, _) = keepone_config::load(&file).unwrap();
+            users(&config).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let instance = |more: &str| {
+            format!(
+                "vrrp_instance A {{\n interface lo\n virtual_router_id 1\n virtual_ipaddress {{\n 192.0.2.1\n }}\n {more}\n}}\n"
+            )
+        };
+        assert_eq!(place(&instance("")), [""; 0]);
+        assert_eq!(place(&format!("global_defs {{\n script_user games\n}}\n{}", instance(""))), ["games"]);
+        assert_eq!(place(&instance("notify_stop \"/bin/true\" games")), ["games"]);
+        let tracked = "vrrp_script s {\n script \"/bin/true\"\n user games\n}\n";
+        assert_eq!(place(&format!("{tracked}{}", instance("track_script {\n s\n }"))), ["games"]);
     }
 
     #[test]
