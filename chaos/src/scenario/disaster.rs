@@ -1,8 +1,10 @@
 //! Whole machines that go and come back, big clusters, and the cluster without an authority.
 
-use super::{ALONE, CALM, Demands, LAPSE, Limit, MOVES, NODES_APART, PLAIN, SPARE, Scenario, Two, cut, step};
+use super::{
+    ALONE, CALM, Demands, LAPSE, Limit, MOVES, NODES_APART, PLAIN, SPARE, Scenario, Two, cut, kill, start, step,
+};
 use crate::deed::Deed;
-use crate::fault::{Class, Fault, Part, Way, Where, Who};
+use crate::fault::{Class, Fault, Way, Where, Who};
 
 const fn off(who: Who) -> Fault {
     Fault::Real(Deed::PowerOff { who })
@@ -62,10 +64,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "many-instances",
         what: "sixty virtual routers with twenty addresses each, and the master's agent is killed",
-        steps: &[
-            step(1000, "agent killed", Fault::Kill { who: Who::Master, part: Part::Both }),
-            step(6000, "agent up again", Fault::Start { who: Who::Master }),
-        ],
+        steps: &[step(1000, "agent killed", kill(Who::Master)), step(6000, "agent up again", start(Who::Master))],
         lasts_ms: 12_000,
         // The kernel takes 1200 addresses one after the other.
         demands: Demands { outage: Limit::of(1, 2000), back: Limit::ms(2000), ..MOVES },
@@ -149,10 +148,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "alone-kill-master",
         what: "no authority: SIGKILL to the master's worker and guardian",
-        steps: &[
-            step(1000, "agent killed", Fault::Kill { who: Who::Master, part: Part::Both }),
-            step(7000, "agent up again", Fault::Start { who: Who::Master }),
-        ],
+        steps: &[step(1000, "agent killed", kill(Who::Master)), step(7000, "agent up again", start(Who::Master))],
         lasts_ms: 12_000,
         demands: Demands { outage: Limit::ms(4500), ..MOVES },
         needs: ALONE,
@@ -163,9 +159,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "the witness dies, and four seconds later the master's machine loses power: no majority, no holder, \
                until one of them is back",
         steps: &[
-            step(1000, "witness killed", Fault::Kill { who: Who::Witness, part: Part::Both }),
+            step(1000, "witness killed", kill(Who::Witness)),
             step(5000, "power off", off(Who::Master)),
-            step(8000, "witness up again", Fault::Start { who: Who::Witness }),
+            step(8000, "witness up again", start(Who::Witness)),
             step(12_000, "boots", on(Who::Master)),
         ],
         lasts_ms: 17_000,

@@ -3,9 +3,11 @@
 //! The lease, 2 s here, outlives an election of etcd's, so that the loss of one member moves nothing. With more than two
 //! members of three away nobody holds when the lease has run out.
 
-use super::{Demands, Limit, MOVES, ONE, PLAIN, STORED, Scenario, cut, step};
+use super::{
+    Demands, FINE, Limit, MOVES, ONE, PLAIN, STORED, Scenario, apart, go_on, kill, start, step, stop, weather,
+};
 use crate::deed::{Deed, Weather};
-use crate::fault::{Class, Fault, Part, Way, Where, Who};
+use crate::fault::{Fault, Who};
 
 /// What others wait for when a holder has died: its record has stood still for a lease, the less preferred of them a
 /// twentieth more (V11).
@@ -13,31 +15,15 @@ const TAKEOVER: Limit = Limit::of(1, 300);
 /// After etcd is back: the client's next look at its servers, an election, and the wait for a key whose holder is unknown.
 const RETURN: Limit = Limit::of(2, 1500);
 
+/// Of three nodes, too, the master is left alone.
 const NODES_APART: Fault = apart(Who::Master, Who::Others);
 
-const fn apart(from: Who, to: Who) -> Fault {
-    cut(from, to, Way::Both, Where::Everywhere, Class::All)
-}
-
-const fn kill(who: Who) -> Fault {
-    Fault::Kill { who, part: Part::Both }
-}
-
-const fn stop(who: Who) -> Fault {
-    Fault::Stop { who, part: Part::Both }
-}
-
-const fn go_on(who: Who) -> Fault {
-    Fault::Continue { who, part: Part::Both }
-}
-
-const fn start(who: Who) -> Fault {
-    Fault::Start { who }
-}
-
 const fn late(from: Who, to: Who, delay_ms: u32) -> Fault {
-    Fault::Real(Deed::Weather { from, to, weather: Weather { lost: 0, doubled: 0, delay_ms, jitter_ms: delay_ms / 4 } })
+    weather(from, to, Weather { delay_ms, jitter_ms: delay_ms / 4, ..FINE })
 }
+
+/// What these have in common.
+const AT_ETCD: Scenario = Scenario { needs: STORED, ..PLAIN };
 
 /// In both directions between a member, the nodes, and the other members.
 const fn slow(member: Who, others: Who, delay_ms: u32) -> [super::Step; 6] {
@@ -62,8 +48,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(8000, "healed", Fault::Heal),
         ],
         lasts_ms: 11_000,
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-leader-killed",
@@ -75,9 +60,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(7000, "healed", Fault::Heal),
         ],
         lasts_ms: 10_000,
-        needs: STORED,
         ci: true,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-member-stopped",
@@ -89,8 +73,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(8000, "healed", Fault::Heal),
         ],
         lasts_ms: 11_000,
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-leader-stopped",
@@ -102,8 +85,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(9000, "healed", Fault::Heal),
         ],
         lasts_ms: 12_000,
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-member-cut",
@@ -115,8 +97,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(8000, "healed", Fault::Heal),
         ],
         lasts_ms: 11_000,
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-leader-cut",
@@ -128,8 +109,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(8000, "healed", Fault::Heal),
         ],
         lasts_ms: 11_000,
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-leader-cut-from-members",
@@ -140,8 +120,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(8000, "healed", Fault::Heal),
         ],
         lasts_ms: 11_000,
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-majority-cut",
@@ -154,24 +133,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         lasts_ms: 17_000,
         demands: Demands { outage: Limit::of(2, 9000), back: RETURN, alerts: &["lease-lost"], ..MOVES },
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-slow-member",
         what: "every frame from and to a member of etcd that does not lead takes about 40 ms; then the nodes are apart",
         steps: &slow(Who::Follower, Who::Leader, 40),
         lasts_ms: 12_000,
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-slow-leader",
         what: "every frame from and to etcd's leader takes about 40 ms; then the nodes are apart",
         steps: &slow(Who::Leader, Who::Followers, 40),
         lasts_ms: 12_000,
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-too-slow",
@@ -184,8 +160,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         lasts_ms: 17_000,
         demands: Demands { back: RETURN, ..ONE },
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-power-off-master",
@@ -196,8 +171,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         lasts_ms: 13_000,
         demands: Demands { outage: TAKEOVER, ..MOVES },
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-power-off-while-member-down",
@@ -209,9 +183,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         lasts_ms: 14_000,
         demands: Demands { outage: TAKEOVER, ..MOVES },
-        needs: STORED,
         ci: true,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-leader-and-master-die",
@@ -224,8 +197,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         lasts_ms: 13_000,
         demands: Demands { outage: TAKEOVER, ..MOVES },
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-graceful-stop",
@@ -233,8 +205,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         steps: &[step(1000, "SIGTERM", Fault::Terminate { who: Who::Master })],
         lasts_ms: 6_000,
         demands: Demands { outage: Limit::ms(100), final_holder: Some(Who::Backup), ..MOVES },
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-handover-while-apart",
@@ -246,9 +217,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         lasts_ms: 9_000,
         demands: Demands { outage: Limit::ms(300), alerts: &["all-heartbeats-down"], ..MOVES },
-        needs: STORED,
         ci: true,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-all-restart",
@@ -256,8 +226,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         steps: &[step(1000, "etcd killed", kill(Who::Witnesses)), step(6000, "etcd up again", start(Who::Witnesses))],
         lasts_ms: 14_000,
         demands: Demands { outage: Limit::of(2, 8000), back: RETURN, alerts: &["lease-lost"], ..MOVES },
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-down-for-good",
@@ -265,8 +234,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         steps: &[step(1000, "etcd killed", kill(Who::Witnesses))],
         lasts_ms: 10_000,
         demands: Demands { silent_after: Some(Limit::of(1, 0)), alerts: &["lease-lost"], ..ONE },
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
     Scenario {
         name: "etcd-restored-backup",
@@ -281,7 +249,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         lasts_ms: 17_000,
         demands: Demands { outage: Limit::of(3, 2000), back: Limit::of(3, 2000), alerts: &["voter-amnesia"], ..MOVES },
-        needs: STORED,
-        ..PLAIN
+        ..AT_ETCD
     },
 ];

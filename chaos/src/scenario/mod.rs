@@ -16,7 +16,7 @@ pub use named::{DEMO, SCENARIOS as ASKED_ABOUT};
 pub use shape::{Needs, Shape};
 
 use crate::deed::{Deed, Weather};
-use crate::fault::{Class, Fault, Network, Way, Where, Who};
+use crate::fault::{Class, Fault, Network, Part, Way, Where, Who};
 
 /// E_tx, which the lease allows a frame: what is on its way for longer may come after the heir's first.
 const LATE_MS: u32 = 20;
@@ -316,8 +316,35 @@ const fn cut(from: Who, to: Who, way: Way, on: Where, class: Class) -> Fault {
     Fault::Drop { from, to, way, on, class }
 }
 
+/// Every line between them, both ways.
+const fn apart(from: Who, to: Who) -> Fault {
+    cut(from, to, Way::Both, Where::Everywhere, Class::All)
+}
+
+const fn weather(from: Who, to: Who, weather: Weather) -> Fault {
+    Fault::Real(Deed::Weather { from, to, weather })
+}
+
+const fn kill(who: Who) -> Fault {
+    Fault::Kill { who, part: Part::Both }
+}
+
+const fn stop(who: Who) -> Fault {
+    Fault::Stop { who, part: Part::Both }
+}
+
+const fn go_on(who: Who) -> Fault {
+    Fault::Continue { who, part: Part::Both }
+}
+
+const fn start(who: Who) -> Fault {
+    Fault::Start { who }
+}
+
+/// No weather at all.
+const FINE: Weather = Weather { lost: 0, doubled: 0, delay_ms: 0, jitter_ms: 0 };
 /// Every line between the two nodes, and VRRP with them.
-const NODES_APART: Fault = cut(Who::Master, Who::Backup, Way::Both, Where::Everywhere, Class::All);
+const NODES_APART: Fault = apart(Who::Master, Who::Backup);
 const LAN: Where = Where::One(Network::Lan);
 
 const GROUPS: [&[Scenario]; 8] = [

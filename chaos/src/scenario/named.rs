@@ -1,6 +1,9 @@
 //! The scenarios whose names reports and the README use most: cuts, deaths, pauses.
 
-use super::{CALM, Demands, LAN, Limit, MOVES, NODES_APART, PLAIN, SPARE, Scenario, WITNESSED, cut, step};
+use super::{
+    CALM, Demands, LAN, Limit, MOVES, NODES_APART, PLAIN, SPARE, Scenario, WITNESSED, cut, go_on, kill, start, step,
+    stop,
+};
 use crate::fault::{Class, Fault, Network, Part, Way, Where, Who};
 
 /// The first fifteen: what everybody asks about.
@@ -110,7 +113,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "SIGKILL to the master's worker; its guardian lives",
         steps: &[
             step(1000, "worker killed", Fault::Kill { who: Who::Master, part: Part::Worker }),
-            step(6000, "agent up again", Fault::Start { who: Who::Master }),
+            step(6000, "agent up again", start(Who::Master)),
         ],
         lasts_ms: 10_000,
         demands: Demands { outage: Limit::ms(150), ..MOVES },
@@ -120,10 +123,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "kill-all-master",
         what: "SIGKILL to the master's worker and guardian at once; only the kernel's deadline is left",
-        steps: &[
-            step(1000, "agent killed", Fault::Kill { who: Who::Master, part: Part::Both }),
-            step(6000, "agent up again", Fault::Start { who: Who::Master }),
-        ],
+        steps: &[step(1000, "agent killed", kill(Who::Master)), step(6000, "agent up again", start(Who::Master))],
         lasts_ms: 10_000,
         demands: MOVES,
         ci: true,
@@ -132,10 +132,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "stop-master-10s",
         what: "SIGSTOP to the master's worker and guardian for 10 s, then SIGCONT",
-        steps: &[
-            step(1000, "SIGSTOP", Fault::Stop { who: Who::Master, part: Part::Both }),
-            step(11_000, "SIGCONT", Fault::Continue { who: Who::Master, part: Part::Both }),
-        ],
+        steps: &[step(1000, "SIGSTOP", stop(Who::Master)), step(11_000, "SIGCONT", go_on(Who::Master))],
         lasts_ms: 15_000,
         demands: Demands { alerts: &["lease-lost"], ..MOVES },
         ci: true,
@@ -156,10 +153,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "witness-restart",
         what: "the witness dies and comes back 2 s later with its record",
-        steps: &[
-            step(1000, "witness killed", Fault::Kill { who: Who::Witness, part: Part::Both }),
-            step(3000, "witness up again", Fault::Start { who: Who::Witness }),
-        ],
+        steps: &[step(1000, "witness killed", kill(Who::Witness)), step(3000, "witness up again", start(Who::Witness))],
         lasts_ms: 7_000,
         demands: CALM,
         ci: true,
@@ -169,7 +163,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "witness-down",
         what: "the witness dies and stays away; the nodes are two votes of three",
-        steps: &[step(1000, "witness killed", Fault::Kill { who: Who::Witness, part: Part::Both })],
+        steps: &[step(1000, "witness killed", kill(Who::Witness))],
         lasts_ms: 7_000,
         demands: CALM,
         ci: true,
@@ -208,8 +202,8 @@ pub const DEMO: Scenario = Scenario {
         step(2000, "hb0 cut", cut(Who::Master, Who::Backup, Way::Both, Where::One(Network::Heartbeat(0)), Class::All)),
         step(6000, "all lines cut", NODES_APART),
         step(14_000, "healed", Fault::Heal),
-        step(18_000, "SIGSTOP master", Fault::Stop { who: Who::Master, part: Part::Both }),
-        step(26_000, "SIGCONT", Fault::Continue { who: Who::Master, part: Part::Both }),
+        step(18_000, "SIGSTOP master", stop(Who::Master)),
+        step(26_000, "SIGCONT", go_on(Who::Master)),
     ],
     lasts_ms: 31_000,
     demands: Demands { alerts: &["heartbeat-link-down", "all-heartbeats-down"], ..MOVES },

@@ -3,13 +3,9 @@
 use super::{
     APART, ARBITRATED, CALM, Demands, LAN, Limit, MOVES, NODES_APART, ONE, PLAIN, SPARE, Scenario, VOTING, WITNESSED,
 };
-use super::{Step, cut, step};
-use crate::deed::{Deed, Weather};
-use crate::fault::{Class, Fault, Network, Part, Way, Where, Who};
-
-const fn apart(from: Who, to: Who) -> Fault {
-    cut(from, to, Way::Both, Where::Everywhere, Class::All)
-}
+use super::{FINE, Step, apart, cut, kill, start, step, weather};
+use crate::deed::Weather;
+use crate::fault::{Class, Fault, Network, Way, Where, Who};
 
 const fn one_way(from: Who, to: Who) -> Fault {
     cut(from, to, Way::There, Where::Everywhere, Class::All)
@@ -20,12 +16,6 @@ const fn flap(on: Where, every_ms: u64, for_ms: u64) -> Fault {
 }
 
 const HB0: Where = Where::One(Network::Heartbeat(0));
-
-const fn weather(from: Who, to: Who, weather: Weather) -> Fault {
-    Fault::Real(Deed::Weather { from, to, weather })
-}
-
-const FINE: Weather = Weather { lost: 0, doubled: 0, delay_ms: 0, jitter_ms: 0 };
 
 /// The same loss on every line of the cluster, both ways, from 1 s to 11 s.
 const fn losing(lost: u16) -> [Step; 5] {
@@ -133,8 +123,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "hb0 loses frames of more than 1000 octets, and says nothing; the backup starts anew behind it",
         steps: &[
             step(1000, "hb0 narrow", cut(Who::Master, Who::Others, Way::Both, HB0, Class::Long)),
-            step(2000, "backup killed", Fault::Kill { who: Who::Backup, part: Part::Both }),
-            step(3000, "up again", Fault::Start { who: Who::Backup }),
+            step(2000, "backup killed", kill(Who::Backup)),
+            step(3000, "up again", start(Who::Backup)),
             step(12_000, "healed", Fault::Heal),
         ],
         lasts_ms: 16_000,

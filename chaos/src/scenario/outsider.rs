@@ -1,8 +1,8 @@
 //! What others put on the wire: rogue ARP, foreign VRRP, replayed datagrams; references that die for all.
 
-use super::{CALM, Demands, LAN, MOVES, PLAIN, Scenario, cut, step};
+use super::{CALM, Demands, LAN, MOVES, PLAIN, Scenario, cut, kill, start, step};
 use crate::deed::{Deed, Forged};
-use crate::fault::{Class, Fault, Part, Way, Who};
+use crate::fault::{Class, Fault, Way, Who};
 
 const fn forge(what: Forged, every_ms: u64, for_ms: u64) -> Fault {
     Fault::Real(Deed::Forge { what, every_ms, for_ms })
@@ -69,10 +69,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             step(500, "captured", Fault::Real(Deed::Capture { who: Who::Witness, for_ms: 2000 })),
             step(3000, "replayed", Fault::Real(Deed::Replay { who: Who::Backup, times: 5 })),
             step(3000, "replayed", Fault::Real(Deed::Replay { who: Who::Witness, times: 5 })),
-            step(5000, "agent killed", Fault::Kill { who: Who::Master, part: Part::Both }),
+            step(5000, "agent killed", kill(Who::Master)),
             step(5200, "replayed again", Fault::Real(Deed::Replay { who: Who::Backup, times: 5 })),
             step(5200, "replayed again", Fault::Real(Deed::Replay { who: Who::Witness, times: 5 })),
-            step(8000, "agent up again", Fault::Start { who: Who::Master }),
+            step(8000, "agent up again", start(Who::Master)),
         ],
         lasts_ms: 12_000,
         demands: MOVES,

@@ -1,6 +1,6 @@
 //! Processes that die, hang, starve, or meet a full disk.
 
-use super::{CALM, Demands, Limit, MOVES, ONE, PLAIN, SPARE, Scenario, step};
+use super::{CALM, Demands, Limit, MOVES, ONE, PLAIN, SPARE, Scenario, go_on, kill, start, step, stop};
 use crate::deed::{Deed, Moment, Thread};
 use crate::fault::{Fault, Part, Who};
 
@@ -29,8 +29,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "killed",
                 Fault::Real(Deed::StopAt { who: Who::Backup, moment: Moment::GateOpened, for_ms: 4000 }),
             ),
-            step(1000, "killed", Fault::Kill { who: Who::Master, part: Part::Both }),
-            step(2500, "agent up again", Fault::Start { who: Who::Master }),
+            step(1000, "killed", kill(Who::Master)),
+            step(2500, "agent up again", start(Who::Master)),
         ],
         lasts_ms: 10_000,
         demands: ONE,
@@ -39,10 +39,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "stop-backup-10s",
         what: "SIGSTOP to the backup's worker and guardian for 10 s: the master keeps its majority without it",
-        steps: &[
-            step(1000, "SIGSTOP backup", Fault::Stop { who: Who::Backup, part: Part::Both }),
-            step(11_000, "SIGCONT", Fault::Continue { who: Who::Backup, part: Part::Both }),
-        ],
+        steps: &[step(1000, "SIGSTOP backup", stop(Who::Backup)), step(11_000, "SIGCONT", go_on(Who::Backup))],
         lasts_ms: 14_000,
         demands: Demands { alerts: &["all-heartbeats-down"], ..CALM },
         needs: SPARE,
@@ -134,7 +131,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "SIGKILL to the master's guardian; the worker must not go on unwatched with a VIP",
         steps: &[
             step(1000, "guardian killed", Fault::Kill { who: Who::Master, part: Part::Guardian }),
-            step(6000, "agent up again", Fault::Start { who: Who::Master }),
+            step(6000, "agent up again", start(Who::Master)),
         ],
         lasts_ms: 10_000,
         demands: MOVES,
@@ -183,8 +180,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "the heir's own voter can't write when the master is killed: it gets a majority later, or never two",
         steps: &[
             step(1000, "backup's disk full", Fault::Real(Deed::FillDisk { who: Who::Backup })),
-            step(2000, "agent killed", Fault::Kill { who: Who::Master, part: Part::Both }),
-            step(5000, "agent up again", Fault::Start { who: Who::Master }),
+            step(2000, "agent killed", kill(Who::Master)),
+            step(5000, "agent up again", start(Who::Master)),
             step(7000, "room again", Fault::Real(Deed::FreeDisk { who: Who::Backup })),
         ],
         lasts_ms: 12_000,
@@ -207,7 +204,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "every notify script hangs for ever; the master's worker is killed",
         steps: &[
             step(1000, "worker killed", Fault::Kill { who: Who::Master, part: Part::Worker }),
-            step(6000, "agent up again", Fault::Start { who: Who::Master }),
+            step(6000, "agent up again", start(Who::Master)),
         ],
         lasts_ms: 10_000,
         demands: Demands { outage: Limit::ms(150), ..MOVES },

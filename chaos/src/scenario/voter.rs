@@ -1,22 +1,20 @@
 //! Voters that die, forget, roll back; configurations that differ; rolling restarts.
 
 use super::{
-    ARBITRATED, CALM, Demands, Limit, MOVES, NODES_APART, Needs, ONE, PLAIN, SPARE, Scenario, WITNESSED, step,
+    ARBITRATED, CALM, Demands, Limit, MOVES, NODES_APART, Needs, ONE, PLAIN, SPARE, Scenario, WITNESSED, kill, start,
+    step,
 };
 use crate::deed::{Change, Deed};
-use crate::fault::{Fault, Part, Who};
-
-const KILL_WITNESS: Fault = Fault::Kill { who: Who::Witness, part: Part::Both };
-const START_WITNESS: Fault = Fault::Start { who: Who::Witness };
+use crate::fault::{Fault, Who};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "witness-forgets",
         what: "the witness dies and comes back without its record",
         steps: &[
-            step(1000, "witness killed", KILL_WITNESS),
+            step(1000, "witness killed", kill(Who::Witness)),
             step(1500, "record lost", Fault::Real(Deed::Forget { who: Who::Witness })),
-            step(2000, "witness up again", START_WITNESS),
+            step(2000, "witness up again", start(Who::Witness)),
         ],
         lasts_ms: 7_000,
         needs: SPARE,
@@ -27,9 +25,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "witness-forgets-and-master-dies",
         what: "the witness comes back without its record just when the master is cut from its peer",
         steps: &[
-            step(1000, "witness killed", KILL_WITNESS),
+            step(1000, "witness killed", kill(Who::Witness)),
             step(1050, "record lost", Fault::Real(Deed::Forget { who: Who::Witness })),
-            step(1100, "witness up, nodes apart", START_WITNESS),
+            step(1100, "witness up, nodes apart", start(Who::Witness)),
             step(1100, "witness up, nodes apart", NODES_APART),
             step(8000, "healed", Fault::Heal),
         ],
@@ -45,12 +43,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         steps: &[
             step(500, "record saved", Fault::Real(Deed::Save { who: Who::Witness })),
             step(1000, "handover", Fault::Terminate { who: Who::Master }),
-            step(3000, "agent up again", Fault::Start { who: Who::Master }),
-            step(6000, "witness killed", KILL_WITNESS),
+            step(3000, "agent up again", start(Who::Master)),
+            step(6000, "witness killed", kill(Who::Witness)),
             step(6100, "record rolled back", Fault::Real(Deed::Restore { who: Who::Witness })),
-            step(6200, "witness up again", START_WITNESS),
-            step(6400, "agent killed", Fault::Kill { who: Who::Master, part: Part::Both }),
-            step(10_000, "agent up", Fault::Start { who: Who::Master }),
+            step(6200, "witness up again", start(Who::Witness)),
+            step(6400, "agent killed", kill(Who::Master)),
+            step(10_000, "agent up", start(Who::Master)),
         ],
         lasts_ms: 15_000,
         demands: Demands { outage: Limit::of(4, 1000), back: Limit::of(4, 1000), ..MOVES },
@@ -61,10 +59,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "witness-restarts-as-master-dies",
         what: "the witness restarts in the moment in which the master's agent is killed",
         steps: &[
-            step(1000, "both killed", KILL_WITNESS),
-            step(1000, "both killed", Fault::Kill { who: Who::Master, part: Part::Both }),
-            step(1100, "witness up again", START_WITNESS),
-            step(11_000, "agent up again", Fault::Start { who: Who::Master }),
+            step(1000, "both killed", kill(Who::Witness)),
+            step(1000, "both killed", kill(Who::Master)),
+            step(1100, "witness up again", start(Who::Witness)),
+            step(11_000, "agent up again", start(Who::Master)),
         ],
         lasts_ms: 15_000,
         demands: Demands { outage: Limit::of(4, 1000), back: Limit::of(4, 1000), ..MOVES },
@@ -76,8 +74,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "all-witnesses-down",
         what: "the witnesses alone vote, and all die: the VIP falls silent, and comes back with them",
         steps: &[
-            step(1000, "witnesses killed", Fault::Kill { who: Who::Witnesses, part: Part::Both }),
-            step(6000, "witnesses up again", Fault::Start { who: Who::Witnesses }),
+            step(1000, "witnesses killed", kill(Who::Witnesses)),
+            step(6000, "witnesses up again", start(Who::Witnesses)),
         ],
         lasts_ms: 12_000,
         demands: Demands { outage: Limit::of(2, 8000), back: Limit::of(3, 2000), ..MOVES },
@@ -122,9 +120,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "one node after the other is stopped in good order and started again",
         steps: &[
             step(1000, "SIGTERM backup", Fault::Terminate { who: Who::Backup }),
-            step(2500, "backup up again", Fault::Start { who: Who::Backup }),
+            step(2500, "backup up again", start(Who::Backup)),
             step(5000, "SIGTERM master", Fault::Terminate { who: Who::Master }),
-            step(6500, "master up again", Fault::Start { who: Who::Master }),
+            step(6500, "master up again", start(Who::Master)),
         ],
         lasts_ms: 12_000,
         demands: Demands { outage: Limit::ms(50), ..MOVES },
