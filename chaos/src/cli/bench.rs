@@ -1,0 +1,118 @@
+//! `keepone-chaos bench`: what is measured.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{Cluster, PeerKind, milliseconds};
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// What is measured.
+    #[command(subcommand)]
+    pub what: Measured,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub enum Measured {
+    /// The holder's machine falls silent, over and over: how long the client waits.
+    Failover {
+        /// How many times.
+        #[arg(long, default_value_t = 50)]
+        runs: u64,
+        /// Also measure the installed keepalived, a tenth as often, and give the ratio.
+        #[arg(long)]
+        compare: bool,
+        /// What both have.
+        #[command(flatten)]
+        common: Common,
+    },
+    /// What virtual routers cost, beside the installed keepalived with the same configuration file.
+    Vrrp(BenchVrrp),
+    /// What a witness bears: a thousand nodes that renew, memory for each domain, a restart.
+    Witness(BenchWitness),
+    /// A node dies or stops, a witness or etcd's leader dies: how long the client waits, with a witness and with etcd.
+    Authorities(BenchAuthorities),
+    /// Nothing happens: how often the holder changes.
+    Calm {
+        /// For so many minutes.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// What both have.
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Options of `bench witness`.
+#[derive(Debug, Args)]
+pub struct BenchWitness {
+    /// Only these cases of the list, from 1.
+    #[arg(long, value_delimiter = ',')]
+    pub case: Vec<usize>,
+    /// For how many seconds each is looked at.
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Only lines of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone-witness` is; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// Options of `bench authorities`.
+#[derive(Debug, Args)]
+pub struct BenchAuthorities {
+    /// How many times each.
+    #[arg(long, default_value_t = 5)]
+    pub runs: u64,
+    /// Length of the lease under both, 2 s at least: a shorter one does not outlive an election of etcd's.
+    #[arg(long, default_value = "2s", value_parser = milliseconds)]
+    pub lease: u64,
+    /// Only lines of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` and `keepone-witness` are; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// Options of `bench vrrp`.
+#[derive(Debug, Args)]
+pub struct BenchVrrp {
+    /// Only these cases of the list, from 1.
+    #[arg(long, value_delimiter = ',')]
+    pub case: Vec<usize>,
+    /// For how many seconds each steady state, and each reload, is looked at.
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Only keepone, without a comparison.
+    #[arg(long)]
+    pub alone: bool,
+    /// Only lines of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` is; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// Options of every measurement.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The real cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// What is driven.
+    #[arg(long, value_enum, default_value = "keepone")]
+    pub peer: PeerKind,
+    /// Only lines of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` and `keepone-witness` are; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+}
