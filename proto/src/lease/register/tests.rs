@@ -244,6 +244,19 @@ fn answers_of_two_domains_may_overtake_each_other_and_the_store_has_forgotten_no
 }
 
 #[test]
+fn a_store_has_forgotten_once_however_many_answers_show_it() {
+    let (mut register, other) = (holder(1000), DomainId(8));
+    let (first, _) = question(&register.handle(at(1100), &ask(5, QUERY)));
+    let (second, _) = question(&register.handle(at(1100), &Envelope { domain: other, ..ask(6, QUERY) }));
+    register.answered(at(1102), DOMAIN, first, &Answer::Read(reading(9, free(epoch(4, 2)))));
+    register.answered(at(1103), other, second, &Answer::Read(Reading { revision: 9, version: 0, content: None }));
+    assert_eq!(register.forgot(), 1, "both were asked of the store that knew more");
+    // What is asked now is asked of one that knows no more than that.
+    query(&mut register, 1200, reading(9, free(epoch(4, 2))));
+    assert_eq!(register.forgot(), 1);
+}
+
+#[test]
 fn who_waits_is_told_when_the_key_is_free_the_better_one_first_v11() {
     let mut best = register();
     best.handle(at(0), &ask(1, Message::Query { priority: 255 }));

@@ -69,6 +69,41 @@ fn who_has_handed_over_by_hand_takes_it_again_when_the_other_is_gone() {
     assert_eq!(cluster.open(), [1]);
 }
 
+/// Its heir died as it took over: who handed over does not race it, and waits as long as the heir's lease may last.
+#[test]
+fn who_has_handed_over_by_hand_claims_nothing_before_the_heirs_lease_is_over() {
+    let mut cluster = steady();
+    cluster.give(1, Event::HandOver { domain: VIP, to: id(2) });
+    let asked = cluster.now;
+    cluster.cut_between(1, 2);
+    cluster.cut.extend([(2, WITNESS), (WITNESS, 2)]);
+    cluster.run_to(5200);
+    assert_eq!(cluster.open(), []);
+    cluster.run_to(9000);
+    let claimed = cluster.when(1, 5200, |deed| matches!(deed, Action::OpenGate { .. })).unwrap();
+    let waits = quorum().timing.lease_max + cluster.nodes[&1].settings.heartbeat.silence();
+    assert!(claimed.since(asked) >= waits, "{:?} < {waits:?}", claimed.since(asked));
+    assert_eq!(cluster.role(1).0, Role::Master);
+}
+
+/// Once it was Master again, it asks for what is its own by the configuration, as before.
+#[test]
+fn a_master_has_forgotten_that_it_once_handed_over_by_hand() {
+    let mut cluster = steady();
+    cluster.give(1, Event::HandOver { domain: VIP, to: id(2) });
+    cluster.run_to(7000);
+    cluster.give(2, Event::Maintenance { on: true });
+    cluster.run_to(9000);
+    assert_eq!(cluster.open(), [1]);
+    cluster.give(2, Event::Maintenance { on: false });
+    cluster.give(1, Event::Maintenance { on: true });
+    cluster.run_to(11_000);
+    assert_eq!(cluster.open(), [2]);
+    cluster.give(1, Event::Maintenance { on: false });
+    cluster.run_to(15_000);
+    assert_eq!(cluster.open(), [1], "it is the better one");
+}
+
 #[test]
 fn why_has_the_numbers_and_the_inequalities() {
     let mut cluster = steady();
