@@ -9,8 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::ifaddrs::getifaddrs;
-
+use crate::net::addresses_here;
 use crate::netlink::address::VirtualAddress;
 use crate::netlink::at_once::{remove_now, set_now};
 use crate::netlink::link::Links;
@@ -118,17 +117,9 @@ impl RealServer {
     }
 
     fn missing(&self) -> Result<Vec<VirtualAddress>, String> {
-        let there = getifaddrs().map_err(|error| format!("addresses can't be listed: {error}"))?;
-        let there: Vec<(String, IpAddr)> = there
-            .filter_map(|one| {
-                let address = one.address?;
-                let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-                let v6 = address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip()));
-                Some((one.interface_name, v4.or(v6)?))
-            })
-            .collect();
-        let is_there = |one: &&VirtualAddress| !there.contains(&(one.interface.clone(), one.address));
-        Ok(self.addresses.iter().filter(is_there).cloned().collect())
+        let there = addresses_here().map_err(|error| format!("addresses can't be listed: {error}"))?;
+        let is_missing = |one: &&VirtualAddress| !there.contains(&(one.interface.clone(), one.address));
+        Ok(self.addresses.iter().filter(is_missing).cloned().collect())
     }
 
     /// What earlier calls have set up.

@@ -17,6 +17,7 @@ use std::time::Duration;
 use clap::Args;
 use keepone_agent::clock;
 use keepone_agent::exit::{ExitCode as Code, Failure};
+use keepone_agent::net::addresses_here;
 use keepone_agent::rights;
 use keepone_config::model::VrrpInstance;
 use keepone_config::{Config, Language};
@@ -150,8 +151,7 @@ fn words(line: &[u8]) -> Vec<OsString> {
 /// What is there, what becomes of it, and which way the addresses go.
 fn report(there: &str, config: &Config, lost: &[String], runs: bool) -> String {
     let mut text = format!("{there}\n\nvirtual routers, as both read them:\n");
-    let own: BTreeSet<IpAddr> =
-        nix::ifaddrs::getifaddrs().map(|all| all.filter_map(|one| address(&one)).collect()).unwrap_or_default();
+    let own: BTreeSet<IpAddr> = addresses_here().unwrap_or_default().into_iter().map(|(_, address)| address).collect();
     let is_held = |instance: &VrrpInstance| {
         let all = &instance.virtual_addresses;
         !all.is_empty() && all.iter().all(|one| own.contains(&one.address))
@@ -205,12 +205,6 @@ fn way(config: &Config, runs: bool, holds: bool) -> String {
         "{first}  if its priority is the higher one, {back} comes back as soon as keepone runs: write `nopreempt` to have \
          one change only\n"
     )
-}
-
-fn address(interface: &nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
-    let storage = interface.address.as_ref()?;
-    let v4 = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-    v4.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 /// In good order: its peers are told.

@@ -4,6 +4,7 @@
 //! gate (safety.md R4).
 
 use std::io;
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 
@@ -17,6 +18,20 @@ mod strangers;
 pub mod vrrp;
 
 pub use interfaces::{Interfaces, Mac};
+
+/// All addresses of this network namespace, each with its interface.
+///
+/// # Errors
+/// The kernel does not say.
+pub fn addresses_here() -> io::Result<Vec<(String, IpAddr)>> {
+    let found = nix::ifaddrs::getifaddrs()?.filter_map(|one| {
+        let address = one.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        let v6 = address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip()));
+        Some((one.interface_name, v4.or(v6)?))
+    });
+    Ok(found.collect())
+}
 
 /// What became of a frame or packet that was handed to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +62,7 @@ pub enum OpenError {
         /// Where.
         interface: String,
         /// What.
-        group: std::net::IpAddr,
+        group: IpAddr,
         /// The kernel's answer.
         #[source]
         source: io::Error,
