@@ -11,23 +11,23 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use keepone_config::Config;
-use keepone_config::model::{GroupMember, Probe, Script, Service};
+use keepone_config::model::{GroupMember, Probe, Service};
 use keepone_proto::balance::checker::Outcome;
 use keepone_proto::balance::machine::{Action, Balance, Event, Place};
-use keepone_proto::balance::wanted::Wanted;
 use keepone_proto::time::Instant;
 use keepone_proto::watch::Reading;
 use tokio::sync::mpsc;
 
 use super::desk::{Ask, Desk};
-use super::settings::{balance, check_name, real_name, service_name};
+use super::listeners::{Changed, Listeners, Post, Wish};
+use super::settings::{balance, check_name};
 use super::tls::Tls;
 use super::{Common, probe, told};
 use crate::clock;
+use crate::net::addresses_here;
 use crate::notify::LineWriter;
 use crate::notify::run::Rules;
-use crate::notify::servers::{ServerScripts, Told};
-use crate::post::Server;
+use crate::script::User;
 use crate::tracking::files::Files;
 
 /// Orders that may wait.
@@ -36,22 +36,6 @@ const QUEUE: usize = 256;
 const LOOK: Duration = Duration::from_secs(1);
 /// Scripts that are due at the stop are put in within this time.
 const END: Duration = Duration::from_secs(2);
-
-/// Where [`Wanted`] goes. It must not wait.
-pub(crate) type Wish = Box<dyn Fn(Wanted) + Send>;
-
-/// Where whoever came or went goes, to be told to people.
-pub(crate) type Post = mpsc::UnboundedSender<Server>;
-
-/// Whom changes are told.
-struct Listeners {
-    /// The keeper of the kernel's table.
-    table: Wish,
-    /// The FIFOs of virtual and real servers.
-    fifos: Vec<LineWriter>,
-    /// Mail and webhooks.
-    post: Post,
-}
 
 /// The way to the thread, which begins with the first virtual server.
 pub(crate) struct Checkers {
@@ -95,7 +79,8 @@ impl Checkers {
             Some(thread) => thread.order(Order::Reconfigure(Arc::clone(config), table)),
             None if config.virtual_servers.is_empty() => {}
             None => {
-                let listeners = Listeners { table, fifos: self.fifos.clone(), post: self.post.clone() };
+                let (fifos, post) = (self.fifos.clone(), self.post.clone());
+                let listeners = Listeners::new(table, fifos, post, self.rules.clone());
                 let begun = begin(Arc::clone(config), self.rules.clone(), listeners);
                 let failed = |error: &io::Error| tracing::error!(%error, "no thread for health checks: real servers stay as they are; raise the limit of tasks, then restart keepone");
                 self.thread = begun.inspect_err(failed).ok();
@@ -143,15 +128,14 @@ fn begin(config: Arc<Config>, rules: Rules, listeners: Listeners) -> io::Result<
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     make_room();
     let serve = move || {
-        let scripts = ServerScripts::new(rules);
-        let scripts = runtime.block_on(async {
-            let mut keeper = Keeper::new(config, scripts, listeners);
+        let listeners = runtime.block_on(async {
+            let mut keeper = Keeper::new(config, rules.user, listeners);
             keeper.serve(received).await;
-            keeper.scripts
+            keeper.listeners
         });
         // Tries that are under way end with it.
         runtime.shutdown_background();
-        scripts.finish()
+        listeners.finish()
     };
     let thread = thread::Builder::new().name("checkers".into()).spawn(serve)?;
     Ok(Thread { orders, thread })
@@ -167,68 +151,35 @@ fn make_room() {
     }
 }
 
-/// Of one name, what is run on which state.
-#[derive(Debug, Clone, Default)]
-struct Pair {
-    up: Option<Script>,
-    down: Option<Script>,
-    /// `smtp_alert`.
-    mail: bool,
-}
-
-/// Scripts by names, since what is told may be of what is not configured any more.
-#[derive(Debug, Clone, Default)]
-struct Book {
-    quorums: BTreeMap<String, Pair>,
-    servers: BTreeMap<(String, String), Pair>,
-}
-
-impl Book {
-    fn of(config: &Config) -> Self {
-        let mut book = Book::default();
-        for server in &config.virtual_servers {
-            let name = service_name(config, server);
-            for real in &server.real_servers {
-                let (up, down) = (real.notify_up.clone(), real.notify_down.clone());
-                let pair = Pair { up, down, mail: real.smtp_alert };
-                book.servers.insert((name.clone(), real_name(server.protocol, real)), pair);
-            }
-            let (up, down) = (server.quorum_up.clone(), server.quorum_down.clone());
-            book.quorums.insert(name, Pair { up, down, mail: server.smtp_alert });
-        }
-        book
-    }
-}
-
 struct Keeper {
     config: Arc<Config>,
+    /// Who runs scripts that name nobody.
+    user: User,
     machine: Balance,
     common: Arc<Common>,
-    book: Book,
-    scripts: ServerScripts,
     listeners: Listeners,
-    /// Outcomes, each with the number of its try.
+    /// Outcomes, each with the number of its try: no more wait than tries are under way.
     outcomes: mpsc::UnboundedReceiver<(u64, Outcome)>,
     ended: mpsc::UnboundedSender<(u64, Outcome)>,
     files: Files,
-    /// What was last told of BFD sessions.
-    sessions: BTreeMap<usize, Reading>,
+    /// What was last told of BFD sessions, by their names: a reload may change their places.
+    sessions: BTreeMap<String, Reading>,
 }
 
 impl Keeper {
-    fn new(config: Arc<Config>, scripts: ServerScripts, listeners: Listeners) -> Self {
+    fn new(config: Arc<Config>, user: User, mut listeners: Listeners) -> Self {
         let mut seed = [0; 8];
         // Without one the spread is the same each time.
         let _ = getrandom::fill(&mut seed);
         let (machine, actions) = Balance::new(&balance(&config), u64::from_ne_bytes(seed), clock::now());
+        listeners.configure(&config);
         let (ended, outcomes) = mpsc::unbounded_channel();
         let mut keeper = Keeper {
-            common: Arc::new(common(&config, scripts.user())),
-            book: Book::of(&config),
+            common: Arc::new(common(&config, &user)),
             files: Files::start(&files(&config)),
             config,
+            user,
             machine,
-            scripts,
             listeners,
             outcomes,
             ended,
@@ -256,8 +207,7 @@ impl Keeper {
                         Event::Tick
                     }
                     Some(Order::Bfd(session, reading)) => {
-                        self.told_session(session, &reading);
-                        self.sessions.insert(session, reading);
+                        self.on_session(session, reading);
                         Event::Tick
                     }
                     Some(Order::Ask(ask)) => {
@@ -309,25 +259,34 @@ impl Keeper {
     }
 
     fn reconfigure(&mut self, config: Arc<Config>) {
-        let new = Book::of(&config);
-        // Of what goes, the former scripts are run; of what stays, the new ones.
-        self.book.quorums.extend(new.quorums.clone());
-        self.book.servers.extend(new.servers.clone());
-        self.common = Arc::new(common(&config, self.scripts.user()));
+        self.listeners.reconfigure(&config);
+        self.common = Arc::new(common(&config, &self.user));
         let wanted = files(&config);
         self.config = config;
         let actions = self.machine.reconfigure(&balance(&self.config), clock::now());
         self.carry_out(actions);
-        self.book = new;
+        self.listeners.configure(&self.config);
         if self.files.set(&wanted) {
             tracing::debug!("files of checks are watched anew");
         }
-        for (session, reading) in self.sessions.clone() {
-            self.told_session(session, &reading);
+        let config = Arc::clone(&self.config);
+        let mut known = std::mem::take(&mut self.sessions);
+        for (session, settings) in config.trackers.bfd.iter().enumerate() {
+            if let Some(reading) = known.remove(&settings.name) {
+                self.told_session(session, &reading);
+                self.sessions.insert(settings.name.clone(), reading);
+            }
         }
     }
 
-    /// The checks that `wanted` picks, each with what it is told.
+    fn on_session(&mut self, session: usize, reading: Reading) {
+        self.told_session(session, &reading);
+        if let Some(settings) = self.config.trackers.bfd.get(session) {
+            self.sessions.insert(settings.name.clone(), reading);
+        }
+    }
+
+    /// The checks of which `outcome` has something to say, each with what it is told.
     fn tell(&mut self, outcome: impl Fn(&Probe) -> Option<Outcome>) {
         let mut told = Vec::new();
         for (service, of) in self.config.virtual_servers.iter().enumerate() {
@@ -357,8 +316,8 @@ impl Keeper {
 
     /// Whether the addresses of virtual servers that suspend are on this node.
     fn look_for_addresses(&mut self) {
-        let here: Vec<IpAddr> = match nix::ifaddrs::getifaddrs() {
-            Ok(all) => all.filter_map(|found| address(found.address.as_ref()?)).collect(),
+        let here = match addresses_here() {
+            Ok(here) => here.into_iter().map(|(_, address)| address).collect::<Vec<_>>(),
             Err(error) => {
                 tracing::warn!(%error, "whether addresses of virtual servers are here can't be seen");
                 return;
@@ -366,19 +325,7 @@ impl Keeper {
         };
         let config = Arc::clone(&self.config);
         for (service, server) in config.virtual_servers.iter().enumerate().filter(|(_, server)| server.ha_suspend) {
-            let is_held = match &server.service {
-                Service::Address { address, .. } => here.contains(address),
-                Service::Mark { .. } => true,
-                Service::Group(at) => config.server_groups.get(*at).is_some_and(|group| {
-                    group.members.iter().any(|member| match member {
-                        GroupMember::Range { first, last, .. } => here
-                            .iter()
-                            .any(|address| address.is_ipv4() == first.is_ipv4() && (*first..=*last).contains(address)),
-                        GroupMember::Mark(_) => true,
-                    })
-                }),
-            };
-            self.handle(Event::Held { service, is_held });
+            self.handle(Event::Held { service, is_held: is_held(&config, &server.service, &here) });
         }
     }
 
@@ -388,24 +335,10 @@ impl Keeper {
                 Action::Probe { place, step, run } => self.probe(place, step, run),
                 Action::Wanted(wanted) => (self.listeners.table)(wanted),
                 Action::Server { service, server, is_up, why, .. } => {
-                    if is_up {
-                        tracing::info!(virtual_server = service, real_server = server, "a real server is up");
-                    } else {
-                        tracing::warn!(virtual_server = service, real_server = server, "a real server is down: {why}");
-                    }
-                    let pair = self.book.servers.get(&(service.clone(), server.clone())).cloned().unwrap_or_default();
-                    self.line(&format!("RS {server} {service} {}", state(is_up)));
-                    self.run(pair, Changed { service, server: Some(server), is_up, why });
+                    self.listeners.tell(Changed { service, server: Some(server), is_up, why });
                 }
                 Action::Quorum { service, is_up, why, .. } => {
-                    if is_up {
-                        tracing::info!(virtual_server = service, "the quorum is gained: {why}");
-                    } else {
-                        tracing::warn!(virtual_server = service, "the quorum is lost: {why}");
-                    }
-                    let pair = self.book.quorums.get(&service).cloned().unwrap_or_default();
-                    self.line(&format!("VS {service} {}", state(is_up)));
-                    self.run(pair, Changed { service, server: None, is_up, why });
+                    self.listeners.tell(Changed { service, server: None, is_up, why });
                 }
                 Action::Failed { place, why, left } => {
                     let name = self.checked(place).map_or_else(String::new, |checked| check_name(&checked));
@@ -434,38 +367,6 @@ impl Keeper {
             let _ = ended.send((run, outcome));
         });
     }
-
-    /// Tells people, and runs what is to be run.
-    fn run(&mut self, pair: Pair, Changed { service, server, is_up, why }: Changed) {
-        let told = Server {
-            service: service.clone(),
-            server: server.clone(),
-            state: state(is_up).to_owned(),
-            evidence: why.clone(),
-            mail: pair.mail,
-        };
-        // At the end nobody listens any more.
-        let _ = self.listeners.post.send(told);
-        if let Some(script) = if is_up { pair.up } else { pair.down } {
-            self.scripts.put(Told { script, service, server, state: state(is_up), why });
-        }
-    }
-
-    fn line(&self, line: &str) {
-        self.listeners.fifos.iter().for_each(|fifo| fifo.put(line));
-    }
-}
-
-/// Who has come or gone.
-struct Changed {
-    service: String,
-    server: Option<String>,
-    is_up: bool,
-    why: String,
-}
-
-fn state(is_up: bool) -> &'static str {
-    if is_up { "UP" } else { "DOWN" }
 }
 
 async fn sleep(timer: &mut clock::Timer, at: Option<Instant>) -> io::Result<()> {
@@ -475,7 +376,7 @@ async fn sleep(timer: &mut clock::Timer, at: Option<Instant>) -> io::Result<()> 
     }
 }
 
-fn common(config: &Config, user: &crate::script::User) -> Common {
+fn common(config: &Config, user: &User) -> Common {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     Common {
@@ -498,7 +399,21 @@ fn files(config: &Config) -> Vec<(usize, keepone_config::model::FileTracker)> {
     wanted.into_iter().filter_map(|at| Some((at, config.trackers.files.get(at)?.clone()))).collect()
 }
 
-fn address(found: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
-    let v4 = found.as_sockaddr_in().map(|found| IpAddr::V4(found.ip()));
-    v4.or_else(|| found.as_sockaddr_in6().map(|found| IpAddr::V6(found.ip())))
+/// Whether any of its addresses is among these; a mark is nobody's address.
+fn is_held(config: &Config, service: &Service, here: &[IpAddr]) -> bool {
+    match service {
+        Service::Address { address, .. } => here.contains(address),
+        Service::Mark { .. } => true,
+        Service::Group(at) => config.server_groups.get(*at).is_some_and(|group| {
+            group.members.iter().any(|member| match member {
+                GroupMember::Range { first, last, .. } => here
+                    .iter()
+                    .any(|address| address.is_ipv4() == first.is_ipv4() && (*first..=*last).contains(address)),
+                GroupMember::Mark(_) => true,
+            })
+        }),
+    }
 }
+
+#[cfg(test)]
+mod tests;

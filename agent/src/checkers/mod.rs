@@ -1,6 +1,6 @@
 //! Health checks of real servers: one try each, around `proto::balance`, which says when and judges what comes of it.
 //!
-//! - [`keeper`]: the thread that they run on, with the machine
+//! - [`keeper`]: the thread that they run on, with the machine; [`listeners`]: whom it tells
 //! - [`socket`]: how a try reaches its target; [`tls`]: what is spoken on top of that
 //! - one module for each kind: [`tcp`], [`http`] (with [`body`]), [`smtp`], [`dns`], [`udp`], [`ping`], [`misc`],
 //!   [`told`] (files and BFD sessions)
@@ -16,6 +16,7 @@ mod dns;
 pub mod genhash;
 pub(crate) mod http;
 pub(crate) mod keeper;
+pub(crate) mod listeners;
 mod misc;
 mod ping;
 pub(crate) mod settings;

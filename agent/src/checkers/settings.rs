@@ -24,20 +24,20 @@ fn service(config: &Config, server: &VirtualServer) -> ServiceSettings {
         ha_suspend: server.ha_suspend && !matches!(server.service, Service::Mark { .. }),
         has_sorry: server.sorry_server.is_some(),
         slow_start: server.slow_start,
-        servers: server.real_servers.iter().map(|real| real_server(server.protocol, real)).collect(),
+        servers: server.real_servers.iter().map(|real| real_server(config, server.protocol, real)).collect(),
     }
 }
 
-fn real_server(protocol: Protocol, real: &RealServer) -> ServerSettings {
+fn real_server(config: &Config, protocol: Protocol, real: &RealServer) -> ServerSettings {
     ServerSettings {
         name: real_name(protocol, real),
         weight: real.weight,
         inhibit: real.inhibit_on_failure,
-        checkers: real.checkers.iter().map(checker).collect(),
+        checkers: real.checkers.iter().map(|one| checker(config, one)).collect(),
     }
 }
 
-fn checker(checker: &Checker) -> CheckerSettings {
+fn checker(config: &Config, checker: &Checker) -> CheckerSettings {
     let timing = &checker.timing;
     let kind = match &checker.probe {
         Probe::File { .. } | Probe::Bfd(_) => CheckerKind::Told,
@@ -48,7 +48,7 @@ fn checker(checker: &Checker) -> CheckerSettings {
         _ => CheckerKind::Asked { steps: 1, fast_recovery: false },
     };
     CheckerSettings {
-        key: format!("{:?}", checker.probe),
+        key: key(config, &checker.probe),
         kind,
         interval: timing.interval,
         warmup: timing.warmup,
@@ -57,6 +57,20 @@ fn checker(checker: &Checker) -> CheckerSettings {
         alpha: timing.alpha,
         timeout: longest(&checker.probe),
         tell_all: timing.log_all_failures,
+    }
+}
+
+/// All that is tried. Files and sessions are known by their names: their places are the configuration's.
+fn key(config: &Config, probe: &Probe) -> String {
+    let trackers = &config.trackers;
+    match probe {
+        Probe::File { file, weight } => {
+            format!("FILE_CHECK {} {weight:?}", trackers.files.get(*file).map_or("", |file| file.name.as_str()))
+        }
+        Probe::Bfd(session) => {
+            format!("BFD_CHECK {}", trackers.bfd.get(*session).map_or("", |session| session.name.as_str()))
+        }
+        other => format!("{other:?}"),
     }
 }
 

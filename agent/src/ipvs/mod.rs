@@ -26,7 +26,7 @@ use keepone_proto::decision::Role;
 use keepone_proto::id::DomainId;
 use tokio::sync::mpsc;
 
-use crate::checkers::keeper::Wish;
+use crate::checkers::listeners::Wish;
 use crate::clock;
 
 /// At the end the table is waited for so long.

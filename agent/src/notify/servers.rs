@@ -37,11 +37,6 @@ impl ServerScripts {
         ServerScripts { rules, threads: BTreeMap::new() }
     }
 
-    /// Who runs those that name nobody.
-    pub(crate) fn user(&self) -> &crate::script::User {
-        &self.rules.user
-    }
-
     /// Puts one in. A virtual server's thread begins with its first.
     pub(crate) fn put(&mut self, told: Told) {
         if !self.threads.contains_key(&told.service) {
