@@ -2,6 +2,7 @@
 //!
 //! - [`wanted`]: from the configuration to a table
 //! - [`serve`]: the thread that makes the kernel's table equal to it, and looks after it
+//! - [`said`]: what the checks say, on its way to the thread
 //! - [`words`]: what is told of changes
 //! - [`ledger`]: which services are ours
 //!
@@ -10,6 +11,7 @@
 //! `lvs_flush` says otherwise.
 
 mod ledger;
+mod said;
 mod serve;
 mod sync;
 mod wanted;
@@ -21,7 +23,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use keepone_config::Config;
-use keepone_proto::balance::wanted::Wanted;
 use keepone_proto::decision::Role;
 use keepone_proto::id::DomainId;
 use tokio::sync::mpsc;
@@ -29,18 +30,20 @@ use tokio::sync::mpsc;
 use crate::checkers::listeners::Wish;
 use crate::clock;
 
+use said::Said;
+
 /// At the end the table is waited for so long.
 const END: Duration = Duration::from_secs(3);
 /// How often it is looked at then.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What the thread is told.
+/// What the thread is told by the one that decides, which waits for nothing: so this queue has no bound. Reloads and
+/// changes of roles are few, however long the kernel takes; what the checks say is elsewhere ([`Said`]).
 #[derive(Debug)]
 pub(crate) enum Ask {
-    /// Another configuration runs. What was told of real servers stays true of those that are in both.
-    Configure(Arc<Config>),
-    /// What the checks say of one virtual server, by the configuration told of last.
-    Wanted(Wanted),
+    /// Another configuration runs, and what the checks say by it. What was told of real servers stays true of those that
+    /// are in both.
+    Configure(Arc<Config>, Arc<Said>),
     /// A domain has changed its role.
     Role(DomainId, Role),
     /// The agent ends; whether the table is to stay, for a worker that follows at once.
@@ -51,6 +54,8 @@ pub(crate) enum Ask {
 #[derive(Debug)]
 pub(crate) struct Ipvs {
     thread: Option<(mpsc::UnboundedSender<Ask>, JoinHandle<()>)>,
+    /// Of the configuration that runs.
+    said: Arc<Said>,
     run_dir: PathBuf,
     /// A worker that follows at once finds the table as it is.
     keep: bool,
@@ -61,7 +66,8 @@ pub(crate) struct Ipvs {
 impl Ipvs {
     /// Starts the thread, if there is anything for it to do.
     pub(crate) fn start(config: &Arc<Config>, run_dir: &Path) -> Self {
-        let mut ipvs = Ipvs { thread: None, run_dir: run_dir.to_owned(), keep: false, roles: Vec::new() };
+        let mut ipvs =
+            Ipvs { thread: None, said: Arc::default(), run_dir: run_dir.to_owned(), keep: false, roles: Vec::new() };
         ipvs.configure(config);
         ipvs
     }
@@ -71,7 +77,8 @@ impl Ipvs {
         if self.thread.is_none() && (is_needed(config) || ledger::is_there(&self.run_dir)) {
             self.begin();
         }
-        self.ask(Ask::Configure(Arc::clone(config)));
+        self.said = Arc::default();
+        self.ask(Ask::Configure(Arc::clone(config), Arc::clone(&self.said)));
     }
 
     fn begin(&mut self) {
@@ -99,8 +106,8 @@ impl Ipvs {
 
     /// The way for what the checks say of the configuration told of last.
     pub(crate) fn wish(&self) -> Wish {
-        let asks = self.thread.as_ref().map(|(asks, _)| asks.clone());
-        Box::new(move |wanted| drop(asks.as_ref().map(|asks| asks.send(Ask::Wanted(wanted)))))
+        let said = Arc::clone(&self.said);
+        Box::new(move |wanted| said.put(wanted))
     }
 
     /// This worker ends for another one, which follows at once.

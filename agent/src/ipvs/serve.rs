@@ -18,6 +18,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Ask;
 use super::ledger::Ledger;
+use super::said::Said;
 use super::sync::Sync;
 use super::wanted::VirtualServers;
 use super::words;
@@ -40,13 +41,16 @@ pub(super) fn run(run_dir: PathBuf, mut asked: UnboundedReceiver<Ask>) {
             let mut server = Server::new(&run_dir);
             let mut next_look = clock::now();
             loop {
+                let said = Arc::clone(&server.said);
                 let first = tokio::select! {
                     biased;
                     ask = asked.recv() => Some(ask.unwrap_or(Ask::End { keep: true })),
+                    () = said.news() => None,
                     () = tokio::time::sleep(next_look.since(clock::now())) => None,
                 };
-                let is_look = first.is_none();
-                if matches!(first, Some(Ask::Configure(_))) {
+                // By the clock alone: checks that never rest would keep it from looking.
+                let is_look = clock::now() >= next_look;
+                if matches!(first, Some(Ask::Configure(..))) {
                     tokio::time::sleep(GATHER).await;
                 }
                 // Whatever has come meanwhile is made in one go.
@@ -56,6 +60,7 @@ pub(super) fn run(run_dir: PathBuf, mut asked: UnboundedReceiver<Ask>) {
                         other => server.take(other),
                     }
                 }
+                server.hear();
                 server.settle(is_look).await;
                 if is_look {
                     next_look = clock::now() + server.pause();
@@ -69,6 +74,8 @@ pub(super) fn run(run_dir: PathBuf, mut asked: UnboundedReceiver<Ask>) {
 struct Server {
     config: Option<Arc<Config>>,
     servers: VirtualServers,
+    /// What the checks say by that configuration.
+    said: Arc<Said>,
     sync: Option<Sync>,
     /// Sync daemons were started by us.
     syncs: bool,
@@ -88,6 +95,7 @@ impl Server {
         Server {
             config: None,
             servers: VirtualServers::default(),
+            said: Arc::default(),
             sync: None,
             syncs: false,
             masters: BTreeSet::new(),
@@ -107,18 +115,26 @@ impl Server {
 
     fn take(&mut self, ask: Ask) {
         match ask {
-            Ask::Configure(config) => {
-                self.flush = self.config.is_none() && config.global.ipvs.flush;
+            Ask::Configure(config, said) => {
+                // The last words by the former one, which the next begins with.
+                self.hear();
+                self.said = said;
+                self.flush = (self.flush || self.config.is_none()) && config.global.ipvs.flush;
                 self.servers.configure(&config);
                 self.sync = Sync::of(&config);
                 self.servers.faults().iter().for_each(|fault| tracing::error!("{fault}"));
                 self.config = Some(config);
             }
-            Ask::Wanted(wanted) => self.servers.tell(&wanted),
             Ask::Role(domain, Role::Master) => drop(self.masters.insert(domain)),
             Ask::Role(domain, _) => drop(self.masters.remove(&domain)),
             Ask::End { .. } => {}
         }
+    }
+
+    /// Takes what the checks have said.
+    fn hear(&mut self) {
+        let said = Arc::clone(&self.said);
+        said.take().for_each(|wanted| self.servers.tell(&wanted));
     }
 
     /// Makes the kernel have what is wanted.
@@ -347,3 +363,43 @@ impl Server {
 
 /// What is told of a change begins so.
 const CHANGE: &str = "change: ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keepone_config::{Environment, load_text};
+    use keepone_proto::balance::wanted::Wanted;
+
+    fn config(servers: &[u8]) -> Arc<Config> {
+        let real = |last: &u8| format!(" real_server 10.0.0.{last} 80 {{ }}\n");
+        let real: String = servers.iter().map(real).collect();
+        let text = format!("virtual_server 192.0.2.1 80 {{\n protocol TCP\n{real}}}\n");
+        match load_text(Path::new("t.conf"), &text, &Environment::default()) {
+            Ok((config, _)) => Arc::new(config),
+            Err(errors) => panic!("{errors:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_said_by_the_places_of_the_former_configuration_is_none_of_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut server = Server::new(directory.path());
+        let (first, second) = (Arc::<Said>::default(), Arc::<Said>::default());
+        let without_the_first = || Wanted { virtual_server: 0, servers: vec![None, Some(1)], sorry: false };
+        let there = |server: &Server| {
+            let table = server.servers.table();
+            table.entries().flat_map(|entry| entry.destinations.keys().map(ToString::to_string)).collect::<Vec<_>>()
+        };
+        server.take(Ask::Configure(config(&[1, 2]), Arc::clone(&first)));
+        first.put(without_the_first());
+        // Its last word is the next one's beginning.
+        server.take(Ask::Configure(config(&[2, 1]), Arc::clone(&second)));
+        assert_eq!(there(&server), ["10.0.0.2:80"]);
+        first.put(without_the_first());
+        server.hear();
+        assert_eq!(there(&server), ["10.0.0.2:80"]);
+        second.put(without_the_first());
+        server.hear();
+        assert_eq!(there(&server), ["10.0.0.1:80"]);
+    }
+}
