@@ -306,10 +306,9 @@ impl Server {
 
     /// At the end.
     async fn end(mut self, keep: bool) {
-        let (Some(handle), Some(config)) = (self.handle.take(), self.config.take()) else { return };
-        if keep {
-            return;
-        }
+        let Some(config) = self.config.take().filter(|_| !keep) else { return };
+        // After a failure there is none: what is ours is to go all the same.
+        let Some(handle) = self.open().await else { return };
         let ended = async {
             if config.global.ipvs.flush_on_stop == FlushOnStop::All {
                 handle.flush().await?;
