@@ -1,7 +1,6 @@
 //! The kernel's IPVS, asked over a netlink socket.
 //!
-//! Every request has an end: an answer, a refusal, or [`PATIENCE`]. Requests that are made together are sent together and
-//! worked off by the kernel in their order.
+//! Every request has an end: an answer, a refusal, or [`PATIENCE`]. The kernel works them off in their order.
 
 use std::time::Duration;
 
@@ -27,8 +26,6 @@ use crate::wire::{Command, IpvsMessage, MainAttribute};
 
 /// How long the kernel may take over one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Requests on their way at once: their answers fit into the socket's buffer.
-const WINDOW: usize = 128;
 
 /// What crosses the socket: the controller, which knows the family's number, and the family.
 #[derive(Debug, Clone)]
@@ -167,45 +164,43 @@ impl Handle {
     /// # Errors
     /// As the kernel says.
     pub async fn destinations(&self, id: ServiceId) -> Result<Vec<DestinationEntry>, Error> {
-        let told = self.ask(destinations_of(id), NLM_F_DUMP)?;
-        read_destinations(id, collect(told).await?)
+        let service = MainAttribute::Service(id.attributes());
+        let told = self.request(IpvsMessage::new(Command::GetDest, [service]), true).await?;
+        let destinations = told.iter().flat_map(IpvsMessage::main).filter_map(|attribute| match attribute {
+            MainAttribute::Destination(attributes) => Some(DestinationEntry::from_attributes(attributes, id.family())),
+            _ => None,
+        });
+        Ok(destinations.collect::<Result<_, _>>()?)
     }
 
-    /// The whole table, as of some moments that lie close together.
+    /// All services, and the destinations of those for which `whole` says so, as of some moments that lie close together.
+    ///
+    /// One after the other: a socket has one dump at a time, and the kernel refuses a second one as busy.
     ///
     /// # Errors
     /// As the kernel says.
-    pub async fn table(&self) -> Result<Table, Error> {
+    pub async fn table(&self, whole: impl Fn(ServiceId) -> bool) -> Result<Table, Error> {
         let mut table = Table::default();
-        let services = self.services().await?;
-        for some in services.chunks(WINDOW) {
-            let asked = some.iter().map(|entry| self.ask(destinations_of(entry.service.id), NLM_F_DUMP));
-            for (entry, told) in some.iter().zip(asked.collect::<Vec<_>>()) {
-                let destinations = read_destinations(entry.service.id, collect(told?).await?)?;
-                let destinations = destinations.into_iter().map(|entry| entry.destination);
-                table.insert(Entry::new(entry.service.clone(), destinations));
-            }
+        for ServiceEntry { service, .. } in self.services().await? {
+            let known = if whole(service.id) { self.destinations(service.id).await? } else { Vec::new() };
+            table.insert(Entry::new(service, known.into_iter().map(|entry| entry.destination)));
         }
         Ok(table)
     }
 
-    /// Makes changes in their order; the answer to each. A refusal of one does not keep those after it from being made.
+    /// Makes changes in their order; the answer to each. A refusal of one does not keep those after it from being made;
+    /// once an answer is late, nothing more is asked for.
     pub async fn apply(&self, changes: &[Change]) -> Vec<Result<(), Error>> {
         let mut answers = Vec::with_capacity(changes.len());
-        for some in changes.chunks(WINDOW) {
-            let asked: Vec<_> = some.iter().map(|change| self.ask(message_of(change), NLM_F_ACK)).collect();
-            for told in asked {
-                answers.push(match told {
-                    Ok(told) => collect(told).await.map(drop),
-                    Err(error) => Err(error),
-                });
-            }
+        for change in changes {
+            let is_late = matches!(answers.last(), Some(Err(Error::Late(_))));
+            answers.push(if is_late { Err(Error::Late(PATIENCE)) } else { self.change(change).await });
         }
         answers
     }
 
-    async fn change(&self, change: Change) -> Result<(), Error> {
-        self.request(message_of(&change), false).await.map(drop)
+    async fn change(&self, change: &Change) -> Result<(), Error> {
+        self.request(message_of(change), false).await.map(drop)
     }
 
     /// Adds a service.
@@ -213,7 +208,7 @@ impl Handle {
     /// # Errors
     /// EEXIST: it is there; ENOENT: no such scheduler, or its module can't be loaded.
     pub async fn add_service(&self, service: &Service) -> Result<(), Error> {
-        self.change(Change::AddService(service.clone())).await
+        self.change(&Change::AddService(service.clone())).await
     }
 
     /// Changes a service in place.
@@ -221,7 +216,7 @@ impl Handle {
     /// # Errors
     /// ESRCH: there is none; ENOENT: no such scheduler.
     pub async fn edit_service(&self, service: &Service) -> Result<(), Error> {
-        self.change(Change::EditService(service.clone())).await
+        self.change(&Change::EditService(service.clone())).await
     }
 
     /// Deletes a service and its destinations.
@@ -229,7 +224,7 @@ impl Handle {
     /// # Errors
     /// ESRCH: there is none.
     pub async fn delete_service(&self, id: ServiceId) -> Result<(), Error> {
-        self.change(Change::DeleteService(id)).await
+        self.change(&Change::DeleteService(id)).await
     }
 
     /// Adds a destination to a service.
@@ -237,7 +232,7 @@ impl Handle {
     /// # Errors
     /// ESRCH: no such service; EEXIST: it is there; ERANGE: thresholds the wrong way round.
     pub async fn add_destination(&self, id: ServiceId, destination: &Destination) -> Result<(), Error> {
-        self.change(Change::AddDestination(id, destination.clone())).await
+        self.change(&Change::AddDestination(id, destination.clone())).await
     }
 
     /// Changes a destination in place.
@@ -245,7 +240,7 @@ impl Handle {
     /// # Errors
     /// ESRCH: no such service; ENOENT: no such destination.
     pub async fn edit_destination(&self, id: ServiceId, destination: &Destination) -> Result<(), Error> {
-        self.change(Change::EditDestination(id, destination.clone())).await
+        self.change(&Change::EditDestination(id, destination.clone())).await
     }
 
     /// Deletes a destination.
@@ -253,7 +248,7 @@ impl Handle {
     /// # Errors
     /// ESRCH: no such service; ENOENT: no such destination.
     pub async fn delete_destination(&self, id: ServiceId, address: std::net::SocketAddr) -> Result<(), Error> {
-        self.change(Change::DeleteDestination(id, address)).await
+        self.change(&Change::DeleteDestination(id, address)).await
     }
 
     /// Deletes all services, whoever made them.
@@ -336,23 +331,6 @@ impl Handle {
     pub async fn daemon(&self, role: DaemonRole) -> Result<Option<Daemon>, Error> {
         Ok(self.daemons().await?.into_iter().find(|daemon| daemon.role == role))
     }
-}
-
-fn destinations_of(id: ServiceId) -> IpvsMessage {
-    IpvsMessage::new(Command::GetDest, [MainAttribute::Service(id.attributes())])
-}
-
-fn read_destinations(id: ServiceId, told: Vec<Packet>) -> Result<Vec<DestinationEntry>, Error> {
-    let mut destinations = Vec::new();
-    for packet in told {
-        let Packet::Ipvs(message) = packet else { continue };
-        for attribute in message.payload.main() {
-            if let MainAttribute::Destination(attributes) = attribute {
-                destinations.push(DestinationEntry::from_attributes(attributes, id.family())?);
-            }
-        }
-    }
-    Ok(destinations)
 }
 
 fn message_of(change: &Change) -> IpvsMessage {

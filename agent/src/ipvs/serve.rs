@@ -228,18 +228,18 @@ impl Server {
 
     /// Reads what is ours in the kernel, and says what somebody else has done to it.
     async fn look(&mut self, handle: &Handle, wanted: &Table) -> Result<(), Error> {
-        let mut table = handle.table().await?;
+        let known = self.made.as_ref();
+        let is_ours = |ledger: &Ledger, id| {
+            wanted.get(id).is_some() || ledger.ours().contains(&id) || known.is_some_and(|made| made.get(id).is_some())
+        };
+        // Of others' only what they are: what their real servers are like is nobody's business here.
+        let mut table = handle.table(|id| is_ours(&self.ledger, id)).await?;
         if std::mem::take(&mut self.flush) {
             let others = table.ids().filter(|id| wanted.get(*id).is_none()).count();
             tracing::info!("lvs_flush: {others} virtual servers that are not in the configuration go");
             self.ledger.set(table.ids().chain(wanted.ids()).collect());
         }
-        let known = self.made.as_ref();
-        table.retain(|id| {
-            wanted.get(id).is_some()
-                || self.ledger.ours().contains(&id)
-                || known.is_some_and(|made| made.get(id).is_some())
-        });
+        table.retain(|id| is_ours(&self.ledger, id));
         if let Some(made) = known {
             for line in words::of_others(&plan(made, &table)) {
                 tracing::warn!("ipvs: {line}; it is put right");
@@ -314,7 +314,8 @@ impl Server {
                 handle.flush().await?;
                 self.ledger.set(BTreeSet::new());
             } else {
-                let mut table = handle.table().await?;
+                // Real servers go with what they are of.
+                let mut table = handle.table(|_| false).await?;
                 table.retain(|id| self.ledger.ours().contains(&id));
                 let changes = plan(&Table::default(), &table);
                 let answers = handle.apply(&changes).await;
