@@ -2,54 +2,43 @@
 
 use super::attribute::attributes;
 
-attributes! {
-    /// `IPVS_STATS_ATTR_*` within `IPVS_SVC_ATTR_STATS` and `IPVS_DEST_ATTR_STATS`.
-    StatsAttribute {
-        /// Connections scheduled.
-        Connections(u32) = 1,
-        /// Incoming packets.
-        InPackets(u32) = 2,
-        /// Outgoing packets.
-        OutPackets(u32) = 3,
-        /// Incoming octets.
-        InOctets(u64) = 4,
-        /// Outgoing octets.
-        OutOctets(u64) = 5,
-        /// Connections a second.
-        ConnectionRate(u32) = 6,
-        /// Incoming packets a second.
-        InPacketRate(u32) = 7,
-        /// Outgoing packets a second.
-        OutPacketRate(u32) = 8,
-        /// Incoming octets a second.
-        InOctetRate(u32) = 9,
-        /// Outgoing octets a second.
-        OutOctetRate(u32) = 10,
-    }
+/// One list for both: only how wide most counters are differs.
+macro_rules! counters {
+    ($(#[$meta:meta])* $name:ident of $count:ty) => {
+        attributes! {
+            $(#[$meta])*
+            $name {
+                /// Connections scheduled.
+                Connections($count) = 1,
+                /// Incoming packets.
+                InPackets($count) = 2,
+                /// Outgoing packets.
+                OutPackets($count) = 3,
+                /// Incoming octets.
+                InOctets(u64) = 4,
+                /// Outgoing octets.
+                OutOctets(u64) = 5,
+                /// Connections a second.
+                ConnectionRate($count) = 6,
+                /// Incoming packets a second.
+                InPacketRate($count) = 7,
+                /// Outgoing packets a second.
+                OutPacketRate($count) = 8,
+                /// Incoming octets a second.
+                InOctetRate($count) = 9,
+                /// Outgoing octets a second.
+                OutOctetRate($count) = 10,
+            }
+        }
+    };
 }
 
-attributes! {
+counters! {
+    /// `IPVS_STATS_ATTR_*` within `IPVS_SVC_ATTR_STATS` and `IPVS_DEST_ATTR_STATS`.
+    StatsAttribute of u32
+}
+
+counters! {
     /// `IPVS_STATS_ATTR_*` within `IPVS_SVC_ATTR_STATS64` and `IPVS_DEST_ATTR_STATS64`.
-    Stats64Attribute {
-        /// Connections scheduled.
-        Connections(u64) = 1,
-        /// Incoming packets.
-        InPackets(u64) = 2,
-        /// Outgoing packets.
-        OutPackets(u64) = 3,
-        /// Incoming octets.
-        InOctets(u64) = 4,
-        /// Outgoing octets.
-        OutOctets(u64) = 5,
-        /// Connections a second.
-        ConnectionRate(u64) = 6,
-        /// Incoming packets a second.
-        InPacketRate(u64) = 7,
-        /// Outgoing packets a second.
-        OutPacketRate(u64) = 8,
-        /// Incoming octets a second.
-        InOctetRate(u64) = 9,
-        /// Outgoing octets a second.
-        OutOctetRate(u64) = 10,
-    }
+    Stats64Attribute of u64
 }
