@@ -11,6 +11,7 @@ use keepone_config::model::Script;
 use keepone_proto::balance::checker::Outcome;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use tokio::process::Child;
 
 use crate::script::{User, become_user};
 
@@ -30,6 +31,21 @@ fn judge(status: ExitStatus, dynamic: bool) -> Outcome {
 }
 
 async fn run(script: &Script, otherwise: &User, timeout: Duration) -> Result<ExitStatus, String> {
+    let ran = async {
+        // The user is looked up and the program read from a disk, either of which may hang: not where all checks run.
+        let (script, otherwise) = (script.clone(), otherwise.clone());
+        let started = tokio::task::spawn_blocking(move || start(&script, &otherwise)).await;
+        let (group, mut child) = started.map_err(|error| format!("it can't be started: {error}"))??;
+        let status = child.wait().await.map_err(|error| format!("it can't be waited for: {error}"))?;
+        if status.success() {
+            std::mem::forget(group);
+        }
+        Ok(status)
+    };
+    tokio::time::timeout(timeout, ran).await.unwrap_or_else(|_elapsed| Err(format!("killed after {timeout:?}")))
+}
+
+fn start(script: &Script, otherwise: &User) -> Result<(Group, Child), String> {
     let (program, fixed) = script.command.split_first().ok_or_else(|| String::from("no program is named"))?;
     let mut command = Command::new(program);
     command.args(fixed);
@@ -39,19 +55,10 @@ async fn run(script: &Script, otherwise: &User, timeout: Duration) -> Result<Exi
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true);
     let not_run = |error| format!("it can't be run: {error}: check its path, its permissions and its user");
-    let mut child = command.spawn().map_err(not_run)?;
+    let child = command.spawn().map_err(not_run)?;
     // Also when nobody waits any more.
     let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
-    match tokio::time::timeout(timeout, child.wait()).await {
-        Ok(Ok(status)) => {
-            if status.success() {
-                std::mem::forget(group);
-            }
-            Ok(status)
-        }
-        Ok(Err(error)) => Err(format!("it can't be waited for: {error}")),
-        Err(_elapsed) => Err(format!("killed after {timeout:?}")),
-    }
+    Ok((group, child))
 }
 
 /// Kills what a command that did not do well has started, and the command.
