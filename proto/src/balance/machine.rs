@@ -238,11 +238,6 @@ impl Balance {
         self.timers.first().map(|(at, _)| at).into_iter().chain(ramps).min()
     }
 
-    /// What the kernel's tables should hold, all of it: for whoever has lost it.
-    pub fn wanted(&self, now: Instant) -> Vec<Wanted> {
-        self.services.iter().enumerate().map(|(at, service)| service.wanted(at, now)).collect()
-    }
-
     pub(super) fn services(&self) -> &[Service] {
         &self.services
     }
