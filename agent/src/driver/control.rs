@@ -13,7 +13,7 @@ use crate::control::{Answer, Ask};
 impl Driver {
     /// Takes a snapshot, or does what is wanted.
     pub(super) fn answer(&mut self, question: Question<Ask, Answer>) {
-        let answer = match &question.asked {
+        question.answer(|asked| match asked {
             Ask::Status => Answer::Status(Box::new(self.snapshot())),
             Ask::Why(name) => self.why(name),
             Ask::Maintenance(on) => {
@@ -21,8 +21,7 @@ impl Driver {
                 Answer::Maintenance
             }
             Ask::HandOver { instance, to } => self.hand_over(instance, to.as_deref()),
-        };
-        question.answer(answer);
+        });
     }
 
     fn snapshot(&mut self) -> Snapshot {
@@ -30,7 +29,7 @@ impl Driver {
         Snapshot::take(&self.node, &directory, clock::now())
     }
 
-    /// Made anew after a reload, when somebody asks.
+    /// Made anew only when the core has given something up since the last reload, and somebody asks.
     fn directory(&mut self) -> Arc<Directory> {
         self.shells.directory.get_or_insert_with(|| Arc::new(Directory::of(&self.shells.plan))).clone()
     }

@@ -1,8 +1,11 @@
 //! The way of a question to a loop that must not wait, and of its answer back.
 //!
 //! The clients' threads put questions into a short queue; the loop takes one between two events and lays the answer,
-//! which is a snapshot, into a place that is there already: neither waits for the other. A client gives up after a while.
+//! which is a snapshot, into a place that is there already: neither waits for the other. A client gives up after a while,
+//! and what it has given up is not done later: it has been told that there was no answer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -30,15 +33,18 @@ pub type Counter<Q, A> = mpsc::Receiver<Question<Q, A>>;
 /// One question.
 #[derive(Debug)]
 pub struct Question<Q, A> {
-    /// What is asked.
-    pub asked: Q,
+    asked: Q,
     answer: SyncSender<A>,
+    /// The loop has begun on it, or the client has given up: whichever was first.
+    is_settled: Arc<AtomicBool>,
 }
 
 impl<Q, A> Question<Q, A> {
-    /// Answers it; never waits. Whoever has given up meanwhile hears nothing.
-    pub fn answer(self, answer: A) {
-        let _ = self.answer.try_send(answer);
+    /// Does what is asked, and answers; never waits. For whoever has given up nothing is done.
+    pub fn answer(self, work: impl FnOnce(&Q) -> A) {
+        if !self.is_settled.swap(true, Ordering::AcqRel) {
+            let _ = self.answer.try_send(work(&self.asked));
+        }
     }
 }
 
@@ -69,13 +75,18 @@ impl<Q, A> Desk<Q, A> {
     /// There is none.
     pub fn ask(&self, asked: Q) -> Result<A, Unanswered> {
         let (answer, answered) = sync_channel(1);
-        self.questions.try_send(Question { asked, answer }).map_err(|refused| match refused {
+        let is_settled = Arc::<AtomicBool>::default();
+        let question = Question { asked, answer, is_settled: is_settled.clone() };
+        self.questions.try_send(question).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => Unanswered::Busy,
             mpsc::error::TrySendError::Closed(_) => Unanswered::Ended,
         })?;
-        answered.recv_timeout(self.patience).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Unanswered::Late,
-            RecvTimeoutError::Disconnected => Unanswered::Ended,
-        })
+        match answered.recv_timeout(self.patience) {
+            Ok(answer) => Ok(answer),
+            Err(RecvTimeoutError::Disconnected) => Err(Unanswered::Ended),
+            Err(RecvTimeoutError::Timeout) if !is_settled.swap(true, Ordering::AcqRel) => Err(Unanswered::Late),
+            // The loop has begun on it, and does not wait: the answer comes, or the loop's end.
+            Err(RecvTimeoutError::Timeout) => answered.recv().map_err(|_| Unanswered::Ended),
+        }
     }
 }

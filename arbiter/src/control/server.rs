@@ -233,11 +233,21 @@ impl Drop for Place {
     }
 }
 
-/// One request after the other, until the client goes.
-fn serve(stream: &UnixStream, settings: &Settings, caller: &Caller, ends: &AtomicBool, answering: &impl Answering) {
+/// One request after the other, until the client goes. Whoever has hung up before its turn has seen no answer, as it does
+/// at a program that was stopped: what it asked for is not done behind its back.
+pub(super) fn serve(
+    stream: &UnixStream,
+    settings: &Settings,
+    caller: &Caller,
+    ends: &AtomicBool,
+    answering: &impl Answering,
+) {
     let mut read = Vec::new();
     while let Some(line) = next_line(stream, &mut read, settings.idle, ends) {
         let mut client = Client { stream, slow: settings.slow, ends, broken: false };
+        if client.has_gone() {
+            return;
+        }
         let request = line.and_then(|line| Request::parse(&line));
         let is_good = request.is_ok();
         let answer = request.and_then(|request| answering.answer(&request, caller, &mut client));

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::access::{Access, Caller};
 use super::caller::{AskError, Asking, ask};
 use super::desk::{Desk, Unanswered};
 use super::message::{LONGEST, Reply, Request};
-use super::server::{Answering, Client, Server, Settings};
+use super::server::{Answering, Client, Server, Settings, serve};
 
 /// A busy machine may need the whole of it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -140,7 +141,8 @@ fn somebody_who_may_not_ask_is_told_so_and_takes_nobodys_place() {
     let path = room.path().join("control");
     // Somebody has changed the mode by mistake.
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
-    let body = r#"my $s = IO::Socket::UNIX->new($ARGV[0]) or die "no socket: $!"; print scalar <$s>;"#;
+    // Who is let in hears nothing before it asks: the alarm ends that, as a failure.
+    let body = r#"alarm 10; my $s = IO::Socket::UNIX->new($ARGV[0]) or die "no socket: $!"; print scalar <$s>;"#;
     let asked = std::process::Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/perl", "-MIO::Socket::UNIX", "-e", body])
         .arg(&path)
@@ -247,18 +249,52 @@ fn a_loop_that_is_stuck_keeps_its_clients_no_longer_than_their_patience() {
     let begin = Instant::now();
     assert_eq!(desk.ask(3), Err(Unanswered::Busy), "sixteen wait already");
     assert!(begin.elapsed() < Duration::from_secs(1));
-    // Whoever has given up costs the loop nothing.
+    // What was given up is not done later: its client has been told that there was no answer.
+    let mut waited = 0;
     while let Ok(question) = counter.try_recv() {
-        let asked = question.asked;
-        question.answer(asked);
+        waited += 1;
+        question.answer(|asked| panic!("{asked} is done behind its client's back"));
     }
+    assert_eq!(waited, 16);
     let (desk, mut counter) = Desk::<u32, u32>::new(PATIENCE);
     let patient = desk.clone();
     let asking = thread::spawn(move || patient.ask(20));
-    let question = counter.blocking_recv().unwrap();
-    let asked = question.asked;
-    question.answer(asked + 1);
+    counter.blocking_recv().unwrap().answer(|asked| asked + 1);
     assert!(matches!(asking.join().unwrap(), Ok(21)));
     drop(counter);
     assert_eq!(desk.ask(4), Err(Unanswered::Ended));
+}
+
+#[test]
+fn what_the_loop_has_begun_on_is_waited_for_since_it_will_be_done() {
+    let patience = Duration::from_millis(200);
+    let (desk, mut counter) = Desk::<u32, u32>::new(patience);
+    let asking = thread::spawn(move || desk.ask(20));
+    counter.blocking_recv().unwrap().answer(|asked| {
+        thread::sleep(patience * 2);
+        asked + 1
+    });
+    assert_eq!(asking.join().unwrap(), Ok(21));
+}
+
+#[test]
+fn what_is_asked_by_somebody_who_has_hung_up_is_not_done() {
+    struct Deed(AtomicBool);
+    impl Answering for Deed {
+        fn answer(&self, _: &Request, _: &Caller, _: &mut Client<'_>) -> Result<Value, String> {
+            self.0.store(true, Ordering::Relaxed);
+            Ok(Value::Null)
+        }
+    }
+    let room = tempfile::tempdir().unwrap();
+    let caller = Caller { pid: 1, user: 0, group: 0, groups: Vec::new() };
+    for (has_gone, done) in [(false, true), (true, false)] {
+        let (mut asking, served) = UnixStream::pair().unwrap();
+        asking.write_all(&Request::new("deed").emit()).unwrap();
+        let asking = (!has_gone).then_some(asking);
+        asking.iter().for_each(|asking| asking.shutdown(std::net::Shutdown::Write).unwrap());
+        let deed = Deed(AtomicBool::new(false));
+        serve(&served, &settings(room.path()), &caller, &AtomicBool::new(false), &deed);
+        assert_eq!(deed.0.load(Ordering::Relaxed), done, "has gone: {has_gone}");
+    }
 }
