@@ -61,8 +61,11 @@ pub fn parse(text: &str, now: Duration) -> Option<Duration> {
     let mut numbers = time.splitn(3, ':').map(|part| part.parse::<u64>().ok());
     let (hour, minute, second) = (numbers.next()??, numbers.next()??, numbers.next().unwrap_or(Some(0))?);
     let in_range = (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
-    let in_range = in_range && hour < 24 && minute < 60 && second < 61;
-    let days = days(year, month, day).filter(|_| in_range)?;
+    if !in_range || hour >= 24 || minute >= 60 || second >= 61 {
+        return None;
+    }
+    // A day that its month does not have is another one's.
+    let days = days(year, month, day).filter(|days| self::date(*days) == (year, month, day))?;
     Some(Duration::from_secs(days * DAY + hour * 3600 + minute * 60 + second))
 }
 
@@ -93,7 +96,11 @@ mod tests {
         assert_eq!(parse("2d", now), Some(now - Duration::from_secs(2 * DAY)));
         assert_eq!(parse("2024-02-29T23:59", now).map(format), Some("2024-02-29T23:59:00.000Z".into()));
         assert_eq!(parse("2024-02-29", now).map(format), Some("2024-02-29T00:00:00.000Z".into()));
-        for wrong in ["", "yesterday", "2024-13-01", "10", "5x", "2024-02-29T24:00", "-5m"] {
+        let wrong = ["", "yesterday", "2024-13-01", "10", "5x", "2024-02-29T24:00", "-5m", "2023-02-29", "2024-04-31"];
+        // None of these may overflow either.
+        let strange = ["2000-03-00", "1970-00-01", "2024-18446744073709551615-01", "18446744073709551615-01-01"];
+        let long = ["18446744073709551615d", "2024-01-01T18446744073709551615:00"];
+        for wrong in wrong.iter().chain(&strange).chain(&long) {
             assert_eq!(parse(wrong, now), None, "{wrong}");
         }
     }

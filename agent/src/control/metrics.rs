@@ -4,7 +4,7 @@
 //! `# EOF`, so that half a text is refused. No type but gauge and counter: node_exporter reads the older text format, which
 //! knows neither `info` nor `stateset`.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use keepone_proto::decision::Role;
@@ -26,7 +26,7 @@ impl Text {
         let _ = writeln!(self.0, "# HELP {name} {help}");
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         let _ = writeln!(self.0, "{name}{labels} {value}");
@@ -37,12 +37,8 @@ fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-fn yes(is: bool) -> f64 {
-    if is { 1.0 } else { 0.0 }
-}
-
-fn number(count: u64) -> f64 {
-    u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
+fn yes(is: bool) -> u8 {
+    u8::from(is)
 }
 
 impl Snapshot {
@@ -51,7 +47,7 @@ impl Snapshot {
         let mut text = Text(String::new());
         text.family("keepone_build_info", "gauge", "", "The program and the node that it runs as.");
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("node", self.directory.node.as_str())];
-        text.sample("keepone_build_info", &labels, 1.0);
+        text.sample("keepone_build_info", &labels, 1);
         text.family("keepone_maintenance", "gauge", "", "1 while the operator has taken the node out.");
         text.sample("keepone_maintenance", &[], yes(self.maintenance));
         text.family("keepone_gate_test_passed", "gauge", "", "1 while the gate passes its self-test (R14).");
@@ -62,7 +58,7 @@ impl Snapshot {
         for (name, domain) in &self.alerts {
             let domain = domain.map_or("", |domain| self.directory.name(domain));
             let labels = [("name", name.as_str()), ("domain", domain), ("severity", name.severity().as_str())];
-            text.sample("keepone_alert", &labels, 1.0);
+            text.sample("keepone_alert", &labels, 1);
         }
         let counters = [
             ("keepone_bad_advertisements", self.counters.bad_advertisements, "VRRP packets that were of no use."),
@@ -76,7 +72,7 @@ impl Snapshot {
         ];
         for (name, count, help) in counters {
             text.family(name, "counter", "", help);
-            text.sample(&format!("{name}_total"), &[], number(count));
+            text.sample(&format!("{name}_total"), &[], count);
         }
         text.0.push_str("# EOF\n");
         text.0
@@ -118,7 +114,7 @@ impl Snapshot {
         }
         text.family("keepone_domain_priority", "gauge", "", "The effective priority.");
         for (name, status) in all() {
-            text.sample("keepone_domain_priority", &[("domain", name)], f64::from(status.priority.0));
+            text.sample("keepone_domain_priority", &[("domain", name)], status.priority.0);
         }
         text.family("keepone_role_age_seconds", "gauge", "seconds", "How long the domain has been what it is.");
         for (name, status) in all() {
@@ -131,7 +127,7 @@ impl Snapshot {
             text.family(name, "gauge", "", help);
             for (domain, (answering, needed)) in all().filter_map(|(name, status)| Some((name, status.voters?))) {
                 let count = if name == "keepone_voters_needed" { needed } else { answering };
-                text.sample(name, &[("domain", domain)], number(count as u64));
+                text.sample(name, &[("domain", domain)], count);
             }
         }
     }

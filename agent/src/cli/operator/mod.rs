@@ -229,13 +229,37 @@ fn why(agent: &Agent, instance: Option<String>, json: bool) -> Result<u8, Failur
 /// a script's own deeds are to bear the epoch.
 fn epoch(agent: &Agent, domain: &str) -> Result<u8, Failure> {
     let answer = agent.ask(&Request::new("why").with("instance", domain))?;
-    let until = answer["open_until_ns"].as_u64().min(answer["lease_until_ns"].as_u64());
-    let epoch = answer["epoch"].as_str().filter(|_| answer["role"] == "MASTER");
-    match epoch.zip(until) {
-        Some((epoch, until)) if clock::now().as_nanos() < until => Ok(say(epoch)),
-        _ => {
+    match held(&answer, clock::now().as_nanos()) {
+        Some(epoch) => Ok(say(epoch)),
+        None => {
             let (role, what) = (answer["role"].as_str().unwrap_or("?"), answer["what"].as_str().unwrap_or("?"));
             Err(Failure::say(Code::NotHeld, format!("{domain} is not held here: {role}, {what}")))
         }
+    }
+}
+
+/// The epoch under which a domain is held at that time of the boot clock, by what its agent has said of it before.
+fn held(answer: &Value, now: u64) -> Option<&str> {
+    // The lesser: none is less than any.
+    let until = answer["open_until_ns"].as_u64().min(answer["lease_until_ns"].as_u64())?;
+    answer["epoch"].as_str().filter(|_| answer["role"] == "MASTER" && now < until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::held;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn an_epoch_is_held_by_a_master_while_gate_and_lease_last_and_by_nobody_else() {
+        let answer = |role: &str, open: Value, lease: Value| json!({ "role": role, "epoch": "7-1-5-2", "open_until_ns": open, "lease_until_ns": lease });
+        let good = answer("MASTER", json!(100), json!(90));
+        assert_eq!(held(&good, 89), Some("7-1-5-2"));
+        assert_eq!(held(&good, 90), None, "the lease is over");
+        assert_eq!(held(&answer("MASTER", json!(90), json!(100)), 90), None, "the gate is shut");
+        assert_eq!(held(&answer("MASTER", json!(null), json!(100)), 1), None, "the gate was never open");
+        assert_eq!(held(&answer("MASTER", json!(100), json!(null)), 1), None, "nothing is lent");
+        assert_eq!(held(&answer("CLAIMING", json!(100), json!(100)), 1), None);
+        assert_eq!(held(&json!({ "role": "MASTER", "open_until_ns": 9, "lease_until_ns": 9 }), 1), None);
     }
 }
