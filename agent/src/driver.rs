@@ -66,7 +66,7 @@ pub(crate) struct Sources {
     /// What the operator asks.
     pub(crate) questions: Questions,
     /// Virtual and real servers that have come or gone.
-    pub(crate) servers: mpsc::UnboundedReceiver<Server>,
+    pub(crate) servers: mpsc::Receiver<Server>,
     /// Which of them is asked first the next time.
     pub(crate) turn: usize,
 }
@@ -139,9 +139,12 @@ impl Driver {
                     None => break,
                 }
             }
-            // One in a turn: whoever asks is answered in a flood of events, and is none himself.
+            // One in a turn: whoever asks is answered in a flood of events, and is none himself; so are servers told of.
             if let Ok(question) = sources.questions.try_recv() {
                 self.answer(question);
+            }
+            if let Ok(server) = sources.servers.try_recv() {
+                self.shells.notifier.tell_server(server);
             }
             if self.node.next_deadline().is_some_and(|at| at <= clock::now()) {
                 self.take(Event::Tick);
@@ -225,7 +228,6 @@ impl Driver {
                 self.shells.ipvs.configure(&config);
                 self.shells.configure_checkers(&config);
                 self.source.running = config;
-                self.shells.directory = None;
                 for event in self.shells.take_over(prepared) {
                     self.take(event);
                 }
@@ -308,7 +310,7 @@ mod tests {
         let dumps = mpsc::channel(1).1;
         let (orders, examined) = (mpsc::channel(1).1, mpsc::channel(1).1);
         let questions = Desk::new(Duration::from_secs(10)).1;
-        let servers = mpsc::unbounded_channel().1;
+        let servers = mpsc::channel(1).1;
         let heartbeats = Some(heartbeats);
         let mut sources = Sources { heartbeats, events: ours, dumps, orders, examined, questions, servers, turn: 0 };
         let first: Vec<Woke> = (0..SOURCES).filter_map(|_| sources.waiting(&mut kernel)).collect();

@@ -19,6 +19,7 @@ use keepone_proto::id::hash_name;
 use tokio::sync::mpsc;
 
 use crate::assemble::{Plan, reason_to_restart};
+use crate::control::snapshot::Directory;
 use crate::driver::Prepared;
 use crate::exit::chain;
 use crate::gate::{Changed, GateDomain, GateError, Keeper};
@@ -156,7 +157,9 @@ fn prepare(plan: &Plan, running: &Config, config: Config, keeper: Option<&Keeper
             }
             let changes = changes.into_iter().map(|change| change.text).collect();
             let (config, mark) = (Arc::new(config), mark(&alone));
-            Examined::Good(Box::new(Good { config, prepared: Prepared { plan: new, changed }, mark, changes }))
+            let directory = Arc::new(Directory::of(&new));
+            let prepared = Prepared { plan: new, changed, directory };
+            Examined::Good(Box::new(Good { config, prepared, mark, changes }))
         }
         Err(error @ GateError::NoRoom) => Examined::Restart(error.to_string()),
         Err(error) => Examined::Refused(chain(&error)),

@@ -28,6 +28,7 @@ use authority::{open_voter, start_etcd, start_witnesses};
 use crate::assemble::{LinkPlan, Plan, begin_at};
 use crate::checkers;
 use crate::checkers::keeper::Checkers;
+use crate::control::snapshot::Directory;
 use crate::discipline::Discipline;
 use crate::driver::pulse::{Pulse, is_broken};
 use crate::driver::{Driver, Reloads, Shells, Sources};
@@ -218,7 +219,6 @@ impl Start<'_> {
         let event_log = event_log(self.config, &plan);
         let group = self.config.cluster.as_ref().and_then(|cluster| cluster.control_group.as_deref());
         let servers = checkers::desk::Desk::default();
-        let (post, told_servers) = mpsc::unbounded_channel();
         let (control, questions) = control::start(&plan.run_dir, group, event_log.clone(), servers.clone());
         let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
         let gate =
@@ -244,6 +244,7 @@ impl Start<'_> {
             Failure::say(ExitCode::Unexpected, format!("no thread for the guardian's orders: {error}"))
         })?;
         let mut notifier = Notifier::start(&plan, &global.fifos, &rules, &events);
+        let (post, told_servers) = notifier.server_post();
         let neighbors = Neighbors::new(plan.watched(), interfaces.clone(), events.clone());
         let announcer = Announcer::start(plan.announced.clone(), neighbors.voice());
         let ipvs = Ipvs::start(&self.source.running, &plan.run_dir);
@@ -285,7 +286,7 @@ impl Start<'_> {
             ipvs,
             reloads: Reloads::default(),
             wall_clock: WallClock::default(),
-            directory: None,
+            directory: Some(Arc::new(Directory::of(&plan))),
             control,
             begins_in_maintenance: control::maintenance::is_on(&plan.run_dir),
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),

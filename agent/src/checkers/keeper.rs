@@ -19,7 +19,7 @@ use keepone_proto::watch::Reading;
 use tokio::sync::mpsc;
 
 use super::desk::{Ask, Desk};
-use super::listeners::{Changed, Listeners, Post, Wish};
+use super::listeners::{Changed, Listeners, Wish};
 use super::settings::{balance, check_name};
 use super::tls::Tls;
 use super::{Common, probe, told};
@@ -27,6 +27,7 @@ use crate::clock;
 use crate::net::addresses_here;
 use crate::notify::LineWriter;
 use crate::notify::run::Rules;
+use crate::post::ServerPost;
 use crate::script::User;
 use crate::tracking::files::Files;
 
@@ -41,7 +42,7 @@ const END: Duration = Duration::from_secs(2);
 pub(crate) struct Checkers {
     rules: Rules,
     fifos: Vec<LineWriter>,
-    post: Post,
+    post: ServerPost,
     desk: Desk,
     thread: Option<Thread>,
 }
@@ -65,7 +66,7 @@ impl Checkers {
         config: &Arc<Config>,
         rules: Rules,
         fifos: Vec<LineWriter>,
-        (table, post): (Wish, Post),
+        (table, post): (Wish, ServerPost),
         desk: Desk,
     ) -> Self {
         let mut checkers = Checkers { rules, fifos, post, desk, thread: None };

@@ -7,20 +7,15 @@ use std::thread::JoinHandle;
 use keepone_config::Config;
 use keepone_config::model::Script;
 use keepone_proto::balance::wanted::Wanted;
-use tokio::sync::mpsc;
 
 use super::settings::{real_name, service_name};
 use crate::notify::LineWriter;
 use crate::notify::run::Rules;
 use crate::notify::servers::{ServerScripts, Told};
-use crate::post::Server;
+use crate::post::{Server, ServerPost};
 
 /// Where [`Wanted`] goes. It must not wait.
 pub(crate) type Wish = Box<dyn Fn(Wanted) + Send>;
-
-/// Where whoever came or went goes, to be told to people. It has no bound: each entry is a change of state, of which
-/// checks make few, and the thread that decides takes them out between two events.
-pub(crate) type Post = mpsc::UnboundedSender<Server>;
 
 /// Who has come or gone.
 pub(super) struct Changed {
@@ -38,7 +33,7 @@ pub(super) struct Listeners {
     /// The FIFOs of virtual and real servers.
     fifos: Vec<LineWriter>,
     /// Mail and webhooks.
-    post: Post,
+    post: ServerPost,
     scripts: ServerScripts,
     book: Book,
 }
@@ -57,7 +52,7 @@ type Book = BTreeMap<(String, Option<String>), Pair>;
 
 impl Listeners {
     /// With nobody's scripts yet.
-    pub(super) fn new(table: Wish, fifos: Vec<LineWriter>, post: Post, rules: Rules) -> Self {
+    pub(super) fn new(table: Wish, fifos: Vec<LineWriter>, post: ServerPost, rules: Rules) -> Self {
         Listeners { table, fifos, post, scripts: ServerScripts::new(rules), book: Book::new() }
     }
 
@@ -97,8 +92,7 @@ impl Listeners {
             evidence: why.clone(),
             mail: pair.mail,
         };
-        // At the end nobody listens any more.
-        let _ = self.post.send(told);
+        self.post.put(told);
         if let Some(script) = if is_up { pair.up } else { pair.down } {
             self.scripts.put(Told { script, service, server, state, why });
         }

@@ -5,12 +5,14 @@
 //! follow; what is not there any more is barred no more.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use keepone_proto::event::Event;
 use keepone_proto::id::{DomainId, InterfaceId};
 
 use super::Shells;
 use crate::assemble::Plan;
+use crate::control::snapshot::Directory;
 use crate::gate::Changed;
 use crate::guardian::patience;
 use crate::kernel::Ask;
@@ -22,6 +24,8 @@ pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     /// What the gate has become for it.
     pub(crate) changed: Option<Changed>,
+    /// What everything in it is called.
+    pub(crate) directory: Arc<Directory>,
 }
 
 /// Which configuration runs.
@@ -40,7 +44,8 @@ pub(crate) struct Reloads {
 
 impl Shells {
     /// Takes a configuration over; what the core is told of it, in order.
-    pub(crate) fn take_over(&mut self, Prepared { plan, changed }: Prepared) -> Vec<Event> {
+    pub(crate) fn take_over(&mut self, Prepared { plan, changed, directory }: Prepared) -> Vec<Event> {
+        self.directory = Some(directory);
         if let (Some(gate), Some(changed)) = (&mut self.gate, changed) {
             gate.change(changed);
         }

@@ -78,7 +78,7 @@ pub(crate) struct Shells {
     pub(crate) ipvs: Ipvs,
     pub(crate) reloads: Reloads,
     pub(crate) wall_clock: WallClock,
-    /// What everything is called, for the control socket; made when it is asked for.
+    /// What everything is called, for the control socket; made off the loop but for what the core has given up since.
     pub(crate) directory: Option<Arc<Directory>>,
     /// The control socket, which goes with this.
     pub(crate) control: Option<Server>,

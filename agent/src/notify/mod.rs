@@ -35,7 +35,7 @@ use tokio::sync::mpsc;
 
 use crate::assemble::Plan;
 use crate::clock;
-use crate::post::{self, Post};
+use crate::post::{self, Post, ServerPost};
 use ledger::Ledger;
 pub(crate) use pipe::LineWriter;
 use pipe::Pipe;
@@ -126,6 +126,11 @@ impl Notifier {
     pub(crate) fn tell_alert(&mut self, alert: &Alert, plan: &Plan) {
         let domain = alert.domain.map(|domain| plan.domain_name(domain));
         self.post.tell_alert(alert, domain);
+    }
+
+    /// The way of virtual and real servers to mail and webhooks: what comes out of it goes to [`Self::tell_server`].
+    pub(crate) fn server_post(&self) -> (ServerPost, mpsc::Receiver<post::Server>) {
+        self.post.servers()
     }
 
     /// Tells of a virtual or a real server by mail and webhooks.

@@ -41,6 +41,8 @@ pub(crate) use settings::Settings;
 
 /// News that may wait for the clerk: he only writes them to a disk.
 const QUEUE: usize = 2048;
+/// News of virtual and real servers that may wait for the decision loop: each is the end of a check, or of several.
+const SERVERS: usize = 1024;
 
 /// The way to mail and webhooks.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub(crate) struct Post {
     events: mpsc::Sender<Event>,
     lost: Arc<AtomicU64>,
     settings: Settings,
+    /// The clerk does not know of them: his queue was full.
+    owes_settings: bool,
     life: u64,
     count: u64,
 }
@@ -67,6 +71,7 @@ impl Post {
             events: events.clone(),
             lost: Arc::default(),
             settings: settings.clone(),
+            owes_settings: false,
             life,
             count: 0,
         };
@@ -93,9 +98,17 @@ impl Post {
             return;
         }
         self.settings = settings.clone();
-        match &self.queue {
-            Some(_) => self.put(Told::Set(Box::new(settings.clone()))),
-            None => self.begin(),
+        if self.queue.is_none() {
+            return self.begin();
+        }
+        self.owes_settings = true;
+        self.pay_settings();
+    }
+
+    /// Before any further news: by the former settings others might be told, or nobody.
+    fn pay_settings(&mut self) {
+        if self.owes_settings && self.has_room(Told::Set(Box::new(self.settings.clone()))) {
+            self.owes_settings = false;
         }
     }
 
@@ -144,13 +157,21 @@ impl Post {
             node: self.settings.node.clone(),
             what: what(),
         };
-        self.put(Told::News(Box::new(news)));
-    }
-
-    fn put(&self, told: Told) {
-        if self.queue.as_ref().is_some_and(|queue| queue.try_send(told).is_err()) {
+        self.pay_settings();
+        if self.owes_settings || !self.has_room(Told::News(Box::new(news))) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Puts it in, if there is room.
+    fn has_room(&self, told: Told) -> bool {
+        self.queue.as_ref().is_none_or(|queue| queue.try_send(told).is_ok())
+    }
+
+    /// The way of virtual and real servers to the decision loop, which hands them to [`Post::tell_server`].
+    pub(crate) fn servers(&self) -> (ServerPost, mpsc::Receiver<Server>) {
+        let (queue, told) = mpsc::channel(SERVERS);
+        (ServerPost::new(queue, self.lost.clone()), told)
     }
 
     /// No more news come: the thread that sees to the rest, if there is one.
@@ -160,8 +181,86 @@ impl Post {
     }
 }
 
+/// A way to it for whoever checks servers.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerPost {
+    queue: mpsc::Sender<Server>,
+    lost: Arc<AtomicU64>,
+}
+
+impl ServerPost {
+    /// What finds no room in the queue is counted as lost.
+    pub(crate) fn new(queue: mpsc::Sender<Server>, lost: Arc<AtomicU64>) -> Self {
+        ServerPost { queue, lost }
+    }
+
+    /// Never waits; what finds no room is counted.
+    pub(crate) fn put(&self, server: Server) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(server) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// What an instance or a group has become, in keepalived's words.
 pub(crate) fn state(is_group: bool, name: &str, state: &str, priority: u8) -> State {
     let kind = if is_group { "group" } else { "instance" };
     State { kind: kind.to_owned(), name: name.to_owned(), state: state.to_owned(), priority }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn settings(node: &str) -> Settings {
+        Settings { node: node.into(), spool: PathBuf::new(), jobs: Vec::new() }
+    }
+
+    fn post(queue: SyncSender<Told>) -> Post {
+        Post {
+            queue: Some(queue),
+            thread: None,
+            events: mpsc::channel(1).0,
+            lost: Arc::default(),
+            settings: settings("n1"),
+            owes_settings: false,
+            life: 1,
+            count: 0,
+        }
+    }
+
+    fn server() -> Server {
+        Server { service: "s".into(), server: None, state: "UP".into(), evidence: String::new(), mail: true }
+    }
+
+    #[test]
+    fn a_clerk_who_is_behind_learns_of_a_reload_before_any_further_news() {
+        let (queue, told) = sync_channel(2);
+        let mut post = post(queue);
+        for _ in 0..3 {
+            post.tell_server(server());
+        }
+        post.set(&settings("n2"));
+        assert_eq!(post.lost.load(Ordering::Relaxed), 1);
+        for _ in 0..2 {
+            assert!(matches!(told.try_recv(), Ok(Told::News(news)) if news.node == "n1"));
+        }
+        post.tell_server(server());
+        assert!(matches!(told.try_recv(), Ok(Told::Set(settings)) if settings.node == "n2"));
+        assert!(matches!(told.try_recv(), Ok(Told::News(news)) if news.node == "n2"));
+        post.tell_server(server());
+        assert!(matches!(told.try_recv(), Ok(Told::News(_))), "and once");
+    }
+
+    #[test]
+    fn servers_that_flap_before_a_loop_that_is_stopped_are_counted_and_not_kept() {
+        let post = post(sync_channel(1).0);
+        let (servers, mut told) = post.servers();
+        for _ in 0..SERVERS + 2 {
+            servers.put(server());
+        }
+        assert_eq!(post.lost.load(Ordering::Relaxed), 2);
+        assert_eq!(std::iter::from_fn(|| told.try_recv().ok()).count(), SERVERS);
+    }
 }

@@ -86,7 +86,7 @@ impl Spool {
         if !waiting.is_empty() {
             tracing::info!("{who}: {} of a former run wait to be told", waiting.len());
         }
-        let next = waiting.back().map_or(1, |last| last.number + 1);
+        let next = waiting.back().map_or(1, |last| last.number.saturating_add(1));
         let dropped = fs::read_to_string(directory.join(DROPPED)).ok().and_then(|text| text.trim().parse().ok());
         let state = State {
             waiting,
@@ -156,7 +156,13 @@ impl Spool {
         let dropped = state.dropped;
         drop(state);
         self.say(write(&self.directory, DROPPED, dropped.to_string().as_bytes()));
-        let _ = self.events.try_send(Event::ListenerBehind { who: self.who.clone(), missed: Some(dropped) });
+        self.tell(Some(dropped));
+    }
+
+    /// Waits for room: a word that is lost would leave an alert that stands, or one that is missing, for good. The
+    /// decision loop always reads on, and never waits for the threads that are here.
+    fn tell(&self, missed: Option<u64>) {
+        let _ = self.events.blocking_send(Event::ListenerBehind { who: self.who.clone(), missed });
     }
 
     /// Waits for what is due; `None`: the courier's work is done.
@@ -210,7 +216,7 @@ impl Spool {
             });
         }
         if is_over {
-            let _ = self.events.try_send(Event::ListenerBehind { who: self.who.clone(), missed: None });
+            self.tell(None);
         }
     }
 

@@ -201,8 +201,8 @@ alerts! {
         "A voter's answers can't be true: its clock went backwards, or an older life of it came back (R17).",
         "was the voter's machine restored from a snapshot, or cloned? Run one of it, with a state of its own";
     NotifyBehind, "notify-behind", Warning, LINGERS,
-        "Who is told of changes of state (a reader of a FIFO, notify scripts) does not keep up: the oldest were dropped.",
-        "see that the FIFO's reader runs and reads, and that scripts end soon; then read the present states from the log";
+        "Who is told of changes of state (a reader of a FIFO, notify scripts, mail, a webhook) does not keep up: the oldest were dropped.",
+        "see that the FIFO's reader runs and reads, that scripts end soon, and that the relay and webhooks take what they are told; then read the present states from the log";
 }
 
 impl Damping {

@@ -17,7 +17,7 @@ async fn a_session_is_known_again_by_its_name_wherever_it_stands_after_a_reload(
     let of = |servers: &str| format!("virtual_server 192.0.2.9 80 {{\n protocol TCP\n {servers} }}\n");
     let servers = of(&(real(1, "one") + &real(2, "two")));
     let first = config(&(session("one", 1) + &session("two", 2) + &servers));
-    let (post, _told) = mpsc::unbounded_channel();
+    let post = ServerPost::new(mpsc::channel(8).0, Arc::default());
     let rules = Rules { user: None, timeout: Duration::from_secs(1) };
     let listeners = Listeners::new(Box::new(drop), Vec::new(), post, rules);
     let mut keeper = Keeper::new(first, None, listeners);
