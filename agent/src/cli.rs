@@ -2,6 +2,7 @@
 
 mod convert;
 mod diff;
+mod doctor;
 mod genhash;
 mod keepalived;
 mod migrate;
@@ -38,7 +39,7 @@ const EXIT_CODES: &str = "Exit codes: 0 stopped in good order · 2 wrong command
 11 configuration wrong · 12 interface missing · 13 address or port in use · 14 key missing or not the member's · \
 15 not permitted (run as root or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF) · 16 the kernel can't make the gate · \
 17 already running · 18 state or run directory unusable · 20 `check --diff`: they differ · \
-21 `epoch`: not held here · 22 no agent answers · 1 anything else (of `voters`: something is left to do)";
+21 `epoch`: not held here · 22 no agent answers · 23 `doctor`: faults · 1 anything else (of `voters`: something is left to do)";
 
 /// keepone holds a virtual IP on exactly one node.
 #[derive(Parser)]
@@ -135,6 +136,17 @@ enum Command {
         json: bool,
         #[command(subcommand)]
         change: Option<VoterChange>,
+    },
+    /// Look for the usual faults of this machine: firewall, addresses of others, interfaces, settings of the kernel.
+    ///
+    /// Changes nothing. Ends with 23 if something does not work.
+    Doctor {
+        /// The configuration.
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     #[command(flatten)]
     Operator(operator::Operator),
@@ -239,6 +251,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Schema => Ok(say(&json_schema())),
         Command::Version { json } => Ok(say(&version::text(json))),
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
+        Command::Doctor { config, json } => doctor::run(&config, json),
         Command::Operator(asked) => operator::run(asked),
         Command::Voters { config, json, change } => ask_voters(config.as_deref(), json, change),
     };

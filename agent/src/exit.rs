@@ -37,6 +37,8 @@ pub enum ExitCode {
     NotHeld = 21,
     /// No agent answers at the control socket.
     NoAgent = 22,
+    /// Something of this machine does not work (`doctor`).
+    Faults = 23,
 }
 
 impl ExitCode {

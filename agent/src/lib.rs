@@ -9,6 +9,7 @@ pub mod checkers;
 pub mod clock;
 pub mod control;
 mod discipline;
+pub mod doctor;
 pub mod driver;
 pub mod dump;
 pub mod examine;

@@ -6,6 +6,9 @@ use std::process::Command;
 
 /// Offset of the system call's number in struct seccomp_data (linux/seccomp.h).
 const NUMBER: u32 = 0;
+/// Of its arguments, the low half of each (little endian).
+const FIRST: u32 = 16;
+const THIRD: u32 = 32;
 
 /// The child of `command`, and all that it starts, find bpf(2) as a kernel without CONFIG_BPF_SYSCALL has
 /// it: ENOSYS. The caller keeps CAP_SYS_ADMIN, which a filter asks for.
@@ -16,18 +19,53 @@ pub(crate) fn without_bpf(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(forbid_bpf) }
 }
 
-#[allow(unsafe_code, reason = "no safe wrapper is at hand")]
-fn forbid_bpf() -> io::Result<()> {
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    // Linux knows no second architecture here that the children would use.
+/// The same with a kernel that has neither BPF nor nf_tables: no netlink socket of netfilter's is to be had.
+#[allow(unsafe_code, reason = "std has no safe way into the child")]
+pub(crate) fn without_a_gate(command: &mut Command) -> &mut Command {
+    // SAFETY: as above; `forbid_nftables` does the same as `forbid_bpf`.
+    unsafe { command.pre_exec(forbid_bpf).pre_exec(forbid_nftables) }
+}
+
+fn statement(code: u32, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+/// Goes on with the next statement if what was loaded is `k`, and leaves `otherwise` statements out if not.
+fn unless(k: u32, otherwise: u8) -> libc::sock_filter {
     let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
-    let mut filter = [
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, NUMBER),
-        libc::sock_filter { code: equal as u16, jt: 0, jf: 1, k: libc::SYS_bpf as u32 },
-        statement(libc::BPF_RET | libc::BPF_K, enosys),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-    ];
+    libc::sock_filter { code: equal as u16, jt: 0, jf: otherwise, k }
+}
+
+fn load(offset: u32) -> libc::sock_filter {
+    statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset)
+}
+
+fn answer(errno: i32) -> libc::sock_filter {
+    statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno.unsigned_abs())
+}
+
+// Linux knows no second architecture here that the children would use.
+fn forbid_bpf() -> io::Result<()> {
+    let allow = statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW);
+    put_on(&mut [load(NUMBER), unless(libc::SYS_bpf as u32, 1), answer(libc::ENOSYS), allow])
+}
+
+fn forbid_nftables() -> io::Result<()> {
+    let allow = statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW);
+    put_on(&mut [
+        load(NUMBER),
+        unless(libc::SYS_socket as u32, 5),
+        load(FIRST),
+        unless(libc::AF_NETLINK.unsigned_abs(), 3),
+        load(THIRD),
+        unless(libc::NETLINK_NETFILTER.unsigned_abs(), 1),
+        answer(libc::EPROTONOSUPPORT),
+        allow,
+    ])
+}
+
+#[allow(unsafe_code, reason = "no safe wrapper is at hand")]
+fn put_on(filter: &mut [libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // SAFETY: `program` and the filter that it points to outlive the call, which copies both.
     let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };

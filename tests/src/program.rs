@@ -53,6 +53,14 @@ impl Program {
         Program::start_on(kernel::without_bpf(&mut Command::new("nsenter")), namespace, command, log)
     }
 
+    /// The same on a kernel that answers as one with neither BPF nor nf_tables.
+    ///
+    /// # Errors
+    /// As [`Program::start_on`].
+    pub fn start_without_a_gate(namespace: &Namespace, command: &[&str], log: &Path) -> Result<Self, Error> {
+        Program::start_on(kernel::without_a_gate(&mut Command::new("nsenter")), namespace, command, log)
+    }
+
     /// The same with an `nsenter` prepared by the caller.
     ///
     /// It is killed when the calling *thread* ends (PR_SET_PDEATHSIG), so the thread of the test itself

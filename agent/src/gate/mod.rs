@@ -56,6 +56,7 @@ use layout::Layout;
 use ledger::Ledger;
 pub use nft::NftError;
 use nft::NftGate;
+pub(crate) use nft::answers as nftables_answers;
 use writer::Writer;
 
 use crate::lock::Denied;

@@ -3,6 +3,7 @@
 //! What must stay true: one is made down, and goes up only once the gate is there; nothing is deleted that is not one
 //! of ours by kind, MAC and the interface below.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -193,6 +194,30 @@ impl Links {
     fn one(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), super::batch::Refusal> {
         self.0.run_now(&[Request { message, flags }]).pop().unwrap_or(Ok(()))
     }
+}
+
+/// An interface as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) index: u32,
+    /// Whether somebody has set it up.
+    pub(crate) is_up: bool,
+    /// Whether its driver says that the line is there, or says nothing of it.
+    pub(crate) has_carrier: bool,
+    pub(crate) mtu: Option<u32>,
+}
+
+/// All interfaces of the network namespace of the thread, by name.
+///
+/// # Errors
+/// The kernel's answer.
+pub(crate) fn seen() -> io::Result<BTreeMap<String, Seen>> {
+    let has = |link: &LinkInfo, flag: libc::c_int| link.flags & flag.unsigned_abs() != 0;
+    let one = |link: LinkInfo| {
+        let (is_up, has_carrier) = (has(&link, libc::IFF_UP), has(&link, libc::IFF_RUNNING));
+        Some((link.name?, Seen { index: link.ifindex, is_up, has_carrier, mtu: link.mtu }))
+    };
+    Ok(Links::open()?.0.links()?.into_iter().filter_map(one).collect())
 }
 
 fn is_it(there: &LinkInfo, link: &OwnLink, base: u32) -> bool {

@@ -93,6 +93,14 @@ pub(super) struct Opened {
     pub(super) warnings: Vec<String>,
 }
 
+/// Whether the kernel has nf_tables, and lets this process ask it.
+///
+/// # Errors
+/// It does not answer, or refuses.
+pub(crate) fn answers() -> Result<(), NftError> {
+    Nft::open()?.list("list tables", message::GET_TABLE, wire::NETDEV, |_| {}).map(drop)
+}
+
 fn own(dir: &Path) -> Result<Flock<File>, GateError> {
     let failed = |source| GateError::Directory { dir: dir.into(), source };
     std::fs::create_dir_all(dir).map_err(failed)?;
