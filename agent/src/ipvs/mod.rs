@@ -64,17 +64,22 @@ pub(crate) struct Ipvs {
 }
 
 impl Ipvs {
-    /// Starts the thread, if there is anything for it to do.
+    /// Starts the thread, if there is anything for it to do: also where a former run may have left services. That is on
+    /// the disk, and is looked for here alone, before anything is decided (R15).
     pub(crate) fn start(config: &Arc<Config>, run_dir: &Path) -> Self {
         let mut ipvs =
             Ipvs { thread: None, said: Arc::default(), run_dir: run_dir.to_owned(), keep: false, roles: Vec::new() };
+        if ledger::is_there(run_dir) {
+            ipvs.begin();
+        }
         ipvs.configure(config);
         ipvs
     }
 
-    /// Another configuration runs.
+    /// Another configuration runs. What a former run left needs no look any more: since [`Self::start`] this run's thread
+    /// alone writes the ledger.
     pub(crate) fn configure(&mut self, config: &Arc<Config>) {
-        if self.thread.is_none() && (is_needed(config) || ledger::is_there(&self.run_dir)) {
+        if self.thread.is_none() && is_needed(config) {
             self.begin();
         }
         self.said = Arc::default();
