@@ -101,6 +101,8 @@ pub struct Plan {
     pub(crate) watched: Vec<Watched>,
     /// Of the sessions, those that health checks go by, each with its place in the configuration.
     pub(crate) checked: Vec<(WatchId, usize)>,
+    /// Virtual servers that instances track.
+    pub(crate) tied: Vec<crate::checkers::tied::Tied>,
     /// Which addresses each instance announces, and at what pace.
     pub(crate) announced: Table,
     /// Who is told by mail and webhooks.
@@ -235,6 +237,7 @@ impl Plan {
             tracked: trackers.programs(),
             watched: trackers.watched(),
             checked: trackers.checked(),
+            tied: trackers.tied(),
             post: crate::post::Settings::of(config, RUN_DIR.into()),
             announced: announced::table(config, &own, &places, &interfaces),
             leaving: BTreeMap::new(),

@@ -226,7 +226,7 @@ impl Driver {
             Examined::Good(good) => {
                 let Good { config, prepared, mark, changes } = *good;
                 self.shells.ipvs.configure(&config);
-                self.shells.configure_checkers(&config);
+                self.shells.configure_checkers(&config, &prepared.plan.tied);
                 self.source.running = config;
                 for event in self.shells.take_over(prepared) {
                     self.take(event);

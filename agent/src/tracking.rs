@@ -24,7 +24,7 @@ mod connector;
 pub(crate) mod file;
 pub(crate) mod files;
 mod process;
-mod teller;
+pub(crate) mod teller;
 
 use teller::{Mute, Teller};
 
@@ -52,6 +52,8 @@ pub(crate) enum Watched {
     Bfd(model::BfdInstance),
     /// `track_group`, of which the netlink thread tells.
     TrackGroup(String),
+    /// `track_virtual_server`, by its word, of which the thread of health checks tells.
+    VirtualServer(String),
 }
 
 /// The threads that watch.
@@ -99,14 +101,14 @@ impl Watching {
         let from = self.mutes.len();
         let (mut files, mut processes, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
         let left: [Arc<AtomicUsize>; 4] = Default::default();
-        let [of_files, of_processes, of_sessions, of_groups] = &left;
+        let [of_files, of_processes, of_sessions, of_others] = &left;
         for (id, watched) in (0..).map(WatchId).zip(all).skip(from) {
             let mute = Mute::of(match watched {
                 Watched::File(_) => of_files,
                 Watched::Process(_) => of_processes,
                 Watched::Bfd(_) => of_sessions,
-                // The netlink thread tells of it.
-                Watched::TrackGroup(_) => of_groups,
+                // Threads that are there for more tell of them.
+                Watched::TrackGroup(_) | Watched::VirtualServer(_) => of_others,
             });
             self.mutes.push(mute.clone());
             let teller = |name: &str| Teller::new(id, name, self.events.clone(), mute);
@@ -114,7 +116,7 @@ impl Watching {
                 Watched::File(file) => files.push((file.clone(), teller(&file.name))),
                 Watched::Process(process) => processes.push((process.clone(), teller(&process.name))),
                 Watched::Bfd(session) => sessions.push((session.clone(), teller(&session.name))),
-                Watched::TrackGroup(_) => {}
+                Watched::TrackGroup(_) | Watched::VirtualServer(_) => {}
             }
         }
         if !files.is_empty() {
@@ -141,7 +143,7 @@ impl Watching {
 pub(crate) fn overwrite_files(all: &[Watched]) -> Vec<String> {
     let files = all.iter().filter_map(|watched| match watched {
         Watched::File(file) => Some(file),
-        Watched::Process(_) | Watched::Bfd(_) | Watched::TrackGroup(_) => None,
+        Watched::Process(_) | Watched::Bfd(_) | Watched::TrackGroup(_) | Watched::VirtualServer(_) => None,
     });
     files.filter_map(|file| file::begin(file, true).err()).collect()
 }

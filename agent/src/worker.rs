@@ -258,11 +258,12 @@ impl Start<'_> {
             mirrors: Mirrors::spawn(events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
             checkers: Checkers::start(
-                &self.source.running,
+                (&self.source.running, &plan.tied),
                 rules.clone(),
                 notifier.server_fifos(),
                 (ipvs.wish(), post),
                 servers,
+                events.clone(),
             ),
             tracking: Tracking::start(&plan.tracked, &rules.user, &events),
             notifier,

@@ -129,7 +129,7 @@ pub enum Reason {
     Started,
     /// An interface is down.
     InterfaceDown,
-    /// A tracked script, file, process or BFD session fails.
+    /// A tracked script, file, process, BFD session or virtual server fails.
     TrackerFailed,
     /// The gate's self-test failed, or there is none that holds (R14).
     GateBroken,

@@ -258,7 +258,7 @@ pub struct TrackInterface {
     pub reverse: bool,
 }
 
-/// What a `track_script`, `track_file`, `track_process` or `track_bfd` names.
+/// What a `track_script`, `track_file`, `track_process`, `track_bfd` or `track_virtual_server` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Tracker {
@@ -268,7 +268,8 @@ pub enum Tracker {
     Watch(WatchId),
 }
 
-/// A line of `track_script`, `track_file`, `track_process` or `track_bfd`: what it does is in [`crate::track`].
+/// A line of `track_script`, `track_file`, `track_process`, `track_bfd` or `track_virtual_server`: what it does is in
+/// [`crate::track`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Track {
@@ -293,16 +294,19 @@ pub enum WatchKind {
     Bfd,
     /// Static addresses, routes and rules: `track_group`.
     TrackGroup,
+    /// The quorum of a virtual server: `track_virtual_server`.
+    VirtualServer,
 }
 
 impl WatchKind {
-    /// keepalived's word for it.
+    /// The configuration's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             WatchKind::File => "track_file",
             WatchKind::Process => "track_process",
             WatchKind::Bfd => "track_bfd",
             WatchKind::TrackGroup => "track_group",
+            WatchKind::VirtualServer => "track_virtual_server",
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What threads of the shell watch and tell by themselves: files, processes, BFD sessions (keepalived's `track_file`,
-//! `vrrp_track_process` and `bfd_instance`).
+//! `vrrp_track_process` and `bfd_instance`), and quorums of virtual servers.
 //!
 //! What must stay true: a watch that has not been told of for [`PATIENCE`] can't be read. What can't be read is believed
 //! at once; a delay holds up a change between up and down only.

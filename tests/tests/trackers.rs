@@ -1,5 +1,5 @@
-//! What is tracked moves a real address between two nodes: files, processes, and BFD sessions with FRR's bfdd. Needs
-//! root, and FRR (`frr` of the distribution).
+//! What is tracked moves a real address between two nodes: files, processes, quorums of virtual servers with nginx, and
+//! BFD sessions with FRR's bfdd. Needs root, nginx, and FRR (`frr` of the distribution).
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -355,4 +355,91 @@ fn a_bfd_session_with_frr_beyond_a_router_counts_its_hops_and_ends_with_a_word()
     thread::sleep(Duration::from_secs(3));
     pair.moves_to(B, "no packet is near enough");
     pair.says(&format!("no session with {far}"));
+}
+
+/// Real servers of the better node: nginx, which answers at once.
+fn nginx(lan: &Lan, port: u16) -> Program {
+    let room = lan.room().join(format!("nginx{port}"));
+    fs::create_dir_all(&room).unwrap();
+    let text = format!(
+        "daemon off; master_process off; pid {0}/pid; error_log {0}/error;\nevents {{ }}\nhttp {{ access_log off;\n\
+         client_body_temp_path {0}/a; proxy_temp_path {0}/b; fastcgi_temp_path {0}/c; uwsgi_temp_path {0}/d; \
+         scgi_temp_path {0}/e;\nserver {{ listen {port}; location / {{ return 200 ok; }} }}\n}}\n",
+        room.display()
+    );
+    let file = room.join("nginx.conf");
+    fs::write(&file, text).unwrap();
+    let words = ["/usr/sbin/nginx", "-c", file.to_str().unwrap(), "-e", "stderr"];
+    lan.start(A, &words).unwrap()
+}
+
+/// Two real servers of the better node, of which one is enough; checked fast, so that a test need not wait.
+fn balanced(pair: &Pair, quorum: u8) -> String {
+    let real = |port: u16| {
+        format!(
+            "    real_server {} {port} {{\n        HTTP_GET {{\n            url {{\n                path /\n                \
+             status_code 200\n            }}\n            connect_timeout 1\n        }}\n    }}\n",
+            pair.lan.address(A)
+        )
+    };
+    let timing = "    alpha\n    delay_loop 0.2\n    warmup 0\n    retry 1\n    delay_before_retry 0.1\n";
+    let head = format!("virtual_server {VIP} 80 {{\n    protocol TCP\n    quorum {quorum}\n{timing}");
+    format!("{head}{}{}}}\n", real(8081), real(8082))
+}
+
+#[test]
+fn a_virtual_server_without_quorum_is_a_fault_or_moves_the_priority_and_a_reload_lets_go_of_it() {
+    let mut pair = Pair::new();
+    let track = |weight: &str| format!("    track_virtual_server {{\n        {VIP}:80 {weight}\n    }}\n");
+    let first = nginx(&pair.lan, 8081);
+    let second = nginx(&pair.lan, 8082);
+    let sources = balanced(&pair, 1);
+    pair.start(&sources, &track(""));
+    pair.moves_to(A, "both servers answer");
+    drop(first);
+    // Longer than its checks need to find it dead.
+    thread::sleep(Duration::from_secs(2));
+    pair.moves_to(A, "one server is enough");
+    drop(second);
+    pair.moves_to(B, "no server is left");
+    pair.says(&format!("track_virtual_server [{VIP}]:tcp:80: a weight of 0, where the quorum is 1"));
+    let first = nginx(&pair.lan, 8081);
+    pair.moves_to(A, "one server is back");
+
+    let reload = |pair: &Pair, quorum: u8, tracks: &str| {
+        let text = configuration(150, &balanced(pair, quorum), tracks);
+        pair.lan.write("0.conf", &text).unwrap();
+        pair.programs[A].signal(Part::Guardian, Signal::SIGHUP);
+    };
+    reload(&pair, 2, &track("weight -100"));
+    pair.moves_to(B, "of two that are needed one is there: priority 50");
+    reload(&pair, 2, "");
+    pair.moves_to(A, "nobody tracks it any more");
+    reload(&pair, 2, &track("weight -100 reverse"));
+    thread::sleep(Duration::from_secs(2));
+    pair.moves_to(A, "what would be taken away is added");
+    reload(&pair, 2, &track(""));
+    pair.moves_to(B, "tracked again, and the quorum is lost still");
+    let _second = nginx(&pair.lan, 8082);
+    pair.moves_to(A, "both are there");
+    drop(first);
+    pair.moves_to(B, "and one of them is not any more");
+}
+
+/// With `alpha` a node without servers never has the address, and without it for as long as the checks need.
+#[test]
+fn before_the_first_check_has_ended_real_servers_count_as_alpha_has_it() {
+    let mut pair = Pair::new();
+    let track = format!("    track_virtual_server {{\n        {VIP}:80\n    }}\n");
+    let sources = balanced(&pair, 1);
+    pair.start(&sources, &track);
+    pair.moves_to(B, "no server answers");
+    assert!(pair.watch.spans()[A].is_empty(), "it had the address: {:?}", pair.watch.spans()[A]);
+    drop(pair);
+
+    let mut pair = Pair::new();
+    // The first check comes within a minute.
+    let sources = balanced(&pair, 1).replace("    alpha\n", "").replace("warmup 0", "warmup 60");
+    pair.start(&sources, &track);
+    pair.moves_to(A, "it is not known yet that no server answers");
 }

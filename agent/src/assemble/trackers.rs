@@ -10,9 +10,10 @@ use keepone_proto::id::{ScriptId, WatchId};
 use keepone_proto::settings::{ScriptSettings, Track, Tracker, WatchKind, WatchSettings};
 
 use super::Plan;
+use crate::checkers::tied::Tied;
 use crate::tracking::{Tracked, Watched};
 
-/// All that is tracked, each with its number: of the watches files first, then processes, then sessions. What a former
+/// All that is tracked, each with its number: of the watches files first, then processes, sessions, groups, virtual servers. What a former
 /// plan tracked alike keeps its number; what is new comes after all that there ever was.
 pub(super) struct Trackers<'a> {
     config: &'a Config,
@@ -30,6 +31,7 @@ enum List {
     Processes,
     Sessions,
     Groups,
+    Servers,
 }
 
 /// What somebody tracks, with what the core is told of it.
@@ -113,6 +115,9 @@ impl<'a> Trackers<'a> {
             let name = config.statics.track_groups.get(*at).map(|(name, _)| name.clone());
             watch(List::Groups, *at, name.map(Watched::TrackGroup));
         }
+        for at in used(config, |all| &all.virtual_servers) {
+            watch(List::Servers, at, server_word(config, at).map(Watched::VirtualServer));
+        }
         Trackers { config, scripts, watches, groups }
     }
 
@@ -129,6 +134,15 @@ impl<'a> Trackers<'a> {
     pub(super) fn checked(&self) -> Vec<(WatchId, usize)> {
         let number = |at: usize| Some((WatchId(self.watches.number(List::Sessions, at)?), at));
         checked_sessions(self.config).into_iter().filter_map(number).collect()
+    }
+
+    /// The virtual servers that instances track.
+    pub(super) fn tied(&self) -> Vec<Tied> {
+        let one = |place| {
+            let watch = WatchId(self.watches.number(List::Servers, place)?);
+            Some(Tied { watch, place, word: server_word(self.config, place)? })
+        };
+        used(self.config, |all| &all.virtual_servers).into_iter().filter_map(one).collect()
     }
 
     /// What the core is told of the scripts.
@@ -157,7 +171,9 @@ impl<'a> Trackers<'a> {
         let mut add = |list, of: fn(&model::Trackers) -> &[model::Tracked], tracker: &dyn Fn(u16) -> Tracker| {
             let number = |at| match list {
                 List::Scripts => self.scripts.number(list, at),
-                List::Files | List::Processes | List::Sessions | List::Groups => self.watches.number(list, at),
+                List::Files | List::Processes | List::Sessions | List::Groups | List::Servers => {
+                    self.watches.number(list, at)
+                }
             };
             tracks.extend(by(self.config, place, of).into_iter().filter_map(|tracked| {
                 Some(Track {
@@ -172,6 +188,7 @@ impl<'a> Trackers<'a> {
         add(List::Files, |all| &all.files, &watch);
         add(List::Processes, |all| &all.processes, &watch);
         add(List::Sessions, |all| &all.bfd, &watch);
+        add(List::Servers, |all| &all.virtual_servers, &watch);
         for at in &self.groups {
             let group = self.config.statics.track_groups.get(*at);
             let is_member = group.is_some_and(|(_, members)| members.contains(&place));
@@ -180,6 +197,10 @@ impl<'a> Trackers<'a> {
         }
         tracks
     }
+}
+
+fn server_word(config: &Config, place: usize) -> Option<String> {
+    config.virtual_servers.get(place).map(|server| server.word(&config.server_groups))
 }
 
 fn program(script: &model::ScriptTracker) -> Tracked {
@@ -214,6 +235,7 @@ fn settings(watched: &Watched) -> WatchSettings {
         },
         Watched::Bfd(session) => at_once(WatchKind::Bfd, &session.name),
         Watched::TrackGroup(name) => at_once(WatchKind::TrackGroup, name),
+        Watched::VirtualServer(word) => at_once(WatchKind::VirtualServer, word),
     }
 }
 

@@ -14,6 +14,7 @@ use keepone_config::Config;
 use keepone_config::model::{GroupMember, Probe, Service};
 use keepone_proto::balance::checker::Outcome;
 use keepone_proto::balance::machine::{Action, Balance, Event, Place};
+use keepone_proto::event::Event as CoreEvent;
 use keepone_proto::time::Instant;
 use keepone_proto::watch::Reading;
 use tokio::sync::mpsc;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 use super::desk::{Ask, Desk};
 use super::listeners::{Changed, Listeners, Wish};
 use super::settings::{balance, check_name};
+use super::tied::{self, Tied, Ties};
 use super::tls::Tls;
 use super::{Common, probe, told};
 use crate::clock;
@@ -33,8 +35,6 @@ use crate::tracking::files::Files;
 
 /// Orders that may wait.
 const QUEUE: usize = 256;
-/// How often it is looked whether an address is here (`ha_suspend`).
-const LOOK: Duration = Duration::from_secs(1);
 /// Scripts that are due at the stop are put in within this time.
 const END: Duration = Duration::from_secs(2);
 
@@ -44,6 +44,8 @@ pub(crate) struct Checkers {
     fifos: Vec<LineWriter>,
     post: ServerPost,
     desk: Desk,
+    /// The way to the core.
+    events: mpsc::Sender<CoreEvent>,
     thread: Option<Thread>,
 }
 
@@ -53,7 +55,7 @@ struct Thread {
 }
 
 pub(super) enum Order {
-    Reconfigure(Arc<Config>, Wish),
+    Reconfigure(Arc<Config>, Wish, Vec<Tied>),
     /// The operator's.
     Ask(Ask),
     /// Of a BFD session, by its place in the configuration.
@@ -63,25 +65,27 @@ pub(super) enum Order {
 impl Checkers {
     /// Starts it, if there are virtual servers.
     pub(crate) fn start(
-        config: &Arc<Config>,
+        (config, tied): (&Arc<Config>, &[Tied]),
         rules: Rules,
         fifos: Vec<LineWriter>,
         (table, post): (Wish, ServerPost),
         desk: Desk,
+        events: mpsc::Sender<CoreEvent>,
     ) -> Self {
-        let mut checkers = Checkers { rules, fifos, post, desk, thread: None };
-        checkers.set(config, table);
+        let mut checkers = Checkers { rules, fifos, post, desk, events, thread: None };
+        checkers.set(config, tied, table);
         checkers
     }
 
     /// Another configuration, without waiting.
-    pub(crate) fn set(&mut self, config: &Arc<Config>, table: Wish) {
+    pub(crate) fn set(&mut self, config: &Arc<Config>, tied: &[Tied], table: Wish) {
         match &self.thread {
-            Some(thread) => thread.order(Order::Reconfigure(Arc::clone(config), table)),
+            Some(thread) => thread.order(Order::Reconfigure(Arc::clone(config), table, tied.to_vec())),
             None if config.virtual_servers.is_empty() => {}
             None => {
                 let (fifos, post) = (self.fifos.clone(), self.post.clone());
-                let listeners = Listeners::new(table, fifos, post, self.rules.clone());
+                let listeners =
+                    Listeners::new(table, fifos, post, self.rules.clone(), Ties::new(tied, self.events.clone()));
                 let begun = begin(Arc::clone(config), self.rules.clone(), listeners);
                 let failed = |error: &io::Error| tracing::error!(%error, "no thread for health checks: real servers stay as they are; raise the limit of tasks, then restart keepone");
                 self.thread = begun.inspect_err(failed).ok();
@@ -187,6 +191,7 @@ impl Keeper {
             sessions: BTreeMap::new(),
         };
         keeper.carry_out(actions);
+        keeper.listeners.ties.tell(&keeper.machine);
         keeper
     }
 
@@ -194,16 +199,18 @@ impl Keeper {
         let Ok(mut timer) = clock::Timer::new().inspect_err(|error| tracing::error!(%error, "no health checks")) else {
             return;
         };
-        let mut look = tokio::time::interval(LOOK);
+        let mut look = tokio::time::interval(tied::LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.handle(Event::Tick);
         loop {
             let at = self.machine.next_deadline(clock::now());
             let suspends = self.config.virtual_servers.iter().any(|server| server.ha_suspend);
+            let is_tied = self.listeners.ties.are_any();
             let event = tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Reconfigure(config, table)) => {
+                    Some(Order::Reconfigure(config, table, tied)) => {
                         self.listeners.table = table;
+                        self.listeners.ties.set(&tied);
                         self.reconfigure(config);
                         Event::Tick
                     }
@@ -222,8 +229,11 @@ impl Keeper {
                     self.told_file(file, &reading);
                     Event::Tick
                 }
-                _ = look.tick(), if suspends => {
-                    self.look_for_addresses();
+                _ = look.tick(), if suspends || is_tied => {
+                    if suspends {
+                        self.look_for_addresses();
+                    }
+                    self.listeners.ties.tell(&self.machine);
                     Event::Tick
                 }
                 slept = sleep(&mut timer, at) => {
@@ -266,6 +276,7 @@ impl Keeper {
         self.config = config;
         let actions = self.machine.reconfigure(&balance(&self.config), clock::now());
         self.carry_out(actions);
+        self.listeners.ties.tell(&self.machine);
         self.listeners.configure(&self.config);
         if self.files.set(&wanted) {
             tracing::debug!("files of checks are watched anew");
@@ -340,6 +351,7 @@ impl Keeper {
                 }
                 Action::Quorum { service, is_up, why, .. } => {
                     self.listeners.tell(Changed { service, server: None, is_up, why });
+                    self.listeners.ties.tell(&self.machine);
                 }
                 Action::Failed { place, why, left } => {
                     let name = self.checked(place).map_or_else(String::new, |checked| check_name(&checked));

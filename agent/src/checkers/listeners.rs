@@ -1,5 +1,5 @@
-//! Whom it is told that a real server came or went, or a quorum: the log, FIFOs, mail and webhooks, scripts; and the way
-//! to the keeper of the kernel's table.
+//! Whom it is told that a real server came or went, or a quorum: the log, FIFOs, mail and webhooks, scripts, the core; and
+//! the way to the keeper of the kernel's table.
 
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
@@ -9,6 +9,7 @@ use keepone_config::model::Script;
 use keepone_proto::balance::wanted::Wanted;
 
 use super::settings::{real_name, service_name};
+use super::tied::Ties;
 use crate::notify::LineWriter;
 use crate::notify::run::Rules;
 use crate::notify::servers::{ServerScripts, Told};
@@ -35,6 +36,8 @@ pub(super) struct Listeners {
     /// Mail and webhooks.
     post: ServerPost,
     scripts: ServerScripts,
+    /// The core, as far as instances track quorums.
+    pub(super) ties: Ties,
     book: Book,
 }
 
@@ -52,8 +55,8 @@ type Book = BTreeMap<(String, Option<String>), Pair>;
 
 impl Listeners {
     /// With nobody's scripts yet.
-    pub(super) fn new(table: Wish, fifos: Vec<LineWriter>, post: ServerPost, rules: Rules) -> Self {
-        Listeners { table, fifos, post, scripts: ServerScripts::new(rules), book: Book::new() }
+    pub(super) fn new(table: Wish, fifos: Vec<LineWriter>, post: ServerPost, rules: Rules, ties: Ties) -> Self {
+        Listeners { table, fifos, post, scripts: ServerScripts::new(rules), ties, book: Book::new() }
     }
 
     /// From now on this configuration's scripts are run.

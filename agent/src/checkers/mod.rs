@@ -4,6 +4,7 @@
 //! - [`socket`]: how a try reaches its target; [`tls`]: what is spoken on top of that
 //! - one module for each kind: [`tcp`], [`http`] (with [`body`]), [`smtp`], [`dns`], [`udp`], [`ping`], [`misc`],
 //!   [`told`] (files and BFD sessions)
+//! - [`tied`]: quorums that instances track
 //! - [`genhash`]: the digest of a page as `HTTP_GET` sees it
 //!
 //! What must stay true: a server that hangs, drips or never ends costs its own try its timeout, and nobody else
@@ -23,6 +24,7 @@ pub(crate) mod settings;
 mod smtp;
 pub(crate) mod socket;
 mod tcp;
+pub(crate) mod tied;
 pub(crate) mod tls;
 mod told;
 mod udp;

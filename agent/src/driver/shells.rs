@@ -17,6 +17,7 @@ use super::pulse::Pulse;
 use super::reload::Reloads;
 use crate::assemble::{InstanceTransport, Plan};
 use crate::checkers::keeper::Checkers;
+use crate::checkers::tied::Tied;
 use crate::control::snapshot::Directory;
 use crate::discipline::Discipline;
 use crate::dump::Dumps;
@@ -113,8 +114,8 @@ impl Shells {
     }
 
     /// Another configuration for the health checks.
-    pub(crate) fn configure_checkers(&mut self, config: &Arc<Config>) {
-        self.checkers.set(config, self.ipvs.wish());
+    pub(crate) fn configure_checkers(&mut self, config: &Arc<Config>, tied: &[Tied]) {
+        self.checkers.set(config, tied, self.ipvs.wish());
     }
 
     fn on_interface(&mut self, seen: &Interface) -> Option<Event> {

@@ -78,7 +78,8 @@ impl Check<'_> {
         }
         let raw = self.raw;
         let weighs = |list: &&Vec<crate::model::Tracked>| list.iter().any(|tracked| tracked.weight.value != 0);
-        let own = [&trackers.scripts, &trackers.files, &trackers.processes, &trackers.bfd].iter().any(weighs);
+        let (servers, all) = (&trackers.virtual_servers, trackers);
+        let own = [&all.scripts, &all.files, &all.processes, &all.bfd, servers].iter().any(weighs);
         let lines = |track: &&crate::raw::RawTrack| track.weight != 0;
         let members = instances.iter().filter_map(|at| raw.instances.get(*at));
         let mut of_members = members.filter_map(|instance| {

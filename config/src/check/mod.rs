@@ -19,6 +19,7 @@ mod policy;
 mod references;
 mod service;
 mod strict;
+mod tied;
 mod track;
 mod traps;
 
@@ -35,6 +36,8 @@ use crate::model::{Config, GateMeans, Global, Inactive, Notify};
 use crate::raw::{RawConfig, RawGroup, RawNotify};
 use crate::source::At;
 
+use tied::ServerNames;
+
 /// Makes the model; `None`, and at least one error in the report, if there is none.
 pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive>) -> Option<Config> {
     let mut check = Check { report, raw, places: places(raw), groups_of: groups_of(raw) };
@@ -45,7 +48,10 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     let arbiter = check.arbiter(&names, &heartbeat);
     let etcd = check.etcd();
     let references = check.references();
-    let (trackers, tracker_names) = check.trackers();
+    let (trackers, mut tracker_names) = check.trackers();
+    let server_groups = check.server_groups();
+    let mut virtual_servers = check.virtual_servers(&tracker_names);
+    tracker_names.virtual_servers = ServerNames::of(&virtual_servers, &server_groups);
     let instances = check.instances(&tracker_names);
     let sync_groups = check.sync_groups(&tracker_names);
     check.domains();
@@ -60,8 +66,9 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     global.vrrp.link_delays = check.link_delays(instances.as_deref().unwrap_or(&[]));
     let statics = check.statics();
     check.traps(arbiter.as_ref(), instances.as_deref().unwrap_or(&[]));
-    let server_groups = check.server_groups();
-    let virtual_servers = check.virtual_servers(&tracker_names);
+    let watching = instances.iter().flatten().map(|instance| &instance.options.trackers);
+    let watching = watching.chain(sync_groups.iter().flatten().map(|group| &group.trackers));
+    Check::never_suspended(&mut virtual_servers, watching);
     if check.report.has_errors() {
         return None;
     }

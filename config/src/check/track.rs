@@ -10,6 +10,7 @@ use crate::model::{Statics, Tracked, TrackerSources, Trackers, VirtualAddress, W
 use crate::raw::{RawInstance, RawSources, RawTracked, RawTrackers};
 use crate::source::{At, Place};
 
+use super::tied::ServerNames;
 use super::{Check, Duplicate, list};
 
 /// The places of the trackers in the model, by their names.
@@ -19,6 +20,8 @@ pub(super) struct TrackerNames<'a> {
     pub files: BTreeMap<&'a str, usize>,
     pub processes: BTreeMap<&'a str, usize>,
     pub bfd: BTreeMap<&'a str, usize>,
+    /// Known once the virtual servers are.
+    pub virtual_servers: ServerNames,
 }
 
 /// The priority that a peer has which says nothing.
@@ -37,6 +40,7 @@ impl<'a> Check<'a> {
             files: self.unique("track_file", files),
             processes: self.unique("vrrp_track_process", processes),
             bfd: self.unique("bfd_instance", sessions),
+            virtual_servers: ServerNames::default(),
         };
         for script in &raw.scripts {
             let tracker = &script.tracker;
@@ -91,6 +95,7 @@ impl<'a> Check<'a> {
             files: self.resolve("track_file", &raw.files, &names.files, file),
             processes: self.resolve("vrrp_track_process", &raw.processes, &names.processes, process),
             bfd: self.resolve("bfd_instance", &raw.bfd, &names.bfd, session),
+            virtual_servers: self.tied(&raw.virtual_servers, &names.virtual_servers),
         }
     }
 
@@ -104,9 +109,7 @@ impl<'a> Check<'a> {
         let (mut found, mut seen) = (Vec::new(), BTreeMap::new());
         for tracked in raw {
             let Some(tracker) = self.named(keyword, &tracked.name, names) else { continue };
-            let what = format!("`{}` is tracked twice", tracked.name.value);
-            let new = Duplicate { place: &tracked.name.place, what, help: "remove one of the lines" };
-            if self.duplicate(&mut seen, tracker, new) {
+            if self.is_tracked_twice(&mut seen, tracker, tracked) {
                 continue;
             }
             let own = own(tracker).unwrap_or_default();
@@ -119,6 +122,18 @@ impl<'a> Check<'a> {
             found.push(Tracked { tracker, weight });
         }
         found
+    }
+
+    /// Whether a line before it names the same; a complaint then.
+    pub(super) fn is_tracked_twice(
+        &mut self,
+        seen: &mut BTreeMap<usize, Place>,
+        tracker: usize,
+        tracked: &RawTracked,
+    ) -> bool {
+        let what = format!("`{}` is tracked twice", tracked.name.value);
+        let new = Duplicate { place: &tracked.name.place, what, help: "remove one of the lines" };
+        self.duplicate(seen, tracker, new)
     }
 
     /// The place of a tracker by its name; a complaint if nothing has it.
@@ -140,8 +155,9 @@ impl<'a> Check<'a> {
     /// Traps of weights: what can't move the priority, or not far enough.
     pub(super) fn weights(&mut self, raw: &RawInstance, priority: Priority, trackers: &Trackers) {
         let name = &raw.name.value;
-        let lists = [&raw.options.trackers.scripts, &raw.options.trackers.processes, &raw.options.trackers.bfd];
-        let tracked = [&trackers.scripts, &trackers.processes, &trackers.bfd];
+        let lines = &raw.options.trackers;
+        let lists = [&lines.scripts, &lines.processes, &lines.bfd, &lines.virtual_servers];
+        let tracked = [&trackers.scripts, &trackers.processes, &trackers.bfd, &trackers.virtual_servers];
         let interfaces = raw.track.iter().map(|track| i32::from(track.weight));
         let weights: Vec<i32> = tracked.into_iter().flatten().map(|t| t.weight.value).chain(interfaces).collect();
         let Some(first) = weights.iter().find(|weight| **weight != 0).and_then(|_| {
@@ -245,4 +261,5 @@ pub(super) fn first_weighted<'a>(sources: &RawSources, trackers: &'a RawTrackers
         .or_else(|| first(&trackers.files, files))
         .or_else(|| first(&trackers.processes, processes))
         .or_else(|| first(&trackers.bfd, sessions))
+        .or_else(|| first(&trackers.virtual_servers, BTreeMap::new()))
 }

@@ -1,5 +1,6 @@
 //! Two trees side by side.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use super::walk::walk;
 use super::words::{self, Cost};
 
 /// Names behind places: of a list by its path, in its order.
-type Names<'n> = [(&'static str, Vec<&'n str>)];
+type Names<'n> = [(&'static str, Vec<Cow<'n, str>>)];
 
 /// All changes from `old` to `new`.
 pub(super) fn changes<T: Serialize>(old: &T, new: &T, old_names: &Names<'_>, new_names: &Names<'_>) -> Vec<Change> {
@@ -60,7 +61,7 @@ fn named(value: Value, path: &str, names: &Names<'_>) -> Value {
             let list = words::PLACES.iter().find(|(place, _)| *place == path).map(|(_, list)| *list);
             let names = names.iter().find(|(name, _)| Some(*name) == list).map(|(_, names)| names);
             let name = names.and_then(|names| names.get(usize::try_from(place).ok()?));
-            name.map_or(value, |name| Value::Text((*name).to_owned()))
+            name.map_or(value, |name| Value::Text(name.clone().into_owned()))
         }
         other @ (Value::None | Value::Bool(_) | Value::Unit(_) | Value::Text(_) | Value::Secret(_)) => other,
     }

@@ -15,6 +15,7 @@ mod value;
 mod walk;
 mod words;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -160,8 +161,10 @@ fn difference(changes: Vec<Change>) -> Difference {
 }
 
 /// The names behind the places that other parts of the model refer to; see `words::PLACES`.
-fn names(config: &Config) -> Vec<(&'static str, Vec<&str>)> {
-    vec![("instances", config.instances.iter().map(|instance| instance.name.as_str()).collect())]
+fn names(config: &Config) -> Vec<(&'static str, Vec<Cow<'_, str>>)> {
+    let instances = config.instances.iter().map(|instance| Cow::from(instance.name.as_str()));
+    let servers = config.virtual_servers.iter().map(|server| Cow::from(server.word(&config.server_groups)));
+    vec![("instances", instances.collect()), ("virtual_servers", servers.collect())]
 }
 
 impl Difference {

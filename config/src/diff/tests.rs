@@ -273,3 +273,24 @@ proptest! {
         prop_assert_eq!(diff(&new, &old).changes.len(), diff(&old, &new).changes.len());
     }
 }
+
+#[test]
+fn a_tracked_virtual_server_is_told_by_its_word_and_not_by_its_place() {
+    let server =
+        |last: u8| format!("virtual_server 192.0.2.{last} 80 {{\n protocol TCP\n real_server 10.0.0.1 80 {{ }}\n}}\n");
+    let tied = |words: &str| {
+        let track = format!(" track_virtual_server {{\n{words}\n }}\n virtual_router_id 1\n");
+        SITE.replacen(" virtual_router_id 1\n", &track, 1)
+    };
+    let lines =
+        |from: &str, to: &str| diff(&model(from), &model(to)).text().lines().map(str::to_owned).collect::<Vec<_>>();
+    let one = format!("{}{}", server(1), tied("192.0.2.1:80"));
+    let first = format!("{}{}{}", server(2), server(1), tied("192.0.2.1:80"));
+    let told = lines(&one, &first);
+    assert!(told.iter().all(|line| !line.contains("tracked")) && told.len() == 2, "{told:?}");
+    let told = lines(&first, &format!("{}{}{}", server(2), server(1), tied("192.0.2.1:80 weight -20")));
+    assert!(told[0].contains("tracked virtual server [192.0.2.1]:tcp:80"), "{told:?}");
+    assert_eq!(told[1], "restarts no instance");
+    let told = lines(&first, &format!("{}{}{}", server(2), server(1), tied("")));
+    assert_eq!(told, ["removes tracked virtual server [192.0.2.1]:tcp:80 from VI_1", "restarts no instance"]);
+}

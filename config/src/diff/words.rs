@@ -54,7 +54,11 @@ pub(super) const IDENTITIES: [&str; 7] = ["name", "id", "interface", "address", 
 pub(super) const IGNORED: [&str; 2] = ["cluster.id", "inactive"];
 
 /// Lists whose elements are places in other lists, and which.
-pub(super) const PLACES: [(&str, &str); 1] = [("sync_groups[].instances[]", "instances")];
+pub(super) const PLACES: [(&str, &str); 3] = [
+    ("sync_groups[].instances[]", "instances"),
+    ("instances[].options.trackers.virtual_servers[].tracker", "virtual_servers"),
+    ("sync_groups[].trackers.virtual_servers[].tracker", "virtual_servers"),
+];
 
 const NEW_ROUTER: Cost = Cost::Restart("a new virtual router");
 const VOTERS: Cost = Cost::Agent("the voter set changes: use `keepone voters`, one voter at a time");
@@ -180,6 +184,8 @@ pub(super) static ROWS: &[Row] = &[
     Row { show: &[("address", ""), ("port", " "), ("weight", " weight ")],
         ..element("virtual_servers[].real_servers[]", "real server", &["address", "port"]) },
     noun("virtual_servers[].sorry_server", "sorry server"),
+    element("instances[].options.trackers.virtual_servers[]", "tracked virtual server", &["tracker"]),
+    element("sync_groups[].trackers.virtual_servers[]", "tracked virtual server", &["tracker"]),
     element("server_groups[]", "virtual server group", &["name"]),
     element("trackers.scripts[]", "vrrp_script", &["name"]),
     element("trackers.files[]", "track_file", &["name"]),

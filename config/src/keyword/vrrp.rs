@@ -180,6 +180,7 @@ pub(crate) static VRRP_INSTANCE: Table = Table::strict(
         tracked(B, "track_file", "files whose number moves the priority"),
         tracked(B, "track_process", "processes whose end is a FAULT, or moves the priority"),
         tracked(C, "track_bfd", "BFD sessions whose loss is a FAULT, or moves the priority"),
+        tracked(Own, "track_virtual_server", "virtual servers whose lost quorum is a FAULT, or moves the priority"),
         key(C, "linkbeat_use_polling", Flag, "ask its interface for its link each second").values("off", "", ""),
         // Who is told.
         script(A, "notify", "run on every change, with type, name, state and priority"),
@@ -240,6 +241,7 @@ pub(crate) static VRRP_SYNC_GROUP: Table = Table::strict(
         tracked(C, "track_file", "files that all of them watch"),
         tracked(C, "track_process", "processes that all of them watch"),
         tracked(C, "track_bfd", "BFD sessions that all of them watch"),
+        tracked(Own, "track_virtual_server", "virtual servers that all of them watch"),
         key(Own, "arbiter_policy", Value, "what becomes of it while the arbiter is silent").values(
             "the arbiter's policy",
             "strict|degrade|i-accept-dual-master",

@@ -22,6 +22,7 @@ impl Lower<'_> {
             "track_file" => options.trackers.files.extend(self.tracked(item, 254)),
             "track_process" => options.trackers.processes.extend(self.tracked(item, 253)),
             "track_bfd" => options.trackers.bfd.extend(self.tracked(item, 253)),
+            "track_virtual_server" => options.trackers.virtual_servers.extend(self.tracked(item, 253)),
             "virtual_routes" => options.routes.extend(self.routes(item)),
             "virtual_rules" => options.rules.extend(self.rules(item)),
             "unicast_fault_no_peer" => options.unicast_fault_no_peer = self.is_on(item),

@@ -200,6 +200,7 @@ impl Lower<'_> {
             "track_file" => group.trackers.files.extend(lower.tracked(item, 254)),
             "track_process" => group.trackers.processes.extend(lower.tracked(item, 253)),
             "track_bfd" => group.trackers.bfd.extend(lower.tracked(item, 253)),
+            "track_virtual_server" => group.trackers.virtual_servers.extend(lower.tracked(item, 253)),
             "sync_group_tracking_weight" => group.tracking_weight = lower.flag(item),
             "smtp_alert" => group.smtp_alert = lower.flag(item).map(|flag| flag.value),
             "notify_priority_changes" => {

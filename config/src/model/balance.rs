@@ -44,6 +44,26 @@ pub struct VirtualServer {
     pub real_servers: Vec<RealServer>,
 }
 
+impl VirtualServer {
+    /// The word for it in `track_virtual_server`, which no other has: `[192.0.2.1]:tcp:80`, `fwmark:7:inet`,
+    /// `group:NAME:udp`.
+    pub fn word(&self, groups: &[ServerGroup]) -> String {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        };
+        match &self.service {
+            Service::Address { address, port } => format!("[{address}]:{protocol}:{port}"),
+            Service::Mark { mark, ipv6: false } => format!("fwmark:{mark}:inet"),
+            Service::Mark { mark, ipv6: true } => format!("fwmark:{mark}:inet6"),
+            Service::Group(place) => {
+                format!("group:{}:{protocol}", groups.get(*place).map_or("", |group| group.name.as_str()))
+            }
+        }
+    }
+}
+
 /// What clients ask for.
 #[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {

@@ -28,7 +28,7 @@ pub struct Weight {
     pub reverse: bool,
 }
 
-/// What an instance watches; `tracker` is a place in the list of [`TrackerSources`].
+/// What an instance watches; `tracker` is a place in the list of [`TrackerSources`], or of virtual servers.
 #[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq)]
 pub struct Tracked {
     /// Which.
@@ -48,6 +48,8 @@ pub struct Trackers {
     pub processes: Vec<Tracked>,
     /// `track_bfd`.
     pub bfd: Vec<Tracked>,
+    /// `track_virtual_server`: places in [`super::Config::virtual_servers`].
+    pub virtual_servers: Vec<Tracked>,
 }
 
 /// `vrrp_script`.

@@ -45,6 +45,7 @@ pub(crate) struct RawTrackers {
     pub files: Vec<RawTracked>,
     pub processes: Vec<RawTracked>,
     pub bfd: Vec<RawTracked>,
+    pub virtual_servers: Vec<RawTracked>,
 }
 
 impl RawTracked {

@@ -180,3 +180,92 @@ fn routes_and_rules_are_read_as_ip_reads_them() {
         silent(&route(line));
     }
 }
+
+const TIED: &str = "virtual_server 192.0.2.100 53 {
+    protocol TCP
+    real_server 10.0.0.1 53 { }
+}
+virtual_server 192.0.2.100 53 {
+    protocol UDP
+    ha_suspend
+    real_server 10.0.0.1 53 { }
+}
+virtual_server fwmark 7 {
+    protocol TCP
+    real_server fd00::1 80 { }
+}
+virtual_server_group WEB {
+    192.0.2.100 80
+}
+virtual_server group WEB {
+    protocol TCP
+    real_server 10.0.0.1 80 { }
+}
+vrrp_instance A {
+    interface lan0
+    virtual_router_id 51
+    priority 120
+    virtual_ipaddress {
+        192.0.2.100/24
+    }
+    track_virtual_server {
+        [192.0.2.100]:udp:53 weight -30 reverse
+        fwmark:7
+        group:WEB weight 20
+    }
+}
+";
+
+#[test]
+fn a_virtual_server_is_tracked_by_its_address_its_mark_or_its_group() {
+    let (config, _) = load(TIED).unwrap();
+    let tracked = |config: &keepone_config::Config| {
+        let all = config.instances[0].options.trackers.virtual_servers.clone();
+        all.iter().map(|one| (one.tracker, one.weight.value, one.weight.reverse)).collect::<Vec<_>>()
+    };
+    assert_eq!(tracked(&config), [(1, -30, true), (2, 0, false), (3, 20, false)]);
+    let words = config.virtual_servers.iter().map(|server| server.word(&config.server_groups)).collect::<Vec<_>>();
+    assert_eq!(words, ["[192.0.2.100]:tcp:53", "[192.0.2.100]:udp:53", "fwmark:7:inet6", "group:WEB:tcp"]);
+    for (at, word) in words.iter().enumerate() {
+        let text = TIED.replace("fwmark:7\n", "").replace("group:WEB weight 20\n", "");
+        let (config, _) = load(&text.replace("[192.0.2.100]:udp:53 weight -30 reverse", word)).unwrap();
+        assert_eq!(tracked(&config), [(at, 0, false)], "{word}");
+    }
+    // It could not show that it is well again.
+    assert!(!config.virtual_servers[1].ha_suspend);
+    warned(TIED, "k.conf:29:9: warning: ha_suspend of `[192.0.2.100]:udp:53` does not count", "remove ha_suspend");
+    assert!(
+        load(&TIED.replace("[192.0.2.100]:udp:53 weight -30 reverse", "")).unwrap().0.virtual_servers[1].ha_suspend
+    );
+}
+
+#[test]
+fn the_other_language_says_the_same() {
+    let (config, _) = load(TIED).unwrap();
+    let (path, environment) = (std::path::Path::new("k.conf"), keepone_config::Environment::default());
+    let language = keepone_config::Language::Toml;
+    let (written, _) = keepone_config::convert_text(path, TIED, language, &environment).unwrap();
+    assert!(written.contains("track_virtual_server = ["), "{written}");
+    let path = std::path::Path::new("k.toml");
+    let (same, _) = keepone_config::load_text(path, &written, &keepone_config::Environment::default()).unwrap();
+    let of = |config: &keepone_config::Config| format!("{:?}", config.instances[0].options.trackers);
+    assert_eq!(of(&same), of(&config));
+}
+
+#[test]
+fn what_no_virtual_server_is_called_or_several_are_is_refused() {
+    let with = |word: &str| TIED.replace("fwmark:7\n", &format!("{word}\n"));
+    refused(&with("192.0.2.100:80"), "k.conf:30:9: error: no virtual_server is `192.0.2.100:80`", "did you mean");
+    refused(&with("x"), "k.conf:30:9: error: no virtual_server is `x`", "there are [192.0.2.100]:tcp:53");
+    refused(
+        &with("192.0.2.100:53"),
+        "k.conf:30:9: error: several virtual servers are `192.0.2.100:53`",
+        "write one of [192.0.2.100]:tcp:53, [192.0.2.100]:udp:53",
+    );
+    refused(&with("group:WEB:tcp"), "k.conf:31:9: error: `group:WEB` is tracked twice", "remove");
+    refused(
+        &SCRIPT.replace("track_script {\n        web", "track_virtual_server {\n        192.0.2.1:80"),
+        "k.conf:14:9: error: no virtual_server is `192.0.2.1:80`",
+        "add `virtual_server ADDRESS PORT { ... }`",
+    );
+}

@@ -149,7 +149,7 @@ alerts! {
         "Fewer references answer than are needed.",
         "check the path to the reference addresses, and that they still exist and answer ICMP echo";
     TrackerFailed, "tracker-failed", Warning, LINGERS,
-        "A tracked script, file, process or BFD session fails: the domain is in FAULT here, or its priority is another one.",
+        "A tracked script, file, process, BFD session or virtual server fails: the domain is in FAULT here, or its priority is another one.",
         "see to what the evidence names: run a script by hand as its user, look into the file, start the processes, ask \
          the neighbour for its side of the session";
     GateBroken, "gate-broken", Critical, LINGERS,

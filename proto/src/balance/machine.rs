@@ -247,6 +247,11 @@ impl Balance {
         self.services.get(service).is_some_and(|service| service.has_quorum)
     }
 
+    /// Its quorum in words: what there is, and how much is needed.
+    pub fn quorum_words(&self, service: usize) -> String {
+        self.services.get(service).map_or_else(String::new, Service::quorum_words)
+    }
+
     /// The weights of its real servers that are up.
     pub fn living_weight(&self, service: usize) -> u64 {
         self.services.get(service).map_or(0, Service::living_weight)

@@ -19,7 +19,7 @@ async fn a_session_is_known_again_by_its_name_wherever_it_stands_after_a_reload(
     let first = config(&(session("one", 1) + &session("two", 2) + &servers));
     let post = ServerPost::new(mpsc::channel(8).0, Arc::default());
     let rules = Rules { user: None, timeout: Duration::from_secs(1) };
-    let listeners = Listeners::new(Box::new(drop), Vec::new(), post, rules);
+    let listeners = Listeners::new(Box::new(drop), Vec::new(), post, rules, Ties::new(&[], mpsc::channel(1).0));
     let mut keeper = Keeper::new(first, None, listeners);
     keeper.on_session(0, Reading::Up);
     keeper.on_session(1, Reading::Down("cut".to_owned()));
