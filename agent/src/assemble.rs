@@ -109,6 +109,10 @@ pub struct Plan {
     pub(crate) post: crate::post::Settings,
     /// Domains that a new configuration has no more, or otherwise, until the core has given them up.
     pub(crate) leaving: BTreeMap<DomainId, Leaving>,
+    /// Instances that domains have no more which go on: until the core has had its last word about them.
+    parting: Vec<InstanceId>,
+    /// Interfaces of virtual routers of domains that are leaving.
+    former_links: Vec<OwnLink>,
 }
 
 /// A domain that is being given up: its addresses and scripts stand in the plan as they were.
@@ -117,7 +121,15 @@ pub(crate) struct Leaving {
     /// Its instances.
     instances: Vec<InstanceId>,
     /// What the next one of the same name has, if there is to be one.
-    next: Option<(Vec<VirtualAddress>, DomainName)>,
+    next: Option<Next>,
+}
+
+/// What stands in the plan once a domain of the same name has ended.
+#[derive(Debug, Clone)]
+struct Next {
+    addresses: Vec<VirtualAddress>,
+    name: DomainName,
+    paths: Option<Vec<Path>>,
 }
 
 /// What a domain is called, and whom to tell of its changes.
@@ -241,6 +253,8 @@ impl Plan {
             post: crate::post::Settings::of(config, RUN_DIR.into()),
             announced: announced::table(config, &own, &places, &interfaces),
             leaving: BTreeMap::new(),
+            parting: Vec::new(),
+            former_links: Vec::new(),
         }
     }
 
@@ -251,7 +265,7 @@ impl Plan {
             statics: self.statics.clone(),
             paths: self.paths.clone(),
             groups: self.track_groups.clone(),
-            links: self.own_links.clone(),
+            links: self.links_in_kernel(),
             settings: self.settings_of_kernel.clone(),
             run_dir: self.run_dir.clone(),
         }

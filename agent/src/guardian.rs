@@ -101,8 +101,9 @@ pub struct Guardian {
     pub(crate) bpf_dir: PathBuf,
     run_dir: PathBuf,
     leftovers: Leftovers,
-    /// What a reload has taken away of them goes then.
-    former_until: Option<(Instant, Leftovers)>,
+    /// After a reload in place: until then what it has taken away is looked after as well; what there is without it, of
+    /// the worker and of the agent.
+    former_until: Option<(Instant, [Leftovers; 2])>,
     /// Static addresses, routes and rules, which outlive workers.
     statics: Leftovers,
     /// Silence of a worker that runs.
@@ -279,7 +280,7 @@ impl Guardian {
     /// The reload's next step, and what follows from it.
     fn reload(&mut self, worker: &mut Worker, stop_by: &mut Option<Instant>) {
         if let Some((_, new)) = self.former_until.take_if(|(until, _)| clock::now() >= *until) {
-            self.leftovers = new;
+            [self.leftovers, self.statics] = new;
         }
         if self.reload.is_wanted_again() {
             self.reload.begin(&self.program, &self.file);
@@ -290,6 +291,7 @@ impl Guardian {
         {
             // Before it may set them: what it dies over is taken out like all else.
             self.leftovers.add(Leftovers::of_worker(&plan));
+            self.statics.add(Leftovers::of_agent(&plan));
             self.patience = self.patience.max(patience(&plan));
             worker.order();
         }
@@ -297,7 +299,8 @@ impl Guardian {
             match self.reload.answered(answer) {
                 Some(Ok(plan)) => {
                     self.patience = patience(&plan);
-                    self.former_until = Some((clock::now() + FORMER, Leftovers::of_worker(&plan)));
+                    let new = [Leftovers::of_worker(&plan), Leftovers::of_agent(&plan)];
+                    self.former_until = Some((clock::now() + FORMER, new));
                 }
                 Some(Err(next)) => due = next,
                 None => {}
@@ -357,6 +360,10 @@ impl Guardian {
                 watchdog.feed();
             }
         });
+        if let Some((_, [_, statics])) = &self.former_until {
+            // An interface that it was to delete.
+            self.statics.clone().without(statics).remove_statics(FEED);
+        }
         tell_of_gate(&shut);
         if let Err(error) = removed {
             say(format_args!("what the worker left could not be removed, addresses go with their lifetime: {error}"));

@@ -32,11 +32,28 @@ const QUEUE: usize = 1024;
 /// After a failure of the watch.
 const AFTER_ERROR: Duration = Duration::from_millis(200);
 
+/// What a running agent is to have in the kernel from now on.
+#[derive(Debug, Clone)]
+pub(crate) struct Configuration {
+    /// While a domain is Master.
+    pub(crate) addresses: BTreeMap<DomainId, Vec<VirtualAddress>>,
+    /// Both; those of the agent have not changed.
+    pub(crate) paths: BTreeMap<Owner, Vec<Path>>,
+    /// Interfaces made for virtual routers: new ones have been made already, behind the gate.
+    pub(crate) links: Vec<OwnLink>,
+    /// What the kernel is told of interfaces.
+    pub(crate) settings: Vec<Setting>,
+    /// Addresses of domains that go on, to be taken out.
+    pub(crate) gone: Vec<VirtualAddress>,
+    /// By which it is told that they are out.
+    pub(crate) number: u64,
+}
+
 /// What the kernel is asked for.
 #[derive(Debug, Clone)]
 pub(crate) enum Ask {
-    /// From now on these are the domains' addresses. Those that are gone are taken out; [`Said::Removed`] follows.
-    Configure { addresses: BTreeMap<DomainId, Vec<VirtualAddress>>, gone: Vec<VirtualAddress>, number: u64 },
+    /// Another configuration; [`Said::Removed`] follows.
+    Configure(Box<Configuration>),
     /// Watch these interfaces too.
     Watch(Vec<String>),
     /// Put the domain's addresses there, or renew them; then its routes and rules.

@@ -25,6 +25,7 @@ use crate::exit::chain;
 use crate::gate::{Changed, GateDomain, GateError, Keeper};
 use crate::guardian::{patience, pulse};
 use crate::leftovers::Leftovers;
+use crate::netlink::link::{Links, OwnLink};
 use crate::reload::{fixed, is_same};
 use crate::worker::check_interfaces;
 
@@ -60,7 +61,7 @@ impl Answer {
 
 /// By which the guardian knows whether both have read the same: seven bits of what matters to it.
 pub(crate) fn mark(plan: &Plan) -> u8 {
-    let words = format!("{:?} {:?}", Leftovers::of_worker(plan), patience(plan));
+    let words = format!("{:?} {:?} {:?}", Leftovers::of_worker(plan), Leftovers::of_agent(plan), patience(plan));
     u8::try_from(hash_name(&words) & u64::from(!pulse::TAKEN)).unwrap_or(0)
 }
 
@@ -150,12 +151,17 @@ fn prepare(plan: &Plan, running: &Config, config: Config, keeper: Option<&Keeper
         Ok(new) => new,
         Err(why) => return Examined::Restart(why),
     };
+    let made = match Made::of(&new, keeper) {
+        Ok(made) => made,
+        Err(words) => return Examined::Refused(words),
+    };
     match bar(&plan.gated_with(&new), keeper, number) {
         Ok(changed) => {
             for warning in changed.iter().flat_map(Changed::warnings) {
                 tracing::warn!("{warning}");
             }
             let changes = changes.into_iter().map(|change| change.text).collect();
+            made.stay();
             let (config, mark) = (Arc::new(config), mark(&alone));
             let directory = Arc::new(Directory::of(&new));
             let prepared = Prepared { plan: new, changed, directory };
@@ -163,6 +169,35 @@ fn prepare(plan: &Plan, running: &Config, config: Config, keeper: Option<&Keeper
         }
         Err(error @ GateError::NoRoom) => Examined::Restart(error.to_string()),
         Err(error) => Examined::Refused(chain(&error)),
+    }
+}
+
+/// Interfaces with virtual MACs that were made for a configuration: deleted again unless it is taken over.
+struct Made(Vec<OwnLink>);
+
+impl Made {
+    /// Makes those that are missing, down, and has the gate bar them: they go up when the configuration is taken over.
+    fn of(plan: &Plan, keeper: Option<&Keeper>) -> Result<Self, String> {
+        let made = Made(Links::missing(&plan.own_links).cloned().collect());
+        if made.0.is_empty() {
+            return Ok(made);
+        }
+        let links = Links::open().map_err(|error| format!("no netlink socket to make interfaces: {error}"))?;
+        links.make(&plan.own_links)?;
+        keeper.map_or(Ok(0), Keeper::attach_new).map_err(|error| chain(&error))?;
+        Ok(made)
+    }
+
+    fn stay(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if let (false, Ok(links)) = (self.0.is_empty(), Links::open()) {
+            links.remove(&self.0).iter().for_each(|words| tracing::error!("{words}"));
+        }
     }
 }
 

@@ -68,6 +68,23 @@ pub(crate) struct Router {
     announcer: Announcer,
 }
 
+impl Router {
+    fn new(id: InstanceId, settings: &Settings) -> Option<Self> {
+        let of = settings.instances.get(usize::from(id.0))?.clone();
+        let machine = Instance::new(Params::from(&of)).in_step(settings.has_many_domains());
+        Some(Router {
+            id,
+            settings: of,
+            machine,
+            hears: false,
+            higher_seen: false,
+            lower_told_at: None,
+            overslept: None,
+            announcer: Announcer::default(),
+        })
+    }
+}
+
 /// A domain that is being given up.
 #[derive(Debug, Clone, Copy)]
 struct Leaving {
@@ -195,22 +212,7 @@ impl Domain {
             Authority::None => LeaseTiming::for_lease(settings.heartbeat.silence()),
             Authority::Quorum(quorum) => quorum.timing,
         };
-        let in_step = settings.has_many_domains();
-        let routers = domain.instances.iter().filter_map(|id| {
-            let settings = settings.instances.get(usize::from(id.0))?.clone();
-            let machine = Instance::new(Params::from(&settings)).in_step(in_step);
-            let announcer = Announcer::default();
-            Some(Router {
-                id: *id,
-                settings,
-                machine,
-                hears: false,
-                higher_seen: false,
-                lower_told_at: None,
-                overslept: None,
-                announcer,
-            })
-        });
+        let routers = domain.instances.iter().filter_map(|id| Router::new(*id, settings));
         let length = timing.holder_lease();
         let routers: Vec<Router> = routers.collect();
         let lonely = settings.peers.is_empty() && matches!(domain.authority, Authority::None);

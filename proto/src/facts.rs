@@ -77,6 +77,12 @@ impl Facts<'_> {
         self.interface(id).is_some_and(|interface| interface.up)
     }
 
+    /// Whether it is up, or nothing has been said of it yet: a domain starts when all of its interfaces are known, so that
+    /// is one that came with a new configuration.
+    pub(crate) fn may_be_up(&self, id: InterfaceId) -> bool {
+        self.interface(id).is_some_and(|interface| interface.up || !interface.known)
+    }
+
     /// The primary address of an interface in a family.
     pub(crate) fn address(&self, id: InterfaceId, ipv6: bool) -> Option<IpAddr> {
         self.interface(id)?.addresses.iter().copied().find(|address| address.is_ipv6() == ipv6)

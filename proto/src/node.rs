@@ -420,7 +420,7 @@ impl Node {
                 self.agenda.look_if(former != missed);
             }
             Event::KeyRefused { node, address, theirs } => self.findings.key_refused(now, node, address, theirs),
-            Event::Reconfigure(settings) => self.reconfigure(now, *settings),
+            Event::Reconfigure(settings) => self.reconfigure(now, *settings, out),
             Event::Maintenance { on } => self.set_maintenance(on),
             Event::HandOver { domain, to } => self.hand_over(now, domain, to),
             Event::Stop => {

@@ -11,9 +11,11 @@ use keepone_config::diff::Change;
 use keepone_proto::id::{DomainId, InstanceId, InterfaceId, ScriptId, WatchId};
 use keepone_proto::settings::{DomainSettings, Tracker};
 
-use super::{Leaving, Plan, sockets};
+use super::{Leaving, Next, Plan, sockets};
 use crate::gate::GateDomain;
 use crate::netlink::address::VirtualAddress;
+use crate::netlink::link::OwnLink;
+use crate::netlink::path::Owner;
 use crate::tracking::Watched;
 
 /// The first of the changes that takes a new worker, in words.
@@ -68,7 +70,10 @@ impl Plan {
         let mut plan = Plan::of(config, Some(self));
         self.check(&plan)?;
         for domain in &self.settings.domains {
-            if plan.domain(domain.id).is_some_and(|new| is_same_set(&new.instances, &domain.instances)) {
+            // As the core has it: one that keeps a virtual router goes on.
+            if let Some(new) = plan.domain(domain.id).filter(|new| has_one_of(&new.instances, &domain.instances)) {
+                let gone = domain.instances.iter().filter(|id| !new.instances.contains(id));
+                plan.parting.extend(gone.copied().collect::<Vec<_>>());
                 continue;
             }
             match self.leaving.contains_key(&domain.id) {
@@ -79,6 +84,10 @@ impl Plan {
         }
         for (id, leaving) in &self.leaving {
             plan.leave(self, *id, leaving.instances.clone());
+        }
+        if !plan.leaving.is_empty() {
+            let known = self.links_in_kernel().into_iter();
+            plan.former_links = known.filter(|link| !plan.own_links.contains(link)).collect();
         }
         plan.sockets = sockets(&plan.transports);
         Ok(plan)
@@ -100,14 +109,14 @@ impl Plan {
                 return Err(format!("{address} moves from {from} to {to}, which have different leases"));
             }
         }
-        let paths = |plan: &Plan| {
-            let all = plan.paths.iter().filter(|(_, list)| !list.is_empty());
-            all.map(|(owner, list)| (*owner, list.clone())).collect::<Vec<_>>()
-        };
-        let is_same = (&self.own_links, &self.statics, &self.track_groups, &self.settings_of_kernel)
-            == (&new.own_links, &new.statics, &new.track_groups, &new.settings_of_kernel);
-        if !is_same || paths(self) != paths(new) {
-            return Err("other routes, rules, static things or interfaces made for virtual routers".to_owned());
+        let is_same = (&self.statics, &self.track_groups) == (&new.statics, &new.track_groups);
+        if !is_same || self.paths.get(&Owner::Agent) != new.paths.get(&Owner::Agent) {
+            return Err("other static addresses, routes or rules".to_owned());
+        }
+        let known = self.links_in_kernel();
+        let other = |new: &&OwnLink| known.iter().any(|known| known.name == new.name && known != *new);
+        if let Some(link) = new.own_links.iter().find(other) {
+            return Err(format!("the interface {} is to be another one, and is in use", link.name));
         }
         let [before, after] = [self, new].map(|plan| {
             let tracked = plan.tracked_watches();
@@ -134,8 +143,12 @@ impl Plan {
 
     /// A domain of a former plan has to be given up.
     fn leave(&mut self, former: &Plan, id: DomainId, instances: Vec<InstanceId>) {
+        let owner = Owner::Domain(id);
         let (addresses, name) = (self.addresses.remove(&id), self.domain_names.remove(&id));
-        self.leaving.insert(id, Leaving { instances, next: addresses.zip(name) });
+        let paths = self.paths.remove(&owner);
+        let next = addresses.zip(name).map(|(addresses, name)| Next { addresses, name, paths });
+        self.leaving.insert(id, Leaving { instances, next });
+        self.paths.extend(former.paths.get(&owner).map(|paths| (owner, paths.clone())));
         let held = former.addresses.get(&id).into_iter().flatten().map(|address| address.address);
         self.refused.extend(held.filter(|address| former.refused.contains(address)));
         self.addresses.extend(former.addresses.get(&id).map(|addresses| (id, addresses.clone())));
@@ -157,15 +170,33 @@ impl Plan {
         let Some(leaving) = self.leaving.remove(&id) else { return };
         self.forget(&leaving.instances);
         self.sockets = sockets(&self.transports);
+        self.paths.remove(&Owner::Domain(id));
         match leaving.next {
-            Some((addresses, name)) => {
+            Some(Next { addresses, name, paths }) => {
                 self.addresses.insert(id, addresses);
                 self.domain_names.insert(id, name);
+                self.paths.extend(paths.map(|paths| (Owner::Domain(id), paths)));
             }
             None => {
                 self.addresses.remove(&id);
             }
         }
+        if self.leaving.is_empty() {
+            self.former_links.clear();
+        }
+    }
+
+    /// The core has had its last word about instances that have left domains which go on. Whether there were any.
+    pub(crate) fn part(&mut self) -> bool {
+        let parting = std::mem::take(&mut self.parting);
+        self.forget(&parting);
+        self.sockets = sockets(&self.transports);
+        !parting.is_empty()
+    }
+
+    /// Interfaces of virtual routers that are to be there, those of domains that are leaving among them.
+    pub(crate) fn links_in_kernel(&self) -> Vec<OwnLink> {
+        self.own_links.iter().chain(&self.former_links).cloned().collect()
     }
 
     /// Whether a domain is being given up for good.
@@ -228,8 +259,8 @@ impl Plan {
     }
 }
 
-fn is_same_set(new: &[InstanceId], former: &[InstanceId]) -> bool {
-    new.len() == former.len() && new.iter().all(|id| former.contains(id))
+fn has_one_of(new: &[InstanceId], former: &[InstanceId]) -> bool {
+    new.iter().any(|id| former.contains(id))
 }
 
 fn merge(all: &mut BTreeMap<DomainId, GateDomain>, domain: GateDomain) {

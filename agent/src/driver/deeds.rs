@@ -13,8 +13,8 @@ use super::Shells;
 use crate::clock;
 use crate::kernel::Ask;
 use crate::mirror::Look;
-use crate::net::Sent;
 use crate::net::vrrp::Carrier;
+use crate::net::{SendError, Sent};
 
 impl Shells {
     /// Carries one out; what it answers at once is returned.
@@ -128,7 +128,14 @@ impl Shells {
                 }
             };
             let to = (*destination, transport.hop_limit);
-            match self.vrrp.send((transport.transmit, carrier), source, to, &bytes) {
+            let mut sent = self.vrrp.send((transport.transmit, carrier), source, to, &bytes);
+            // An interface with the virtual MAC that has just been made, or has gone: nobody is to wait for it.
+            if matches!(sent, Err(SendError::NotOpen | SendError::InterfaceDown | SendError::InterfaceGone))
+                && transport.transmit != transport.interface
+            {
+                sent = self.vrrp.send((transport.interface, carrier), source, to, &bytes);
+            }
+            match sent {
                 Ok(Sent::Taken) => {}
                 Ok(Sent::Refused | Sent::Busy) => tracing::debug!("an advertisement was refused by the kernel"),
                 Err(error) => tracing::debug!(error = %crate::exit::chain(&error), "an advertisement was not sent"),

@@ -15,7 +15,7 @@ use crate::assemble::Plan;
 use crate::control::snapshot::Directory;
 use crate::gate::Changed;
 use crate::guardian::patience;
-use crate::kernel::Ask;
+use crate::kernel::{Ask, Configuration};
 use crate::worker::link_configs;
 
 /// A configuration that can be taken over: nothing of what follows can fail.
@@ -82,6 +82,9 @@ impl Shells {
     /// The reload that was under way has come to its end.
     pub(crate) fn end_reload(&mut self) {
         self.reloads.is_under_way = false;
+        if self.plan.part() {
+            self.open_and_close();
+        }
         for domain in std::mem::take(&mut self.reloads.retired) {
             self.retired(domain);
         }
@@ -119,7 +122,15 @@ impl Shells {
         self.reloads.asked += 1;
         let number = self.reloads.asked;
         self.reloads.awaited.insert(number);
-        self.kernel.ask(Ask::Configure { addresses: self.plan.addresses.clone(), gone, number });
+        let plan = &self.plan;
+        self.kernel.ask(Ask::Configure(Box::new(Configuration {
+            addresses: plan.addresses.clone(),
+            paths: plan.paths.clone(),
+            links: plan.links_in_kernel(),
+            settings: plan.settings_of_kernel.clone(),
+            gone,
+            number,
+        })));
     }
 
     /// Sockets and scripts as the plan has them.

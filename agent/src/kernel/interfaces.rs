@@ -10,6 +10,8 @@ use crate::sysctl::{Setting, Sysctls};
 #[derive(Debug)]
 pub(super) struct OwnInterfaces {
     wanted: Vec<OwnLink>,
+    /// What a new configuration has no more, and is still there.
+    former: Vec<OwnLink>,
     links: Links,
     settings: Vec<Setting>,
     sysctls: Sysctls,
@@ -23,6 +25,7 @@ impl OwnInterfaces {
     pub(super) fn open(wanted: Vec<OwnLink>, settings: Vec<Setting>, run_dir: &Path) -> std::io::Result<Self> {
         Ok(OwnInterfaces {
             wanted,
+            former: Vec::new(),
             links: Links::open()?,
             settings,
             sysctls: Sysctls::new(run_dir),
@@ -37,6 +40,26 @@ impl OwnInterfaces {
         let mut faults = self.sysctls.apply(&self.settings);
         faults.extend(self.raise());
         self.tell(&faults);
+    }
+
+    /// From now on these. Those that are no more stay until [`OwnInterfaces::tidy`].
+    pub(super) fn replace(&mut self, wanted: Vec<OwnLink>, settings: Vec<Setting>) {
+        if (&self.wanted, &self.settings) == (&wanted, &settings) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        self.former.extend(before);
+        self.former.retain(|link| !self.wanted.contains(link));
+        self.settings = settings;
+        self.begin();
+    }
+
+    /// Deletes what is no more wanted, with whatever is on it.
+    pub(super) fn tidy(&mut self) {
+        if !self.former.is_empty() {
+            let faults = self.links.remove(&std::mem::take(&mut self.former));
+            faults.iter().for_each(|words| tracing::error!("of the former configuration: {words}"));
+        }
     }
 
     /// Makes anew what somebody has taken away, or what went with the interface below. Whether anything was.

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::interfaces::OwnInterfaces;
 use super::statics::Statics;
-use super::{AFTER_ERROR, Ask, Said, Wanted, watch_on};
+use super::{AFTER_ERROR, Ask, Configuration, Said, Wanted, watch_on};
 use crate::clock;
 use crate::netlink::address::{AddressError, AddressErrors, Addresses, Lifetime, VirtualAddress};
 use crate::netlink::path::watch::watch as watch_paths;
@@ -39,10 +39,7 @@ pub(super) async fn serve(
     let (more, further) = mpsc::unbounded_channel();
     tokio::spawn(watch_on(watch, further, answers.clone()));
     server.watched = Some((names, more));
-    let look = Arc::new(Notify::new());
-    if !server.paths.is_empty() {
-        tokio::spawn(look_out(server.paths.wanted(), Arc::clone(&look)));
-    }
+    let look = Arc::clone(&server.look);
     server.begin().await;
     let mut again = tokio::time::interval(AGAIN);
     again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -94,6 +91,10 @@ pub(super) struct Server {
     leaving: Vec<(Vec<VirtualAddress>, u64)>,
     /// The interfaces that are watched, and the way to have more watched.
     watched: Option<(queues::Names, mpsc::UnboundedSender<Vec<String>>)>,
+    /// Routes or rules may have gone.
+    look: Arc<Notify>,
+    /// Whether anybody watches for it.
+    looks_out: bool,
     answers: mpsc::Sender<Said>,
 }
 
@@ -111,27 +112,57 @@ impl Server {
             told: BTreeMap::new(),
             leaving: Vec::new(),
             watched: None,
+            look: Arc::default(),
+            looks_out: false,
             answers,
         })
     }
 
     /// What is there as long as the agent.
     pub(super) async fn begin(&mut self) -> bool {
+        self.look_out();
         self.interfaces.begin();
         self.statics.set(&self.writer).await;
         self.paths.raise(Owner::Agent).await;
         self.tell_faults(&[Owner::Agent]).await && self.tell_groups().await
     }
 
+    /// Has routes and rules watched, once there are any.
+    fn look_out(&mut self) {
+        if !self.looks_out && !self.paths.is_empty() {
+            self.looks_out = true;
+            tokio::spawn(look_out(self.paths.wanted(), Arc::clone(&self.look)));
+        }
+    }
+
+    /// Another configuration. What comes with addresses follows them, which the core sets.
+    async fn configure(&mut self, asked: Configuration) -> bool {
+        let Configuration { addresses, paths, links, settings, gone, number } = asked;
+        let before = std::mem::replace(&mut self.addresses, addresses);
+        self.paths.replace(paths);
+        self.look_out();
+        self.interfaces.replace(links, settings);
+        // Before anything that is asked for later: the same address may come back with another prefix.
+        let going = self.take_out(gone, number).await;
+        self.interfaces.tidy();
+        let waits = |owner: &Owner| match owner {
+            Owner::Domain(domain) => before.get(domain) != self.addresses.get(domain),
+            Owner::Agent => false,
+        };
+        let owners: Vec<Owner> = self.paths.waiting().into_iter().filter(|owner| !waits(owner)).collect();
+        for owner in &owners {
+            self.paths.change(*owner).await;
+        }
+        going && self.tell_faults(&owners).await
+    }
+
     /// Everything that waits, like with like. Whether anybody listens.
     pub(super) async fn carry_out(&mut self, waiting: &mut VecDeque<Ask>) -> bool {
         while let Some(first) = waiting.front().cloned() {
             let going = match first {
-                Ask::Configure { addresses, gone, number } => {
+                Ask::Configure(asked) => {
                     waiting.pop_front();
-                    self.addresses = addresses;
-                    // Before anything that is asked for later: the same address may come back with another prefix.
-                    self.take_out(gone, number).await
+                    self.configure(*asked).await
                 }
                 Ask::Watch(interfaces) => {
                     waiting.pop_front();

@@ -22,7 +22,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::model::{Config, Domain, VrrpInstance};
+use crate::model::{Config, Domain};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,7 +59,6 @@ pub fn diff(old: &Config, new: &Config) -> Difference {
     let mut changes = compare::changes(old, new, &names(old), &names(new));
     changes.extend(moves(old, new));
     changes.extend(links_move(old, new));
-    changes.extend(kernel_parts(old, new));
     difference(changes)
 }
 
@@ -83,33 +82,6 @@ fn moves(old: &Config, new: &Config) -> Vec<Change> {
         hint: Some(String::from("each has a lease of its own")),
     };
     moved.into_iter().map(change).collect()
-}
-
-/// Instances that come or go with something that the kernel is given once, at the start.
-fn kernel_parts(old: &Config, new: &Config) -> Vec<Change> {
-    let with = |config: &Config| -> BTreeSet<String> {
-        let parts = |instance: &&VrrpInstance| {
-            let options = &instance.options;
-            options.own_interface.is_some() || !options.routes.is_empty() || !options.rules.is_empty()
-        };
-        config.instances.iter().filter(parts).map(|instance| instance.name.clone()).collect()
-    };
-    let alone = |config: &Config, other: &Config, verb: &str| -> Vec<Change> {
-        let known = |name: &String| other.instances.iter().any(|instance| instance.name == *name);
-        let change = |name: String| Change {
-            path: format!("instances[{name}].options"),
-            from: None,
-            to: None,
-            text: format!("{verb} routes, rules or an interface of its own with {name}"),
-            restarts: None,
-            restarts_agent: true,
-            hint: Some(String::from(words::AT_THE_START)),
-        };
-        with(config).into_iter().filter(|name| !known(name)).map(change).collect()
-    };
-    let mut changes = alone(old, new, "removes");
-    changes.extend(alone(new, old, "adds"));
-    changes
 }
 
 /// A link goes by its place, the same on every node; and one of them has to go on while others change, or the peers would

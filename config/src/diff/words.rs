@@ -67,9 +67,6 @@ const LEASE: Cost = Cost::Agent("the lease changes: voters refuse a node with an
 const START: Cost = Cost::Agent("it is set up once, at the start");
 
 const POLICY: Cost = Cost::Agent("what was promised to other nodes outlives it");
-/// Why what the kernel is given makes the agent start anew.
-pub(super) const AT_THE_START: &str = "routes, rules and interfaces are set up once, at the start";
-const KERNEL: Cost = Cost::Agent(AT_THE_START);
 const SESSION: Cost = Cost::Agent("sessions begin together");
 
 /// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
@@ -132,11 +129,11 @@ pub(super) static ROWS: &[Row] = &[
     noun("instances[].options.hmac.active_key", "active_key of auth_hmac"),
     noun("instances[].options.hmac.mode", "mode of auth_hmac"),
     noun("instances[].options.hmac.window", "time_window of auth_hmac"),
-    costs("instances[].options.own_interface", "interface with a virtual MAC", KERNEL),
-    costs("instances[].options.routes", "routes", KERNEL),
-    costs("instances[].options.routes[]", "route", KERNEL),
-    costs("instances[].options.rules", "rules", KERNEL),
-    costs("instances[].options.rules[]", "rule", KERNEL),
+    noun("instances[].options.own_interface", "interface with a virtual MAC"),
+    noun("instances[].options.routes", "routes"),
+    noun("instances[].options.routes[]", "route"),
+    noun("instances[].options.rules", "rules"),
+    noun("instances[].options.rules[]", "rule"),
     costs("statics", "static addresses, routes and rules", START),
     costs("statics.addresses[]", "static address", START),
     costs("statics.routes[]", "static route", START),
@@ -176,9 +173,8 @@ pub(super) static ROWS: &[Row] = &[
     noun("global.vrrp.gna_interval", "vrrp_gna_interval"),
     noun("global.vrrp.min_garp", "vrrp_min_garp"),
     Row { is_whole: true, ..noun("global.vrrp.garp_groups", "garp_groups") },
-    Row { is_known_by_name: true, cost: Cost::Restart("another lease is for its instances"),
-        ..element("sync_groups[]", "sync group", &["name"]) },
-    costs("sync_groups[].instances[]", "instance", Cost::Restart("another lease is for its instances")),
+    Row { is_known_by_name: true, ..element("sync_groups[]", "sync group", &["name"]) },
+    noun("sync_groups[].instances[]", "instance"),
     costs("sync_groups[].policy", "arbiter_policy", POLICY),
     element("virtual_servers[]", "virtual server", &["service", "protocol"]),
     Row { show: &[("address", ""), ("port", " "), ("weight", " weight ")],
@@ -212,7 +208,7 @@ pub(super) static ROWS: &[Row] = &[
     noun("authority.timing.lease", "lease"),
     noun("authority.timing.lease_max", "lease_max"),
     costs("policy", "policy", CLUSTER),
-    costs("instances[].options.promote_secondaries", "promote_secondaries", KERNEL),
+    noun("instances[].options.promote_secondaries", "promote_secondaries"),
     costs("trackers.bfd", "sessions", SESSION),
     costs("trackers.bfd[]", "bfd_instance", SESSION),
     costs("gate", "means of the gate", START),

@@ -17,6 +17,7 @@ use crate::guard::Guard;
 use crate::id::{Epoch, NodeId, Priority};
 use crate::lease::grant::Grant;
 use crate::lease::holder::Lease;
+use crate::time::Instant;
 use crate::vrrp::output::{Discard, Output};
 use crate::wire::vrrp::{Advertisement, virtual_mac};
 
@@ -139,7 +140,8 @@ impl Domain {
             }
             router.hears = hears;
             let base = i32::from(router.settings.priority.0);
-            let weights = router.settings.track.iter().map(|track| track.effect(facts.is_up(track.interface)).addend);
+            let weights =
+                router.settings.track.iter().map(|track| track.effect(facts.may_be_up(track.interface)).addend);
             let others = router.settings.track_others.iter().map(|track| track.effect(facts.trackers).addend);
             // An owner stays one whatever is tracked; others stay candidates (keepalived clamps alike).
             let effective = if base == 255 { 255 } else { (base + weights.chain(others).sum::<i32>()).clamp(1, 254) };
@@ -229,6 +231,7 @@ impl Domain {
                 if core::mem::take(&mut self.announces_anew) {
                     self.announce(now, out);
                 }
+                self.make_masters(now, out);
             }
             (Hold::Up, None) => {
                 self.master_since = Some(now);
@@ -237,16 +240,21 @@ impl Domain {
                 // Whoever names us the next time has us test the gate anew.
                 self.heir_until = None;
                 self.begin_to_announce(now, out);
-                for router in &mut self.routers {
-                    (router.higher_seen, router.overslept) = (false, None);
-                    for output in router.machine.become_master(now) {
-                        if let Output::Advertise(advertisement) = output {
-                            out.push(Action::Advertise { instance: router.id, advertisement });
-                        }
-                    }
-                }
+                self.make_masters(now, out);
                 self.kernel.forget();
                 self.set_role(facts, Role::Master, reason, view, out);
+            }
+        }
+    }
+
+    /// Its virtual routers' machines: all at its beginning, and later those that a new configuration has brought.
+    fn make_masters(&mut self, now: Instant, out: &mut Vec<Action>) {
+        for router in self.routers.iter_mut().filter(|router| !router.machine.is_master()) {
+            (router.higher_seen, router.overslept) = (false, None);
+            for output in router.machine.become_master(now) {
+                if let Output::Advertise(advertisement) = output {
+                    out.push(Action::Advertise { instance: router.id, advertisement });
+                }
             }
         }
     }

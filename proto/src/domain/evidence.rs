@@ -50,10 +50,12 @@ impl Domain {
     }
 
     pub(super) fn health(&self, facts: &Facts<'_>) -> Health {
+        // What a new configuration has brought is not known yet, and no fault.
+        let is_up = |id| if self.started { facts.may_be_up(id) } else { facts.is_up(id) };
         let down = self.routers.iter().any(|router| {
-            let own = !facts.is_up(router.settings.interface);
+            let own = !is_up(router.settings.interface);
             own || facts.lacks_source(router)
-                || router.settings.track.iter().any(|track| track.effect(facts.is_up(track.interface)).is_fault)
+                || router.settings.track.iter().any(|track| track.effect(is_up(track.interface)).is_fault)
         });
         if self.leaving.is_some() || self.is_stopping(facts) || facts.maintenance {
             Health::Leaving

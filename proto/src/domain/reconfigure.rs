@@ -6,13 +6,13 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Domain, watch};
+use super::{Domain, Router, watch};
 use crate::action::Action;
 use crate::decision::Role;
 use crate::facts::Facts;
 use crate::lease::authority::DomainLease;
 use crate::mirror::Mirrors;
-use crate::settings::{DomainSettings, InstanceSettings, Settings};
+use crate::settings::{DomainSettings, Settings};
 use crate::time::Instant;
 use crate::vrrp::params::Params;
 
@@ -33,27 +33,35 @@ impl Retiring {
     }
 }
 
+/// Whether a virtual router is the same one under these settings.
+fn stays(router: &Router, domain: &DomainSettings, settings: &Settings) -> bool {
+    let of = &router.settings;
+    domain.instances.contains(&router.id)
+        && settings.instances.get(usize::from(router.id.0)).is_some_and(|new| {
+            (new.interface, new.vrid, new.version, new.ipv6) == (of.interface, of.vrid, of.version, of.ipv6)
+        })
+}
+
 impl Domain {
-    /// Whether it can go on under these settings: the same virtual routers, and what the lease was made with.
+    /// Whether it can go on under these settings: what the lease was made with, and at least one of its virtual routers.
+    /// Others may come and go beside that.
     pub(crate) fn can_become(&self, domain: &DomainSettings, settings: &Settings) -> bool {
-        let is_same = |of: &InstanceSettings, at: u16| {
-            settings.instances.get(usize::from(at)).is_some_and(|new| {
-                (new.interface, new.vrid, new.version, new.ipv6) == (of.interface, of.vrid, of.version, of.ipv6)
-            })
-        };
         self.retiring.is_none()
             && self.policy == domain.policy
             && self.fencing == domain.fencing
-            && self.routers.len() == domain.instances.len()
-            && self
-                .routers
-                .iter()
-                .all(|router| domain.instances.contains(&router.id) && is_same(&router.settings, router.id.0))
+            && self.routers.iter().any(|router| stays(router, domain, settings))
     }
 
     /// Takes over what is other in these settings; only for one that [`Domain::can_become`].
-    pub(crate) fn reconfigure(&mut self, now: Instant, domain: &DomainSettings, settings: &Settings) {
+    pub(crate) fn reconfigure(
+        &mut self,
+        now: Instant,
+        domain: &DomainSettings,
+        settings: &Settings,
+        out: &mut Vec<Action>,
+    ) {
         let before = watch(settings, &domain.authority, &self.routers);
+        self.part_with_routers(domain, settings, out);
         for router in &mut self.routers {
             let Some(new) = settings.instances.get(usize::from(router.id.0)) else { continue };
             if router.settings.announce != new.announce {
@@ -65,6 +73,7 @@ impl Domain {
                 self.news = true;
             }
         }
+        self.take_routers_in(now, domain, settings);
         let watch = watch(settings, &domain.authority, &self.routers);
         if watch != before {
             self.lease.set_heartbeat(now, watch);
@@ -77,6 +86,37 @@ impl Domain {
         if core::mem::replace(&mut self.shape, domain.shape) != domain.shape {
             self.kernel.set_anew();
             self.announces_anew = self.master_since.is_some();
+        }
+    }
+
+    /// Virtual routers that it has no more: who hears one need not wait for its silence.
+    fn part_with_routers(&mut self, domain: &DomainSettings, settings: &Settings, out: &mut Vec<Action>) {
+        let (stay, go) =
+            core::mem::take(&mut self.routers).into_iter().partition(|router| stays(router, domain, settings));
+        self.routers = stay;
+        for mut router in go {
+            if router.machine.is_master() {
+                let advertisement = router.machine.resignation();
+                out.push(Action::Advertise { instance: router.id, advertisement });
+            }
+            self.news = true;
+        }
+    }
+
+    /// Virtual routers that it has besides: under a Master they become Masters once their addresses are there
+    /// ([`Domain::hold`]).
+    fn take_routers_in(&mut self, now: Instant, domain: &DomainSettings, settings: &Settings) {
+        for id in &domain.instances {
+            if self.routers.iter().any(|router| router.id == *id) {
+                continue;
+            }
+            if let Some(mut router) = Router::new(*id, settings) {
+                if self.started {
+                    router.machine.startup(now);
+                }
+                self.routers.push(router);
+                self.news = true;
+            }
         }
     }
 

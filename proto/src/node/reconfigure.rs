@@ -17,7 +17,7 @@ use crate::time::Instant;
 
 impl Node {
     /// Takes a configuration over. Domains that can't go on under it end first.
-    pub(super) fn reconfigure(&mut self, now: Instant, settings: Settings) {
+    pub(super) fn reconfigure(&mut self, now: Instant, settings: Settings, out: &mut Vec<Action>) {
         if self.stopping_since.is_some() {
             return;
         }
@@ -30,7 +30,7 @@ impl Node {
         let wanted: BTreeMap<DomainId, &DomainSettings> = settings.domains.iter().map(|new| (new.id, new)).collect();
         for (id, domain) in &mut self.domains {
             match wanted.get(id) {
-                Some(new) if domain.can_become(new, &settings) => domain.reconfigure(now, new, &settings),
+                Some(new) if domain.can_become(new, &settings) => domain.reconfigure(now, new, &settings, out),
                 Some(_) | None => {
                     domain.retire(now);
                     self.retiring.insert(*id);

@@ -116,3 +116,43 @@ fn addresses_that_change_are_gone_as_they_were_and_the_core_is_told_of_others() 
     assert_ne!(after.settings.domains[0].shape, plan.settings.domains[0].shape);
     assert_eq!(after.settings.domains[0].instances, plan.settings.domains[0].instances);
 }
+
+fn group(name: &str, members: &[&str]) -> String {
+    format!("vrrp_sync_group {name} {{\n group {{\n {}\n }}\n}}\n", members.join("\n "))
+}
+
+#[test]
+fn a_group_that_keeps_a_router_goes_on_and_the_others_part_once_the_core_has_said_its_last_word() {
+    let [a, b, c] =
+        [("A", 1), ("B", 2), ("C", 3)].map(|(name, vrid)| instance(name, "eth0", vrid, &format!("192.0.2.{vrid}"), ""));
+    let plan = Plan::new(&config(&format!("{a}{b}{}", group("G", &["A", "B"]))));
+    let mut after = plan.after(&config(&format!("{a}{c}{}", group("G", &["A", "C"])))).unwrap();
+    assert_eq!((instances(&after, "G"), after.leaving.is_empty()), (vec![0, 2], true));
+    assert_eq!(plan.gone_in(&after)[0].address.to_string(), "192.0.2.2");
+    assert!(after.transports[1].is_some() && after.part() && after.transports[1].is_none() && !after.part());
+    // None of them is left: another group of the same name.
+    let other = plan.after(&config(&format!("{c}{}", group("G", &["C"])))).unwrap();
+    assert!(other.leaving.contains_key(&id("G")));
+    // Out of the group, and under a lease of its own.
+    let alone = plan.after(&config(&format!("{a}{b}{}", group("G", &["A"])))).unwrap_err();
+    assert!(alone.starts_with("192.0.2.2 moves from G to B"), "{alone}");
+}
+
+#[test]
+fn an_interface_of_a_router_that_is_leaving_and_its_routes_stay_until_it_is_gone() {
+    let a = instance("A", "eth0", 1, "192.0.2.1", "");
+    let more = "use_vmac\n virtual_routes {\n 198.51.100.0/24 via 192.0.2.9\n }";
+    let both = config(&format!("{a}{}", instance("B", "eth0", 2, "192.0.2.2", more)));
+    let plan = Plan::new(&both);
+    let mut after = plan.after(&config(&a)).unwrap();
+    let names = |plan: &Plan| plan.links_in_kernel().into_iter().map(|link| link.name).collect::<Vec<_>>();
+    let owner = Owner::Domain(id("B"));
+    assert_eq!((names(&after), after.paths[&owner].len()), (vec!["vrrp.2".to_owned()], 1));
+    after.retire(id("B"));
+    assert!(names(&after).is_empty() && !after.paths.contains_key(&owner));
+    // The same name for another interface.
+    let named = |vrid, address| instance("B", "eth0", vrid, address, "use_vmac lan9");
+    let plan = Plan::new(&config(&named(2, "192.0.2.2")));
+    let words = plan.after(&config(&named(3, "192.0.2.3"))).unwrap_err();
+    assert!(words.contains("lan9 is to be another one"), "{words}");
+}

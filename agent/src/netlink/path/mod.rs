@@ -165,6 +165,8 @@ pub(crate) struct Paths {
     names: Names,
     owned: BTreeMap<Owner, Vec<Path>>,
     up: BTreeSet<Owner>,
+    /// What owners had that are up and have others since: until [`Paths::change`].
+    former: BTreeMap<Owner, Vec<Path>>,
     /// Which are not there, and why.
     faults: BTreeMap<(Owner, usize), String>,
     wanted: Wanted,
@@ -181,6 +183,7 @@ impl Paths {
             names: Names::default(),
             owned,
             up: BTreeSet::new(),
+            former: BTreeMap::new(),
             faults: BTreeMap::new(),
             wanted: Wanted::default(),
         })
@@ -216,10 +219,55 @@ impl Paths {
         mine.map(|(_, fault)| fault.as_str())
     }
 
+    /// From now on owners have these. In the kernel nothing changes but by [`Paths::change`], [`Paths::raise`] and
+    /// [`Paths::lower`].
+    pub(crate) fn replace(&mut self, owned: BTreeMap<Owner, Vec<Path>>) {
+        for owner in &self.up {
+            let (old, new) = (self.owned.get(owner), owned.get(owner));
+            if old != new {
+                self.former.entry(*owner).or_default().extend(old.into_iter().flatten().cloned());
+            }
+        }
+        let before = std::mem::replace(&mut self.owned, owned);
+        let now = &self.owned;
+        let place = |(owner, at): (Owner, usize)| {
+            let path = before.get(&owner)?.get(at)?;
+            Some((owner, now.get(&owner)?.iter().position(|new| new == path)?))
+        };
+        let faults = std::mem::take(&mut self.faults);
+        self.faults = faults.into_iter().filter_map(|(old, words)| Some((place(old)?, words))).collect();
+        self.note_faults();
+    }
+
+    /// Owners that are up and have other ones than the kernel.
+    pub(crate) fn waiting(&self) -> Vec<Owner> {
+        self.former.keys().copied().collect()
+    }
+
+    /// Brings into the kernel what [`Paths::replace`] has left to do for an owner. What stays is not touched; new ones
+    /// come before former ones go, so that packets have a way all the time.
+    pub(crate) async fn change(&mut self, owner: Owner) {
+        let Some(former) = self.former.remove(&owner) else { return };
+        self.renew_wanted();
+        let list = self.owned.get(&owner).map(Vec::as_slice).unwrap_or_default();
+        let new = list.iter().enumerate().filter(|(_, path)| !former.contains(path));
+        let new: Vec<(Owner, usize)> = new.map(|(at, _)| (owner, at)).collect();
+        let gone: Vec<Path> = former.iter().filter(|path| !list.contains(path)).cloned().collect();
+        self.add(new.clone(), false).await;
+        if gone.is_empty() {
+            return;
+        }
+        if let Err(words) = remove(&self.batch, &self.names, &gone).await {
+            tracing::error!("of the former configuration: {words}");
+        }
+        // One that differed from a former one in nothing that the kernel tells them apart by has gone with it.
+        self.add(new, false).await;
+    }
+
     /// All of an owner's are to be there. What is there already is left as it is; a second call changes nothing.
     pub(crate) async fn raise(&mut self, owner: Owner) {
         if !self.up.insert(owner) {
-            return;
+            return self.change(owner).await;
         }
         let all = self.owned.get(&owner).map_or(0, Vec::len);
         self.renew_wanted();
@@ -231,8 +279,11 @@ impl Paths {
         let mut places = Vec::new();
         for owner in &self.up {
             let list = self.owned.get(owner).map(Vec::as_slice).unwrap_or_default();
+            let former = self.former.get(owner);
             let looked_after = |(at, path): (usize, &Path)| {
-                (path.is_tracked() || self.faults.contains_key(&(*owner, at))).then_some((*owner, at))
+                let is_there = former.is_none_or(|former| former.contains(path));
+                let is_tracked = path.is_tracked() || self.faults.contains_key(&(*owner, at));
+                (is_there && is_tracked).then_some((*owner, at))
             };
             places.extend(list.iter().enumerate().filter_map(looked_after));
         }
@@ -245,8 +296,9 @@ impl Paths {
         self.renew_wanted();
         self.faults.retain(|(of, _), _| *of != owner);
         self.note_faults();
-        let Some(list) = self.owned.get(&owner).filter(|list| !list.is_empty()) else { return Ok(()) };
-        remove(&self.batch, &self.names, list).await
+        let mut list = self.former.remove(&owner).unwrap_or_default();
+        list.extend(self.owned.get(&owner).into_iter().flatten().cloned());
+        remove(&self.batch, &self.names, &list).await
     }
 
     async fn add(&mut self, places: Vec<(Owner, usize)>, again: bool) {

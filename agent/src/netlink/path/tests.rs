@@ -266,3 +266,45 @@ fn the_words_of_tunnels_are_the_kernels() {
         assert!(words(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn another_configuration_touches_nothing_that_stays_and_leaves_no_moment_without_a_way() {
+    World::run(async |_: &World| {
+        let old = "10.1.0.0/24 via 10.9.0.2 table 100\n10.2.0.0/24 via 10.9.0.2 table 100 mtu 1400\n\
+                   fd01::/64 via fe80::2 dev near0 table 100 mtu 1400\n10.3.0.0/24 via 10.9.0.2 table 100";
+        let new = "10.1.0.0/24 via 10.9.0.2 table 100\n10.2.0.0/24 via 10.9.0.3 table 100\n\
+                   fd01::/64 via fe80::2 dev near0 table 100 mtu 1300\n10.4.0.0/24 via 10.9.0.2 table 100";
+        let mut paths = Paths::open(owned(old, "from 10.1.0.1 table 100\nfrom 10.1.0.2 table 100", "")).unwrap();
+        paths.raise(DOMAIN).await;
+        let mut heard = std::process::Command::new("ip")
+            .args(["monitor", "route", "rule"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        paths.replace(owned(new, "from 10.1.0.2 table 100", ""));
+        assert_eq!(paths.waiting(), [DOMAIN]);
+        has(&routes("100"), "10.3.0.0/24");
+        paths.change(DOMAIN).await;
+        assert!(paths.waiting().is_empty() && paths.fault_of(DOMAIN).is_none(), "{:?}", paths.fault_of(DOMAIN));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        heard.kill().unwrap();
+        let heard = String::from_utf8(heard.wait_with_output().unwrap().stdout).unwrap();
+        assert!(!heard.contains("10.1.0.0/24"), "what stays is not touched: {heard}");
+        let at = |words: &str| heard.lines().position(|line| line.contains(words)).unwrap();
+        assert!(at("10.2.0.0/24 via 10.9.0.3") < at("Deleted 10.2.0.0/24"), "{heard}");
+        let (now, rules) = (routes("100"), rules());
+        for words in ["10.2.0.0/24 via 10.9.0.3", "10.4.0.0/24", "fd01::/64 mtu 1300"] {
+            has(&now, words);
+        }
+        for words in ["10.3.0.0/24", "1400"] {
+            assert!(!now.iter().any(|line| line.contains(words)), "{words}: {now:#?}");
+        }
+        // As at a start: the first of the file has the first preference.
+        has(&rules, "16384: from 10.1.0.2 lookup");
+        assert!(!rules.iter().any(|line| line.contains("10.1.0.1") || line.starts_with("16383")), "{rules:#?}");
+        paths.replace(owned("", "", ""));
+        paths.lower(DOMAIN).await.unwrap();
+        assert!(routes("100").is_empty(), "what was there goes with its domain, whatever is configured meanwhile");
+    });
+}

@@ -270,3 +270,70 @@ fn its_last_word_is_said_for_a_silence_so_that_a_lost_beat_leaves_nobody_with_th
     let said = cluster.nodes[&2].peers[&id(1)].domain(OTHER).unwrap();
     assert_eq!((said.role, said.holding), (Role::Init, false));
 }
+
+/// A second virtual router in the domain of the first.
+fn with_a_member(mut settings: Settings) -> Settings {
+    let mut instance = settings.instances[0].clone();
+    instance.name = "member".into();
+    instance.vrid = Vrid::new(52).unwrap();
+    instance.addresses = vec![IpAddr::from([192, 0, 2, 101])];
+    settings.instances.push(instance);
+    let place = InstanceId(u16::try_from(settings.instances.len() - 1).unwrap());
+    settings.domains[0].instances.push(place);
+    settings.domains[0].shape = 1;
+    settings
+}
+
+#[test]
+fn a_group_takes_in_a_router_and_parts_with_it_under_one_lease() {
+    let mut cluster = running(of);
+    let epoch = cluster.nodes[&1].epoch(VIP);
+    for node in [2, 1] {
+        reload(&mut cluster, node, with_a_member(of(node)));
+    }
+    let member = InstanceId(1);
+    let of_member = |cluster: &Cluster, node: u16| -> Vec<u8> {
+        let said = |(_, from, action): &(Instant, u16, Action)| match action {
+            Action::Advertise { instance, advertisement } if *instance == member && *from == node => {
+                Some(advertisement.priority.0)
+            }
+            _ => None,
+        };
+        cluster.log.iter().filter_map(said).collect()
+    };
+    let of_first = |at: &(Instant, u16, Action)| at.1 == 1;
+    let first: Vec<&Action> = cluster.log.iter().filter(|at| of_first(at)).map(|(.., action)| action).collect();
+    let place = |wanted: &dyn Fn(&Action) -> bool| first.iter().position(|action| wanted(action)).unwrap();
+    let set = place(&|action| matches!(action, Action::AddAddresses { .. }));
+    let told = place(&|action| matches!(action, Action::Announce { instance, .. } if *instance == member));
+    let said = place(&|action| matches!(action, Action::Advertise { instance, .. } if *instance == member));
+    assert!(set < told && told < said, "R3: {first:?}");
+    cluster.run_to(10_000);
+    assert!(of_member(&cluster, 1).len() > 8 && of_member(&cluster, 2).is_empty());
+    for node in [2, 1] {
+        reload(&mut cluster, node, of(node));
+    }
+    let said = of_member(&cluster, 1).len();
+    assert_eq!(of_member(&cluster, 1).last(), Some(&0), "its peers need not wait for its silence");
+    cluster.run_to(13_000);
+    assert_eq!(of_member(&cluster, 1).len(), said, "nobody advertises it any more");
+    assert_eq!((cluster.nodes[&1].epoch(VIP), cluster.open()), (epoch, vec![1]));
+    assert_eq!(longest_between_advertisements(&cluster), Duration::from_millis(200));
+    assert!(deeds(&cluster, VIP).iter().all(|a| matches!(a, Action::AddAddresses { .. } | Action::Announce { .. })));
+}
+
+#[test]
+fn a_router_that_joins_on_an_interface_of_which_nothing_is_known_yet_takes_nothing_from_its_group() {
+    let mut cluster = running(of);
+    let epoch = cluster.nodes[&1].epoch(VIP);
+    let mut new = with_a_member(of(1));
+    let place = InterfaceId(u16::try_from(new.interfaces.len()).unwrap());
+    new.interfaces.push(InterfaceSettings { name: "new0".into(), ..new.interfaces[0].clone() });
+    new.instances[1].interface = place;
+    reload(&mut cluster, 1, new);
+    cluster.run_to(9000);
+    assert_eq!((cluster.nodes[&1].epoch(VIP), cluster.open()), (epoch, vec![1]));
+    cluster.give(1, Event::Interface { interface: place, up: false, addresses: Vec::new() });
+    cluster.run_to(9500);
+    assert_eq!(cluster.open(), [2], "and once it is known to be down, that counts");
+}
