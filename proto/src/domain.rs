@@ -359,6 +359,7 @@ impl Domain {
             eligible: self.eligible,
             wants: self.wants,
             holding: self.is_open(now) || gives_up,
+            open: self.kernel.is_known_open(now),
             epoch: grant.map(|grant| (grant.epoch().counter, grant.epoch().attempt)),
             remaining: grant.map_or(Duration::ZERO, |grant| grant.until().since(now)),
             next: self.lease.next_attempt(),

@@ -60,6 +60,8 @@ pub struct Kernel {
     opened_at: Option<Instant>,
     /// From when to when at most the gate was last open, by all that was asked of it.
     tenure: Option<Tenure>,
+    /// In it the gate was read back as open: what was asked may never have been written.
+    was_open: bool,
     /// When the last tombstone was read back.
     shut_at: Option<Instant>,
     /// When the lifetime of the addresses is to be renewed.
@@ -106,6 +108,7 @@ impl Kernel {
             epoch: nothing,
             opened_at: None,
             tenure: None,
+            was_open: false,
             shut_at: None,
             lifetime_at: None,
             retry_at: None,
@@ -136,6 +139,11 @@ impl Kernel {
         matches!(self.gate, Gate::Open { until, .. } | Gate::Opening { until, .. } if now < until)
     }
 
+    /// Whether it was read back that they may.
+    pub fn is_known_open(&self, now: Instant) -> bool {
+        matches!(self.gate, Gate::Open { until, .. } if now < until)
+    }
+
     /// Whether the gate is shut, and was read back as shut if it was ever open.
     pub fn is_shut(&self) -> bool {
         self.gate == Gate::Shut
@@ -150,6 +158,11 @@ impl Kernel {
     /// answered, and until its tombstone was read back.
     pub fn tenure(&self) -> Option<Tenure> {
         self.tenure
+    }
+
+    /// The same, if the gate was read back as open in it.
+    pub fn known_tenure(&self) -> Option<Tenure> {
+        self.tenure.filter(|_| self.was_open)
     }
 
     /// Whether anything is held, or is about to be.
@@ -213,7 +226,7 @@ impl Kernel {
             Gate::Shut if self.may_try(now) => {
                 self.epoch = epoch;
                 self.opened_at = Some(now);
-                self.tenure = Some(Tenure { began: now, until });
+                (self.tenure, self.was_open) = (Some(Tenure { began: now, until }), false);
                 self.gate = Gate::Opening { epoch, until };
                 self.ask(now, Action::OpenGate { domain: self.domain, epoch, until }, out);
             }
@@ -311,6 +324,8 @@ impl Kernel {
         written: Option<Instant>,
         error: Option<alloc::string::String>,
     ) -> bool {
+        // An answer that comes when it is being shut, or was, tells of what was all the same.
+        self.was_open |= epoch == self.epoch && written.is_some() && error.is_none();
         match (self.gate, written, error) {
             (Gate::Opening { epoch: held, until: asked }, Some(until), None) if held == epoch => {
                 self.gate = Gate::Open { epoch, until, asked };
@@ -428,6 +443,28 @@ mod tests {
 
     fn adds(out: &[Action]) -> usize {
         out.iter().filter(|action| matches!(action, Action::AddAddresses { .. })).count()
+    }
+
+    #[test]
+    fn what_was_asked_of_the_gate_and_never_written_is_no_tenure_d7() {
+        let opens = |answers: &[(Option<u64>, bool)]| {
+            let (mut kernel, mut out) = clean();
+            hold(&mut kernel, 0, 500, &mut out);
+            assert_eq!(
+                (kernel.is_open(at(0)), kernel.is_known_open(at(0)), kernel.known_tenure()),
+                (true, false, None)
+            );
+            kernel.let_go(at(1), None, &mut out);
+            for (until, is_refused) in answers {
+                let error = is_refused.then(|| String::from("the epoch has a tombstone"));
+                kernel.on_gate_written(at(2), epoch(), until.map(at), error);
+            }
+            assert!(kernel.tenure().is_some_and(|tenure| tenure.until == at(2)));
+            kernel.known_tenure().is_some()
+        };
+        assert!(!opens(&[(None, false), (Some(500), true)]), "the tombstone was first");
+        assert!(opens(&[(Some(500), false), (None, false)]), "it was open before it was shut");
+        assert!(opens(&[(None, false), (Some(500), false)]), "whose answer comes late");
     }
 
     #[test]

@@ -51,10 +51,11 @@ impl Domain {
         }
     }
 
-    /// A peer that is heard has held while our own gate was open, or may have been. Of a tenure of ours that is over
+    /// A peer that is heard has held while our own gate was open, and was read back as such: what was asked for and
+    /// taken back, or refused, has let nothing through. Of a tenure of ours that is over
     /// that is seen once.
     fn holds_beside(&mut self, facts: &Facts<'_>) -> bool {
-        let Some(own) = self.kernel.tenure() else { return false };
+        let Some(own) = self.kernel.known_tenure() else { return false };
         let news = facts.now < own.until || self.told_of != Some(own.began);
         let beside = news && self.tenures(facts).any(|tenure| tenure.overlaps(&own));
         if beside {

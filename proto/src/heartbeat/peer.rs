@@ -65,6 +65,8 @@ struct Word {
     said: DomainBeat,
     at: Instant,
     tenure: Option<Tenure>,
+    /// In it the peer has said that its gate was read back as open.
+    was_open: bool,
     /// It says something else than the word before it.
     news: bool,
 }
@@ -264,12 +266,14 @@ impl Peer {
             let former = said.domains.get(&domain.id);
             let news = former.is_none_or(|word| differs(&word.said, domain));
             let former = former.filter(|word| word.said.epoch == domain.epoch);
-            let former = former.and_then(|word| word.tenure).filter(|_| domain.epoch.is_some());
+            let former = former.filter(|_| domain.epoch.is_some());
+            let was_open = domain.open || former.is_some_and(|word| word.was_open);
+            let former = former.and_then(|word| word.tenure);
             let tenure = former.map_or(Tenure { began, until: made }, |former| {
                 Tenure { began: former.began.min(began), ..former }.extended(made)
             });
             let tenure = domain.holding.then_some(tenure);
-            said.domains.insert(domain.id, Word { said: domain.clone(), at: now, tenure, news });
+            said.domains.insert(domain.id, Word { said: domain.clone(), at: now, tenure, was_open, news });
         }
     }
 
@@ -333,7 +337,8 @@ impl Peer {
 
     /// For how long it has certainly held a domain, if by its last word it does.
     pub fn tenure(&self, id: DomainId) -> Option<Tenure> {
-        self.said.as_ref()?.domains.get(&id)?.tenure
+        let word = self.said.as_ref()?.domains.get(&id)?;
+        word.tenure.filter(|_| word.was_open)
     }
 
     /// The epoch that it last said to hold.
@@ -487,6 +492,7 @@ mod tests {
             eligible: true,
             wants: false,
             holding: true,
+            open: true,
             epoch: Some((1, 1)),
             remaining: Duration::ZERO,
             next: (2, 2),
@@ -515,6 +521,25 @@ mod tests {
         assert!(tenure.began >= at(720) && tenure.began < at(731), "{tenure:?}");
         peer.on_beat(at(1300), LinkId(0), &Beat { domains: Vec::new(), ..claims(5100, None, 0) });
         assert_eq!(until(&peer), tenure.until, "who says nothing of it takes nothing back");
+    }
+
+    #[test]
+    fn a_claim_counts_from_its_first_word_once_the_peers_gate_is_known_to_be_open_d7() {
+        let mut peer = peer();
+        let claim = |clock: u64, open: bool, holding: bool| {
+            let mut beat = claims(clock, None, 0);
+            let said = beat.domains.iter_mut();
+            said.for_each(|said| (said.open, said.holding) = (open, holding));
+            beat
+        };
+        peer.on_beat(at(1000), LinkId(0), &claim(5000, false, true));
+        assert_eq!(peer.tenure(DomainId(7)), None, "asked for is not open");
+        peer.on_beat(at(1100), LinkId(0), &claim(5100, true, true));
+        assert_eq!(peer.tenure(DomainId(7)).unwrap().began, at(1000));
+        peer.on_beat(at(1200), LinkId(0), &claim(5200, false, true));
+        assert!(peer.tenure(DomainId(7)).is_some(), "a write of it is in doubt: it was open");
+        peer.on_beat(at(1300), LinkId(0), &claim(5300, false, false));
+        assert_eq!(peer.tenure(DomainId(7)), None);
     }
 
     #[test]

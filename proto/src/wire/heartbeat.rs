@@ -115,8 +115,10 @@ pub struct DomainBeat {
     pub eligible: bool,
     /// Whether it asks the Master to hand over (R11).
     pub wants: bool,
-    /// Whether its gate is open.
+    /// Whether its gate is open, or was asked to be.
     pub holding: bool,
+    /// Whether the gate was read back as open: no alarm of two holders stands on less (D7).
+    pub open: bool,
     /// Counter and attempt of the epoch that it holds; node and incarnation are the sender's.
     pub epoch: Option<(u64, u32)>,
     /// What is left of its lease.
@@ -227,6 +229,7 @@ const WANTS: u8 = 2;
 const HOLDING: u8 = 4;
 const EPOCH: u8 = 8;
 const ALONE: u8 = 16;
+const OPEN: u8 = 32;
 
 fn get_heard(r: &mut Reader<'_>) -> Result<(NodeId, Duration), DecodeError> {
     let (node, age) = (r.u16().ok_or(DecodeError::Length)?, r.u16().ok_or(DecodeError::Length)?);
@@ -236,8 +239,8 @@ fn get_heard(r: &mut Reader<'_>) -> Result<(NodeId, Duration), DecodeError> {
 impl DomainBeat {
     fn put(&self, w: &mut Writer) {
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
-        let flags =
-            bit(self.eligible, ELIGIBLE) | bit(self.wants, WANTS) | bit(self.holding, HOLDING) | bit(self.alone, ALONE);
+        let flags = bit(self.eligible, ELIGIBLE) | bit(self.wants, WANTS) | bit(self.alone, ALONE);
+        let flags = flags | bit(self.holding, HOLDING) | bit(self.open, OPEN);
         w.u64(self.id.0).u8(role_to_u8(self.role)).u8(self.priority.0);
         w.u8(flags | bit(self.epoch.is_some(), EPOCH));
         let (counter, attempt) = self.epoch.unwrap_or_default();
@@ -278,6 +281,7 @@ impl DomainBeat {
             eligible: flags & ELIGIBLE != 0,
             wants: flags & WANTS != 0,
             holding: flags & HOLDING != 0,
+            open: flags & OPEN != 0,
             epoch: (flags & EPOCH != 0).then_some(epoch),
             remaining,
             next,
@@ -330,10 +334,10 @@ mod tests {
             any::<[u8; 4]>().prop_map(|a| Some(IpAddr::from(a))),
             any::<[u8; 16]>().prop_map(|a| Some(IpAddr::from(a))),
         ];
-        let numbers = (any::<u64>(), 0..6u8, any::<u8>(), any::<[bool; 4]>(), any::<[u32; 2]>(), any::<[u16; 2]>());
+        let numbers = (any::<u64>(), 0..6u8, any::<u8>(), any::<[bool; 5]>(), any::<[u32; 2]>(), any::<[u16; 2]>());
         (numbers, proptest::option::of(any::<(u64, u32)>()), any::<(u64, u32)>(), source).prop_map(
             |(
-                (id, role, priority, [eligible, wants, holding, alone], [remaining, master_for], [heir, sees]),
+                (id, role, priority, [eligible, wants, holding, open, alone], [remaining, master_for], [heir, sees]),
                 epoch,
                 next,
                 source,
@@ -345,6 +349,7 @@ mod tests {
                     eligible,
                     wants,
                     holding,
+                    open,
                     epoch,
                     remaining: Duration::from_micros(remaining.into()),
                     next,

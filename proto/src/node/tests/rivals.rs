@@ -8,7 +8,12 @@ fn a_master_that_the_rival_does_not_hear_yields_without_an_authority_d8() {
     let mut cluster = steady(Authority::None);
     // Node 2 no longer hears node 1 on any path, claims, and node 1 hears it claim.
     cluster.cut.insert((1, 2));
-    cluster.run_to(7500);
+    // A write of node 1's gate takes up to a millisecond.
+    for ms in 5001..=7500 {
+        cluster.gates_hung.insert(1, Vec::new());
+        cluster.run_to(ms);
+        cluster.gates_hung.remove(&1).unwrap().into_iter().for_each(|answer| cluster.give(1, answer));
+    }
     assert_eq!(cluster.open(), [2]);
     assert!(cluster.log.iter().any(|(_, who, deed)| {
         *who == 1 && matches!(deed, Action::Alert(alert) if alert.raised && alert.name == AlertName::DualMaster)
