@@ -21,6 +21,7 @@ use keepone_arbiter::witness::config::{self, WitnessConfig};
 use keepone_arbiter::witness::orders::Ask;
 use keepone_arbiter::witness::scrape;
 use keepone_arbiter::witness::server::Witness;
+use keepone_proto::id::NodeId;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tracing_subscriber::EnvFilter;
@@ -214,10 +215,16 @@ fn explain(config: &WitnessConfig) {
     );
     for cluster in &config.clusters {
         let timing = &cluster.quorum.timing;
+        // Members stand for all but ourselves.
+        let named = |id: &NodeId| match cluster.members.iter().find(|member| member.id == *id) {
+            Some(member) => member.name.clone(),
+            None => config.name.clone(),
+        };
+        let voters: Vec<String> = cluster.quorum.voters.iter().map(named).collect();
         println!(
-            "cluster {}: voters {:?}, lease {} ms, longest {} ms, holder's part {} ms, digest {:?}",
+            "cluster {}: voters {}, lease {} ms, longest {} ms, holder's part {} ms, digest {:?}",
             cluster.name,
-            cluster.quorum.voters,
+            voters.join(", "),
             timing.lease.as_millis(),
             timing.lease_max.as_millis(),
             timing.holder_lease().as_millis(),

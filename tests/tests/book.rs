@@ -212,6 +212,13 @@ fn the_first_chapter_and_the_handbook_do_what_they_say() {
         };
         match line {
             _ if line.starts_with("keepone keys") => machines.hand_out_keys(),
+            _ if line.starts_with("keepone-witness check") => {
+                assert!(
+                    machines.said().contains("cluster web: voters n1, n2, w, lease 1000 ms"),
+                    "{}",
+                    machines.said()
+                );
+            }
             // The first to start holds it, as the better one.
             "systemctl enable --now keepone" => holds(0),
             "keepone handover WEB --to n2" | "keepone maintenance on" => holds(1),
