@@ -41,6 +41,7 @@ use crate::gate_writer::GateWriter;
 use crate::guardian::patience;
 use crate::heartbeat::{HeartbeatConfig, Heartbeats, LinkConfig, StartError};
 use crate::ipvs::Ipvs;
+use crate::ipvs::connections::Desk as Connections;
 use crate::kernel::Kernel;
 use crate::lock::Denied;
 use crate::mirror::Mirrors;
@@ -219,7 +220,9 @@ impl Start<'_> {
         let event_log = event_log(self.config, &plan);
         let group = self.config.cluster.as_ref().and_then(|cluster| cluster.control_group.as_deref());
         let servers = checkers::desk::Desk::default();
-        let (control, questions) = control::start(&plan.run_dir, group, event_log.clone(), servers.clone());
+        let connections = Connections::default();
+        let (control, questions) =
+            control::start(&plan.run_dir, group, event_log.clone(), (servers.clone(), connections.clone()));
         let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
         let gate =
             gate.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the gate: {error}")))?;
@@ -247,7 +250,7 @@ impl Start<'_> {
         let (post, told_servers) = notifier.server_post();
         let neighbors = Neighbors::new(plan.watched(), interfaces.clone(), events.clone());
         let announcer = Announcer::start(plan.announced.clone(), neighbors.voice());
-        let ipvs = Ipvs::start(&self.source.running, &plan.run_dir);
+        let ipvs = Ipvs::start(&self.source.running, &plan.run_dir, connections, events.clone());
         let mut shells = Shells {
             virtual_addresses: plan.virtual_addresses(),
             homes: plan.homes(),

@@ -101,6 +101,11 @@ pub enum Event {
         /// Which of them are not as they should be, and why; `None`: all are.
         error: Option<String>,
     },
+    /// What somebody else has done to our virtual servers in the kernel's table since the look before.
+    ServersSeen {
+        /// In words; `None`: nothing.
+        others: Option<String>,
+    },
     /// What the gate is, and whether its last self-test passed (R14).
     GateTest {
         /// The number of the action that asked for it.

@@ -98,6 +98,8 @@ pub struct Node {
     alerts: Alerts,
     /// What is wrong with routes, as it was last told.
     routes: BTreeMap<Option<DomainId>, Option<String>>,
+    /// What others did to the table of virtual servers, by its last look.
+    servers: Option<String>,
     findings: findings::Findings,
     counters: Counters,
     started_at: Instant,
@@ -190,6 +192,7 @@ impl Node {
                 .map(|quorum| Clocks::new(&quorum.timing)),
             amnesia: Sightings::default(),
             routes: BTreeMap::new(),
+            servers: None,
             duplicates: Sightings::default(),
             lives: Lives::default(),
             alerts: Alerts::default(),
@@ -363,6 +366,10 @@ impl Node {
             }
             Event::RoutesSeen { domain, error } => {
                 self.routes.insert(domain, error);
+                self.agenda.look();
+            }
+            Event::ServersSeen { others } => {
+                self.servers = others;
                 self.agenda.look();
             }
             Event::GateTest { number, strength, fault } => {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Ask, maintenance, servers};
 use crate::checkers::desk::{Desk as Servers, Drain};
+use crate::ipvs::connections::{Desk as Connections, Who};
 use crate::record::Record;
 use crate::{clock, logging};
 
@@ -17,6 +18,8 @@ pub(super) struct Answers {
     pub(super) record: Option<Record>,
     /// The thread of the health checks, which is asked past the decision thread.
     pub(super) servers: Servers,
+    /// The thread of the kernel's table, likewise.
+    pub(super) connections: Connections,
 }
 
 impl Answering for Answers {
@@ -47,7 +50,7 @@ impl Answering for Answers {
                     other => Err(unexpected(&other)),
                 }
             }
-            "servers" => Ok(servers::json(&self.servers.standing()?)),
+            "servers" => self.standing(request),
             "drain" => self.drain(request, &who),
             "log" => {
                 let level = request.text("level").ok_or("`level` is missing")?;
@@ -96,6 +99,22 @@ impl Answers {
                 Err(error)
             }
         }
+    }
+
+    /// How servers stand, with the connections of those that are emptied; with `draining` true, those alone.
+    fn standing(&self, request: &Request) -> Result<Value, String> {
+        let mut services = self.servers.standing()?;
+        if request.with.get("draining").and_then(Value::as_bool) == Some(true) {
+            services.iter_mut().for_each(|service| service.servers.retain(|server| server.is_draining));
+            services.retain(|service| !service.servers.is_empty());
+        }
+        let drained = services.iter().flat_map(|service| {
+            let drained = service.servers.iter().filter(|server| server.is_draining);
+            drained.map(|server| (service.name.clone(), server.name.clone()))
+        });
+        let drained: Vec<Who> = drained.collect();
+        let known = if drained.is_empty() { Ok(Default::default()) } else { self.connections.connections(drained) };
+        Ok(servers::json(&services, &known))
     }
 
     /// Empties a real server, or fills it again.

@@ -75,7 +75,7 @@ pub(crate) fn start(
     run_dir: &Path,
     group: Option<&str>,
     record: Option<Record>,
-    servers: checkers::desk::Desk,
+    (servers, connections): (checkers::desk::Desk, crate::ipvs::connections::Desk),
 ) -> (Option<Server>, Questions) {
     let (desk, questions) = Desk::new(PATIENCE);
     let group = group.and_then(|name| match nix::unistd::Group::from_name(name) {
@@ -87,7 +87,7 @@ pub(crate) fn start(
             None
         }
     });
-    let answers = Answers { desk, run_dir: run_dir.to_owned(), record, servers };
+    let answers = Answers { desk, run_dir: run_dir.to_owned(), record, servers, connections };
     let server = Server::start(Settings::new(&socket(run_dir), group), answers);
     let server = server.inspect_err(|error| tracing::error!("{error}: `keepone status` and others have nobody to ask"));
     (server.ok(), questions)

@@ -3,14 +3,17 @@
 //! - [`wanted`]: from the configuration to a table
 //! - [`serve`]: the thread that makes the kernel's table equal to it, and looks after it
 //! - [`said`]: what the checks say, on its way to the thread
-//! - [`words`]: what is told of changes
+//! - [`words`]: what is told of changes; [`others`]: the alert that somebody else makes them
 //! - [`ledger`]: which services are ours
+//! - [`connections`]: what real servers that are emptied still have
 //!
 //! What must stay true: nobody waits for this thread (R15), which runs below real time; it makes differences only, so
 //! that connections outlive a reload, a new worker and a restart; services of others stay as they are, unless
 //! `lvs_flush` says otherwise.
 
+pub(crate) mod connections;
 mod ledger;
+mod others;
 mod said;
 mod serve;
 mod sync;
@@ -24,6 +27,7 @@ use std::time::Duration;
 
 use keepone_config::Config;
 use keepone_proto::decision::Role;
+use keepone_proto::event::Event;
 use keepone_proto::id::DomainId;
 use tokio::sync::mpsc;
 
@@ -46,6 +50,8 @@ pub(crate) enum Ask {
     Configure(Arc<Config>, Arc<Said>),
     /// A domain has changed its role.
     Role(DomainId, Role),
+    /// How many connections these real servers have; the answer has room.
+    Connections(Vec<connections::Who>, std::sync::mpsc::SyncSender<connections::Answer>),
     /// The agent ends; whether the table is to stay, for a worker that follows at once.
     End { keep: bool },
 }
@@ -57,6 +63,10 @@ pub(crate) struct Ipvs {
     /// Of the configuration that runs.
     said: Arc<Said>,
     run_dir: PathBuf,
+    /// Who asks for connections past the thread that decides.
+    desk: connections::Desk,
+    /// The way to the core.
+    events: mpsc::Sender<Event>,
     /// A worker that follows at once finds the table as it is.
     keep: bool,
     /// Of each domain, for a thread that begins later.
@@ -66,9 +76,21 @@ pub(crate) struct Ipvs {
 impl Ipvs {
     /// Starts the thread, if there is anything for it to do: also where a former run may have left services. That is on
     /// the disk, and is looked for here alone, before anything is decided (R15).
-    pub(crate) fn start(config: &Arc<Config>, run_dir: &Path) -> Self {
-        let mut ipvs =
-            Ipvs { thread: None, said: Arc::default(), run_dir: run_dir.to_owned(), keep: false, roles: Vec::new() };
+    pub(crate) fn start(
+        config: &Arc<Config>,
+        run_dir: &Path,
+        desk: connections::Desk,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let mut ipvs = Ipvs {
+            thread: None,
+            said: Arc::default(),
+            run_dir: run_dir.to_owned(),
+            desk,
+            events,
+            keep: false,
+            roles: Vec::new(),
+        };
         if ledger::is_there(run_dir) {
             ipvs.begin();
         }
@@ -88,9 +110,10 @@ impl Ipvs {
 
     fn begin(&mut self) {
         let (asks, asked) = mpsc::unbounded_channel();
-        let run_dir = self.run_dir.clone();
-        match thread::Builder::new().name("ipvs".into()).spawn(move || serve::run(run_dir, asked)) {
+        let (run_dir, events) = (self.run_dir.clone(), self.events.clone());
+        match thread::Builder::new().name("ipvs".into()).spawn(move || serve::run(&run_dir, events, asked)) {
             Ok(thread) => {
+                self.desk.open(asks.clone());
                 self.thread = Some((asks, thread));
                 for (domain, role) in self.roles.clone() {
                     self.ask(Ask::Role(domain, role));

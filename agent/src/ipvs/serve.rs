@@ -5,7 +5,7 @@
 //! once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +13,14 @@ use ipvs_rs::{Change, Error, Handle, ServiceId, Table, Timeouts, plan};
 use keepone_config::Config;
 use keepone_config::model::FlushOnStop;
 use keepone_proto::decision::Role;
+use keepone_proto::event::Event;
 use keepone_proto::id::DomainId;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{Sender, UnboundedReceiver};
 
 use super::Ask;
+use super::connections::{self, Answer, Who};
 use super::ledger::Ledger;
+use super::others::Others;
 use super::said::Said;
 use super::sync::Sync;
 use super::wanted::VirtualServers;
@@ -34,11 +37,11 @@ const GATHER: Duration = Duration::from_millis(100);
 const MANY: usize = 1000;
 
 /// The thread's life.
-pub(super) fn run(run_dir: PathBuf, mut asked: UnboundedReceiver<Ask>) {
+pub(super) fn run(run_dir: &Path, events: Sender<Event>, mut asked: UnboundedReceiver<Ask>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(async {
-            let mut server = Server::new(&run_dir);
+            let mut server = Server::new(run_dir, events);
             let mut next_look = clock::now();
             loop {
                 let said = Arc::clone(&server.said);
@@ -53,15 +56,21 @@ pub(super) fn run(run_dir: PathBuf, mut asked: UnboundedReceiver<Ask>) {
                 if matches!(first, Some(Ask::Configure(..))) {
                     tokio::time::sleep(GATHER).await;
                 }
+                let mut questions = Vec::new();
                 // Whatever has come meanwhile is made in one go.
                 for ask in first.into_iter().chain(std::iter::from_fn(|| asked.try_recv().ok())) {
                     match ask {
                         Ask::End { keep } => return server.end(keep).await,
+                        Ask::Connections(who, answer) => questions.push((who, answer)),
                         other => server.take(other),
                     }
                 }
                 server.hear();
                 server.settle(is_look).await;
+                for (who, answer) in questions {
+                    // Who has not waited for it does without.
+                    let _ = answer.try_send(server.connections(&who).await);
+                }
                 if is_look {
                     next_look = clock::now() + server.pause();
                 }
@@ -86,12 +95,13 @@ struct Server {
     made: Option<Table>,
     /// The whole table is ours once, by `lvs_flush`.
     flush: bool,
+    others: Others,
     /// What was said of each thing that does not work.
     told: BTreeMap<String, String>,
 }
 
 impl Server {
-    fn new(run_dir: &Path) -> Self {
+    fn new(run_dir: &Path, events: Sender<Event>) -> Self {
         Server {
             config: None,
             servers: VirtualServers::default(),
@@ -103,6 +113,7 @@ impl Server {
             handle: None,
             made: None,
             flush: false,
+            others: Others::new(events),
             told: BTreeMap::new(),
         }
     }
@@ -127,7 +138,7 @@ impl Server {
             }
             Ask::Role(domain, Role::Master) => drop(self.masters.insert(domain)),
             Ask::Role(domain, _) => drop(self.masters.remove(&domain)),
-            Ask::End { .. } => {}
+            Ask::Connections(..) | Ask::End { .. } => {}
         }
     }
 
@@ -155,6 +166,15 @@ impl Server {
                 self.say("the kernel", format!("virtual servers: {}; it is tried again", chain(&error)));
             }
         }
+    }
+
+    /// By what the kernel has after all that was said before has been made.
+    async fn connections(&self, who: &[Who]) -> Answer {
+        let (Some(handle), Some(config)) = (&self.handle, &self.config) else {
+            return Err(String::from("the kernel's table of virtual servers can't be read: the log says why"));
+        };
+        let asked = connections::ask(handle, config, &self.servers, who).await;
+        asked.map_err(|error| format!("the kernel's table of virtual servers can't be read: {}", chain(&error)))
     }
 
     async fn open(&mut self) -> Option<Handle> {
@@ -186,7 +206,11 @@ impl Server {
         // After a refusal once more, by what the kernel has then.
         for _ in 0..2 {
             if look {
-                self.look(handle, &wanted).await?;
+                let others = self.look(handle, &wanted).await?;
+                // A second look within one go is none of its own: what it finds is what was just put right.
+                if is_look || !others.is_empty() {
+                    self.others.tell(&others);
+                }
             }
             let ours: BTreeSet<ServiceId> = wanted.ids().chain(self.ledger.ours().iter().copied()).collect();
             self.ledger.set(ours);
@@ -226,8 +250,8 @@ impl Server {
         Ok(())
     }
 
-    /// Reads what is ours in the kernel, and says what somebody else has done to it.
-    async fn look(&mut self, handle: &Handle, wanted: &Table) -> Result<(), Error> {
+    /// Reads what is ours in the kernel, and says what somebody else has done to it; that, in words.
+    async fn look(&mut self, handle: &Handle, wanted: &Table) -> Result<Vec<String>, Error> {
         let known = self.made.as_ref();
         let is_ours = |ledger: &Ledger, id| {
             wanted.get(id).is_some() || ledger.ours().contains(&id) || known.is_some_and(|made| made.get(id).is_some())
@@ -240,13 +264,10 @@ impl Server {
             self.ledger.set(table.ids().chain(wanted.ids()).collect());
         }
         table.retain(|id| is_ours(&self.ledger, id));
-        if let Some(made) = known {
-            for line in words::of_others(&plan(made, &table)) {
-                tracing::warn!("ipvs: {line}; it is put right");
-            }
-        }
+        let others = known.map(|made| words::of_others(&plan(made, &table))).unwrap_or_default();
+        others.iter().for_each(|line| tracing::warn!("ipvs: {line}; it is put right"));
         self.made = Some(table);
-        Ok(())
+        Ok(others)
     }
 
     async fn timeouts(&mut self, handle: &Handle, config: &Config) -> Result<(), Error> {
@@ -383,7 +404,7 @@ mod tests {
     #[test]
     fn what_is_said_by_the_places_of_the_former_configuration_is_none_of_the_next() {
         let directory = tempfile::tempdir().unwrap();
-        let mut server = Server::new(directory.path());
+        let mut server = Server::new(directory.path(), tokio::sync::mpsc::channel(1).0);
         let (first, second) = (Arc::<Said>::default(), Arc::<Said>::default());
         let without_the_first = || Wanted { virtual_server: 0, servers: vec![None, Some(1)], sorry: false };
         let there = |server: &Server| {

@@ -68,6 +68,11 @@ impl VirtualServers {
         }
     }
 
+    /// All of them, in the order of the configuration, each with its services in the kernel.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&VirtualServer, &[ServiceId])> {
+        self.servers.iter().map(|(server, ids)| (server, ids.as_slice()))
+    }
+
     /// What stands in the way of some of them.
     pub(super) fn faults(&self) -> &[String] {
         &self.faults
@@ -179,7 +184,7 @@ fn destinations(server: &VirtualServer, told: &Told, id: ServiceId) -> Vec<Desti
 }
 
 /// Port 0 is the port that the client asked for: where that is known, it is named, as ipvsadm does.
-fn endpoint(address: IpAddr, port: u16, id: ServiceId) -> SocketAddr {
+pub(super) fn endpoint(address: IpAddr, port: u16, id: ServiceId) -> SocketAddr {
     let asked = match id {
         ServiceId::Address { address, .. } => address.port(),
         ServiceId::Mark { .. } => 0,

@@ -73,6 +73,8 @@ pub struct Report {
     pub put_right_ms: u64,
     /// How long a real server was in the table after its line was cut, and not in it after that was mended.
     pub checked_ms: [u64; 2],
+    /// How long `keepone drain --wait` waited for a connection to end, and lines that came back on it meanwhile.
+    pub drained: (u64, usize),
     /// Lines that came back on a connection that outlived a worker.
     pub held_by_a_new_worker: usize,
     /// Lines that came back on a connection that outlived its director.
@@ -191,6 +193,7 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> 
             file("a.conf", CONFIG),
             file("b.conf", &other()),
             file("c.conf", &checked()),
+            file("d.conf", &drained()),
             file("who", who),
         ],
         nics: Vec::new(),
@@ -207,6 +210,7 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> 
         reload: [0; 2],
         put_right_ms: 0,
         checked_ms: [0; 2],
+        drained: (0, 0),
         held_by_a_new_worker: 0,
         held_by_the_other: 0,
         violations: Vec::new(),
@@ -217,6 +221,7 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> 
     by_others_hands(&mut guest, &mut report)?;
     reload(&mut guest, &mut report)?;
     health(&mut guest, &mut report)?;
+    drain(&mut guest, &mut report)?;
     worker(&mut guest, &mut report)?;
     end(&mut guest, &mut report)?;
     report.violations = guest.violations;
@@ -283,7 +288,9 @@ fn by_others_hands(guest: &mut Guest, report: &mut Report) -> Result<(), Error> 
     ] {
         guest.expect("it is said", &format!("grep -q '{words}' /run/log"))?;
     }
-    Ok(())
+    let alert = "alert servers-changed-by-others";
+    guest.wait_for("an alert", &format!("grep -q '{alert}: somebody .*; somebody ' /run/log"))?;
+    guest.wait_for("its end after a quiet look", &format!("grep -q '{alert} is over' /run/log"))
 }
 
 /// The configuration that is reloaded.
@@ -361,6 +368,46 @@ fn health(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
     report.checked_ms = [gone, back];
     guest.configure("a.conf")?;
     guest.wait_for_table("without checks", &all).map(drop)
+}
+
+/// What is closed is forgotten soon.
+fn drained() -> String {
+    CONFIG.replace("tcpfin 100", "tcpfin 5")
+}
+
+/// A real server that is emptied gets no new connections from any of its virtual servers, and keeps the one that it has
+/// until that ends; whether it is empty the kernel says.
+fn drain(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
+    const LINES: usize = 20;
+    guest.configure("d.conf")?;
+    guest.wait_for("shorter times", "ipvsadm -L --timeout | grep -q '1000 5 50'")?;
+    guest.must(&format!("(sh /lvs/hold {LINES} >/run/held 2>&1 </dev/null &)"))?;
+    guest.wait_for("a connection", "test $(wc -l </run/held) -ge 3")?;
+    let which = "ipvsadm -Lcn | sed -n 's/.*ESTABLISHED.*10.0.0.200:7 *10.0.0.\\([12]\\):7.*/\\1/p' | head -n 1";
+    let which = guest.must(which)?.trim().to_owned();
+    let mut wanted = [0, 4, 0];
+    if which == "2" {
+        wanted.swap(0, 1);
+    }
+    let server = format!("10.0.0.{which}");
+    guest.expect("a real server of many virtual servers", &format!("keepone drain {server} >/run/drain"))?;
+    guest.expect("all of them", "test $(grep -c 'gets no new connections' /run/drain) -ge 4")?;
+    let found = guest.requests("192.0.2.200", 4)?;
+    if found != wanted {
+        guest.violations.push(format!("while {server} is emptied: {found:?} instead of {wanted:?}"));
+    }
+    let left = "1 active and [0-9]* inactive connections left";
+    guest.expect("what is left", &format!("keepone servers | grep -q '{server}.*draining.*{left}'"))?;
+    let of = format!("keepone drain {server} --of 10.0.0.200:7 --wait --timeout");
+    guest.expect("it is not empty yet", &format!("! {of} 1 >/run/drain && grep -q '{left}' /run/drain"))?;
+    let begin = clock::now();
+    guest.expect("it is empty", &format!("{of} 50 >/run/drain && grep -q 'it is empty' /run/drain"))?;
+    report.drained.0 = clock::now().saturating_sub(begin) / 1_000_000;
+    guest.expect("the kernel says so", &format!("ipvsadm -Ln | grep -q '{server}:7 *Route *0 *0 *0 *$'"))?;
+    report.drained.1 = guest.held(LINES, "a connection of a real server that is emptied")?;
+    guest.expect("it is filled again", &format!("keepone drain {server} --undo"))?;
+    guest.configure("a.conf")?;
+    guest.wait_for_table("nobody is emptied", &lines(&format!("{TABLE}\n{FOREIGN}"))).map(drop)
 }
 
 /// A worker that dies leaves the table as it is, and the next one finds nothing to do: a connection outlives it.

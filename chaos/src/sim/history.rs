@@ -120,6 +120,7 @@ impl History {
             | Event::GateWritten { .. }
             | Event::AddressesDone { .. }
             | Event::RoutesSeen { .. }
+            | Event::ServersSeen { .. }
             | Event::Persisted { .. }
             | Event::ForeignClaim { .. }
             | Event::KeyRefused { .. }

@@ -161,6 +161,9 @@ alerts! {
     RouteFailed, "route-failed", Warning, LINGERS,
         "A route or a routing rule of the configuration is not there, or could not be removed.",
         "the evidence names it, with the kernel's answer: is its gateway on a network of this node, its interface up?";
+    ServersChangedByOthers, "servers-changed-by-others", Warning, LINGERS,
+        "Somebody else changed virtual or real servers of ours in the kernel's table; it was put right, and may come again.",
+        "find what else sets the table (ipvsadm, a second balancer, a script); what is wanted belongs into the configuration";
     Degraded, "degraded", Warning, LINGERS,
         "The authority is silent, and the domain is held on promises of the other candidates (D4, `degrade`).",
         "bring the arbiter back: until then a further failure may leave the addresses unserved";

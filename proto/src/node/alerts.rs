@@ -65,6 +65,9 @@ impl Node {
             let words = || fault.clone().unwrap_or_default();
             self.alerts.set_with_end(AlertName::RouteFailed, *domain, fault.is_some(), words, "all of them are there");
         }
+        let (servers, end) = (&self.servers, "the table of virtual servers was found as it was left");
+        let words = || servers.clone().unwrap_or_default();
+        self.alerts.set_with_end(AlertName::ServersChangedByOthers, None, servers.is_some(), words, end);
         let behind = &self.listeners;
         let words = || {
             let words = behind.iter().map(|(who, missed)| format!("{who} has missed {missed}"));

@@ -70,21 +70,6 @@ pub(super) fn handover(agent: &Agent, instance: &str, to: Option<&str>) -> Resul
     }
 }
 
-/// Empties a real server, or fills it again.
-pub(super) fn drain(agent: &Agent, server: &str, of: Option<&str>, on: bool) -> Result<u8, Failure> {
-    let mut request = Request::new("drain").with("server", server).with("on", on);
-    if let Some(of) = of {
-        request = request.with("of", of);
-    }
-    let answer = agent.ask(&request)?;
-    let what = if on { "gets no new connections" } else { "gets connections as before" };
-    for one in answer["servers"].as_array().into_iter().flatten() {
-        let (name, of) = (one["name"].as_str().unwrap_or("?"), one["of"].as_str().unwrap_or("?"));
-        say(&format!("{name} of {of} {what}"));
-    }
-    Ok(0)
-}
-
 /// Asks for the status until something is found in it; after that time, the last.
 fn wait<T>(agent: &Agent, found: impl Fn(&Value) -> Option<T>) -> Result<Result<(T, Duration), Value>, Failure> {
     let begin = clock::now();

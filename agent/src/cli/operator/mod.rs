@@ -7,6 +7,7 @@
 #![allow(clippy::indexing_slicing, reason = "a JSON value indexed by a name is null where there is none")]
 
 mod deeds;
+mod drain;
 mod events;
 mod show;
 
@@ -112,8 +113,14 @@ pub(super) enum Operator {
         #[arg(long, value_name = "VIRTUAL")]
         of: Option<String>,
         /// It gets connections again.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "wait")]
         undo: bool,
+        /// Wait until it has no connections any more, and say how many are left meanwhile.
+        #[arg(long)]
+        wait: bool,
+        /// Wait so many seconds at most; then it stays emptied, and the exit code is 1.
+        #[arg(long, value_name = "SECONDS", requires = "wait")]
+        timeout: Option<u32>,
         #[command(flatten)]
         agent: Agent,
     },
@@ -187,7 +194,10 @@ pub(super) fn run(asked: Operator) -> Result<u8, Failure> {
             let servers = agent.ask(&Request::new("servers"))?;
             Ok(say(if json { servers.to_string() } else { show::servers(&servers) }.trim_end()))
         }
-        Operator::Drain { server, of, undo, agent } => deeds::drain(&agent, &server, of.as_deref(), !undo),
+        Operator::Drain { server, of, undo, wait, timeout, agent } => {
+            let drained = drain::drain(&agent, &server, of.as_deref(), !undo)?;
+            if wait { drain::wait(&agent, drained, timeout) } else { Ok(0) }
+        }
         Operator::Log { level, agent } => {
             agent.ask(&Request::new("log").with("level", level.as_str()))?;
             Ok(say(&format!("the agent logs {level} from now on")))

@@ -51,6 +51,19 @@ fn holder(domain: &Value) -> String {
     }
 }
 
+/// What an emptied real server still has.
+pub(super) fn left(server: &Value) -> String {
+    let of = |what: &str| server["connections"][what].as_u64().unwrap_or(0);
+    let (active, inactive, kept) = (of("active"), of("inactive"), of("kept"));
+    match (active + inactive, kept) {
+        (0, 0) => String::from("it is empty"),
+        (_, 0) => format!("{active} active and {inactive} inactive connections left"),
+        _ => format!(
+            "{active} active and {inactive} inactive connections left, and persistence keeps {kept} clients there"
+        ),
+    }
+}
+
 /// `keepone servers`.
 pub(super) fn servers(answer: &Value) -> String {
     let mut out = String::new();
@@ -77,8 +90,13 @@ pub(super) fn servers(answer: &Value) -> String {
                 Some(weight) => format!("weight {weight}"),
                 None => String::from("not in the table"),
             };
+            let left = match (server["draining"] == true, answer["connections_fault"].as_str()) {
+                (false, _) => String::new(),
+                (true, Some(fault)) => format!("; its connections are not known: {fault}"),
+                (true, None) => format!("; {}", left(server)),
+            };
             let fault = server["fault"].as_str().map_or_else(String::new, |fault| format!(": {fault}"));
-            let _ = writeln!(out, "  {:<28} {state:<9} {weight}{fault}", text(server, "name"));
+            let _ = writeln!(out, "  {:<28} {state:<9} {weight}{left}{fault}", text(server, "name"));
         }
     }
     out
