@@ -41,14 +41,22 @@ impl Discipline {
     }
 }
 
-fn slew_ppb() -> io::Result<i64> {
+/// What the kernel says of its clocks.
+fn read() -> io::Result<libc::timex> {
     // SAFETY: timex is plain numbers, for which all zeros are valid.
     let mut timex: libc::timex = unsafe { std::mem::zeroed() };
     // `modes` is zero, so that the kernel only fills it in.
     // SAFETY: the pointer is to a whole timex of our own, for the time of the call.
-    if unsafe { libc::adjtimex(&raw mut timex) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    if unsafe { libc::adjtimex(&raw mut timex) } < 0 { Err(io::Error::last_os_error()) } else { Ok(timex) }
+}
+
+/// Whether somebody keeps the wall clock right.
+pub(crate) fn is_disciplined() -> bool {
+    read().is_ok_and(|timex| timex.status & libc::STA_UNSYNC == 0)
+}
+
+fn slew_ppb() -> io::Result<i64> {
+    let timex = read()?;
     // SAFETY: sysconf takes a number and touches no memory of ours.
     let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     let offset = offset_ns(timex.offset, timex.status);

@@ -10,6 +10,7 @@ use keepone_config::model::GateMeans;
 
 use super::{Finding, Report, Severity};
 use crate::assemble::Plan;
+use crate::discipline::is_disciplined;
 
 /// An index that no interface has: a kernel that could attach looks for it in vain, one that can't does not look.
 const NO_INTERFACE: u32 = i32::MAX.unsigned_abs();
@@ -99,15 +100,6 @@ fn ipvs(report: &mut Report) {
         Ok(Err(error)) => report.skipped.push(format!("virtual servers: {}", crate::exit::chain(&error))),
         Err(_) => report.skipped.push(format!("virtual servers: the kernel did not answer within {PATIENCE:?}")),
     }
-}
-
-/// What adjtimex(2) says.
-fn is_disciplined() -> bool {
-    // SAFETY: timex is plain numbers, for which all zeros are valid.
-    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
-    // SAFETY: `modes` is zero, so that the kernel only fills in a whole timex of our own, for the time of the call.
-    let state = unsafe { libc::adjtimex(&raw mut timex) };
-    state >= 0 && timex.status & libc::STA_UNSYNC == 0
 }
 
 fn clock(disciplined: bool) -> Option<Finding> {
