@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use keepone_chaos::netns::agent::Peer;
 use keepone_chaos::netns::world::Burden;
+use keepone_chaos::qemu::named::Speech;
 use keepone_chaos::scenario::Shape;
 
 pub use bench::{Bench, BenchAuthorities, BenchVrrp, BenchWitness, Common, Measured};
@@ -457,6 +458,8 @@ pub enum QemuCommand {
     },
     /// Virtual servers on a kernel with IPVS: the table beside ipvsadm, real traffic, reloads, changes by others' hands.
     Lvs,
+    /// What `lvs` only compares with ipvsadm, with traffic: GUE and GRE tunnels, SCTP, marks, single datagrams, `lvs_flush`.
+    LvsMore,
     /// Stops a machine that is MASTER, seen by its clocks and not, and measures what comes of it.
     Pauses {
         /// Only the pauses whose name contains this: visible, hidden, cut, snapshot.
@@ -472,6 +475,26 @@ pub enum GuestCommand {
     Respond {
         /// The node's number, from 0.
         node: u8,
+    },
+    /// Says a name to whoever asks.
+    Name {
+        /// How.
+        #[arg(value_enum)]
+        speech: Speech,
+        /// Where.
+        address: std::net::SocketAddr,
+        /// What it says.
+        name: String,
+    },
+    /// Asks so many times, one after the other, and prints the answers.
+    Ask {
+        /// How.
+        #[arg(value_enum)]
+        speech: Speech,
+        /// Whom.
+        address: std::net::SocketAddr,
+        /// How many times.
+        count: u32,
     },
     /// Answers each line of its input with the monotonic, the boot and the wall clock in nanoseconds.
     Clocks,

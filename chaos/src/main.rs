@@ -381,6 +381,13 @@ fn run_qemu(asked: &cli::Qemu) -> anyhow::Result<ExitCode> {
             println!("{}", serde_json::to_string(&report)?);
             Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
         }
+        QemuCommand::LvsMore => {
+            let done = qemu::lvs::more::run(&asked.kernel, &bin_dir, room);
+            keep_guests(asked, room)?;
+            let report = done?;
+            println!("{}", serde_json::to_string(&report)?);
+            Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+        }
         QemuCommand::Pauses { only } => {
             let done = qemu::pauses::run(&asked.kernel, &bin_dir, room, only);
             keep_guests(asked, room)?;
@@ -413,6 +420,8 @@ fn keep_guests(asked: &cli::Qemu, room: &Path) -> anyhow::Result<()> {
 fn run_guest(asked: &GuestCommand) -> anyhow::Result<ExitCode> {
     match asked {
         GuestCommand::Respond { node } => qemu::guest::respond(*node)?,
+        GuestCommand::Name { speech, address, name } => qemu::named::serve(*speech, *address, name)?,
+        GuestCommand::Ask { speech, address, count } => qemu::named::ask(*speech, *address, *count)?,
         GuestCommand::Clocks => qemu::guest::serve_clocks()?,
         GuestCommand::Vandalize { pid, bpf_dir } => qemu::guest::vandalize(*pid, bpf_dir)?,
     }

@@ -3,16 +3,17 @@
 //! One machine: the director, and in network namespaces of it another one, a client and two real servers. What the kernel's table
 //! holds is taken from ipvsadm, not from our own reading; what works is what the client's requests say.
 
+mod guest;
+pub mod more;
+
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::image::{self, Extra, Kernel};
-use super::vm::{Machine, Settings};
+use guest::{Guest, answers, lines};
+
 use crate::netns::clock;
 use crate::netns::error::Error;
-use crate::netns::namespace::Namespace;
-use crate::netns::process::Processes;
 
 /// What is loaded only after the agent has met a kernel without it.
 const MODULES: [&str; 24] = [
@@ -43,13 +44,6 @@ const MODULES: [&str; 24] = [
 ];
 const PROGRAMS: [(&str, &str); 2] = [("ipvsadm", "ipvsadm"), ("ip", "iproute2")];
 
-/// How long one command may take in an emulated machine on a busy host.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long the agent may take for anything: it looks at the table every five seconds.
-const SOON: Duration = Duration::from_secs(90);
-
-const SETUP: &str = include_str!("lvs/setup");
-const FLOW: &str = include_str!("lvs/flow");
 const HOLD: &str = include_str!("lvs/hold");
 const CONFIG: &str = include_str!("lvs/a.conf");
 /// What `ipvsadm -Sn` shows of it.
@@ -83,126 +77,15 @@ pub struct Report {
     pub violations: Vec<String>,
 }
 
-struct Guest {
-    machine: Machine,
-    violations: Vec<String>,
-}
-
-impl Guest {
-    fn must(&mut self, command: &str) -> Result<String, Error> {
-        self.machine.must(command, PATIENCE)
-    }
-
-    fn table(&mut self) -> Result<Vec<String>, Error> {
-        Ok(lines(&self.must("ipvsadm -Sn")?))
-    }
-
-    /// Waits for the table; how long it took, in milliseconds.
-    fn wait_for_table(&mut self, what: &str, wanted: &[String]) -> Result<u64, Error> {
-        let begin = clock::now();
-        loop {
-            let table = self.table()?;
-            let took = clock::now().saturating_sub(begin) / 1_000_000;
-            if table == wanted {
-                return Ok(took);
-            }
-            if u128::from(took) > SOON.as_millis() {
-                let missing: Vec<_> = wanted.iter().filter(|line| !table.contains(line)).collect();
-                let beside: Vec<_> = table.iter().filter(|line| !wanted.contains(line)).collect();
-                self.violations.push(format!("{what}: the table lacks {missing:#?} and has {beside:#?}"));
-                return Ok(took);
-            }
-            thread::sleep(Duration::from_millis(200));
-        }
-    }
-
-    /// Waits until a command succeeds.
-    fn wait_for(&mut self, what: &str, command: &str) -> Result<(), Error> {
-        let begin = clock::now();
-        while self.machine.run(command, PATIENCE)?.status != 0 {
-            if u128::from(clock::now().saturating_sub(begin) / 1_000_000) > SOON.as_millis() {
-                self.violations.push(format!("{what}: `{command}` does not come true"));
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(200));
-        }
-        Ok(())
-    }
-
-    fn expect(&mut self, what: &str, command: &str) -> Result<(), Error> {
-        let said = self.machine.run(command, PATIENCE)?;
-        if said.status != 0 {
-            self.violations.push(format!("{what}: `{command}` fails: {}", said.text.trim()));
-        }
-        Ok(())
-    }
-
-    /// Answers of the two real servers, and failures.
-    fn requests(&mut self, address: &str, count: u8) -> Result<[usize; 3], Error> {
-        let said = self.must(&format!("sh /lvs/flow {address} {count}"))?;
-        Ok(answers(&said))
-    }
-
-    /// How many lines have come back on the connection that lasts, once it has ended.
-    fn held(&mut self, lines: usize, what: &str) -> Result<usize, Error> {
-        self.wait_for(what, "grep -q end /run/held")?;
-        let held = self.must("cat /run/held")?;
-        let held = held.lines().filter(|line| line.trim().parse::<usize>().is_ok()).count();
-        if held != lines {
-            self.violations.push(format!("{what}: {held} of {lines} lines came back"));
-        }
-        Ok(held)
-    }
-
-    fn configure(&mut self, file: &str) -> Result<(), Error> {
-        self.must(&format!("cp /lvs/{file} /lvs/keepalived.conf; . /lvs/who; kill -HUP $(guardian)")).map(drop)
-    }
-}
-
-fn answers(said: &str) -> [usize; 3] {
-    ["rs1", "rs2", "failed"].map(|who| said.lines().filter(|line| line.trim() == who).count())
-}
-
-/// In an order of their own: ipvsadm's is that of the kernel's hash table.
-fn lines(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> =
-        text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
-    lines.sort_unstable();
-    lines
-}
-
 /// Boots the guest and does it all.
 ///
 /// # Errors
 /// When the guest can't be made or does not answer.
 pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> {
-    let kernel = Kernel::find(kernel)?;
-    let base = image::with(&kernel, bin_dir, room, Extra { modules: &MODULES, programs: &PROGRAMS })?;
-    let namespace = Namespace::new()?;
-    let who = "guardian() { for p in $(pidof keepone); do grep -q worker /proc/$p/cmdline || echo $p; done; }\n\
-               worker() { for p in $(pidof keepone); do grep -q worker /proc/$p/cmdline && echo $p; done; }\n";
-    let file = |name: &str, text: &str| (format!("lvs/{name}"), text.as_bytes().to_vec());
-    let settings = Settings {
-        name: "lvs",
-        kernel: &kernel,
-        base: &base,
-        files: vec![
-            file("setup", SETUP),
-            file("flow", FLOW),
-            file("hold", HOLD),
-            file("a.conf", CONFIG),
-            file("b.conf", &other()),
-            file("c.conf", &checked()),
-            file("d.conf", &drained()),
-            file("who", who),
-        ],
-        nics: Vec::new(),
-        namespace: &namespace,
-        processors: 1,
-        append: "",
-    };
-    let machine = Machine::start(&settings, room, &Processes::new())?;
-    let mut guest = Guest { machine, violations: Vec::new() };
+    let files = [("hold", HOLD), ("a.conf", CONFIG)].map(|(name, text)| (name, text.to_owned()));
+    let made = [("b.conf", other()), ("c.conf", checked()), ("d.conf", drained())];
+    let mut guest =
+        guest::boot(kernel, bin_dir, room, &MODULES, &PROGRAMS, &files.into_iter().chain(made).collect::<Vec<_>>())?;
     let mut report = Report {
         kernel: guest.must("uname -r")?.trim().to_owned(),
         lines: 0,

@@ -11,6 +11,7 @@ pub mod guest;
 pub mod image;
 pub mod ladder;
 pub mod lvs;
+pub mod named;
 pub mod pauses;
 pub mod qmp;
 pub mod vm;
