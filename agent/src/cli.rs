@@ -22,11 +22,12 @@ use keepone_agent::exit::{ExitCode as Code, Failure};
 use keepone_agent::gate::Means;
 use keepone_agent::gate_lab::{self, Lab};
 use keepone_agent::guardian::{Guardian, ORDERS_FD, PULSE_FD, STARTED_AT, Workers};
+use keepone_agent::logging::To;
 use keepone_agent::notify::reader;
 use keepone_agent::pid_file::PidFile;
 use keepone_agent::voters::{self, Wish};
 use keepone_agent::worker::Given;
-use keepone_agent::{clock, examine, keys, logging, rights, worker};
+use keepone_agent::{clock, examine, keys, logging, rights, voice, worker};
 use keepone_config::{
     Config, Diagnostic, Environment, Severity, explain_keyword, explain_timing, json_schema, load_with, manual,
     render_all, to_json,
@@ -66,6 +67,10 @@ enum Command {
         /// Write the PID of the guardian, which takes the signals, in FILE.
         #[arg(short, long, value_name = "FILE")]
         pid_file: Option<PathBuf>,
+        /// Log to `stderr`, `journal`, `syslog`, `syslog:FACILITY` or `file:PATH`; by default to the journal, if standard
+        /// error leads there, and otherwise to standard error.
+        #[arg(long, value_name = "WHERE", value_parser = log_to)]
+        log_to: Option<To>,
     },
     /// Read a configuration and say what is wrong with it.
     Check {
@@ -211,6 +216,12 @@ enum VoterChange {
     },
 }
 
+fn log_to(text: &str) -> Result<To, String> {
+    To::parse(text).ok_or_else(|| {
+        String::from("one of stderr, journal, syslog, syslog:FACILITY (daemon, user, local0 to local7), file:PATH")
+    })
+}
+
 fn means(text: &str) -> Result<Means, String> {
     let all = [Means::Bpf, Means::Nft, Means::Lifetime];
     all.into_iter().find(|means| means.as_str() == text).ok_or_else(|| String::from("one of bpf, nft, lifetime"))
@@ -227,8 +238,8 @@ pub(crate) fn main() -> ExitCode {
         return code;
     }
     let ended = match Cli::parse().command {
-        Command::Run { config, record, config_id, pid_file } => {
-            run(&config, RunOptions { record, config_id, pid_file, ..RunOptions::default() })
+        Command::Run { config, record, config_id, pid_file, log_to } => {
+            run(&config, RunOptions { record, config_id, pid_file, log_to, ..RunOptions::default() })
         }
         Command::Examine { config, config_id } => examine_file(&config, config_id.as_deref()),
         Command::Reader { parent, command } => Err(Failure::say(Code::Unexpected, reader::run(parent, &command))),
@@ -276,10 +287,17 @@ struct RunOptions {
     pid_file: Option<PathBuf>,
     worker_pid_file: Option<PathBuf>,
     detail: bool,
+    log_to: Option<To>,
 }
 
 /// The guardian's process.
 fn run(file: &Path, options: RunOptions) -> Result<u8, Failure> {
+    if let Some(To::File(path)) = &options.log_to {
+        voice::into_file(path).map_err(|error| {
+            let words = format!("the log file {} can't be written: {error}: name another", path.display());
+            Failure::say(Code::Directory, words)
+        })?;
+    }
     let id = options.config_id.as_deref();
     let config = load(file, id, true)?;
     rights::check(&config)?;
@@ -290,7 +308,12 @@ fn run(file: &Path, options: RunOptions) -> Result<u8, Failure> {
         let words = format!("the PID file {} can't be written: {error}; name another", path.display());
         return Err(Failure::say(Code::Directory, words));
     }
-    let workers = Workers { record: options.record, pid_file: options.worker_pid_file, detail: options.detail };
+    let workers = Workers {
+        record: options.record,
+        pid_file: options.worker_pid_file,
+        detail: options.detail,
+        log_to: options.log_to,
+    };
     let guardian = Guardian::new(file, config, environment(id), workers).map_err(|error| {
         Failure::say(Code::Unexpected, format!("the guardian can't take over the signals: {error}"))
     })?;

@@ -35,6 +35,7 @@ use crate::fencing::watchdog::Watchdog;
 use crate::gate::{GateError, shut_all};
 use crate::leftovers::Leftovers;
 use crate::life::{self, Started};
+use crate::logging::{LOG_TO, To};
 use crate::pid_file::PidFile;
 use crate::reload::{Due, Reload};
 use crate::service_manager::{self, ServiceManager};
@@ -126,6 +127,8 @@ pub struct Workers {
     pub pid_file: Option<PathBuf>,
     /// Whether it logs in detail, unless `KEEPONE_LOG` says something.
     pub detail: bool,
+    /// Where it logs, if that is not for the environment to say.
+    pub log_to: Option<To>,
 }
 
 /// How a worker ended.
@@ -409,6 +412,7 @@ impl Guardian {
             .arg(self.reload.config_id())
             .args(recording)
             .envs(detail)
+            .envs(self.workers.log_to.as_ref().map(|to| (LOG_TO, to.words())))
             .env_remove(service_manager::SOCKET)
             .env_remove(service_manager::WATCHDOG)
             .env(PULSE_FD, theirs.as_raw_fd().to_string())

@@ -47,7 +47,7 @@ mod service_manager;
 mod sysctl;
 mod takeover;
 mod tracking;
-mod voice;
+pub mod voice;
 pub mod voters;
 pub mod wall_clock;
 pub mod worker;

@@ -8,7 +8,10 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use crate::logging::sink::lead_stderr_to;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
@@ -17,8 +20,23 @@ use nix::unistd::write;
 /// What a pipe takes whole or not at all.
 const LONGEST: usize = libc::PIPE_BUF;
 
+/// The log file, where there is one.
+static FILE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Leads standard error to a file from now on, also when another has been put in its place.
+///
+/// # Errors
+/// It can't be opened.
+pub fn into_file(path: &Path) -> io::Result<()> {
+    lead_stderr_to(path)?;
+    let _ = FILE.set(path.to_owned());
+    Ok(())
+}
+
 /// One line, if it can be said at once.
 pub(crate) fn say(words: fmt::Arguments<'_>) {
+    // One that can't be opened leaves the former one.
+    let _ = FILE.get().map(|path| lead_stderr_to(path));
     tell(io::stderr().as_fd(), line(words));
 }
 

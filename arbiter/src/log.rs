@@ -4,9 +4,9 @@
 //! time. The voter answers in the same thread that logs.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -19,11 +19,32 @@ const FLUSH: Duration = Duration::from_millis(200);
 /// Between two attempts to get the end into a full queue.
 const RETRY: Duration = Duration::from_millis(5);
 
+/// What is written of so many lines that were lost.
+type Lost = Box<dyn Fn(u64) -> String + Send + Sync>;
+
 /// Takes lines and hands them to a thread that writes them out.
 #[derive(Debug, Clone)]
 pub struct Lines {
     queue: SyncSender<Vec<u8>>,
     lost: Arc<AtomicU64>,
+    words: Arc<Words>,
+}
+
+/// In which words lost lines are told of, where the plain ones won't do.
+#[derive(Default)]
+struct Words(OnceLock<Lost>);
+
+impl Words {
+    fn of(&self, lost: u64) -> String {
+        let plain = || format!("{lost} log lines were lost: the reader of the log was too slow\n");
+        self.0.get().map_or_else(plain, |words| words(lost))
+    }
+}
+
+impl std::fmt::Debug for Words {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Words")
+    }
 }
 
 /// Writes out what is left when it is dropped, if that takes no more than a few hundred milliseconds. To be held until the end of `main`.
@@ -43,7 +64,8 @@ impl Lines {
         let (queue, lines) = mpsc::sync_channel::<Vec<u8>>(QUEUE);
         let (finished, done) = mpsc::channel();
         let lost = Arc::new(AtomicU64::new(0));
-        let counter = lost.clone();
+        let words = Arc::<Words>::default();
+        let (counter, told) = (lost.clone(), words.clone());
         let thread = thread::Builder::new().name("log".into()).spawn(move || {
             // An empty line is the end.
             while let Ok(line) = lines.recv() {
@@ -52,7 +74,7 @@ impl Lines {
                 }
                 let missing = counter.swap(0, Ordering::Relaxed);
                 if missing > 0 {
-                    let _ = writeln!(output, "{missing} log lines were lost: the reader of the log was too slow");
+                    let _ = output.write_all(told.of(missing).as_bytes());
                 }
                 // Nobody is left to tell if this fails.
                 let _ = output.write_all(&line);
@@ -61,7 +83,14 @@ impl Lines {
             let _ = finished.send(());
         })?;
         let flush = Flush { stop: queue.clone(), thread: Some(thread), done };
-        Ok((Lines { queue, lost }, flush))
+        Ok((Lines { queue, lost, words }, flush))
+    }
+
+    /// Tells of lost lines in other words, where a plain line would not be understood.
+    #[must_use]
+    pub fn tell_lost(self, words: impl Fn(u64) -> String + Send + Sync + 'static) -> Self {
+        let _ = self.words.0.set(Box::new(words));
+        self
     }
 }
 

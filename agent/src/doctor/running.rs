@@ -20,12 +20,12 @@ const COUNTERS: [(&str, &str, &str); 4] = [
     (
         "keepone_bad_advertisements_total",
         "Advertisements were malformed, of another version or of a configuration that does not fit",
-        "`keepone log debug` names their senders; compare version, VRID, interval and addresses with theirs",
+        "`tcpdump -nvi INTERFACE ip proto 112` shows their senders; compare version, VRID, interval and addresses with theirs",
     ),
     (
         "keepone_unauthentic_advertisements_total",
         "Advertisements were not authentic",
-        "`keepone log debug` names their senders; compare the passwords or keys",
+        "`tcpdump -nvi INTERFACE ip proto 112` shows their senders; compare the passwords or keys",
     ),
     (
         "keepone_bad_beats_total",

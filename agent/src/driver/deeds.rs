@@ -221,13 +221,17 @@ impl Shells {
     fn tell(&mut self, transition: &Transition) {
         let domain = self.plan.domain_name(transition.domain);
         let epoch = transition.epoch.map_or_else(|| String::from("none"), |epoch| epoch.to_string());
+        let Transition { from, to, reason, priority, evidence, .. } = transition;
+        let (from, to, priority) = (from.as_str(), to.as_str(), priority.0);
         tracing::info!(
-            "{domain}: {} -> {}, {} (priority {}, epoch {epoch}): {}",
-            transition.from.as_str(),
-            transition.to.as_str(),
-            transition.reason,
-            transition.priority.0,
-            transition.evidence
+            keepone.domain = domain,
+            keepone.from = from,
+            keepone.to = to,
+            keepone.reason = reason.as_str(),
+            keepone.priority = priority,
+            keepone.epoch = epoch,
+            keepone.evidence = evidence,
+            "{domain}: {from} -> {to}, {reason} (priority {priority}, epoch {epoch}): {evidence}"
         );
         if let Some(record) = &self.record {
             record.transition(domain, transition);
@@ -241,11 +245,16 @@ impl Shells {
         let (name, of) = (alert.name.as_str(), domain.map(|domain| format!(" of {domain}")).unwrap_or_default());
         let evidence = if alert.evidence.is_empty() { String::new() } else { format!(": {}", alert.evidence) };
         let remedy = &alert.remedy;
+        macro_rules! say {
+            ($level:ident, $($words:tt)+) => {
+                tracing::$level!(keepone.alert = name, keepone.domain = domain.unwrap_or_default(), $($words)+)
+            };
+        }
         match (alert.raised, alert.name.severity()) {
-            (false, _) => tracing::info!("alert {name}{of} is over{evidence}"),
-            (true, Severity::Critical) => tracing::error!("alert {name}{of}{evidence}; to do: {remedy}"),
-            (true, Severity::Warning) => tracing::warn!("alert {name}{of}{evidence}; to do: {remedy}"),
-            (true, Severity::Notice) => tracing::info!("alert {name}{of}{evidence}; to do: {remedy}"),
+            (false, _) => say!(info, "alert {name}{of} is over{evidence}"),
+            (true, Severity::Critical) => say!(error, "alert {name}{of}{evidence}; to do: {remedy}"),
+            (true, Severity::Warning) => say!(warn, "alert {name}{of}{evidence}; to do: {remedy}"),
+            (true, Severity::Notice) => say!(info, "alert {name}{of}{evidence}; to do: {remedy}"),
         }
         if let Some(script) = &self.alert_script {
             script.tell(alert, domain);

@@ -36,6 +36,8 @@ pub(super) enum Does {
     Umask,
     /// `-S`
     Facility,
+    /// `-G`
+    NoSyslog,
     /// `--signum`
     Signum,
     /// `-v`
@@ -86,7 +88,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag('S', "log-facility", Needed("0-7|local0-7|user|daemon"), Does::Facility),
     flag('g', "log-file", Perhaps("FILE"), Does::LogFile),
     long("flush-log-file", No, IsSo),
-    flag('G', "no-syslog", No, IsSo),
+    flag('G', "no-syslog", No, Does::NoSyslog),
     flag('u', "umask", Needed("MASK"), Does::Umask),
     flag('X', "release-vips", No, IsSo),
     flag('V', "dont-release-vrrp", No, Refuses("an address that stays after the stop would have two holders: leave it out")),

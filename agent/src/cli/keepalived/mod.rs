@@ -86,18 +86,11 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<u8, Failure> {
     if let Some(log) = &wishes.test {
         return test(&wishes, log.as_deref());
     }
-    if let Some(file) = &wishes.log_file {
-        log_to(file).map_err(|error| {
-            Failure::say(
-                Code::Directory,
-                format!("the log file {} can't be written: {error}: name another", file.display()),
-            )
-        })?;
-    }
     if wishes.dump {
         let config = super::load(&wishes.file, wishes.config_id.as_deref(), false)?;
         eprintln!("{config:#?}");
     }
+    let log_to = wishes.log_to();
     super::run(
         &wishes.file,
         RunOptions {
@@ -106,6 +99,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<u8, Failure> {
             pid_file: wishes.pid,
             worker_pid_file: wishes.worker_pid,
             detail: wishes.detail,
+            log_to,
         },
     )
 }
@@ -138,7 +132,8 @@ fn help() -> String {
             Does::Detail => "log in detail, as with KEEPONE_LOG=debug",
             Does::Dump => "print the configuration as it was understood",
             Does::Umask => "mask of the modes of files",
-            Does::Facility => "passed over: set SyslogFacility= in the unit",
+            Does::Facility => "log to syslog with this facility instead of standard error",
+            Does::NoSyslog => "leave -S out",
             Does::Signum => "print the number of a signal: STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON",
             Does::Version => "print the version",
             Does::Help => "print this",
@@ -176,7 +171,7 @@ fn test(wishes: &Wishes, log: Option<&Path>) -> Result<u8, Failure> {
         eprint!("{text}");
         return Ok(code);
     };
-    let written = open(path, false).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = open(path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map(|()| code).map_err(|error| {
         Failure::say(
             Code::Directory,
@@ -186,16 +181,9 @@ fn test(wishes: &Wishes, log: Option<&Path>) -> Result<u8, Failure> {
 }
 
 /// A symbolic link is not followed: in a directory that others write it could lead anywhere.
-fn open(path: &Path, append: bool) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.create(true).write(true).append(append).truncate(!append).mode(0o640).custom_flags(libc::O_NOFOLLOW);
-    options.open(path)
-}
-
-/// Standard error goes to the file, the worker's as well.
-fn log_to(path: &Path) -> io::Result<()> {
-    let file = open(path, true)?;
-    nix::unistd::dup2_stderr(&file).map_err(io::Error::from)
+    options.create(true).write(true).truncate(true).mode(0o640).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use keepone_agent::logging::To;
+use keepone_agent::logging::sink::facility;
 use keepone_config::nearest;
 
 use super::flags::{Does, FLAGS, Flag, Value};
@@ -23,6 +25,10 @@ pub(super) struct Wishes {
     pub pid: Option<PathBuf>,
     pub worker_pid: Option<PathBuf>,
     pub log_file: Option<PathBuf>,
+    /// `-S`: syslog's number of a facility.
+    pub facility: Option<u8>,
+    /// `-G`
+    pub no_syslog: bool,
     pub detail: bool,
     pub dump: bool,
     pub umask: Option<u32>,
@@ -51,6 +57,14 @@ pub(super) fn read(arguments: &[OsString]) -> (Wishes, Vec<String>) {
     (parser.wishes, parser.errors)
 }
 
+impl Wishes {
+    /// Where the worker logs.
+    pub fn log_to(&self) -> Option<To> {
+        let syslog = || self.facility.filter(|_| !self.no_syslog).map(To::Syslog);
+        self.log_file.clone().map(To::File).or_else(syslog)
+    }
+}
+
 impl Default for Wishes {
     fn default() -> Self {
         Wishes {
@@ -60,6 +74,8 @@ impl Default for Wishes {
             pid: None,
             worker_pid: None,
             log_file: None,
+            facility: None,
+            no_syslog: false,
             detail: false,
             dump: false,
             umask: None,
@@ -158,12 +174,11 @@ impl Parser<'_> {
                 Some(mask) => wishes.umask = Some(mask),
                 None => return Some(format!("`{shown}`: `{value}` is not a mask of files' modes: write 027 or 0x17")),
             },
-            Does::Facility if !is_facility(&value) => {
-                return Some(format!("`{shown}`: `{value}` is not 0 to 7, local0 to local7, user or daemon"));
-            }
-            Does::Facility => wishes.notes.push(format!(
-                "`{shown} {value}` is passed over: keepone logs to standard error; set SyslogFacility= in the unit"
-            )),
+            Does::Facility => match facility(&value) {
+                Some(number) => wishes.facility = Some(number),
+                None => return Some(format!("`{shown}`: `{value}` is not 0 to 7, local0 to local7, user or daemon")),
+            },
+            Does::NoSyslog => wishes.no_syslog = true,
             Does::Signum => wishes.signum = Some(value),
             Does::Version => wishes.version = true,
             Does::Help => wishes.help = true,
@@ -183,11 +198,6 @@ fn umask(text: &str) -> Option<u32> {
         _ => text.parse(),
     };
     mask.ok().filter(|mask| *mask <= 0o777)
-}
-
-fn is_facility(text: &str) -> bool {
-    let number = text.strip_prefix("local").unwrap_or(text);
-    matches!(text, "user" | "daemon") || matches!(number.as_bytes(), [b'0'..=b'7'])
 }
 
 #[cfg(test)]
@@ -256,9 +266,18 @@ mod tests {
 
     #[test]
     fn what_is_passed_over_is_said_with_what_to_do_instead() {
-        let notes = of(&["-S", "local3", "-x", "-c", "/run/c"]).unwrap().notes;
-        assert_eq!(notes.len(), 3);
-        assert!(notes[0].contains("SyslogFacility=") && notes[1].contains("SNMP") && notes[2].contains("`-c`"));
+        let notes = of(&["-x", "-c", "/run/c"]).unwrap().notes;
+        assert_eq!(notes.len(), 2);
+        assert!(notes[0].contains("SNMP") && notes[1].contains("`-c`"));
+    }
+
+    #[test]
+    fn logs_go_where_the_flags_say() {
+        let to = |arguments: &[&str]| of(arguments).unwrap().log_to();
+        assert_eq!(to(&["-n", "-l"]), None);
+        assert_eq!(to(&["-S", "local3"]), Some(To::Syslog(19)));
+        assert_eq!(to(&["-S", "3", "-G"]), None);
+        assert_eq!(to(&["-S", "3", "-glog"]), Some(To::File("log".into())));
     }
 
     #[test]
