@@ -222,7 +222,11 @@ impl Keeper {
                         self.answer(ask);
                         Event::Tick
                     }
-                    None => return self.handle(Event::Stop),
+                    None => {
+                        // What ends has not lost its quorum.
+                        self.listeners.ties.set(&[]);
+                        return self.handle(Event::Stop);
+                    }
                 },
                 Some((run, outcome)) = self.outcomes.recv() => Event::Ended { run, outcome },
                 Some((file, reading)) = self.files.next() => {

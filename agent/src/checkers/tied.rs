@@ -16,7 +16,7 @@ use crate::tracking::teller::{Gone, Mute, Teller};
 
 /// How often it is looked whether something is to be told again, and whether an address is here (`ha_suspend`).
 pub(super) const LOOK: Duration = Duration::from_secs(1);
-const _: () = assert!(LOOK.as_secs() < RETELL.as_secs(), "what is told again late counts as lost");
+const _: () = assert!(LOOK.as_secs() < RETELL.as_secs(), "what is told again too late counts as lost");
 
 /// A virtual server that instances track.
 #[derive(Debug, Clone, PartialEq, Eq)]
