@@ -272,6 +272,7 @@ impl Driver {
                 }
                 queue.extend(self.shells.carry_out(action));
             }
+            self.shells.send_out();
         }
     }
 }

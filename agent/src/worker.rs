@@ -48,6 +48,7 @@ use crate::mirror::Mirrors;
 use crate::net::Interfaces;
 use crate::net::announcer::Announcer;
 use crate::net::neighbor::Neighbors;
+use crate::net::outbox::Outbox;
 use crate::net::vrrp::VrrpSockets;
 use crate::netlink::link::Links;
 use crate::notify::Notifier;
@@ -256,6 +257,7 @@ impl Start<'_> {
             homes: plan.homes(),
             announcer: announcer
                 .map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for announcements: {error}")))?,
+            outbox: Outbox::default(),
             vrrp: VrrpSockets::new(plan.sockets.clone(), interfaces.clone(), events.clone()),
             neighbors,
             mirrors: Mirrors::spawn(events.clone()),

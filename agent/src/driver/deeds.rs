@@ -13,12 +13,16 @@ use super::Shells;
 use crate::clock;
 use crate::kernel::Ask;
 use crate::mirror::Look;
+use crate::net::outbox::Packet;
 use crate::net::vrrp::Carrier;
-use crate::net::{SendError, Sent};
 
 impl Shells {
     /// Carries one out; what it answers at once is returned.
     pub(crate) fn carry_out(&mut self, action: Action) -> Option<Event> {
+        // Those of many domains that are due at once come with what keeps their gates open.
+        if !matches!(action, Action::Advertise { .. } | Action::OpenGate { .. }) {
+            self.send_out();
+        }
         match action {
             Action::Advertise { instance, advertisement } => {
                 self.advertise(instance, &advertisement);
@@ -127,20 +131,20 @@ impl Shells {
                     continue;
                 }
             };
-            let to = (*destination, transport.hop_limit);
-            let mut sent = self.vrrp.send((transport.transmit, carrier), source, to, &bytes);
-            // An interface with the virtual MAC that has just been made, or has gone: nobody is to wait for it.
-            if matches!(sent, Err(SendError::NotOpen | SendError::InterfaceDown | SendError::InterfaceGone))
-                && transport.transmit != transport.interface
-            {
-                sent = self.vrrp.send((transport.interface, carrier), source, to, &bytes);
-            }
-            match sent {
-                Ok(Sent::Taken) => {}
-                Ok(Sent::Refused | Sent::Busy) => tracing::debug!("an advertisement was refused by the kernel"),
-                Err(error) => tracing::debug!(error = %crate::exit::chain(&error), "an advertisement was not sent"),
-            }
+            self.outbox.put(Packet {
+                way: (transport.transmit, carrier),
+                below: (transport.transmit != transport.interface).then_some(transport.interface),
+                source,
+                destination: *destination,
+                hop_limit: transport.hop_limit,
+                bytes,
+            });
         }
+    }
+
+    /// What waits to be sent leaves.
+    pub(crate) fn send_out(&mut self) {
+        self.outbox.leave(&self.vrrp);
     }
 
     /// Pings a gateway from a virtual address and from our own (D9).

@@ -31,6 +31,7 @@ use crate::mirror::Mirrors;
 use crate::net::Interfaces;
 use crate::net::announcer::Announcer;
 use crate::net::neighbor::Neighbors;
+use crate::net::outbox::Outbox;
 use crate::net::vrrp::{Family, VrrpSockets};
 use crate::netlink::watch::{Change, Interface};
 use crate::notify::Notifier;
@@ -52,6 +53,8 @@ pub(crate) struct Shells {
     /// Why there is no gate.
     pub(crate) gate_fault: String,
     pub(crate) vrrp: VrrpSockets,
+    /// Advertisements that leave together.
+    pub(crate) outbox: Outbox,
     pub(crate) neighbors: Neighbors,
     pub(crate) announcer: Announcer,
     pub(crate) kernel: Kernel,

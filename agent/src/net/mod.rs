@@ -12,6 +12,7 @@ pub(crate) mod announcer;
 mod filter;
 mod interfaces;
 pub mod neighbor;
+pub(crate) mod outbox;
 pub(crate) mod pace;
 mod packet;
 mod strangers;
