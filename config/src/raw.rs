@@ -167,6 +167,8 @@ pub(crate) struct RawArbiter {
     pub voters: Vec<At<String>>,
     pub generation: Option<At<u32>>,
     pub former_voters: Vec<At<String>>,
+    pub joint_voters: Vec<At<String>>,
+    pub former_joint_voters: Vec<At<String>>,
     pub witnesses: Vec<At<String>>,
     pub profile: Option<At<Profile>>,
     pub lease: Option<At<Duration>>,

@@ -60,8 +60,7 @@ impl Facts<'_> {
     pub(crate) fn believes_a_majority(&self) -> bool {
         let (Some(clocks), Some(quorum)) = (self.clocks, self.settings.quorum()) else { return true };
         let own = |voter: NodeId| voter == self.settings.node;
-        let believed = quorum.voters.iter().filter(|voter| own(**voter) || clocks.is_believed(self.now, **voter));
-        believed.count() >= quorum.majority()
+        quorum.is_carried(|voter| own(voter) || clocks.is_believed(self.now, voter))
     }
 
     /// Whether the address that an instance must speak from is missing (`track_src_ip`).

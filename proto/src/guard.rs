@@ -49,6 +49,10 @@ pub enum Guard {
     PromiseBinds,
     /// T1: what the lease assumes of clocks is measured against the others'.
     RateWatch,
+    /// V9: in the middle of a move both authorities must lend.
+    BothLend,
+    /// V9: nobody asks under a generation that no record bears out.
+    ProvenFirst,
 }
 
 /// Which guards are on.

@@ -21,7 +21,7 @@ fn quorum(generation: u32, voters: &[u16], former: &[u16]) -> QuorumSettings {
     let mut timing = LeaseTiming::for_profile(Profile::default(), Duration::from_secs(1));
     timing.lease_max = Duration::from_secs(3);
     let former = (!former.is_empty()).then(|| list(former));
-    QuorumSettings { voters: list(voters), timing, generation, former }
+    QuorumSettings { voters: list(voters), timing, generation, former, moving: None }
 }
 
 /// A voter that runs with `quorum`, closed to what is older for so long, and asked under the generation of `lent`.

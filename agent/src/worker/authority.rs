@@ -11,7 +11,10 @@ use keepone_config::model::Cluster;
 use keepone_proto::event::Event;
 use keepone_proto::id::{Incarnation, NodeId};
 use keepone_proto::lease::record::Record as VoterRecord;
+use keepone_proto::lease::generation::oldest_served;
 use keepone_proto::lease::register::RegisterSettings;
+use keepone_proto::lease::register::keeper::Generation;
+use keepone_proto::lease::set_digest;
 use keepone_proto::settings::Authority;
 use tokio::sync::mpsc;
 
@@ -53,6 +56,12 @@ pub(super) fn start_etcd(
         digest: plan.settings.digest,
         me: (plan.settings.node, incarnation),
         lease_max: quorum.timing.lease_max,
+        generation: Generation {
+            number: quorum.generation,
+            serves: oldest_served(quorum.generation, quorum.former().is_some()),
+            set: set_digest(plan.settings.cluster, quorum),
+        },
+        domains: plan.settings.domains.iter().map(|domain| domain.id).collect(),
     };
     let events = events.clone();
     // The register is as old as the node: both end together.
@@ -69,7 +78,7 @@ pub(super) fn open_voter(
     cluster: &Cluster,
     events: &mpsc::Sender<Event>,
 ) -> Result<(Option<VoterRecord>, Option<Writer>), Failure> {
-    let votes = matches!(&config.authority, Authority::Quorum(quorum) if quorum.voters.contains(&cluster.node));
+    let votes = matches!(&config.authority, Authority::Quorum(quorum) if quorum.votes(cluster.node));
     if !votes {
         return Ok((None, None));
     }

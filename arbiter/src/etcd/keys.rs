@@ -1,6 +1,7 @@
 //! The names of the keys, and what they hold: JSON, so that an operator can read it with etcdctl.
 //!
 //! ```text
+//! PREFIX/CLUSTER/generations            the oldest generation that is still granted under, and the newest that was
 //! PREFIX/CLUSTER/DOMAIN/holder          who holds it, and the highest epoch that ever did
 //! PREFIX/CLUSTER/DOMAIN/wanted/NODE     a better node's word for the holder
 //! ```
@@ -9,6 +10,7 @@
 
 use keepone_proto::id::{ClusterId, DomainId, Epoch, NodeId};
 use keepone_proto::lease::register::Content;
+use keepone_proto::lease::register::keeper::StoreRecord;
 
 /// A better node's word for the holder (R11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -50,6 +52,11 @@ impl Keys {
         self.root.trim_end_matches('/').rsplit_once('/').map_or("", |(prefix, _)| prefix)
     }
 
+    /// Of the record of generations.
+    pub fn record(&self) -> String {
+        format!("{}generations", self.root)
+    }
+
     /// Of who holds a domain.
     pub fn holder(&self, domain: DomainId) -> String {
         format!("{}{:016x}/holder", self.root, domain.0)
@@ -76,6 +83,16 @@ impl Keys {
 pub fn emit(content: &Content) -> Vec<u8> {
     // Numbers and options: nothing that JSON could not say.
     serde_json::to_vec(content).unwrap_or_default()
+}
+
+/// What stands under the record's key.
+pub fn emit_record(record: &StoreRecord) -> Vec<u8> {
+    serde_json::to_vec(record).unwrap_or_default()
+}
+
+/// The same, read.
+pub fn parse_record(value: &[u8]) -> Option<StoreRecord> {
+    serde_json::from_slice(value).ok()
 }
 
 /// The same, read; `None` for what nobody of us has written: it counts as lost (V7).

@@ -9,6 +9,7 @@ use etcd_client::{
     Txn, TxnOp, TxnOpResponse,
 };
 use keepone_proto::id::DomainId;
+use keepone_proto::lease::register::keeper::{Kept, KeptAsk};
 use keepone_proto::lease::register::{Answer, Ask, Reading};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -170,11 +171,21 @@ impl Link {
 
     /// Asks once. Whatever goes wrong, what has become of it is unknown.
     pub(super) async fn ask(&self, domain: DomainId, ask: Ask) -> Answer {
+        self.once(self.try_to_ask(domain, ask)).await.unwrap_or(Answer::Unknown)
+    }
+
+    /// Asks about the record of generations, once; `None`: what has become of it is unknown.
+    pub(super) async fn ask_kept(&self, ask: KeptAsk) -> Option<Kept> {
+        self.once(async { self.put_kept(&self.login().await?, ask).await }).await
+    }
+
+    /// One question, with an end; the next server's turn when it has no answer.
+    async fn once<T>(&self, question: impl Future<Output = Result<Option<T>, Error>>) -> Option<T> {
         let place = self.place();
-        let why = match tokio::time::timeout(self.patience, self.try_to_ask(domain, ask)).await {
+        let why = match tokio::time::timeout(self.patience, question).await {
             Ok(Ok(Some(answer))) => {
                 self.trouble.is_over();
-                return answer;
+                return Some(answer);
             }
             Ok(Ok(None)) => "its answer is none that etcd gives: is it etcd that listens there?".to_owned(),
             Ok(Err(error)) => refusal::words(&error, self.keys.prefix()),
@@ -183,7 +194,7 @@ impl Link {
         let url = self.server(place).map_or("", |server| server.url.as_str());
         self.trouble.is_there(url, &why);
         self.pass_on(place);
-        Answer::Unknown
+        None
     }
 
     /// The store's revision, if it is the store that answered before.
@@ -224,35 +235,68 @@ impl Link {
         }
     }
 
+    /// The record of generations in an answer: of which nothing is closed where there is none.
+    fn kept(&self, got: Option<&GetResponse>) -> Option<Kept> {
+        let Some(kv) = got?.kvs().first() else { return Some(Kept::default()) };
+        let record = keys::parse_record(kv.value());
+        if record.is_none() {
+            let key = String::from_utf8_lossy(kv.key()).into_owned();
+            self.strange.is_there(&key, "this key holds what no agent has written: nothing is granted; delete it");
+        }
+        Some(Kept { version: u64::try_from(kv.mod_revision()).ok()?, record: record? })
+    }
+
     /// Sends a question.
     async fn put(&self, login: &Login, domain: DomainId, ask: Ask) -> Result<Option<Answer>, Error> {
         let mut kv = login.client.kv_client();
-        let key = self.keys.holder(domain);
-        match ask {
-            // Linearizable, unless one asks for less.
-            Ask::Read => {
-                let got = kv.get(key, None).await?;
-                let revision = self.revision(got.header())?;
-                Ok(self.shown(revision, &got).map(Answer::Read))
-            }
-            Ask::Swap { version, content } => {
-                let Ok(version) = i64::try_from(version) else { return Ok(None) };
-                let txn = Txn::new()
-                    .when([Compare::mod_revision(key.as_str(), CompareOp::Equal, version)])
+        let (key, record) = (self.keys.holder(domain), self.keys.record());
+        // Linearizable, unless one asks for less.
+        let reads = [TxnOp::get(key.as_str(), None), TxnOp::get(record.as_str(), None)];
+        let txn = match ask {
+            Ask::Read => Txn::new().and_then(reads),
+            Ask::Swap { version, content, kept } => {
+                let numbers = i64::try_from(version).ok().zip(i64::try_from(kept).ok());
+                let Some((version, kept)) = numbers else { return Ok(None) };
+                Txn::new()
+                    .when([
+                        Compare::mod_revision(key.as_str(), CompareOp::Equal, version),
+                        Compare::mod_revision(record.as_str(), CompareOp::Equal, kept),
+                    ])
                     .and_then([TxnOp::put(key.as_str(), keys::emit(&content), None)])
-                    .or_else([TxnOp::get(key.as_str(), None)]);
-                let answer = kv.txn(txn).await?;
-                let revision = self.revision(answer.header())?;
-                if answer.succeeded() {
-                    return Ok(revision.map(|version| Answer::Swapped { version }));
-                }
-                let shown = answer.op_responses().into_iter().find_map(|response| match response {
-                    TxnOpResponse::Get(got) => self.shown(revision, &got),
-                    TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => None,
-                });
-                Ok(shown.map(Answer::Read))
+                    .or_else(reads)
             }
+        };
+        let answer = kv.txn(txn).await?;
+        let revision = self.revision(answer.header())?;
+        if answer.succeeded() && ask != Ask::Read {
+            return Ok(revision.map(|version| Answer::Swapped { version }));
         }
+        let got = gets(answer.op_responses());
+        let shown = got.first().and_then(|got| self.shown(revision, got));
+        Ok(shown.zip(self.kept(got.get(1))).map(|(shown, kept)| Answer::Read(shown, kept)))
+    }
+
+    /// Sends a question about the record of generations.
+    async fn put_kept(&self, login: &Login, ask: KeptAsk) -> Result<Option<Kept>, Error> {
+        let mut kv = login.client.kv_client();
+        let key = self.keys.record();
+        let read = [TxnOp::get(key.as_str(), None)];
+        let txn = match ask {
+            KeptAsk::Read => Txn::new().and_then(read),
+            KeptAsk::Write { version, record } => {
+                let Ok(version) = i64::try_from(version) else { return Ok(None) };
+                Txn::new()
+                    .when([Compare::mod_revision(key.as_str(), CompareOp::Equal, version)])
+                    .and_then([TxnOp::put(key.as_str(), keys::emit_record(&record), None)])
+                    .or_else(read)
+            }
+        };
+        let answer = kv.txn(txn).await?;
+        let revision = self.revision(answer.header())?;
+        Ok(match ask {
+            KeptAsk::Write { record, .. } if answer.succeeded() => revision.map(|version| Kept { version, record }),
+            KeptAsk::Read | KeptAsk::Write { .. } => self.kept(gets(answer.op_responses()).first()),
+        })
     }
 
     /// Leaves word for the holder; what is lost is left again by the core.
@@ -264,4 +308,13 @@ impl Link {
         };
         let _ = tokio::time::timeout(self.patience, put).await;
     }
+}
+
+/// The reads of a transaction, in their order.
+fn gets(responses: Vec<TxnOpResponse>) -> Vec<GetResponse> {
+    let read = |response| match response {
+        TxnOpResponse::Get(got) => Some(got),
+        TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => None,
+    };
+    responses.into_iter().filter_map(read).collect()
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use keepone_proto::event::Event;
 use keepone_proto::id::{DomainId, Incarnation, NodeId};
+use keepone_proto::lease::register::keeper::Kept;
 use keepone_proto::lease::register::{Answer, Reading, Register, RegisterOutput, RegisterSettings};
 use keepone_proto::wire::lease::{pack, unpack};
 use tokio::sync::mpsc;
@@ -112,6 +113,7 @@ pub struct EtcdClient {
 /// What the thread is told.
 enum Told {
     Answered { domain: DomainId, ticket: u64, answer: Answer },
+    Kept { ticket: u64, kept: Option<Kept> },
     Seen { domain: DomainId, reading: Reading },
     Wanted { domain: DomainId, word: Word },
 }
@@ -131,7 +133,7 @@ impl EtcdClient {
     ) -> Result<Self, StartError> {
         let link = Link::new(settings, Secrets::read(settings)?, Keys::new(&settings.prefix, register.cluster));
         let (requests, queue) = mpsc::channel(QUEUE);
-        let register = Register::new(register, incarnation, clock::boottime());
+        let register = Register::new(register, incarnation);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("etcd".into()).spawn(move || {
             // A lease hangs on it, and it is not quick: TLS, HTTP/2.
@@ -180,6 +182,10 @@ impl<F: Fn(Event)> Shell<F> {
                     let now = clock::boottime();
                     match told {
                         Told::Answered { domain, ticket, answer } => self.register.answered(now, domain, ticket, &answer),
+                        Told::Kept { ticket, kept } => {
+                            self.register.kept(now, ticket, kept);
+                            Vec::new()
+                        }
                         Told::Seen { domain, reading } => self.register.seen(now, domain, reading),
                         Told::Wanted { domain, word } => self.register.wanted(now, domain, word.priority, word.next),
                     }
@@ -206,6 +212,13 @@ impl<F: Fn(Event)> Shell<F> {
                     tokio::spawn(async move {
                         let answer = link.ask(domain, ask).await;
                         let _ = told.send(Told::Answered { domain, ticket, answer }).await;
+                    });
+                }
+                RegisterOutput::AskKept { ticket, ask } => {
+                    let (link, told) = (self.link.clone(), self.told.clone());
+                    tokio::spawn(async move {
+                        let kept = link.ask_kept(ask).await;
+                        let _ = told.send(Told::Kept { ticket, kept }).await;
                     });
                 }
                 RegisterOutput::LeaveWord { domain, priority, next } => {

@@ -34,7 +34,7 @@ use std::time::Duration;
 use keepone_proto::id::{ClusterId, ConfigDigest, DomainId, NodeId, hash_name};
 use keepone_proto::lease::config_digest;
 use keepone_proto::lease::timing::{LeaseTiming, Profile};
-use keepone_proto::settings::QuorumSettings;
+use keepone_proto::settings::{Move, QuorumSettings};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -153,6 +153,8 @@ struct RawCluster {
     voters: Option<Vec<Spanned<String>>>,
     generation: Option<Spanned<u32>>,
     former_voters: Option<Vec<Spanned<String>>>,
+    joint_voters: Option<Vec<Spanned<String>>>,
+    former_joint_voters: Option<Vec<Spanned<String>>>,
     profile: Option<Spanned<String>>,
     lease: Option<Spanned<RawDuration>>,
     lease_max: Option<Spanned<RawDuration>>,
@@ -349,7 +351,15 @@ impl Check<'_> {
                 );
             }
         }
-        if !voters.contains(&own_id) {
+        let moving = self.moving(raw, &ids, generation);
+        if let Some((_, _)) = former.as_ref().filter(|_| moving.is_some()) {
+            self.complain(raw.name.span(), "former_voters in the middle of a move: remove it".into());
+        }
+        let former: Option<Vec<NodeId>> = former.map(|(_, former)| former.into_iter().collect());
+        let voters = voters.into_iter().collect();
+        let lengths = timing.unwrap_or_else(|| LeaseTiming::for_lease(std::time::Duration::from_secs(1)));
+        let quorum = QuorumSettings { voters, timing: lengths, generation: generation.max(1), former, moving };
+        if !quorum.votes(own_id) {
             let message = format!("this witness, {own_name:?}, is not among the voters of cluster {name:?}: add it");
             self.complain(raw.name.span(), message);
         }
@@ -359,19 +369,44 @@ impl Check<'_> {
                 format!("cluster {name:?} has no member that may hold: add [[cluster.member]]"),
             );
         }
-        let former = former.map(|(_, former)| former.into_iter().collect());
-        let voters = voters.into_iter().collect();
-        let quorum = QuorumSettings { voters, timing: timing?, generation: generation.max(1), former };
+        timing?;
         let id = ClusterId(hash_name(&name));
         let digest = config_digest(id, &quorum);
         let named = raw.domains.iter().map(|name| (DomainId(hash_name(name.as_ref())), name.as_ref().clone()));
         Some(ClusterConfig { name, id, members, own_keys, domains: named.collect(), quorum, digest })
     }
 
+    /// How far a move from another authority has come, if there is one.
+    fn moving(&mut self, raw: &RawCluster, ids: &BTreeMap<&str, NodeId>, generation: u32) -> Option<Move> {
+        let (names, least, keyword, make): (_, _, _, fn(Vec<NodeId>) -> Move) =
+            match (&raw.joint_voters, &raw.former_joint_voters) {
+                (None, None) => return None,
+                (Some(joint), None) => (joint, 2, "joint_voters", Move::Joint),
+                (None, Some(after)) => (after, 3, "former_joint_voters", Move::After),
+                (Some(_), Some(_)) => {
+                    let message = "joint_voters and former_joint_voters at once: the first on all, then the second";
+                    self.complain(raw.name.span(), message.into());
+                    return None;
+                }
+            };
+        let span = names.first().map_or_else(|| raw.name.span(), Spanned::span);
+        let from: Vec<NodeId> = self.voters(names, ids).into_iter().collect();
+        if from.is_empty() {
+            self.complain(span, format!("{keyword} = []: name the old authority, its voters or \"etcd\""));
+        } else if generation < least {
+            let message = format!("{keyword} with generation {generation}, where {least} is the least: `keepone authority move` counts on");
+            self.complain(span, message);
+        }
+        Some(make(from))
+    }
+
+    /// Members, or etcd.
     fn voters(&mut self, names: &[Spanned<String>], ids: &BTreeMap<&str, NodeId>) -> BTreeSet<NodeId> {
         let mut voters = BTreeSet::new();
+        let etcd = NodeId::STORE;
         for voter in names {
-            match ids.get(voter.as_ref().as_str()) {
+            let name = voter.as_ref().as_str();
+            match ids.get(name).or((name == "etcd").then_some(&etcd)) {
                 Some(id) if voters.insert(*id) => {}
                 Some(_) => self.complain(voter.span(), format!("voter {:?} is there twice", voter.as_ref())),
                 None => {

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use keepone_proto::id::NodeId;
 use keepone_proto::lease::timing::{LeaseTiming, Millis, Profile};
-use keepone_proto::settings::{Authority, HeartbeatSettings, QuorumSettings};
+use keepone_proto::settings::{Authority, HeartbeatSettings, Move, QuorumSettings};
 
 use crate::diagnostic::Severity;
 use crate::model::GateMeans;
 use crate::raw::{ArbiterType, RawArbiter};
-use crate::source::Place;
+use crate::source::{At, Place};
 
 use super::{Check, Names, or};
 
@@ -32,9 +32,10 @@ impl Check<'_> {
                 self.unarbitrated();
                 Some(Authority::None)
             }
-            ArbiterType::Etcd => self.etcd_quorum(arbiter, &kind.place, heartbeat).map(Authority::Quorum),
-            ArbiterType::Quorum if !arbiter.endpoints.is_empty() => {
-                let help = "remove `endpoints`, or write `type etcd`: one arbiter decides, never two";
+            ArbiterType::Etcd => self.etcd_quorum(arbiter, &kind.place, names, heartbeat).map(Authority::Quorum),
+            ArbiterType::Quorum if !arbiter.endpoints.is_empty() && !leaves_etcd(arbiter) => {
+                let help = "remove `endpoints`, or write `type etcd`: one arbiter decides, never two, but in a move from \
+                            etcd, which `joint_voters etcd` begins";
                 self.report.error(&kind.place, "`endpoints` of etcd, and `type quorum`", help);
                 None
             }
@@ -70,8 +71,58 @@ impl Check<'_> {
         let timing = self.timing(arbiter, place, heartbeat);
         self.heartbeats_and_gate(arbiter, place);
         let voters = voters?;
+        if leaves_etcd(arbiter) {
+            self.etcd_servers(arbiter, place);
+        }
         let (generation, former) = self.generation(arbiter, names, &voters)?;
-        Some(QuorumSettings { voters, timing, generation, former })
+        let moving = self.moving(arbiter, names, generation, &voters)?;
+        Some(QuorumSettings { voters, timing, generation, former, moving })
+    }
+
+    /// How far a move from another authority has come. `Some(None)`: there is none; `None`: complained of.
+    pub(super) fn moving(
+        &mut self,
+        arbiter: &RawArbiter,
+        names: &Names,
+        generation: u32,
+        voters: &[NodeId],
+    ) -> Option<Option<Move>> {
+        let (list, least, keyword, make): (_, _, _, fn(Vec<NodeId>) -> Move) =
+            match (arbiter.joint_voters.as_slice(), arbiter.former_joint_voters.as_slice()) {
+                ([], []) => return Some(None),
+                (joint, []) => (joint, 2, "joint_voters", Move::Joint),
+                ([], after) => (after, 3, "former_joint_voters", Move::After),
+                ([first, ..], _) => {
+                    let help = "first `joint_voters`, on all nodes; then `former_joint_voters` in its place";
+                    self.report.error(&first.place, "`joint_voters` and `former_joint_voters` at once", help);
+                    return None;
+                }
+            };
+        let from: Option<BTreeSet<NodeId>> = list.iter().map(|name| self.voter(names, name)).collect();
+        let from: Vec<NodeId> = from?.into_iter().collect();
+        let place = &list.first()?.place;
+        if let Some(former) = arbiter.former_voters.first() {
+            let help = "remove `former_voters`: a move changes all voters at once, and is no change of one voter";
+            self.report.error(&former.place, &format!("`former_voters` and `{keyword}` at once"), help);
+            return None;
+        }
+        if generation < least {
+            let help = "`keepone authority move` counts on from the generation that the cluster has";
+            let message = format!("`{keyword}` with generation {generation}, where {least} is the least");
+            self.report.error(place, message, help);
+            return None;
+        }
+        if from == voters || (from.len() > 1 && from.contains(&NodeId::STORE)) {
+            let help = "name the old authority: its voters, or `etcd` alone";
+            self.report.error(place, format!("`{keyword}` names what can't be left"), help);
+            return None;
+        }
+        Some(Some(make(from)))
+    }
+
+    /// A member, or etcd.
+    fn voter(&mut self, names: &Names, name: &At<String>) -> Option<NodeId> {
+        if name.value == ETCD && !names.contains_key(ETCD) { Some(NodeId::STORE) } else { self.member(names, name) }
     }
 
     /// Which in the row of voter sets this is, and the set before it, which differs by one member (V9).
@@ -237,4 +288,12 @@ impl Check<'_> {
             None => {}
         }
     }
+}
+
+/// How etcd is called where it is named among voters.
+const ETCD: &str = "etcd";
+
+/// Whether a move from etcd to voters is under way.
+pub(super) fn leaves_etcd(arbiter: &RawArbiter) -> bool {
+    arbiter.joint_voters.iter().chain(&arbiter.former_joint_voters).any(|name| name.value == ETCD)
 }

@@ -7,7 +7,8 @@ use crate::model::Etcd;
 use crate::raw::{ArbiterType, RawArbiter};
 use crate::source::{At, Place};
 
-use super::Check;
+use super::arbiter::leaves_etcd;
+use super::{Check, Names};
 
 impl Check<'_> {
     /// etcd is the one voter.
@@ -15,6 +16,7 @@ impl Check<'_> {
         &mut self,
         arbiter: &RawArbiter,
         place: &Place,
+        names: &Names,
         heartbeat: &HeartbeatSettings,
     ) -> Option<QuorumSettings> {
         if self.raw.cluster.is_none() {
@@ -29,6 +31,17 @@ impl Check<'_> {
             let help = "remove the voters: where etcd decides, nobody else does";
             self.report.error(&voter.place, "voters, and `type etcd`", help);
         }
+        self.etcd_servers(arbiter, place);
+        let timing = self.timing(arbiter, place, heartbeat);
+        self.heartbeats_and_gate(arbiter, place);
+        let generation = arbiter.generation.as_ref().map_or(1, |generation| generation.value);
+        let voters = vec![NodeId::STORE];
+        let moving = self.moving(arbiter, names, generation, &voters)?;
+        Some(QuorumSettings { voters, timing, generation, former: None, moving })
+    }
+
+    /// Where it is: the one authority, or one of two in a move.
+    pub(super) fn etcd_servers(&mut self, arbiter: &RawArbiter, place: &Place) {
         for member in self.raw.members.iter().filter_map(|member| member.id.as_ref()) {
             if member.value == NodeId::STORE {
                 self.report.error(&member.place, "65535 is etcd's own id", "give the member another id");
@@ -43,15 +56,15 @@ impl Check<'_> {
             let message = "a single endpoint: while it is down nobody can take over or go on";
             self.report.warning(&only.place, message, help);
         }
-        let timing = self.timing(arbiter, place, heartbeat);
-        self.heartbeats_and_gate(arbiter, place);
-        Some(QuorumSettings::new(vec![NodeId::STORE], timing))
     }
 
     /// How etcd is reached.
     pub(super) fn etcd(&mut self) -> Option<Etcd> {
         let arbiter = self.raw.arbiter.as_ref()?;
-        arbiter.kind.as_ref().filter(|kind| kind.value == ArbiterType::Etcd)?;
+        let kind = arbiter.kind.as_ref()?.value;
+        if kind != ArbiterType::Etcd && !(kind == ArbiterType::Quorum && leaves_etcd(arbiter)) {
+            return None;
+        }
         let both = |one: &Option<At<_>>, other: &Option<At<_>>| one.is_some() == other.is_some();
         if arbiter.user.is_some() != arbiter.password_file.is_some() {
             let help = "write both, or neither";

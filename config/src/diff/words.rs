@@ -62,6 +62,7 @@ pub(super) const PLACES: [(&str, &str); 3] = [
 
 const NEW_ROUTER: Cost = Cost::Restart("a new virtual router");
 const VOTERS: Cost = Cost::Agent("the voter set changes: use `keepone voters`, one voter at a time");
+const MOVES: Cost = Cost::Agent("the authority is moved: use `keepone authority`, all nodes to one step before any to the next");
 const CLUSTER: Cost = Cost::Agent("the cluster changes: the same is needed on every member");
 const LEASE: Cost = Cost::Agent("the lease changes: voters refuse a node with another one, so change every member");
 const START: Cost = Cost::Agent("it is set up once, at the start");
@@ -204,6 +205,11 @@ pub(super) static ROWS: &[Row] = &[
     costs("authority.voters[]", "voter", VOTERS),
     costs("authority.former", "former_voters", VOTERS),
     costs("authority.former[]", "former voter", VOTERS),
+    costs("authority.moving", "the move from another authority", MOVES),
+    costs("authority.moving.joint", "joint_voters", MOVES),
+    costs("authority.moving.joint[]", "joint voter", MOVES),
+    costs("authority.moving.after", "former_joint_voters", MOVES),
+    costs("authority.moving.after[]", "former joint voter", MOVES),
     costs("authority.generation", "generation of the voter set", VOTERS),
     noun("authority.timing.lease", "lease"),
     noun("authority.timing.lease_max", "lease_max"),

@@ -126,6 +126,8 @@ impl Lower<'_> {
             voters: Vec::new(),
             generation: None,
             former_voters: Vec::new(),
+            joint_voters: Vec::new(),
+            former_joint_voters: Vec::new(),
             witnesses: Vec::new(),
             profile: None,
             lease: None,
@@ -156,6 +158,8 @@ impl Lower<'_> {
                     arbiter.generation = lower.value(item, value::number(1..=1_000_000, help));
                 }
                 "former_voters" => arbiter.former_voters.extend(lower.names(item)),
+                "joint_voters" => arbiter.joint_voters.extend(lower.names(item)),
+                "former_joint_voters" => arbiter.former_joint_voters.extend(lower.names(item)),
                 "witness" => arbiter.witnesses.extend(lower.names(item)),
                 "profile" => arbiter.profile = lower.value(item, profile),
                 "lease" | "ttl" => arbiter.lease = span(lower, MILLI),

@@ -394,8 +394,8 @@ impl DomainLease {
     pub fn answering(&self, now: Instant) -> Option<(usize, usize)> {
         match self {
             DomainLease::Unarbitrated(_) => None,
-            DomainLease::Quorum(holder) => Some((holder.answering(now), holder.majority())),
-            DomainLease::Accepting(lease) => Some((lease.holder.answering(now), lease.holder.majority())),
+            DomainLease::Quorum(holder) => Some(holder.answering(now)),
+            DomainLease::Accepting(lease) => Some(lease.holder.answering(now)),
         }
     }
 }

@@ -13,6 +13,11 @@
 //! - That a generation is open stays true for ever. Only one who has seen it asks for a grant under it, so a
 //!   voter that is asked may record it (*opened*), and others may rely on that record.
 //!
+//! A *move* from one authority to another changes all voters at once, by a generation N in which a majority of the old
+//! set and a majority of the new one must both lend ([`crate::settings::Move::Joint`]). Its quorums meet those of either
+//! neighbour, the old set alone (N−1) and the new set alone (N+1). When N+1 follows, "a majority of A(N)" above is a
+//! majority of the *old* half: that alone is what nobody can hold without under N−1.
+//!
 //! So a change that skips a generation, misstates the former set, or comes without a new generation finds no
 //! voter whose record bears it out: nobody holds under it, and the alert says what to do.
 
@@ -44,6 +49,11 @@ pub struct Opened {
     pub set: ConfigDigest,
 }
 
+/// The oldest generation that is taken by a configuration: its own, or the one before where that is named.
+pub fn oldest_served(generation: u32, names_former: bool) -> u32 {
+    generation.saturating_sub(u32::from(names_former)).max(1)
+}
+
 /// The voter's side.
 #[derive(Debug, Clone)]
 pub(super) struct Generations {
@@ -63,7 +73,7 @@ pub(super) struct Generations {
 
 impl Generations {
     pub(super) fn new(settings: &VoterSettings, record: Option<&Record>, now: Instant) -> Self {
-        let serves = settings.generation.saturating_sub(u32::from(settings.former.is_some())).max(1);
+        let serves = oldest_served(settings.generation, settings.former.is_some());
         // Nothing is older than the first, so there is nothing to write of it.
         let recorded = record.map_or(1, |record| record.floor.max(1));
         let floor = serves.max(recorded);
@@ -158,7 +168,7 @@ pub struct Opening {
     generation: u32,
     set: ConfigDigest,
     former_set: Option<ConfigDigest>,
-    /// A(N−1), if the configuration names it.
+    /// The part of A(N−1) without a majority of which nobody can hold under N−2, if the configuration names it.
     former: Option<Vec<NodeId>>,
     /// Everybody who may know.
     voters: Vec<NodeId>,
@@ -173,10 +183,11 @@ pub struct Opening {
 impl Opening {
     /// By the configuration; generation 1 is open from the start.
     pub fn new(cluster: ClusterId, quorum: &QuorumSettings, now: Instant) -> Self {
-        let former = quorum.former.clone();
-        let mut voters: Vec<NodeId> = quorum.voters.iter().chain(former.iter().flatten()).copied().collect();
-        voters.sort_unstable();
-        voters.dedup();
+        let former = match &quorum.moving {
+            Some(moving) => Some(moving.from().to_vec()),
+            None => quorum.former.clone(),
+        };
+        let voters = quorum.everybody();
         Opening {
             generation: quorum.generation,
             set: set_digest(cluster, quorum),

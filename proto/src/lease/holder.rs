@@ -1,7 +1,8 @@
 //! The holder: asks a quorum of voters, renews, gives back (R1 to R3, R5, R6, R13, R17).
 //!
 //! What must stay true: [`Holder::grant`] is `Some` only before D, the q-th largest of
-//! (time of sending of the newest answered request + L_h) over the voters of the present epoch (I5).
+//! (time of sending of the newest answered request + L_h) over the voters of the present epoch (I5); in the middle of a
+//! move, the lesser of two such (docs/decisions/0175).
 
 mod answers;
 mod parting;
@@ -21,7 +22,7 @@ use super::track::Track;
 use crate::guard::{Guard, Guards};
 use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
 use crate::jitter::Jitter;
-use crate::settings::QuorumSettings;
+use crate::settings::{QuorumSettings, majority_of};
 use crate::time::{Instant, nanos};
 use crate::wire::lease::{Envelope, Message, RefuseReason};
 pub use words::VoterWord;
@@ -132,7 +133,7 @@ pub struct Holder {
 impl Holder {
     /// One that holds nothing and asks nothing. `period` is h, the unit of the back-off (R13).
     pub fn new(me: Claimant, quorum: QuorumSettings, period: Duration, guards: Guards, seed: u64) -> Self {
-        let voters = quorum.voters.iter().map(|voter| (*voter, Track::default())).collect();
+        let voters = quorum.members().into_iter().map(|voter| (voter, Track::default())).collect();
         Holder {
             me,
             length: quorum.timing.holder_lease(),
@@ -216,8 +217,8 @@ impl Holder {
     /// else against us: a voter that waits out its restart would not take what the other let go (V7).
     pub fn rival(&self, now: Instant) -> Option<(Epoch, u8)> {
         let (epoch, priority, at) = self.rival?;
-        let held = |track: &&Track| track.free || matches!(track.refused, Some((RefuseReason::Held, _)));
-        let ready = self.voters.values().filter(held).count() >= self.quorum.majority();
+        let held = |track: &Track| track.free || matches!(track.refused, Some((RefuseReason::Held, _)));
+        let ready = self.quorum.is_carried(|voter| self.voters.get(&voter).is_some_and(held));
         (ready && now.since(at) <= self.patience()).then_some((epoch, priority))
     }
 
@@ -258,15 +259,13 @@ impl Holder {
 
     fn asked(&self, now: Instant) -> Lease {
         let patience = self.patience();
-        let refusals = self.voters.values().filter(|track| track.refused.is_some()).count();
-        let answered = self.voters.values().filter(|track| track.answered_within(now, patience)).count();
         let asked_long = match self.phase {
             Phase::Asking { since, .. } | Phase::Acquiring { since, .. } => now.since(since) > patience,
             Phase::Idle | Phase::Held { .. } | Phase::Lapsed => true,
         };
-        if refusals > self.quorum.voters.len() - self.majority() {
+        if self.is_refused() {
             Lease::Refused
-        } else if asked_long && answered < self.majority() {
+        } else if asked_long && !self.carries(|track| track.answered_within(now, patience)) {
             Lease::Unanswered
         } else if self.refused {
             Lease::Refused
@@ -292,14 +291,38 @@ impl Holder {
         now + (renewal - Duration::from_nanos(past))
     }
 
-    /// How many voters have answered lately.
-    pub fn answering(&self, now: Instant) -> usize {
-        self.voters.values().filter(|track| track.answered_within(now, self.patience())).count()
+    /// How many voters have answered lately, of how many that are needed: of two sets, of the one that lacks more.
+    pub fn answering(&self, now: Instant) -> (usize, usize) {
+        let patience = self.patience();
+        let answers = |voter: &&NodeId| {
+            self.voters.get(voter).is_some_and(|track| track.answered_within(now, patience))
+        };
+        let of = |set: &[NodeId]| (set.iter().filter(answers).count(), self.needed(set));
+        let worst = self.quorum.sets().map(of).max_by_key(|(answering, needed)| needed.saturating_sub(*answering));
+        worst.unwrap_or_default()
     }
 
-    /// q.
-    pub fn majority(&self) -> usize {
-        if self.guards.has(Guard::Majority) { self.quorum.majority() } else { (self.quorum.voters.len() / 2).max(1) }
+    /// q of a set.
+    fn needed(&self, set: &[NodeId]) -> usize {
+        if self.guards.has(Guard::Majority) { majority_of(set) } else { (set.len() / 2).max(1) }
+    }
+
+    /// The sets that must lend. With the guard taken out, half of a move is enough.
+    fn sets(&self) -> impl Iterator<Item = &[NodeId]> + Clone {
+        let count = if self.guards.has(Guard::BothLend) { usize::MAX } else { 1 };
+        self.quorum.sets().take(count)
+    }
+
+    /// Whether a majority of each set is so.
+    fn carries(&self, good: impl Fn(&Track) -> bool) -> bool {
+        let is_good = |voter: &&NodeId| self.voters.get(voter).is_some_and(&good);
+        self.sets().all(|set| set.iter().filter(is_good).count() >= self.needed(set))
+    }
+
+    /// Whether so many have refused that no majority of some set is left.
+    fn is_refused(&self) -> bool {
+        let refuses = |voter: &&NodeId| self.voters.get(voter).is_some_and(|track| track.refused.is_some());
+        self.sets().any(|set| set.iter().filter(refuses).count() > set.len() - self.needed(set))
     }
 
     /// Whether some voter has yet to hear that an epoch is over.
@@ -347,11 +370,15 @@ impl Holder {
 
     /// What the voters' answers amount to; whatever changes one of them calls this.
     fn recount(&mut self) {
-        let sent = self.voters.values().filter_map(|track| track.good_from);
-        // The voters are few: without a list to sort.
-        let majority = self.majority();
-        let qth = sent.clone().filter(|at| sent.clone().filter(|other| other >= at).count() >= majority).max();
-        self.lent_until = qth.map(|qth| qth + self.length);
+        let qth = |set: &[NodeId]| {
+            let sent = set.iter().filter_map(|voter| self.voters.get(voter)?.good_from);
+            // The voters are few: without a list to sort.
+            let needed = self.needed(set);
+            sent.clone().filter(|at| sent.clone().filter(|other| other >= at).count() >= needed).max()
+        };
+        // Of two sets, both must lend: the earlier of the two ends it. `None` is the earliest.
+        let last = self.sets().map(qth).min().flatten();
+        self.lent_until = last.map(|last| last + self.length);
         // The own voter stands still with us, and says nothing of a hidden freeze.
         let others = self.voters.iter().filter(|(voter, _)| **voter != self.me.node);
         self.newest = others.filter_map(|(_, track)| track.good_from).max();

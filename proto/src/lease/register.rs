@@ -16,9 +16,13 @@
 //!   L_max, as by a voter without its disk (V7). A store whose revision goes back has forgotten: everything known is
 //!   dropped, and the answers' clock goes back, which makes the holder distrust them (R17).
 //!
+//! - Of two generations that have no voter in common the older one is closed in the store before the newer one is granted
+//!   anything ([`keeper`]): each swap names the version of the record that says so.
+//!
 //! What must stay true: one question of a domain is out at a time, and no answer is made of what was not read back.
 
 mod domain;
+pub mod keeper;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -28,6 +32,7 @@ use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
 use crate::time::Instant;
 use crate::wire::lease::{Envelope, Message, RefuseReason, Stamp, Standing};
 use domain::Slot;
+use keeper::{Generation, Keeper, Kept, KeptAsk};
 
 /// The nonce of what no request has asked for.
 const UNASKED: u64 = 0;
@@ -37,6 +42,8 @@ const CLOCK: Duration = Duration::from_secs(400 * 86_400);
 const BACK: Duration = Duration::from_secs(86_400);
 /// Requests of a domain that wait behind the question that is out. Each kind waits once: a newer one replaces it.
 const WAITING: usize = 8;
+/// Between two looks at keys that are not known yet, where the store does not answer.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a register is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +56,11 @@ pub struct RegisterSettings {
     pub me: (NodeId, Incarnation),
     /// L_max: nothing longer is granted, and so long a lost key is nobody's.
     pub lease_max: Duration,
+    /// Of which generation the node is (V9).
+    pub generation: Generation,
+    /// The domains that it may want: their keys are looked at from the start, so that one that is not there, and is
+    /// nobody's for L_max, has been seen so for long when it is wanted.
+    pub domains: Vec<DomainId>,
 }
 
 /// What a domain's key holds.
@@ -95,14 +107,16 @@ pub enum Ask {
         version: u64,
         /// What is written.
         content: Content,
+        /// The version of the record of generations, which is compared too ([`keeper`]).
+        kept: u64,
     },
 }
 
 /// What became of it. Each question has one answer, if need be [`Answer::Unknown`] after a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// What the key holds: the answer to a read, and to a swap that came too late.
-    Read(Reading),
+    /// What the key holds, and the record of generations: the answer to a read, and to a swap that came too late.
+    Read(Reading, Kept),
     /// The swap has taken place, and this is the key's version.
     Swapped {
         /// Of the key, and so of the store.
@@ -124,6 +138,13 @@ pub enum RegisterOutput {
         /// What.
         ask: Ask,
     },
+    /// Ask the store about the record of generations, and call [`Register::kept`] with the ticket.
+    AskKept {
+        /// To name in the answer.
+        ticket: u64,
+        /// What.
+        ask: KeptAsk,
+    },
     /// Write this beside the key, for the holder to see (R11); it calls [`Register::wanted`].
     LeaveWord {
         /// Of which domain.
@@ -142,7 +163,6 @@ pub enum RegisterOutput {
 pub struct Register {
     settings: RegisterSettings,
     incarnation: Incarnation,
-    started_at: Instant,
     /// By how much the answers' clock is ahead of the node's.
     ahead: Duration,
     revision: u64,
@@ -151,21 +171,45 @@ pub struct Register {
     /// Those for which a candidate waits (V11); the others need no looking after.
     waited: BTreeSet<DomainId>,
     forgot: u32,
+    keeper: Keeper,
+    /// When keys that nobody has asked for yet are looked at; `None`: all are known.
+    look_at: Option<Instant>,
 }
 
 impl Register {
     /// One that knows nothing yet. `incarnation` is new at each start (R17).
-    pub fn new(settings: RegisterSettings, incarnation: Incarnation, now: Instant) -> Self {
+    pub fn new(settings: RegisterSettings, incarnation: Incarnation) -> Self {
         Register {
             settings,
             incarnation,
-            started_at: now,
             ahead: CLOCK,
             revision: 0,
             tickets: 0,
             slots: BTreeMap::new(),
             waited: BTreeSet::new(),
             forgot: 0,
+            keeper: Keeper::default(),
+            look_at: Some(Instant::BOOT),
+        }
+    }
+
+    /// Looks at the keys that are not known yet.
+    fn look(&mut self, now: Instant, out: &mut Vec<RegisterOutput>) {
+        if self.look_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let domains = self.settings.domains.clone();
+        let unknown = |domain: &DomainId| self.slots.get(domain).is_none_or(|slot| slot.known.is_none());
+        let unknown: Vec<DomainId> = domains.into_iter().filter(unknown).collect();
+        self.look_at = (!unknown.is_empty()).then_some(now + LOOK);
+        for domain in unknown {
+            let slot = self.slots.entry(domain).or_default();
+            if slot.out.is_none() && slot.waiting.is_empty() {
+                let (cluster, digest) = (self.settings.cluster, self.settings.digest);
+                // Nobody waits for an answer.
+                let request = Envelope { cluster, digest, domain, nonce: UNASKED, message: Message::Inspect };
+                self.ask(&request, Ask::Read, 0, out);
+            }
         }
     }
 
@@ -179,8 +223,12 @@ impl Register {
         let mut out = Vec::new();
         match request.message {
             Message::Inspect => {
-                let message = Message::Report { standing: self.standing(now), stamp: self.stamp(now) };
-                out.push(self.answer(request.domain, request.nonce, message));
+                // The next report says more.
+                self.look_after_record(false, &mut out);
+                if self.keeper.version().is_some() {
+                    let message = Message::Report { standing: self.standing(now), stamp: self.stamp(now) };
+                    out.push(self.answer(request.domain, request.nonce, message));
+                }
                 return out;
             }
             Message::Acquire { epoch, .. }
@@ -198,6 +246,9 @@ impl Register {
             }
             _ if !request.message.is_request() => return out,
             _ => {}
+        }
+        if matches!(request.message, Message::Acquire { .. }) {
+            self.look_after_record(true, &mut out);
         }
         if let Message::HandoverRequest { priority, next } = request.message {
             out.push(RegisterOutput::LeaveWord { domain: request.domain, priority, next });
@@ -220,8 +271,9 @@ impl Register {
         match *answer {
             // A swap may have moved the key, or may yet. A read has not: what was seen of the key goes on standing still.
             Answer::Unknown => slot.known = slot.known.filter(|_| out_there.ask == Ask::Read),
-            Answer::Read(reading) => {
+            Answer::Read(reading, kept) => {
                 let forgot = self.notice(now, reading.revision, &out_there);
+                self.keeper.learn(now, kept);
                 let Some(slot) = self.slots.get_mut(&domain) else { return out };
                 slot.learn(now, reading);
                 self.tell_of(now, domain, &mut out);
@@ -251,6 +303,30 @@ impl Register {
         out
     }
 
+    /// The store has answered a question about the record of generations; `None`: it has not, and a write may have taken
+    /// place, or may yet.
+    pub fn kept(&mut self, now: Instant, ticket: u64, kept: Option<Kept>) {
+        if self.keeper.out.take_if(|out| *out == ticket).is_none() {
+            return;
+        }
+        // Whatever has become of one without an answer, the next names a version.
+        if let Some(kept) = kept {
+            self.keeper.learn(now, kept);
+        }
+    }
+
+    /// Asks what the record says, or lets it say more; one question about it is out at a time.
+    fn look_after_record(&mut self, asks: bool, out: &mut Vec<RegisterOutput>) {
+        if self.keeper.out.is_some() {
+            return;
+        }
+        if let Some(ask) = self.keeper.due(self.settings.generation, asks) {
+            self.tickets += 1;
+            self.keeper.out = Some(self.tickets);
+            out.push(RegisterOutput::AskKept { ticket: self.tickets, ask });
+        }
+    }
+
     /// The store tells unasked how a key has changed (a watch). It may come late, twice or not at all.
     pub fn seen(&mut self, now: Instant, domain: DomainId, reading: Reading) -> Vec<RegisterOutput> {
         let mut out = Vec::new();
@@ -274,15 +350,16 @@ impl Register {
         [self.answer(domain, UNASKED, message)].into()
     }
 
-    /// When [`Register::tick`] has something to do: a key for which a candidate waits will be free.
+    /// When [`Register::tick`] has something to do: a key for which a candidate waits will be free, or one is not known.
     pub fn next_deadline(&self) -> Option<Instant> {
         let waited = self.waited.iter().filter_map(|domain| self.slots.get(domain));
-        waited.filter_map(|slot| slot.tell_at(&self.settings)).min()
+        waited.filter_map(|slot| slot.tell_at(&self.settings)).chain(self.look_at).min()
     }
 
-    /// Tells a waiting candidate what has become free (V11).
+    /// Tells a waiting candidate what has become free (V11), and looks at the keys that are not known.
     pub fn tick(&mut self, now: Instant) -> Vec<RegisterOutput> {
         let mut out = Vec::new();
+        self.look(now, &mut out);
         let waited: Vec<DomainId> = self.waited.iter().copied().collect();
         waited.into_iter().for_each(|domain| self.tell_of(now, domain, &mut out));
         self.waited.retain(|domain| self.slots.get(domain).is_some_and(|slot| slot.candidate.is_some()));
@@ -304,6 +381,7 @@ impl Register {
         for slot in self.slots.values_mut() {
             slot.forget(now);
         }
+        self.keeper.forget();
         true
     }
 
@@ -312,7 +390,7 @@ impl Register {
         while let Some(slot) = self.slots.get_mut(&domain).filter(|slot| slot.out.is_none()) {
             let Some(request) = slot.waiting.pop_front() else { return };
             let is_query = matches!(request.message, Message::Query { .. } | Message::HandoverRequest { .. });
-            if is_query || slot.known.is_none() {
+            if is_query || slot.known.is_none() || self.keeper.version().is_none() {
                 self.ask(&request, Ask::Read, 0, out);
             } else {
                 self.serve(now, &request, 0, out);
@@ -333,11 +411,16 @@ impl Register {
     /// What is known of the key is fresh enough: answer, or swap.
     fn serve(&mut self, now: Instant, request: &Envelope, tries: u8, out: &mut Vec<RegisterOutput>) {
         let settings = &self.settings;
+        let is_closed = self.keeper.is_closed(settings.generation);
         let Some(slot) = self.slots.get_mut(&request.domain) else { return };
+        if is_closed && !matches!(request.message, Message::Release { .. } | Message::Transfer { .. }) {
+            return out.push(self.refuse(now, request, RefuseReason::Generation));
+        }
+        let Some(kept) = self.keeper.version() else { return };
         match slot.judge(now, settings, &request.message) {
             domain::Judgement::Swap(_, _) if tries >= domain::TRIES => slot.known = None,
             domain::Judgement::Swap(version, content) => {
-                self.ask(request, Ask::Swap { version, content }, tries + 1, out);
+                self.ask(request, Ask::Swap { version, content, kept }, tries + 1, out);
             }
             domain::Judgement::Done => self.done(now, request, out),
             domain::Judgement::Refuse(why) => {
@@ -416,13 +499,14 @@ impl Register {
         Stamp { incarnation: self.incarnation, clock: now + self.ahead }
     }
 
-    /// The store has one generation: who serves it is its own affair.
+    /// As the record of generations has it.
     fn standing(&self, now: Instant) -> Standing {
+        let (floor, floor_for, opened) = self.keeper.standing(now);
         Standing {
-            generation: 1,
-            floor: 1,
-            floor_for: now.since(self.started_at),
-            opened: crate::lease::generation::Opened::default(),
+            generation: self.settings.generation.number,
+            floor,
+            floor_for,
+            opened,
             quiet_for: Duration::ZERO,
             lent: 0,
         }

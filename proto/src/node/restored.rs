@@ -25,7 +25,7 @@ pub(super) fn own_voter(
     now: Instant,
     record: Option<&Record>,
 ) -> Option<Voter> {
-    let quorum = settings.quorum().filter(|quorum| quorum.voters.contains(&settings.node))?;
+    let quorum = settings.quorum().filter(|quorum| quorum.votes(settings.node))?;
     let candidates = settings.peers.iter().map(|peer| peer.node).chain([settings.node]).collect();
     let voter = VoterSettings::new(settings.cluster, quorum, candidates, incarnation);
     Some(Voter::new(voter, now, record).with_guards(settings.guards))

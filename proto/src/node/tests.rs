@@ -29,6 +29,7 @@ mod handover;
 mod header;
 mod lan;
 mod many;
+mod moves;
 mod options;
 mod orders;
 mod policies;
@@ -159,6 +160,8 @@ struct Cluster {
     /// Further witnesses, and which of all of them is being asked.
     more: BTreeMap<u16, Voter>,
     asked: u16,
+    /// A store with compare-and-swap, and each node's register before it.
+    store: moves::Store,
     /// Whose gate fails its test, and whose tests get no answer.
     gate_broken: BTreeSet<u16>,
     tests_held: BTreeSet<u16>,
@@ -197,6 +200,7 @@ impl Cluster {
             lease_cut: false,
             more: BTreeMap::new(),
             asked: WITNESS,
+            store: moves::Store::default(),
             gate_broken: BTreeSet::new(),
             tests_held: BTreeSet::new(),
             references_lost: BTreeSet::new(),
@@ -278,6 +282,9 @@ impl Cluster {
     }
 
     fn send_lease(&mut self, from: u16, to: u16, bytes: Vec<u8>) {
+        if id(to) == NodeId::STORE {
+            return self.ask_store(from, &bytes);
+        }
         let lost = self.lease_cut && from < WITNESS && to < WITNESS;
         if !lost && !self.cut.contains(&(from, to)) {
             self.queue.push_back((to, Event::LeaseReceived { from: id(from), bytes }));

@@ -163,8 +163,7 @@ impl Holder {
 
     /// Begins an attempt once a majority has nothing against it (R2) and the gate has been tested (R14).
     pub(super) fn attempt_if_free(&mut self, now: Instant) {
-        let free = self.voters.values().filter(|track| track.free).count();
-        let may = free >= self.majority() || !self.guards.has(Guard::PreVote);
+        let may = self.carries(|track| track.free) || !self.guards.has(Guard::PreVote);
         if self.tested && matches!(self.phase, Phase::Asking { .. }) && may {
             let epoch = self.next_epoch();
             // With the guard taken out an attempt goes on under its former epoch while nobody was above it.
@@ -186,7 +185,6 @@ impl Holder {
     }
 
     fn on_refusal(&mut self, now: Instant, from: NodeId, nonce: u64, why: RefuseReason, remaining: Duration) {
-        let (count, majority) = (self.quorum.voters.len(), self.majority());
         let Some(track) = self.voters.get_mut(&from) else { return };
         if matches!(self.phase, Phase::Held { .. }) && track.sent_at(nonce).is_some() {
             // A voter that can't say yes to anybody, for now, says nothing of this epoch.
@@ -216,7 +214,7 @@ impl Holder {
         }
         track.free = false;
         track.refused = Some((why, now + remaining));
-        let refused = self.voters.values().filter(|track| track.refused.is_some()).count() > count - majority;
+        let refused = self.is_refused();
         self.refused |= refused;
         match &mut self.phase {
             Phase::Acquiring { .. } if refused => self.abandon(now),

@@ -28,8 +28,7 @@ impl Holder {
     /// So many voters have said no to the epoch that is held that no majority is left to renew it. They are
     /// reached: whatever is done while nobody answers, is not for this.
     pub(super) fn is_denied(&self) -> bool {
-        let denied = self.voters.values().filter(|track| track.denied).count();
-        denied > self.quorum.voters.len() - self.quorum.majority()
+        self.quorum.is_blocked(|voter| self.voters.get(&voter).is_some_and(|track| track.denied))
     }
 
     /// Until when this node may not claim: it has promised, or its former life may have (I13).

@@ -1,12 +1,20 @@
 //! One holder, one register: what is asked of the store, and what is answered. Histories of several are in `histories`.
 
 use super::*;
+use crate::lease::generation::Opened;
 use alloc::vec;
+use keeper::StoreRecord;
 
 mod histories;
 
 const L: Duration = Duration::from_millis(1000);
 const DOMAIN: DomainId = DomainId(7);
+const FIRST: Generation = Generation { number: 1, serves: 1, set: ConfigDigest(3) };
+/// Something was granted in the first generation, so that nothing is left to be written.
+const KEPT: Kept = Kept {
+    version: 2,
+    record: StoreRecord { floor: 1, opened: Opened { generation: 1, set: ConfigDigest(3) } },
+};
 
 fn node(id: u16) -> NodeId {
     NodeId::new(id).unwrap()
@@ -23,7 +31,7 @@ fn epoch(counter: u64, by: u16) -> Epoch {
 fn register() -> Register {
     let (cluster, digest) = (ClusterId(1), ConfigDigest(2));
     let me = (node(1), Incarnation(100));
-    Register::new(RegisterSettings { cluster, digest, me, lease_max: L }, Incarnation(9), at(0))
+    Register::new(RegisterSettings { cluster, digest, me, lease_max: L, generation: FIRST, domains: Vec::new() }, Incarnation(9))
 }
 
 fn ask(nonce: u64, message: Message) -> Envelope {
@@ -42,6 +50,11 @@ fn held(epoch: Epoch) -> Option<Content> {
 
 fn free(highest: Epoch) -> Option<Content> {
     Some(Content { highest, held: None })
+}
+
+/// The answer to a read.
+fn shows(reading: Reading) -> Answer {
+    Answer::Read(reading, KEPT)
 }
 
 fn reading(version: u64, content: Option<Content>) -> Reading {
@@ -65,10 +78,10 @@ fn message(out: &[RegisterOutput]) -> Message {
 }
 
 /// Asks, and has the store show the key.
-fn query(register: &mut Register, ms: u64, shows: Reading) -> Vec<RegisterOutput> {
+fn query(register: &mut Register, ms: u64, read: Reading) -> Vec<RegisterOutput> {
     let (ticket, what) = question(&register.handle(at(ms), &ask(ms, QUERY)));
     assert_eq!(what, Ask::Read);
-    register.answered(at(ms), DOMAIN, ticket, &Answer::Read(shows))
+    register.answered(at(ms), DOMAIN, ticket, &shows(read))
 }
 
 fn refused(out: &[RegisterOutput]) -> (RefuseReason, u64) {
@@ -102,7 +115,7 @@ fn another_takes_over_from_the_version_that_it_saw_unmoved_for_the_holders_lease
     assert_eq!(refused(&query(&mut register, 2899, reading(11, theirs))), (RefuseReason::Held, 1));
     assert!(is_free(&query(&mut register, 2900, reading(11, theirs))));
     let (_, what) = question(&register.handle(at(2900), &ask(9, acquire(epoch(6, 1)))));
-    let Ask::Swap { version: 11, content } = what else { panic!("{what:?}") };
+    let Ask::Swap { version: 11, content, .. } = what else { panic!("{what:?}") };
     assert_eq!(Some(content), held(epoch(6, 1)));
 }
 
@@ -128,7 +141,7 @@ fn a_renewal_that_another_has_not_seen_makes_its_swap_fail() {
     query(&mut register, 1000, reading(10, held(epoch(5, 2))));
     query(&mut register, 2000, reading(10, held(epoch(5, 2))));
     let (ticket, _) = question(&register.handle(at(2000), &ask(9, acquire(epoch(6, 1)))));
-    let out = register.answered(at(2001), DOMAIN, ticket, &Answer::Read(reading(11, held(epoch(5, 2)))));
+    let out = register.answered(at(2001), DOMAIN, ticket, &shows(reading(11, held(epoch(5, 2)))));
     assert_eq!(refused(&out), (RefuseReason::Held, 1000));
 }
 
@@ -153,7 +166,7 @@ fn what_has_become_of_a_swap_is_read_back_and_never_guessed() {
     let (ticket, what) = question(&register.handle(at(1700), &ask(31, acquire(epoch(6, 1)))));
     assert_eq!(what, Ask::Read);
     // It did take place: that grants nothing, the swap that follows does.
-    let out = register.answered(at(1701), DOMAIN, ticket, &Answer::Read(reading(21, held(epoch(6, 1)))));
+    let out = register.answered(at(1701), DOMAIN, ticket, &shows(reading(21, held(epoch(6, 1)))));
     assert!(matches!(question(&out[..]).1, Ask::Swap { version: 21, .. }), "{out:?}");
 }
 
@@ -192,7 +205,7 @@ fn epochs_rise_and_only_the_exact_one_is_released_v4_v5() {
     let out = register.handle(at(1100), &ask(4, Message::Release { epoch: epoch(5, 1) }));
     assert!(matches!(message(&out), Message::Ended { .. }), "another's end is no business of the key's");
     let (_, what) = question(&register.handle(at(1100), &ask(5, Message::Release { epoch: epoch(6, 1) })));
-    assert_eq!(what, Ask::Swap { version: 20, content: Content { highest: epoch(6, 1), held: None } });
+    assert_eq!(what, Ask::Swap { version: 20, content: Content { highest: epoch(6, 1), held: None }, kept: 2 });
 }
 
 #[test]
@@ -200,7 +213,7 @@ fn an_heir_is_told_and_takes_what_was_left_to_it() {
     let mut old = holder(1000);
     let heir = epoch(7, 2);
     let (_, what) = question(&old.handle(at(1100), &ask(5, Message::Transfer { epoch: epoch(6, 1), heir })));
-    let Ask::Swap { version: 20, content } = what else { panic!("{what:?}") };
+    let Ask::Swap { version: 20, content, .. } = what else { panic!("{what:?}") };
     assert_eq!((content.highest, content.held.unwrap().epoch), (heir, heir));
     let mut new = register();
     new.settings.me = (node(2), Incarnation(200));
@@ -222,7 +235,7 @@ fn a_read_that_the_news_of_a_transfer_has_overtaken_does_not_take_the_offer_back
     assert!(matches!(message(&out), Message::Offer { epoch, .. } if epoch == heir));
     assert!(new.handle(at(1102), &ask(3, acquire(heir))).is_empty(), "one question at a time");
     // It was read before the transfer.
-    let out = new.answered(at(1103), DOMAIN, read, &Answer::Read(reading(20, held(epoch(6, 2)))));
+    let out = new.answered(at(1103), DOMAIN, read, &shows(reading(20, held(epoch(6, 2)))));
     let [RegisterOutput::Answer(answer), asked @ ..] = out.as_slice() else { panic!("{out:?}") };
     assert!(matches!(answer.message, Message::Free { .. }), "{answer:?}");
     assert!(matches!(question(asked).1, Ask::Swap { version: 21, .. }));
@@ -234,9 +247,9 @@ fn answers_of_two_domains_may_overtake_each_other_and_the_store_has_forgotten_no
     let (mut register, other) = (holder(1000), DomainId(8));
     let (first, _) = question(&register.handle(at(1100), &ask(5, QUERY)));
     let (second, _) = question(&register.handle(at(1100), &Envelope { domain: other, ..ask(6, QUERY) }));
-    register.answered(at(1102), other, second, &Answer::Read(Reading { revision: 30, version: 0, content: None }));
+    register.answered(at(1102), other, second, &shows(Reading { revision: 30, version: 0, content: None }));
     let late = Reading { revision: 25, ..reading(20, held(epoch(6, 1))) };
-    assert!(is_free(&register.answered(at(1103), DOMAIN, first, &Answer::Read(late))), "its own");
+    assert!(is_free(&register.answered(at(1103), DOMAIN, first, &shows(late))), "its own");
     assert_eq!(register.forgot(), 0);
     // What is asked from now on is asked of a store that knows 30.
     let out = query(&mut register, 1200, Reading { revision: 29, ..late });
@@ -248,8 +261,8 @@ fn a_store_has_forgotten_once_however_many_answers_show_it() {
     let (mut register, other) = (holder(1000), DomainId(8));
     let (first, _) = question(&register.handle(at(1100), &ask(5, QUERY)));
     let (second, _) = question(&register.handle(at(1100), &Envelope { domain: other, ..ask(6, QUERY) }));
-    register.answered(at(1102), DOMAIN, first, &Answer::Read(reading(9, free(epoch(4, 2)))));
-    register.answered(at(1103), other, second, &Answer::Read(Reading { revision: 9, version: 0, content: None }));
+    register.answered(at(1102), DOMAIN, first, &shows(reading(9, free(epoch(4, 2)))));
+    register.answered(at(1103), other, second, &shows(Reading { revision: 9, version: 0, content: None }));
     assert_eq!(register.forgot(), 1, "both were asked of the store that knew more");
     // What is asked now is asked of one that knows no more than that.
     query(&mut register, 1200, reading(9, free(epoch(4, 2))));
@@ -260,7 +273,7 @@ fn a_store_has_forgotten_once_however_many_answers_show_it() {
 fn who_waits_is_told_when_the_key_is_free_the_better_one_first_v11() {
     let mut best = register();
     best.handle(at(0), &ask(1, Message::Query { priority: 255 }));
-    best.answered(at(0), DOMAIN, 1, &Answer::Read(reading(10, held(epoch(5, 2)))));
+    best.answered(at(0), DOMAIN, 1, &shows(reading(10, held(epoch(5, 2)))));
     assert_eq!(best.next_deadline(), Some(at(1000)));
     assert!(best.tick(at(999)).is_empty());
     let mut least = best.clone();
@@ -269,7 +282,7 @@ fn who_waits_is_told_when_the_key_is_free_the_better_one_first_v11() {
     assert!(is_free(&least.seen(at(300), DOMAIN, reading(11, free(epoch(5, 2))))), "let go before");
     let mut least = register();
     least.handle(at(0), &ask(1, Message::Query { priority: 1 }));
-    least.answered(at(0), DOMAIN, 1, &Answer::Read(reading(10, held(epoch(5, 2)))));
+    least.answered(at(0), DOMAIN, 1, &shows(reading(10, held(epoch(5, 2)))));
     assert!(least.seen(at(300), DOMAIN, reading(11, free(epoch(5, 2)))).is_empty());
     assert!(least.next_deadline().unwrap() > at(300) && least.next_deadline().unwrap() <= at(350));
     assert!(is_free(&least.tick(at(350))));
@@ -295,7 +308,7 @@ fn keys_that_others_keep_moving_are_not_tried_for_ever() {
     for version in 30.. {
         let [RegisterOutput::Ask { ticket, .. }] = out[..] else { break };
         asked += 1;
-        out = register.answered(at(1100), DOMAIN, ticket, &Answer::Read(reading(version, held(epoch(6, 1)))));
+        out = register.answered(at(1100), DOMAIN, ticket, &shows(reading(version, held(epoch(6, 1)))));
     }
     assert_eq!((asked, out), (domain::TRIES, vec![]));
 }

@@ -10,7 +10,7 @@ fn generation(number: u32) -> QuorumSettings {
     let sets: [&[u16]; 3] = [&[1, 2, 3], &[1, 2, 3, 4], &[1, 2, 4]];
     let set = |number: u32| sets[usize::try_from(number - 1).unwrap()].iter().map(|voter| id(*voter)).collect();
     let former = (number > 1).then(|| set(number - 1));
-    QuorumSettings { voters: set(number), timing: quorum().timing, generation: number, former }
+    QuorumSettings { voters: set(number), timing: quorum().timing, generation: number, former, moving: None }
 }
 
 fn voter(quorum: &QuorumSettings, life: u64, now: Instant, record: Option<&Record>) -> Voter {

@@ -27,12 +27,12 @@ impl Store {
 
     fn carry_out(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Swap { version, content } if version == self.version => {
+            Ask::Swap { version, content, .. } if version == self.version => {
                 self.revision += 1;
                 (self.version, self.content) = (self.revision, Some(content));
                 Answer::Swapped { version: self.version }
             }
-            Ask::Read | Ask::Swap { .. } => Answer::Read(self.read()),
+            Ask::Read | Ask::Swap { .. } => Answer::Read(self.read(), KEPT),
         }
     }
 }
@@ -67,19 +67,19 @@ struct World {
     is_out: bool,
 }
 
-fn member(id: u16, life: u64, now: Instant) -> Member {
+fn member(id: u16, life: u64) -> Member {
     let incarnation = Incarnation(u64::from(id) * 1_000_000 + life);
     let timing = LeaseTiming::for_lease(L);
     let lease_max = timing.lease_max;
     let quorum = QuorumSettings::new(vec![node(STORE)], timing);
     let (cluster, digest, domain) = (ClusterId(1), ConfigDigest(2), DOMAIN);
     let me = Claimant { cluster, digest, domain, node: node(id), incarnation };
-    let settings = RegisterSettings { cluster, digest, me: (node(id), incarnation), lease_max };
+    let settings = RegisterSettings { cluster, digest, me: (node(id), incarnation), lease_max, generation: FIRST, domains: vec![DOMAIN] };
     Member {
         id,
         life,
         holder: Holder::new(me, quorum, Duration::from_millis(100), Guards::default(), life),
-        register: Register::new(settings, Incarnation(incarnation.0 + 7), now),
+        register: Register::new(settings, Incarnation(incarnation.0 + 7)),
     }
 }
 
@@ -89,7 +89,7 @@ impl World {
             rng: Jitter::new(seed),
             ms: 5_000,
             store: Store { revision: 1, ..Store::default() },
-            members: (1..=NODES).map(|id| member(id, 1, at(5_000))).collect(),
+            members: (1..=NODES).map(|id| member(id, 1)).collect(),
             travelling: Vec::new(),
             held: Vec::new(),
             is_out: false,
@@ -125,7 +125,7 @@ impl World {
                         unknown_at,
                     });
                 }
-                RegisterOutput::LeaveWord { .. } => {}
+                RegisterOutput::LeaveWord { .. } | RegisterOutput::AskKept { .. } => {}
                 RegisterOutput::Answer(envelope) => {
                     let holder = &mut self.members[which].holder;
                     if let Message::Offer { epoch, .. } = envelope.message {
@@ -211,7 +211,7 @@ impl World {
         if self.chance(3_000) {
             // A new life, which knows nothing; the former one's gate was shut at once (R16).
             let Member { id, life, .. } = self.members[which];
-            self.members[which] = member(id, life + 1, now);
+            self.members[which] = member(id, life + 1);
         }
         if self.chance(300) && self.members[which].holder.grant(now).is_some() {
             let other = &self.members[(which + 1) % self.members.len()];
