@@ -336,8 +336,11 @@ fn me(config: &Config) -> NodeId {
 }
 
 fn digest(config: &Config) -> ConfigDigest {
-    // Who looks below another prefix has another arbiter: peers tell by this.
-    let place = config.etcd.as_ref().map_or(0, |etcd| hash_name(etcd.prefix.trim_end_matches('/')));
+    // Who looks below another prefix has another arbiter: peers tell by this. In a move voters compare it, and they know of
+    // no prefix.
+    let moves = matches!(&config.authority, Authority::Quorum(quorum) if quorum.moving.is_some());
+    let etcd = config.etcd.as_ref().filter(|_| !moves);
+    let place = etcd.map_or(0, |etcd| hash_name(etcd.prefix.trim_end_matches('/')));
     match (&config.cluster, &config.authority) {
         (Some(cluster), Authority::Quorum(quorum)) => ConfigDigest(config_digest(cluster.id, quorum).0 ^ place),
         (Some(_) | None, Authority::None) | (None, Authority::Quorum(_)) => ConfigDigest(0),
@@ -411,7 +414,9 @@ fn etcd(config: &Config) -> Option<EtcdSettings> {
 fn witnesses(config: &Config) -> Vec<(NodeId, SocketAddr)> {
     let Authority::Quorum(quorum) = &config.authority else { return Vec::new() };
     let members = config.cluster.iter().flat_map(|cluster| &cluster.members);
-    members.filter(|member| quorum.voters.contains(&member.id)).filter_map(|m| Some((m.id, m.witness?))).collect()
+    // Those of the generation before are asked as well: what they have on record bears ours out (V9).
+    let asked = quorum.everybody();
+    members.filter(|member| asked.contains(&member.id)).filter_map(|m| Some((m.id, m.witness?))).collect()
 }
 
 fn domain_settings(

@@ -153,6 +153,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say how the authority stands, and lead through a move to another one.
+    ///
+    /// To be run on a node, with its key. Nothing is edited: what is printed goes into the members' files. Ends with 0
+    /// when nothing is left to do, and with 1 while something is.
+    Authority {
+        /// The configuration.
+        #[arg(short, long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(subcommand)]
+        step: Option<AuthorityStep>,
+    },
     #[command(flatten)]
     Operator(operator::Operator),
     /// The gate by itself, for `keepone-chaos gate-bench`.
@@ -200,6 +214,21 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
     },
+}
+
+#[derive(Subcommand)]
+enum AuthorityStep {
+    /// Print the lines of the first step to another authority, in which both must lend.
+    Move {
+        /// The voters of the new authority; or `etcd`, or `none`, alone.
+        #[arg(required = true, value_name = "VOTER")]
+        to: Vec<String>,
+        /// A server of etcd, where that is the new one; once for each.
+        #[arg(long = "endpoint", value_name = "URL")]
+        endpoints: Vec<String>,
+    },
+    /// Print the lines of the next step, once all members have taken the one before.
+    Next,
 }
 
 #[derive(Subcommand)]
@@ -264,6 +293,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Keys { cluster, out, members } => make_keys(&cluster, &out, &members),
         Command::Doctor { config, json } => doctor::run(&config, json),
         Command::Operator(asked) => operator::run(asked),
+        Command::Authority { config, json, step } => ask_authority(config.as_deref(), json, step),
         Command::Voters { config, json, change } => ask_voters(config.as_deref(), json, change),
     };
     end(ended)
@@ -472,9 +502,25 @@ fn ask_voters(file: Option<&Path>, json: bool, change: Option<VoterChange>) -> R
         Some(VoterChange::Add { name }) => Wish::Add(name),
         Some(VoterChange::Remove { name }) => Wish::Remove(name),
     };
+    run_voters(file, &wish, json)
+}
+
+fn ask_authority(file: Option<&Path>, json: bool, step: Option<AuthorityStep>) -> Result<u8, Failure> {
+    let file = file.ok_or_else(|| {
+        Failure::say(Code::Usage, "`keepone authority` wants the configuration that the node runs with: `-c FILE`")
+    })?;
+    let wish = match step {
+        None => Wish::Authority,
+        Some(AuthorityStep::Move { to, endpoints }) => Wish::Move { to, endpoints },
+        Some(AuthorityStep::Next) => Wish::Next,
+    };
+    run_voters(file, &wish, json)
+}
+
+fn run_voters(file: &Path, wish: &Wish, json: bool) -> Result<u8, Failure> {
     // Its remarks are `keepone check`'s to tell.
     let config = load(file, None, false)?;
-    let outcome = voters::run(&config, file, &wish, json)?;
+    let outcome = voters::run(&config, file, wish, json)?;
     print!("{}", outcome.text);
     Ok(outcome.code)
 }

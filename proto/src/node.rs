@@ -534,7 +534,8 @@ impl Node {
             clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
             maintenance: self.maintenance,
-            is_open: self.opening.as_ref().is_none_or(Opening::is_open) || !self.settings.guards.has(Guard::ProvenFirst),
+            is_open: self.opening.as_ref().is_none_or(Opening::is_open)
+                || !self.settings.guards.has(Guard::ProvenFirst),
         }
     }
 
@@ -557,7 +558,8 @@ impl Node {
             clocks: self.clocks.as_ref(),
             stopping: self.stopping_since.is_some(),
             maintenance: self.maintenance,
-            is_open: self.opening.as_ref().is_none_or(Opening::is_open) || !self.settings.guards.has(Guard::ProvenFirst),
+            is_open: self.opening.as_ref().is_none_or(Opening::is_open)
+                || !self.settings.guards.has(Guard::ProvenFirst),
         };
         match self.domains.get_mut(&id) {
             Some(domain) => deed(domain, &facts),

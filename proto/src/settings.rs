@@ -96,7 +96,12 @@ pub struct Names {
 impl Names {
     /// A member's name, or `node 2`.
     pub fn node(&self, id: NodeId) -> Cow<'_, str> {
-        self.nodes.get(&id).map_or_else(|| Cow::Owned(format!("node {id}")), |name| Cow::Borrowed(name.as_str()))
+        match self.nodes.get(&id) {
+            Some(name) => Cow::Borrowed(name.as_str()),
+            // A peer may ask it although this node does not.
+            None if id == NodeId::STORE => Cow::Borrowed("etcd"),
+            None => Cow::Owned(format!("node {id}")),
+        }
     }
 
     /// A link's name, or `link0`.
@@ -464,6 +469,7 @@ pub struct FenceSettings {
 /// Who decides which node may hold a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[allow(clippy::large_enum_variant, reason = "a domain has one, for its whole life")]
 pub enum Authority {
     /// Nobody: VRRP's own election, plus heartbeats and references (P2).
     None,

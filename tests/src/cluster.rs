@@ -92,7 +92,13 @@ impl Cluster {
         for Member { name: of, lines, witness } in &self.members {
             if of == name {
                 let listen = witness.as_deref().unwrap_or_default();
-                let quorum = self.arbiter.replace("type = \"quorum\"\n", "");
+                let quorum = self
+                    .arbiter
+                    .replace("type = \"quorum\"\n", "")
+                    .replace("type = \"etcd\"\n", "voters = [\"etcd\"]\n");
+                // It asks no etcd.
+                let asked = |line: &&str| !line.starts_with("endpoints");
+                let quorum = quorum.lines().filter(asked).collect::<Vec<_>>().join("\n");
                 // Its public key follows from its key file.
                 let own: Vec<&str> = lines.lines().filter(|line| !line.starts_with("public_key")).collect();
                 let own = format!(

@@ -46,6 +46,14 @@ impl Watch {
     /// # Errors
     /// [`Error::Io`].
     pub fn start(lan: &Lan, vip: IpAddr) -> Result<Self, Error> {
+        Watch::start_asking(lan, vip, STEP)
+    }
+
+    /// The same with so long between two probes.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn start_asking(lan: &Lan, vip: IpAddr, step: Duration) -> Result<Self, Error> {
         let mut watch = Watch {
             holds: Sightings::default(),
             lacks: Sightings::default(),
@@ -67,7 +75,7 @@ impl Watch {
                 }
             }));
         }
-        let asker = ask(&lan.host(Kind::Client(0)).namespace, vip, &watch.answers, watch.stop.clone())?;
+        let asker = ask(&lan.host(Kind::Client(0)).namespace, vip, &watch.answers, step, watch.stop.clone())?;
         watch.threads.extend(asker);
         Ok(watch)
     }
@@ -213,7 +221,13 @@ fn answer(namespace: &Namespace, node: u8, stop: Stop) -> Result<JoinHandle<()>,
 }
 
 /// The client: a probe each step, and a note of each answer.
-fn ask(namespace: &Namespace, vip: IpAddr, answers: &Sightings, stop: Stop) -> Result<[JoinHandle<()>; 2], Error> {
+fn ask(
+    namespace: &Namespace,
+    vip: IpAddr,
+    answers: &Sightings,
+    step: Duration,
+    stop: Stop,
+) -> Result<[JoinHandle<()>; 2], Error> {
     let socket = namespace.run(|| {
         let any = if vip.is_ipv6() { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4([0; 4].into()) };
         let socket = UdpSocket::bind((any, 0)).map_err(io_error("bind the client"))?;
@@ -226,7 +240,7 @@ fn ask(namespace: &Namespace, vip: IpAddr, answers: &Sightings, stop: Stop) -> R
         while !sending_stop.is_set() {
             // Nobody there, or no room: the probe is not answered, and that is what is noted.
             let _ = sender.send_to(&[0; PROBE], (vip, PORT));
-            thread::sleep(STEP);
+            thread::sleep(step);
         }
     });
     let answers = answers.clone();

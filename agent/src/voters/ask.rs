@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use keepone_arbiter::etcd::EtcdSettings;
 use keepone_arbiter::quic::visit::{VisitError, ask};
 use keepone_arbiter::quic::{EndpointSettings, Identity, Refusals, Roster, TransportSettings};
 use keepone_proto::id::{DomainId, NodeId};
 use keepone_proto::lease::config_digest;
-use keepone_proto::wire::lease::{Envelope, Message, unpack};
+use keepone_proto::wire::lease::{Envelope, Message, Standing, unpack};
 
 use super::Scene;
 use super::judge::{Answer, Heard, everybody};
@@ -38,7 +39,12 @@ pub(super) fn all(scene: &Scene<'_>, plan: &Plan, keys: &(Identity, Arc<Roster>)
     runtime.block_on(async {
         let mut visits = tokio::task::JoinSet::new();
         let mut heard = Heard::new();
-        for voter in everybody(scene.quorum).into_iter().filter(|voter| *voter != scene.cluster.node) {
+        if everybody(scene.quorum).contains(&NodeId::STORE) {
+            heard.insert(NodeId::STORE, of_store(scene, plan).await);
+        }
+        for voter in
+            everybody(scene.quorum).into_iter().filter(|voter| ![scene.cluster.node, NodeId::STORE].contains(voter))
+        {
             let ways = ways(scene, plan, voter);
             if ways.is_empty() {
                 heard.insert(voter, Err(String::from("no heartbeat link leads to it: add it to one")));
@@ -65,6 +71,23 @@ pub(super) fn all(scene: &Scene<'_>, plan: &Plan, keys: &(Identity, Arc<Roster>)
         }
         Ok(heard)
     })
+}
+
+/// What etcd keeps of generations. For how long it has does not show: an agent finds out by waiting.
+async fn of_store(scene: &Scene<'_>, plan: &Plan) -> Result<Answer, String> {
+    let Some(etcd) = &plan.etcd else { return Err("the file does not say where it is: name its endpoints".to_owned()) };
+    let settings = EtcdSettings { patience: LIMIT, ..etcd.clone() };
+    let record = keepone_arbiter::etcd::read_record(&settings, scene.cluster.id).await?;
+    let timing = &scene.quorum.timing;
+    let standing = Standing {
+        generation: scene.quorum.generation,
+        floor: record.floor,
+        floor_for: timing.lease_max,
+        opened: record.opened,
+        quiet_for: Duration::ZERO,
+        lent: 0,
+    };
+    Ok(Answer { standing, digest: config_digest(scene.cluster.id, scene.quorum), from_disk: false })
 }
 
 fn ways(scene: &Scene<'_>, plan: &Plan, voter: NodeId) -> Vec<Way> {

@@ -82,8 +82,13 @@ pub fn next(quorum: &QuorumSettings, names: &Names, change: Change) -> Result<Qu
         return Err(Refusal::UnderWay);
     }
     let former = Some(quorum.voters.clone());
-    let next =
-        QuorumSettings { voters, timing: quorum.timing, generation: quorum.generation.saturating_add(1), former, moving: None };
+    let next = QuorumSettings {
+        voters,
+        timing: quorum.timing,
+        generation: quorum.generation.saturating_add(1),
+        former,
+        moving: None,
+    };
     if next.voters.len() <= next.majority() {
         return Err(Refusal::TooFew { left: words(&next.voters, names, ", ") });
     }

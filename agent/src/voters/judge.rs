@@ -10,7 +10,7 @@ use keepone_proto::id::{ClusterId, ConfigDigest, NodeId};
 use keepone_proto::lease::generation::Opening;
 use keepone_proto::lease::timing::Millis;
 use keepone_proto::lease::{config_digest, set_digest};
-use keepone_proto::settings::{Names, QuorumSettings};
+use keepone_proto::settings::{Move, Names, QuorumSettings};
 use keepone_proto::time::Instant;
 use keepone_proto::wire::lease::Standing;
 
@@ -30,11 +30,11 @@ pub type Heard = BTreeMap<NodeId, Result<Answer, String>>;
 
 /// Everybody who has a vote, and who had one in the former set as long as that is named; ascending.
 pub fn everybody(quorum: &QuorumSettings) -> BTreeSet<NodeId> {
-    quorum.voters.iter().chain(quorum.former.iter().flatten()).copied().collect()
+    quorum.everybody().into_iter().collect()
 }
 
-/// What is left to do until the change is complete, the first thing first; empty: all agree, and nothing is left.
-pub fn next_steps(cluster: ClusterId, quorum: &QuorumSettings, names: &Names, heard: &Heard) -> Vec<String> {
+/// What keeps the cluster from the next step of a move, the first thing first.
+pub fn obstacles(cluster: ClusterId, quorum: &QuorumSettings, names: &Names, heard: &Heard) -> Vec<String> {
     let judge = Judge { cluster, quorum, names, heard };
     let contradictions = judge.contradictions();
     if !contradictions.is_empty() {
@@ -45,8 +45,14 @@ pub fn next_steps(cluster: ClusterId, quorum: &QuorumSettings, names: &Names, he
     if steps.is_empty() {
         steps.extend(judge.unproven());
     }
+    steps
+}
+
+/// What is left to do until the change is complete, the first thing first; empty: all agree, and nothing is left.
+pub fn next_steps(cluster: ClusterId, quorum: &QuorumSettings, names: &Names, heard: &Heard) -> Vec<String> {
+    let mut steps = obstacles(cluster, quorum, names, heard);
     if steps.is_empty() {
-        steps.extend(judge.unfinished());
+        steps.extend(Judge { cluster, quorum, names, heard }.unfinished());
     }
     steps
 }
@@ -63,9 +69,9 @@ impl Judge<'_> {
         self.heard.iter().filter_map(|(id, heard)| Some((*id, heard.as_ref().ok()?)))
     }
 
-    /// The members of the present set that answered.
+    /// Those with something to do in this generation that answered.
     fn voters(&self) -> impl Iterator<Item = (NodeId, &Answer)> {
-        self.answers().filter(|(id, _)| self.quorum.voters.contains(id))
+        self.answers().filter(|(id, _)| self.quorum.votes(*id))
     }
 
     fn list(&self, ids: &[NodeId]) -> String {
@@ -114,7 +120,7 @@ impl Judge<'_> {
     /// Who should answer and does not. A voter that was removed may be gone once nothing depends on it.
     fn silent(&self) -> Vec<String> {
         let open = self.opening().is_open();
-        let counts = |id: &NodeId| self.quorum.voters.contains(id) || !open;
+        let counts = |id: &NodeId| self.quorum.members().contains(id) || !open;
         let asked = everybody(self.quorum).into_iter().filter(counts);
         let why = |id: NodeId| match self.heard.get(&id) {
             Some(Ok(_)) => None,
@@ -160,7 +166,9 @@ impl Judge<'_> {
     /// How long until a majority of the former set has been closed to the generation before it for L_max; `None`: it
     /// takes more than time.
     fn wait(&self) -> Option<Duration> {
-        let (former, former_set) = (self.quorum.former.as_ref()?, self.quorum.former()?);
+        let former_set = self.quorum.former()?;
+        // Of a move the old half (`keepone_proto::lease::generation`).
+        let former = self.quorum.moving.as_ref().map_or(former_set.voters.as_slice(), Move::from);
         let before = former_set.generation;
         let set = set_digest(self.cluster, &former_set);
         let opened = self.answers().map(|(_, answer)| answer.standing.opened);
@@ -177,19 +185,27 @@ impl Judge<'_> {
     /// The new set votes; whether the former one is still served.
     fn unfinished(&self) -> Option<String> {
         let generation = self.quorum.generation;
+        if matches!(self.quorum.moving, Some(Move::Joint(_))) {
+            return Some(
+                "both authorities lend: `keepone authority next` prints the lines of the next step; put them into the file \
+                 of every member and restart one after the other, the MASTER last"
+                    .to_owned(),
+            );
+        }
+        let keyword = if self.quorum.moving.is_some() { "former_joint_voters" } else { "former_voters" };
         let serving: Vec<NodeId> =
             self.voters().filter(|(_, answer)| answer.standing.floor < generation).map(|(id, _)| id).collect();
-        let named = self.quorum.former.is_some();
+        let named = self.quorum.former().is_some();
         if !named && serving.is_empty() {
             return None;
         }
         let gone: Vec<NodeId> =
-            self.quorum.former.iter().flatten().filter(|id| !self.quorum.voters.contains(id)).copied().collect();
+            self.quorum.everybody().into_iter().filter(|id| !self.quorum.voters.contains(id)).collect();
         let here = if named { " here and" } else { "" };
         let whom = if serving.is_empty() { "everywhere".to_owned() } else { format!("on {}", self.list(&serving)) };
         let stop = if gone.is_empty() { String::new() } else { format!("; {} has no vote any more", self.list(&gone)) };
         Some(format!(
-            "generation {generation} votes: remove former_voters{here} {whom}, and restart one after the other{stop}"
+            "generation {generation} votes: remove {keyword}{here} {whom}, and restart one after the other{stop}"
         ))
     }
 }

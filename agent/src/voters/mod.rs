@@ -4,11 +4,13 @@
 //! - [`own`]: this node's voter, from what it keeps on disk
 //! - [`judge`]: from the answers to the next step
 //! - [`change`]: the next configuration
+//! - [`moves`]: the same for a move from one authority to another (`keepone authority`)
 //! - [`table`]: what is printed
 
 mod ask;
 pub mod change;
 pub mod judge;
+pub mod moves;
 pub(crate) mod own;
 mod table;
 
@@ -32,6 +34,23 @@ pub enum Wish {
     Add(String),
     /// The configuration with one less.
     Remove(String),
+    /// How the authority stands, whatever it is.
+    Authority,
+    /// The first step of a move: to these voters, to `etcd`, or to `none`.
+    Move {
+        /// The new authority.
+        to: Vec<String>,
+        /// etcd's servers, where it is etcd.
+        endpoints: Vec<String>,
+    },
+    /// The next step of a move.
+    Next,
+}
+
+impl Wish {
+    fn is_of_moves(&self) -> bool {
+        matches!(self, Wish::Authority | Wish::Move { .. } | Wish::Next)
+    }
 }
 
 /// What is printed, and the exit code.
@@ -56,11 +75,14 @@ struct Scene<'a> {
 /// The configuration has no voters, the keys can't be used, or the change is refused.
 pub fn run(config: &Config, file: &Path, wish: &Wish, json: bool) -> Result<Outcome, Failure> {
     let plan = Plan::new(config);
+    if let (true, Authority::None) = (wish.is_of_moves(), &config.authority) {
+        return moves::from_none(config, &plan.settings.names, file, wish);
+    }
     let (Some(cluster), Authority::Quorum(quorum)) = (&config.cluster, &config.authority) else {
         let words = format!("{} has no voters: they come with `type quorum` in [arbiter]", file.display());
         return Err(Failure::say(ExitCode::Invalid, words));
     };
-    if let Some(etcd) = &config.etcd {
+    if let Some(etcd) = config.etcd.as_ref().filter(|_| !wish.is_of_moves()) {
         let words = format!(
             "{} has no voters: etcd decides. `etcdctl --endpoints {} get --prefix {}` shows who holds what",
             file.display(),
@@ -71,7 +93,30 @@ pub fn run(config: &Config, file: &Path, wish: &Wish, json: bool) -> Result<Outc
     }
     let scene = Scene { cluster, quorum, names: &plan.settings.names };
     match wish {
-        Wish::Show => {
+        Wish::Move { to, endpoints } => {
+            let target = moves::target(cluster, to)?;
+            let Some(target) = target else { return Ok(moves::to_none()) };
+            refuse_while(
+                quorum.moving.is_some() || quorum.former.is_some(),
+                "a change is under way: `keepone authority` says what is left",
+            )?;
+            let heard = everyone(&scene, &plan)?;
+            let left = judge::next_steps(cluster.id, quorum, scene.names, &heard);
+            refuse_while(!left.is_empty(), &format!("first: {}", left.join("; ")))?;
+            let next = moves::begin(quorum, scene.names, target)?;
+            let known = config.etcd.as_ref().map(|etcd| etcd.endpoints.clone()).unwrap_or_default();
+            let endpoints = if endpoints.is_empty() { known } else { endpoints.clone() };
+            Ok(Outcome { text: moves::fragment(&next, scene.names, &endpoints), code: 0 })
+        }
+        Wish::Next => {
+            let heard = everyone(&scene, &plan)?;
+            let left = judge::obstacles(cluster.id, quorum, scene.names, &heard);
+            refuse_while(!left.is_empty(), &format!("not yet: {}", left.join("; ")))?;
+            let next = moves::next(quorum)?;
+            let endpoints = config.etcd.as_ref().map(|etcd| etcd.endpoints.clone()).unwrap_or_default();
+            Ok(Outcome { text: moves::fragment(&next, scene.names, &endpoints), code: 0 })
+        }
+        Wish::Show | Wish::Authority => {
             let heard = everyone(&scene, &plan)?;
             let steps = judge::next_steps(cluster.id, quorum, scene.names, &heard);
             let code = u8::from(!steps.is_empty());
@@ -100,6 +145,10 @@ pub fn run(config: &Config, file: &Path, wish: &Wish, json: bool) -> Result<Outc
             Ok(Outcome { text, code: 0 })
         }
     }
+}
+
+fn refuse_while(unfit: bool, words: &str) -> Result<(), Failure> {
+    if unfit { Err(Failure::say(ExitCode::Unexpected, words.to_owned())) } else { Ok(()) }
 }
 
 fn everyone(scene: &Scene<'_>, plan: &Plan) -> Result<Heard, Failure> {

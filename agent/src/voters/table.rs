@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keepone_proto::id::NodeId;
-use keepone_proto::settings::{Names, QuorumSettings};
+use keepone_proto::settings::{Move, Names, QuorumSettings};
 use serde_json::{Map, Value, json};
 
 use super::Scene;
@@ -37,8 +37,10 @@ pub(super) fn text(scene: &Scene<'_>, heard: &Heard, steps: &[String]) -> String
 
 fn row(scene: &Scene<'_>, id: NodeId, heard: &Heard) -> [String; 7] {
     let mut name = scene.names.node(id).into_owned();
-    if !scene.quorum.voters.contains(&id) {
+    if !scene.quorum.members().contains(&id) {
         name.push_str(" (former)");
+    } else if !scene.quorum.voters.contains(&id) {
+        name.push_str(" (joint)");
     }
     let nothing = || String::from("-");
     let Some(Ok(Answer { standing, from_disk, .. })) = heard.get(&id) else {
@@ -100,11 +102,17 @@ pub(super) fn json(scene: &Scene<'_>, heard: &Heard, steps: &[String]) -> String
     };
     let voters: Vec<Value> = everybody(scene.quorum).into_iter().map(voter).collect();
     let (complete, former) = (steps.is_empty(), scene.quorum.former.as_ref());
+    let list = |ids: &[NodeId]| ids.iter().map(|id| scene.names.node(*id).into_owned()).collect::<Vec<_>>();
+    let moving = scene.quorum.moving.as_ref().map(|moving| match moving {
+        Move::Joint(from) => json!({ "joint_voters": list(from) }),
+        Move::After(from) => json!({ "former_joint_voters": list(from) }),
+    });
     let former = former.map(|former| former.iter().map(|id| scene.names.node(*id)).collect::<Vec<_>>());
     let all = json!({
         "cluster": scene.cluster.name,
         "generation": scene.quorum.generation,
         "former_voters": former,
+        "moving": moving,
         "voters": voters,
         "complete": complete,
         "to_do": steps,

@@ -21,8 +21,8 @@ use std::thread;
 use std::time::Duration;
 
 use keepone_proto::event::Event;
-use keepone_proto::id::{DomainId, Incarnation, NodeId};
-use keepone_proto::lease::register::keeper::Kept;
+use keepone_proto::id::{ClusterId, DomainId, Incarnation, NodeId};
+use keepone_proto::lease::register::keeper::{Kept, KeptAsk, StoreRecord};
 use keepone_proto::lease::register::{Answer, Reading, Register, RegisterOutput, RegisterSettings};
 use keepone_proto::wire::lease::{pack, unpack};
 use tokio::sync::mpsc;
@@ -156,6 +156,21 @@ impl EtcdClient {
     pub fn send_lease(&self, bytes: Vec<u8>) {
         let _ = self.requests.try_send(bytes);
     }
+}
+
+/// What the cluster keeps of generations in etcd, asked of one server after the other.
+///
+/// # Errors
+/// A file of `settings` can't be read, or no server answers: in words.
+pub async fn read_record(settings: &EtcdSettings, cluster: ClusterId) -> Result<StoreRecord, String> {
+    let secrets = Secrets::read(settings).map_err(|error| error.to_string())?;
+    let link = Link::new(settings, secrets, Keys::new(&settings.prefix, cluster));
+    for _ in &settings.endpoints {
+        if let Some(kept) = link.ask_kept(KeptAsk::Read).await {
+            return Ok(kept.record);
+        }
+    }
+    Err(format!("none of {} answers: start etcd, or correct endpoints", settings.endpoints.join(", ")))
 }
 
 /// Between the core's requests and the servers.

@@ -394,7 +394,9 @@ impl Check<'_> {
         if from.is_empty() {
             self.complain(span, format!("{keyword} = []: name the old authority, its voters or \"etcd\""));
         } else if generation < least {
-            let message = format!("{keyword} with generation {generation}, where {least} is the least: `keepone authority move` counts on");
+            let message = format!(
+                "{keyword} with generation {generation}, where {least} is the least: `keepone authority move` counts on"
+            );
             self.complain(span, message);
         }
         Some(make(from))

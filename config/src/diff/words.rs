@@ -62,7 +62,8 @@ pub(super) const PLACES: [(&str, &str); 3] = [
 
 const NEW_ROUTER: Cost = Cost::Restart("a new virtual router");
 const VOTERS: Cost = Cost::Agent("the voter set changes: use `keepone voters`, one voter at a time");
-const MOVES: Cost = Cost::Agent("the authority is moved: use `keepone authority`, all nodes to one step before any to the next");
+const MOVES: Cost =
+    Cost::Agent("the authority is moved: use `keepone authority`, all nodes to one step before any to the next");
 const CLUSTER: Cost = Cost::Agent("the cluster changes: the same is needed on every member");
 const LEASE: Cost = Cost::Agent("the lease changes: voters refuse a node with another one, so change every member");
 const START: Cost = Cost::Agent("it is set up once, at the start");

@@ -86,7 +86,8 @@ pub(crate) static ARBITER: Table = Table::strict(
         key(Own, "generation", Value, "which voter set this is, counted from the first").values("1", "1..1000000", ""),
         key(Own, "former_voters", Words, "the voter set before this one").adding(),
         key(Own, "joint_voters", Words, "in the middle of a move: the old authority, which must lend too").adding(),
-        key(Own, "former_joint_voters", Words, "at the end of a move: the old authority, which had to lend too").adding(),
+        key(Own, "former_joint_voters", Words, "at the end of a move: the old authority, which had to lend too")
+            .adding(),
         key(Own, "witness", Words, "witnesses that vote beside the nodes").adding(),
         key(Own, "profile", Value, "a set of lease timings").values("metal", "metal|vm", ""),
         key(Own, "lease", Value, "the lease's length at the voters, L_a").values("of the profile", "0.001..600", "s"),

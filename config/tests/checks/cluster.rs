@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use keepone_proto::settings::Authority;
+use keepone_proto::id::NodeId;
+use keepone_proto::settings::{Authority, Move};
 
 #[test]
 fn a_lease_that_does_not_fit_is_refused_with_the_formula() {
@@ -315,6 +316,33 @@ fn voter_sets_follow_one_another_one_member_at_a_time() {
     let (config, _) = load(&next("former_voters n1 n2", "generation 2")).unwrap();
     let Authority::Quorum(quorum) = config.authority else { panic!() };
     assert_eq!((quorum.generation, quorum.former.map(|former| former.len())), (2, Some(2)));
+}
+
+#[test]
+fn a_move_names_the_old_authority_and_counts_on() {
+    let moves = |lines: &str| load(&changed("voters n1 n2 w", &format!("voters n1 n2 w\n{lines}")));
+    let servers = "endpoints http://10.0.0.1:2379 http://10.0.0.2:2379 http://10.0.0.3:2379";
+    let (config, _) = moves(&format!("joint_voters etcd\ngeneration 2\n{servers}")).unwrap();
+    let Authority::Quorum(quorum) = config.authority else { panic!() };
+    assert_eq!(quorum.moving, Some(Move::Joint(vec![NodeId::STORE])));
+    assert_eq!((quorum.former().unwrap().voters, quorum.generation), (vec![NodeId::STORE], 2));
+    assert_eq!(config.etcd.unwrap().endpoints.len(), 3, "both are asked");
+    let (config, _) = moves("former_joint_voters w\ngeneration 3").unwrap();
+    let Authority::Quorum(quorum) = config.authority else { panic!() };
+    assert_eq!(quorum.former().unwrap().moving, quorum.moving.map(|moving| Move::Joint(moving.from().to_vec())));
+    for (lines, complaint) in [
+        ("joint_voters w", "`joint_voters` with generation 1, where 2 is the least"),
+        ("former_joint_voters w\ngeneration 2", "where 3 is the least"),
+        ("joint_voters w\nformer_joint_voters w\ngeneration 3", "at once"),
+        ("joint_voters n1 n2 w\ngeneration 2", "names what can't be left"),
+        ("joint_voters etcd\ngeneration 2", "without endpoints"),
+        ("joint_voters nobody\ngeneration 2", "no member is named `nobody`"),
+        (servers, "`endpoints` of etcd, and `type quorum`"),
+    ] {
+        let errors = moves(lines).map(|_| ()).unwrap_err();
+        let said = format!("{errors:?}");
+        assert!(said.contains(complaint), "{lines}: {said}");
+    }
 }
 
 #[test]

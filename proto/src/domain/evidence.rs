@@ -303,18 +303,25 @@ impl Domain {
             && masters.all(|peer| peer.domain(self.id).is_some_and(|said| said.priority < self.priority()))
     }
 
-    /// An Advertisement of a router that is none of our peers has not run out yet.
+    /// An Advertisement of a router that is none of our peers has not run out yet; or of a peer that asks no authority: until
+    /// the last node has come under one, it is VRRP's timer that keeps two from holding (docs/decisions/0176).
     pub(super) fn hears_foreign_master(&self, facts: &Facts<'_>) -> bool {
         self.routers.iter().any(|router| {
             let Some(master) = router.machine.master() else { return false };
             let gone_at = master.at + router.machine.params().master_down_interval(master.advert_int);
-            facts.now < gone_at && !self.is_ours(facts, master.address)
+            let ruled = |peer: &Peer| !peer.is_unarbitrated();
+            facts.now < gone_at && !self.speaks_from(facts, master.address, ruled)
         })
     }
 
     /// Whether a peer of our kind advertises from that address.
     pub(super) fn is_ours(&self, facts: &Facts<'_>, source: IpAddr) -> bool {
-        facts.peers.values().any(|peer| peer.domain(self.id).is_some_and(|said| said.source == Some(source)))
+        self.speaks_from(facts, source, |_| true)
+    }
+
+    fn speaks_from(&self, facts: &Facts<'_>, source: IpAddr, which: impl Fn(&Peer) -> bool) -> bool {
+        let from = |peer: &Peer| peer.domain(self.id).is_some_and(|said| said.source == Some(source));
+        facts.peers.values().any(|peer| from(peer) && which(peer))
     }
 
     /// D3: what third parties say of a peer that is silent here.

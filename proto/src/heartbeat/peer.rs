@@ -47,6 +47,8 @@ pub struct Peer {
     slept: Option<(Instant, Instant)>,
     /// In the order in which they first showed life.
     lives: Vec<Life>,
+    /// It last said that it asks no authority.
+    unarbitrated: bool,
 }
 
 /// What a peer last said.
@@ -119,6 +121,7 @@ impl Peer {
             excused_until: None,
             slept: None,
             lives: Vec::new(),
+            unarbitrated: false,
         }
     }
 
@@ -291,6 +294,16 @@ impl Peer {
     pub fn silent_at(&self) -> Instant {
         let silent_at = self.heard_at().unwrap_or(self.started) + self.silence;
         self.excused_until.map_or(silent_at, |until| until.max(silent_at))
+    }
+
+    /// It has said whether it asks an authority.
+    pub fn set_unarbitrated(&mut self, unarbitrated: bool) {
+        self.unarbitrated = unarbitrated;
+    }
+
+    /// Whether it holds by nobody's leave when it holds, as far as it has said: no lease bars us from holding beside it.
+    pub fn is_unarbitrated(&self) -> bool {
+        self.unarbitrated
     }
 
     /// Silent on all links for m·h.

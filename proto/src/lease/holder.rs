@@ -294,9 +294,8 @@ impl Holder {
     /// How many voters have answered lately, of how many that are needed: of two sets, of the one that lacks more.
     pub fn answering(&self, now: Instant) -> (usize, usize) {
         let patience = self.patience();
-        let answers = |voter: &&NodeId| {
-            self.voters.get(voter).is_some_and(|track| track.answered_within(now, patience))
-        };
+        let answers =
+            |voter: &&NodeId| self.voters.get(voter).is_some_and(|track| track.answered_within(now, patience));
         let of = |set: &[NodeId]| (set.iter().filter(answers).count(), self.needed(set));
         let worst = self.quorum.sets().map(of).max_by_key(|(answering, needed)| needed.saturating_sub(*answering));
         worst.unwrap_or_default()

@@ -172,7 +172,13 @@ impl Node {
     /// A profile, from a peer whose key has been proven.
     pub(super) fn on_profile(&mut self, now: Instant, from: NodeId, bytes: &[u8]) {
         match Profile::parse(bytes) {
-            Ok(profile) if self.peers.contains_key(&from) => self.findings.take(now, from, profile, &self.settings),
+            Ok(profile) if self.peers.contains_key(&from) => {
+                self.findings.take(now, from, profile, &self.settings);
+                let known = self.findings.known.get(&from);
+                if let Some((known, peer)) = known.zip(self.peers.get_mut(&from)) {
+                    peer.set_unarbitrated(known.lease.is_none());
+                }
+            }
             Ok(_) | Err(_) => self.counters.bad_beats += 1,
         }
     }

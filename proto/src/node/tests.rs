@@ -40,6 +40,7 @@ mod rivals;
 mod rules;
 mod signed;
 mod trackers;
+mod unruled;
 mod words;
 
 const VIP: DomainId = DomainId(7);

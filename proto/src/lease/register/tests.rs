@@ -11,10 +11,8 @@ const L: Duration = Duration::from_millis(1000);
 const DOMAIN: DomainId = DomainId(7);
 const FIRST: Generation = Generation { number: 1, serves: 1, set: ConfigDigest(3) };
 /// Something was granted in the first generation, so that nothing is left to be written.
-const KEPT: Kept = Kept {
-    version: 2,
-    record: StoreRecord { floor: 1, opened: Opened { generation: 1, set: ConfigDigest(3) } },
-};
+const KEPT: Kept =
+    Kept { version: 2, record: StoreRecord { floor: 1, opened: Opened { generation: 1, set: ConfigDigest(3) } } };
 
 fn node(id: u16) -> NodeId {
     NodeId::new(id).unwrap()
@@ -31,7 +29,10 @@ fn epoch(counter: u64, by: u16) -> Epoch {
 fn register() -> Register {
     let (cluster, digest) = (ClusterId(1), ConfigDigest(2));
     let me = (node(1), Incarnation(100));
-    Register::new(RegisterSettings { cluster, digest, me, lease_max: L, generation: FIRST, domains: Vec::new() }, Incarnation(9))
+    Register::new(
+        RegisterSettings { cluster, digest, me, lease_max: L, generation: FIRST, domains: Vec::new() },
+        Incarnation(9),
+    )
 }
 
 fn ask(nonce: u64, message: Message) -> Envelope {

@@ -74,7 +74,14 @@ fn member(id: u16, life: u64) -> Member {
     let quorum = QuorumSettings::new(vec![node(STORE)], timing);
     let (cluster, digest, domain) = (ClusterId(1), ConfigDigest(2), DOMAIN);
     let me = Claimant { cluster, digest, domain, node: node(id), incarnation };
-    let settings = RegisterSettings { cluster, digest, me: (node(id), incarnation), lease_max, generation: FIRST, domains: vec![DOMAIN] };
+    let settings = RegisterSettings {
+        cluster,
+        digest,
+        me: (node(id), incarnation),
+        lease_max,
+        generation: FIRST,
+        domains: vec![DOMAIN],
+    };
     Member {
         id,
         life,
