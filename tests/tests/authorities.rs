@@ -120,10 +120,18 @@ impl World {
         }
         for node in [1, 0] {
             self.files[node] = self.cluster.write(&self.lan, node).unwrap();
+            let starts = |program: &Program| program.said().matches("INIT -> BACKUP").count();
+            let before = starts(&self.nodes[node]);
             self.nodes[node].signal(Part::Guardian, Signal::SIGTERM);
             let ended = self.nodes[node].wait(SOON).is_some();
             self.must(ended, "it does not end");
             self.nodes[node] = self.node(node);
+            let begin = clock::now();
+            while starts(&self.nodes[node]) == before {
+                let late = Duration::from_nanos(clock::now() - begin) > SOON;
+                self.must(!late, "it does not start");
+                thread::sleep(Duration::from_millis(50));
+            }
             thread::sleep(SETTLED);
         }
         self.must(self.watch.answered_by(0, SOON).is_some(), "the better node is not MASTER again");

@@ -103,7 +103,7 @@ impl Check<'_> {
         let place = &list.first()?.place;
         if let Some(former) = arbiter.former_voters.first() {
             let help = "remove `former_voters`: a move changes all voters at once, and is no change of one voter";
-            self.report.error(&former.place, &format!("`former_voters` and `{keyword}` at once"), help);
+            self.report.error(&former.place, format!("`former_voters` and `{keyword}` at once"), help);
             return None;
         }
         if generation < least {
