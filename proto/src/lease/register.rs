@@ -179,6 +179,7 @@ pub struct Register {
 impl Register {
     /// One that knows nothing yet. `incarnation` is new at each start (R17).
     pub fn new(settings: RegisterSettings, incarnation: Incarnation) -> Self {
+        let look_at = (!settings.domains.is_empty()).then_some(Instant::BOOT);
         Register {
             settings,
             incarnation,
@@ -189,7 +190,7 @@ impl Register {
             waited: BTreeSet::new(),
             forgot: 0,
             keeper: Keeper::default(),
-            look_at: Some(Instant::BOOT),
+            look_at,
         }
     }
 
