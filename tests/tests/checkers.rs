@@ -23,9 +23,11 @@ const SOON: Duration = Duration::from_secs(40);
 /// Longer than all checks of a test need for their next try.
 const A_WHILE: Duration = Duration::from_millis(1500);
 
-/// A check that passes while a file is there.
+/// A check that passes while a file is there. Its command has longer than the `delay_loop` that it would have by default: a
+/// busy machine takes its time to start one.
 fn while_there(room: &Path, name: &str) -> String {
-    format!("MISC_CHECK {{ misc_path \"/usr/bin/test -e {}\"\n user root }}", room.join(name).display())
+    let path = room.join(name);
+    format!("MISC_CHECK {{ misc_path \"/usr/bin/test -e {}\"\n misc_timeout 20\n user root }}", path.display())
 }
 
 /// A script that adds a line to `calls`.
