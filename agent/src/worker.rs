@@ -61,7 +61,7 @@ use crate::references::References;
 use crate::takeover::{self, Source};
 use crate::tracking::{Tracking, Watching};
 use crate::wall_clock::WallClock;
-use crate::{clock, control, dump, lock};
+use crate::{clock, control, dump, lock, web};
 
 /// How long a former worker may take to end: one whose guardian died hands over first.
 const FORMER_ENDS: Duration = Duration::from_secs(3);
@@ -126,6 +126,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
         pin(&config.global.scheduling.cpus);
         let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
         drop(shells.control.take());
+        drop(shells.web.take());
         shells.pulse.last();
         if let Some(heartbeats) = shells.heartbeats.take() {
             heartbeats.stop().await;
@@ -222,8 +223,10 @@ impl Start<'_> {
         let group = self.config.cluster.as_ref().and_then(|cluster| cluster.control_group.as_deref());
         let servers = checkers::desk::Desk::default();
         let connections = Connections::default();
-        let (control, questions) =
+        let (control, answers, questions) =
             control::start(&plan.run_dir, group, event_log.clone(), (servers.clone(), connections.clone()));
+        // Here, while this thread is none that decides: others would inherit that.
+        let web = web::start(answers, &plan.node_name, self.config.web.as_ref());
         let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
         let gate =
             gate.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the gate: {error}")))?;
@@ -294,6 +297,7 @@ impl Start<'_> {
             wall_clock: WallClock::default(),
             directory: Some(Arc::new(Directory::of(&plan))),
             control,
+            web,
             begins_in_maintenance: control::maintenance::is_on(&plan.run_dir),
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,

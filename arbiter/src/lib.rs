@@ -12,4 +12,5 @@ pub mod log;
 pub mod quic;
 pub mod realtime;
 pub mod systemd;
+pub mod web;
 pub mod witness;

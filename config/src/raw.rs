@@ -60,6 +60,7 @@ pub(crate) struct RawConfig {
     pub gate: Option<At<GateMeans>>,
     pub fencing: Option<RawFencing>,
     pub webhooks: Vec<RawWebhook>,
+    pub web: Option<RawWeb>,
     pub instances: Vec<RawInstance>,
     pub groups: Vec<RawGroup>,
     pub trackers: RawSources,
@@ -212,6 +213,16 @@ pub(crate) struct RawFencing {
     pub retry: Option<At<Duration>>,
     pub reboot_after: Option<At<Duration>>,
     pub domains: Vec<At<String>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RawWeb {
+    pub place: Place,
+    pub written: Written,
+    pub listen: Option<At<SocketAddr>>,
+    pub cert_file: Option<At<PathBuf>>,
+    pub cert_key_file: Option<At<PathBuf>>,
+    pub token_file: Option<At<PathBuf>>,
 }
 
 #[derive(Debug)]

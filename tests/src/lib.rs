@@ -5,6 +5,7 @@
 
 pub mod advert;
 pub mod binary;
+pub mod browser;
 pub mod certificates;
 pub mod cluster;
 pub mod debian;

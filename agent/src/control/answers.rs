@@ -1,17 +1,19 @@
 //! What each question is answered: on the client's thread.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use keepone_arbiter::control::{Answering, Caller, Client, Desk, Request};
+use keepone_arbiter::control::{Answering, Desk, Lines, Request, Right};
 use serde_json::{Value, json};
 
+use super::snapshot::Snapshot;
 use super::{Answer, Ask, maintenance, servers};
 use crate::checkers::desk::{Desk as Servers, Drain};
 use crate::ipvs::connections::{Desk as Connections, Who};
 use crate::record::Record;
 use crate::{clock, logging};
 
-pub(super) struct Answers {
+#[derive(Clone)]
+pub(crate) struct Answers {
     pub(super) desk: Desk<Ask, Answer>,
     pub(super) run_dir: PathBuf,
     /// What the operator does stands in the event log.
@@ -23,22 +25,15 @@ pub(super) struct Answers {
 }
 
 impl Answering for Answers {
-    fn answer(&self, request: &Request, caller: &Caller, _lines: &mut Client<'_>) -> Result<Value, String> {
-        let who = format!("uid {} (pid {})", caller.user, caller.pid);
+    fn answer(&self, request: &Request, who: &str, _lines: &mut dyn Lines) -> Result<Value, String> {
         match request.ask.as_str() {
-            "status" => match self.ask(Ask::Status)? {
-                Answer::Status(snapshot) => Ok(snapshot.json()),
-                other => Err(unexpected(&other)),
-            },
-            "metrics" => match self.ask(Ask::Status)? {
-                Answer::Status(snapshot) => Ok(snapshot.metrics().into()),
-                other => Err(unexpected(&other)),
-            },
+            "status" => Ok(self.snapshot()?.json()),
+            "metrics" => Ok(self.snapshot()?.metrics().into()),
             "why" => match self.ask(Ask::Why(instance(request)?))? {
                 Answer::Why(snapshot, why) => Ok(snapshot.why(&why)),
                 other => Err(unexpected(&other)),
             },
-            "maintenance" => self.maintenance(request, &who),
+            "maintenance" => self.maintenance(request, who),
             "handover" => {
                 let to = request.text("to").map(str::to_owned);
                 let instance = instance(request)?;
@@ -51,7 +46,7 @@ impl Answering for Answers {
                 }
             }
             "servers" => self.standing(request),
-            "drain" => self.drain(request, &who),
+            "drain" => self.drain(request, who),
             "log" => {
                 let level = request.text("level").ok_or("`level` is missing")?;
                 logging::set(level)?;
@@ -61,6 +56,14 @@ impl Answering for Answers {
             other => Err(format!(
                 "{other} is not known here: status, why, servers, maintenance, handover, drain, log and metrics are"
             )),
+        }
+    }
+
+    fn right(&self, ask: &str) -> Option<Right> {
+        match ask {
+            "status" | "metrics" | "why" | "servers" => Some(Right::Read),
+            "maintenance" | "handover" | "drain" | "log" => Some(Right::Operate),
+            _ => None,
         }
     }
 }
@@ -78,6 +81,23 @@ fn unexpected(answer: &Answer) -> String {
 }
 
 impl Answers {
+    /// How everything stands.
+    pub(crate) fn snapshot(&self) -> Result<Box<Snapshot>, String> {
+        match self.ask(Ask::Status)? {
+            Answer::Status(snapshot) => Ok(snapshot),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How real servers stand; the kernel is not asked for their connections.
+    pub(crate) fn servers(&self) -> Result<Value, String> {
+        Ok(servers::json(&self.servers.standing()?, &Ok(Default::default())))
+    }
+
+    pub(crate) fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
     fn ask(&self, asked: Ask) -> Result<Answer, String> {
         self.desk.ask(asked).map_err(|error| error.to_string())
     }

@@ -43,7 +43,7 @@ fn yes(is: bool) -> u8 {
 
 impl Snapshot {
     /// As a scraper reads it.
-    pub(super) fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         let mut text = Text(String::new());
         text.family("keepone_build_info", "gauge", "", "The program and the node that it runs as.");
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("node", self.directory.node.as_str())];

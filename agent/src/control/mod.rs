@@ -24,7 +24,7 @@ use keepone_proto::node::{NoHandover, Why};
 
 use crate::checkers;
 use crate::record::Record;
-use answers::Answers;
+pub(crate) use answers::Answers;
 use snapshot::Snapshot;
 
 /// The socket, in the run directory.
@@ -76,7 +76,7 @@ pub(crate) fn start(
     group: Option<&str>,
     record: Option<Record>,
     (servers, connections): (checkers::desk::Desk, crate::ipvs::connections::Desk),
-) -> (Option<Server>, Questions) {
+) -> (Option<Server>, Answers, Questions) {
     let (desk, questions) = Desk::new(PATIENCE);
     let group = group.and_then(|name| match nix::unistd::Group::from_name(name) {
         Ok(Some(group)) => Some(group.gid.as_raw()),
@@ -88,7 +88,7 @@ pub(crate) fn start(
         }
     });
     let answers = Answers { desk, run_dir: run_dir.to_owned(), record, servers, connections };
-    let server = Server::start(Settings::new(&socket(run_dir), group), answers);
+    let server = Server::start(Settings::new(&socket(run_dir), group), answers.clone());
     let server = server.inspect_err(|error| tracing::error!("{error}: `keepone status` and others have nobody to ask"));
-    (server.ok(), questions)
+    (server.ok(), answers, questions)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use keepone_proto::action::AlertName;
 use keepone_proto::id::{DomainId, NodeId};
+use keepone_proto::lease::holder::VoterWord;
 use keepone_proto::node::{Counters, DomainStatus, Node, PeerStatus};
 use keepone_proto::settings::Names;
 use keepone_proto::time::Instant;
@@ -90,6 +91,8 @@ pub(crate) struct Snapshot {
     pub(super) directory: Arc<Directory>,
     pub(super) domains: Vec<DomainStatus>,
     pub(super) peers: Vec<PeerStatus>,
+    /// Whether they are asked, and each.
+    pub(super) voters: (bool, Vec<VoterWord>),
     pub(super) alerts: Vec<(AlertName, Option<DomainId>)>,
     pub(super) counters: Counters,
     pub(super) maintenance: bool,
@@ -104,6 +107,7 @@ impl Snapshot {
             directory: directory.clone(),
             domains: Vec::new(),
             peers: Vec::new(),
+            voters: (false, Vec::new()),
             alerts: Vec::new(),
             counters: node.counters(),
             maintenance: node.in_maintenance(),
@@ -118,6 +122,7 @@ impl Snapshot {
             directory: directory.clone(),
             domains: node.statuses(now),
             peers: node.peer_statuses(now),
+            voters: node.voter_statuses(now),
             alerts: node.alerts().collect(),
             counters: node.counters(),
             maintenance: node.in_maintenance(),

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use keepone_proto::lease::holder::VoterWord;
 use keepone_proto::node::{DomainStatus, Holder, PeerStatus, Why};
 use keepone_proto::time::Instant;
 use serde_json::{Value, json};
@@ -19,12 +20,13 @@ fn ms(time: Duration) -> f64 {
 
 impl Snapshot {
     /// Everything at a glance.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({
             "node": self.directory.node, "program": env!("CARGO_PKG_VERSION"), "pid": std::process::id(),
             "at_ns": self.at.as_nanos(), "maintenance": self.maintenance, "gate_passes": self.gate_passes,
             "domains": self.domains.iter().map(|status| self.domain(status)).collect::<Vec<_>>(),
             "peers": self.peers.iter().map(|peer| self.peer(peer)).collect::<Vec<_>>(),
+            "voters": self.voters.1.iter().map(|word| self.voter(word)).collect::<Vec<_>>(),
             "alerts": self.alerts.iter().map(|(name, domain)| json!({
                 "name": name.as_str(), "domain": domain.map(|domain| self.directory.name(domain)),
                 "severity": name.severity().as_str(), "what": name.what(), "remedy": name.remedy(),
@@ -70,7 +72,7 @@ impl Snapshot {
             "priority": status.priority.0, "holder": holder, "holder_by": by,
             "gate_open_ms": self.left(status.open_until),
             "epoch": status.epoch.map(|epoch| epoch.to_string()), "lease_ms": self.left(status.lease_until),
-            "lease_until_ns": status.lease_until.map(|until| until.as_nanos()),
+            "lease_length_ms": ms(status.lease_length), "lease_until_ns": status.lease_until.map(|until| until.as_nanos()),
             "open_until_ns": status.open_until.map(|until| until.as_nanos()),
             "voters_answering": status.voters.map(|(answering, _)| answering),
             "voters_needed": status.voters.map(|(_, needed)| needed),
@@ -79,13 +81,22 @@ impl Snapshot {
     }
 
     fn peer(&self, peer: &PeerStatus) -> Value {
-        let links = peer
-            .links
-            .iter()
-            .map(|(link, heard)| json!({ "name": self.directory.names.link(*link), "heard_ms": heard.map(ms) }));
+        let links = peer.links.iter().map(|(link, heard)| {
+            let is_up = heard.is_some_and(|heard| heard <= peer.limit);
+            json!({ "name": self.directory.names.link(*link), "up": is_up, "heard_ms": heard.map(ms) })
+        });
         json!({
             "name": self.directory.names.node(peer.node), "silent": peer.silent, "heard_ms": peer.heard.map(ms),
             "links": links.collect::<Vec<_>>(),
+        })
+    }
+
+    /// What it answered means nothing while nobody is asked.
+    fn voter(&self, word: &VoterWord) -> Value {
+        let is_asked = self.voters.0;
+        json!({
+            "name": self.directory.names.node(word.voter), "asked": is_asked,
+            "answers": is_asked.then_some(word.answers), "answered_ms": word.answered.filter(|_| is_asked).map(ms),
         })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use keepone_arbiter::control::Server;
 use keepone_arbiter::etcd::EtcdClient;
+use keepone_arbiter::web::Web;
 use keepone_arbiter::witness::client::WitnessClient;
 use keepone_arbiter::witness::state::Writer;
 use keepone_config::Config;
@@ -86,6 +87,8 @@ pub(crate) struct Shells {
     pub(crate) directory: Option<Arc<Directory>>,
     /// The control socket, which goes with this.
     pub(crate) control: Option<Server>,
+    /// The web page, whether it is configured or not.
+    pub(crate) web: Option<Web>,
     pub(crate) begins_in_maintenance: bool,
 }
 
@@ -119,6 +122,13 @@ impl Shells {
     /// Another configuration for the health checks.
     pub(crate) fn configure_checkers(&mut self, config: &Arc<Config>, tied: &[Tied]) {
         self.checkers.set(config, tied, self.ipvs.wish());
+    }
+
+    /// Another one for the web page.
+    pub(crate) fn configure_web(&mut self, config: &Config) {
+        if let Some(web) = &self.web {
+            web.set(crate::web::settings(config.web.as_ref()));
+        }
     }
 
     fn on_interface(&mut self, seen: &Interface) -> Option<Event> {

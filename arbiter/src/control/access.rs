@@ -4,6 +4,7 @@
 //! mistake and a connection may have been made before.
 #![allow(unsafe_code)]
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -46,6 +47,13 @@ pub struct Caller {
     pub group: u32,
     /// And its other ones.
     pub groups: Vec<u32>,
+}
+
+/// For the log: `uid 0 (pid 17)`.
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "uid {} (pid {})", self.user, self.pid)
+    }
 }
 
 impl Caller {

@@ -20,7 +20,7 @@ pub use access::{Access, Caller};
 pub use caller::{AskError, Asking, ask};
 pub use desk::{Counter, Desk, Question, Unanswered};
 pub use message::{Reply, Request, VERSION};
-pub use server::{Answering, Client, Server, ServerError, Settings};
+pub use server::{Answering, Client, Lines, Right, Server, ServerError, Settings};
 
 #[cfg(test)]
 mod tests;

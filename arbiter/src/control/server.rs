@@ -60,13 +60,37 @@ pub struct ServerError {
     error: io::Error,
 }
 
+/// What somebody may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// Be told how things stand.
+    Read,
+    /// And change something.
+    Operate,
+}
+
 /// Who answers. Called on a thread of the client's own, which may wait.
 pub trait Answering: Send + Sync + 'static {
-    /// The last line of the answer; lines before it go to `lines`.
+    /// The last line of the answer to `who`, in words for the log; lines before it go to `lines`.
     ///
     /// # Errors
     /// Words for whoever asked: what is wrong, and what to do.
-    fn answer(&self, request: &Request, caller: &Caller, lines: &mut Client<'_>) -> Result<Value, String>;
+    fn answer(&self, request: &Request, who: &str, lines: &mut dyn Lines) -> Result<Value, String>;
+
+    /// What a question takes, of whoever is not root or the like; `None`: it is not known.
+    fn right(&self, ask: &str) -> Option<Right>;
+}
+
+/// Where the lines of an answer before the last one go.
+pub trait Lines {
+    /// One of them.
+    ///
+    /// # Errors
+    /// Whoever asked has gone, or takes no more: it is told nothing more.
+    fn more(&mut self, value: Value) -> io::Result<()>;
+
+    /// Whether there is nobody to go on for: the client has hung up, or the program ends.
+    fn has_gone(&self) -> bool;
 }
 
 /// A client, while it is answered.
@@ -78,17 +102,12 @@ pub struct Client<'a> {
     broken: bool,
 }
 
-impl Client<'_> {
-    /// A line before the last.
-    ///
-    /// # Errors
-    /// The client has gone, or is too slow: it is told nothing more.
-    pub fn more(&mut self, value: Value) -> io::Result<()> {
+impl Lines for Client<'_> {
+    fn more(&mut self, value: Value) -> io::Result<()> {
         self.put(Reply::More(value))
     }
 
-    /// Whether there is nobody to go on for: the client has hung up, or the program ends.
-    pub fn has_gone(&self) -> bool {
+    fn has_gone(&self) -> bool {
         let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
         let asked = poll(&mut fds, PollTimeout::ZERO);
         let [fd] = fds;
@@ -96,7 +115,9 @@ impl Client<'_> {
         let hung_up = asked.is_ok() && fd.revents().is_some_and(|events| events.intersects(gone));
         self.broken || hung_up || self.ends.load(Ordering::Acquire)
     }
+}
 
+impl Client<'_> {
     /// Written within the time that a line may take, however it trickles.
     fn put(&mut self, reply: Reply) -> io::Result<()> {
         let line = reply.emit();
@@ -250,7 +271,7 @@ pub(super) fn serve(
         }
         let request = line.and_then(|line| Request::parse(&line));
         let is_good = request.is_ok();
-        let answer = request.and_then(|request| answering.answer(&request, caller, &mut client));
+        let answer = request.and_then(|request| answering.answer(&request, &caller.to_string(), &mut client));
         let said = !client.broken && client.put(answer.map_or_else(Reply::Error, Reply::Last)).is_ok();
         if !said || !is_good {
             return;

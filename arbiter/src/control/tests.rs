@@ -14,7 +14,7 @@ use super::access::{Access, Caller};
 use super::caller::{AskError, Asking, ask};
 use super::desk::{Desk, Unanswered};
 use super::message::{LONGEST, Reply, Request};
-use super::server::{Answering, Client, Server, Settings, serve};
+use super::server::{Answering, Lines, Right, Server, Settings, serve};
 
 /// A busy machine may need the whole of it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,9 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Echo;
 
 impl Answering for Echo {
-    fn answer(&self, request: &Request, caller: &Caller, lines: &mut Client<'_>) -> Result<Value, String> {
+    fn answer(&self, request: &Request, who: &str, lines: &mut dyn Lines) -> Result<Value, String> {
         match request.ask.as_str() {
-            "echo" => Ok(json!({ "said": request.text("say"), "pid": caller.pid })),
+            "echo" => Ok(json!({ "said": request.text("say"), "who": who })),
             "lines" => {
                 let count = request.with.get("count").and_then(Value::as_u64).unwrap_or(0);
                 for number in 0..count {
@@ -43,6 +43,10 @@ impl Answering for Echo {
             }
             other => Err(format!("no question {other}")),
         }
+    }
+
+    fn right(&self, _: &str) -> Option<Right> {
+        Some(Right::Read)
     }
 }
 
@@ -75,7 +79,10 @@ fn a_question_is_answered_and_a_wrong_one_is_told_why() {
     let _server = Server::start(settings(room.path()), Echo).unwrap();
     let path = room.path().join("control");
     let answer = ask(&path, &Request::new("echo").with("say", "hello"), PATIENCE).unwrap();
-    assert_eq!(answer, json!({ "said": "hello", "pid": std::process::id() }));
+    assert_eq!(
+        answer,
+        json!({ "said": "hello", "who": format!("uid {} (pid {})", nix::unistd::geteuid(), std::process::id()) })
+    );
     let refused = ask(&path, &Request::new("nothing"), PATIENCE).unwrap_err();
     assert!(matches!(&refused, AskError::Refused(words) if words == "no question nothing"), "{refused}");
 
@@ -281,9 +288,13 @@ fn what_the_loop_has_begun_on_is_waited_for_since_it_will_be_done() {
 fn what_is_asked_by_somebody_who_has_hung_up_is_not_done() {
     struct Deed(AtomicBool);
     impl Answering for Deed {
-        fn answer(&self, _: &Request, _: &Caller, _: &mut Client<'_>) -> Result<Value, String> {
+        fn answer(&self, _: &Request, _: &str, _: &mut dyn Lines) -> Result<Value, String> {
             self.0.store(true, Ordering::Relaxed);
             Ok(Value::Null)
+        }
+
+        fn right(&self, _: &str) -> Option<Right> {
+            Some(Right::Operate)
         }
     }
     let room = tempfile::tempdir().unwrap();

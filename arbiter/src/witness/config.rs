@@ -12,6 +12,9 @@
 //! max_rate = 2000               # datagrams a second that a node may send
 //! metrics = "127.0.0.1:9947"    # OpenMetrics over HTTP; default: none
 //!
+//! [web]                         # the page and the API; default: none
+//! listen = "127.0.0.1:8443"     # elsewhere only with cert_file, cert_key_file and token_file
+//!
 //! [[cluster]]
 //! name = "demo"
 //! voters = ["n1", "n2", "w"]    # default: all members and this witness
@@ -39,6 +42,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::quic::PublicKey;
+use crate::web;
 use crate::witness::rates::DEFAULT_RATE;
 use crate::witness::state::is_file_name;
 
@@ -62,6 +66,8 @@ pub struct WitnessConfig {
     pub max_rate: u32,
     /// Where metrics are served: a loopback address.
     pub metrics: Option<SocketAddr>,
+    /// Where the web page is served.
+    pub web: Option<web::Settings>,
     /// The clusters that it votes in, at least one.
     pub clusters: Vec<ClusterConfig>,
 }
@@ -140,8 +146,18 @@ struct Raw {
     state_dir: PathBuf,
     max_rate: Option<Spanned<u32>>,
     metrics: Option<Spanned<String>>,
+    web: Option<Spanned<RawWeb>>,
     #[serde(default)]
     cluster: Vec<RawCluster>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWeb {
+    listen: Spanned<String>,
+    cert_file: Option<PathBuf>,
+    cert_key_file: Option<PathBuf>,
+    token_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -295,6 +311,7 @@ impl Check<'_> {
             self.complain(rate.span(), format!("max_rate = {max_rate}: at least {LEAST_RATE}, or no lease is renewed"));
         }
         let metrics = raw.metrics.as_ref().and_then(|address| self.loopback(address));
+        let web = raw.web.as_ref().and_then(|raw| self.web(raw));
         let (name, id) = (name?, id?);
         let mut clusters: Vec<ClusterConfig> = Vec::new();
         for raw in &raw.cluster {
@@ -305,7 +322,7 @@ impl Check<'_> {
             clusters.push(cluster);
         }
         let (key_file, state_dir) = (self.path(&raw.key_file), self.path(&raw.state_dir));
-        Some(WitnessConfig { name, id, key_file, listen: listen?, state_dir, max_rate, metrics, clusters })
+        Some(WitnessConfig { name, id, key_file, listen: listen?, state_dir, max_rate, metrics, web, clusters })
     }
 
     /// Whoever reads metrics learns who holds what; so they are for this host alone.
@@ -319,6 +336,26 @@ impl Check<'_> {
             self.complain(raw.span(), message);
         }
         address
+    }
+
+    fn web(&mut self, raw: &Spanned<RawWeb>) -> Option<web::Settings> {
+        let (span, raw) = (raw.span(), raw.as_ref());
+        if raw.cert_file.is_some() != raw.cert_key_file.is_some() {
+            let message = "one of cert_file and cert_key_file without the other: write both, or neither";
+            self.complain(span, message.into());
+        }
+        let Ok(listen) = raw.listen.as_ref().parse() else {
+            let message = format!("listen = {:?}: write IP:PORT, such as \"127.0.0.1:8443\"", raw.listen.as_ref());
+            self.complain(raw.listen.span(), message);
+            return None;
+        };
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| self.path(path));
+        let tls = path(&raw.cert_file).zip(path(&raw.cert_key_file));
+        let settings = web::Settings { listen, tls, token_file: path(&raw.token_file) };
+        if let Err(error) = settings.check() {
+            self.complain(raw.listen.span(), error.to_string());
+        }
+        Some(settings)
     }
 
     fn cluster(&mut self, raw: &RawCluster, own_name: &str, own_id: NodeId) -> Option<ClusterConfig> {

@@ -40,6 +40,20 @@ fn the_digest_is_that_of_the_same_numbers_elsewhere() {
 }
 
 #[test]
+fn the_web_page_is_for_this_host_unless_it_has_tls_and_tokens() {
+    let web = |lines: &str| good().replace("[[cluster]]", &format!("[web]\n{lines}\n[[cluster]]"));
+    let found = read(&web("listen = \"127.0.0.1:8443\"")).unwrap().web.unwrap();
+    assert_eq!((found.tls, found.token_file), (None, None));
+    let complaint = complaint(&web("listen = \"0.0.0.0:8443\"\ntoken_file = \"t\""));
+    assert!(complaint.contains(":7:10: 0.0.0.0:8443 can be reached") && complaint.contains("no TLS"), "{complaint}");
+    let all = "listen = \"0.0.0.0:8443\"\ntoken_file = \"t\"\ncert_file = \"c\"\ncert_key_file = \"/k\"";
+    let found = read(&web(all)).unwrap().web.unwrap();
+    assert_eq!(found.tls, Some((PathBuf::from("/etc/keepone/c"), PathBuf::from("/k"))));
+    assert_eq!(found.token_file, Some(PathBuf::from("/etc/keepone/t")));
+    assert!(super::parse(Path::new("w"), &web("listen = \"127.0.0.1:1\"\ncert_file = \"c\"")).is_err());
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_its_line_and_column() {
     let text = good().replace("listen =", "lisen = \"x\"\nlisten =");
     let complaint = complaint(&text);

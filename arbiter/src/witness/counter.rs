@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::config::WitnessConfig;
 use super::orders::{Ask, Which};
 use super::report::Status;
-use crate::control::{Answering, Caller, Client, Request, Server, ServerError, Settings};
+use crate::control::{Answering, Lines, Request, Right, Server, ServerError, Settings};
 use crate::quic::{PublicKey, Roster};
 
 /// The longest that a node may be barred for.
@@ -40,6 +40,7 @@ impl About {
 }
 
 /// Answers on the clients' threads.
+#[derive(Clone)]
 pub(super) struct Answers {
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) about: Arc<Mutex<About>>,
@@ -53,7 +54,7 @@ pub(super) fn open(state_dir: &Path, answers: Answers) -> Result<Server, ServerE
 
 impl Answers {
     /// Asks the loop, and waits for its answer as long as it turns.
-    fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, String> {
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, String> {
         let ended = "the voters have ended: see the log of the witness";
         let (to, answer) = oneshot::channel();
         self.asks.try_send(ask(to)).map_err(|refused| match refused {
@@ -63,7 +64,7 @@ impl Answers {
         answer.blocking_recv().map_err(|_| ended.to_owned())
     }
 
-    fn status(&self) -> Result<Status, String> {
+    pub(super) fn status(&self) -> Result<Status, String> {
         let (uptime, clusters) = self.ask(Ask::Status)?;
         let about = self.about.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(Status {
@@ -81,28 +82,37 @@ impl Answers {
 }
 
 impl Answering for Answers {
-    fn answer(&self, request: &Request, caller: &Caller, lines: &mut Client<'_>) -> Result<Value, String> {
+    fn answer(&self, request: &Request, who: &str, lines: &mut dyn Lines) -> Result<Value, String> {
         match request.ask.as_str() {
             "status" => value(self.status()?),
             "leases" => several(self.ask(Ask::Leases)?, lines),
             "backup" => several(self.ask(Ask::Backup)?, lines),
             "revoke" => {
                 let (what, length) = (which(request)?, length(request)?);
-                tracing::info!("revoke {} is ordered by user {} (process {})", what.name, caller.user, caller.pid);
+                tracing::info!("revoke {} is ordered by {who}", what.name);
                 value(self.ask(|answer| Ask::Revoke { what, length, answer })??)
             }
             "forget" => {
                 let what = which(request)?;
-                tracing::info!("forget {} is ordered by user {} (process {})", what.name, caller.user, caller.pid);
+                tracing::info!("forget {} is ordered by {who}", what.name);
                 Ok(json!({ "done": self.ask(|answer| Ask::Forget { what, answer })?? }))
             }
             other => Err(format!("{other:?} is not known: status, leases, revoke, forget and backup are")),
         }
     }
+
+    fn right(&self, ask: &str) -> Option<Right> {
+        match ask {
+            "status" | "leases" => Some(Right::Read),
+            // A backup is what another witness could be made of.
+            "revoke" | "forget" | "backup" => Some(Right::Operate),
+            _ => None,
+        }
+    }
 }
 
 /// A line each, and their count at the end.
-fn several(rows: Vec<impl serde::Serialize>, lines: &mut Client<'_>) -> Result<Value, String> {
+fn several(rows: Vec<impl serde::Serialize>, lines: &mut dyn Lines) -> Result<Value, String> {
     let count = rows.len();
     for row in rows {
         lines.more(value(row)?).map_err(|error| error.to_string())?;

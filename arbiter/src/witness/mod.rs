@@ -8,6 +8,7 @@
 //! - [`rates`]: how much each member may send
 //! - [`orders`]: what the operator asks of a running witness; [`report`]: what it is told
 //! - [`counter`]: the socket on which it is asked; [`metrics`], [`scrape`]: the same in numbers, over HTTP
+//! - `page`: the same for a browser
 //! - [`backup`]: copies of the records, and their way back
 //! - [`client`]: an agent's connections to its witnesses
 
@@ -18,6 +19,7 @@ pub mod counter;
 mod hall;
 pub mod metrics;
 pub mod orders;
+mod page;
 pub mod rates;
 pub mod report;
 pub mod scrape;

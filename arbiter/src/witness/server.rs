@@ -16,12 +16,14 @@ use super::config::WitnessConfig;
 use super::counter::{self, About, Answers};
 use super::hall::{Hall, sink};
 use super::orders::Ask;
+use super::page::Page;
 use super::rates::Rates;
 use super::state::{StateDir, StoreError};
 use crate::control::Server;
 use crate::quic::{
     BindError, Endpoint, EndpointSettings, Identity, KeyError, Listener, PublicKey, Refusals, Roster, TransportSettings,
 };
+use crate::web::Web;
 
 /// Requests waiting for the voters; more than that, and the newest are lost like any datagram.
 const QUEUE: usize = 4096;
@@ -91,6 +93,7 @@ pub struct Witness {
     asks: mpsc::Sender<Ask>,
     about: Arc<Mutex<About>>,
     control: Option<Server>,
+    web: Option<Web>,
     config: WitnessConfig,
     identity: Identity,
     local: SocketAddr,
@@ -131,9 +134,12 @@ impl Witness {
         let about = Arc::new(Mutex::new(About::new(config, identity.public_key(), local.to_string())));
         // A witness that can't be asked votes all the same.
         let answers = Answers { asks: asks.clone(), about: about.clone(), roster: roster.clone() };
-        let control = counter::open(&config.state_dir, answers);
+        let control = counter::open(&config.state_dir, answers.clone());
         let control = control.inspect_err(|error| tracing::error!("{error}; commands can't ask this witness")).ok();
-        Ok(Witness { endpoint, about, control, roster, rates, asks, config: config.clone(), identity, local, tasks })
+        let web = Web::start(Page::new(config, answers), config.web.clone());
+        let web = web.inspect_err(|error| tracing::error!("no thread for the web page: {error}")).ok();
+        let config = config.clone();
+        Ok(Witness { endpoint, about, control, web, roster, rates, asks, config, identity, local, tasks })
     }
 
     /// Goes on with another configuration: clusters, members, keys and rates. In words, what changes. After an error
@@ -168,6 +174,12 @@ impl Witness {
         if config.max_rate != self.config.max_rate {
             self.rates.set_max(config.max_rate);
             words.push(format!("a node may send {} datagrams a second", config.max_rate));
+        }
+        if config.web != self.config.web
+            && let Some(web) = &self.web
+        {
+            web.set(config.web.clone());
+            words.push(String::from("the web page is served as the configuration says"));
         }
         self.config = config.clone();
         Ok(words)
@@ -209,6 +221,7 @@ impl Witness {
     /// Stops: the members are told at once that nobody is here. The records are on disk already.
     pub async fn stop(mut self) {
         self.control = None;
+        self.web = None;
         self.endpoint.close("the witness stops");
         // Time for the goodbyes to leave; not for the peers' answers to them.
         tokio::time::sleep(Duration::from_millis(20)).await;

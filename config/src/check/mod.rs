@@ -22,6 +22,7 @@ mod strict;
 mod tied;
 mod track;
 mod traps;
+mod web;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -62,6 +63,7 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     check.services(&mut global);
     check.mail(&mut global.mail);
     global.webhooks = check.webhooks();
+    let web = check.web();
     check.virtual_macs();
     global.vrrp.link_delays = check.link_delays(instances.as_deref().unwrap_or(&[]));
     let statics = check.statics();
@@ -84,6 +86,7 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
         gate: raw.gate.as_ref().map_or(GateMeans::Auto, |gate| gate.value),
         grace: or(&raw.grace, Duration::from_secs(1)),
         fencing,
+        web,
         references,
         instances: instances?,
         sync_groups: sync_groups?,

@@ -73,8 +73,9 @@ const SESSION: Cost = Cost::Agent("sessions begin together");
 
 /// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
 /// these, or is new in the model, is set up once, at the start.
-const IN_PLACE: [&str; 27] = [
+const IN_PLACE: [&str; 28] = [
     "links",
+    "web",
     "instances",
     "sync_groups",
     "trackers",
@@ -225,6 +226,10 @@ pub(super) static ROWS: &[Row] = &[
     costs("global.scheduling.rt_priority", "vrrp_rt_priority", START),
     costs("global.scheduling.cpus", "vrrp_cpu_affinity", START),
     costs("fencing.watchdog", "watchdog", START),
+    noun("web", "web page"),
+    Row { is_whole: true, ..noun("web.tls", "cert_file and cert_key_file of web") },
+    noun("web.listen", "address of web"),
+    noun("web.token_file", "token_file of web"),
 ];
 
 /// The row of a path, if it has one.

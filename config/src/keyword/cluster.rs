@@ -156,6 +156,25 @@ pub(crate) static GATE: Table = Table::strict(
     &[key(Own, "means", Value, "what in the kernel keeps the gate").values("auto", "auto|bpf|nft|lifetime", "")],
 );
 
+pub(crate) static WEB: Table = Table::strict(
+    "web",
+    &[
+        key(Own, "listen", Value, "where the page and the answers of the control socket are served over HTTP").values(
+            "",
+            "ADDRESS:PORT",
+            "",
+        ),
+        key(Own, "cert_file", Value, "the certificate, with its chain; without it only a loopback address is served")
+            .values("none", "a file, PEM", ""),
+        key(Own, "cert_key_file", Value, "its private key").values("", "a file, PEM", ""),
+        key(Own, "token_file", Value, "who may read and who may operate; without it, this host may read").values(
+            "none",
+            "a file, NAME read|operate TOKEN a line",
+            "",
+        ),
+    ],
+);
+
 pub(crate) static FENCING: Table = Table::strict(
     "fencing",
     &[

@@ -5,7 +5,7 @@ use super::Tier::{A, B, C, Own};
 use super::{
     ARBITER, BFD_INSTANCE, CLUSTER, FENCING, GARP_GROUP, GATE, GLOBAL_DEFS, HEARTBEAT, HEARTBEAT_LINK, MEMBER, NODE,
     REFERENCE_IP, SSL, TRACK_FILE, TRACK_GROUP, Table, VIRTUAL_SERVER, VRRP_INSTANCE, VRRP_SCRIPT, VRRP_SYNC_GROUP,
-    VRRP_TRACK_FILE, VRRP_TRACK_PROCESS, WEBHOOK, key,
+    VRRP_TRACK_FILE, VRRP_TRACK_PROCESS, WEB, WEBHOOK, key,
 };
 
 const NAMESPACE: &str =
@@ -26,6 +26,7 @@ pub(crate) static ROOT: Table = Table::strict(
         key(Own, "reference_ip", Block(&REFERENCE_IP), "addresses that a node must reach to be worth its mastership"),
         key(Own, "gate", Block(&GATE), "how the kernel silences addresses when the lease has run out"),
         key(Own, "fencing", Block(&FENCING), "what stops a node that can't stop itself"),
+        key(Own, "web", Block(&WEB), "the web page, and the control socket's answers over HTTP"),
         key(Own, "webhook", Named(&WEBHOOK), "a receiver that is sent transitions and alerts as JSON"),
         key(A, "vrrp_script", Named(&VRRP_SCRIPT), "a command run again and again whose exit code counts"),
         key(B, "vrrp_track_process", Named(&VRRP_TRACK_PROCESS), "processes that must run"),

@@ -19,6 +19,7 @@ mod service;
 mod track;
 mod value;
 mod vrrp;
+mod web;
 
 use std::path::{Path, PathBuf};
 
@@ -60,6 +61,7 @@ impl Lower<'_> {
             "reference_ip" => self.reference_ip(raw, item),
             "gate" => self.gate(raw, item),
             "fencing" => self.fencing(raw, item),
+            "web" => self.web(raw, item),
             "webhook" => self.webhook(raw, item),
             "vrrp_instance" => self.vrrp_instance(raw, item),
             "vrrp_sync_group" => self.vrrp_sync_group(raw, item),
@@ -189,7 +191,7 @@ impl Lower<'_> {
         let replaces = matches!(keyword.form, Form::Value | Form::Flag | Form::Words | Form::Maybe) && !keyword.adds;
         // Other blocks add to what came before: keepalived's users split `global_defs` over included files.
         let repeats =
-            replaces || (table.name == ROOT.name && ["arbiter", "reference_ip"].contains(&&*item.keyword.text));
+            replaces || (table.name == ROOT.name && ["arbiter", "reference_ip", "web"].contains(&&*item.keyword.text));
         if !repeats {
             return;
         }

@@ -15,6 +15,7 @@ mod route;
 mod service;
 mod track;
 mod vrrp;
+mod web;
 
 pub use balance::{
     Forwarding, GroupMember, Persistence, Protocol, RealServer, Scheduler, ServerGroup, Service, SorryServer, Tunnel,
@@ -43,6 +44,7 @@ pub use vrrp::{
     InitialState, Mirror, Scope, Secret, SecretBytes, SyncGroup, TrackInterface, Transport, VirtualAddress,
     VrrpInstance,
 };
+pub use web::Web;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -75,6 +77,8 @@ pub struct Config {
     pub grace: Duration,
     /// The rings outside the gate.
     pub fencing: Fencing,
+    /// The web page; none by default.
+    pub web: Option<Web>,
     /// Reference addresses.
     pub references: ReferenceSettings,
     /// Virtual routers, in the order of the file.

@@ -17,6 +17,7 @@ mod options;
 mod text;
 mod track;
 mod vrrp;
+mod web;
 
 use std::path::Path;
 

@@ -50,6 +50,8 @@ pub struct DomainStatus {
     pub epoch: Option<Epoch>,
     /// Until when the lease is held, if it is.
     pub lease_until: Option<Instant>,
+    /// L_h: how long one is when it is new.
+    pub lease_length: Duration,
     /// Voters that answer, and how many are needed; `None` without an authority, and where nobody is asked.
     pub voters: Option<(usize, usize)>,
     /// Who holds it.
@@ -106,13 +108,14 @@ impl Domain {
             open_until: self.kernel.tenure().map(|tenure| tenure.until).filter(|until| now < *until),
             epoch: self.lease.epoch(),
             lease_until: self.lease.grant(now).map(|grant| grant.until()),
+            lease_length: self.timing.holder_lease(),
             voters: self.lease.answering(now).filter(|_| self.asks(now)),
             holder: self.holder(facts),
         }
     }
 
     /// Whether the voters are asked for it, or have been a moment ago: what they said before is of no use.
-    fn asks(&self, now: Instant) -> bool {
+    pub(crate) fn asks(&self, now: Instant) -> bool {
         let answers = self.lease.answering(now).is_some_and(|(answering, _)| answering > 0);
         answers || self.lease.lease(now) != Lease::Vacant
     }

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::Node;
 pub use crate::domain::why::{DomainStatus, Holder, NoHandover, Why};
 use crate::id::{DomainId, LinkId, NodeId};
+use crate::lease::holder::VoterWord;
 use crate::time::Instant;
 
 /// Another agent, at a glance.
@@ -17,6 +18,8 @@ pub struct PeerStatus {
     pub heard: Option<Duration>,
     /// Whether that is too long ago.
     pub silent: bool,
+    /// m·h: a link that was not heard for longer is down.
+    pub limit: Duration,
     /// Each link, and how long ago it was heard on that.
     pub links: Vec<(LinkId, Option<Duration>)>,
 }
@@ -39,9 +42,17 @@ impl Node {
             node: peer.node,
             heard: peer.heard_at().map(|at| now.since(at)),
             silent: peer.is_silent(now),
+            limit: peer.silence(),
             links: peer.links().map(|(link, path)| (link, path.heard_at().map(|at| now.since(at)))).collect(),
         };
         self.peers.values().map(status).collect()
+    }
+
+    /// Every voter, as the first domain that asks them finds them, and whether any does: all ask in one message.
+    pub fn voter_statuses(&self, now: Instant) -> (bool, Vec<VoterWord>) {
+        let asking = self.domains.values().find(|domain| domain.asks(now));
+        let words = asking.or_else(|| self.domains.values().next()).map(|domain| domain.lease.words_of_voters(now));
+        (asking.is_some(), words.unwrap_or_default())
     }
 
     /// Whether the operator has taken this node out.

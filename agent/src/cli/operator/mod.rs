@@ -229,7 +229,7 @@ fn why(agent: &Agent, instance: Option<String>, json: bool) -> Result<u8, Failur
             continue;
         }
         let domain = answer["name"].as_str().unwrap_or(&name);
-        let last = events::last_transitions(&agent.run_dir, domain);
+        let last = keepone_agent::event_log::last_transitions(&agent.run_dir, domain);
         say(&show::why(&answer, &last, is_colourful()));
     }
     Ok(0)

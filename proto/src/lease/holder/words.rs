@@ -17,6 +17,8 @@ pub struct VoterWord {
     pub granted: Option<Duration>,
     /// How long ago it last answered anything.
     pub answered: Option<Duration>,
+    /// Whether that is of late.
+    pub answers: bool,
     /// Why it refused last, if that stands.
     pub refused: Option<RefuseReason>,
     /// To whom it said to lend, when it refused.
@@ -30,6 +32,7 @@ impl Holder {
     pub fn words_of_voters(&self, now: Instant) -> Vec<VoterWord> {
         let word = |(voter, track): (&NodeId, &super::Track)| VoterWord {
             voter: *voter,
+            answers: track.answered_within(now, self.patience()),
             granted: track.good_from.map(|at| now.since(at)),
             answered: track.answered_at.map(|at| now.since(at)),
             refused: track.refused.map(|(why, _)| why),
