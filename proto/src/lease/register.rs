@@ -274,7 +274,7 @@ impl Register {
             Answer::Unknown => slot.known = slot.known.filter(|_| out_there.ask == Ask::Read),
             Answer::Read(reading, kept) => {
                 let forgot = self.notice(now, reading.revision, &out_there);
-                self.keeper.learn(now, kept);
+                self.keeper.learn_at(now, reading.revision, kept);
                 let Some(slot) = self.slots.get_mut(&domain) else { return out };
                 slot.learn(now, reading);
                 self.tell_of(now, domain, &mut out);

@@ -68,6 +68,8 @@ pub(super) struct Keeper {
     kept: Option<Kept>,
     /// When the answer came that first showed this floor.
     floor_since: Option<Instant>,
+    /// The newest revision of the store that an answer with the record has named.
+    at: u64,
     /// The ticket of the question that is out.
     pub(super) out: Option<u64>,
 }
@@ -78,11 +80,26 @@ impl Keeper {
         self.kept.map(|kept| kept.version)
     }
 
-    /// An answer shows it. One that was overtaken by a newer one shows nothing.
+    /// An answer shows it, as it was at a revision of the store. One that was overtaken by a newer one shows nothing. Where
+    /// somebody has deleted the record its version is lower than before, and the swaps' comparison goes by that.
+    pub(super) fn learn_at(&mut self, now: Instant, revision: u64, kept: Kept) {
+        if revision < self.at {
+            return;
+        }
+        self.at = revision;
+        self.take(now, kept);
+    }
+
+    /// The same of an answer about the record alone, of which no revision is known.
     pub(super) fn learn(&mut self, now: Instant, kept: Kept) {
         if self.kept.is_some_and(|known| known.version > kept.version) {
             return;
         }
+        self.at = self.at.max(kept.version);
+        self.take(now, kept);
+    }
+
+    fn take(&mut self, now: Instant, kept: Kept) {
         let stands = self.kept.is_some_and(|known| known.record.floor == kept.record.floor);
         self.floor_since = self.floor_since.filter(|_| stands).or(Some(now));
         self.kept = Some(kept);
@@ -90,7 +107,7 @@ impl Keeper {
 
     /// The store has forgotten: what it says now is all there is.
     pub(super) fn forget(&mut self) {
-        (self.kept, self.floor_since) = (None, None);
+        (self.kept, self.floor_since, self.at) = (None, None, 0);
     }
 
     /// Whether nothing is granted under this generation any more.

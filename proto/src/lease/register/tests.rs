@@ -107,6 +107,34 @@ fn holder(ms: u64) -> Register {
 }
 
 #[test]
+fn a_record_of_generations_that_somebody_deletes_stops_nobody_for_good() {
+    let mut register = holder(1000);
+    let ours = reading(20, held(epoch(6, 1)));
+    // A question about another domain, whose answer is to be overtaken.
+    let other = Envelope { domain: DomainId(8), ..ask(29, QUERY) };
+    let (overtaken, _) = question(&register.handle(at(1090), &other));
+    let (ticket, what) = question(&register.handle(at(1100), &ask(30, acquire(epoch(6, 1)))));
+    assert!(matches!(what, Ask::Swap { kept: 2, .. }), "{what:?}");
+    // The comparison fails: the record is not there any more.
+    let gone = Answer::Read(Reading { revision: 30, ..ours }, Kept::default());
+    let (ticket, what) = question(&register.answered(at(1110), DOMAIN, ticket, &gone));
+    assert!(matches!(what, Ask::Swap { version: 20, kept: 0, .. }), "{what:?}");
+    register.answered(at(1120), DOMAIN, ticket, &Answer::Swapped { version: 31 });
+    // What was overtaken does not bring it back.
+    let late = Answer::Read(Reading { revision: 25, version: 0, content: None }, KEPT);
+    register.answered(at(1130), DomainId(8), overtaken, &late);
+    // It is written anew beside the renewal.
+    let out = register.handle(at(1300), &ask(31, acquire(epoch(6, 1))));
+    let [
+        RegisterOutput::AskKept { ask: KeptAsk::Write { version: 0, .. }, .. },
+        RegisterOutput::Ask { ask: Ask::Swap { version: 31, kept: 0, .. }, .. },
+    ] = out[..]
+    else {
+        panic!("{out:?}")
+    };
+}
+
+#[test]
 fn another_takes_over_from_the_version_that_it_saw_unmoved_for_the_holders_lease() {
     let mut register = register();
     let theirs = held(epoch(5, 2));
