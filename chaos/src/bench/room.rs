@@ -1,9 +1,10 @@
 //! Two machines with as many cables as virtual routers need (255 have room on one), and a program on each: what it
 //! costs is read from the kernel's accounts, what it sends from the wire.
 
+use std::io::Read as _;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,16 +65,26 @@ pub(super) struct Used {
 fn ip(namespace: &Namespace, batch: &str, dir: &Path) -> Result<(), Error> {
     let file = dir.join("batch");
     std::fs::write(&file, batch).map_err(io_error("write a batch for `ip`"))?;
-    let output = namespace
-        .run(|| Command::new("ip").arg("-batch").arg(&file).output().map_err(io_error("run `ip`: install iproute2")))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Error::Command {
-        command: "ip -batch".to_owned(),
-        status: output.status.to_string(),
-        output: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
+    let (ended, said) = namespace.run(|| {
+        let mut child = Command::new("ip")
+            .arg("-batch")
+            .arg(&file)
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(io_error("run `ip`: install iproute2"))?;
+        let mut said = String::new();
+        let stderr = child.stderr.take();
+        stderr.map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut said)).map_err(io_error("hear what `ip` says"))?;
+        Ok((child.wait(), said))
+    })?;
+    let status = match ended {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(status) => status.to_string(),
+        // Whoever reaps the orphans here has been first. What fails says so.
+        Err(_) if said.trim().is_empty() => return Ok(()),
+        Err(error) => error.to_string(),
+    };
+    Err(Error::Command { command: "ip -batch".to_owned(), status, output: said })
 }
 
 impl Room {
