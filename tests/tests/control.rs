@@ -2,8 +2,9 @@
 //! `maintenance`, `handover`, `log` and `metrics`. Needs root.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
@@ -162,6 +163,26 @@ fn the_operator_is_told_who_holds_it_and_why_and_hands_it_over_and_back() {
     let wanted = ["keepone_domain_role{domain=\"VI_1\",role=\"MASTER\"}", "keepone_bad_beats_total "];
     pair.has(&metrics, &wanted);
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    for file in ["alert-rules.yml", "grafana-dashboard.json"] {
+        let asked = asked_for(file);
+        assert!(asked.len() > 3, "{file}: {asked:?}");
+        for name in asked {
+            let of_family = name.strip_suffix("_total").unwrap_or(&name);
+            assert!(metrics.contains(&format!("# TYPE {of_family} ")), "{file}: nobody tells {name}\n{metrics}");
+        }
+    }
+}
+
+/// The metrics that a file of the documentation names.
+fn asked_for(file: &str) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs").join(file);
+    let text = std::fs::read_to_string(path).unwrap();
+    if file.ends_with(".json") {
+        let dashboard: Value = serde_json::from_str(&text).unwrap();
+        assert!(dashboard["panels"].as_array().unwrap().len() > 5);
+    }
+    let words = text.split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '_');
+    words.filter(|word| word.starts_with("keepone_")).map(str::to_owned).collect()
 }
 
 #[test]

@@ -134,6 +134,9 @@ fn a_line_that_is_cut_is_seen_at_once_and_nobody_is_shut_out() {
     is_seen(&mut browser, &pair, "document.querySelector('.headline').textContent === 'n1 holds VI_1.'", SOON);
     is_seen(&mut browser, &pair, "document.querySelectorAll('#links tbody .good').length >= 2", SOON);
     is_seen(&mut browser, &pair, "document.getElementById('pulse').textContent === 'Live.'", SOON);
+    // The picture follows the headline by a moment.
+    let last = "[...document.querySelectorAll('#hour .span title')].at(-1)?.textContent === 'MASTER'";
+    is_seen(&mut browser, &pair, last, SOON);
     // What a former run has on record is in the picture of the hour, before what this one has done.
     let hour =
         browser.run("[...document.querySelectorAll('#hour .span title')].map((title) => title.textContent)").unwrap();
