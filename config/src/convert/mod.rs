@@ -48,7 +48,7 @@ impl Language {
 
 /// Keywords whose first word is a path, relative to the file that names it; each with its block, or none where the
 /// keyword is the same in every block.
-const PATHS: [(&str, &str); 22] = [
+const PATHS: [(&str, &str); 23] = [
     ("", "bpf_dir"),
     ("", "event_fifo"),
     ("", "key_file"),
@@ -56,6 +56,7 @@ const PATHS: [(&str, &str); 22] = [
     ("", "ca_file"),
     ("", "cert_file"),
     ("", "cert_key_file"),
+    ("", "token_file"),
     ("", "lvs_notify_fifo"),
     ("", "notify_fifo"),
     ("", "reload_check_config"),
