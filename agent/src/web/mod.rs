@@ -16,7 +16,7 @@ mod words;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use keepone_arbiter::control::{Answering, Lines, Request, Right};
+use keepone_arbiter::control::Answering;
 use keepone_arbiter::web::html::Html;
 use keepone_arbiter::web::{Part, Settings, Site, Web};
 use keepone_config::model;
@@ -47,17 +47,11 @@ struct Page {
     recent: Mutex<Recent>,
 }
 
-impl Answering for Page {
-    fn answer(&self, request: &Request, who: &str, lines: &mut dyn Lines) -> Result<Value, String> {
-        self.answers.answer(request, who, lines)
-    }
-
-    fn right(&self, ask: &str) -> Option<Right> {
-        self.answers.right(ask)
-    }
-}
-
 impl Site for Page {
+    fn answers(&self) -> &dyn Answering {
+        &self.answers
+    }
+
     fn title(&self) -> String {
         format!("keepone on {}", self.node)
     }

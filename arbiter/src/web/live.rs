@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Part, Site};
 
@@ -50,16 +50,21 @@ impl Live {
         }
     }
 
-    /// Another viewer: what it is told, as long as it takes it.
-    pub(super) fn viewer(&self, place: tokio::sync::OwnedSemaphorePermit) -> Events {
+    /// Another viewer: what it is told, as long as it takes it, and may look.
+    pub(super) fn viewer(
+        &self,
+        place: tokio::sync::OwnedSemaphorePermit,
+        may_look: impl Fn() -> bool + Send + 'static,
+    ) -> Events {
         let (events, told) = mpsc::channel(1);
         let mut seen = self.seen.subscribe();
         self.somebody.notify_one();
         tokio::spawn(async move {
             let _place = place;
-            let mut last = None;
-            loop {
-                let event = match timeout(STILL_HERE, seen.changed()).await {
+            let (mut last, mut told_at) = (None, Instant::now());
+            while may_look() {
+                // Counted from the last word: looks that find nothing new are none.
+                let event = match timeout_at(told_at + STILL_HERE, seen.changed()).await {
                     Ok(Ok(())) => {
                         let now = seen.borrow_and_update().clone();
                         let event = event(last.as_deref(), &now);
@@ -69,10 +74,11 @@ impl Live {
                     Ok(Err(_)) => return,
                     Err(_) => Some(Bytes::from_static(b"event: still\ndata: here\n\n")),
                 };
-                if let Some(event) = event
-                    && events.send(event).await.is_err()
-                {
-                    return;
+                if let Some(event) = event {
+                    if events.send(event).await.is_err() {
+                        return;
+                    }
+                    told_at = Instant::now();
                 }
                 if events.is_closed() {
                     return;
@@ -120,6 +126,40 @@ impl Body for Events {
 mod tests {
     use super::*;
     use crate::web::html::Html;
+
+    /// A viewer of a page that is looked at again and again and never changes; what it was told within that time.
+    async fn told(time: Duration, may_look: impl Fn() -> bool + Send + 'static) -> (Vec<String>, bool) {
+        let live = Live::new();
+        let places = Arc::new(tokio::sync::Semaphore::new(1));
+        let mut events = live.viewer(places.clone().try_acquire_owned().unwrap(), may_look);
+        let part = Part { id: "a", html: Html::new().text("one"), is_said: false };
+        let (mut told, until) = (Vec::new(), Instant::now() + time);
+        let mut looks = tokio::time::interval(EVERY);
+        loop {
+            tokio::select! {
+                event = events.0.recv() => match event {
+                    Some(event) => told.push(String::from_utf8(event.to_vec()).unwrap()),
+                    None => return (told, true),
+                },
+                _ = looks.tick() => drop(live.seen.send_replace(Arc::new(Ok(vec![part.clone()])))),
+                () = tokio::time::sleep_until(until) => return (told, false),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_for_whom_nothing_changes_hears_that_the_program_is_there() {
+        let (told, is_over) = told(Duration::from_secs(7), || true).await;
+        let still = told.iter().filter(|event| event.starts_with("event: still")).count();
+        assert_eq!((told.len(), still, is_over), (4, 3, false), "{told:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_who_may_look_no_more_is_told_nothing_more() {
+        let begun = Instant::now();
+        let (told, is_over) = told(Duration::from_secs(60), move || begun.elapsed() < Duration::from_secs(5)).await;
+        assert!(is_over && begun.elapsed() < Duration::from_secs(8), "{:?}: {told:?}", begun.elapsed());
+    }
 
     #[test]
     fn only_what_has_changed_is_told() {

@@ -32,7 +32,10 @@ pub use settings::Settings;
 use crate::control::Answering;
 
 /// What a page is made of, besides the answers of the control socket.
-pub trait Site: Answering {
+pub trait Site: Send + Sync + 'static {
+    /// Who answers what is asked at the control socket.
+    fn answers(&self) -> &dyn Answering;
+
     /// Of the page: what is looked at.
     fn title(&self) -> String;
 

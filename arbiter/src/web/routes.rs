@@ -60,6 +60,27 @@ pub(super) enum Door {
     Shut,
 }
 
+impl Door {
+    /// Who it is by these headers.
+    fn admits(&self, headers: &HeaderMap) -> Result<Visitor, Refusal> {
+        let keeper = match self {
+            Door::Open => return Ok(Visitor { who: String::from("somebody at the web page"), right: Right::Read }),
+            Door::Shut => {
+                let words = "the token file can't be used: the log says why\n";
+                return Err((StatusCode::SERVICE_UNAVAILABLE, words.to_owned()));
+            }
+            Door::Tokens(keeper) => keeper,
+        };
+        let found = match bearer(headers) {
+            Some(token) => keeper.by_token(token).map(|token| (token, token.right)),
+            None => cookie(headers).and_then(|value| keeper.by_cookie(value)).map(|token| (token, Right::Read)),
+        };
+        let visitor = found.map(|(token, right)| Visitor { who: format!("{} (by a token)", token.name), right });
+        let wanted = || (StatusCode::UNAUTHORIZED, "a token is wanted: `Authorization: Bearer TOKEN`\n".to_owned());
+        visitor.ok_or_else(wanted)
+    }
+}
+
 /// Who asks.
 struct Visitor {
     who: String,
@@ -142,32 +163,11 @@ impl<S: Site> Routes<S> {
 
     /// By a token; or else by a cookie, which may only read, so that no page from elsewhere can have a browser operate.
     async fn visitor(&self, headers: &HeaderMap) -> Result<Visitor, Refusal> {
-        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let bearer = bearer.map(|value| match value.split_once(' ') {
-            Some((kind, token)) if kind.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => "",
-        });
-        let found = match &*self.door.read().unwrap_or_else(PoisonError::into_inner) {
-            Door::Open => Some(Visitor { who: String::from("somebody at the web page"), right: Right::Read }),
-            Door::Shut => {
-                let words = "the token file can't be used: the log says why\n";
-                return Err((StatusCode::SERVICE_UNAVAILABLE, words.to_owned()));
-            }
-            Door::Tokens(keeper) => match bearer {
-                Some(token) => keeper.by_token(token).map(|token| (token, token.right)),
-                None => cookie(headers).and_then(|value| keeper.by_cookie(value)).map(|token| (token, Right::Read)),
-            }
-            .map(|(token, right)| Visitor { who: format!("{} (by a token)", token.name), right }),
-        };
-        match found {
-            Some(visitor) => Ok(visitor),
-            None => {
-                if bearer.is_some() {
-                    tokio::time::sleep(WRONG).await;
-                }
-                Err((StatusCode::UNAUTHORIZED, "a token is wanted: `Authorization: Bearer TOKEN`\n".to_owned()))
-            }
+        let found = self.door.read().unwrap_or_else(PoisonError::into_inner).admits(headers);
+        if matches!(found, Err((StatusCode::UNAUTHORIZED, _))) && bearer(headers).is_some() {
+            tokio::time::sleep(WRONG).await;
         }
+        found
     }
 
     /// On a thread that may wait.
@@ -193,9 +193,12 @@ impl<S: Site> Routes<S> {
 
     async fn look(&self, headers: &HeaderMap) -> Result<Answer, Refusal> {
         self.visitor(headers).await?;
+        let (door, headers) = (self.door.clone(), headers.clone());
+        // Who comes by a token that is taken away looks no longer than others.
+        let may_look = move || door.read().unwrap_or_else(PoisonError::into_inner).admits(&headers).is_ok();
         let full = || (StatusCode::SERVICE_UNAVAILABLE, format!("{VIEWERS} look already: try again in a moment\n"));
         let place = self.viewers.clone().try_acquire_owned().map_err(|_| full())?;
-        let mut answer = Response::new(Either::Right(self.live.viewer(place)));
+        let mut answer = Response::new(Either::Right(self.live.viewer(place, may_look)));
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         Ok(answer)
     }
@@ -237,7 +240,7 @@ impl<S: Site> Routes<S> {
     async fn api(&self, request: HttpRequest<Incoming>) -> Result<Answer, Refusal> {
         let visitor = self.visitor(request.headers()).await?;
         let name = request.uri().path().trim_start_matches("/v1/").to_owned();
-        let Some(right) = self.site.right(&name) else {
+        let Some(right) = self.site.answers().right(&name) else {
             let words = format!("{name} is not known here: docs/control.md names what is");
             return Ok(json(StatusCode::NOT_FOUND, Reply::Error(words).emit()));
         };
@@ -264,7 +267,7 @@ impl<S: Site> Routes<S> {
         let asked = Request { ask: name, with };
         self.ask(move |site| {
             let mut lines = Collected::default();
-            match site.answer(&asked, &visitor.who, &mut lines) {
+            match site.answers().answer(&asked, &visitor.who, &mut lines) {
                 Ok(last) => match lines.add(Reply::Last(last)) {
                     Ok(()) => json(StatusCode::OK, lines.0),
                     Err(error) => json(StatusCode::INTERNAL_SERVER_ERROR, Reply::Error(error.to_string()).emit()),
@@ -317,6 +320,15 @@ async fn body(request: HttpRequest<Incoming>) -> Result<Bytes, Refusal> {
 fn fields(text: &str) -> Map<String, Value> {
     let pairs = form_urlencoded::parse(text.as_bytes());
     pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect()
+}
+
+/// The token of a header; one of another kind is none that is known.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    Some(match value.split_once(' ') {
+        Some((kind, token)) if kind.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => "",
+    })
 }
 
 /// The value of our cookie.

@@ -58,6 +58,10 @@ impl Answering for Book {
 }
 
 impl Site for Book {
+    fn answers(&self) -> &dyn Answering {
+        self
+    }
+
     fn title(&self) -> String {
         String::from("a <book>")
     }

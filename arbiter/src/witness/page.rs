@@ -3,11 +3,10 @@
 //! What must stay true: the loop that answers the members makes reports that are short; so many domains that a list of
 //! them would not be are counted only.
 
-use crate::control::{Answering, Lines, Request, Right};
+use crate::control::Answering;
 use crate::web::html::Html;
 use crate::web::pieces::{badge, countdown, more, section, table};
 use crate::web::{Part, Site};
-use serde_json::Value;
 
 use super::config::WitnessConfig;
 use super::counter::Answers;
@@ -33,17 +32,11 @@ impl Page {
     }
 }
 
-impl Answering for Page {
-    fn answer(&self, request: &Request, who: &str, lines: &mut dyn Lines) -> Result<Value, String> {
-        self.answers.answer(request, who, lines)
-    }
-
-    fn right(&self, ask: &str) -> Option<Right> {
-        self.answers.right(ask)
-    }
-}
-
 impl Site for Page {
+    fn answers(&self) -> &dyn Answering {
+        &self.answers
+    }
+
     fn title(&self) -> String {
         format!("keepone witness {}", self.name)
     }
