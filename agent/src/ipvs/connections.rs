@@ -4,7 +4,7 @@
 //! kernel's table, and nobody else does.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, mpsc as answers};
+use std::sync::{Arc, OnceLock, mpsc as answers};
 use std::time::Duration;
 
 use ipvs_rs::{Error, Handle, ServiceId};
@@ -38,12 +38,12 @@ pub(crate) type Answer = Result<BTreeMap<Who, Connections>, String>;
 
 /// Who asks. Clones share the thread, which may begin later.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Desk(Arc<Mutex<Option<UnboundedSender<Ask>>>>);
+pub(crate) struct Desk(Arc<OnceLock<UnboundedSender<Ask>>>);
 
 impl Desk {
-    /// The thread has begun.
+    /// The thread has begun; there is one at most. Never waits: the thread that decides says so.
     pub(super) fn open(&self, asks: UnboundedSender<Ask>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(asks);
+        let _ = self.0.set(asks);
     }
 
     /// The connections of these; who is missing in the answer is not in the kernel's table, and so has none.
@@ -51,12 +51,10 @@ impl Desk {
     /// # Errors
     /// Why that is not known, in words.
     pub(crate) fn connections(&self, who: Vec<Who>) -> Answer {
-        let asks = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(asks) = asks else { return Err(String::from("there is no thread for the kernel's table")) };
+        let Some(asks) = self.0.get() else { return Err(String::from("there is no thread for the kernel's table")) };
         let busy = || String::from("the thread for the kernel's table does not answer: ask again");
         let (answer, answered) = answers::sync_channel(1);
         asks.send(Ask::Connections(who, answer)).map_err(|_| busy())?;
-        drop(asks);
         answered.recv_timeout(PATIENCE).map_err(|_| busy())?
     }
 }
