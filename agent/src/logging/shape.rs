@@ -146,10 +146,11 @@ fn key(name: &str) -> String {
 fn visible(text: &str, lines: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter.is_control() && !(lines && letter == '\n') {
-            out.extend(letter.escape_default());
-        } else {
-            out.push(letter);
+        match letter {
+            // Indented, so that it does not look like an event of its own.
+            '\n' if lines => out.push_str("\n    "),
+            _ if letter.is_control() => out.extend(letter.escape_default()),
+            _ => out.push(letter),
         }
     }
     out
@@ -185,6 +186,8 @@ mod tests {
     fn text_has_what_the_message_says_and_no_more() {
         let line = Shape::Text.entry(Level::WARN, "m", &said("it fails"));
         assert!(line.ends_with("Z  WARN it fails error=no\\u{1b}[31m room\n"), "{line}");
+        let line = Shape::Text.entry(Level::INFO, "m", &said("a\n2026-01-01T00:00:00.000Z  INFO forged"));
+        assert!(line.lines().skip(1).all(|line| line.starts_with("    ")), "an event of its own: {line}");
     }
 
     #[test]
