@@ -7,6 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use super::WHO;
 use super::image::{self, Kernel};
 use super::qmp::Told;
 use super::vm::{Machine, Settings};
@@ -214,10 +215,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
                  (cat whead; sed -e '/name = \"w\"/,$d' -e 's/\\[\\[member/[[cluster.member/' keys/members.toml) >w.toml\nsed -i '$d' w.toml\n\
                  mkdir -p state run witness\n\
                  (keepone-witness run -c w.toml >/dev/console 2>&1 </dev/null &)\n\
-                 (keepone run -c n1.toml >/dev/console 2>&1 </dev/null &)\n";
-    // Who is who of the two that run the one program.
-    let who = "guardian() { for p in $(pidof keepone); do grep -q worker /proc/$p/cmdline || echo $p; done; }\n\
-               worker() { for p in $(pidof keepone); do grep -q worker /proc/$p/cmdline && echo $p; done; }\n";
+                 (keepone run -c n1.toml >/dev/console 2>&1 </dev/null & echo $! >/guardian)\n";
     let file = |name: &str, text: &str| (format!("k/{name}"), text.as_bytes().to_vec());
-    vec![file("head", HEAD), file("tail", &tail), file("whead", witness), file("start", start), file("who", who)]
+    vec![file("head", HEAD), file("tail", &tail), file("whead", witness), file("start", start), file("who", WHO)]
 }

@@ -116,7 +116,7 @@ fn begin(guest: &mut Guest) -> Result<(), Error> {
     guest.must("export PATH=/sbin:/bin; grep -v ip_vs /modules/extra >/modules/first; grep ip_vs /modules/extra >/modules/then")?;
     guest.must("for m in $(cat /modules/first); do insmod /modules/$m.ko; done; sh /lvs/setup")?;
     guest.must(
-        "cp /lvs/a.conf /lvs/keepalived.conf; (keepone run -c /lvs/keepalived.conf >>/run/log 2>&1 </dev/null &)",
+        "cp /lvs/a.conf /lvs/keepalived.conf; (keepone run -c /lvs/keepalived.conf >>/run/log 2>&1 </dev/null & echo $! >/guardian)",
     )?;
     guest.wait_for("a Master without IPVS", "ip addr show br0 | grep -q 10.0.0.200")?;
     guest.wait_for("the remedy", "grep -q 'modprobe ip_vs' /run/log")?;
@@ -315,7 +315,7 @@ fn worker(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
 /// At the end ours go, and others' stay; the other director, which has heard of the connection, goes on with it.
 fn end(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
     const LINES: usize = 25;
-    guest.must(". /lvs/who; guardian >/run/one; sed 's/priority 100/priority 90/' /lvs/a.conf >/lvs/other.conf")?;
+    guest.must("sed 's/priority 100/priority 90/' /lvs/a.conf >/lvs/other.conf")?;
     // With directories of its own.
     let own = "mount -t tmpfs run /run; mount -t bpf bpf /sys/fs/bpf; exec keepone run -c /lvs/other.conf";
     guest.must(&format!("(nsenter -n/run/netns/other unshare -m sh -c '{own}' >/tmp/other 2>&1 </dev/null &)"))?;
@@ -328,8 +328,8 @@ fn end(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
     guest.must(&format!("(sh /lvs/hold {LINES} >/run/held 2>&1 </dev/null &)"))?;
     guest.wait_for("a connection", "test $(wc -l </run/held) -ge 6")?;
     guest.wait_for("it is told of", &format!("{other} -Lcn | grep -q 'ESTABLISHED.*10.0.0.200:7 '"))?;
-    guest.must("kill -TERM $(cat /run/one)")?;
-    guest.wait_for("the end", "! kill -0 $(cat /run/one)")?;
+    guest.must("kill -TERM $(cat /guardian)")?;
+    guest.wait_for("the end", "! kill -0 $(cat /guardian)")?;
     guest.wait_for_table("the end", &lines(FOREIGN))?;
     guest.expect("no sync daemon stays", "test -z \"$(ipvsadm -L --daemon)\"")?;
     guest.wait_for("the other one sends", &format!("{other} -L --daemon | grep -q 'master sync daemon'"))?;

@@ -8,6 +8,7 @@ use crate::netns::clock;
 use crate::netns::error::Error;
 use crate::netns::namespace::Namespace;
 use crate::netns::process::Processes;
+use crate::qemu::WHO;
 use crate::qemu::image::{self, Extra, Kernel};
 use crate::qemu::vm::{Machine, Settings};
 
@@ -18,9 +19,6 @@ const SOON: Duration = Duration::from_secs(90);
 
 const SETUP: &str = include_str!("setup");
 const FLOW: &str = include_str!("flow");
-/// Shell functions for the agent's processes.
-const WHO: &str = "guardian() { for p in $(pidof keepone); do grep -q worker /proc/$p/cmdline || echo $p; done; }\n\
-                   worker() { for p in $(pidof keepone); do grep -q worker /proc/$p/cmdline && echo $p; done; }\n";
 
 /// Boots it, with these modules and programs at hand and these files in `/lvs`.
 pub(super) fn boot(

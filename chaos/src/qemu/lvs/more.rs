@@ -60,7 +60,7 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> 
     guest.must("sh /lvs/setup && sh /lvs/more.setup")?;
     // Of a program that is not there any more.
     guest.must("ipvsadm -A -t 198.51.100.1:80 -s rr && ipvsadm -a -t 198.51.100.1:80 -r 10.0.0.1:80 -m")?;
-    guest.must("(keepone run -c /lvs/more.conf >>/run/log 2>&1 </dev/null &)")?;
+    guest.must("(keepone run -c /lvs/more.conf >>/run/log 2>&1 </dev/null & echo $! >/guardian)")?;
     guest.wait_for("a Master", "ip addr show br0 | grep -q 10.0.0.214")?;
     guest.wait_for("all services", "test $(ipvsadm -Sn | grep -c '^-A') = 6")?;
     guest.expect("lvs_flush", "! ipvsadm -Sn | grep -q 198.51.100.1")?;
@@ -107,8 +107,8 @@ fn judge(guest: &mut Guest, answers: &mut [[usize; 2]; 4], place: usize, way: &s
 
 /// `lvs_flush_on_stop`: nothing stays, nobody's.
 fn end(guest: &mut Guest) -> Result<(), Error> {
-    guest.must("ipvsadm -A -t 198.51.100.2:80 -s rr; . /lvs/who; guardian >/run/one; kill -TERM $(cat /run/one)")?;
-    guest.wait_for("the end", "! kill -0 $(cat /run/one)")?;
+    guest.must("ipvsadm -A -t 198.51.100.2:80 -s rr; kill -TERM $(cat /guardian)")?;
+    guest.wait_for("the end", "! kill -0 $(cat /guardian)")?;
     let left = lines(&guest.must("ipvsadm -Sn")?);
     if !left.is_empty() {
         guest.violations.push(format!("lvs_flush_on_stop leaves {left:?}"));
