@@ -168,7 +168,7 @@ pub enum Voters {
     Witnesses,
 }
 
-/// Which scenarios `run all` means.
+/// Which scenarios `run all` and `matrix` mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Set {
     /// Every one.
@@ -321,6 +321,9 @@ pub struct Mutate {
     /// A table for a page.
     #[arg(long)]
     pub markdown: bool,
+    /// Of each guard only until a seed misses it.
+    #[arg(long, conflicts_with = "markdown")]
+    pub until_caught: bool,
 }
 
 /// Options of `replay`.
@@ -352,8 +355,11 @@ pub struct Cells {
     #[arg(long, value_delimiter = ',', default_value = "0,4")]
     pub hogs: Vec<u8>,
     /// Only these scenarios.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', conflicts_with = "set")]
     pub only: Vec<String>,
+    /// Every scenario, or those that a build server has time for.
+    #[arg(long, value_enum, default_value = "whole")]
+    pub set: Set,
     /// So many clusters at a time.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub worlds: u8,

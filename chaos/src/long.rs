@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::{BenchAuthorities, BenchVrrp, BenchWitness, Cells, Common, Measured, Soak};
+use crate::cli::{BenchAuthorities, BenchVrrp, BenchWitness, Cells, Common, Measured, Set, Soak};
 use crate::{BROKEN, USAGE, VIOLATED, bin_dir};
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
@@ -26,7 +26,7 @@ pub fn matrix(asked: &Cells) -> anyhow::Result<ExitCode> {
         scenarios.push(scenario);
     }
     if asked.only.is_empty() {
-        scenarios.extend(scenario::ALL);
+        scenarios.extend(scenario::ALL.iter().filter(|scenario| asked.set == Set::Whole || scenario.ci));
     }
     let options = cells::Options {
         cells: cells::Cell::all(&asked.nodes, &asked.leases, &asked.hogs),

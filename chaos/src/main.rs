@@ -129,7 +129,7 @@ fn simulate(scenarios: &[&Scenario], run: &cli::Run) -> anyhow::Result<bool> {
 fn simulate_seeds(asked: &cli::Sim) -> anyhow::Result<ExitCode> {
     if asked.ablate {
         let (seeds, first, json) = (asked.seeds, asked.first, asked.json);
-        return mutate(&cli::Mutate { seeds, first, json, markdown: false });
+        return mutate(&cli::Mutate { seeds, first, json, markdown: false, until_caught: false });
     }
     let mut options = sim::Options::default();
     if let Some(name) = &asked.mutant {
@@ -192,7 +192,7 @@ fn mutate(asked: &cli::Mutate) -> anyhow::Result<ExitCode> {
             "taken out", "rule", "seeds", "violating", "first seed", "dual", "worst ms"
         );
     }
-    let rows = sim::mutants(asked.first, asked.seeds, |row| {
+    let rows = sim::mutants(asked.first, asked.seeds, asked.until_caught, |row| {
         if !quiet {
             let first = row.first_seed.map_or("-".to_owned(), |seed| seed.to_string());
             println!(

@@ -78,6 +78,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         lasts_ms: 12_000,
         demands: Demands { two: Two::UntilHealed(SYMMETRIC), outage: Limit::ms(400), back: Limit::ms(400), ..MOVES },
         needs: ALONE,
+        ci: true,
         ..PLAIN
     },
     Scenario {
@@ -102,6 +103,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         lasts_ms: 14_000,
         demands: Demands { two: Two::UntilHealed(ASYMMETRIC), outage: Limit::ms(600), back: Limit::ms(600), ..MOVES },
         needs: ALONE,
+        ci: true,
         ..PLAIN
     },
     Scenario {
@@ -126,6 +128,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         lasts_ms: 14_000,
         demands: Demands { two: Two::UntilHealed(ASYMMETRIC), outage: Limit::ms(600), back: Limit::ms(600), ..MOVES },
         needs: ALONE,
+        ci: true,
         ..PLAIN
     },
     Scenario {
@@ -143,6 +146,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         lasts_ms: 10_000,
         demands: CALM,
         needs: ALONE,
+        ci: true,
         ..PLAIN
     },
     Scenario {
@@ -152,6 +156,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         lasts_ms: 12_000,
         demands: Demands { outage: Limit::ms(4500), ..MOVES },
         needs: ALONE,
+        ci: true,
         ..PLAIN
     },
     Scenario {

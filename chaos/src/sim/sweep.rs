@@ -163,15 +163,36 @@ pub struct MutantRow {
 }
 
 /// Runs `count` seeds with nothing taken out, and then without each guard in turn; `done` is told of each row,
-/// of which the first are those of [`mutant::CONTROLS`].
-pub fn mutants(first_seed: u64, count: u64, mut done: impl FnMut(&MutantRow)) -> Vec<MutantRow> {
+/// of which the first are those of [`mutant::CONTROLS`]. With `until_caught` only until the guard has been missed:
+/// that it is missed is known then, in how many of `count` seeds is not.
+pub fn mutants(first_seed: u64, count: u64, until_caught: bool, mut done: impl FnMut(&MutantRow)) -> Vec<MutantRow> {
     let mut rows = Vec::new();
     for mutant in mutant::CONTROLS.iter().chain(mutant::ALL) {
-        let row = mutant_row(*mutant, first_seed, count);
+        let row = if until_caught {
+            until_violated(*mutant, first_seed, count)
+        } else {
+            mutant_row(*mutant, first_seed, count)
+        };
         done(&row);
         rows.push(row);
     }
     rows
+}
+
+/// So many seeds at a time, each time all that this machine's processors run side by side.
+const STRIDE: u64 = 200;
+
+/// The row of the first seeds that violate anything, or of all.
+fn until_violated(mutant: Mutant, first_seed: u64, count: u64) -> MutantRow {
+    let mut done = 0;
+    loop {
+        let stride = STRIDE.min(count.saturating_sub(done));
+        let row = mutant_row(mutant, first_seed.saturating_add(done), stride);
+        done = done.saturating_add(stride);
+        if row.violating > 0 || done >= count {
+            return MutantRow { seeds: done, ..row };
+        }
+    }
 }
 
 fn mutant_row(mutant: Mutant, first_seed: u64, count: u64) -> MutantRow {
