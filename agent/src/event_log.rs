@@ -76,6 +76,47 @@ impl Log {
     }
 }
 
+/// What is of late in the log, and what comes, whatever file is written by then.
+#[derive(Debug, Default)]
+pub struct Following {
+    files: (PathBuf, PathBuf),
+    log: Option<Log>,
+}
+
+impl Following {
+    /// The log of a run directory; nothing is read yet.
+    pub fn new(run_dir: &Path) -> Self {
+        Following { files: files(run_dir), log: None }
+    }
+
+    /// Every line since the last look. A log that is not there, or can't be read, has none.
+    pub fn look(&mut self, mut take: impl FnMut(&str)) {
+        let mut rest = |log: &mut Log| {
+            while let Ok(Some(line)) = log.next_line() {
+                take(&line);
+            }
+        };
+        if self.log.is_none() {
+            if let Ok(mut former) = Log::open_tail(&self.files.0) {
+                rest(&mut former);
+            }
+            self.log = Log::open_tail(&self.files.1).ok();
+        }
+        let Some(mut log) = self.log.take() else { return };
+        rest(&mut log);
+        if log.is_at(&self.files.1) {
+            self.log = Some(log);
+            return;
+        }
+        // Another one is written by now.
+        rest(&mut log);
+        if let Ok(mut log) = Log::open(&self.files.1) {
+            rest(&mut log);
+            self.log = Some(log);
+        }
+    }
+}
+
 /// Whether a field is that text.
 fn is(event: &Value, name: &str, text: &str) -> bool {
     event.get(name).and_then(Value::as_str) == Some(text)

@@ -61,19 +61,19 @@ pub fn policy(text: &str) -> Result<Policy, String> {
 /// The text is not what `cargo metadata --format-version 1` prints, or a root is not in it.
 pub fn materials(metadata: &str, roots: &[&str]) -> Result<Vec<Material>, String> {
     let all: Value = serde_json::from_str(metadata).map_err(|error| format!("cargo metadata: {error}"))?;
-    let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let packages: BTreeMap<String, Value> =
+        list(&all, "packages").into_iter().map(|package| (text(&package, "id"), package)).collect();
     let needs: BTreeMap<String, BTreeSet<String>> = list(all.get("resolve").unwrap_or(&Value::Null), "nodes")
         .iter()
         .map(|node| {
             let linked = list(node, "deps").into_iter().filter(|dependency| {
-                list(dependency, "dep_kinds").iter().any(|kind| kind.get("kind").and_then(Value::as_str) != Some("dev"))
+                let kinds = list(dependency, "dep_kinds");
+                kinds.iter().any(|kind| kind.get("kind").and_then(Value::as_str) != Some("dev"))
+                    && is_wanted(node, dependency, &packages)
             });
             (text(node, "id"), linked.map(|dependency| text(&dependency, "pkg")).collect())
         })
         .collect();
-    let packages: BTreeMap<String, Value> =
-        list(&all, "packages").into_iter().map(|package| (text(&package, "id"), package)).collect();
     let mut open: Vec<String> = Vec::new();
     for root in roots {
         let found = packages.iter().find(|(_, package)| package.get("name").and_then(Value::as_str) == Some(*root));
@@ -101,6 +101,38 @@ pub fn materials(metadata: &str, roots: &[&str]) -> Result<Vec<Material>, String
     let mut found: Vec<Material> = seen.iter().filter_map(material).collect();
     found.sort();
     Ok(found)
+}
+
+fn list(value: &Value, key: &str) -> Vec<Value> {
+    value.get(key).and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// Whether a feature that is on wants this dependency, or it is none that has to be wanted: cargo also lists one that only
+/// `name?/feature` speaks of, which is built only if something else wants it.
+fn is_wanted(node: &Value, dependency: &Value, packages: &BTreeMap<String, Value>) -> bool {
+    let Some(package) = packages.get(&text(node, "id")) else { return true };
+    let Some(of) = packages.get(&text(dependency, "pkg")).map(|package| text(package, "name")) else { return true };
+    let declared: Vec<Value> =
+        list(package, "dependencies").into_iter().filter(|declared| text(declared, "name") == of).collect();
+    if !declared.iter().all(|declared| declared.get("optional") == Some(&Value::Bool(true))) || declared.is_empty() {
+        return true;
+    }
+    let features = package.get("features").unwrap_or(&Value::Null);
+    let on = list(node, "features");
+    let words: Vec<String> = on
+        .iter()
+        .filter_map(Value::as_str)
+        .flat_map(|feature| list(features, feature))
+        .filter_map(|word| word.as_str().map(str::to_owned))
+        .collect();
+    declared.iter().any(|declared| {
+        let name = Some(text(declared, "rename")).filter(|name| !name.is_empty()).unwrap_or_else(|| of.clone());
+        words.iter().any(|word| word.strip_prefix("dep:") == Some(&name) || word.starts_with(&format!("{name}/")))
+    })
 }
 
 /// What is against the policy, a line each.
@@ -273,6 +305,21 @@ mod tests {
         assert_eq!(wrong.len(), 3, "{wrong:?}");
         assert!(wrong.iter().all(|line| line.starts_with("evil 1.0.0")), "{wrong:?}");
         assert!(materials(&metadata(), &["nobody"]).is_err() && materials("{", &[]).is_err());
+    }
+
+    #[test]
+    fn what_only_a_weak_feature_speaks_of_is_not_linked() {
+        let found = |features: &[&str], renamed: bool| {
+            let mut all: Value = serde_json::from_str(&metadata()).unwrap();
+            let rename = renamed.then_some("other");
+            all["packages"][1]["dependencies"] = json!([{ "name": "evil", "rename": rename, "optional": true }]);
+            all["packages"][1]["features"] =
+                json!({ "weak": ["evil?/x"], "own": ["dep:evil"], "strong": ["evil/x"], "renamed": ["dep:other"] });
+            all["resolve"]["nodes"][1]["features"] = json!(features);
+            materials(&all.to_string(), &["ours"]).unwrap().iter().any(|one| one.name == "evil")
+        };
+        assert!(!found(&[], false) && !found(&["weak"], false) && !found(&["own"], true));
+        assert!(found(&["weak", "own"], false) && found(&["strong"], false) && found(&["renamed"], true));
     }
 
     #[test]

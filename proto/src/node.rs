@@ -47,7 +47,7 @@ use agenda::Agenda;
 pub use restored::Restored;
 use restored::own_voter;
 use sightings::Sightings;
-pub use status::{DomainStatus, Holder, NoHandover, PeerStatus, Why};
+pub use status::{DomainStatus, Holder, LinkStatus, NoHandover, PeerStatus, Why};
 use vrrp::Packet;
 
 /// How often the gate tests itself (R14).

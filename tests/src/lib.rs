@@ -16,6 +16,7 @@ pub mod lan;
 pub mod observe;
 pub mod patience;
 pub mod program;
+pub mod terminal;
 pub mod unbroken;
 
 pub use keepone_chaos::netns::error::Error;

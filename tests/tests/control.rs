@@ -1,5 +1,5 @@
 //! What the operator is told and may do, on a live pair with a witness: `keepone status`, `why`, `epoch`, `events`,
-//! `maintenance`, `handover`, `log` and `metrics`. Needs root.
+//! `maintenance`, `handover`, `log`, `metrics` and `top`. Needs root, and `script` of util-linux.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -18,6 +18,7 @@ use keepone_tests::lan::Lan;
 use keepone_tests::observe::Watch;
 use keepone_tests::patience::eventually;
 use keepone_tests::program::Program;
+use keepone_tests::terminal::Terminal;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -115,6 +116,23 @@ fn the_operator_is_told_who_holds_it_and_why_and_hands_it_over_and_back() {
     let text = pair.says(0, &["status"]);
     pair.has(&text, &["node n1", "VI_1", "MASTER", "elected", &VIP.to_string(), "peer n2: heard", "hb0", "hb1"]);
     assert!(!text.contains('\x1b'), "colours without a terminal");
+
+    // Round trip and loss of each link. Half a second is beyond what a busy machine makes of a round trip; 64 beats that
+    // are known are 6 s of one that has come up, and the first ones may have been made for a connection that was not there.
+    eventually(
+        SOON,
+        || pair.said(),
+        || {
+            let status = pair.status(0);
+            let links = status["peers"][0]["links"].as_array().unwrap();
+            let is_good = |link: &Value| {
+                let (rtt, beats) = (link["rtt_ms"].as_f64()?, link["beats"].as_u64()?);
+                Some(rtt > 0.0 && rtt < 500.0 && beats > 20 && link["loss"].as_f64()? < 0.5)
+            };
+            (links.len() == 2 && links.iter().all(|link| is_good(link) == Some(true))).then_some(())
+        },
+    );
+    pair.has(&pair.says(0, &["status"]), &[", RTT ", " % lost"]);
     let why = pair.says(0, &["why", "VI_1"]);
     pair.has(&why, &["VI_1 on n1: MASTER", "elected", "D − now = ", "> 0 (epoch ", "w last granted", "≥ 2 needed"]);
     pair.has(&why, &["CLAIMING → MASTER: it is elected"]);
@@ -160,7 +178,12 @@ fn the_operator_is_told_who_holds_it_and_why_and_hands_it_over_and_back() {
     pair.says(0, &["log", "debug"]);
     assert_eq!(pair.code(0, &["log", "loud"]), 1);
     let metrics = pair.says(0, &["metrics"]);
-    let wanted = ["keepone_domain_role{domain=\"VI_1\",role=\"MASTER\"}", "keepone_bad_beats_total "];
+    let wanted = [
+        "keepone_domain_role{domain=\"VI_1\",role=\"MASTER\"}",
+        "keepone_bad_beats_total ",
+        "keepone_link_rtt_seconds{peer=\"n2\",link=\"hb0\"} 0.",
+        "keepone_link_beats_lost_total{peer=\"n2\",link=\"hb1\"} ",
+    ];
     pair.has(&metrics, &wanted);
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
     for file in ["alert-rules.yml", "grafana-dashboard.json"] {
@@ -230,4 +253,81 @@ fn maintenance_outlives_a_worker_and_events_outlive_the_agent() {
             assert!(event[field].is_string(), "{field} is missing: {event}");
         }
     }
+}
+
+/// `keepone top` on a terminal of 80 columns and 24 lines.
+struct Top(Terminal);
+
+impl Top {
+    fn of(pair: &Pair, node: usize) -> Self {
+        let (program, run_dir) = (binary::find("keepone"), pair.run_dir(node));
+        let words = [program.to_str().unwrap(), "top", "--interval", "0.2", "--run-dir", run_dir.to_str().unwrap()];
+        Top(Terminal::start(pair.lan.room(), &words).unwrap())
+    }
+
+    #[track_caller]
+    fn shows(&self, words: &[&str]) -> String {
+        let all = || self.0.shows();
+        eventually(SOON, all, || Some(all()).filter(|text| words.iter().all(|word| text.contains(word))))
+    }
+
+    /// It has ended, with that code, and the terminal is as it was.
+    #[track_caller]
+    fn ended(&self, code: u8) {
+        let text = self.shows(&[&format!("ENDED={code}"), " echo ", " icanon "]);
+        assert!(!self.0.is_taken(), "{text}");
+    }
+}
+
+#[test]
+fn top_shows_what_goes_on_tells_when_nobody_answers_and_gives_the_terminal_back() {
+    let mut pair = Pair::steady();
+    let mut top = Top::of(&pair, 0);
+    top.shows(&["keepone ", " on n1: its gate passes its test", "Instances: 1 MASTER", "VI_1", &VIP.to_string()]);
+    top.shows(&[
+        "1 lease held",
+        " ms of ",
+        "3, 2 needed",
+        "Links: 1 of 1 peer heard",
+        "hb0",
+        " ms ",
+        " 0 % (",
+        "BACKUP → ",
+    ]);
+    assert!(top.0.is_taken() && top.0.is_coloured(), "{}", top.0.shows());
+    top.0.press(b"?").unwrap();
+    top.shows(&["another pane", "Ctrl-C"]);
+    top.0.press(b"?\t\r").unwrap();
+    eventually(SOON, || top.0.shows(), || (!top.0.shows().contains("Instances:")).then_some(()));
+    top.shows(&["DOMAIN", "EPOCH"]);
+    top.0.press(b"\r").unwrap();
+
+    // It follows what goes on, and waits for an agent that is gone.
+    // What has only just come here is not handed over.
+    eventually(SOON, || pair.said(), || (pair.code(0, &["handover", "VI_1"]) == 0).then_some(()));
+    top.shows(&["Instances: 1 BACKUP", "MASTER → BACKUP"]);
+    pair.nodes[0].signal(Part::Guardian, Signal::SIGTERM);
+    assert!(pair.nodes[0].wait(SOON).is_some());
+    top.shows(&["NO ANSWER, asked again; below is what was ", "Instances: 1 BACKUP"]);
+    pair.nodes[0] = start(&pair.lan, &pair.files, 0);
+    eventually(SOON, || top.0.shows(), || (!top.0.shows().contains("NO ANSWER")).then_some(()));
+    top.0.press(b"q").unwrap();
+    top.ended(0);
+
+    // A signal ends it no worse than a key; one that would stop it does nothing.
+    let top = Top::of(&pair, 1);
+    top.shows(&["on n2:", "Instances: 1 MASTER"]);
+    top.0.signal(Signal::SIGTSTP).unwrap();
+    top.0.signal(Signal::SIGTERM).unwrap();
+    top.ended(0);
+
+    // Without a terminal, and without an agent.
+    let output = pair.run(1, &["top"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    pair.has(&error, &["`keepone top` wants a terminal", "`keepone status`"]);
+    assert!(output.stdout.is_empty());
+    pair.nodes[1].signal(Part::Guardian, Signal::SIGTERM);
+    assert!(pair.nodes[1].wait(SOON).is_some());
+    Top::of(&pair, 1).ended(22);
 }

@@ -8,7 +8,8 @@ use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use keepone_proto::decision::Role;
-use keepone_proto::node::Holder;
+use keepone_proto::id::NodeId;
+use keepone_proto::node::{Holder, LinkStatus};
 
 use super::snapshot::Snapshot;
 
@@ -146,11 +147,43 @@ impl Snapshot {
         );
         for peer in &self.peers {
             let name = self.directory.names.node(peer.node);
-            for (link, heard) in &peer.links {
-                let link = self.directory.names.link(*link);
-                let age = heard.map_or(f64::NAN, |heard| heard.as_secs_f64());
+            for link in &peer.links {
+                let age = link.heard.map_or(f64::NAN, |heard| heard.as_secs_f64());
+                let link = self.directory.names.link(link.link);
                 text.sample("keepone_link_age_seconds", &[("peer", &name), ("link", &link)], age);
             }
         }
+        self.lines_in(text);
+    }
+
+    /// What the transport and the sequences of the beats tell of each link.
+    fn lines_in(&self, text: &mut Text) {
+        let all = || self.peers.iter().flat_map(|peer| peer.links.iter().map(move |link| (peer.node, link)));
+        let mut family =
+            |name: &str, kind: &str, unit: &str, help: &str, value: &dyn Fn(NodeId, &LinkStatus) -> f64| {
+                text.family(name, kind, unit, help);
+                let sample = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+                for (node, link) in all() {
+                    let (peer, line) = (self.directory.names.node(node), self.directory.names.link(link.link));
+                    text.sample(&sample, &[("peer", &peer), ("link", &line)], value(node, link));
+                }
+            };
+        family(
+            "keepone_link_rtt_seconds",
+            "gauge",
+            "seconds",
+            "Smoothed round trip of the connection to the peer over the link; NaN while there is none.",
+            &|node, link| self.rtt(node, link.link).map_or(f64::NAN, |rtt| rtt.as_secs_f64()),
+        );
+        family("keepone_link_beats", "counter", "", "Heartbeats of the peer that came over the link.", &|_, link| {
+            link.tally.received as f64
+        });
+        family(
+            "keepone_link_beats_lost",
+            "counter",
+            "",
+            "Heartbeats that the peer made for the link and that did not come before a newer one.",
+            &|_, link| link.tally.lost as f64,
+        );
     }
 }

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keepone_proto::action::AlertName;
-use keepone_proto::id::{DomainId, NodeId};
+use keepone_proto::id::{DomainId, LinkId, NodeId};
 use keepone_proto::lease::holder::VoterWord;
 use keepone_proto::node::{Counters, DomainStatus, Node, PeerStatus};
 use keepone_proto::settings::Names;
 use keepone_proto::time::Instant;
 
 use crate::assemble::Plan;
+use crate::heartbeat::Line;
 
 /// What everything is called.
 #[derive(Debug)]
@@ -91,6 +93,8 @@ pub(crate) struct Snapshot {
     pub(super) directory: Arc<Directory>,
     pub(super) domains: Vec<DomainStatus>,
     pub(super) peers: Vec<PeerStatus>,
+    /// Whom whoever makes words of it asks for round trips.
+    lines: Vec<Line>,
     /// Whether they are asked, and each.
     pub(super) voters: (bool, Vec<VoterWord>),
     pub(super) alerts: Vec<(AlertName, Option<DomainId>)>,
@@ -107,6 +111,7 @@ impl Snapshot {
             directory: directory.clone(),
             domains: Vec::new(),
             peers: Vec::new(),
+            lines: Vec::new(),
             voters: (false, Vec::new()),
             alerts: Vec::new(),
             counters: node.counters(),
@@ -116,17 +121,23 @@ impl Snapshot {
     }
 
     /// Takes it.
-    pub(crate) fn take(node: &Node, directory: &Arc<Directory>, now: Instant) -> Self {
+    pub(crate) fn take(node: &Node, directory: &Arc<Directory>, lines: Vec<Line>, now: Instant) -> Self {
         Snapshot {
             at: now,
             directory: directory.clone(),
             domains: node.statuses(now),
             peers: node.peer_statuses(now),
+            lines,
             voters: node.voter_statuses(now),
             alerts: node.alerts().collect(),
             counters: node.counters(),
             maintenance: node.in_maintenance(),
             gate_passes: node.gate_passes(),
         }
+    }
+
+    /// Smoothed round trip to a peer over a link. Not for the decision thread.
+    pub(super) fn rtt(&self, node: NodeId, link: LinkId) -> Option<Duration> {
+        self.lines.iter().find(|line| (line.node, line.link) == (node, link))?.rtt()
     }
 }

@@ -81,9 +81,13 @@ impl Snapshot {
     }
 
     fn peer(&self, peer: &PeerStatus) -> Value {
-        let links = peer.links.iter().map(|(link, heard)| {
-            let is_up = heard.is_some_and(|heard| heard <= peer.limit);
-            json!({ "name": self.directory.names.link(*link), "up": is_up, "heard_ms": heard.map(ms) })
+        let links = peer.links.iter().map(|link| {
+            let is_up = link.heard.is_some_and(|heard| heard <= peer.limit);
+            json!({
+                "name": self.directory.names.link(link.link), "up": is_up, "heard_ms": link.heard.map(ms),
+                "rtt_ms": self.rtt(peer.node, link.link).map(ms), "loss": link.tally.loss(),
+                "beats": link.tally.received, "beats_lost": link.tally.lost,
+            })
         });
         json!({
             "name": self.directory.names.node(peer.node), "silent": peer.silent, "heard_ms": peer.heard.map(ms),

@@ -9,6 +9,7 @@ use super::Driver;
 use crate::clock;
 use crate::control::snapshot::{Directory, Snapshot};
 use crate::control::{Answer, Ask};
+use crate::heartbeat::Heartbeats;
 
 impl Driver {
     /// Takes a snapshot, or does what is wanted.
@@ -26,7 +27,8 @@ impl Driver {
 
     fn snapshot(&mut self) -> Snapshot {
         let directory = self.directory();
-        Snapshot::take(&self.node, &directory, clock::now())
+        let lines = self.shells.heartbeats.as_ref().map(Heartbeats::lines).unwrap_or_default();
+        Snapshot::take(&self.node, &directory, lines, clock::now())
     }
 
     /// Made anew only when the core has given something up since the last reload, and somebody asks.

@@ -109,6 +109,23 @@ pub struct PeerStatus {
     pub dials: u64,
 }
 
+/// The way to a peer over one link.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// Which peer.
+    pub(crate) node: NodeId,
+    /// Over which link.
+    pub(crate) link: LinkId,
+    outlet: Arc<Outlet>,
+}
+
+impl Line {
+    /// Smoothed round trip of the connection that stands; `None`: none does.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.outlet.is_connected().then(|| self.outlet.rtt()).flatten()
+    }
+}
+
 /// The links, running. Dropped, they end without a word.
 #[derive(Debug)]
 pub struct Heartbeats {
@@ -213,6 +230,16 @@ impl Heartbeats {
     /// Events lost because the decision loop did not take them.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Whom to ask for a round trip, off the decision thread: an answer may wait for a lock of the transport's.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let line = |((node, link), outlet): (&(NodeId, LinkId), &Arc<Outlet>)| Line {
+            node: *node,
+            link: *link,
+            outlet: outlet.clone(),
+        };
+        self.outlets.iter().map(line).collect()
     }
 
     /// How each link stands.

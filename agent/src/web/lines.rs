@@ -221,7 +221,8 @@ pub(super) fn table(status: &Value) -> Html {
         .each(peers, |html, peer| {
             html.each(list(peer, "links"), |html, link| {
                 let up = (link["up"] == true).then_some("up");
-                row(html, (text(peer, "name"), text(link, "name")), up.ok_or("DOWN"), &heard(&link["heard_ms"]))
+                let who = (text(peer, "name"), text(link, "name"));
+                row(html, who, up.ok_or("DOWN"), [&heard(&link["heard_ms"]), &round_trip(link), &lost(link)])
             })
         })
         .each(voters, |html, voter| {
@@ -232,14 +233,23 @@ pub(super) fn table(status: &Value) -> Html {
                 Some(false) => Err("NO ANSWER"),
                 None => Ok(""),
             };
-            row(html, (text(voter, "name"), "lease"), state, &answered)
+            row(html, (text(voter, "name"), "lease"), state, [&answered, "", ""])
         });
     let caption = "Heartbeats that are heard here, and answers of the voters";
-    let body = pieces::table("links-title", caption, &["To", "Line", "State", "Heard"], &rows);
+    let body = pieces::table("links-title", caption, &["To", "Line", "State", "Heard", "Round trip", "Lost"], &rows);
     section("links-title", "Each line", &body)
 }
 
-fn row(html: Html, (to, line): (&str, &str), state: Result<&str, &str>, heard: &str) -> Html {
+fn round_trip(link: &Value) -> String {
+    link["rtt_ms"].as_f64().map_or_else(String::new, |rtt| format!("{rtt:.2} ms"))
+}
+
+/// Of the last heartbeats.
+fn lost(link: &Value) -> String {
+    link["loss"].as_f64().map_or_else(String::new, |loss| format!("{:.0} %", loss * 100.0))
+}
+
+fn row(html: Html, (to, line): (&str, &str), state: Result<&str, &str>, known: [&str; 3]) -> Html {
     let (class, sign, words) = match state {
         Ok("") => ("grey", "·", "not asked"),
         Ok(words) => ("good", "●", words),
@@ -253,7 +263,7 @@ fn row(html: Html, (to, line): (&str, &str), state: Result<&str, &str>, heard: &
         .text(line)
         .raw("</td><td class=\"nowrap\">")
         .html(&badge(class, sign, words))
-        .raw("</td><td class=\"nowrap\">")
-        .text(heard)
-        .raw("</td></tr>")
+        .raw("</td>")
+        .each(known, |html, words| html.raw("<td class=\"nowrap\">").text(words).raw("</td>"))
+        .raw("</tr>")
 }

@@ -1,14 +1,14 @@
 //! The last hour of the event log, in memory: each line is read and understood once.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::words::text;
 use crate::calendar;
-use crate::event_log::{Log, files};
+use crate::event_log::Following;
 
 /// How far back.
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -29,8 +29,7 @@ pub(super) struct Event {
 /// Those of the last hour, and what was before.
 #[derive(Debug)]
 pub(super) struct Recent {
-    files: (PathBuf, PathBuf),
-    log: Option<Log>,
+    log: Following,
     pub(super) events: VecDeque<Event>,
     /// What each domain had become before the first of them.
     pub(super) former: BTreeMap<String, String>,
@@ -39,47 +38,29 @@ pub(super) struct Recent {
 impl Recent {
     /// Of a run directory; nothing is read yet.
     pub(super) fn new(run_dir: &Path) -> Self {
-        Recent { files: files(run_dir), log: None, events: VecDeque::new(), former: BTreeMap::new() }
+        Recent { log: Following::new(run_dir), events: VecDeque::new(), former: BTreeMap::new() }
     }
 
     /// Reads what has come, and forgets what is too old.
     pub(super) fn look(&mut self, now: Duration) {
-        if self.log.is_none() {
-            if let Ok(mut former) = Log::open_tail(&self.files.0) {
-                self.take(&mut former);
-            }
-            self.log = Log::open_tail(&self.files.1).ok();
-        }
-        if let Some(mut log) = self.log.take() {
-            self.take(&mut log);
-            if log.is_at(&self.files.1) {
-                self.log = Some(log);
-            } else {
-                // Another one is written by now.
-                self.take(&mut log);
-                if let Ok(mut log) = Log::open(&self.files.1) {
-                    self.take(&mut log);
-                    self.log = Some(log);
-                }
-            }
-        }
+        let mut log = std::mem::take(&mut self.log);
+        log.look(|line| self.take(line));
+        self.log = log;
         let oldest = now.saturating_sub(HOUR);
         while self.events.front().is_some_and(|event| event.at < oldest) {
             self.forget();
         }
     }
 
-    fn take(&mut self, log: &mut Log) {
-        while let Ok(Some(line)) = log.next_line() {
-            let Ok(mut said) = serde_json::from_str::<Value>(&line) else { continue };
-            let Some(at) = calendar::parse(text(&said, "at"), Duration::ZERO) else { continue };
-            if let Some(Value::String(evidence)) = said.get_mut("evidence").filter(|words| is_long(words)) {
-                *evidence = evidence.chars().take(EVIDENCE).chain(['…']).collect();
-            }
-            self.events.push_back(Event { at, said });
-            if self.events.len() > MOST {
-                self.forget();
-            }
+    fn take(&mut self, line: &str) {
+        let Ok(mut said) = serde_json::from_str::<Value>(line) else { return };
+        let Some(at) = calendar::parse(text(&said, "at"), Duration::ZERO) else { return };
+        if let Some(Value::String(evidence)) = said.get_mut("evidence").filter(|words| is_long(words)) {
+            *evidence = evidence.chars().take(EVIDENCE).chain(['…']).collect();
+        }
+        self.events.push_back(Event { at, said });
+        if self.events.len() > MOST {
+            self.forget();
         }
     }
 
@@ -99,6 +80,7 @@ fn is_long(words: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event_log::files;
     use std::fs;
 
     fn line(second: u64, to: &str) -> String {

@@ -34,6 +34,45 @@ pub struct Link {
     heard_at: Option<Instant>,
     /// When the peer last received a beat of ours, as far as its echoes show.
     hears_us_at: Option<Instant>,
+    /// For the operator; nothing is judged by it.
+    tally: Tally,
+}
+
+/// How many of the peer's beats came over a path, by their sequences.
+///
+/// While none comes nothing is counted: what was missed meanwhile is told by the next one's sequence. One that comes after
+/// a newer one is of no use, and stays counted as lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Beats that came.
+    pub received: u64,
+    /// Beats that the peer made and that did not come before a newer one.
+    pub lost: u64,
+    /// Of the last 64 that were made, whether each came, the newest in the lowest bit.
+    came: u64,
+    /// How many of those are known, 64 at most.
+    known: u32,
+}
+
+impl Tally {
+    /// One came, `ahead` of the newest before it; `None`: it is the first of its life.
+    fn on_beat(&mut self, ahead: Option<u64>) {
+        self.received = self.received.saturating_add(1);
+        let Some(ahead) = ahead else {
+            (self.came, self.known) = (1, 1);
+            return;
+        };
+        self.lost = self.lost.saturating_add(ahead.saturating_sub(1));
+        let steps = u32::try_from(ahead).unwrap_or(u32::MAX);
+        self.came = self.came.checked_shl(steps).unwrap_or(0) | 1;
+        self.known = self.known.saturating_add(steps).min(u64::BITS);
+    }
+
+    /// Which part of the last beats was lost, from 0 to 1; at most 64 of them, and `None` before the first.
+    pub fn loss(&self) -> Option<f64> {
+        let missed = self.known.saturating_sub(self.came.count_ones());
+        (self.known > 0).then(|| f64::from(missed) / f64::from(self.known))
+    }
 }
 
 /// What a received beat was.
@@ -63,13 +102,14 @@ impl Link {
             received_at: None,
             heard_at: None,
             hears_us_at: None,
+            tally: Tally::default(),
         }
     }
 
     /// The peer has restarted: its sequences begin anew, and it has heard nothing of ours.
     pub fn peer_restarted(&mut self) {
         let sent = core::mem::take(&mut self.sent);
-        *self = Link { base: self.base, seq: self.seq, sent, ..Link::new(Incarnation(0)) };
+        *self = Link { base: self.base, seq: self.seq, sent, tally: self.tally, ..Link::new(Incarnation(0)) };
     }
 
     /// Takes the next sequence for a beat that is made now, with the echo that it is to carry.
@@ -88,6 +128,7 @@ impl Link {
         if self.heard_seq.is_some_and(|heard| seq <= heard) {
             return Freshness::Old;
         }
+        self.tally.on_beat(self.heard_seq.map(|heard| seq - heard));
         self.heard_seq = Some(seq);
         self.received_at = Some(now);
         let echo = echo.filter(|echo| echo.seq > self.base && echo.seq <= self.seq);
@@ -147,6 +188,11 @@ impl Link {
         self.hears_us_at
     }
 
+    /// How many of the peer's beats came over it.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
     /// Whether it shows life: heard within `silence`.
     pub fn is_up(&self, now: Instant, silence: Duration) -> bool {
         self.heard_at.is_some_and(|at| now.since(at) <= silence)
@@ -174,6 +220,35 @@ mod tests {
         assert_eq!(link.on_beat(at(250), 5, None, LIMIT), Freshness::Old);
         assert_eq!(link.on_beat(at(260), 4, None, LIMIT), Freshness::Old);
         assert!(!link.is_up(at(301), LIMIT));
+    }
+
+    #[test]
+    fn what_was_lost_is_told_by_the_next_sequence_and_only_the_last_beats_make_the_loss() {
+        let mut link = Link::new(Incarnation(0));
+        assert_eq!(link.tally().loss(), None);
+        for seq in [100, 101, 104, 103] {
+            link.on_beat(at(seq), seq, None, LIMIT);
+        }
+        let tally = link.tally();
+        assert_eq!((tally.received, tally.lost, tally.loss()), (3, 2, Some(0.4)), "103 was overtaken");
+        for seq in 105..168 {
+            link.on_beat(at(seq), seq, None, LIMIT);
+        }
+        assert_eq!(link.tally().loss(), Some(0.0), "104 is the oldest that counts");
+        link.on_beat(at(999), u64::MAX, None, LIMIT);
+        assert_eq!(link.tally().loss(), Some(63.0 / 64.0));
+    }
+
+    #[test]
+    fn a_restart_of_the_peer_loses_nothing_and_is_no_loss() {
+        let mut link = Link::new(Incarnation(0));
+        for seq in [100, 102] {
+            link.on_beat(at(seq), seq, None, LIMIT);
+        }
+        link.peer_restarted();
+        link.on_beat(at(200), 7, None, LIMIT);
+        let tally = link.tally();
+        assert_eq!((tally.received, tally.lost, tally.loss()), (3, 1, Some(0.0)));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::Node;
 pub use crate::domain::why::{DomainStatus, Holder, NoHandover, Why};
+use crate::heartbeat::link::Tally;
 use crate::id::{DomainId, LinkId, NodeId};
 use crate::lease::holder::VoterWord;
 use crate::time::Instant;
@@ -20,8 +21,19 @@ pub struct PeerStatus {
     pub silent: bool,
     /// m·h: a link that was not heard for longer is down.
     pub limit: Duration,
-    /// Each link, and how long ago it was heard on that.
-    pub links: Vec<(LinkId, Option<Duration>)>,
+    /// Each link.
+    pub links: Vec<LinkStatus>,
+}
+
+/// A path to another agent, at a glance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// Which.
+    pub link: LinkId,
+    /// How long ago the peer was heard on it; `None`: never in its present life.
+    pub heard: Option<Duration>,
+    /// How many of its beats came.
+    pub tally: Tally,
 }
 
 impl Node {
@@ -38,12 +50,17 @@ impl Node {
 
     /// Every peer.
     pub fn peer_statuses(&self, now: Instant) -> Vec<PeerStatus> {
+        let link = |(link, path): (LinkId, &crate::heartbeat::link::Link)| LinkStatus {
+            link,
+            heard: path.heard_at().map(|at| now.since(at)),
+            tally: path.tally(),
+        };
         let status = |peer: &crate::heartbeat::peer::Peer| PeerStatus {
             node: peer.node,
             heard: peer.heard_at().map(|at| now.since(at)),
             silent: peer.is_silent(now),
             limit: peer.silence(),
-            links: peer.links().map(|(link, path)| (link, path.heard_at().map(|at| now.since(at)))).collect(),
+            links: peer.links().map(link).collect(),
         };
         self.peers.values().map(status).collect()
     }

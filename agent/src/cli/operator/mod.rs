@@ -1,7 +1,8 @@
-//! What the operator asks of the agent that runs on this machine: `status`, `why`, `epoch`, `events`, `maintenance`,
+//! What the operator asks of the agent that runs on this machine: `status`, `top`, `why`, `epoch`, `events`, `maintenance`,
 //! `handover`, `servers`, `drain`, `log` and `metrics`.
 //!
 //! - [`show`]: answers for people
+//! - [`top`]: a live view in the terminal
 //! - [`events`]: the event log, which is read from its files: it is there when no agent is
 
 #![allow(clippy::indexing_slicing, reason = "a JSON value indexed by a name is null where there is none")]
@@ -10,6 +11,7 @@ mod deeds;
 mod drain;
 mod events;
 mod show;
+mod top;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -35,6 +37,14 @@ pub(super) enum Operator {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Show how this node stands, live, in the terminal: instances, leases, links, servers, alerts, events.
+    Top {
+        #[command(flatten)]
+        agent: Agent,
+        /// Look so often, in seconds, from 0.1 to 60.
+        #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+        interval: Duration,
     },
     /// Say why an instance is what it is: the row of the decision, its evidence, the last transitions.
     Why {
@@ -183,6 +193,7 @@ pub(super) fn run(asked: Operator) -> Result<u8, Failure> {
             let status = agent.ask(&Request::new("status"))?;
             Ok(say(if json { status.to_string() } else { show::status(&status, is_colourful()) }.trim_end()))
         }
+        Operator::Top { agent, interval } => top::run(agent, interval),
         Operator::Why { instance, agent, json } => why(&agent, instance, json),
         Operator::Epoch { domain, agent } => epoch(&agent, &domain),
         Operator::Events { agent, follow, since, domain, json } => {
@@ -207,6 +218,12 @@ pub(super) fn run(asked: Operator) -> Result<u8, Failure> {
             Ok(say(text.as_str().unwrap_or_default().trim_end()))
         }
     }
+}
+
+/// Seconds with a fraction.
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=60.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| String::from("from 0.1 to 60 seconds"))
 }
 
 fn is_colourful() -> bool {

@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::events;
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or("-")
 }
 
-fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
@@ -26,7 +26,12 @@ pub(super) fn span(ms: f64) -> String {
     }
 }
 
-fn ms(value: &Value, name: &str) -> Option<f64> {
+/// The same with a fraction below ten milliseconds, for round trips.
+pub(super) fn short_span(ms: f64) -> String {
+    if ms < 10.0 { format!("{ms:.2} ms") } else { span(ms) }
+}
+
+pub(super) fn ms(value: &Value, name: &str) -> Option<f64> {
     value[name].as_f64()
 }
 
@@ -42,7 +47,7 @@ fn coloured(role: &str, width: usize, colours: bool) -> String {
 }
 
 /// Who, and by whose word.
-fn holder(domain: &Value) -> String {
+pub(super) fn holder(domain: &Value) -> String {
     match (domain["holder"].as_str(), domain["holder_by"].as_str()) {
         (Some(node), Some("voters")) => format!("{node} (by the voters)"),
         (Some(node), _) => node.to_owned(),
@@ -102,6 +107,13 @@ pub(super) fn servers(answer: &Value) -> String {
     out
 }
 
+/// What is known of the way over a link: round trip and loss.
+fn way(link: &Value) -> String {
+    let rtt = ms(link, "rtt_ms").map_or_else(String::new, |rtt| format!(", RTT {}", short_span(rtt)));
+    let loss = link["loss"].as_f64().map_or_else(String::new, |loss| format!(", {:.0} % lost", loss * 100.0));
+    rtt + &loss
+}
+
 /// `keepone status`.
 pub(super) fn status(status: &Value, colours: bool) -> String {
     let mut out = String::new();
@@ -146,7 +158,7 @@ pub(super) fn status(status: &Value, colours: bool) -> String {
             (_, Some(ago)) => format!("heard {} ago", span(ago)),
         };
         let links = list(peer, "links").iter().map(|link| match ms(link, "heard_ms") {
-            Some(ago) => format!("{} {} ago", text(link, "name"), span(ago)),
+            Some(ago) => format!("{} {} ago{}", text(link, "name"), span(ago), way(link)),
             None => format!("{} never", text(link, "name")),
         });
         let _ = writeln!(out, "peer {}: {heard} ({})", text(peer, "name"), links.collect::<Vec<_>>().join(", "));
@@ -215,7 +227,8 @@ mod tests {
         };
         let all = json!({ "node": "n1", "program": "1", "gate_passes": true, "maintenance": true, "domains": [
             domain("VI_1", "MASTER", json!("n1"), json!("gate")), domain("a-long-one", "BACKUP", json!(null), json!(null)),
-        ], "peers": [{ "name": "n2", "silent": true, "heard_ms": 2000.0, "links": [{ "name": "hb0", "heard_ms": null }] }],
+        ], "peers": [{ "name": "n2", "silent": true, "heard_ms": 2000.0, "links": [{ "name": "hb0", "heard_ms": null },
+                { "name": "hb1", "heard_ms": 2000.0, "rtt_ms": 0.4321, "loss": 0.25 }] }],
             "alerts": [{ "name": "isolated", "domain": "VI_1", "severity": "critical", "what": "W", "remedy": "R" }] });
         let plain = status(&all, false);
         let wanted = "node n1, keepone 1; its gate passes its test\n\
@@ -223,7 +236,7 @@ mod tests {
             INSTANCE    ROLE    HOLDER        FOR    WHY      ADDRESSES\n\
             VI_1        MASTER  n1            1.5 s  elected  10.0.0.1 10.0.0.2 10.0.0.3 and 1 more\n\
             a-long-one  BACKUP  nobody known  1.5 s  elected  10.0.0.1 10.0.0.2 10.0.0.3 and 1 more\n\
-            peer n2: SILENT, heard 2.0 s ago (hb0 never)\n\
+            peer n2: SILENT, heard 2.0 s ago (hb0 never, hb1 2.0 s ago, RTT 0.43 ms, 25 % lost)\n\
             alert isolated of VI_1 (critical): W\n  to do: R\n";
         assert_eq!(plain, wanted);
         let colourful = status(&all, true);
