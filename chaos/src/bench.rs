@@ -3,6 +3,7 @@
 
 pub mod authorities;
 mod room;
+pub mod scrape;
 pub mod vrrp;
 pub mod witness;
 

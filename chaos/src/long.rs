@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::{BenchAuthorities, BenchVrrp, BenchWitness, Cells, Common, Measured, Set, Soak};
+use crate::cli::{BenchAuthorities, BenchScrape, BenchVrrp, BenchWitness, Cells, Common, Measured, Set, Soak};
 use crate::{BROKEN, USAGE, VIOLATED, bin_dir};
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
@@ -105,6 +105,7 @@ pub fn measure(what: &Measured) -> anyhow::Result<ExitCode> {
     match what {
         Measured::Failover { runs, compare, common } => failover(*runs, *compare, common),
         Measured::Vrrp(asked) => virtual_routers(asked),
+        Measured::Scrape(asked) => scrape(asked),
         Measured::Witness(asked) => witness(asked),
         Measured::Authorities(asked) => authorities(asked),
         Measured::Calm { minutes, common } => {
@@ -164,6 +165,21 @@ fn virtual_routers(asked: &BenchVrrp) -> anyhow::Result<ExitCode> {
         }
         told.push(row.clone());
     })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn scrape(asked: &BenchScrape) -> anyhow::Result<ExitCode> {
+    let options = bench::scrape::Options {
+        instances: asked.instances.max(1),
+        servers: asked.servers,
+        time: Duration::from_secs(asked.seconds.max(1)),
+        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+    };
+    let seen = bench::scrape::run(&options)?;
+    if !asked.json {
+        println!("{}", bench::scrape::words(&seen));
+    }
+    println!("{}", serde_json::to_string(&seen)?);
     Ok(ExitCode::SUCCESS)
 }
 

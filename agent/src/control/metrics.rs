@@ -28,14 +28,29 @@ impl Text {
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        let _ = writeln!(self.0, "{name}{labels} {value}");
+        // Without a text of its own for each label: there are a dozen samples of each instance.
+        self.0.push_str(name);
+        for (place, (label, value)) in labels.iter().enumerate() {
+            self.0.push(if place == 0 { '{' } else { ',' });
+            self.0.push_str(label);
+            self.0.push_str("=\"");
+            self.escaped(value);
+            self.0.push('"');
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{end} {value}");
     }
-}
 
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    fn escaped(&mut self, value: &str) {
+        for letter in value.chars() {
+            match letter {
+                '\\' => self.0.push_str("\\\\"),
+                '"' => self.0.push_str("\\\""),
+                '\n' => self.0.push_str("\\n"),
+                other => self.0.push(other),
+            }
+        }
+    }
 }
 
 fn yes(is: bool) -> u8 {
@@ -185,5 +200,18 @@ impl Snapshot {
             "Heartbeats that the peer made for the link and that did not come before a newer one.",
             &|_, link| link.tally.lost as f64,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_has_its_labels_in_braces_and_what_would_end_one_is_escaped() {
+        let mut text = Text(String::new());
+        text.sample("a", &[], 1);
+        text.sample("b", &[("x", "1\"2"), ("y", "3\\4\n5")], 0.5);
+        assert_eq!(text.0, "a 1\nb{x=\"1\\\"2\",y=\"3\\\\4\\n5\"} 0.5\n");
     }
 }

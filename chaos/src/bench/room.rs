@@ -21,6 +21,8 @@ use crate::netns::process::{Processes, members, signal, tail};
 
 /// Virtual routers of one cable: a VRID has eight bits, and 0 is none.
 const PER_CABLE: usize = 250;
+/// Real servers of one virtual server.
+const PER_SERVICE: usize = 10;
 /// Run directory and BPF filesystem of a machine of its own; `exec` keeps the PID.
 const FURNISH: &str =
     "mkdir -p /run/keepone && mount -t tmpfs tmpfs /run/keepone && mount -t bpf bpf /sys/fs/bpf && exec \"$@\"";
@@ -123,7 +125,20 @@ impl Room {
             }
             text += "    }\n}\n";
         }
+        for place in (0..case.servers).step_by(PER_SERVICE) {
+            let (high, low) = (place / PER_SERVICE / 250, place / PER_SERVICE % 250 + 1);
+            text += &format!("virtual_server 10.200.{high}.{low} 80 {{\n    lvs_sched rr\n    protocol TCP\n");
+            for server in place..case.servers.min(place + PER_SERVICE) {
+                text += &format!("    real_server 10.201.{}.{} 80 {{\n    }}\n", server / 250, server % 250 + 1);
+            }
+            text += "}\n";
+        }
         text
+    }
+
+    /// The program's control socket, as this process reaches it: its run directory is the machine's own.
+    pub(super) fn control(program: &Program) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root/run/keepone/control", program.pid))
     }
 
     /// Starts the program on one of the two.

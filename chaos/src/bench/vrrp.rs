@@ -1,7 +1,7 @@
 //! What virtual routers cost, beside the installed keepalived in the same run and with the same configuration file:
 //! processor time and memory of the Master and of the Backup, start-up, a reload, and how late Advertisements are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -22,15 +22,17 @@ pub struct Case {
     pub interval: Duration,
     /// Virtual addresses of each.
     pub vips: usize,
+    /// Real servers beside them, without checks.
+    pub servers: usize,
 }
 
 /// All that are measured by default.
 pub const CASES: [Case; 5] = [
-    Case { instances: 1, interval: Duration::from_secs(1), vips: 1 },
-    Case { instances: 255, interval: Duration::from_secs(1), vips: 1 },
-    Case { instances: 1000, interval: Duration::from_secs(1), vips: 1 },
-    Case { instances: 255, interval: Duration::from_millis(10), vips: 1 },
-    Case { instances: 1000, interval: Duration::from_secs(1), vips: 20 },
+    Case { instances: 1, interval: Duration::from_secs(1), vips: 1, servers: 0 },
+    Case { instances: 255, interval: Duration::from_secs(1), vips: 1, servers: 0 },
+    Case { instances: 1000, interval: Duration::from_secs(1), vips: 1, servers: 0 },
+    Case { instances: 255, interval: Duration::from_millis(10), vips: 1, servers: 0 },
+    Case { instances: 1000, interval: Duration::from_secs(1), vips: 20, servers: 0 },
 ];
 
 /// What is asked of the measurement.
@@ -85,7 +87,7 @@ pub struct Row {
     pub reload_gap_ms: f64,
 }
 
-fn millis(time: Duration) -> f64 {
+pub(super) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
@@ -106,14 +108,14 @@ pub fn run(options: &Options, mut tell: impl FnMut(&Row)) -> Result<Vec<Row>, Er
     Ok(rows)
 }
 
-fn command(peer: Peer, options: &Options) -> Result<Vec<String>, Error> {
+pub(super) fn command(peer: Peer, bin_dir: &Path) -> Result<Vec<String>, Error> {
     let words = |program: PathBuf, words: &[&str]| {
         std::iter::once(program.display().to_string()).chain(words.iter().map(|word| (*word).to_owned())).collect()
     };
     match peer {
         Peer::Keepone => {
-            let program = options.bin_dir.join("keepone");
-            let missing = || Error::NoBinary { name: "keepone".to_owned(), looked: options.bin_dir.clone() };
+            let program = bin_dir.join("keepone");
+            let missing = || Error::NoBinary { name: "keepone".to_owned(), looked: bin_dir.to_owned() };
             if program.is_file() { Ok(words(program, &["run", "-c"])) } else { Err(missing()) }
         }
         Peer::Keepalived => {
@@ -129,7 +131,7 @@ fn command(peer: Peer, options: &Options) -> Result<Vec<String>, Error> {
 
 fn measure(case: &Case, peer: Peer, options: &Options, name: &str, processes: &Processes) -> Result<Row, Error> {
     let room = Room::new(case, name)?;
-    let command = command(peer, options)?;
+    let command = command(peer, &options.bin_dir)?;
     let master = room.start(case, 0, &command, processes)?;
     let [first, last] = room.wait_for_all(case, &master, Duration::from_secs(60))?;
     let backup = room.start(case, 1, &command, processes)?;
@@ -184,7 +186,7 @@ fn reload(room: &Room, master: &Program, time: Duration, steady: f64) -> Result<
 }
 
 /// By how much each distance exceeds the interval, in milliseconds, sorted.
-fn lateness(seen: &[u64], interval: Duration) -> Vec<f64> {
+pub(super) fn lateness(seen: &[u64], interval: Duration) -> Vec<f64> {
     // A stamp may lie before its predecessor's: frames of two processors.
     let distances = seen.windows(2).filter_map(|pair| Some(pair.get(1)?.saturating_sub(*pair.first()?)));
     let mut late: Vec<f64> = distances.map(|distance| distance as f64 / 1e6 - millis(interval)).collect();

@@ -33,6 +33,9 @@ pub enum Measured {
     Vrrp(BenchVrrp),
     /// What a witness bears: a thousand nodes that renew, memory for each domain, a restart.
     Witness(BenchWitness),
+    /// A scrape of the metrics beside many virtual routers and real servers: how long it takes, and whether
+    /// Advertisements wait for it.
+    Scrape(BenchScrape),
     /// A node dies or stops, a witness or etcd's leader dies: how long the client waits, with a witness and with etcd.
     Authorities(BenchAuthorities),
     /// Nothing happens: how often the holder changes.
@@ -76,6 +79,26 @@ pub struct BenchAuthorities {
     #[arg(long)]
     pub json: bool,
     /// Where `keepone` and `keepone-witness` are; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// Options of `bench scrape`.
+#[derive(Debug, Args)]
+pub struct BenchScrape {
+    /// Virtual routers.
+    #[arg(long, default_value_t = 1000)]
+    pub instances: usize,
+    /// Real servers.
+    #[arg(long, default_value_t = 5000)]
+    pub servers: usize,
+    /// For how many seconds it is looked at without scrapes, and again with them.
+    #[arg(long, default_value_t = 30)]
+    pub seconds: u64,
+    /// Only a line of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` is; default: beside this program.
     #[arg(long)]
     pub bin_dir: Option<PathBuf>,
 }
