@@ -227,7 +227,7 @@ impl Driver {
                 let Good { config, prepared, mark, changes } = *good;
                 self.shells.ipvs.configure(&config);
                 self.shells.configure_checkers(&config, &prepared.plan.tied);
-                self.shells.configure_web(&config);
+                self.shells.configure_views(&config);
                 self.source.running = config;
                 for event in self.shells.take_over(prepared) {
                     self.take(event);

@@ -45,6 +45,7 @@ mod reload;
 pub mod rights;
 mod script;
 mod service_manager;
+mod snmp;
 mod sysctl;
 mod takeover;
 mod tracking;

@@ -58,6 +58,7 @@ use crate::notify::run::Rules;
 use crate::record::Record;
 use crate::recording::Recorder;
 use crate::references::References;
+use crate::snmp::Snmp;
 use crate::takeover::{self, Source};
 use crate::tracking::{Tracking, Watching};
 use crate::wall_clock::WallClock;
@@ -126,7 +127,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
         pin(&config.global.scheduling.cpus);
         let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
         drop(shells.control.take());
-        drop(shells.web.take());
+        drop((shells.web.take(), shells.snmp.take()));
         shells.pulse.last();
         if let Some(heartbeats) = shells.heartbeats.take() {
             heartbeats.stop().await;
@@ -226,6 +227,7 @@ impl Start<'_> {
         let (control, answers, questions) =
             control::start(&plan.run_dir, group, event_log.clone(), (servers.clone(), connections.clone()));
         // Here, while this thread is none that decides: others would inherit that.
+        let snmp = Snmp::start(answers.clone(), &plan.node_name, &self.source.running);
         let web = web::start(answers, &plan.node_name, self.config.web.as_ref());
         let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
         let gate =
@@ -250,7 +252,8 @@ impl Start<'_> {
         self.orders.map_or(Ok(()), |pipe| takeover::listen(pipe, asked)).map_err(|error| {
             Failure::say(ExitCode::Unexpected, format!("no thread for the guardian's orders: {error}"))
         })?;
-        let mut notifier = Notifier::start(&plan, &global.fifos, &rules, &events);
+        let changes = snmp.as_ref().map(Snmp::changes).unwrap_or_default();
+        let mut notifier = Notifier::start(&plan, &global.fifos, &rules, &events, changes);
         let (post, told_servers) = notifier.server_post();
         let neighbors = Neighbors::new(plan.watched(), interfaces.clone(), events.clone());
         let announcer = Announcer::start(plan.announced.clone(), neighbors.voice());
@@ -298,6 +301,7 @@ impl Start<'_> {
             directory: Some(Arc::new(Directory::of(&plan))),
             control,
             web,
+            snmp,
             begins_in_maintenance: control::maintenance::is_on(&plan.run_dir),
             fencing: Fencing::new(plan.fencing.command.clone(), plan.settings.names.nodes.clone(), events.clone()),
             plan,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use keepone_arbiter::control::{Answering, Desk, Lines, Request, Right};
+use keepone_proto::balance::standing::ServiceStanding;
 use serde_json::{Value, json};
 
 use super::snapshot::Snapshot;
@@ -92,6 +93,11 @@ impl Answers {
     /// How real servers stand; the kernel is not asked for their connections.
     pub(crate) fn servers(&self) -> Result<Value, String> {
         Ok(servers::json(&self.servers.standing()?, &Ok(Default::default())))
+    }
+
+    /// The same, in the order of the configuration.
+    pub(crate) fn servers_standing(&self) -> Result<Vec<ServiceStanding>, String> {
+        self.servers.standing()
     }
 
     pub(crate) fn run_dir(&self) -> &Path {

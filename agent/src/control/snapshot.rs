@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepone_proto::action::AlertName;
-use keepone_proto::id::{DomainId, LinkId, NodeId};
+use keepone_proto::id::{DomainId, InstanceId, LinkId, NodeId, Priority};
 use keepone_proto::lease::holder::VoterWord;
 use keepone_proto::node::{Counters, DomainStatus, Node, PeerStatus};
 use keepone_proto::settings::Names;
@@ -14,6 +14,7 @@ use keepone_proto::time::Instant;
 
 use crate::assemble::Plan;
 use crate::heartbeat::Line;
+use crate::snmp::Now;
 
 /// What everything is called.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(super) struct Entry {
 /// A virtual router of it.
 #[derive(Debug)]
 pub(super) struct Instance {
+    pub(super) id: InstanceId,
     pub(super) name: String,
     pub(super) vrid: u8,
     pub(super) interface: String,
@@ -47,8 +49,9 @@ impl Directory {
         let settings = &plan.settings;
         let interface = |id: usize| settings.interfaces.get(id).map(|interface| interface.name.clone());
         let entry = |domain: &keepone_proto::settings::DomainSettings| {
-            let places = domain.instances.iter().filter_map(|id| settings.instances.get(usize::from(id.0)));
-            let instances = places.map(|instance| Instance {
+            let place = |id: &InstanceId| settings.instances.get(usize::from(id.0)).map(|instance| (*id, instance));
+            let instances = domain.instances.iter().filter_map(place).map(|(id, instance)| Instance {
+                id,
                 name: instance.name.clone(),
                 vrid: instance.vrid.get(),
                 interface: interface(usize::from(instance.interface.0)).unwrap_or_default(),
@@ -92,6 +95,8 @@ pub(crate) struct Snapshot {
     pub(super) at: Instant,
     pub(super) directory: Arc<Directory>,
     pub(super) domains: Vec<DomainStatus>,
+    /// Effective ones.
+    pub(super) priorities: BTreeMap<InstanceId, Priority>,
     pub(super) peers: Vec<PeerStatus>,
     /// Whom whoever makes words of it asks for round trips.
     lines: Vec<Line>,
@@ -110,6 +115,7 @@ impl Snapshot {
             at: now,
             directory: directory.clone(),
             domains: Vec::new(),
+            priorities: BTreeMap::new(),
             peers: Vec::new(),
             lines: Vec::new(),
             voters: (false, Vec::new()),
@@ -120,12 +126,27 @@ impl Snapshot {
         }
     }
 
+    /// Every instance and sync group with its role: whether it is a group, its name, how it stands.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = ((bool, String), Now)> {
+        self.domains.iter().flat_map(move |status| {
+            let of_domain = Now { role: status.role, priority: status.priority.0, lasts: self.at.since(status.since) };
+            let entry = self.directory.domains.get(&status.domain);
+            let instances = entry.into_iter().flat_map(|entry| &entry.instances).map(move |one| {
+                let priority = self.priorities.get(&one.id).map_or(of_domain.priority, |priority| priority.0);
+                ((false, one.name.clone()), Now { priority, ..of_domain })
+            });
+            let group = entry.filter(|entry| entry.is_group).map(|entry| ((true, entry.name.clone()), of_domain));
+            instances.chain(group)
+        })
+    }
+
     /// Takes it.
     pub(crate) fn take(node: &Node, directory: &Arc<Directory>, lines: Vec<Line>, now: Instant) -> Self {
         Snapshot {
             at: now,
             directory: directory.clone(),
             domains: node.statuses(now),
+            priorities: node.priorities().collect(),
             peers: node.peer_statuses(now),
             lines,
             voters: node.voter_statuses(now),

@@ -39,6 +39,7 @@ use crate::notify::Notifier;
 use crate::notify::alerts::AlertScript;
 use crate::record::Record;
 use crate::references::References;
+use crate::snmp::Snmp;
 use crate::tracking::{Tracking, Watching};
 use crate::wall_clock::WallClock;
 
@@ -89,6 +90,8 @@ pub(crate) struct Shells {
     pub(crate) control: Option<Server>,
     /// The web page, whether it is configured or not.
     pub(crate) web: Option<Web>,
+    /// SNMP, likewise.
+    pub(crate) snmp: Option<Snmp>,
     pub(crate) begins_in_maintenance: bool,
 }
 
@@ -124,10 +127,13 @@ impl Shells {
         self.checkers.set(config, tied, self.ipvs.wish());
     }
 
-    /// Another one for the web page.
-    pub(crate) fn configure_web(&mut self, config: &Config) {
+    /// Another one for the web page and SNMP.
+    pub(crate) fn configure_views(&mut self, config: &Arc<Config>) {
         if let Some(web) = &self.web {
             web.set(crate::web::settings(config.web.as_ref()));
+        }
+        if let Some(snmp) = &self.snmp {
+            snmp.set(config);
         }
     }
 

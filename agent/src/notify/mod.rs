@@ -36,6 +36,7 @@ use tokio::sync::mpsc;
 use crate::assemble::Plan;
 use crate::clock;
 use crate::post::{self, Post, ServerPost};
+use crate::snmp::Changes;
 use ledger::Ledger;
 pub(crate) use pipe::LineWriter;
 use pipe::Pipe;
@@ -57,6 +58,8 @@ pub struct Notifier {
     server_pipe: Option<Pipe>,
     server_fifos: Vec<LineWriter>,
     post: Post,
+    /// For SNMP's notifications.
+    changes: Changes,
     states_on_reload: bool,
     /// What was last told of each domain.
     last: BTreeMap<DomainId, (Role, Vec<Word>)>,
@@ -64,7 +67,13 @@ pub struct Notifier {
 
 impl Notifier {
     /// Makes the FIFOs, and starts the threads. A FIFO that can't be made is said, and keeps nobody from serving.
-    pub(crate) fn start(plan: &Plan, fifos: &Fifos, rules: &Rules, events: &mpsc::Sender<Event>) -> Self {
+    pub(crate) fn start(
+        plan: &Plan,
+        fifos: &Fifos,
+        rules: &Rules,
+        events: &mpsc::Sender<Event>,
+        changes: Changes,
+    ) -> Self {
         let mut ledger = Ledger::open(&plan.run_dir);
         let mut pipe = |fifo: &Fifo| {
             let pipe = Pipe::start(fifo, &rules.user, &mut ledger, events);
@@ -82,6 +91,7 @@ impl Notifier {
             server_pipe,
             server_fifos,
             post: Post::start(&plan.post, events),
+            changes,
             states_on_reload: fifos.states_on_reload,
             last: BTreeMap::new(),
         }
@@ -118,6 +128,7 @@ impl Notifier {
         let states = |words: &[Word]| words.iter().map(|word| word.state).collect::<Vec<_>>();
         if former.is_none_or(|(_, former)| states(former) != states(&words)) {
             words.iter().for_each(|word| self.write(word));
+            words.iter().for_each(|word| self.changes.tell(word.is_group, &word.name, word.state));
         }
         self.last.insert(transition.domain, (transition.to, words));
     }

@@ -93,7 +93,7 @@ pub(crate) static VIRTUAL_SERVER: Table = Table::lenient(
         key(C, "sorry_server_lvs_method", Words, "how IPVS sends packets to it").values("= lvs_method", METHODS, ""),
         key(B, "smtp_alert", Flag, "mail when the quorum is gained or lost").values("of global_defs", "", ""),
         off(C, "ha_suspend", "no checks while the address is not on this node"),
-        key(C, "snmp_name", Value, "what SNMP calls it").values("none", "", "").later(),
+        key(C, "snmp_name", Value, "what SNMP calls it").values("none", "", ""),
         key(Own, "slow_start", Value, "over this time the weight of a real server that comes back grows to its own")
             .values("0, at once", "0..4294", "s"),
         key(A, "real_server", Server(&REAL_SERVER), "one server behind it"),

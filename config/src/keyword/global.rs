@@ -14,14 +14,10 @@ const ALWAYS: &str =
     "remove it: what decides runs in real time from the start; `vrrp_rt_priority` says with which priority";
 const DUMPS: &str = "ask the running agent through its control socket instead";
 const RELOAD: &str = "remove it: the agent reads the file anew on SIGHUP and keeps the old one if it is wrong";
-const SNMP_RFC: &str = "write `enable_snmp_vrrp`";
+const SNMP_RFC: &str = "write `enable_snmp_rfcv3`, which is for VRRPv2 too";
+const SNMP_STATS: &str = "read keepone's metrics: SNMP has no statistics of IPVS here";
 const DBUS: &str = "use the control socket or `event_fifo` instead";
 const IPROUTE: &str = "write routing tables and protocols by their numbers";
-
-/// A switch that is off by default.
-const fn off(tier: super::Tier, name: &'static str, meaning: &'static str) -> Keyword {
-    key(tier, name, Flag, meaning).values("off", "", "").later()
-}
 
 /// A word that nothing follows from.
 const fn nothing(name: &'static str, meaning: &'static str, instead: &'static str) -> Keyword {
@@ -243,18 +239,20 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         nothing("lvs_netlink_monitor_rcv_bufs", "size of a netlink buffer", NETLINK),
         nothing("lvs_netlink_monitor_rcv_bufs_force", "beyond the system's limit", NETLINK),
         // SNMP and D-Bus.
-        key(B, "snmp_socket", Maybe, "where the AgentX master listens")
-            .values("unix:/var/agentx/master", "", "")
-            .later(),
-        off(B, "enable_traps", "send SNMP notifications"),
-        off(B, "enable_snmp_vrrp", "answer SNMP for VRRP"),
-        off(B, "enable_snmp_checker", "answer SNMP for IPVS and its checkers"),
-        off(C, "enable_snmp_keepalived", "the former name of enable_snmp_vrrp"),
-        nothing("enable_snmp_rfc", "the MIBs of RFC 2787 and RFC 6527", SNMP_RFC),
+        key(B, "snmp_socket", Maybe, "where the AgentX master listens").values(
+            "unix:/var/agentx/master",
+            "unix:PATH|tcp:ADDRESS:PORT",
+            "",
+        ),
+        key(B, "enable_traps", Flag, "send SNMP notifications").values("off", "", ""),
+        key(B, "enable_snmp_vrrp", Flag, "answer SNMP for VRRP by KEEPALIVED-MIB").values("off", "", ""),
+        key(B, "enable_snmp_checker", Flag, "answer SNMP for virtual and real servers").values("off", "", ""),
+        key(C, "enable_snmp_keepalived", Flag, "the former name of enable_snmp_vrrp").values("off", "", ""),
+        key(C, "enable_snmp_rfc", Flag, "answer SNMP by VRRPV3-MIB (RFC 6527)").values("off", "", ""),
         nothing("enable_snmp_rfcv2", "the MIB of RFC 2787", SNMP_RFC),
-        nothing("enable_snmp_rfcv3", "the MIB of RFC 6527", SNMP_RFC),
-        nothing("snmp_vs_stats_update_interval", "how old statistics of services may be", SNMP_RFC),
-        nothing("snmp_rs_stats_update_interval", "how old statistics of servers may be", SNMP_RFC),
+        key(C, "enable_snmp_rfcv3", Flag, "answer SNMP by VRRPV3-MIB (RFC 6527)").values("off", "", ""),
+        nothing("snmp_vs_stats_update_interval", "how old statistics of services may be", SNMP_STATS),
+        nothing("snmp_rs_stats_update_interval", "how old statistics of servers may be", SNMP_STATS),
         nothing("enable_dbus", "a service on the system's D-Bus", DBUS),
         nothing("dbus_service_name", "the name of that service", DBUS),
         nothing("dbus_no_interface_name", "how instances without an interface are called there", DBUS),

@@ -51,7 +51,11 @@ impl Lower<'_> {
             "vrrp_notify_fifo_script" => self.reader(global, item, 1),
             "lvs_notify_fifo_script" => self.reader(global, item, 2),
             "fifo_write_vrrp_states_on_reload" => global.fifos.states_on_reload = self.is_on(item),
-            "snmp_socket" => global.snmp.socket = item.words.first().map(|word| word.text.clone()),
+            "snmp_socket" if !item.words.is_empty() => {
+                global.snmp.socket = self.plain(item, value::agentx);
+            }
+            "snmp_socket" => global.snmp.socket = Some("tcp:127.0.0.1:705".to_owned()),
+            "enable_snmp_rfc" | "enable_snmp_rfcv3" => global.snmp.rfc |= self.is_on(item),
             "enable_traps" => global.snmp.traps = self.is_on(item),
             "enable_snmp_vrrp" | "enable_snmp_keepalived" => global.snmp.vrrp = self.is_on(item),
             "enable_snmp_checker" => global.snmp.checkers = self.is_on(item),

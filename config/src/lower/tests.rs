@@ -44,18 +44,15 @@ fn every_keyword_is_read_unless_it_is_ignored_or_refused() {
 
 #[test]
 fn a_keyword_that_is_not_yet_active_is_named_once_with_its_count() {
-    let server = |address: &str| Item {
-        keyword: word("virtual_server"),
-        words: vec![word(address), word("80")],
-        block: Some(vec![Item { keyword: word("snmp_name"), words: vec![word(address)], block: None }]),
-    };
+    let line = |path: &str| Item { keyword: word("reload_check_config"), words: vec![word(path)], block: None };
+    let block = Some(vec![line("/one"), line("/two")]);
     let mut report = Report::default();
-    let (raw, inactive) = lower(&mut report, &[server("192.0.2.1"), server("192.0.2.2")]);
-    assert_eq!(raw.virtual_servers.len(), 2);
+    let (_, inactive) = lower(&mut report, &[Item { keyword: word("global_defs"), words: vec![], block }]);
     let named: Vec<_> = inactive.iter().map(|inactive| (inactive.what.as_str(), inactive.count)).collect();
-    assert_eq!(named, [("snmp_name in virtual_server", 2)]);
+    assert_eq!(named, [("reload_check_config in global_defs", 2)]);
     let said: Vec<_> = report.diagnostics.iter().map(|d| d.message.as_str()).collect();
-    assert_eq!(said, ["`snmp_name in virtual_server` is read and checked, but not yet active (2 of them)"]);
+    let once = "`reload_check_config in global_defs` is read and checked, but not yet active (2 of them)";
+    assert_eq!(said.iter().filter(|said| **said == once).count(), 1, "{said:?}");
 }
 
 #[test]
@@ -66,8 +63,25 @@ fn what_only_says_the_default_is_not_named() {
         block: Some(vec![Item { keyword: word(keyword), words, block: None }]),
     };
     let named = |item: Item| lower(&mut Report::default(), &[item]).1.len();
-    assert_eq!(named(global("snmp_socket", vec![word("unix:/var/agentx/master")])), 0);
-    assert_eq!(named(global("snmp_socket", vec![word("unix:/run/agentx")])), 1);
-    assert_eq!(named(global("enable_traps", vec![word("off")])), 0);
-    assert_eq!(named(global("enable_traps", vec![])), 1);
+    assert_eq!(named(global("reload_check_config", vec![word("on")])), 0);
+    assert_eq!(named(global("reload_check_config", vec![word("/tmp/log")])), 1);
+}
+
+#[test]
+fn an_agentx_master_is_a_unix_socket_or_an_address_and_a_port() {
+    let socket = |text: Option<&str>| {
+        let words = text.map(word).into_iter().collect();
+        let item = Item { keyword: word("snmp_socket"), words, block: None };
+        let mut report = Report::default();
+        let global = Item { keyword: word("global_defs"), words: vec![], block: Some(vec![item]) };
+        let (raw, _) = lower(&mut report, &[global]);
+        (raw.global.snmp.socket, report.diagnostics.len())
+    };
+    for good in ["unix:/run/agentx", "/run/agentx", "tcp:127.0.0.1:705", "tcp:[::1]:705"] {
+        assert_eq!(socket(Some(good)), (Some(good.to_owned()), 0));
+    }
+    assert_eq!(socket(None), (Some("tcp:127.0.0.1:705".to_owned()), 0));
+    for bad in ["udp:localhost:705", "tcp:localhost:705", "tcp:127.0.0.1", "agentx"] {
+        assert_eq!(socket(Some(bad)).1, 1, "{bad}");
+    }
 }

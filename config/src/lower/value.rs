@@ -137,6 +137,17 @@ pub(super) fn name(text: &str) -> Result<String, Wanted> {
     }
 }
 
+/// Where an AgentX master listens (RFC 2741, 8): a Unix socket or TCP.
+pub(super) fn agentx(text: &str) -> Result<String, Wanted> {
+    let fits = match text.strip_prefix("tcp:") {
+        Some(address) => address.parse::<std::net::SocketAddr>().is_ok(),
+        None => text.strip_prefix("unix:").unwrap_or(text).starts_with('/'),
+    };
+    let wanted =
+        || Wanted::new("an AgentX master's address", "write unix:PATH, or tcp:ADDRESS:PORT with a number for each");
+    if fits { Ok(text.to_owned()) } else { Err(wanted()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

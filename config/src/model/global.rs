@@ -41,7 +41,7 @@ pub struct Global {
     pub ipvs: IpvsSettings,
     /// How the kernel schedules the agent.
     pub scheduling: Scheduling,
-    /// SNMP; not active yet.
+    /// SNMP.
     pub snmp: Snmp,
     /// A file for what a check before a reload says; not active yet.
     pub reload_check_log: Option<PathBuf>,

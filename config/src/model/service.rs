@@ -253,12 +253,14 @@ pub struct Scheduling {
 /// SNMP.
 #[derive(Debug, serde::Serialize, Clone, PartialEq, Eq, Default)]
 pub struct Snmp {
-    /// Where the AgentX master listens; `None`: unix:/var/agentx/master.
+    /// Where the AgentX master listens: `unix:PATH`, a path, or `tcp:ADDRESS:PORT`; `None`: unix:/var/agentx/master.
     pub socket: Option<String>,
     /// Send notifications.
     pub traps: bool,
-    /// Answer for VRRP.
+    /// Answer for VRRP, by KEEPALIVED-MIB.
     pub vrrp: bool,
+    /// Answer for VRRP, by VRRPV3-MIB (RFC 6527).
+    pub rfc: bool,
     /// Answer for IPVS and its checkers.
     pub checkers: bool,
 }

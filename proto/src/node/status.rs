@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::Node;
 pub use crate::domain::why::{DomainStatus, Holder, NoHandover, Why};
 use crate::heartbeat::link::Tally;
-use crate::id::{DomainId, LinkId, NodeId};
+use crate::id::{DomainId, InstanceId, LinkId, NodeId, Priority};
 use crate::lease::holder::VoterWord;
 use crate::time::Instant;
 
@@ -41,6 +41,12 @@ impl Node {
     pub fn statuses(&self, now: Instant) -> Vec<DomainStatus> {
         let facts = self.facts(now);
         self.domains.values().map(|domain| domain.status(&facts)).collect()
+    }
+
+    /// Every instance's effective priority: in a group its own may be above the group's.
+    pub fn priorities(&self) -> impl Iterator<Item = (InstanceId, Priority)> {
+        let routers = self.domains.values().flat_map(|domain| &domain.routers);
+        routers.map(|router| (router.id, router.machine.params().priority))
     }
 
     /// Why a domain is what it is.
