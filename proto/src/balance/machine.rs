@@ -234,7 +234,8 @@ impl Balance {
 
     /// When something is due.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let ramps = self.services.iter().filter_map(|service| service.ramp_deadline(now));
+        let slow = self.services.iter().filter(|service| !service.settings.slow_start.is_zero());
+        let ramps = slow.filter_map(|service| service.ramp_deadline(now));
         self.timers.first().map(|(at, _)| at).into_iter().chain(ramps).min()
     }
 
