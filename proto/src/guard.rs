@@ -53,6 +53,16 @@ pub enum Guard {
     BothLend,
     /// V9: nobody asks under a generation that no record bears out.
     ProvenFirst,
+    /// A key of a store that another holds is taken over only after it has stood still for L_a.
+    KeyStandsStill,
+    /// It has stood still since the answer that first showed it, not since the question.
+    StandsFromAnswer,
+    /// A swap without an answer has granted nothing.
+    UnknownIsNoGrant,
+    /// V7: a key that is not there is nobody's for L_max.
+    LostKeyWaits,
+    /// R17: a store whose revision goes back has forgotten, and what was known of it is worth nothing.
+    StoreMayForget,
 }
 
 /// Which guards are on.

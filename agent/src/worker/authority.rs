@@ -62,6 +62,7 @@ pub(super) fn start_etcd(
             set: set_digest(plan.settings.cluster, quorum),
         },
         domains: plan.settings.domains.iter().map(|domain| domain.id).collect(),
+        guards: plan.settings.guards,
     };
     let events = events.clone();
     // The register is as old as the node: both end together.

@@ -28,6 +28,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::guard::{Guard, Guards};
 use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
 use crate::time::Instant;
 use crate::wire::lease::{Envelope, Message, RefuseReason, Stamp, Standing};
@@ -61,6 +62,8 @@ pub struct RegisterSettings {
     /// The domains that it may want: their keys are looked at from the start, so that one that is not there, and is
     /// nobody's for L_max, has been seen so for long when it is wanted.
     pub domains: Vec<DomainId>,
+    /// Which guards are on: all, but in a simulation.
+    pub guards: Guards,
 }
 
 /// What a domain's key holds.
@@ -209,7 +212,7 @@ impl Register {
                 let (cluster, digest) = (self.settings.cluster, self.settings.digest);
                 // Nobody waits for an answer.
                 let request = Envelope { cluster, digest, domain, nonce: UNASKED, message: Message::Inspect };
-                self.ask(&request, Ask::Read, 0, out);
+                self.ask(now, &request, Ask::Read, 0, out);
             }
         }
     }
@@ -269,14 +272,18 @@ impl Register {
         let mut out = Vec::new();
         let Some(slot) = self.slots.get_mut(&domain) else { return out };
         let Some(out_there) = slot.out.take_if(|asked| asked.ticket == ticket) else { return out };
+        let seen = if self.settings.guards.has(Guard::StandsFromAnswer) { now } else { out_there.asked_at };
         match *answer {
+            Answer::Unknown if !self.settings.guards.has(Guard::UnknownIsNoGrant) && out_there.ask != Ask::Read => {
+                self.done(now, &out_there.request, &mut out);
+            }
             // A swap may have moved the key, or may yet. A read has not: what was seen of the key goes on standing still.
             Answer::Unknown => slot.known = slot.known.filter(|_| out_there.ask == Ask::Read),
             Answer::Read(reading, kept) => {
                 let forgot = self.notice(now, reading.revision, &out_there);
                 self.keeper.learn_at(now, reading.revision, kept);
                 let Some(slot) = self.slots.get_mut(&domain) else { return out };
-                slot.learn(now, reading);
+                slot.learn(seen, reading);
                 self.tell_of(now, domain, &mut out);
                 if forgot {
                     // By its stamp the holder learns of it at once (R17).
@@ -372,7 +379,7 @@ impl Register {
     fn notice(&mut self, now: Instant, revision: u64, asked: &domain::Out) -> bool {
         // What was known before it had forgotten is known no longer.
         let floor = if asked.forgot == self.forgot { asked.floor } else { 0 };
-        if revision >= floor {
+        if revision >= floor || !self.settings.guards.has(Guard::StoreMayForget) {
             self.revision = self.revision.max(revision);
             return false;
         }
@@ -392,20 +399,21 @@ impl Register {
             let Some(request) = slot.waiting.pop_front() else { return };
             let is_query = matches!(request.message, Message::Query { .. } | Message::HandoverRequest { .. });
             if is_query || slot.known.is_none() || self.keeper.version().is_none() {
-                self.ask(&request, Ask::Read, 0, out);
+                self.ask(now, &request, Ask::Read, 0, out);
             } else {
                 self.serve(now, &request, 0, out);
             }
         }
     }
 
-    fn ask(&mut self, request: &Envelope, ask: Ask, tries: u8, out: &mut Vec<RegisterOutput>) {
+    fn ask(&mut self, now: Instant, request: &Envelope, ask: Ask, tries: u8, out: &mut Vec<RegisterOutput>) {
         self.tickets += 1;
-        let ticket = self.tickets;
-        if let Some(slot) = self.slots.get_mut(&request.domain) {
+        let (ticket, domain) = (self.tickets, request.domain);
+        if let Some(slot) = self.slots.get_mut(&domain) {
             let floor = slot.known.map_or(0, |known| known.version).max(self.revision);
-            slot.out = Some(domain::Out { ticket, ask, request: request.clone(), tries, floor, forgot: self.forgot });
-            out.push(RegisterOutput::Ask { domain: request.domain, ticket, ask });
+            let (request, forgot) = (request.clone(), self.forgot);
+            slot.out = Some(domain::Out { ticket, ask, asked_at: now, request, tries, floor, forgot });
+            out.push(RegisterOutput::Ask { domain, ticket, ask });
         }
     }
 
@@ -421,7 +429,7 @@ impl Register {
         match slot.judge(now, settings, &request.message) {
             domain::Judgement::Swap(_, _) if tries >= domain::TRIES => slot.known = None,
             domain::Judgement::Swap(version, content) => {
-                self.ask(request, Ask::Swap { version, content, kept }, tries + 1, out);
+                self.ask(now, request, Ask::Swap { version, content, kept }, tries + 1, out);
             }
             domain::Judgement::Done => self.done(now, request, out),
             domain::Judgement::Refuse(why) => {

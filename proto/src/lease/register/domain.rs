@@ -1,6 +1,7 @@
 //! One domain's key as this node knows it.
 
 use super::{Ask, Content, Held, Reading, RegisterSettings, Requests};
+use crate::guard::Guard;
 use crate::id::{Epoch, Incarnation, NodeId};
 use crate::time::Instant;
 use crate::wire::lease::{Envelope, Message, RefuseReason};
@@ -25,6 +26,7 @@ pub(super) struct Known {
 pub(super) struct Out {
     pub(super) ticket: u64,
     pub(super) ask: Ask,
+    pub(super) asked_at: Instant,
     /// What for.
     pub(super) request: Envelope,
     /// How many swaps were tried for it, this one included.
@@ -70,7 +72,8 @@ impl Slot {
     pub(super) fn learn(&mut self, now: Instant, reading: Reading) {
         let Reading { revision, version, content } = reading;
         match &mut self.known {
-            Some(known) if known.version == version => known.content = content,
+            // A store that was set back counts its versions anew: what stands still shows the same content, too.
+            Some(known) if known.version == version && known.content == content => {}
             Some(known) if revision < known.version => {}
             known => *known = Some(Known { version, content, since: now }),
         }
@@ -103,7 +106,9 @@ impl Slot {
         let known = self.known?;
         let stands = match known.content {
             // Lost: as a voter without its disk (V7).
+            None if !settings.guards.has(Guard::LostKeyWaits) => Instant::BOOT,
             None => known.since + settings.lease_max,
+            Some(Content { held: Some(_), .. }) if !settings.guards.has(Guard::KeyStandsStill) => Instant::BOOT,
             Some(Content { held: Some(held), .. }) => known.since + held.lease,
             Some(Content { held: None, .. }) => Instant::BOOT,
         };
@@ -145,7 +150,8 @@ impl Slot {
                 if is_barred && !renews && !succeeds {
                     return Judgement::Refuse(bar);
                 }
-                if !renews && highest.is_some_and(|highest| epoch <= highest) {
+                let rises = settings.guards.has(Guard::EpochRises);
+                if !renews && rises && highest.is_some_and(|highest| epoch <= highest) {
                     return Judgement::Refuse(RefuseReason::Stale);
                 }
                 let highest = highest.map_or(epoch, |highest| highest.max(epoch));
@@ -155,7 +161,7 @@ impl Slot {
             }
             Message::Release { epoch } => match (content, held) {
                 // Only that exact one (V5); whatever else there is, the released epoch is over.
-                (Some(content), Some(held)) if held.epoch == epoch => {
+                (Some(content), Some(held)) if held.epoch == epoch || !settings.guards.has(Guard::ReleaseMatches) => {
                     Judgement::Swap(version, Content { held: None, ..content })
                 }
                 _ => Judgement::Done,

@@ -29,8 +29,9 @@ fn epoch(counter: u64, by: u16) -> Epoch {
 fn register() -> Register {
     let (cluster, digest) = (ClusterId(1), ConfigDigest(2));
     let me = (node(1), Incarnation(100));
+    let guards = Guards::default();
     Register::new(
-        RegisterSettings { cluster, digest, me, lease_max: L, generation: FIRST, domains: Vec::new() },
+        RegisterSettings { cluster, digest, me, lease_max: L, generation: FIRST, domains: Vec::new(), guards },
         Incarnation(9),
     )
 }
@@ -340,4 +341,15 @@ fn keys_that_others_keep_moving_are_not_tried_for_ever() {
         out = register.answered(at(1100), DOMAIN, ticket, &shows(reading(version, held(epoch(6, 1)))));
     }
     assert_eq!((asked, out), (domain::TRIES, vec![]));
+}
+
+#[test]
+fn another_content_under_a_version_that_a_store_set_back_has_used_again_does_not_stand_still() {
+    let mut register = register();
+    assert_eq!(refused(&query(&mut register, 1000, reading(10, held(epoch(5, 2))))), (RefuseReason::Held, 1000));
+    // Set back to before version 10 and written to since, while nobody here asked: the revision shows nothing of it.
+    let anew = reading(10, held(epoch(6, 3)));
+    assert_eq!(refused(&query(&mut register, 9000, anew)), (RefuseReason::Held, 1000));
+    assert_eq!(refused(&query(&mut register, 9400, anew)), (RefuseReason::Held, 600));
+    assert!(is_free(&query(&mut register, 10_000, anew)));
 }

@@ -172,6 +172,7 @@ impl Operator {
                 set: set_digest(ClusterId(1), &quorum),
             },
             domains: vec![VIP],
+            guards: Guards::default(),
         };
         self.cluster.store.registers.insert(node, Register::new(register, incarnation));
         let restored = Restored { record: self.records.get(&node).cloned(), held: Vec::new() };

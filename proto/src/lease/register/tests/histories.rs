@@ -1,7 +1,6 @@
 //! Several nodes at one store that delays, loses, and does late what nobody waits for any more.
 
 use super::*;
-use crate::guard::Guards;
 use crate::jitter::Jitter;
 use crate::lease::holder::{Claimant, Holder, Lease};
 use crate::lease::timing::LeaseTiming;
@@ -81,6 +80,7 @@ fn member(id: u16, life: u64) -> Member {
         lease_max,
         generation: FIRST,
         domains: vec![DOMAIN],
+        guards: Guards::default(),
     };
     Member {
         id,
