@@ -144,7 +144,8 @@ impl World {
         for place in 0..self.plan.domains {
             self.oracle.on_shut(now, number, place);
         }
-        if self.plan.is_arbitrated() {
+        // What a store has is released by the worker's next life.
+        if self.plan.is_arbitrated() && self.plan.mode != Mode::Store {
             self.at(now + waits, What::GuardianReleases { host: number, life, again: 3 });
         }
     }
@@ -211,6 +212,11 @@ impl World {
                 if host < self.plan.agents {
                     self.deliver(host, Event::Stop);
                 }
+            }
+            Fault::LoseRecord(number) | Fault::RollBackRecord(number) | Fault::TearRecord(number)
+                if self.store_host() == Some(number) =>
+            {
+                self.spoil_store(number, fault);
             }
             Fault::LoseRecord(number) => {
                 if let Some(host) = self.hosts.get_mut(number) {
@@ -375,7 +381,15 @@ impl World {
         } else {
             host.inbox.push_back(Event::Tick);
         }
-        if now >= host.busy_until {
+        let due = now >= host.busy_until;
+        if self.store_host().is_some() {
+            self.run_register(number);
+            if self.store_host() == Some(number) {
+                self.resume_store(number);
+            }
+        }
+        let Some(host) = self.hosts.get(number) else { return };
+        if due {
             self.go_on(number);
         } else {
             let (at, life) = (host.busy_until, host.life);
@@ -390,6 +404,9 @@ impl World {
         (host.stopped, host.silent) = (false, false);
         host.settle_writes(usize::try_from(some).unwrap_or(0));
         let life = host.life;
+        if self.store_host() == Some(number) {
+            self.store.waiting.clear();
+        }
         if guardian {
             let after = self.rng.range(MS, 10 * MS);
             self.at(now + after, What::GuardianShuts { host: number, life });
@@ -415,7 +432,7 @@ impl World {
         self.network.heal();
         self.healed = true;
         let busy = self.hosts.iter().map(|host| host.netlink_free_at.max(host.disk_free_at));
-        self.backlog = busy.max().unwrap_or(0);
+        self.backlog = busy.max().unwrap_or(0).max(self.store.barred_until);
         (self.pauses, self.replays, self.foreign) = (0, 0, None);
         for number in 0..self.plan.hosts {
             self.trouble(number, |host| host.troubles = Default::default());
@@ -427,6 +444,7 @@ impl World {
                 self.trouble(number, |host| host.busy_until = 0);
                 self.wake_later(number, self.now);
             }
+            self.wake_register(number);
             self.resume(number);
             // Who was configured otherwise is configured as the others are, and restarted for it where it has to be.
             let variant = self.hosts.get(number).map(|host| host.variant).unwrap_or_default();

@@ -2,10 +2,12 @@
 
 use keepone_proto::action::Action;
 use keepone_proto::event::Event;
+use keepone_proto::lease::register::Answer;
 
 use super::fault::Fault;
 use super::host::Host;
 use super::network::{MS, Network};
+use super::store::Question;
 
 /// What the named scenarios look at each millisecond.
 #[derive(Debug, Clone, Default)]
@@ -136,6 +138,15 @@ impl History {
                 self.say(at, || format!("h{host} <- {event:?}"));
             }
         }
+    }
+
+    /// A question that the store has carried out.
+    pub fn asked(&mut self, at: u64, from: usize, question: &Question, answer: &Answer) {
+        self.mix(at ^ u64::try_from(from).unwrap_or(0) << 56);
+        if let Answer::Swapped { version } = answer {
+            self.mix(*version);
+        }
+        self.say(at, || format!("store: h{from} asks {question:?}: {answer:?}"));
     }
 
     /// An action that a process carries out.

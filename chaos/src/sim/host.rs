@@ -12,6 +12,7 @@ use keepone_proto::time::Instant;
 use super::clock::Clock;
 use super::fault::Variant;
 use super::kernel::Kernel;
+use super::register::Shell;
 use keepone_proto::lease::voter::Voter;
 
 /// What queues of a stopped process keep; the rest is lost, as in a full socket.
@@ -24,6 +25,8 @@ pub enum Machine {
     Agent(Box<Node>),
     /// A witness.
     Witness(Box<Voter>),
+    /// The store, which is none of ours: what it keeps is [`super::store::Store`].
+    Store,
 }
 
 /// An action that waits for its turn, and the clock when it was decided.
@@ -66,6 +69,8 @@ pub struct Host {
     pub clock: Clock,
     /// Its process, if it runs.
     pub machine: Option<Machine>,
+    /// Its thread that has the register, where a store is the authority.
+    pub shell: Option<Shell>,
     /// Counts the lives of the process; what was meant for a former one is lost.
     pub life: u32,
     /// Of the present life.
@@ -120,6 +125,7 @@ impl Host {
         Host {
             clock,
             machine: None,
+            shell: None,
             life: 0,
             incarnation: Incarnation(0),
             stopped: false,
@@ -151,6 +157,7 @@ impl Host {
         match self.machine.as_ref()? {
             Machine::Agent(node) => node.voter(),
             Machine::Witness(voter) => Some(voter),
+            Machine::Store => None,
         }
     }
 
@@ -171,6 +178,7 @@ impl Host {
     /// The process ends here and now.
     pub fn end_process(&mut self) {
         self.machine = None;
+        self.shell = None;
         self.life += 1;
         self.inbox.clear();
         self.pending.clear();

@@ -18,12 +18,14 @@ pub mod oracle;
 pub mod plan;
 mod process;
 mod queue;
+pub mod register;
 pub mod rng;
 mod run;
 mod scenarios;
 pub mod schedule;
 mod shrink;
 mod speech;
+pub mod store;
 pub mod swarm;
 mod sweep;
 #[cfg(test)]

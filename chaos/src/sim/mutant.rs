@@ -80,6 +80,26 @@ pub enum Mutant {
     ClaimsUndated,
     /// I13: who has promised not to claim claims all the same.
     PromisesBindNobody,
+    /// Nothing, in the clusters with a store that the following see.
+    ControlStore,
+    /// Nothing, in the histories of late answers and dying nodes that [`Mutant::StandsFromQuestion`] sees.
+    ControlSlowStore,
+    /// The store swaps without comparing: a swap is a plain write.
+    StoreComparesNothing,
+    /// A key that another holds is taken over without waiting for it to stand still.
+    KeyTakenAtOnce,
+    /// A key has stood still since it was asked about, not since the answer.
+    StandsFromQuestion,
+    /// A swap without an answer counts as done.
+    UnknownIsGranted,
+    /// A key that is not there is free at once.
+    LostKeyIsFree,
+    /// A revision that goes back is not noticed.
+    StoreNeverForgets,
+    /// A release frees whatever the key holds.
+    KeyReleaseOfAnything,
+    /// The deadline counts from the store's answer.
+    KeyDeadlineFromReply,
 }
 
 /// Those that take nothing out, each in clusters that some of the others see: what they show is no guard's.
@@ -91,6 +111,8 @@ pub const CONTROLS: &[Mutant] = &[
     Mutant::ControlDeaf,
     Mutant::ControlLate,
     Mutant::ControlPromises,
+    Mutant::ControlStore,
+    Mutant::ControlSlowStore,
 ];
 
 /// All that take something out.
@@ -125,6 +147,14 @@ pub const ALL: &[Mutant] = &[
     Mutant::NobodyYields,
     Mutant::ClaimsUndated,
     Mutant::PromisesBindNobody,
+    Mutant::StoreComparesNothing,
+    Mutant::KeyTakenAtOnce,
+    Mutant::StandsFromQuestion,
+    Mutant::UnknownIsGranted,
+    Mutant::LostKeyIsFree,
+    Mutant::StoreNeverForgets,
+    Mutant::KeyReleaseOfAnything,
+    Mutant::KeyDeadlineFromReply,
 ];
 
 impl Mutant {
@@ -168,6 +198,16 @@ impl Mutant {
             Mutant::NobodyYields => "nobody-yields",
             Mutant::ClaimsUndated => "late-words-alarm",
             Mutant::PromisesBindNobody => "promises-bind-nobody",
+            Mutant::ControlStore => "nothing-with-a-store",
+            Mutant::ControlSlowStore => "nothing-with-a-slow-store",
+            Mutant::StoreComparesNothing => "store-compares-nothing",
+            Mutant::KeyTakenAtOnce => "another-key-is-taken-at-once",
+            Mutant::StandsFromQuestion => "still-since-the-question",
+            Mutant::UnknownIsGranted => "unknown-swap-is-granted",
+            Mutant::LostKeyIsFree => "lost-key-is-free",
+            Mutant::StoreNeverForgets => "store-never-forgets",
+            Mutant::KeyReleaseOfAnything => "key-release-frees-anything",
+            Mutant::KeyDeadlineFromReply => "store-deadline-from-the-reply",
         }
     }
 
@@ -180,7 +220,9 @@ impl Mutant {
             | Mutant::ControlFreezes
             | Mutant::ControlDeaf
             | Mutant::ControlLate
-            | Mutant::ControlPromises => "–",
+            | Mutant::ControlPromises
+            | Mutant::ControlStore
+            | Mutant::ControlSlowStore => "–",
             Mutant::NoArbiter => "P1",
             Mutant::HalfIsMajority => "authority",
             Mutant::LendsTwice => "V2, V3",
@@ -207,6 +249,14 @@ impl Mutant {
             Mutant::IsolatedGoesOn => "D2",
             Mutant::NobodyYields | Mutant::ClaimsUndated => "D7",
             Mutant::PromisesBindNobody => "I13",
+            Mutant::StoreComparesNothing
+            | Mutant::KeyTakenAtOnce
+            | Mutant::StandsFromQuestion
+            | Mutant::UnknownIsGranted => "etcd",
+            Mutant::LostKeyIsFree => "V7, etcd",
+            Mutant::StoreNeverForgets => "R17, etcd",
+            Mutant::KeyReleaseOfAnything => "V5, etcd",
+            Mutant::KeyDeadlineFromReply => "R1, etcd",
         }
     }
 
@@ -234,6 +284,13 @@ impl Mutant {
             Mutant::NobodyYields => Guard::RivalYields,
             Mutant::ClaimsUndated => Guard::ClaimsDated,
             Mutant::PromisesBindNobody => Guard::PromiseBinds,
+            Mutant::KeyTakenAtOnce => Guard::KeyStandsStill,
+            Mutant::StandsFromQuestion => Guard::StandsFromAnswer,
+            Mutant::UnknownIsGranted => Guard::UnknownIsNoGrant,
+            Mutant::LostKeyIsFree => Guard::LostKeyWaits,
+            Mutant::StoreNeverForgets => Guard::StoreMayForget,
+            Mutant::KeyReleaseOfAnything => Guard::ReleaseMatches,
+            Mutant::KeyDeadlineFromReply => Guard::DeadlineFromRequest,
             Mutant::Control
             | Mutant::ControlAlone
             | Mutant::ControlReferences
@@ -241,6 +298,9 @@ impl Mutant {
             | Mutant::ControlDeaf
             | Mutant::ControlLate
             | Mutant::ControlPromises
+            | Mutant::ControlStore
+            | Mutant::ControlSlowStore
+            | Mutant::StoreComparesNothing
             | Mutant::NoArbiter
             | Mutant::SameIncarnation
             | Mutant::NoDrain
@@ -251,6 +311,23 @@ impl Mutant {
             | Mutant::RelativeGate
             | Mutant::NoKernelGate => return None,
         })
+    }
+
+    /// Whether it is of the register, and seen in clusters with a store only.
+    pub fn is_of_the_store(self) -> bool {
+        matches!(
+            self,
+            Mutant::ControlStore
+                | Mutant::ControlSlowStore
+                | Mutant::StoreComparesNothing
+                | Mutant::KeyTakenAtOnce
+                | Mutant::StandsFromQuestion
+                | Mutant::UnknownIsGranted
+                | Mutant::LostKeyIsFree
+                | Mutant::StoreNeverForgets
+                | Mutant::KeyReleaseOfAnything
+                | Mutant::KeyDeadlineFromReply
+        )
     }
 
     /// The mutant of a name, the controls included: what a control shows must be told, too.

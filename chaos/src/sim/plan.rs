@@ -9,9 +9,11 @@ use keepone_proto::id::{
     ClusterId, ConfigDigest, DomainId, Incarnation, InstanceId, InterfaceId, LinkId, NodeId, Priority, ScriptId, Vrid,
     hash_name,
 };
-use keepone_proto::lease::config_digest;
+use keepone_proto::lease::register::RegisterSettings;
+use keepone_proto::lease::register::keeper::Generation;
 use keepone_proto::lease::timing::LeaseTiming;
 use keepone_proto::lease::voter::VoterSettings;
+use keepone_proto::lease::{config_digest, set_digest};
 use keepone_proto::settings::{
     AnnounceSettings, AuthType, Authority, DomainSettings, ElectionOptions, Families, FencingSettings,
     HeartbeatSettings, InstanceSettings, InterfaceSettings, LinkDelays, Names, PeerSettings, Policy, QuorumSettings,
@@ -37,6 +39,8 @@ pub enum Mode {
     Mixed,
     /// Two nodes and no authority: P2 instead of P1.
     Unarbitrated,
+    /// Two to three nodes and a store with compare-and-swap, as etcd is one.
+    Store,
 }
 
 /// The cluster of one history.
@@ -82,6 +86,9 @@ pub struct Plan {
     pub mutant: Option<Mutant>,
 }
 
+/// Of the stream that draws which clusters have a store for their authority.
+const STORES: u64 = 0x6574_6364;
+
 /// Of the stream that draws the scripts.
 const SCRIPTS: u64 = 0x5c21_7475;
 
@@ -112,6 +119,9 @@ impl Plan {
         let drawn = match mutant {
             // What only two without an authority can show.
             Some(Mutant::NobodyYields | Mutant::ControlAlone) => Mode::Unarbitrated,
+            Some(mutant) if mutant.is_of_the_store() => Mode::Store,
+            // Of a stream of its own: the others' worlds are as they would be without any store.
+            None if Rng::new(rng.clone().next_u64() ^ STORES).chance(80_000) => Mode::Store,
             Some(_) if drawn == Mode::Unarbitrated => Mode::Pair,
             Some(_) | None => drawn,
         };
@@ -169,10 +179,14 @@ impl Plan {
             Mode::Three => (3, 0, true),
             Mode::Mixed => draw_members(rng),
             Mode::Unarbitrated => (2, 0, true),
+            Mode::Store => (*rng.pick(&[2, 2, 3]).unwrap_or(&2), 1, false),
         };
         // Where the nodes vote, who can promise can vote as well, and no promise is ever asked for.
-        let (mode, witnesses, nodes_vote) =
-            if degrades { (Mode::Mixed, witnesses.max(1), false) } else { (mode, witnesses, nodes_vote) };
+        let (mode, witnesses, nodes_vote) = if degrades && mode != Mode::Store {
+            (Mode::Mixed, witnesses.max(1), false)
+        } else {
+            (mode, witnesses, nodes_vote)
+        };
         Plan {
             mode,
             agents,
@@ -280,7 +294,10 @@ impl Plan {
     }
 
     fn quorum(&self, variant: Variant) -> QuorumSettings {
-        let voters = (0..self.hosts).filter(|host| self.votes(*host)).map(Self::node).collect();
+        let voters = match self.mode {
+            Mode::Store => vec![NodeId::STORE],
+            _ => (0..self.hosts).filter(|host| self.votes(*host)).map(Self::node).collect(),
+        };
         let mut timing = self.told;
         if variant == Variant::OtherDigest {
             timing.lease_max += timing.lease;
@@ -447,6 +464,26 @@ impl Plan {
     pub fn voter(&self, variant: Variant, incarnation: Incarnation) -> VoterSettings {
         let candidates: BTreeSet<NodeId> = (0..self.agents).map(Self::node).collect();
         VoterSettings::new(Self::cluster(), &self.quorum(variant), candidates, incarnation)
+    }
+
+    /// What an agent's register is told, where a store is the authority.
+    pub fn register(&self, host: usize, variant: Variant, incarnation: Incarnation) -> Option<RegisterSettings> {
+        let quorum = (self.mode == Mode::Store).then(|| self.quorum(variant))?;
+        Some(RegisterSettings {
+            cluster: Self::cluster(),
+            digest: self.digest(variant),
+            me: (Self::node(host), incarnation),
+            lease_max: quorum.timing.lease_max,
+            generation: Generation { number: 1, serves: 1, set: set_digest(Self::cluster(), &quorum) },
+            domains: (0..self.domains).map(Self::domain).collect(),
+            guards: self.guards(),
+        })
+    }
+
+    /// How long whatever was granted lasts at most, by the slowest clock, and the last frame with it. In nanoseconds.
+    pub fn longest_lease(&self) -> u64 {
+        let longest = nanos(self.timing.lease_max + self.timing.transmit);
+        longest.saturating_mul(1_000_000) / 1_000_000_u64.saturating_sub(u64::from(self.timing.rate_error_ppm)).max(1)
     }
 
     /// A guardian's farewell in the name of its dead worker.

@@ -3,7 +3,7 @@
 
 use keepone_proto::action::Action;
 use keepone_proto::event::{Event, GateStrength};
-use keepone_proto::id::{InterfaceId, ReferenceId};
+use keepone_proto::id::{InterfaceId, NodeId, ReferenceId};
 use keepone_proto::lease::voter::{Voter, VoterOutput};
 use keepone_proto::time::{Instant, nanos};
 use keepone_proto::wire::lease::{Envelope, pack};
@@ -12,6 +12,7 @@ use super::host::{INBOX, Machine, Pending};
 use super::mutant::Mutant;
 use super::network::{MS, Path, S, US};
 use super::plan::Plan;
+use super::register::Told;
 use super::speech;
 use super::world::{What, World};
 
@@ -27,7 +28,7 @@ impl World {
         let due = match &host.machine {
             Some(Machine::Agent(node)) => node.next_deadline(),
             Some(Machine::Witness(voter)) => voter.next_deadline(),
-            None => None,
+            Some(Machine::Store) | None => None,
         };
         match due {
             Some(due) if host.clock.local(now) >= due => self.deliver(number, Event::Tick),
@@ -43,7 +44,7 @@ impl World {
         let due = match &host.machine {
             Some(Machine::Agent(node)) => node.next_deadline(),
             Some(Machine::Witness(voter)) => voter.next_deadline(),
-            None => None,
+            Some(Machine::Store) | None => None,
         };
         let Some(due) = due else { return };
         let at = host.clock.real(due).max(now).max(host.busy_until) + late;
@@ -130,7 +131,7 @@ impl World {
             // A write that failed or a tombstone that is not read back yet leaves the agent in doubt of its own gate.
             let doubts = |place| match &host.machine {
                 Some(Machine::Agent(node)) => node.may_be_open(local, Plan::domain(place)),
-                Some(Machine::Witness(_)) | None => false,
+                Some(Machine::Witness(_) | Machine::Store) | None => false,
             };
             let kernels = host.kernels.iter().enumerate();
             let open = kernels.filter(|(place, kernel)| kernel.is_open(now) || doubts(*place));
@@ -145,7 +146,7 @@ impl World {
         }
         self.history.event(now, number, &event);
         let actions = match &mut host.machine {
-            None => return,
+            Some(Machine::Store) | None => return,
             Some(Machine::Agent(node)) => {
                 let copy = again.then(|| event.clone());
                 let mut actions = node.handle(local, event);
@@ -219,6 +220,10 @@ impl World {
             Action::SendBeat { link, to, bytes } => {
                 let event = Event::BeatReceived { link, from: Plan::node(number), bytes };
                 self.send(number, Plan::host(to), Path::Link(link.0), at, &event);
+            }
+            Action::SendLease { to: NodeId::STORE, bytes } => {
+                let told = Told::Requests(bytes);
+                self.at(at, What::Told { host: number, life, told });
             }
             Action::SendLease { to, bytes } => {
                 self.oracle.check_grants(at, number, &self.hosts, &speech::grants(&bytes));

@@ -198,6 +198,11 @@ impl Schedule {
             }
             Trouble::Amnesia => {
                 let guardian = rng.chance(300_000) && host < plan.agents;
+                // Keys of a store that are deleted by hand.
+                if plan.mode == Mode::Store && rng.chance(500_000) {
+                    self.push(at, Fault::LoseRecord(plan.agents));
+                    return;
+                }
                 self.both(span, Fault::Kill { host, guardian }, Fault::Start(host));
                 self.push(
                     at,
@@ -275,6 +280,11 @@ fn wants_late(plan: &Plan) -> bool {
     matches!(plan.mutant, Some(Mutant::HolderLends | Mutant::ControlLate))
 }
 
+/// Answers of a store that are late, and nodes that die as they renew: how long a key has stood still counts from the answer.
+fn wants_slow_store(plan: &Plan) -> bool {
+    matches!(plan.mutant, Some(Mutant::StandsFromQuestion | Mutant::ControlSlowStore))
+}
+
 /// What this cluster's promise covers.
 fn is_allowed(trouble: Trouble, plan: &Plan) -> bool {
     match trouble {
@@ -282,6 +292,10 @@ fn is_allowed(trouble: Trouble, plan: &Plan) -> bool {
         _ if wants_late(plan) => {
             use Trouble::{Disk, Kill, PowerOff, Replay, Weather};
             matches!(trouble, Disk | Kill | PowerOff | Replay | Weather)
+        }
+        _ if wants_slow_store(plan) => {
+            use Trouble::{CutPair, Isolate, Kill, PowerOff, Stop, Weather};
+            matches!(trouble, CutPair | Isolate | Kill | PowerOff | Stop | Weather)
         }
         Trouble::Freeze => plan.beyond || !plan.timing.hidden_freeze.is_zero(),
         Trouble::References => plan.references,

@@ -16,7 +16,7 @@ fn three_hundred_seeds_hold_every_invariant() {
 
 #[test]
 fn every_mode_holds_its_invariants() {
-    for mode in [Mode::Pair, Mode::Three, Mode::Mixed, Mode::Unarbitrated] {
+    for mode in [Mode::Pair, Mode::Three, Mode::Mixed, Mode::Unarbitrated, Mode::Store] {
         let report = quietly(7000, 40, &Options { mode: Some(mode), ..Options::default() });
         assert_eq!(report.violations, 0, "{mode:?} {:#?}", report.examples);
     }
@@ -37,6 +37,9 @@ const QUICKLY_MISSED: &[Mutant] = &[
     Mutant::NoCleanStart,
     Mutant::RelativeGate,
     Mutant::NoKernelGate,
+    Mutant::StoreComparesNothing,
+    Mutant::KeyTakenAtOnce,
+    Mutant::UnknownIsGranted,
 ];
 
 #[test]
@@ -68,6 +71,7 @@ fn where_nothing_is_taken_out_nothing_shows_in_the_clusters_of_any_mutant() {
         (Mutant::ControlAlone, Mutant::NobodyYields),
         (Mutant::ControlReferences, Mutant::IsolatedGoesOn),
         (Mutant::Control, Mutant::LendsTwice),
+        (Mutant::ControlStore, Mutant::StoreComparesNothing),
     ];
     for (control, mutant) in alike {
         let mut other = plan(mutant);

@@ -95,7 +95,7 @@ fn says(world: &World, host: usize, name: &str) -> String {
             Some(why) => words(&why, now, name),
             None => String::from("keepone: there is no instance VI_1 here\n"),
         },
-        Some(Machine::Witness(_)) | None => {
+        Some(Machine::Witness(_) | Machine::Store) | None => {
             String::from("keepone: nobody answers at /run/keepone/control: no agent runs here\n")
         }
     }

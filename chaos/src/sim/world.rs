@@ -5,6 +5,7 @@
 use keepone_proto::event::Event;
 use keepone_proto::id::{DomainId, Epoch, Incarnation, InterfaceId};
 use keepone_proto::lease::record::Record;
+use keepone_proto::lease::register::Register;
 use keepone_proto::lease::voter::Voter;
 use keepone_proto::node::{Node, Restored};
 use keepone_proto::time::Instant;
@@ -16,9 +17,11 @@ use super::host::{Host, Machine};
 use super::mutant::Mutant;
 use super::network::{MS, Network, US};
 use super::oracle::Oracle;
-use super::plan::Plan;
+use super::plan::{Mode, Plan};
 use super::queue::Queue;
+use super::register::{Shell, Told};
 use super::rng::Rng;
+use super::store::{Asked, Store};
 
 /// What is to happen.
 #[derive(Debug, Clone)]
@@ -49,6 +52,10 @@ pub(super) enum What {
     Thaw { host: usize },
     /// A frame that names the VIP comes to the gate from inside.
     Frame { host: usize, place: usize },
+    /// The thread of an agent that has the register is told something.
+    Told { host: usize, life: u32, told: Told },
+    /// A question reaches the store.
+    Asked { host: usize, life: u32, asked: Asked },
     /// A foreign router advertises.
     Foreign,
     /// The named scenarios look at everything each millisecond.
@@ -85,6 +92,8 @@ pub struct World {
     /// Everything has been repaired: what ends is started again.
     pub(super) healed: bool,
     pub(super) seed: u64,
+    /// The store, where that is the authority.
+    pub(super) store: Store,
 }
 
 impl World {
@@ -115,6 +124,7 @@ impl World {
             isolated: vec![None; plan.agents],
             healed: false,
             seed,
+            store: Store::new(plan.mutant),
             rng,
             plan,
         }
@@ -201,6 +211,8 @@ impl World {
             }
             What::Thaw { host } => self.thaw(host),
             What::Frame { host, place } => self.frame(host, place),
+            What::Told { host, life, told } => self.tell_register(host, life, told),
+            What::Asked { host, life, asked } => self.asked(host, life, asked),
             What::Foreign => self.advertise_foreign(),
             What::Sample => {
                 self.history.sample(self.now, &self.hosts, &self.network);
@@ -212,6 +224,10 @@ impl World {
     /// Starts the process of a host, unless it runs.
     pub(super) fn start(&mut self, number: usize) {
         let now = self.now;
+        if self.store_host() == Some(number) && now < self.store.barred_until {
+            self.at(self.store.barred_until, What::Start { host: number });
+            return;
+        }
         let mut incarnation = Incarnation(self.rng.next_u64());
         if self.plan.mutant == Some(Mutant::SameIncarnation) {
             incarnation = Incarnation(u64::try_from(number).unwrap_or(0));
@@ -242,6 +258,11 @@ impl World {
             let settings = plan.settings(number, host.variant, seed ^ u64::try_from(number).unwrap_or(0));
             let node = Node::new(settings, incarnation, Restored { record, held }, local);
             host.machine = Some(Machine::Agent(Box::new(node)));
+            let register = plan.register(number, host.variant, incarnation);
+            host.shell = register.map(|settings| Shell::new(Register::new(settings, incarnation)));
+        } else if plan.mode == Mode::Store {
+            host.machine = Some(Machine::Store);
+            self.store.back_up();
         } else {
             let voter =
                 Voter::new(plan.voter(host.variant, incarnation), local, record.as_ref()).with_guards(plan.guards());
@@ -256,6 +277,7 @@ impl World {
                 }
             }
             self.deliver(number, Event::Tick);
+            self.run_register(number);
             self.tell_carrier(number, life);
         }
         self.history.note(now, number, "start", 0);
@@ -288,6 +310,8 @@ impl What {
             | What::GuardianReleases { host, .. }
             | What::Carrier { host, .. }
             | What::Frame { host, .. }
+            | What::Told { host, .. }
+            | What::Asked { host, .. }
             | What::Start { host } => Some(*host),
             What::Thaw { .. } | What::Fault(_) | What::Foreign | What::Sample => None,
         }

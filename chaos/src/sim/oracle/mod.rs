@@ -7,6 +7,7 @@
 mod alarms;
 mod asking;
 mod deeds;
+mod store;
 mod voters;
 mod watch;
 
@@ -67,6 +68,7 @@ pub struct Oracle {
     /// When anything was last done to the world.
     pub disturbed_at: u64,
     asking: asking::Asking,
+    store: store::Shelf,
     /// L_a and R.
     lease: Duration,
     renewal: Duration,
@@ -100,6 +102,7 @@ impl Oracle {
             forgot: BTreeSet::new(),
             disturbed_at: 0,
             asking: asking::Asking::default(),
+            store: store::Shelf::new(plan),
             lease: plan.told.lease,
             renewal: plan.told.renewal_interval(),
             jiffy: plan.jiffy + SLACK,
@@ -189,7 +192,9 @@ impl Oracle {
             self.violated("I4", now, || format!("host {host} opened under {epoch}, used before or below the last"));
         }
         // On promises a gate is open that no majority of the voters backs (D4).
-        if strict && self.backed {
+        if strict && self.backed && self.mode == Mode::Store {
+            self.check_key(now, host, place, (epoch, until));
+        } else if strict && self.backed {
             self.check_backing(now, host, place, (epoch, until), hosts);
         }
     }

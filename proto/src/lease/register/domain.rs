@@ -150,8 +150,7 @@ impl Slot {
                 if is_barred && !renews && !succeeds {
                     return Judgement::Refuse(bar);
                 }
-                let rises = settings.guards.has(Guard::EpochRises);
-                if !renews && rises && highest.is_some_and(|highest| epoch <= highest) {
+                if !renews && highest.is_some_and(|highest| epoch <= highest) {
                     return Judgement::Refuse(RefuseReason::Stale);
                 }
                 let highest = highest.map_or(epoch, |highest| highest.max(epoch));
