@@ -233,6 +233,7 @@ impl Driver {
                     self.take(event);
                 }
                 self.shells.notifier.tell_states();
+                self.shells.notifier.tell_reloaded();
                 self.slack = slack(&self.shells.plan.settings);
                 tracing::info!("reload: taken over, and whatever is equal was not touched");
                 changes.iter().for_each(|change| tracing::info!("reload: {change}"));

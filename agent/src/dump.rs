@@ -55,11 +55,11 @@ pub(crate) fn asked_by(signal: i32) -> Option<What> {
     }
 }
 
-/// Listens for the signals, from the guardian or from the operator.
+/// Listens for the signals, from the guardian or from the operator; by the other end others ask for the same.
 ///
 /// # Errors
 /// No handler can be had.
-pub(crate) fn on_signals() -> io::Result<mpsc::Receiver<What>> {
+pub(crate) fn on_signals() -> io::Result<(mpsc::Sender<What>, mpsc::Receiver<What>)> {
     let (asks, asked) = mpsc::channel(QUEUE);
     for number in [libc::SIGUSR1, libc::SIGUSR2, json_signal(), stats_clear_signal()] {
         let mut signals = signal(SignalKind::from_raw(number))?;
@@ -71,7 +71,7 @@ pub(crate) fn on_signals() -> io::Result<mpsc::Receiver<What>> {
             }
         });
     }
-    Ok(asked)
+    Ok((asks, asked))
 }
 
 /// The thread that writes.

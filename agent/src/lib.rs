@@ -8,6 +8,7 @@ pub mod calendar;
 pub mod checkers;
 pub mod clock;
 pub mod control;
+mod dbus;
 mod discipline;
 pub mod doctor;
 pub mod driver;

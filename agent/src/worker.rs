@@ -29,6 +29,7 @@ use crate::assemble::{LinkPlan, Plan, begin_at};
 use crate::checkers;
 use crate::checkers::keeper::Checkers;
 use crate::control::snapshot::Directory;
+use crate::dbus::{Dbus, Hands};
 use crate::discipline::Discipline;
 use crate::driver::pulse::{Pulse, is_broken};
 use crate::driver::{Driver, Reloads, Shells, Sources};
@@ -203,7 +204,7 @@ impl Start<'_> {
         let plan = self.plan;
         let (events, received) = mpsc::channel(QUEUE);
         stop_on_signals(&events)?;
-        let dumps = dump::on_signals()
+        let (dump, dumps) = dump::on_signals()
             .map_err(|error| Failure::say(ExitCode::Unexpected, format!("no signal handler: {error}")))?;
         let heartbeats = self.keys.as_ref().map(|keys| start_heartbeats(&plan, keys)).transpose()?;
         let (heartbeats, beats) = heartbeats.unzip();
@@ -228,7 +229,7 @@ impl Start<'_> {
             control::start(&plan.run_dir, group, event_log.clone(), (servers.clone(), connections.clone()));
         // Here, while this thread is none that decides: others would inherit that.
         let snmp = Snmp::start(answers.clone(), &plan.node_name, &self.source.running);
-        let web = web::start(answers, &plan.node_name, self.config.web.as_ref());
+        let web = web::start(answers.clone(), &plan.node_name, self.config.web.as_ref());
         let gate = self.gate.map(|gate| GateWriter::start(gate, events.clone())).transpose();
         let gate =
             gate.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no thread for the gate: {error}")))?;
@@ -253,7 +254,9 @@ impl Start<'_> {
             Failure::say(ExitCode::Unexpected, format!("no thread for the guardian's orders: {error}"))
         })?;
         let changes = snmp.as_ref().map(Snmp::changes).unwrap_or_default();
-        let mut notifier = Notifier::start(&plan, &global.fifos, &rules, &events, changes);
+        let guardian = self.pulse.is_some().then(nix::unistd::getppid);
+        let dbus = start_dbus(self.config, &plan, Hands { answers, dumps: dump, guardian });
+        let mut notifier = Notifier::start(&plan, &global.fifos, &rules, &events, (changes, dbus));
         let (post, told_servers) = notifier.server_post();
         let neighbors = Neighbors::new(plan.watched(), interfaces.clone(), events.clone());
         let announcer = Announcer::start(plan.announced.clone(), neighbors.voice());
@@ -327,6 +330,12 @@ fn leftovers(gate: Option<&Gate>, plan: &Plan) -> Vec<(DomainId, Epoch)> {
         tracing::info!(domain = plan.domain_name(*domain), %epoch, "a former run held it; it is released");
     }
     held
+}
+
+/// One that can't be had keeps nobody from serving.
+fn start_dbus(config: &Config, plan: &Plan, hands: Hands) -> Option<Dbus> {
+    let started = Dbus::start(config.global.dbus.as_deref()?, plan, hands);
+    started.inspect_err(|error| tracing::error!("no thread for D-Bus: {error}: restart keepone")).ok()
 }
 
 /// As a recording: what can't be written keeps nobody from serving.

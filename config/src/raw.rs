@@ -103,6 +103,8 @@ pub(crate) struct RawGlobal {
     pub sync: Option<RawSync>,
     pub scheduling: Scheduling,
     pub snmp: Snmp,
+    pub dbus: bool,
+    pub dbus_name: Option<At<String>>,
     pub reload_check_log: Option<PathBuf>,
 }
 

@@ -76,6 +76,7 @@ fn instance(request: &Request) -> Result<String, String> {
 fn unexpected(answer: &Answer) -> String {
     match answer {
         Answer::Refused(why) => why.to_string(),
+        Answer::NotMaster(role) => format!("it is {}: only a MASTER announces its addresses", role.as_str()),
         Answer::Unknown(name) => format!("there is no {name} here: `keepone status` lists what there is"),
         _ => String::from("another question was answered; this is a defect"),
     }
@@ -86,6 +87,17 @@ impl Answers {
     pub(crate) fn snapshot(&self) -> Result<Box<Snapshot>, String> {
         match self.ask(Ask::Status)? {
             Answer::Status(snapshot) => Ok(snapshot),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Announces an instance's addresses anew, for D-Bus.
+    pub(crate) fn announce(&self, instance: &str) -> Result<(), String> {
+        match self.ask(Ask::Announce(instance.to_owned()))? {
+            Answer::Announced => {
+                self.note(&format!("root has {instance} announced by D-Bus"));
+                Ok(())
+            }
             other => Err(unexpected(&other)),
         }
     }

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keepone_arbiter::control::{Counter, Desk, Server, Settings};
+use keepone_proto::decision::Role;
 use keepone_proto::node::{NoHandover, Why};
 
 use crate::checkers;
@@ -43,6 +44,8 @@ pub(crate) enum Ask {
     Maintenance(bool),
     /// To hand an instance's domain over, to a member or to the best that can.
     HandOver { instance: String, to: Option<String> },
+    /// To announce an instance's addresses anew.
+    Announce(String),
 }
 
 /// What it answers.
@@ -56,6 +59,10 @@ pub(crate) enum Answer {
     Maintenance,
     /// The same, to that node.
     HandOver(String),
+    /// They are being announced.
+    Announced,
+    /// They are not: that domain is not MASTER.
+    NotMaster(Role),
     /// It is not, and why.
     Refused(NoHandover),
     /// There is nothing of that name.

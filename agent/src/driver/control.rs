@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use keepone_arbiter::control::Question;
+use keepone_proto::action::Announced;
+use keepone_proto::decision::Role;
 use keepone_proto::event::Event;
+use keepone_proto::id::InstanceId;
 
 use super::Driver;
 use crate::clock;
@@ -22,6 +25,7 @@ impl Driver {
                 Answer::Maintenance
             }
             Ask::HandOver { instance, to } => self.hand_over(instance, to.as_deref()),
+            Ask::Announce(name) => self.announce(name),
         });
     }
 
@@ -42,6 +46,24 @@ impl Driver {
         match why {
             Some(why) => Answer::Why(Box::new(Snapshot::bare(&self.node, &directory, clock::now())), Box::new(why)),
             None => Answer::Unknown(format!("instance {name}")),
+        }
+    }
+
+    /// One burst. A frame of whoever is MASTER no more is refused by the gate.
+    fn announce(&mut self, name: &str) -> Answer {
+        let plan = &self.shells.plan;
+        let of_name = |id: &InstanceId| plan.instance_name(*id) == Some(name);
+        let found = plan.settings.domains.iter().find_map(|domain| {
+            let instance = domain.instances.iter().find(|id| of_name(id))?;
+            Some((domain.id, *instance, plan.settings.instances.get(usize::from(instance.0))?.announce.burst))
+        });
+        let Some((domain, instance, burst)) = found else { return Answer::Unknown(format!("instance {name}")) };
+        match self.node.role(domain) {
+            Some((Role::Master, ..)) if self.node.is_open(clock::now(), domain) => {
+                self.shells.announcer.announce(domain, instance, burst, Announced::All);
+                Answer::Announced
+            }
+            role => Answer::NotMaster(role.map_or(Role::Init, |(role, ..)| role)),
         }
     }
 

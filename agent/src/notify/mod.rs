@@ -35,6 +35,7 @@ use tokio::sync::mpsc;
 
 use crate::assemble::Plan;
 use crate::clock;
+use crate::dbus::Dbus;
 use crate::post::{self, Post, ServerPost};
 use crate::snmp::Changes;
 use ledger::Ledger;
@@ -60,6 +61,8 @@ pub struct Notifier {
     post: Post,
     /// For SNMP's notifications.
     changes: Changes,
+    /// The service on D-Bus.
+    dbus: Option<Dbus>,
     states_on_reload: bool,
     /// What was last told of each domain.
     last: BTreeMap<DomainId, (Role, Vec<Word>)>,
@@ -72,7 +75,7 @@ impl Notifier {
         fifos: &Fifos,
         rules: &Rules,
         events: &mpsc::Sender<Event>,
-        changes: Changes,
+        (changes, dbus): (Changes, Option<Dbus>),
     ) -> Self {
         let mut ledger = Ledger::open(&plan.run_dir);
         let mut pipe = |fifo: &Fifo| {
@@ -92,6 +95,7 @@ impl Notifier {
             server_fifos,
             post: Post::start(&plan.post, events),
             changes,
+            dbus,
             states_on_reload: fifos.states_on_reload,
             last: BTreeMap::new(),
         }
@@ -107,6 +111,7 @@ impl Notifier {
         let domains = &plan.domain_names;
         self.scripts.set(domains);
         self.post.set(&plan.post);
+        self.dbus.iter().for_each(|dbus| dbus.set(plan));
         self.last.retain(|id, _| domains.contains_key(id));
     }
 
@@ -129,6 +134,9 @@ impl Notifier {
         if former.is_none_or(|(_, former)| states(former) != states(&words)) {
             words.iter().for_each(|word| self.write(word));
             words.iter().for_each(|word| self.changes.tell(word.is_group, &word.name, word.state));
+            if let Some(dbus) = &self.dbus {
+                words.iter().filter(|word| !word.is_group).for_each(|word| dbus.tell(&word.name, word.state));
+            }
         }
         self.last.insert(transition.domain, (transition.to, words));
     }
@@ -179,6 +187,11 @@ impl Notifier {
         }
     }
 
+    /// D-Bus is told that another configuration runs.
+    pub(crate) fn tell_reloaded(&self) {
+        self.dbus.iter().for_each(Dbus::reloaded);
+    }
+
     fn write(&self, word: &Word) {
         if !self.pipes.is_empty() {
             let line = word.to_string();
@@ -188,7 +201,7 @@ impl Notifier {
 
     /// What was told is run and read to its end, by threads of others too, for as long as [`END`]; then the FIFOs go.
     pub(crate) fn stop(self, others: Vec<(String, JoinHandle<()>)>) {
-        let Notifier { scripts, pipes, post, server_pipe, server_fifos, .. } = self;
+        let Notifier { scripts, pipes, post, dbus, server_pipe, server_fifos, .. } = self;
         drop(server_fifos);
         let until = clock::now() + END;
         let pipes = pipes.into_iter().chain(server_pipe).map(Pipe::finish).collect::<Vec<_>>();
@@ -196,6 +209,7 @@ impl Notifier {
         threads.extend(others);
         threads.extend(pipes);
         threads.extend(post.finish());
+        threads.extend(dbus.map(Dbus::finish));
         while clock::now() < until && threads.iter().any(|(_, thread)| !thread.is_finished()) {
             thread::sleep(LOOK);
         }

@@ -131,6 +131,8 @@ fn groups_of(raw: &RawConfig) -> BTreeMap<&str, Vec<&RawGroup>> {
     groups
 }
 
+/// keepalived's name on D-Bus.
+const DBUS_NAME: &str = "org.keepalived.Vrrp1";
 /// So many complaints bear a guess at what was meant; to look for more would take as long as there are mistakes.
 const GUESSES: usize = 100;
 
@@ -165,6 +167,7 @@ impl Check<'_> {
             vrrp: global.vrrp.clone(),
             ipvs: global.ipvs.clone(),
             scheduling: global.scheduling.clone(),
+            dbus: global.dbus.then(|| value(&global.dbus_name).unwrap_or_else(|| DBUS_NAME.to_owned())),
             snmp: global.snmp.clone(),
             reload_check_log: global.reload_check_log.clone(),
         }

@@ -162,6 +162,7 @@ pub(super) static ROWS: &[Row] = &[
     noun("global.announce.refresh", "vrrp_garp_master_refresh"),
     noun("global.announce.elsewhere", "vrrp_garp_extra_if"),
     noun("instances[].options.extra_interfaces", "garp_extra_if"),
+    noun("global.dbus", "D-Bus service"),
     noun("global.mail.server", "smtp_server"),
     noun("global.mail.timeout", "smtp_connect_timeout"),
     noun("global.mail.helo_name", "smtp_helo_name"),

@@ -16,7 +16,7 @@ const DUMPS: &str = "ask the running agent through its control socket instead";
 const RELOAD: &str = "remove it: the agent reads the file anew on SIGHUP and keeps the old one if it is wrong";
 const SNMP_RFC: &str = "write `enable_snmp_rfcv3`, which is for VRRPv2 too";
 const SNMP_STATS: &str = "read keepone's metrics: SNMP has no statistics of IPVS here";
-const DBUS: &str = "use the control socket or `event_fifo` instead";
+const DBUS: &str = "remove it: every instance has an interface";
 const IPROUTE: &str = "write routing tables and protocols by their numbers";
 
 /// A word that nothing follows from.
@@ -253,8 +253,12 @@ pub(crate) static GLOBAL_DEFS: Table = Table::strict(
         key(C, "enable_snmp_rfcv3", Flag, "answer SNMP by VRRPV3-MIB (RFC 6527)").values("off", "", ""),
         nothing("snmp_vs_stats_update_interval", "how old statistics of services may be", SNMP_STATS),
         nothing("snmp_rs_stats_update_interval", "how old statistics of servers may be", SNMP_STATS),
-        nothing("enable_dbus", "a service on the system's D-Bus", DBUS),
-        nothing("dbus_service_name", "the name of that service", DBUS),
+        key(C, "enable_dbus", Flag, "a service on the system's D-Bus, with keepalived's names").values("off", "", ""),
+        key(C, "dbus_service_name", Value, "the name of that service").values(
+            "org.keepalived.Vrrp1",
+            "a name of D-Bus",
+            "",
+        ),
         nothing("dbus_no_interface_name", "how instances without an interface are called there", DBUS),
         // Reload, dumps, files.
         key(B, "reload_check_config", Maybe, "check a changed file before it is used")

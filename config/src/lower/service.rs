@@ -11,12 +11,25 @@ use crate::source::At;
 use crate::tree::Item;
 
 use super::address::{self, Shape};
-use super::{Lower, value};
+use super::{Lower, Wanted, value};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86400);
 /// The kernel's IPVS sync daemon.
 const SYNC_PORT: u16 = 8848;
+
+/// A well-known bus name (D-Bus specification, "Bus names"): two parts or more, of letters, digits, `_` and `-`.
+fn bus_name(text: &str) -> Result<String, Wanted> {
+    const LONGEST: usize = 255;
+    let is_part = |part: &str| {
+        let is_of_it = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'_' || octet == b'-';
+        part.bytes().all(is_of_it) && part.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+    };
+    if text.len() <= LONGEST && text.contains('.') && text.split('.').all(is_part) {
+        return Ok(text.to_owned());
+    }
+    Err(Wanted::new("a name of D-Bus", "write two parts or more with dots between, such as org.keepalived.Vrrp1"))
+}
 
 impl Lower<'_> {
     /// A keyword of `global_defs` that is not yet active.
@@ -56,6 +69,8 @@ impl Lower<'_> {
             }
             "snmp_socket" => global.snmp.socket = Some("tcp:127.0.0.1:705".to_owned()),
             "enable_snmp_rfc" | "enable_snmp_rfcv3" => global.snmp.rfc |= self.is_on(item),
+            "enable_dbus" => global.dbus = self.is_on(item),
+            "dbus_service_name" => global.dbus_name = self.value(item, bus_name),
             "enable_traps" => global.snmp.traps = self.is_on(item),
             "enable_snmp_vrrp" | "enable_snmp_keepalived" => global.snmp.vrrp = self.is_on(item),
             "enable_snmp_checker" => global.snmp.checkers = self.is_on(item),

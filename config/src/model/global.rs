@@ -41,6 +41,8 @@ pub struct Global {
     pub ipvs: IpvsSettings,
     /// How the kernel schedules the agent.
     pub scheduling: Scheduling,
+    /// The name of the service on the system's D-Bus; `None`: there is no such service.
+    pub dbus: Option<String>,
     /// SNMP.
     pub snmp: Snmp,
     /// A file for what a check before a reload says; not active yet.
