@@ -2,12 +2,13 @@
 //!
 //! What must stay true: the queue is read whatever becomes of the bus.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use zbus::Connection;
 use zbus::connection::Builder;
 use zbus::fdo::{DBusProxy, NameLostStream, RequestNameFlags, RequestNameReply};
@@ -73,7 +74,7 @@ impl Service<'_> {
             if !std::mem::replace(&mut self.is_said, true) {
                 tracing::error!("nobody is told by D-Bus: {why}; it is tried again until it works");
             }
-            if !self.wait(Instant::now() + pause).await {
+            if !self.wait(pause).await {
                 return;
             }
             pause = (pause * 2).min(PAUSES.1);
@@ -81,10 +82,11 @@ impl Service<'_> {
     }
 
     /// Without a bus: what comes is noted. `false`: nothing more will come.
-    async fn wait(&mut self, until: Instant) -> bool {
+    async fn wait(&mut self, pause: Duration) -> bool {
+        let mut over = pin!(sleep(pause));
         loop {
             tokio::select! {
-                () = sleep_until(until) => return true,
+                () = over.as_mut() => return true,
                 news = self.news.recv() => match news {
                     Some(News::State(name, state)) => self.book.note(&name, state),
                     Some(News::Instances(instances)) => drop(self.book.set(instances)),
