@@ -55,8 +55,6 @@ pub enum Guard {
     ProvenFirst,
     /// A key of a store that another holds is taken over only after it has stood still for L_a.
     KeyStandsStill,
-    /// It has stood still since the answer that first showed it, not since the question.
-    StandsFromAnswer,
     /// A swap without an answer has granted nothing.
     UnknownIsNoGrant,
     /// V7: a key that is not there is nobody's for L_max.

@@ -82,14 +82,10 @@ pub enum Mutant {
     PromisesBindNobody,
     /// Nothing, in the clusters with a store that the following see.
     ControlStore,
-    /// Nothing, in the histories of late answers and dying nodes that [`Mutant::StandsFromQuestion`] sees.
-    ControlSlowStore,
     /// The store swaps without comparing: a swap is a plain write.
     StoreComparesNothing,
     /// A key that another holds is taken over without waiting for it to stand still.
     KeyTakenAtOnce,
-    /// A key has stood still since it was asked about, not since the answer.
-    StandsFromQuestion,
     /// A swap without an answer counts as done.
     UnknownIsGranted,
     /// A key that is not there is free at once.
@@ -112,7 +108,6 @@ pub const CONTROLS: &[Mutant] = &[
     Mutant::ControlLate,
     Mutant::ControlPromises,
     Mutant::ControlStore,
-    Mutant::ControlSlowStore,
 ];
 
 /// All that take something out.
@@ -149,7 +144,6 @@ pub const ALL: &[Mutant] = &[
     Mutant::PromisesBindNobody,
     Mutant::StoreComparesNothing,
     Mutant::KeyTakenAtOnce,
-    Mutant::StandsFromQuestion,
     Mutant::UnknownIsGranted,
     Mutant::LostKeyIsFree,
     Mutant::StoreNeverForgets,
@@ -199,10 +193,8 @@ impl Mutant {
             Mutant::ClaimsUndated => "late-words-alarm",
             Mutant::PromisesBindNobody => "promises-bind-nobody",
             Mutant::ControlStore => "nothing-with-a-store",
-            Mutant::ControlSlowStore => "nothing-with-a-slow-store",
             Mutant::StoreComparesNothing => "store-compares-nothing",
             Mutant::KeyTakenAtOnce => "another-key-is-taken-at-once",
-            Mutant::StandsFromQuestion => "still-since-the-question",
             Mutant::UnknownIsGranted => "unknown-swap-is-granted",
             Mutant::LostKeyIsFree => "lost-key-is-free",
             Mutant::StoreNeverForgets => "store-never-forgets",
@@ -221,8 +213,7 @@ impl Mutant {
             | Mutant::ControlDeaf
             | Mutant::ControlLate
             | Mutant::ControlPromises
-            | Mutant::ControlStore
-            | Mutant::ControlSlowStore => "–",
+            | Mutant::ControlStore => "–",
             Mutant::NoArbiter => "P1",
             Mutant::HalfIsMajority => "authority",
             Mutant::LendsTwice => "V2, V3",
@@ -249,10 +240,7 @@ impl Mutant {
             Mutant::IsolatedGoesOn => "D2",
             Mutant::NobodyYields | Mutant::ClaimsUndated => "D7",
             Mutant::PromisesBindNobody => "I13",
-            Mutant::StoreComparesNothing
-            | Mutant::KeyTakenAtOnce
-            | Mutant::StandsFromQuestion
-            | Mutant::UnknownIsGranted => "etcd",
+            Mutant::StoreComparesNothing | Mutant::KeyTakenAtOnce | Mutant::UnknownIsGranted => "etcd",
             Mutant::LostKeyIsFree => "V7, etcd",
             Mutant::StoreNeverForgets => "R17, etcd",
             Mutant::KeyReleaseOfAnything => "V5, etcd",
@@ -285,7 +273,6 @@ impl Mutant {
             Mutant::ClaimsUndated => Guard::ClaimsDated,
             Mutant::PromisesBindNobody => Guard::PromiseBinds,
             Mutant::KeyTakenAtOnce => Guard::KeyStandsStill,
-            Mutant::StandsFromQuestion => Guard::StandsFromAnswer,
             Mutant::UnknownIsGranted => Guard::UnknownIsNoGrant,
             Mutant::LostKeyIsFree => Guard::LostKeyWaits,
             Mutant::StoreNeverForgets => Guard::StoreMayForget,
@@ -299,7 +286,6 @@ impl Mutant {
             | Mutant::ControlLate
             | Mutant::ControlPromises
             | Mutant::ControlStore
-            | Mutant::ControlSlowStore
             | Mutant::StoreComparesNothing
             | Mutant::NoArbiter
             | Mutant::SameIncarnation
@@ -318,10 +304,8 @@ impl Mutant {
         matches!(
             self,
             Mutant::ControlStore
-                | Mutant::ControlSlowStore
                 | Mutant::StoreComparesNothing
                 | Mutant::KeyTakenAtOnce
-                | Mutant::StandsFromQuestion
                 | Mutant::UnknownIsGranted
                 | Mutant::LostKeyIsFree
                 | Mutant::StoreNeverForgets

@@ -280,11 +280,6 @@ fn wants_late(plan: &Plan) -> bool {
     matches!(plan.mutant, Some(Mutant::HolderLends | Mutant::ControlLate))
 }
 
-/// Answers of a store that are late, and nodes that die as they renew: how long a key has stood still counts from the answer.
-fn wants_slow_store(plan: &Plan) -> bool {
-    matches!(plan.mutant, Some(Mutant::StandsFromQuestion | Mutant::ControlSlowStore))
-}
-
 /// What this cluster's promise covers.
 fn is_allowed(trouble: Trouble, plan: &Plan) -> bool {
     match trouble {
@@ -292,10 +287,6 @@ fn is_allowed(trouble: Trouble, plan: &Plan) -> bool {
         _ if wants_late(plan) => {
             use Trouble::{Disk, Kill, PowerOff, Replay, Weather};
             matches!(trouble, Disk | Kill | PowerOff | Replay | Weather)
-        }
-        _ if wants_slow_store(plan) => {
-            use Trouble::{CutPair, Isolate, Kill, PowerOff, Stop, Weather};
-            matches!(trouble, CutPair | Isolate | Kill | PowerOff | Stop | Weather)
         }
         Trouble::Freeze => plan.beyond || !plan.timing.hidden_freeze.is_zero(),
         Trouble::References => plan.references,

@@ -212,7 +212,7 @@ impl Register {
                 let (cluster, digest) = (self.settings.cluster, self.settings.digest);
                 // Nobody waits for an answer.
                 let request = Envelope { cluster, digest, domain, nonce: UNASKED, message: Message::Inspect };
-                self.ask(now, &request, Ask::Read, 0, out);
+                self.ask(&request, Ask::Read, 0, out);
             }
         }
     }
@@ -272,7 +272,6 @@ impl Register {
         let mut out = Vec::new();
         let Some(slot) = self.slots.get_mut(&domain) else { return out };
         let Some(out_there) = slot.out.take_if(|asked| asked.ticket == ticket) else { return out };
-        let seen = if self.settings.guards.has(Guard::StandsFromAnswer) { now } else { out_there.asked_at };
         match *answer {
             Answer::Unknown if !self.settings.guards.has(Guard::UnknownIsNoGrant) && out_there.ask != Ask::Read => {
                 self.done(now, &out_there.request, &mut out);
@@ -283,7 +282,7 @@ impl Register {
                 let forgot = self.notice(now, reading.revision, &out_there);
                 self.keeper.learn_at(now, reading.revision, kept);
                 let Some(slot) = self.slots.get_mut(&domain) else { return out };
-                slot.learn(seen, reading);
+                slot.learn(now, reading);
                 self.tell_of(now, domain, &mut out);
                 if forgot {
                     // By its stamp the holder learns of it at once (R17).
@@ -399,20 +398,20 @@ impl Register {
             let Some(request) = slot.waiting.pop_front() else { return };
             let is_query = matches!(request.message, Message::Query { .. } | Message::HandoverRequest { .. });
             if is_query || slot.known.is_none() || self.keeper.version().is_none() {
-                self.ask(now, &request, Ask::Read, 0, out);
+                self.ask(&request, Ask::Read, 0, out);
             } else {
                 self.serve(now, &request, 0, out);
             }
         }
     }
 
-    fn ask(&mut self, now: Instant, request: &Envelope, ask: Ask, tries: u8, out: &mut Vec<RegisterOutput>) {
+    fn ask(&mut self, request: &Envelope, ask: Ask, tries: u8, out: &mut Vec<RegisterOutput>) {
         self.tickets += 1;
         let (ticket, domain) = (self.tickets, request.domain);
         if let Some(slot) = self.slots.get_mut(&domain) {
             let floor = slot.known.map_or(0, |known| known.version).max(self.revision);
             let (request, forgot) = (request.clone(), self.forgot);
-            slot.out = Some(domain::Out { ticket, ask, asked_at: now, request, tries, floor, forgot });
+            slot.out = Some(domain::Out { ticket, ask, request, tries, floor, forgot });
             out.push(RegisterOutput::Ask { domain, ticket, ask });
         }
     }
@@ -429,7 +428,7 @@ impl Register {
         match slot.judge(now, settings, &request.message) {
             domain::Judgement::Swap(_, _) if tries >= domain::TRIES => slot.known = None,
             domain::Judgement::Swap(version, content) => {
-                self.ask(now, request, Ask::Swap { version, content, kept }, tries + 1, out);
+                self.ask(request, Ask::Swap { version, content, kept }, tries + 1, out);
             }
             domain::Judgement::Done => self.done(now, request, out),
             domain::Judgement::Refuse(why) => {

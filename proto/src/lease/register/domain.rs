@@ -26,7 +26,6 @@ pub(super) struct Known {
 pub(super) struct Out {
     pub(super) ticket: u64,
     pub(super) ask: Ask,
-    pub(super) asked_at: Instant,
     /// What for.
     pub(super) request: Envelope,
     /// How many swaps were tried for it, this one included.
