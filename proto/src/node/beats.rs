@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Node;
+use super::findings::Unread;
 use crate::action::Action;
 use crate::decision::Role;
 use crate::heartbeat::link::Freshness;
@@ -24,8 +25,13 @@ impl Node {
         }
         let beat = match Beat::parse(bytes) {
             Ok(beat) if beat.cluster == self.settings.cluster => beat,
-            Ok(_) | Err(_) => {
+            Ok(_) => {
                 self.counters.bad_beats += 1;
+                return;
+            }
+            Err(error) => {
+                self.counters.bad_beats += 1;
+                self.findings.unread(now, from, Unread::beat(error));
                 return;
             }
         };

@@ -7,7 +7,10 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+mod release;
 mod signed;
+
+pub(super) use release::Unread;
 
 use super::Node;
 use crate::action::{Action, AlertName};
@@ -45,6 +48,8 @@ pub(super) struct Findings {
     clashes: BTreeMap<NodeId, Vec<(DomainId, String)>>,
     /// Peers whose beats bear another digest than ours, and voters that refuse ours (`true`).
     digests: Sightings<(NodeId, bool)>,
+    /// Members that send what this release can't read.
+    releases: Sightings<(NodeId, Unread)>,
     /// Who presents a key that is not the one we know (`true`), or refuses ours.
     keys: Sightings<(Option<NodeId>, SocketAddr, bool)>,
     /// Where frames wait behind the gate, and how long: the latest, and the lesser of the last two, since one burst
@@ -179,7 +184,11 @@ impl Node {
                     peer.set_unarbitrated(known.lease.is_none());
                 }
             }
-            Ok(_) | Err(_) => self.counters.bad_beats += 1,
+            Ok(_) => self.counters.bad_beats += 1,
+            Err(error) => {
+                self.counters.bad_beats += 1;
+                self.findings.unread(now, from, Unread::profile(error));
+            }
         }
     }
 
@@ -285,6 +294,7 @@ impl Node {
         self.findings.look_at = now + LOOK_GAP;
         let mut alerts = core::mem::take(&mut self.alerts);
         self.findings.digests.prune(now);
+        self.findings.releases.prune(now);
         self.findings.keys.prune(now);
         for domain in self.domains.values_mut() {
             domain.findings.prune(now);
@@ -468,6 +478,7 @@ impl Node {
                 remedy: format!("compare the arbiter section of {name} with ours"),
             });
         }
+        found.extend(self.other_releases());
         found
     }
 

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Node;
+use super::findings::Unread;
 use crate::action::{Action, AlertName};
 use crate::guard::Guard;
 use crate::id::{DomainId, NodeId};
@@ -22,8 +23,13 @@ impl Node {
     pub(super) fn on_lease(&mut self, now: Instant, from: NodeId, bytes: &[u8], out: &mut Vec<Action>) {
         let entries = match unpack(bytes) {
             Ok(entries) if entries.cluster == self.settings.cluster => entries,
-            Ok(_) | Err(_) => {
+            Ok(_) => {
                 self.counters.bad_lease_messages += 1;
+                return;
+            }
+            Err(error) => {
+                self.counters.bad_lease_messages += 1;
+                self.findings.unread(now, from, Unread::lease(error));
                 return;
             }
         };

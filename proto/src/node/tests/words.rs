@@ -54,6 +54,30 @@ fn a_silent_peer_is_told_by_its_name_and_so_is_the_evidence_of_a_transition() {
 }
 
 #[test]
+fn messages_of_another_release_are_told_with_both_versions_and_who_is_older() {
+    let link = LinkId(0);
+    let beat = |version| Event::BeatReceived { link, from: id(2), bytes: vec![crate::wire::heartbeat::TAG, version] };
+    let profile = Event::BeatReceived { link, from: id(2), bytes: vec![crate::wire::profile::TAG, 9] };
+    let lease = Event::LeaseReceived { from: id(2), bytes: vec![crate::wire::lease::TAG, 9] };
+    for (event, what, older) in [
+        (beat(9), "n2 sends heartbeats of version 9, this node reads version 1", "n1 runs the older"),
+        (beat(0), "n2 sends heartbeats of version 0, this node reads version 1", "n2 runs the older"),
+        (profile, "n2 sends profiles of version 9, this node reads version 1", "n1 runs the older"),
+        (lease, "n2 sends lease messages of version 9, this node reads version 2", "n1 runs the older"),
+    ] {
+        let mut cluster = named();
+        cluster.give(1, event);
+        cluster.run_to(6000);
+        let alert = cluster.log.iter().find_map(|(_, who, action)| match action {
+            Action::Alert(alert) if *who == 1 && alert.name == AlertName::ConfigMismatch && alert.raised => Some(alert),
+            _ => None,
+        });
+        let alert = alert.unwrap_or_else(|| panic!("nothing is said: {what}"));
+        assert!(alert.evidence.contains(what) && alert.remedy.contains(older), "{} {}", alert.evidence, alert.remedy);
+    }
+}
+
+#[test]
 fn a_voter_of_another_configuration_is_told_by_its_name() {
     let mut cluster = named();
     let stamp = crate::wire::lease::Stamp { incarnation: Incarnation(1), clock: cluster.now };
