@@ -40,8 +40,18 @@ fn outcome(arguments: &[&str], config: &Path) -> (Option<i32>, String) {
 }
 
 /// Runs until it says that it votes.
+/// One that votes and can be asked: the socket comes a moment after the vote.
 fn voting(config: &Path) -> Child {
-    voting_as(witness(&["run", "-c"], config))
+    let child = voting_as(witness(&["run", "-c"], config));
+    let socket = config.with_file_name("state").join("control");
+    // Wide: the machine may be busy.
+    let found = (0..1000).any(|_| {
+        let is_there = socket.exists();
+        std::thread::sleep(Duration::from_millis(if is_there { 0 } else { 10 }));
+        is_there
+    });
+    assert!(found, "no {}", socket.display());
+    child
 }
 
 fn voting_as(mut command: Command) -> Child {
