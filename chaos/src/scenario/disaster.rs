@@ -152,8 +152,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "alone-kill-master",
         what: "no authority: SIGKILL to the master's worker and guardian",
-        steps: &[step(1000, "agent killed", kill(Who::Master)), step(7000, "agent up again", start(Who::Master))],
-        lasts_ms: 12_000,
+        steps: &[step(1000, "agent killed", kill(Who::Master)), step(16_000, "agent up again", start(Who::Master))],
+        lasts_ms: 21_000,
         demands: Demands { outage: Limit::ms(4500), ..MOVES },
         needs: ALONE,
         ci: true,
