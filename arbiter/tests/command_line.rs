@@ -39,7 +39,6 @@ fn outcome(arguments: &[&str], config: &Path) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }
 
-/// Runs until it says that it votes.
 /// One that votes and can be asked: the socket comes a moment after the vote.
 fn voting(config: &Path) -> Child {
     let child = voting_as(witness(&["run", "-c"], config));
@@ -54,6 +53,7 @@ fn voting(config: &Path) -> Child {
     child
 }
 
+/// Runs until it says that it votes.
 fn voting_as(mut command: Command) -> Child {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();

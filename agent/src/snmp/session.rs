@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_secs(5);
 /// How old answers may be: a walk asks once for each object.
 const FRESH: Duration = Duration::from_secs(1);
-/// sysUpTime.0 and snmpTrapOID.0 (RFC 3418).
+/// snmpTrapOID.0 (RFC 3418).
 const TRAP: [u32; 11] = [1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0];
 /// notWritable (RFC 1905).
 const NOT_WRITABLE: u16 = 17;
