@@ -137,5 +137,10 @@ fn a_vote_taken_back_moves_nothing_and_two_of_three_move_the_domain_without_two_
     assert!(all.watch.alone(1, SOON).is_some(), "n2 does not take over\n{}", all.said());
     let lease = all.lent_to(0, "n2");
     assert_eq!(lease["barred"][0], "n1", "{lease}");
-    assert_eq!(all.watch.overlap(began, clock::now()), Duration::ZERO, "both held the address\n{}", all.said());
+    // After a lapse the address itself may stand for a grace of a second, behind a gate that is shut (R5): that n2 is
+    // MASTER takes it away, a moment later. What the client hears is what counts.
+    let now = clock::now();
+    let [first, second] = [0, 1].map(|node| all.watch.answers_of(node, began, now));
+    let apart = first.last().zip(second.first()).is_some_and(|(last, first)| last < first);
+    assert!(apart, "n1 answered until {:?}, n2 from {:?}\n{}", first.last(), second.first(), all.said());
 }

@@ -18,6 +18,7 @@
 //! written without the writer's own token in the table, which a successor or the guardian takes out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::time::Duration;
 
 use keepone_proto::id::{DomainId, Epoch, Incarnation};
@@ -34,6 +35,8 @@ use crate::gate::layout::Layout;
 const ARMED_JIFFIES: u32 = 5;
 /// Attempts of one write; each arms for twice as long.
 const ATTEMPTS: u32 = 4;
+/// Lists of a long set until two in a row agree; the kernel reorders once for each doubling.
+const LISTINGS: u32 = 10;
 
 /// What one domain's gate is open for.
 #[derive(Debug, Clone, Copy)]
@@ -214,12 +217,24 @@ impl Writer {
         }
     }
 
+    /// What is in a set. The kernel tells a long one in parts, each from the place at which the last ended, and its
+    /// table of elements may be ordered anew in between (it grows a moment after it was filled): some are then told
+    /// twice and others not at all. Such a list counts when the next one has the same elements.
     fn list(&mut self, kind: Kind, copy: Copied) -> Result<Vec<sets::Found>, NftError> {
         let (table, set) = (self.table.clone(), kind.open(copy));
-        let objects = self.nft.list(set, message::GET_ELEMENTS, NETDEV, |a| {
-            a.text(1, &table).text(2, set);
-        })?;
-        Ok(objects.iter().flat_map(|object| sets::found(object)).collect())
+        let mut former = BTreeSet::new();
+        for _ in 0..LISTINGS {
+            let objects = self.nft.list(set, message::GET_ELEMENTS, NETDEV, |a| {
+                a.text(1, &table).text(2, set);
+            })?;
+            let found: Vec<_> = objects.iter().flat_map(|object| sets::found(object)).collect();
+            let keys: BTreeSet<_> = found.iter().map(|found| found.key.clone()).collect();
+            if objects.len() <= 1 || (keys.len() == found.len() && keys == former) {
+                return Ok(found);
+            }
+            former = keys;
+        }
+        Err(NftError { what: set.into(), source: io::Error::other("no two lists of it are the same") })
     }
 
     /// Nothing may be there that lives beyond its deadline, whatever happened on the way; and what should be
