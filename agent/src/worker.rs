@@ -128,7 +128,9 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
         pin(&config.global.scheduling.cpus);
         let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
         drop(shells.control.take());
-        drop((shells.web.take(), shells.snmp.take()));
+        drop(shells.web.take());
+        // It tells the last that there is meanwhile.
+        let snmp = shells.snmp.take().map(Snmp::finish);
         shells.pulse.last();
         if let Some(heartbeats) = shells.heartbeats.take() {
             heartbeats.stop().await;
@@ -137,7 +139,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
             gate.take_down();
         }
         // What was told of virtual servers is run as well.
-        let telling = shells.checkers.stop();
+        let telling = shells.checkers.stop().into_iter().chain(snmp).collect();
         shells.watching.stop();
         // The addresses have gone, or belong to another node.
         shells.ipvs.stop();

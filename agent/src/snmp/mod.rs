@@ -21,7 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use keepone_config::{Config, model};
 
@@ -95,6 +95,7 @@ struct Change {
 pub(crate) struct Snmp {
     configurations: Sender<Arc<Config>>,
     changes: SyncSender<Change>,
+    thread: JoinHandle<()>,
 }
 
 impl Snmp {
@@ -106,13 +107,19 @@ impl Snmp {
         let settings = Settings::of(config, node);
         let serve = move || session::serve(&answers, settings, &inbox);
         let thread = thread::Builder::new().name("snmp".into()).spawn(serve);
-        thread.inspect_err(|error| tracing::error!("no thread for SNMP: {error}")).ok()?;
-        Some(Snmp { configurations, changes })
+        let thread = thread.inspect_err(|error| tracing::error!("no thread for SNMP: {error}")).ok()?;
+        Some(Snmp { configurations, changes, thread })
     }
 
     /// Another configuration.
     pub(crate) fn set(&self, config: &Arc<Config>) {
         let _ = self.configurations.send(config.clone());
+    }
+
+    /// No more is told; the thread ends when the master has all of it, or does not take it.
+    pub(crate) fn finish(self) -> (String, JoinHandle<()>) {
+        drop(self.configurations);
+        ("what SNMP is told".to_owned(), self.thread)
     }
 
     /// Where changes of state are told; what finds no room is not.
@@ -162,3 +169,6 @@ fn octets_of_address(address: IpAddr) -> Vec<u8> {
 fn of_address(address: IpAddr) -> (Value, Value) {
     (Value::Integer(if address.is_ipv4() { 1 } else { 2 }), Value::Octets(octets_of_address(address)))
 }
+
+#[cfg(test)]
+mod tests;

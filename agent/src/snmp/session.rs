@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 /// How often one that is away is tried.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How long it may take for the last of all, when a stop waits for it.
+const LAST: Duration = Duration::from_millis(500);
 /// How old answers may be: a walk asks once for each object.
 const FRESH: Duration = Duration::from_secs(1);
 /// snmpTrapOID.0 (RFC 3418).
@@ -123,12 +125,7 @@ fn session(answers: &Answers, settings: &Settings, inbox: &Inbox, said: &mut Opt
             };
             line.answer(header, question, &known.1)?;
         }
-        while let Ok(change) = inbox.changes.try_recv() {
-            let told = keepalived::notification(settings, change.is_group, &change.name, change.state);
-            if let Some((trap, objects)) = told.filter(|_| settings.traps && settings.vrrp) {
-                line.notify(trap, objects)?;
-            }
-        }
+        line.notify_all(settings, inbox)?;
         match inbox.configurations.try_recv() {
             Ok(config) => {
                 line.close();
@@ -136,7 +133,11 @@ fn session(answers: &Answers, settings: &Settings, inbox: &Inbox, said: &mut Opt
             }
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => {
+                // What was told after the look above and before the end.
+                line.notify_all(settings, inbox)?;
                 line.close();
+                // What it has not read when we go, it may lose with the connection.
+                let _ = line.confirmed(LAST);
                 return Ok(Over::Finished);
             }
         }
@@ -181,14 +182,25 @@ impl Line {
         let header = line.header(kind::OPEN);
         let seconds = u8::try_from(PATIENCE.as_secs()).unwrap_or(u8::MAX);
         line.write(&Writer::new(header).open(seconds, &keepalived::ROOT, "keepone").finish())?;
-        line.session = line.confirmed()?;
+        line.session = line.confirmed(PATIENCE)?;
         Ok(line)
     }
 
     fn register(&mut self, subtree: &[u32]) -> Result<(), Fault> {
         let header = self.header(kind::REGISTER);
         self.write(&Writer::new(header).register(subtree).finish())?;
-        self.confirmed().map(drop)
+        self.confirmed(PATIENCE).map(drop)
+    }
+
+    /// All that has been told by now.
+    fn notify_all(&mut self, settings: &Settings, inbox: &Inbox) -> Result<(), Fault> {
+        for change in inbox.changes.try_iter() {
+            let told = keepalived::notification(settings, change.is_group, &change.name, change.state);
+            if let Some((trap, objects)) = told.filter(|_| settings.traps && settings.vrrp) {
+                self.notify(trap, objects)?;
+            }
+        }
+        Ok(())
     }
 
     /// Without waiting for what it says to that.
@@ -210,9 +222,9 @@ impl Line {
     }
 
     /// Waits for the answer to the last PDU of ours; the session that it names.
-    fn confirmed(&mut self) -> Result<u32, Fault> {
+    fn confirmed(&mut self, patience: Duration) -> Result<u32, Fault> {
         let begun = clock::now();
-        while clock::now().since(begun) < PATIENCE {
+        while clock::now().since(begun) < patience {
             match self.next(LOOK)? {
                 Some((header, Said::Response(0))) if header.packet == self.packet => return Ok(header.session),
                 Some((header, Said::Response(error))) if header.packet == self.packet => {
