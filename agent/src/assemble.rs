@@ -11,6 +11,7 @@ mod transport;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use keepone_arbiter::etcd::EtcdSettings;
 use keepone_config::Config;
@@ -408,7 +409,13 @@ fn etcd(config: &Config) -> Option<EtcdSettings> {
         ca_file: etcd.ca_file.clone(),
         identity: etcd.identity.clone(),
         patience: quorum.timing.renewal_interval(),
+        session: etcd.lease.then(|| whole_seconds(quorum.timing.lease)),
     })
+}
+
+/// Rounded up: etcd counts its leases in these.
+fn whole_seconds(length: Duration) -> Duration {
+    Duration::from_secs(length.as_secs() + u64::from(length.subsec_nanos() > 0))
 }
 
 fn witnesses(config: &Config) -> Vec<(NodeId, SocketAddr)> {

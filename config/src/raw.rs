@@ -183,6 +183,7 @@ pub(crate) struct RawArbiter {
     pub gate_horizon: Option<At<Duration>>,
     pub round_trip: Option<At<Duration>>,
     pub claim_without_gate: bool,
+    pub etcd_lease: Option<At<bool>>,
     pub policy: Option<At<Policy>>,
     pub endpoints: Vec<At<String>>,
     pub prefix: Option<At<String>>,

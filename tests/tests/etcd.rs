@@ -36,18 +36,24 @@ fn start_server(lan: &Lan, number: usize, of: &[usize]) -> Program {
 impl World {
     /// The better node holds.
     fn steady() -> Self {
-        World::with(&[&ALL])
+        World::with(&[&ALL], "")
     }
 
-    /// The same at the servers of several clusters of etcd.
-    fn with(clusters: &[&[usize]]) -> Self {
+    /// The same with grants that hang on leases of etcd's.
+    fn on_leases() -> Self {
+        World::with(&[&ALL], "etcd_lease = true")
+    }
+
+    /// The same at the servers of several clusters of etcd, with more lines about the arbiter.
+    fn with(clusters: &[&[usize]], lines: &str) -> Self {
         let lan = Lan::with_witnesses(2, SERVERS).unwrap();
         let of =
             |cluster: &&[usize]| cluster.iter().map(|number| start_server(&lan, *number, cluster)).collect::<Vec<_>>();
         let servers = clusters.iter().flat_map(of).collect();
         let mut cluster = Cluster::new(&lan).unwrap();
         let endpoints: Vec<String> = (0..SERVERS).map(|number| etcd::endpoint(&lan, number)).collect();
-        cluster.arbiter = format!("type = \"etcd\"\nendpoints = {endpoints:?}\nlease = \"{}ms\"", LEASE.as_millis());
+        cluster.arbiter =
+            format!("type = \"etcd\"\nendpoints = {endpoints:?}\nlease = \"{}ms\"\n{lines}", LEASE.as_millis());
         let program = keepone_tests::binary::find("keepone");
         let nodes = [0, 1].map(|node| {
             let file = cluster.write(&lan, node).unwrap();
@@ -146,7 +152,7 @@ fn who_stops_hands_over_and_without_etcd_nobody_holds() {
 
 #[test]
 fn a_second_cluster_of_etcd_among_the_endpoints_is_never_believed() {
-    let mut world = World::with(&[&[0], &[1], &[2]]);
+    let mut world = World::with(&[&[0], &[1], &[2]], "");
     world.servers[0].kill();
     let gone = world.now() + u64::try_from((LEASE + BUSY).as_nanos()).unwrap();
     thread::sleep(LEASE + BUSY + Duration::from_secs(3));
@@ -203,4 +209,70 @@ fn slow_disks_compactions_and_a_leader_that_changes_in_the_middle_of_a_renewal_m
     world.must(longest < LEASE / 4, &format!("silent for {longest:?}"));
     world.in_this_order(begun, &[0]);
     world.must(!world.nodes.iter().any(|node| node.said().contains("alert lease-lost")), "a lease was lost");
+}
+
+/// Above what an end takes to be carried out by etcd, which looks for such each half a second.
+const ENDS: Duration = Duration::from_secs(1);
+
+#[test]
+fn where_grants_hang_on_etcds_leases_a_dead_node_is_followed_when_its_lease_has_ended() {
+    let mut world = World::on_leases();
+    let (begun, at) = (world.now() - 500_000_000, etcd::endpoint(&world.lan, 0));
+    let sessions =
+        etcd::control(&world.lan, 0, &["--endpoints", &at, "get", "--prefix", "--keys-only", "/keepone/"]).unwrap();
+    world.must(sessions.contains("/sessions/1-"), &format!("no session: {sessions}"));
+    world.nodes[0].kill();
+    let killed = world.now();
+    let taken = world.watch.answered_by(1, SOON);
+    world.must(taken.is_some(), "nobody takes over");
+    let after = Duration::from_nanos(taken.unwrap().saturating_sub(killed));
+    println!("after the death of the node: the other answers {after:?} later");
+    // It was made anew a fifth of it before at the earliest.
+    world.must(after > LEASE * 3 / 4, &format!("{after:?} until the other answered: before etcd's lease had ended"));
+    world.must(after < LEASE + ENDS + BUSY, &format!("{after:?} until the other answered"));
+    world.in_this_order(begun, &[0, 1]);
+    // The dead one's session goes with it, and the leases that were left behind end.
+    let sessions =
+        etcd::control(&world.lan, 0, &["--endpoints", &at, "get", "--prefix", "--keys-only", "/keepone/"]).unwrap();
+    world.must(
+        !sessions.contains("/sessions/1-") && sessions.contains("/sessions/2-"),
+        &format!("there are {sessions}"),
+    );
+    let leases = etcd::control(&world.lan, 0, &["--endpoints", &at, "lease", "list"]).unwrap();
+    world.must(leases.lines().count() < 30, &format!("they pile up: {leases}"));
+}
+
+#[test]
+fn where_grants_hang_on_etcds_leases_a_leaders_death_moves_nothing_and_a_stop_hands_over() {
+    let mut world = World::on_leases();
+    let begun = world.now() - 500_000_000;
+    let (leader, ..) = look(&world.lan);
+    world.servers[leader].kill();
+    thread::sleep(LEASE * 3);
+    world.must(world.watch.answered_by(0, SOON).is_some(), "the better node has lost it");
+    let (stopped, _) = (world.now(), world.nodes[0].signal(Part::Guardian, Signal::SIGTERM));
+    let taken = world.watch.answered_by(1, SOON);
+    world.must(taken.is_some(), "no handover");
+    let after = Duration::from_nanos(taken.unwrap().saturating_sub(stopped));
+    println!("after the order to stop: the other answers {after:?} later");
+    world.must(after < LEASE, &format!("{after:?} is no handover"));
+    world.in_this_order(begun, &[0, 1]);
+}
+
+#[test]
+fn who_stands_still_for_longer_than_etcds_lease_does_not_hold_beside_the_next() {
+    let world = World::on_leases();
+    let begun = world.now() - 500_000_000;
+    world.nodes[0].signal(Part::Both, Signal::SIGSTOP);
+    world.must(world.watch.answered_by(1, SOON).is_some(), "nobody takes over");
+    world.nodes[0].signal(Part::Both, Signal::SIGCONT);
+    let resumed = world.now();
+    // The better one asks for it again, and is handed it.
+    let begin = std::time::Instant::now();
+    while world.watch.answers_of(0, resumed, world.now()).is_empty() {
+        world.must(begin.elapsed() < SOON, "it is not handed back");
+        thread::sleep(Duration::from_millis(50));
+    }
+    thread::sleep(Duration::from_secs(1));
+    world.in_this_order(begun, &[0, 1, 0]);
 }

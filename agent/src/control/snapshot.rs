@@ -22,6 +22,8 @@ pub(crate) struct Directory {
     pub(super) node: String,
     pub(super) names: Names,
     pub(super) domains: BTreeMap<DomainId, Entry>,
+    /// The length of etcd's lease that this node's grants hang on, if they do.
+    pub(super) etcd_lease: Option<Duration>,
 }
 
 /// A domain.
@@ -65,6 +67,7 @@ impl Directory {
             node: plan.node_name.clone(),
             names: settings.names.clone(),
             domains: settings.domains.iter().map(entry).collect(),
+            etcd_lease: plan.etcd.as_ref().and_then(|etcd| etcd.session),
         }
     }
 

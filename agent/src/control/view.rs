@@ -26,6 +26,7 @@ impl Snapshot {
             "at_ns": self.at.as_nanos(), "maintenance": self.maintenance, "gate_passes": self.gate_passes,
             "domains": self.domains.iter().map(|status| self.domain(status)).collect::<Vec<_>>(),
             "peers": self.peers.iter().map(|peer| self.peer(peer)).collect::<Vec<_>>(),
+            "etcd_lease_ms": self.directory.etcd_lease.map(ms),
             "voters": self.voters.1.iter().map(|word| self.voter(word)).collect::<Vec<_>>(),
             "alerts": self.alerts.iter().map(|(name, domain)| json!({
                 "name": name.as_str(), "domain": domain.map(|domain| self.directory.name(domain)),

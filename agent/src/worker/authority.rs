@@ -56,6 +56,7 @@ pub(super) fn start_etcd(
         digest: plan.settings.digest,
         me: (plan.settings.node, incarnation),
         lease_max: quorum.timing.lease_max,
+        sessions: etcd.session.is_some(),
         generation: Generation {
             number: quorum.generation,
             serves: oldest_served(quorum.generation, quorum.former().is_some()),

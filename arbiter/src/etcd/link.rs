@@ -5,17 +5,18 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, GetResponse, Identity, ResponseHeader, TlsOptions,
-    Txn, TxnOp, TxnOpResponse,
+    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, GetOptions, GetResponse, Identity, ResponseHeader,
+    TlsOptions, Txn, TxnOp, TxnOpResponse,
 };
 use keepone_proto::id::DomainId;
 use keepone_proto::lease::register::keeper::{Kept, KeptAsk};
-use keepone_proto::lease::register::{Answer, Ask, Reading};
+use keepone_proto::lease::register::{Answer, Ask, Content, Reading};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::keys::{self, Keys, Word};
 use super::refusal;
+use super::session::Session;
 use super::trouble::Trouble;
 use super::{EtcdSettings, Secrets};
 
@@ -43,6 +44,7 @@ pub(super) struct Link {
     strange: Arc<Trouble>,
     secrets: Arc<Secrets>,
     pub(super) patience: Duration,
+    session: Option<Arc<Session>>,
 }
 
 /// A server, and the connection to it once it was needed.
@@ -86,7 +88,13 @@ impl Link {
             strange: Arc::default(),
             secrets: Arc::new(secrets),
             patience: settings.patience,
+            session: None,
         }
+    }
+
+    /// With a session that its grants hang on.
+    pub(super) fn with_session(self, session: Option<Session>) -> Self {
+        Link { session: session.map(Arc::new), ..self }
     }
 
     fn options(&self, url: &str) -> ConnectOptions {
@@ -169,9 +177,9 @@ impl Link {
         let _ = self.turn.compare_exchange(place, place.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Asks once. Whatever goes wrong, what has become of it is unknown.
-    pub(super) async fn ask(&self, domain: DomainId, ask: Ask) -> Answer {
-        self.once(self.try_to_ask(domain, ask)).await.unwrap_or(Answer::Unknown)
+    /// Asks once. Whatever goes wrong, what has become of it is unknown. `asked_at` is no later than the asking.
+    pub(super) async fn ask(&self, domain: DomainId, ask: Ask, asked_at: Instant) -> Answer {
+        self.once(self.try_to_ask(domain, ask, asked_at)).await.unwrap_or(Answer::Unknown)
     }
 
     /// Asks about the record of generations, once; `None`: what has become of it is unknown.
@@ -212,7 +220,7 @@ impl Link {
     }
 
     /// `None`: numbers that no etcd would send.
-    fn shown(&self, revision: Option<u64>, got: &GetResponse) -> Option<Reading> {
+    fn shown(&self, revision: Option<u64>, got: &GetResponse, sessions: &GetResponse) -> Option<Reading> {
         let kv = got.kvs().first();
         let content = kv.and_then(|kv| keys::parse(kv.value()));
         if let Some(kv) = kv.filter(|_| content.is_none()) {
@@ -220,19 +228,32 @@ impl Link {
             self.strange.is_there(&key, "this key holds what no agent has written, and counts as lost for lease_max");
         }
         let version = kv.map_or(Ok(0), |kv| u64::try_from(kv.mod_revision())).ok()?;
-        Some(Reading { revision: revision?, version, content })
+        let held = content.and_then(|content| content.held).filter(|held| held.session);
+        let is_orphan = held.is_some_and(|held| {
+            let session = self.keys.session((held.epoch.node, held.epoch.incarnation));
+            !sessions.kvs().iter().any(|kv| kv.key() == session.as_bytes())
+        });
+        Some(Reading { revision: revision?, version, content, is_orphan })
     }
 
-    async fn try_to_ask(&self, domain: DomainId, ask: Ask) -> Result<Option<Answer>, Error> {
+    async fn try_to_ask(&self, domain: DomainId, ask: Ask, asked_at: Instant) -> Result<Option<Answer>, Error> {
         let login = self.login().await?;
-        match self.put(&login, domain, ask).await {
+        match self.put(&login, domain, ask, asked_at).await {
             // It was turned away at the door, so that nothing has become of it.
             Err(error) if refusal::is_of_an_old_login(&error) => {
                 self.forget(&login).await;
-                self.put(&self.login().await?, domain, ask).await
+                self.put(&self.login().await?, domain, ask, asked_at).await
             }
             done => done,
         }
+    }
+
+    /// The session of whom a key is to be held by, made anew; the name of its key. `None`: the answer was none of etcd's.
+    async fn session(&self, login: &Login, ask: Ask, asked_at: Instant) -> Result<Option<Option<String>>, Error> {
+        let Ask::Swap { content: Content { held: Some(held), .. }, .. } = ask else { return Ok(Some(None)) };
+        let Some(session) = self.session.as_ref().filter(|_| held.session) else { return Ok(Some(None)) };
+        let made = session.anew(&login.client, asked_at).await?;
+        Ok(made.then(|| Some(session.key().to_owned())))
     }
 
     /// The record of generations in an answer: of which nothing is closed where there is none.
@@ -247,21 +268,29 @@ impl Link {
     }
 
     /// Sends a question.
-    async fn put(&self, login: &Login, domain: DomainId, ask: Ask) -> Result<Option<Answer>, Error> {
+    async fn put(&self, login: &Login, domain: DomainId, ask: Ask, asked_at: Instant) -> Result<Option<Answer>, Error> {
+        let Some(session) = self.session(login, ask, asked_at).await? else { return Ok(None) };
         let mut kv = login.client.kv_client();
         let (key, record) = (self.keys.holder(domain), self.keys.record());
         // Linearizable, unless one asks for less.
-        let reads = [TxnOp::get(key.as_str(), None), TxnOp::get(record.as_str(), None)];
+        let reads = [
+            TxnOp::get(key.as_str(), None),
+            TxnOp::get(record.as_str(), None),
+            TxnOp::get(self.keys.sessions(), Some(GetOptions::new().with_prefix().with_keys_only())),
+        ];
         let txn = match ask {
             Ask::Read => Txn::new().and_then(reads),
-            Ask::Swap { version, content, kept } => {
+            Ask::Swap { version, content, kept, orphan_of } => {
                 let numbers = i64::try_from(version).ok().zip(i64::try_from(kept).ok());
                 let Some((version, kept)) = numbers else { return Ok(None) };
+                let mut compares = vec![
+                    Compare::mod_revision(key.as_str(), CompareOp::Equal, version),
+                    Compare::mod_revision(record.as_str(), CompareOp::Equal, kept),
+                ];
+                compares.extend(session.map(|own| Compare::version(own, CompareOp::Greater, 0)));
+                compares.extend(orphan_of.map(|life| Compare::version(self.keys.session(life), CompareOp::Equal, 0)));
                 Txn::new()
-                    .when([
-                        Compare::mod_revision(key.as_str(), CompareOp::Equal, version),
-                        Compare::mod_revision(record.as_str(), CompareOp::Equal, kept),
-                    ])
+                    .when(compares)
                     .and_then([TxnOp::put(key.as_str(), keys::emit(&content), None)])
                     .or_else(reads)
             }
@@ -272,7 +301,7 @@ impl Link {
             return Ok(revision.map(|version| Answer::Swapped { version }));
         }
         let got = gets(answer.op_responses());
-        let shown = got.first().and_then(|got| self.shown(revision, got));
+        let shown = got.first().zip(got.get(2)).and_then(|(got, sessions)| self.shown(revision, got, sessions));
         Ok(shown.zip(self.kept(got.get(1))).map(|(shown, kept)| Answer::Read(shown, kept)))
     }
 

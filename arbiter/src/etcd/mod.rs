@@ -4,6 +4,7 @@
 //! - [`keys`]: what stands under which key
 //! - `link`: one question to one server, and its answer
 //! - `refusal`: what its errors mean, and what to do
+//! - `session`: an etcd lease that a node's grants hang on, where that is wanted
 //! - `trouble`: what is said of it
 //! - `watch`: what the servers tell unasked
 //!
@@ -13,6 +14,7 @@
 pub mod keys;
 mod link;
 mod refusal;
+mod session;
 mod trouble;
 mod watch;
 
@@ -23,7 +25,7 @@ use std::time::Duration;
 use keepone_proto::event::Event;
 use keepone_proto::id::{ClusterId, DomainId, Incarnation, NodeId};
 use keepone_proto::lease::register::keeper::{Kept, KeptAsk, StoreRecord};
-use keepone_proto::lease::register::{Answer, Reading, Register, RegisterOutput, RegisterSettings};
+use keepone_proto::lease::register::{Answer, Life, Reading, Register, RegisterOutput, RegisterSettings};
 use keepone_proto::wire::lease::{pack, unpack};
 use tokio::sync::mpsc;
 
@@ -31,6 +33,7 @@ use crate::clock;
 use crate::realtime::{self, Rank};
 use keys::{Keys, Word};
 use link::Link;
+use session::Session;
 
 /// Requests and answers that wait for the thread.
 const QUEUE: usize = 1024;
@@ -52,6 +55,8 @@ pub struct EtcdSettings {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// How long an answer may take: R, so that a renewal that is lost is followed by the next.
     pub patience: Duration,
+    /// For how long an etcd lease is asked on which this node's grants hang, in whole seconds; `None`: they hang on none.
+    pub session: Option<Duration>,
 }
 
 /// Files that etcd is spoken to with, read.
@@ -116,6 +121,7 @@ enum Told {
     Kept { ticket: u64, kept: Option<Kept> },
     Seen { domain: DomainId, reading: Reading },
     Wanted { domain: DomainId, word: Word },
+    SessionGone { life: Life },
 }
 
 impl EtcdClient {
@@ -131,7 +137,9 @@ impl EtcdClient {
         incarnation: Incarnation,
         deliver: impl Fn(Event) + Send + 'static,
     ) -> Result<Self, StartError> {
-        let link = Link::new(settings, Secrets::read(settings)?, Keys::new(&settings.prefix, register.cluster));
+        let keys = Keys::new(&settings.prefix, register.cluster);
+        let session = settings.session.map(|length| Session::new(keys.session(register.me), length));
+        let link = Link::new(settings, Secrets::read(settings)?, keys).with_session(session);
         let (requests, queue) = mpsc::channel(QUEUE);
         let register = Register::new(register, incarnation);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -202,6 +210,7 @@ impl<F: Fn(Event)> Shell<F> {
                             Vec::new()
                         }
                         Told::Seen { domain, reading } => self.register.seen(now, domain, reading),
+                        Told::SessionGone { life } => self.register.session_gone(now, life),
                         Told::Wanted { domain, word } => self.register.wanted(now, domain, word.priority, word.next),
                     }
                 }
@@ -223,9 +232,9 @@ impl<F: Fn(Event)> Shell<F> {
             match output {
                 RegisterOutput::Answer(envelope) => answers.push(envelope),
                 RegisterOutput::Ask { domain, ticket, ask } => {
-                    let (link, told) = (self.link.clone(), self.told.clone());
+                    let (link, told, asked_at) = (self.link.clone(), self.told.clone(), tokio::time::Instant::now());
                     tokio::spawn(async move {
-                        let answer = link.ask(domain, ask).await;
+                        let answer = link.ask(domain, ask, asked_at).await;
                         let _ = told.send(Told::Answered { domain, ticket, answer }).await;
                     });
                 }

@@ -39,12 +39,15 @@ async fn listen(link: &Link, mut client: etcd_client::Client, told: &mpsc::Sende
         }
         // Another cluster's news are none.
         let Ok(revision) = link.revision(response.header()) else { return Ok(()) };
-        for event in response.events().iter().filter(|event| event.event_type() == EventType::Put) {
+        for event in response.events() {
             let Some((kv, revision)) = event.kv().zip(revision) else { continue };
+            let is_gone = event.event_type() == EventType::Delete;
             let news = match link.keys.read(kv.key()) {
+                Some(Key::Session(life)) => is_gone.then_some(Told::SessionGone { life }),
+                _ if is_gone => None,
                 Some(Key::Holder(domain)) => {
                     let version = u64::try_from(kv.mod_revision()).unwrap_or(0);
-                    let reading = Reading { revision, version, content: keys::parse(kv.value()) };
+                    let reading = Reading { revision, version, content: keys::parse(kv.value()), is_orphan: false };
                     Some(Told::Seen { domain, reading })
                 }
                 Some(Key::Wanted(domain)) => {

@@ -474,6 +474,7 @@ impl Plan {
             digest: self.digest(variant),
             me: (Self::node(host), incarnation),
             lease_max: quorum.timing.lease_max,
+            sessions: false,
             generation: Generation { number: 1, serves: 1, set: set_digest(Self::cluster(), &quorum) },
             domains: (0..self.domains).map(Self::domain).collect(),
             guards: self.guards(),

@@ -102,14 +102,14 @@ impl Store {
     pub fn reading(&self, domain: DomainId) -> Reading {
         let key = self.disk.keys.get(Plan::place(domain)).copied().flatten();
         let version = key.map_or(0, |(version, _)| version);
-        Reading { revision: self.disk.revision, version, content: key.map(|(_, content)| content) }
+        Reading { revision: self.disk.revision, version, content: key.map(|(_, content)| content), is_orphan: false }
     }
 
     /// Carries out a question about a domain's key.
     pub fn answer(&mut self, domain: DomainId, ask: Ask) -> Answer {
         let shown = self.reading(domain);
         match ask {
-            Ask::Swap { version, content, kept }
+            Ask::Swap { version, content, kept, .. }
                 if !self.compares || (version == shown.version && kept == self.disk.kept.version) =>
             {
                 self.disk.revision += 1;
@@ -148,24 +148,30 @@ mod tests {
 
     fn content(counter: u64) -> Content {
         let epoch = Epoch { counter, incarnation: Incarnation(1), attempt: 1, node: Plan::node(0) };
-        Content { highest: epoch, held: Some(Held { epoch, lease: Duration::from_secs(1), priority: 100 }) }
+        Content {
+            highest: epoch,
+            held: Some(Held { epoch, lease: Duration::from_secs(1), priority: 100, session: false }),
+        }
     }
 
     #[test]
     fn a_swap_takes_place_only_at_the_version_that_it_names() {
         let domain = Plan::domain(1);
-        let swap = |version, counter| Ask::Swap { version, content: content(counter), kept: 0 };
+        let swap = |version, counter| Ask::Swap { version, content: content(counter), kept: 0, orphan_of: None };
         let mut store = Store::new(None);
         assert_eq!(store.answer(domain, swap(0, 1)), Answer::Swapped { version: 2 });
         store.back_up();
-        let shown = Reading { revision: 2, version: 2, content: Some(content(1)) };
+        let shown = Reading { revision: 2, version: 2, content: Some(content(1)), is_orphan: false };
         assert_eq!(store.answer(domain, swap(0, 2)), Answer::Read(shown, Kept::default()));
-        let elsewhere = Ask::Swap { version: 2, content: content(2), kept: 7 };
+        let elsewhere = Ask::Swap { version: 2, content: content(2), kept: 7, orphan_of: None };
         assert_eq!(store.answer(domain, elsewhere), Answer::Read(shown, Kept::default()));
         assert_eq!(store.answer(domain, swap(2, 2)), Answer::Swapped { version: 3 });
-        assert_eq!(store.reading(Plan::domain(0)), Reading { revision: 3, version: 0, content: None });
+        assert_eq!(
+            store.reading(Plan::domain(0)),
+            Reading { revision: 3, version: 0, content: None, is_orphan: false }
+        );
         store.delete();
-        assert_eq!(store.reading(domain), Reading { revision: 4, version: 0, content: None });
+        assert_eq!(store.reading(domain), Reading { revision: 4, version: 0, content: None, is_orphan: false });
         store.roll_back();
         assert_eq!(store.reading(domain), shown);
         let mut plain = Store::new(Some(Mutant::StoreComparesNothing));

@@ -1,6 +1,9 @@
 //! etcd as the authority: its servers, and how they know us.
 
+use std::time::Duration;
+
 use keepone_proto::id::NodeId;
+use keepone_proto::lease::timing::{Millis, Profile};
 use keepone_proto::settings::{HeartbeatSettings, QuorumSettings};
 
 use crate::model::Etcd;
@@ -8,7 +11,10 @@ use crate::raw::{ArbiterType, RawArbiter};
 use crate::source::{At, Place};
 
 use super::arbiter::leaves_etcd;
-use super::{Check, Names};
+use super::{Check, Names, or};
+
+/// The shortest lease that etcd grants with its default election timeout of a second.
+const SHORTEST: Duration = Duration::from_secs(2);
 
 impl Check<'_> {
     /// etcd is the one voter.
@@ -47,6 +53,14 @@ impl Check<'_> {
                 self.report.error(&member.place, "65535 is etcd's own id", "give the member another id");
             }
         }
+        let lease = or(&arbiter.lease, or(&arbiter.profile, Profile::default()).default_lease());
+        if let Some(flag) = arbiter.etcd_lease.as_ref().filter(|flag| flag.value && lease < SHORTEST) {
+            let message =
+                format!("`etcd_lease` with a lease of {}: etcd has none below {}", Millis(lease), Millis(SHORTEST));
+            let help =
+                "write `lease 2s` or more, or leave `etcd_lease` out: a key that stands still needs no lease of etcd's";
+            self.report.error(&flag.place, message, help);
+        }
         if arbiter.endpoints.is_empty() && !arbiter.written.has("endpoints") {
             let help = "write `endpoints http://10.0.0.1:2379 http://10.0.0.2:2379 http://10.0.0.3:2379`";
             self.report.error(place, "`type etcd` without endpoints", help);
@@ -84,6 +98,7 @@ impl Check<'_> {
         let user = arbiter.user.as_ref().map(|user| user.value.clone());
         Some(Etcd {
             endpoints: arbiter.endpoints.iter().map(|endpoint| endpoint.value.clone()).collect(),
+            lease: arbiter.etcd_lease.as_ref().is_some_and(|flag| flag.value),
             prefix: arbiter.prefix.as_ref().map_or_else(|| "/keepone".to_owned(), |prefix| prefix.value.clone()),
             user: user.zip(value(&arbiter.password_file)),
             ca_file: value(&arbiter.ca_file),

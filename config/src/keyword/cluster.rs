@@ -123,6 +123,13 @@ pub(crate) static ARBITER: Table = Table::strict(
             "",
         ),
         key(Own, "endpoints", Words, "the servers of etcd").adding().values("", "http://ADDRESS:PORT, or https", ""),
+        key(
+            Own,
+            "etcd_lease",
+            Flag,
+            "let each node's grants hang on a lease of etcd's, instead of on a key that moves",
+        )
+        .values("off", "", ""),
         key(Own, "prefix", Value, "how the names of keepone's keys in etcd begin").values("/keepone", "", ""),
         key(Own, "user", Value, "the user that etcd knows this cluster by").values("none", "", ""),
         key(Own, "password_file", Value, "that user's password").values("", "a file", ""),

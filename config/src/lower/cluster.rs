@@ -139,6 +139,7 @@ impl Lower<'_> {
             gate_horizon: None,
             round_trip: None,
             claim_without_gate: false,
+            etcd_lease: None,
             policy: None,
             endpoints: Vec::new(),
             prefix: None,
@@ -178,6 +179,7 @@ impl Lower<'_> {
                     let read = item.words.iter().filter_map(|word| lower.word("endpoints", word, endpoint));
                     arbiter.endpoints.extend(read.collect::<Vec<_>>());
                 }
+                "etcd_lease" => arbiter.etcd_lease = lower.flag(item),
                 "prefix" => arbiter.prefix = lower.value(item, value::name),
                 "user" => arbiter.user = lower.value(item, value::name),
                 "password_file" => arbiter.password_file = lower.path(item),

@@ -130,6 +130,8 @@ impl fmt::Display for GateMeans {
 pub struct Etcd {
     /// Its servers: `http://` or `https://`, address and port.
     pub endpoints: Vec<String>,
+    /// Whether a grant hangs on a lease of etcd's, too, instead of the others' counting for how long the key stands still.
+    pub lease: bool,
     /// How the names of all keys begin; `/keepone` by default.
     pub prefix: String,
     /// The user and the file with the password.

@@ -232,6 +232,9 @@ fn etcd_wants_its_servers_and_nobody_else_who_decides() {
     let single = "    endpoints http://10.0.0.1:2379\n";
     warned(&etcd(single), "k.conf:33:15: warning: a single endpoint", "three or five");
     refused(&etcd("    endpoints 10.0.0.1:2379\n"), "k.conf:33:15: error: ", "http://10.0.0.1:2379");
+    refused(&etcd(&format!("{servers}    etcd_lease\n")), "k.conf:34:", "`lease 2s` or more");
+    let hangs = etcd(&format!("{servers}    etcd_lease\n")).replace("lease 500ms", "lease 2s");
+    assert!(load(&hangs).unwrap().0.etcd.unwrap().lease);
     let voters = etcd(&format!("{servers}    voters n1 n2 w\n"));
     refused(&voters, "k.conf:34:12: error: voters, and `type etcd`", "remove");
     let both = changed(TYPE, &format!("{TYPE}\n{servers}"));

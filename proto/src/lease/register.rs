@@ -16,6 +16,10 @@
 //!   L_max, as by a voter without its disk (V7). A store whose revision goes back has forgotten: everything known is
 //!   dropped, and the answers' clock goes back, which makes the holder distrust them (R17).
 //!
+//! - A holder that wants it so hangs its grant on a session instead: an etcd lease, which a renewal makes anew for L_a at
+//!   least, after its request was sent and before it moves the key. Another takes over when that is gone, in a swap that
+//!   fails if it is there again. This trusts the store's clock to run as fast as a node's (ρ), and that what was committed is
+//!   not forgotten; not the answers of keep-alives, which are no commits: none are sent.
 //! - Of two generations that have no voter in common the older one is closed in the store before the newer one is granted
 //!   anything ([`keeper`]): each swap names the version of the record that says so.
 //!
@@ -59,6 +63,9 @@ pub struct RegisterSettings {
     pub lease_max: Duration,
     /// Of which generation the node is (V9).
     pub generation: Generation,
+    /// Whether what this node is granted hangs on its session, an etcd lease that each renewal makes anew: another takes over
+    /// once that is gone by the store's clock, instead of counting by its own for how long the key stands still.
+    pub sessions: bool,
     /// The domains that it may want: their keys are looked at from the start, so that one that is not there, and is
     /// nobody's for L_max, has been seen so for long when it is wanted.
     pub domains: Vec<DomainId>,
@@ -86,6 +93,9 @@ pub struct Held {
     pub lease: Duration,
     /// The holder's priority, 1..=255.
     pub priority: u8,
+    /// Whether it hangs on the holder's session, as that one wants it ([`RegisterSettings::sessions`]).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub session: bool,
 }
 
 /// A domain's key as an answer shows it.
@@ -97,14 +107,21 @@ pub struct Reading {
     pub version: u64,
     /// What it holds.
     pub content: Option<Content>,
+    /// Whether the session that this hangs on is not there; without one it says nothing.
+    pub is_orphan: bool,
 }
+
+/// A node's life, whose session bears its name in the store.
+pub type Life = (NodeId, Incarnation);
 
 /// A question to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     /// What does the key hold? By a read that shows the newest (linearizable).
     Read,
-    /// If the key is still at `version` (0: not there), let it hold `content`; else say what it holds.
+    /// If the key is still at `version` (0: not there), let it hold `content`; else say what it holds. Where `content` is
+    /// held with a session, that of the holder is made anew first, for L_a at least, *after* this was asked; and it must still
+    /// be there when the key moves.
     Swap {
         /// The `mod_revision` that is compared with.
         version: u64,
@@ -112,6 +129,8 @@ pub enum Ask {
         content: Content,
         /// The version of the record of generations, which is compared too ([`keeper`]).
         kept: u64,
+        /// Whose session must not be there.
+        orphan_of: Option<Life>,
     },
 }
 
@@ -357,6 +376,15 @@ impl Register {
         [self.answer(domain, UNASKED, message)].into()
     }
 
+    /// The store tells unasked that a session is gone. It may come late or not at all: the swap compares.
+    pub fn session_gone(&mut self, now: Instant, life: Life) -> Vec<RegisterOutput> {
+        let mut out = Vec::new();
+        let orphaned = self.slots.iter_mut().filter_map(|(domain, slot)| slot.orphan(now, life).then_some(*domain));
+        let orphaned: Vec<DomainId> = orphaned.collect();
+        orphaned.into_iter().for_each(|domain| self.tell_of(now, domain, &mut out));
+        out
+    }
+
     /// When [`Register::tick`] has something to do: a key for which a candidate waits will be free, or one is not known.
     pub fn next_deadline(&self) -> Option<Instant> {
         let waited = self.waited.iter().filter_map(|domain| self.slots.get(domain));
@@ -426,9 +454,9 @@ impl Register {
         }
         let Some(kept) = self.keeper.version() else { return };
         match slot.judge(now, settings, &request.message) {
-            domain::Judgement::Swap(_, _) if tries >= domain::TRIES => slot.known = None,
-            domain::Judgement::Swap(version, content) => {
-                self.ask(request, Ask::Swap { version, content, kept }, tries + 1, out);
+            domain::Judgement::Swap(..) if tries >= domain::TRIES => slot.known = None,
+            domain::Judgement::Swap(version, content, orphan_of) => {
+                self.ask(request, Ask::Swap { version, content, kept, orphan_of }, tries + 1, out);
             }
             domain::Judgement::Done => self.done(now, request, out),
             domain::Judgement::Refuse(why) => {
@@ -487,11 +515,13 @@ impl Register {
         let slot = self.slots.get(&request.domain);
         let held = slot.and_then(Slot::held).filter(|_| why == RefuseReason::Held);
         let free_at = slot.and_then(|slot| slot.free_at(&self.settings));
+        // While a session lives nobody knows for how long: asked again as if it had just been renewed.
+        let renewed = slot.and_then(Slot::held).map_or(Duration::ZERO, |held| held.lease);
         let message = Message::Refuse {
             why,
             holder: held.map(|held| held.epoch),
             holder_priority: held.map_or(0, |held| held.priority),
-            remaining: free_at.map_or(Duration::ZERO, |at| at.since(now)),
+            remaining: free_at.map_or(renewed, |at| at.since(now)),
             max_counter: slot.and_then(Slot::highest).map_or(0, |epoch| epoch.counter),
             stamp: self.stamp(now),
         };

@@ -126,6 +126,13 @@ pub(super) fn status(status: &Value, colours: bool) -> String {
     if status["maintenance"] == true {
         out.push_str("MAINTENANCE: it stands for nothing until `keepone maintenance off`\n");
     }
+    if let Some(lease) = ms(status, "etcd_lease_ms") {
+        let _ = writeln!(
+            out,
+            "its grants hang on etcd's leases of {}, which end by the clock of etcd's leader: later after an election",
+            span(lease)
+        );
+    }
     let rows = list(status, "domains").iter().map(|domain| {
         let addresses = list(domain, "instances").iter().flat_map(|one| list(one, "addresses"));
         let addresses: Vec<&str> = addresses.filter_map(Value::as_str).collect();

@@ -1,6 +1,6 @@
 //! One domain's key as this node knows it.
 
-use super::{Ask, Content, Held, Reading, RegisterSettings, Requests};
+use super::{Ask, Content, Held, Life, Reading, RegisterSettings, Requests};
 use crate::guard::Guard;
 use crate::id::{Epoch, Incarnation, NodeId};
 use crate::time::Instant;
@@ -17,8 +17,10 @@ const SKEW: u32 = 20;
 pub(super) struct Known {
     pub(super) version: u64,
     content: Option<Content>,
-    /// When the answer came that first showed this version.
+    /// When the answer came that first showed this version, or that it is an orphan.
     since: Instant,
+    /// Whether the holder's session is gone.
+    is_orphan: bool,
 }
 
 /// A question that is out.
@@ -46,8 +48,8 @@ pub(super) struct Candidate {
 /// What a request comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Judgement {
-    /// This version is to hold that.
-    Swap(u64, Content),
+    /// This version is to hold that, if that session is not there.
+    Swap(u64, Content, Option<Life>),
     /// It is so already.
     Done,
     /// It can't be.
@@ -69,18 +71,29 @@ pub(super) struct Slot {
 impl Slot {
     /// An answer shows the key; one that is older than what the store has told unasked meanwhile shows nothing.
     pub(super) fn learn(&mut self, now: Instant, reading: Reading) {
-        let Reading { revision, version, content } = reading;
+        let Reading { revision, version, content, is_orphan } = reading;
         match &mut self.known {
             // A store that was set back counts its versions anew: what stands still shows the same content, too.
-            Some(known) if known.version == version && known.content == content => {}
+            Some(known) if known.version == version && known.content == content => known.is_orphan = is_orphan,
             Some(known) if revision < known.version => {}
-            known => *known = Some(Known { version, content, since: now }),
+            known => *known = Some(Known { version, content, since: now, is_orphan }),
         }
+    }
+
+    /// A session is gone: whether what is known hangs on it.
+    pub(super) fn orphan(&mut self, now: Instant, life: Life) -> bool {
+        let Some(known) = &mut self.known else { return false };
+        let held = known.content.and_then(|content| content.held);
+        if !held.is_some_and(|held| held.session && (held.epoch.node, held.epoch.incarnation) == life) {
+            return false;
+        }
+        (known.is_orphan, known.since) = (true, now);
+        true
     }
 
     /// This node's own swap has taken place.
     pub(super) fn wrote(&mut self, now: Instant, version: u64, content: Option<Content>) {
-        self.known = Some(Known { version, content, since: now });
+        self.known = Some(Known { version, content, since: now, is_orphan: false });
         self.mine = self.held().map(|held| held.epoch).or(self.mine);
     }
 
@@ -108,6 +121,8 @@ impl Slot {
             None if !settings.guards.has(Guard::LostKeyWaits) => Instant::BOOT,
             None => known.since + settings.lease_max,
             Some(Content { held: Some(_), .. }) if !settings.guards.has(Guard::KeyStandsStill) => Instant::BOOT,
+            Some(Content { held: Some(Held { session: true, .. }), .. }) if known.is_orphan => Instant::BOOT,
+            Some(Content { held: Some(Held { session: true, .. }), .. }) => return None,
             Some(Content { held: Some(held), .. }) => known.since + held.lease,
             Some(Content { held: None, .. }) => Instant::BOOT,
         };
@@ -155,22 +170,27 @@ impl Slot {
                 let highest = highest.map_or(epoch, |highest| highest.max(epoch));
                 // A shorter lease asked for later must not take back what an earlier answer promised.
                 let lease = held.filter(|_| renews).map_or(lease, |held| held.lease.max(lease));
-                Judgement::Swap(version, Content { highest, held: Some(Held { epoch, lease, priority }) })
+                let orphan_of = held.filter(|held| held.session && !renews && !succeeds);
+                let orphan_of = orphan_of.map(|held| (held.epoch.node, held.epoch.incarnation));
+                let held = Held { epoch, lease, priority, session: settings.sessions };
+                Judgement::Swap(version, Content { highest, held: Some(held) }, orphan_of)
             }
             Message::Release { epoch } => match (content, held) {
                 // Only that exact one (V5); whatever else there is, the released epoch is over.
                 (Some(content), Some(held)) if held.epoch == epoch || !settings.guards.has(Guard::ReleaseMatches) => {
-                    Judgement::Swap(version, Content { held: None, ..content })
+                    Judgement::Swap(version, Content { held: None, ..content }, None)
                 }
                 _ => Judgement::Done,
             },
             Message::Transfer { epoch, heir } => match (content, held) {
                 (Some(content), Some(held)) if held.epoch == epoch && heir > content.highest => {
-                    Judgement::Swap(version, Content { highest: heir, held: Some(Held { epoch: heir, ..held }) })
+                    // The heir has no session yet: its first renewal makes one.
+                    let held = Held { epoch: heir, session: false, ..held };
+                    Judgement::Swap(version, Content { highest: heir, held: Some(held) }, None)
                 }
                 // Its number is used up: the heir asks for itself.
                 (Some(content), Some(held)) if held.epoch == epoch => {
-                    Judgement::Swap(version, Content { held: None, ..content })
+                    Judgement::Swap(version, Content { held: None, ..content }, None)
                 }
                 _ => Judgement::Done,
             },

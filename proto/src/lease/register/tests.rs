@@ -31,7 +31,16 @@ fn register() -> Register {
     let me = (node(1), Incarnation(100));
     let guards = Guards::default();
     Register::new(
-        RegisterSettings { cluster, digest, me, lease_max: L, generation: FIRST, domains: Vec::new(), guards },
+        RegisterSettings {
+            cluster,
+            digest,
+            me,
+            lease_max: L,
+            sessions: false,
+            generation: FIRST,
+            domains: Vec::new(),
+            guards,
+        },
         Incarnation(9),
     )
 }
@@ -47,7 +56,7 @@ fn acquire(epoch: Epoch) -> Message {
 const QUERY: Message = Message::Query { priority: 100 };
 
 fn held(epoch: Epoch) -> Option<Content> {
-    Some(Content { highest: epoch, held: Some(Held { epoch, lease: L, priority: 100 }) })
+    Some(Content { highest: epoch, held: Some(Held { epoch, lease: L, priority: 100, session: false }) })
 }
 
 fn free(highest: Epoch) -> Option<Content> {
@@ -60,7 +69,7 @@ fn shows(reading: Reading) -> Answer {
 }
 
 fn reading(version: u64, content: Option<Content>) -> Reading {
-    Reading { revision: version, version, content }
+    Reading { revision: version, version, content, is_orphan: false }
 }
 
 /// The one question.
@@ -122,7 +131,7 @@ fn a_record_of_generations_that_somebody_deletes_stops_nobody_for_good() {
     assert!(matches!(what, Ask::Swap { version: 20, kept: 0, .. }), "{what:?}");
     register.answered(at(1120), DOMAIN, ticket, &Answer::Swapped { version: 31 });
     // What was overtaken does not bring it back.
-    let late = Answer::Read(Reading { revision: 25, version: 0, content: None }, KEPT);
+    let late = Answer::Read(Reading { revision: 25, ..reading(0, None) }, KEPT);
     register.answered(at(1130), DomainId(8), overtaken, &late);
     // It is written anew beside the renewal.
     let out = register.handle(at(1300), &ask(31, acquire(epoch(6, 1))));
@@ -235,7 +244,10 @@ fn epochs_rise_and_only_the_exact_one_is_released_v4_v5() {
     let out = register.handle(at(1100), &ask(4, Message::Release { epoch: epoch(5, 1) }));
     assert!(matches!(message(&out), Message::Ended { .. }), "another's end is no business of the key's");
     let (_, what) = question(&register.handle(at(1100), &ask(5, Message::Release { epoch: epoch(6, 1) })));
-    assert_eq!(what, Ask::Swap { version: 20, content: Content { highest: epoch(6, 1), held: None }, kept: 2 });
+    assert_eq!(
+        what,
+        Ask::Swap { version: 20, content: Content { highest: epoch(6, 1), held: None }, kept: 2, orphan_of: None }
+    );
 }
 
 #[test]
@@ -277,7 +289,7 @@ fn answers_of_two_domains_may_overtake_each_other_and_the_store_has_forgotten_no
     let (mut register, other) = (holder(1000), DomainId(8));
     let (first, _) = question(&register.handle(at(1100), &ask(5, QUERY)));
     let (second, _) = question(&register.handle(at(1100), &Envelope { domain: other, ..ask(6, QUERY) }));
-    register.answered(at(1102), other, second, &shows(Reading { revision: 30, version: 0, content: None }));
+    register.answered(at(1102), other, second, &shows(Reading { revision: 30, ..reading(0, None) }));
     let late = Reading { revision: 25, ..reading(20, held(epoch(6, 1))) };
     assert!(is_free(&register.answered(at(1103), DOMAIN, first, &shows(late))), "its own");
     assert_eq!(register.forgot(), 0);
@@ -292,7 +304,7 @@ fn a_store_has_forgotten_once_however_many_answers_show_it() {
     let (first, _) = question(&register.handle(at(1100), &ask(5, QUERY)));
     let (second, _) = question(&register.handle(at(1100), &Envelope { domain: other, ..ask(6, QUERY) }));
     register.answered(at(1102), DOMAIN, first, &shows(reading(9, free(epoch(4, 2)))));
-    register.answered(at(1103), other, second, &shows(Reading { revision: 9, version: 0, content: None }));
+    register.answered(at(1103), other, second, &shows(Reading { revision: 9, ..reading(0, None) }));
     assert_eq!(register.forgot(), 1, "both were asked of the store that knew more");
     // What is asked now is asked of one that knows no more than that.
     query(&mut register, 1200, reading(9, free(epoch(4, 2))));

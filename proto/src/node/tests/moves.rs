@@ -30,7 +30,7 @@ impl Store {
     fn carry_out(&mut self, ask: Ask) -> Answer {
         match ask {
             _ if self.is_out => Answer::Unknown,
-            Ask::Swap { version, content, kept }
+            Ask::Swap { version, content, kept, .. }
                 if version == self.version && (kept == self.kept.version || self.forgets_floor) =>
             {
                 self.revision += 1;
@@ -38,7 +38,8 @@ impl Store {
                 Answer::Swapped { version: self.version }
             }
             Ask::Read | Ask::Swap { .. } => {
-                let reading = Reading { revision: self.revision, version: self.version, content: self.content };
+                let reading =
+                    Reading { revision: self.revision, version: self.version, content: self.content, is_orphan: false };
                 Answer::Read(reading, self.kept)
             }
         }
@@ -166,6 +167,7 @@ impl Operator {
             digest: config_digest(ClusterId(1), &quorum),
             me: (id(node), incarnation),
             lease_max: quorum.timing.lease_max,
+            sessions: false,
             generation: Generation {
                 number: quorum.generation,
                 serves: oldest_served(quorum.generation, quorum.former().is_some()),

@@ -11,22 +11,42 @@ const STORE: u16 = 99;
 /// How long the shell waits for an answer, in milliseconds.
 const PATIENCE: u64 = 150;
 
-/// The key, and the store's revision.
-#[derive(Debug, Default, Clone, Copy)]
+/// The key, the sessions, and the store's revision.
+#[derive(Debug, Default, Clone)]
 struct Store {
     revision: u64,
     version: u64,
     content: Option<Content>,
+    /// When each ends, in milliseconds.
+    sessions: BTreeMap<Life, u64>,
 }
 
 impl Store {
     fn read(&self) -> Reading {
-        Reading { revision: self.revision, version: self.version, content: self.content }
+        let held = self.content.and_then(|content| content.held).filter(|held| held.session);
+        let is_orphan = held.is_some_and(|held| !self.sessions.contains_key(&life_of(held.epoch)));
+        Reading { revision: self.revision, version: self.version, content: self.content, is_orphan }
+    }
+
+    /// A session is made anew.
+    fn prolong(&mut self, ask: Ask, until: u64) {
+        if let Ask::Swap { content: Content { held: Some(held), .. }, .. } = ask
+            && held.session
+        {
+            let end = self.sessions.entry(life_of(held.epoch)).or_default();
+            *end = until.max(*end);
+        }
     }
 
     fn carry_out(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Swap { version, content, .. } if version == self.version => {
+            Ask::Swap { version, content, orphan_of, .. }
+                if version == self.version
+                    && orphan_of.is_none_or(|life| !self.sessions.contains_key(&life))
+                    && content
+                        .held
+                        .is_none_or(|held| !held.session || self.sessions.contains_key(&life_of(held.epoch))) =>
+            {
                 self.revision += 1;
                 (self.version, self.content) = (self.revision, Some(content));
                 Answer::Swapped { version: self.version }
@@ -36,11 +56,17 @@ impl Store {
     }
 }
 
+fn life_of(epoch: Epoch) -> Life {
+    (epoch.node, epoch.incarnation)
+}
+
 /// A question on its way: when it reaches the store, and when its answer comes back, if it does.
 struct Travelling {
     from: (usize, u64),
     ticket: u64,
     ask: Ask,
+    /// When the session of who asks is made anew, if it has one: before.
+    anew_at: u64,
     there_at: u64,
     back_after: Option<u64>,
     answer: Option<(u64, Answer)>,
@@ -62,11 +88,15 @@ struct World {
     travelling: Vec<Travelling>,
     /// Each epoch with the first and the last millisecond of its hold.
     held: Vec<(Epoch, u64, u64)>,
+    /// Of sessions that are gone: when it comes, and to whom.
+    news: Vec<(u64, usize, Life)>,
+    /// Whether grants hang on sessions.
+    sessions: bool,
     /// It answers nobody.
     is_out: bool,
 }
 
-fn member(id: u16, life: u64) -> Member {
+fn member(id: u16, life: u64, sessions: bool) -> Member {
     let incarnation = Incarnation(u64::from(id) * 1_000_000 + life);
     let timing = LeaseTiming::for_lease(L);
     let lease_max = timing.lease_max;
@@ -78,6 +108,7 @@ fn member(id: u16, life: u64) -> Member {
         digest,
         me: (node(id), incarnation),
         lease_max,
+        sessions,
         generation: FIRST,
         domains: vec![DOMAIN],
         guards: Guards::default(),
@@ -91,14 +122,16 @@ fn member(id: u16, life: u64) -> Member {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, sessions: bool) -> Self {
         World {
             rng: Jitter::new(seed),
             ms: 5_000,
             store: Store { revision: 1, ..Store::default() },
-            members: (1..=NODES).map(|id| member(id, 1)).collect(),
+            members: (1..=NODES).map(|id| member(id, 1, sessions)).collect(),
             travelling: Vec::new(),
             held: Vec::new(),
+            news: Vec::new(),
+            sessions,
             is_out: false,
         }
     }
@@ -118,7 +151,8 @@ impl World {
                 RegisterOutput::Ask { ticket, ask, .. } => {
                     // Some arrive long after anybody waits for them.
                     let late = if self.chance(10) { self.below(3_000) } else { 0 };
-                    let there_at = self.ms + 1 + self.below(20) + late;
+                    let anew_at = self.ms + 1 + self.below(10);
+                    let there_at = anew_at + self.below(10) + late;
                     let is_lost = self.is_out || self.chance(25);
                     let back_after = (!is_lost).then(|| 1 + self.below(20));
                     let (from, unknown_at) = ((which, self.members[which].life), self.ms + PATIENCE);
@@ -126,6 +160,7 @@ impl World {
                         from,
                         ticket,
                         ask,
+                        anew_at,
                         there_at,
                         back_after,
                         answer: None,
@@ -148,7 +183,20 @@ impl World {
     /// The store does what has reached it, and answers come back or are given up.
     fn deliver(&mut self) {
         let (ms, mut back, mut moved) = (self.ms, Vec::new(), false);
+        let (mut ended, sessions) = (Vec::new(), &mut self.store.sessions);
+        sessions.retain(|life, end| {
+            *end > ms || {
+                ended.push(*life);
+                false
+            }
+        });
+        // Who leads anew counts from the start, and an end takes a while to be carried out.
+        let longer = if self.chance(20) { self.below(1_500) } else { 0 };
         for travelling in &mut self.travelling {
+            if travelling.anew_at == ms {
+                let length = u64::try_from(L.as_millis()).unwrap();
+                self.store.prolong(travelling.ask, ms + length + longer);
+            }
             if travelling.there_at == ms {
                 let answer = self.store.carry_out(travelling.ask);
                 moved |= matches!(answer, Answer::Swapped { .. });
@@ -168,6 +216,22 @@ impl World {
                 let outputs = self.members[which].register.answered(at(ms), DOMAIN, ticket, &answer);
                 self.carry_out(which, outputs);
             }
+        }
+        for life in ended {
+            for which in 0..self.members.len() {
+                if !self.is_out && !self.chance(3) {
+                    // Such news may be overtaken by answers.
+                    let late = if self.chance(3) { self.below(600) } else { 0 };
+                    self.news.push((ms + late, which, life));
+                }
+            }
+        }
+        let due = |(at, ..): &(u64, usize, Life)| *at <= ms;
+        let news: Vec<_> = self.news.iter().filter(|news| due(news)).copied().collect();
+        self.news.retain(|news| !due(news));
+        for (_, which, life) in news {
+            let outputs = self.members[which].register.session_gone(at(ms), life);
+            self.carry_out(which, outputs);
         }
         if moved && !self.is_out {
             for which in 0..self.members.len() {
@@ -218,7 +282,7 @@ impl World {
         if self.chance(3_000) {
             // A new life, which knows nothing; the former one's gate was shut at once (R16).
             let Member { id, life, .. } = self.members[which];
-            self.members[which] = member(id, life + 1);
+            self.members[which] = member(id, life + 1, self.sessions);
         }
         if self.chance(300) && self.members[which].holder.grant(now).is_some() {
             let other = &self.members[(which + 1) % self.members.len()];
@@ -237,9 +301,18 @@ impl World {
 
 #[test]
 fn of_several_nodes_at_a_store_that_delays_and_loses_one_holds_and_epochs_rise_i1_i4() {
+    one_holds(false);
+}
+
+#[test]
+fn grants_that_hang_on_sessions_have_one_holder_as_well() {
+    one_holds(true);
+}
+
+fn one_holds(sessions: bool) {
     let mut holds = 0;
     for seed in 0..60 {
-        let mut world = World::new(seed);
+        let mut world = World::new(seed, sessions);
         (0..20_000).for_each(|_| world.step(true));
         world.is_out = false;
         // L_max, the lease and the back-off, with all that is still late (I19).
@@ -255,9 +328,9 @@ fn of_several_nodes_at_a_store_that_delays_and_loses_one_holds_and_epochs_rise_i
 #[test]
 fn a_store_set_back_while_it_was_away_has_no_two_holders_either() {
     for seed in 0..40 {
-        let mut world = World::new(1_000 + seed);
+        let mut world = World::new(1_000 + seed, false);
         (0..6_000).for_each(|_| world.step(false));
-        let backup = world.store;
+        let backup = world.store.clone();
         (0..4_000).for_each(|_| world.step(true));
         world.is_out = true;
         // Longer than a lease: who restores a store has had it down.
