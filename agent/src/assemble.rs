@@ -2,6 +2,7 @@
 
 mod after;
 mod announced;
+mod arbiter;
 mod election;
 mod links;
 mod paths;
@@ -11,7 +12,6 @@ mod transport;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use keepone_arbiter::etcd::EtcdSettings;
 use keepone_config::Config;
@@ -245,8 +245,8 @@ impl Plan {
             transports,
             links,
             fencing: config.fencing.clone(),
-            witnesses: witnesses(config),
-            etcd: etcd(config),
+            witnesses: arbiter::witnesses(config),
+            etcd: arbiter::etcd(config),
             tracked: trackers.programs(),
             watched: trackers.watched(),
             checked: trackers.checked(),
@@ -398,32 +398,6 @@ fn names(config: &Config, links: &[LinkPlan]) -> Names {
         nodes: members.map(|member| (member.id, member.name.clone())).chain(etcd).collect(),
         links: links.iter().map(|link| (link.id, link.name.clone())).collect(),
     }
-}
-
-fn etcd(config: &Config) -> Option<EtcdSettings> {
-    let (etcd, Authority::Quorum(quorum)) = (config.etcd.as_ref()?, &config.authority) else { return None };
-    Some(EtcdSettings {
-        endpoints: etcd.endpoints.clone(),
-        prefix: etcd.prefix.clone(),
-        user: etcd.user.clone(),
-        ca_file: etcd.ca_file.clone(),
-        identity: etcd.identity.clone(),
-        patience: quorum.timing.renewal_interval(),
-        session: etcd.lease.then(|| whole_seconds(quorum.timing.lease)),
-    })
-}
-
-/// Rounded up: etcd counts its leases in these.
-fn whole_seconds(length: Duration) -> Duration {
-    Duration::from_secs(length.as_secs() + u64::from(length.subsec_nanos() > 0))
-}
-
-fn witnesses(config: &Config) -> Vec<(NodeId, SocketAddr)> {
-    let Authority::Quorum(quorum) = &config.authority else { return Vec::new() };
-    let members = config.cluster.iter().flat_map(|cluster| &cluster.members);
-    // Those of the generation before are asked as well: what they have on record bears ours out (V9).
-    let asked = quorum.everybody();
-    members.filter(|member| asked.contains(&member.id)).filter_map(|m| Some((m.id, m.witness?))).collect()
 }
 
 fn domain_settings(
