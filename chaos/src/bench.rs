@@ -2,6 +2,7 @@
 //! often the holder changes when nothing is wrong.
 
 pub mod authorities;
+pub mod checks;
 mod room;
 pub mod scrape;
 pub mod vrrp;

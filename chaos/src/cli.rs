@@ -10,7 +10,7 @@ use keepone_chaos::netns::world::Burden;
 use keepone_chaos::qemu::named::Speech;
 use keepone_chaos::scenario::Shape;
 
-pub use bench::{Bench, BenchAuthorities, BenchScrape, BenchVrrp, BenchWitness, Common, Measured};
+pub use bench::{Bench, BenchAuthorities, BenchChecks, BenchScrape, BenchVrrp, BenchWitness, Common, Measured};
 
 /// Puts a keepone cluster into trouble and proves that its VIP has one holder.
 #[derive(Debug, Parser)]

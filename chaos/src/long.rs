@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::{BenchAuthorities, BenchScrape, BenchVrrp, BenchWitness, Cells, Common, Measured, Set, Soak};
+use crate::cli::{
+    BenchAuthorities, BenchChecks, BenchScrape, BenchVrrp, BenchWitness, Cells, Common, Measured, Set, Soak,
+};
 use crate::{BROKEN, USAGE, VIOLATED, bin_dir};
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
@@ -106,6 +108,7 @@ pub fn measure(what: &Measured) -> anyhow::Result<ExitCode> {
         Measured::Failover { runs, compare, common } => failover(*runs, *compare, common),
         Measured::Vrrp(asked) => virtual_routers(asked),
         Measured::Scrape(asked) => scrape(asked),
+        Measured::Checks(asked) => checks(asked),
         Measured::Witness(asked) => witness(asked),
         Measured::Authorities(asked) => authorities(asked),
         Measured::Calm { minutes, common } => {
@@ -180,6 +183,42 @@ fn scrape(asked: &BenchScrape) -> anyhow::Result<ExitCode> {
         println!("{}", bench::scrape::words(&seen));
     }
     println!("{}", serde_json::to_string(&seen)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn checks(asked: &BenchChecks) -> anyhow::Result<ExitCode> {
+    let all = bench::checks::CASES.into_iter().enumerate();
+    let cases = all.filter(|(place, _)| asked.case.is_empty() || asked.case.contains(&(place + 1)));
+    let sized = |case: bench::checks::Case| match asked.servers.map(usize::try_from) {
+        Some(Ok(servers)) => bench::checks::Case { servers, hanging: case.hanging * servers / case.servers, ..case },
+        _ => case,
+    };
+    let mut peers = vec![Peer::Keepone];
+    if !asked.alone && bench::checks::has_ipvs() {
+        // First, so that keepone's row can tell the ratio.
+        peers.insert(0, Peer::Keepalived);
+    } else if !asked.alone {
+        eprintln!(
+            "this kernel has no IPVS, without which keepalived checks nobody: keepone alone; beside it: `qemu lvs-bench`"
+        );
+    }
+    let options = bench::checks::Options {
+        peers,
+        cases: cases.map(|(_, case)| sized(case)).collect(),
+        time: Duration::from_secs(asked.seconds.max(1)),
+        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+    };
+    let mut rows = Vec::new();
+    bench::checks::run(&options, |row| {
+        if !asked.json {
+            println!("{}", bench::checks::words(row, &rows));
+        }
+        match serde_json::to_string(row) {
+            Ok(line) => println!("{line}"),
+            Err(error) => eprintln!("keepone-chaos: {error}"),
+        }
+        rows.push(row.clone());
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

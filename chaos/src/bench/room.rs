@@ -53,6 +53,13 @@ pub(super) struct Program {
     started: Instant,
 }
 
+impl Program {
+    /// Of its first process.
+    pub(super) fn pid(&self) -> i32 {
+        self.pid
+    }
+}
+
 /// What a program has used by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Used {
@@ -149,16 +156,36 @@ impl Room {
         command: &[String],
         processes: &Processes,
     ) -> Result<Program, Error> {
+        self.launch(node, &Room::configuration(case, node), command, processes)
+    }
+
+    /// The same with another configuration.
+    pub(super) fn launch(
+        &self,
+        node: usize,
+        configuration: &str,
+        command: &[String],
+        processes: &Processes,
+    ) -> Result<Program, Error> {
         let file = self.dir.join(format!("{node}.conf"));
-        std::fs::write(&file, Room::configuration(case, node)).map_err(io_error("write a configuration"))?;
+        std::fs::write(&file, configuration).map_err(io_error("write a configuration"))?;
         let mut shell = Command::new("unshare");
         let pid_files = self.dir.join(format!("{node}.pid")).display().to_string();
         let command = command.iter().map(|word| word.replace(PID_FILES, &pid_files));
         shell.args(["-m", "sh", "-c", FURNISH, "sh"]).args(command).arg(&file);
-        let Some(namespace) = self.nodes.get(node) else { return Err(Error::Thread("a third machine")) };
         let started = Instant::now();
-        let pid = processes.start(namespace, shell, &self.log(node))?;
+        let pid = processes.start(self.node(node)?, shell, &self.log(node))?;
         Ok(Program { pid, started })
+    }
+
+    /// One of the two machines.
+    pub(super) fn node(&self, node: usize) -> Result<&Namespace, Error> {
+        self.nodes.get(node).ok_or(Error::Thread("a third machine"))
+    }
+
+    /// What the program on it said last.
+    pub(super) fn said(&self, node: usize) -> String {
+        tail(&self.log(node))
     }
 
     fn log(&self, node: usize) -> PathBuf {
@@ -210,8 +237,8 @@ impl Room {
             let pss = text.lines().find_map(|line| line.strip_prefix("Pss:"));
             memory += pss.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024;
         }
-        let Some(namespace) = self.nodes.get(node) else { return Err(Error::Thread("a third machine")) };
-        let text = namespace
+        let text = self
+            .node(node)?
             .run(|| std::fs::read_to_string("/proc/thread-self/net/dev").map_err(io_error("read the counters")))?;
         let cables = text.lines().filter(|line| line.trim_start().starts_with('v'));
         // After the colon: eight fields of what was received, then octets and packets that were sent.

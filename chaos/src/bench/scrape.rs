@@ -130,7 +130,7 @@ pub fn run(options: &Options) -> Result<Seen, Error> {
     let interval = Duration::from_secs(1);
     let case = Case { instances: options.instances, interval, vips: 1, servers: options.servers };
     let room = Room::new(&case, "scrape")?;
-    let master = room.start(&case, 0, &command(Peer::Keepone, &options.bin_dir)?, &processes)?;
+    let master = room.start(&case, 0, &command(Peer::Keepone, "vrrp", &options.bin_dir)?, &processes)?;
     room.wait_for_all(&case, &master, Duration::from_secs(60))?;
     // The announcements after a claim are over.
     thread::sleep(Duration::from_secs(8));

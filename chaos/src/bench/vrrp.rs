@@ -108,7 +108,8 @@ pub fn run(options: &Options, mut tell: impl FnMut(&Row)) -> Result<Vec<Row>, Er
     Ok(rows)
 }
 
-pub(super) fn command(peer: Peer, bin_dir: &Path) -> Result<Vec<String>, Error> {
+/// How a program is started; `part` is keepalived's `vrrp` or `check`.
+pub(super) fn command(peer: Peer, part: &str, bin_dir: &Path) -> Result<Vec<String>, Error> {
     let words = |program: PathBuf, words: &[&str]| {
         std::iter::once(program.display().to_string()).chain(words.iter().map(|word| (*word).to_owned())).collect()
     };
@@ -123,7 +124,7 @@ pub(super) fn command(peer: Peer, bin_dir: &Path) -> Result<Vec<String>, Error> 
             let missing = || Error::NoBinary { name: "keepalived".to_owned(), looked: "/usr/sbin".into() };
             Ok(words(
                 keepalived().ok_or_else(missing)?,
-                &["--dont-fork", "--log-console", "--vrrp", &pid("p"), &pid("r"), "-f"],
+                &["--dont-fork", "--log-console", &format!("--{part}"), &pid("p"), &pid("r"), &pid("c"), "-f"],
             ))
         }
     }
@@ -131,7 +132,7 @@ pub(super) fn command(peer: Peer, bin_dir: &Path) -> Result<Vec<String>, Error> 
 
 fn measure(case: &Case, peer: Peer, options: &Options, name: &str, processes: &Processes) -> Result<Row, Error> {
     let room = Room::new(case, name)?;
-    let command = command(peer, &options.bin_dir)?;
+    let command = command(peer, "vrrp", &options.bin_dir)?;
     let master = room.start(case, 0, &command, processes)?;
     let [first, last] = room.wait_for_all(case, &master, Duration::from_secs(60))?;
     let backup = room.start(case, 1, &command, processes)?;

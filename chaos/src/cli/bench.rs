@@ -36,6 +36,9 @@ pub enum Measured {
     /// A scrape of the metrics beside many virtual routers and real servers: how long it takes, and whether
     /// Advertisements wait for it.
     Scrape(BenchScrape),
+    /// What health checks of thousands of real servers cost, and whether each comes in time while some servers hang; beside
+    /// the installed keepalived where the kernel has IPVS.
+    Checks(BenchChecks),
     /// A node dies or stops, a witness or etcd's leader dies: how long the client waits, with a witness and with etcd.
     Authorities(BenchAuthorities),
     /// Nothing happens: how often the holder changes.
@@ -62,6 +65,29 @@ pub struct BenchWitness {
     #[arg(long)]
     pub json: bool,
     /// Where `keepone-witness` is; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// Options of `bench checks`.
+#[derive(Debug, Args)]
+pub struct BenchChecks {
+    /// Only these cases of the list, from 1.
+    #[arg(long, value_delimiter = ',')]
+    pub case: Vec<usize>,
+    /// Real servers that answer, instead of each case's own; of those that hang there are as many in proportion.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub servers: Option<u32>,
+    /// For how many seconds each is looked at.
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Only keepone, without a comparison.
+    #[arg(long)]
+    pub alone: bool,
+    /// Only lines of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` is; default: beside this program.
     #[arg(long)]
     pub bin_dir: Option<PathBuf>,
 }
