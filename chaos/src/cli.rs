@@ -35,12 +35,9 @@ pub enum Command {
     Mutate(Mutate),
     /// Replays what `keepone run --record FILE` wrote: the same events must give the same actions.
     Replay(Replay),
-    /// Writes what `keepone why` says on each node in the scenarios that everybody asks about.
-    Why {
-        /// Where to; default: standard output.
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
+    /// Writes what `keepone status` and `keepone why` say on each node in the scenarios that everybody asks about, before
+    /// and after the repair; the exit code is 1 if a number does not bear out its words. Needs root.
+    Why(Why),
     /// Measures how late the agent's gate shuts while the agent is stopped, killed, starved or paused. Needs root.
     GateBench(GateBench),
     /// Runs every scenario in clusters of several sizes and leases, on a machine at rest and on a full one, and ends
@@ -67,6 +64,20 @@ impl PeerKind {
             PeerKind::Keepalived => Peer::Keepalived,
         }
     }
+}
+
+/// Options of `why`.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// Only these scenarios, with commas between.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Where to; default: standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Where `keepone` and `keepone-witness` are; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
 }
 
 /// Options of `gate-bench`.

@@ -21,3 +21,4 @@ pub mod sim;
 pub mod soak;
 pub mod spans;
 pub mod verdict;
+pub mod why_book;

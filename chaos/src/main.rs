@@ -20,7 +20,7 @@ use keepone_chaos::netns::runner::{self, Nobody};
 use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario, Shape};
-use keepone_chaos::{demo, gate_bench, qemu, replay, report, sim};
+use keepone_chaos::{demo, gate_bench, qemu, replay, report, sim, why_book};
 use long::{matrix, measure, soak};
 
 /// Something did not hold.
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Command::Sim(asked) => simulate_seeds(&asked),
         Command::Mutate(asked) => mutate(&asked),
         Command::Replay(asked) => replay_file(&asked),
-        Command::Why { out } => write_why(out.as_deref()),
+        Command::Why(asked) => write_why(&asked),
         Command::GateBench(asked) => bench_gate(&asked),
         Command::Matrix(asked) => matrix(&asked),
         Command::Soak(asked) => soak(&asked),
@@ -65,13 +65,29 @@ fn list() {
     }
 }
 
-fn write_why(out: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let page = sim::why::page().map_err(|why| anyhow!(why))?;
-    match out {
-        Some(path) => std::fs::write(path, page).with_context(|| format!("write {}", path.display()))?,
+fn write_why(asked: &cli::Why) -> anyhow::Result<ExitCode> {
+    let is_asked = |scenario: &&Scenario| asked.only.is_empty() || asked.only.iter().any(|name| name == scenario.name);
+    let scenarios: Vec<&Scenario> = scenario::ASKED_ABOUT.iter().filter(is_asked).collect();
+    if scenarios.len() < asked.only.len() {
+        eprintln!("keepone-chaos: --only takes names of the first of `keepone-chaos list`: {}", asked.only.join(","));
+        return Ok(ExitCode::from(USAGE));
+    }
+    if let Side::Outside(code) = enclosure::enter()? {
+        return Ok(code);
+    }
+    let (bin_dir, processes, mut told) = (bin_dir(asked.bin_dir.as_ref())?, Processes::new(), Vec::new());
+    for scenario in &scenarios {
+        let one = why_book::tell(scenario, &bin_dir, &processes);
+        told.push(one.with_context(|| format!("run {}", scenario.name))?);
+    }
+    let page = why_book::page(&told);
+    match &asked.out {
+        Some(path) => std::fs::write(path, &page).with_context(|| format!("write {}", path.display()))?,
         None => print!("{page}"),
     }
-    Ok(ExitCode::SUCCESS)
+    let faults = why_book::check::faults(&page, &scenarios);
+    faults.iter().for_each(|fault| eprintln!("keepone-chaos: {fault}"));
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
 }
 
 fn bin_dir(asked: Option<&PathBuf>) -> anyhow::Result<PathBuf> {

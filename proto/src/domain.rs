@@ -14,6 +14,7 @@ mod mirror;
 mod policy;
 mod reconfigure;
 mod rivals;
+mod spans;
 pub(crate) mod why;
 
 use alloc::collections::BTreeMap;

@@ -30,7 +30,8 @@ pub mod swarm;
 mod sweep;
 #[cfg(test)]
 mod tests;
-pub mod why;
+#[cfg(test)]
+mod why;
 mod world;
 
 pub use mutant::{CONTROLS, Mutant};

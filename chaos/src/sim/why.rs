@@ -1,5 +1,5 @@
-//! What `keepone why` says on each node in the scenarios that everybody asks about: a page, made by the same core in the
-//! simulated world, so that it is the same to the byte each time and can be held against what is on record.
+//! What the core says in the scenarios that everybody asks about, in the simulated world: it is the same to the byte each
+//! time, so that what a change does to it is seen at once. For people there is `docs/why.md`, made on real packets.
 
 use std::fmt::Write as _;
 
@@ -14,18 +14,11 @@ use super::rng::Rng;
 use super::scenarios::{self, STEADY};
 use super::world::World;
 use crate::scenario::{ASKED_ABOUT, Scenario};
+use crate::why_book::seconds;
 
-const HEAD: &str = "# What `keepone why` says
+const HEAD: &str = "# What `keepone why` says in the simulated world
 
-Made by `keepone-chaos why --out docs/why.md`: do not edit. A test holds it against what the core says now.
-
-For each of the scenarios of `keepone-chaos list` that everybody asks about, what each node says shortly before it is over,
-or is repaired. n1 is the MASTER of the beginning, n2 the other node, w the witness; the lease is 500 ms, a heartbeat 100 ms,
-`m·h` is 300 ms. The clocks of the three run at rates of their own, as those of real machines do. A worker that is killed stays
-dead here; on a machine its guardian starts another, which says that n2 is MASTER.
-
-The first lines say what the node is and which row of the decision holds; the five words are the evidence, folded;
-then the numbers. A line with `SILENT`, `DOWN`, `FAILED` or a comparison that is not what one would wish for is where to look.
+Made by the test beside it (`UPDATE=1 cargo test -p keepone-chaos --lib why`); docs/why.md is made on real packets.
 ";
 
 /// The page.
@@ -67,10 +60,6 @@ fn one(scenario: &Scenario, page: &mut String) -> Result<(), String> {
         let _ = writeln!(page, "\n```\n{name}# keepone why VI_1\n{}```", named(&says(&world, host, &name), master));
     }
     Ok(())
-}
-
-fn seconds(ms: u64) -> String {
-    format!("{}.{:02}", ms / 1000, ms % 1000 / 10)
 }
 
 /// The operator's names for what has numbers in the simulator.
@@ -132,14 +121,17 @@ mod tests {
 
     #[test]
     fn the_page_is_what_the_core_says_now() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/why.md");
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sim/why.snap");
         let now = page().unwrap();
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&path, &now).unwrap();
         }
         let kept = std::fs::read_to_string(&path).unwrap();
         let differs = kept.lines().zip(now.lines()).find(|(kept, now)| kept != now);
-        assert!(kept == now, "docs/why.md is old: `keepone-chaos why --out docs/why.md` writes it anew: {differs:?}");
+        assert!(
+            kept == now,
+            "sim/why.snap is old: `UPDATE=1 cargo test -p keepone-chaos --lib why` writes it anew: {differs:?}"
+        );
     }
 
     #[test]

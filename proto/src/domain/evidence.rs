@@ -7,6 +7,8 @@ use core::cmp::{Ordering, Reverse};
 use core::net::IpAddr;
 use core::time::Duration;
 
+use super::spans::short;
+use super::why::lends;
 use super::{Domain, Router};
 use crate::decision::{Election, Health, Peers, References, Role, View};
 use crate::event::GateStrength;
@@ -331,12 +333,14 @@ impl Domain {
         for witness in facts.heard() {
             let name = names.node(witness.node);
             match witness.has_heard(now, silent) {
-                Some(age) => words.push_str(&format!("; {name} heard it {} ago", Millis(age))),
-                None => words.push_str(&format!("; {name} heard it never")),
+                Some(age) => words.push_str(&format!("; {name} heard it {} ago", short(age))),
+                None => words.push_str(&format!("; {name} has never heard it")),
             }
         }
-        for (voter, age) in self.lease.last_words(now, silent) {
-            words.push_str(&format!("; voter {} lends to it, and heard it {} ago", names.node(voter), Millis(age)));
+        // Its own voter says no more than it does.
+        for (voter, age) in self.lease.last_words(now, silent).into_iter().filter(|(voter, _)| *voter != silent) {
+            let lends = lends(&names.node(silent), age, self.timing.lease);
+            words.push_str(&format!("; voter {} {lends}", names.node(voter)));
         }
         words
     }

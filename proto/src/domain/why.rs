@@ -2,18 +2,19 @@
 //! inequalities that they stand in.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Domain;
+use super::spans::{beside, exact, short};
 use crate::decision::{Reason, Role, View};
 use crate::facts::Facts;
 use crate::heartbeat::peer::Peer;
 use crate::id::{DomainId, Epoch, InterfaceId, NodeId, Priority};
-use crate::lease::holder::Lease;
-use crate::lease::timing::Millis;
+use crate::lease::holder::{Lease, VoterWord};
 use crate::time::Instant;
+use crate::wire::heartbeat::Answering;
 use crate::wire::lease::RefuseReason;
 
 /// Who holds a domain, as far as this node can tell.
@@ -139,10 +140,7 @@ impl Domain {
         let view = self.view(facts);
         let mut evidence = Vec::new();
         self.why_healthy(facts, &mut evidence);
-        let report = facts.references.report();
-        if report != Default::default() {
-            evidence.push(format!("references: {report} answer, {} needed", facts.settings.references.need.max(1)));
-        }
+        why_reached(facts, &mut evidence);
         for peer in facts.peers.values() {
             self.why_of_peer(facts, peer, &mut evidence);
         }
@@ -179,9 +177,12 @@ impl Domain {
         }
         match (self.kernel.tenure(), self.kernel.shut_at()) {
             (Some(tenure), _) if facts.now < tenure.until => {
-                out.push(format!("gate: open, shut by the kernel in {}", signed(facts.now, tenure.until)));
+                out.push(format!(
+                    "gate: open; the kernel shuts it in {} unless this node renews it",
+                    signed(facts.now, tenure.until)
+                ));
             }
-            (_, Some(at)) => out.push(format!("gate: shut {} ago", Millis(facts.now.since(at)))),
+            (_, Some(at)) => out.push(format!("gate: shut {} ago", short(facts.now.since(at)))),
             _ => out.push(String::from("gate: shut")),
         }
         if let Some(failure) = self.kernel.failure() {
@@ -199,11 +200,12 @@ impl Domain {
         let (now, names) = (facts.now, &facts.settings.names);
         let name = names.node(peer.node);
         let limit = peer.silence();
+        let heard = |at| beside(now.since(at), limit);
         let mut words = match peer.heard_at() {
             Some(at) if peer.is_silent(now) => {
-                format!("peer {name}: SILENT, last heard {} ago > {} = m·h", Millis(now.since(at)), Millis(limit))
+                format!("peer {name}: SILENT, last heard {} ago > {} = m·h", heard(at), exact(limit))
             }
-            Some(at) => format!("peer {name}: heard {} ago ≤ {} = m·h", Millis(now.since(at)), Millis(limit)),
+            Some(at) => format!("peer {name}: heard {} ago ≤ {} = m·h", heard(at), exact(limit)),
             None => format!("peer {name}: never heard"),
         };
         if let Some(said) = peer.domain(self.id) {
@@ -221,8 +223,8 @@ impl Domain {
         out.push(words);
         for (link, path) in peer.links() {
             let heard = match path.heard_at() {
-                Some(at) if now.since(at) > limit => format!("DOWN, last heard {} ago", Millis(now.since(at))),
-                Some(at) => format!("up, heard {} ago", Millis(now.since(at))),
+                Some(at) if now.since(at) > limit => format!("DOWN, last heard {} ago", short(now.since(at))),
+                Some(at) => format!("up, heard {} ago", short(now.since(at))),
                 None => String::from("DOWN, never heard"),
             };
             out.push(format!("  by {}: {heard}", names.link(link)));
@@ -244,8 +246,8 @@ impl Domain {
                 out.push(format!(
                     "{name}: last Advertisement, from {}, {} ago {sign} {} = Master_Down_Interval",
                     master.address,
-                    Millis(age),
-                    Millis(limit)
+                    beside(age, limit),
+                    exact(limit)
                 ));
             }
         }
@@ -265,44 +267,18 @@ impl Domain {
             out.push(format!("lease: nobody is asked for it, since {}", self.reason.what()));
             return;
         }
-        if let Some(until) = self.lease.lent_until() {
-            let sign = if now < until { '>' } else { '≤' };
-            out.push(format!("lease: D − now = {} {sign} 0{epoch}", signed(now, until)));
-        } else {
-            out.push(String::from("lease: no majority has granted anything to this node of late"));
+        match self.lease.lent_until() {
+            Some(until) if now < until => {
+                out.push(format!("lease: held, D − now = {} > 0{epoch}", signed(now, until)));
+            }
+            Some(until) => out.push(format!("lease: run out, D − now = {} ≤ 0{epoch}", signed(now, until))),
+            None => out.push(String::from("lease: no majority has granted anything to this node of late")),
         }
         if let Some((answering, needed)) = self.lease.answering(now) {
             let sign = if answering < needed { '<' } else { '≥' };
             out.push(format!("voters: {answering} answer {sign} {needed} needed"));
         }
-        let length = self.timing.holder_lease();
-        for word in self.lease.words_of_voters(now) {
-            let name = names.node(word.voter);
-            let mut words = match (word.granted, word.answered) {
-                (Some(granted), _) => {
-                    let sign = if granted < length { '<' } else { '≥' };
-                    format!(
-                        "  {name} last granted what was asked {} ago {sign} {} = L_h",
-                        Millis(granted),
-                        Millis(length)
-                    )
-                }
-                (None, Some(answered)) => {
-                    format!("  {name} last answered {} ago, and has granted nothing", Millis(answered))
-                }
-                (None, None) => format!("  {name} has never answered"),
-            };
-            if let Some(why) = word.refused {
-                words.push_str(&format!("; it refuses: {}", refusal(why)));
-            }
-            if let Some(to) = word.lends_to.filter(|_| word.granted.is_none()) {
-                words.push_str(&format!("; it said that it lends to {}", names.node(to)));
-            }
-            if word.doubted {
-                words.push_str("; nothing that it says counts (R17)");
-            }
-            out.push(words);
-        }
+        out.extend(self.lease.words_of_voters(now).iter().map(|word| self.why_of_voter(word, facts)));
         if let Some((epoch, priority)) = self.lease.rival(now) {
             out.push(format!(
                 "lease: {} holds it by the voters' word, with priority {priority} (epoch {epoch})",
@@ -310,13 +286,58 @@ impl Domain {
             ));
         }
     }
+
+    /// One voter: what of it counts, and why the rest does not.
+    fn why_of_voter(&self, word: &VoterWord, facts: &Facts<'_>) -> String {
+        let names = &facts.settings.names;
+        let (name, length) = (names.node(word.voter), self.timing.holder_lease());
+        let mut words = match (word.granted, word.answered) {
+            (Some(granted), _) => {
+                let (sign, counts) = if granted < length { ('<', "it counts") } else { ('≥', "it counts no more") };
+                let (granted, length) = (beside(granted, length), exact(length));
+                format!("  {name} last granted what was asked {granted} ago {sign} {length} = L_h: {counts}")
+            }
+            (None, Some(answered)) if word.answers => {
+                format!("  {name} answered {} ago, and has granted nothing", short(answered))
+            }
+            (None, Some(answered)) => {
+                format!("  {name} does NOT answer: last {} ago, and it had granted nothing", short(answered))
+            }
+            (None, None) => format!("  {name} has never answered"),
+        };
+        if let Some(why) = word.refused {
+            words.push_str(&format!("; it refuses: {}", refusal(why)));
+        }
+        if let Some((to, heard)) = word.lends_to.filter(|(to, _)| word.granted.is_none() && *to != word.voter) {
+            words.push_str(&format!("; it {}", lends(&names.node(to), heard, self.timing.lease)));
+        }
+        if word.doubted {
+            words.push_str("; nothing that it says counts (R17)");
+        }
+        words
+    }
+}
+
+/// References: of each family how many answer, of how many.
+fn why_reached(facts: &Facts<'_>, out: &mut Vec<String>) {
+    let report = facts.references.report();
+    let both = report.v4.configured > 0 && report.v6.configured > 0;
+    for (family, ipv6) in [("IPv4: ", false), ("IPv6: ", true)] {
+        let Answering { reachable, configured } = report.of(ipv6);
+        if configured > 0 {
+            let (family, needed) =
+                (if both { family } else { "" }, facts.settings.references.need.clamp(1, configured.into()));
+            let sign = if u16::from(reachable) < needed { '<' } else { '≥' };
+            out.push(format!("references: {family}{reachable} answer {sign} {needed} needed, of {configured}"));
+        }
+    }
 }
 
 /// What is left until an instant; below zero once it has passed.
 fn signed(now: Instant, until: Instant) -> String {
     match until.since(now) {
-        Duration::ZERO if until < now => format!("−{}", Millis(now.since(until))),
-        left => Millis(left).to_string(),
+        Duration::ZERO if until < now => format!("−{}", short(now.since(until))),
+        left => short(left),
     }
 }
 
@@ -335,4 +356,10 @@ fn refusal(why: RefuseReason) -> &'static str {
         RefuseReason::TooMuch => "this node sends more, or asks for more domains, than it takes of one member",
         RefuseReason::Revoked => "its operator has taken its vote back",
     }
+}
+
+/// Whether a voter lends to a node that it has heard so long ago: it does so for L_a from there (V1).
+pub(super) fn lends(to: &str, heard: Duration, lease: Duration) -> String {
+    let (does, sign) = if heard <= lease { ("lends", '≤') } else { ("lent", '>') };
+    format!("{does} to {to}, and heard it {} ago {sign} {} = L_a", beside(heard, lease), exact(lease))
 }

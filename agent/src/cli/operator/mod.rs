@@ -180,6 +180,14 @@ impl Agent {
                 );
                 Failure::say(Code::NoAgent, words)
             }
+            AskError::Broken(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                let words = format!(
+                    "the agent has not answered within {} s: it is stopped, hangs or is starved of processor time \
+                     (`systemctl status keepone`); what it holds, the kernel shuts when the lease runs out",
+                    PATIENCE.as_secs()
+                );
+                Failure::say(Code::NoAgent, words)
+            }
             AskError::Broken(_) | AskError::Strange(_) => Failure::say(Code::NoAgent, error.to_string()),
             AskError::Refused(words) => Failure::say(Code::Unexpected, words),
         })

@@ -107,8 +107,11 @@ pub(super) fn servers(answer: &Value) -> String {
     out
 }
 
-/// What is known of the way over a link: round trip and loss.
+/// What is known of the way over a link: round trip and loss; of one that is down they were those of the past.
 fn way(link: &Value) -> String {
+    if link["up"] == false {
+        return String::from(", DOWN");
+    }
     let rtt = ms(link, "rtt_ms").map_or_else(String::new, |rtt| format!(", RTT {}", short_span(rtt)));
     let loss = link["loss"].as_f64().map_or_else(String::new, |loss| format!(", {:.0} % lost", loss * 100.0));
     rtt + &loss
@@ -235,7 +238,8 @@ mod tests {
         let all = json!({ "node": "n1", "program": "1", "gate_passes": true, "maintenance": true, "domains": [
             domain("VI_1", "MASTER", json!("n1"), json!("gate")), domain("a-long-one", "BACKUP", json!(null), json!(null)),
         ], "peers": [{ "name": "n2", "silent": true, "heard_ms": 2000.0, "links": [{ "name": "hb0", "heard_ms": null },
-                { "name": "hb1", "heard_ms": 2000.0, "rtt_ms": 0.4321, "loss": 0.25 }] }],
+                { "name": "hb1", "up": true, "heard_ms": 200.0, "rtt_ms": 0.4321, "loss": 0.25 },
+                { "name": "hb2", "up": false, "heard_ms": 2000.0, "rtt_ms": 0.4321, "loss": 0.0 }] }],
             "alerts": [{ "name": "isolated", "domain": "VI_1", "severity": "critical", "what": "W", "remedy": "R" }] });
         let plain = status(&all, false);
         let wanted = "node n1, keepone 1; its gate passes its test\n\
@@ -243,7 +247,7 @@ mod tests {
             INSTANCE    ROLE    HOLDER        FOR    WHY      ADDRESSES\n\
             VI_1        MASTER  n1            1.5 s  elected  10.0.0.1 10.0.0.2 10.0.0.3 and 1 more\n\
             a-long-one  BACKUP  nobody known  1.5 s  elected  10.0.0.1 10.0.0.2 10.0.0.3 and 1 more\n\
-            peer n2: SILENT, heard 2.0 s ago (hb0 never, hb1 2.0 s ago, RTT 0.43 ms, 25 % lost)\n\
+            peer n2: SILENT, heard 2.0 s ago (hb0 never, hb1 200 ms ago, RTT 0.43 ms, 25 % lost, hb2 2.0 s ago, DOWN)\n\
             alert isolated of VI_1 (critical): W\n  to do: R\n";
         assert_eq!(plain, wanted);
         let colourful = status(&all, true);

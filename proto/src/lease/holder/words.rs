@@ -21,8 +21,8 @@ pub struct VoterWord {
     pub answers: bool,
     /// Why it refused last, if that stands.
     pub refused: Option<RefuseReason>,
-    /// To whom it said to lend, when it refused.
-    pub lends_to: Option<NodeId>,
+    /// To whom it said to lend, when it refused, and how long ago it has heard that one.
+    pub lends_to: Option<(NodeId, Duration)>,
     /// Nothing that it says counts now (R17).
     pub doubted: bool,
 }
@@ -36,7 +36,7 @@ impl Holder {
             granted: track.good_from.map(|at| now.since(at)),
             answered: track.answered_at.map(|at| now.since(at)),
             refused: track.refused.map(|(why, _)| why),
-            lends_to: track.lends.map(|lends| lends.to),
+            lends_to: track.lends.map(|lends| (lends.to, lends.silence.saturating_add(now.since(lends.said_at)))),
             doubted: track.is_doubted(now),
         };
         self.voters.iter().map(word).collect()

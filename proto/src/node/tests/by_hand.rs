@@ -115,7 +115,7 @@ fn why_has_the_numbers_and_the_inequalities() {
     has(&held, "> 0 (epoch ");
     has(&held, "voters: 3 answer ≥ 2 needed");
     has(&held, "node 2: heard");
-    has(&held, "gate: open, shut by the kernel in ");
+    has(&held, "gate: open; the kernel shuts it in ");
     assert_eq!(cluster.nodes[&2].statuses(at(5000)).first().unwrap().holder, Holder::Peer(id(1)));
     assert_eq!(cluster.nodes[&1].statuses(at(5000)).first().unwrap().holder, Holder::Here);
     // Everything is cut: the lease runs out.
@@ -126,9 +126,9 @@ fn why_has_the_numbers_and_the_inequalities() {
     cluster.run_to(7000);
     assert_eq!(cluster.open(), []);
     let lapsed = lines(&cluster, 1, 7000);
-    has(&lapsed, "D − now = −");
+    has(&lapsed, "lease: run out, D − now = −");
     has(&lapsed, "≤ 0");
-    has(&lapsed, "ago ≥ 469.999 ms = L_h");
+    has(&lapsed, "ago ≥ 469.999 ms = L_h: it counts no more");
     has(&lapsed, "voters: 1 answer < 2 needed");
     has(&lapsed, "SILENT, last heard ");
     assert_eq!(cluster.nodes[&1].statuses(at(7000)).first().unwrap().holder, Holder::Unknown);
