@@ -39,7 +39,9 @@ use crate::settings::{
 use crate::time::Instant;
 use crate::vrrp::instance::Instance;
 use crate::vrrp::params::Params;
+use crate::vrrp::statistics::Statistics;
 use crate::wire::heartbeat::DomainBeat;
+use crate::wire::vrrp::Advertisement;
 use findings::DomainFindings;
 use reconfigure::Retiring;
 use rivals::SEEN;
@@ -67,6 +69,7 @@ pub(crate) struct Router {
     /// As Master, it advertised so late that another may have taken over (`timer_expired_backup`).
     overslept: Option<Duration>,
     announcer: Announcer,
+    pub(crate) statistics: Statistics,
 }
 
 impl Router {
@@ -82,7 +85,14 @@ impl Router {
             lower_told_at: None,
             overslept: None,
             announcer: Announcer::default(),
+            statistics: Statistics::default(),
         })
+    }
+
+    /// Has an Advertisement sent.
+    fn advertise(&mut self, advertisement: Advertisement, out: &mut Vec<Action>) {
+        self.statistics.sends(&advertisement);
+        out.push(Action::Advertise { instance: self.id, advertisement });
     }
 }
 

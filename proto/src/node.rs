@@ -69,6 +69,13 @@ pub struct Counters {
     pub bad_advertisements: u64,
     /// VRRP packets whose authentication is missing, wrong, or has been seen before.
     pub unauthentic_advertisements: u64,
+    /// VRRP packets whose checksum is wrong. RFC 6527, vrrpv3RouterChecksumErrors.
+    pub checksum_errors: u64,
+    /// VRRP packets of a version that is unknown, or not that of the virtual router. RFC 6527,
+    /// vrrpv3RouterVersionErrors.
+    pub version_errors: u64,
+    /// VRRP packets whose VRID is that of no virtual router of ours there. RFC 6527, vrrpv3RouterVrIdErrors.
+    pub vrid_errors: u64,
     /// Beats that did not parse, or were not newer, or not fresh.
     pub bad_beats: u64,
     /// Lease messages that did not parse, or name no domain of ours.

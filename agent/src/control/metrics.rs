@@ -12,6 +12,7 @@ use keepone_proto::id::NodeId;
 use keepone_proto::node::{Holder, LinkStatus};
 
 use super::snapshot::Snapshot;
+use super::statistics;
 
 const ROLES: [Role; 6] = [Role::Init, Role::Backup, Role::Claiming, Role::Master, Role::Fault, Role::Fenced];
 
@@ -69,6 +70,7 @@ impl Snapshot {
         text.family("keepone_gate_test_passed", "gauge", "", "1 while the gate passes its self-test (R14).");
         text.sample("keepone_gate_test_passed", &[], yes(self.gate_passes == Some(true)));
         self.domains_in(&mut text);
+        self.statistics_in(&mut text);
         self.peers_in(&mut text);
         text.family("keepone_alert", "gauge", "", "1 for each alert that stands; docs/alerts.md says what to do.");
         for (name, domain) in &self.alerts {
@@ -82,6 +84,17 @@ impl Snapshot {
                 "keepone_unauthentic_advertisements",
                 self.counters.unauthentic_advertisements,
                 "VRRP packets whose authentication was missing, wrong or seen before.",
+            ),
+            ("keepone_vrrp_checksum_errors", self.counters.checksum_errors, "VRRP packets whose checksum is wrong."),
+            (
+                "keepone_vrrp_version_errors",
+                self.counters.version_errors,
+                "VRRP packets of a version that is unknown, or not that of the virtual router.",
+            ),
+            (
+                "keepone_vrrp_vrid_errors",
+                self.counters.vrid_errors,
+                "VRRP packets whose VRID is that of no virtual router here.",
             ),
             ("keepone_bad_beats", self.counters.bad_beats, "Heartbeats that were of no use."),
             ("keepone_bad_lease_messages", self.counters.bad_lease_messages, "Lease messages that were of no use."),
@@ -144,6 +157,33 @@ impl Snapshot {
             for (domain, (answering, needed)) in all().filter_map(|(name, status)| Some((name, status.voters?))) {
                 let count = if name == "keepone_voters_needed" { needed } else { answering };
                 text.sample(name, &[("domain", domain)], count);
+            }
+        }
+    }
+
+    /// What each virtual router has sent, heard and refused.
+    fn statistics_in(&self, text: &mut Text) {
+        let all = || {
+            let entries = self.domains.iter().filter_map(|status| self.directory.domains.get(&status.domain));
+            let instances = entries.flat_map(|entry| entry.instances.iter().map(move |one| (entry, one)));
+            instances.filter_map(|(entry, one)| Some((entry, one, self.statistics.get(&one.id)?)))
+        };
+        for counter in statistics::COUNTERS {
+            let family = format!("keepone_vrrp_{}", counter.metric);
+            text.family(&family, "counter", "", counter.help);
+            for (entry, instance, statistics) in all() {
+                let labels = [("domain", entry.name.as_str()), ("instance", instance.name.as_str())];
+                text.sample(&format!("{family}_total"), &labels, (counter.of)(statistics));
+            }
+        }
+        let (name, help) =
+            ("keepone_vrrp_packet_errors", "VRRP packets with this virtual router's VRID that have a fault.");
+        text.family(name, "counter", "", help);
+        for (entry, instance, statistics) in all() {
+            for error in statistics::ERRORS {
+                let names = (entry.name.as_str(), instance.name.as_str());
+                let labels = [("domain", names.0), ("instance", names.1), ("error", error.metric)];
+                text.sample("keepone_vrrp_packet_errors_total", &labels, (error.of)(statistics));
             }
         }
     }

@@ -14,6 +14,7 @@ pub(crate) mod maintenance;
 mod metrics;
 mod servers;
 pub(crate) mod snapshot;
+mod statistics;
 mod view;
 
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@ use keepone_proto::lease::holder::VoterWord;
 use keepone_proto::node::{Counters, DomainStatus, Node, PeerStatus};
 use keepone_proto::settings::Names;
 use keepone_proto::time::Instant;
+use keepone_proto::vrrp::statistics::Statistics;
 
 use crate::assemble::Plan;
 use crate::heartbeat::Line;
@@ -100,6 +101,7 @@ pub(crate) struct Snapshot {
     pub(super) domains: Vec<DomainStatus>,
     /// Effective ones.
     pub(super) priorities: BTreeMap<InstanceId, Priority>,
+    pub(super) statistics: BTreeMap<InstanceId, Statistics>,
     pub(super) peers: Vec<PeerStatus>,
     /// Whom whoever makes words of it asks for round trips.
     lines: Vec<Line>,
@@ -119,6 +121,7 @@ impl Snapshot {
             directory: directory.clone(),
             domains: Vec::new(),
             priorities: BTreeMap::new(),
+            statistics: BTreeMap::new(),
             peers: Vec::new(),
             lines: Vec::new(),
             voters: (false, Vec::new()),
@@ -150,6 +153,7 @@ impl Snapshot {
             directory: directory.clone(),
             domains: node.statuses(now),
             priorities: node.priorities().collect(),
+            statistics: node.statistics().collect(),
             peers: node.peer_statuses(now),
             lines,
             voters: node.voter_statuses(now),

@@ -11,6 +11,7 @@ use keepone_proto::time::Instant;
 use serde_json::{Value, json};
 
 use super::snapshot::Snapshot;
+use super::statistics;
 
 fn ms(time: Duration) -> f64 {
     // Microseconds are enough, and print short.
@@ -55,8 +56,9 @@ impl Snapshot {
     fn domain(&self, status: &DomainStatus) -> Value {
         let entry = self.directory.domains.get(&status.domain);
         let instances = entry.into_iter().flat_map(|entry| &entry.instances).map(|instance| {
+            let statistics = self.statistics.get(&instance.id).map(statistics::json);
             json!({ "name": instance.name, "vrid": instance.vrid, "interface": instance.interface,
-                "addresses": instance.addresses })
+                "addresses": instance.addresses, "statistics": statistics })
         });
         let node = |id| self.directory.names.node(id).into_owned();
         let (holder, by) = match status.holder {

@@ -18,6 +18,7 @@ use crate::id::{Epoch, NodeId, Priority};
 use crate::lease::grant::Grant;
 use crate::lease::holder::Lease;
 use crate::time::Instant;
+use crate::vrrp::instance::State;
 use crate::vrrp::output::{Discard, Output};
 use crate::wire::vrrp::{Advertisement, virtual_mac};
 
@@ -156,7 +157,7 @@ impl Domain {
                 match output {
                     // Who overslept its deadline has nothing to advertise any more.
                     Output::Advertise(advertisement) if self.kernel.is_open(facts.now) => {
-                        out.push(Action::Advertise { instance: router.id, advertisement });
+                        router.advertise(advertisement, out);
                     }
                     // A lease says itself whether another may hold (D6).
                     Output::Overslept { late } if self.lease.is_unruled(facts.now) => router.overslept = Some(late),
@@ -231,16 +232,17 @@ impl Domain {
                 if core::mem::take(&mut self.announces_anew) {
                     self.announce(now, out);
                 }
-                self.make_masters(now, out);
+                self.make_masters(now, false, out);
             }
             (Hold::Up, None) => {
                 self.master_since = Some(now);
+                let is_heir = self.nominated_until.is_some();
                 (self.lapsed_at, self.nominated_until, self.stand_at, self.heir) = (None, None, None, None);
                 self.stands_back = None;
                 // Whoever names us the next time has us test the gate anew.
                 self.heir_until = None;
                 self.begin_to_announce(now, out);
-                self.make_masters(now, out);
+                self.make_masters(now, is_heir, out);
                 self.kernel.forget();
                 self.set_role(facts, Role::Master, reason, view, out);
             }
@@ -248,12 +250,17 @@ impl Domain {
     }
 
     /// Its virtual routers' machines: all at its beginning, and later those that a new configuration has brought.
-    fn make_masters(&mut self, now: Instant, out: &mut Vec<Action>) {
+    fn make_masters(&mut self, now: Instant, is_heir: bool, out: &mut Vec<Action>) {
         for router in self.routers.iter_mut().filter(|router| !router.machine.is_master()) {
             (router.higher_seen, router.overslept) = (false, None);
-            for output in router.machine.become_master(now) {
+            let before = router.machine.state();
+            let outputs = router.machine.become_master(now);
+            if router.machine.is_master() {
+                router.statistics.becomes_master(before, is_heir);
+            }
+            for output in outputs {
                 if let Output::Advertise(advertisement) = output {
-                    out.push(Action::Advertise { instance: router.id, advertisement });
+                    router.advertise(advertisement, out);
                 }
             }
         }
@@ -359,8 +366,9 @@ impl Domain {
             router.announcer.stop();
             if router.machine.is_master() {
                 let advertisement = router.machine.resignation();
-                out.push(Action::Advertise { instance: router.id, advertisement });
+                router.advertise(advertisement, out);
                 router.machine.resign(facts.now);
+                router.statistics.releases_master();
             }
             router.higher_seen = false;
         }
@@ -458,11 +466,19 @@ impl Domain {
         let own = facts.address(router.settings.interface, router.settings.ipv6);
         // Without an address of our own nothing can be ours.
         let own = own.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let (id, outputs) = (router.id, router.machine.on_advertisement(facts.now, from, own, advertisement));
+        let (ours, listens) = (router.machine.auth(), router.machine.state() != State::Initialize);
+        let outputs = router.machine.on_advertisement(facts.now, from, own, advertisement);
+        if listens {
+            router.statistics.hears(advertisement, ours, &outputs);
+        }
         self.findings.speaks(facts.now, from, own, advertisement);
         for output in outputs {
             match output {
-                Output::Advertise(advertisement) => out.push(Action::Advertise { instance: id, advertisement }),
+                Output::Advertise(advertisement) => {
+                    if let Some(router) = self.routers.get_mut(place) {
+                        router.advertise(advertisement, out);
+                    }
+                }
                 Output::HigherSeen { from, .. } => {
                     self.on_rival_advertisement(facts, place, (from, advertisement), true, out);
                 }

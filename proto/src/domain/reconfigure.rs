@@ -97,7 +97,7 @@ impl Domain {
         for mut router in go {
             if router.machine.is_master() {
                 let advertisement = router.machine.resignation();
-                out.push(Action::Advertise { instance: router.id, advertisement });
+                router.advertise(advertisement, out);
             }
             self.news = true;
         }

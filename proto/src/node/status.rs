@@ -9,6 +9,7 @@ use crate::heartbeat::link::Tally;
 use crate::id::{DomainId, InstanceId, LinkId, NodeId, Priority};
 use crate::lease::holder::VoterWord;
 use crate::time::Instant;
+use crate::vrrp::statistics::Statistics;
 
 /// Another agent, at a glance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,12 @@ impl Node {
     pub fn priorities(&self) -> impl Iterator<Item = (InstanceId, Priority)> {
         let routers = self.domains.values().flat_map(|domain| &domain.routers);
         routers.map(|router| (router.id, router.machine.params().priority))
+    }
+
+    /// What every instance has sent, heard and refused.
+    pub fn statistics(&self) -> impl Iterator<Item = (InstanceId, Statistics)> {
+        let routers = self.domains.values().flat_map(|domain| &domain.routers);
+        routers.map(|router| (router.id, router.statistics))
     }
 
     /// Why a domain is what it is.

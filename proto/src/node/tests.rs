@@ -40,6 +40,7 @@ mod reload;
 mod rivals;
 mod rules;
 mod signed;
+mod statistics;
 mod trackers;
 mod unruled;
 mod words;

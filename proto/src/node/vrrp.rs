@@ -5,12 +5,13 @@ use core::net::IpAddr;
 
 use super::Node;
 use crate::action::Action;
+use crate::domain::Router;
 use crate::findings::Oddity;
-use crate::id::{DomainId, InterfaceId};
+use crate::id::{DomainId, InterfaceId, Vrid};
 use crate::time::Instant;
 use crate::vrrp::output::Discard;
 use crate::wire::vrrp::hmac::{Fault, Trailer};
-use crate::wire::vrrp::{self, Advertisement, Auth, ah};
+use crate::wire::vrrp::{self, Advertisement, Auth, DecodeError, ah};
 
 /// A packet as it came in.
 pub(super) struct Packet<'a> {
@@ -31,6 +32,7 @@ impl Node {
             Ok(advertisement) => advertisement,
             Err(error) => {
                 self.counters.bad_advertisements += 1;
+                self.count_unreadable(packet, group, &error);
                 // The second octet is the VRID, if any octet is right.
                 if let Some(vrid) = packet.bytes.get(1) {
                     self.on_unreadable(now, packet.interface, source, *vrid, error.fault());
@@ -38,13 +40,36 @@ impl Node {
                 return;
             }
         };
-        let place = self.place(packet.interface, source, group, &advertisement);
+        let place = self.place(packet.interface, source, group, advertisement.vrid);
         if unicast && !self.admits(place, source, packet.hop_limit) {
-            self.on_far_packet(now, packet.interface, source, &advertisement);
+            self.on_far_packet(now, packet.interface, (source, place), &advertisement);
             return;
         }
         let advertisement = self.proven(now, place, source, (packet.bytes, advertisement));
         self.deliver(now, packet.interface, place, (source, unicast, &advertisement), out);
+    }
+
+    /// With the node, and with the virtual router whose VRID it has.
+    fn count_unreadable(&mut self, packet: &Packet<'_>, group: Option<IpAddr>, error: &DecodeError) {
+        let counted = match error {
+            DecodeError::Checksum { .. } => Some(&mut self.counters.checksum_errors),
+            DecodeError::Version(_) | DecodeError::V2OverIpv6 => Some(&mut self.counters.version_errors),
+            DecodeError::Vrid => Some(&mut self.counters.vrid_errors),
+            _ => None,
+        };
+        if let Some(count) = counted {
+            *count = count.saturating_add(1);
+        }
+        let vrid = packet.bytes.get(1).and_then(|vrid| Vrid::new(*vrid));
+        let place = vrid.and_then(|vrid| self.place(packet.interface, packet.source, group, vrid));
+        if let Some(router) = self.router_mut(place) {
+            router.statistics.cannot_read(error);
+        }
+    }
+
+    fn router_mut(&mut self, place: Option<(DomainId, usize)>) -> Option<&mut Router> {
+        let (id, at) = place?;
+        self.domains.get_mut(&id)?.routers.get_mut(at)
     }
 
     /// The Advertisement with what its signature proves, where one is looked for.
@@ -85,11 +110,11 @@ impl Node {
         };
         let (source, group) = (sealed.source(), Some(sealed.destination()).filter(IpAddr::is_multicast));
         let unicast = group.is_none();
-        let place = self.place(interface, source, group, sealed.unproven());
+        let place = self.place(interface, source, group, sealed.unproven().vrid);
         // Of the IPv4 header's octets: TTL (RFC 791, 3.1).
         let hop_limit = packet.get(8).copied().unwrap_or_default();
         if unicast && !self.admits(place, source, hop_limit) {
-            self.on_far_packet(now, interface, source, sealed.unproven());
+            self.on_far_packet(now, interface, (source, place), sealed.unproven());
             return;
         }
         let router = place.and_then(|(id, at)| self.domains.get(&id)?.routers.get(at));
@@ -107,8 +132,17 @@ impl Node {
         router.is_none_or(|router| router.settings.reception.admits(source, hop_limit))
     }
 
-    fn on_far_packet(&mut self, now: Instant, interface: InterfaceId, source: IpAddr, advertisement: &Advertisement) {
+    fn on_far_packet(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        (source, place): (IpAddr, Option<(DomainId, usize)>),
+        advertisement: &Advertisement,
+    ) {
         self.counters.bad_advertisements += 1;
+        if let Some(router) = self.router_mut(place) {
+            router.statistics.is_from_afar();
+        }
         let fault = "its TTL or hop limit is outside min_ttl and max_ttl of the peer";
         self.on_unreadable(now, interface, source, advertisement.vrid.get(), fault);
     }
@@ -120,9 +154,9 @@ impl Node {
         interface: InterfaceId,
         source: IpAddr,
         group: Option<IpAddr>,
-        advertisement: &Advertisement,
+        vrid: Vrid,
     ) -> Option<(DomainId, usize)> {
-        let places = self.places.get(&(interface, advertisement.vrid, source.is_ipv6()));
+        let places = self.places.get(&(interface, vrid, source.is_ipv6()));
         places.into_iter().flatten().copied().find(|(id, at)| {
             let router = self.domains.get(id).and_then(|domain| domain.routers.get(*at));
             router.is_some_and(|router| match (&router.settings.unicast_peers, group) {
@@ -143,14 +177,19 @@ impl Node {
     ) {
         let Some((id, at)) = place else {
             self.counters.bad_advertisements += 1;
+            if !self.places.contains_key(&(interface, advertisement.vrid, source.is_ipv6())) {
+                self.counters.vrid_errors = self.counters.vrid_errors.saturating_add(1);
+            }
             self.on_strange_advertisement(now, interface, source, unicast, advertisement);
             return;
         };
-        let mut unauthentic = false;
+        let mut discarded = None;
         self.with_domain(now, id, |domain, facts| {
-            let discarded = domain.on_advertisement(facts, at, source, advertisement, out);
-            unauthentic = discarded.is_some_and(Discard::is_unproven);
+            discarded = domain.on_advertisement(facts, at, source, advertisement, out);
         });
-        self.counters.unauthentic_advertisements += u64::from(unauthentic);
+        let counters = &mut self.counters;
+        counters.unauthentic_advertisements += u64::from(discarded.is_some_and(Discard::is_unproven));
+        let is_of_another_version = matches!(discarded, Some(Discard::Version { .. }));
+        counters.version_errors = counters.version_errors.saturating_add(u64::from(is_of_another_version));
     }
 }

@@ -547,7 +547,7 @@ impl Instance {
     }
 
     /// What proves our next Advertisement.
-    fn auth(&self) -> Auth {
+    pub(crate) fn auth(&self) -> Auth {
         match (self.params.version, self.params.auth_pass, self.params.auth_type) {
             (VrrpVersion::V3, _, _) | (VrrpVersion::V2, None, _) => Auth::None,
             // A signature is put to it when it is sent, and needs no other proof beside it.

@@ -21,3 +21,4 @@
 pub mod instance;
 pub mod output;
 pub mod params;
+pub mod statistics;

@@ -99,6 +99,17 @@ pub enum Auth {
     Unsigned(hmac::Fault),
 }
 
+impl Auth {
+    /// The number that the packet has for it in version 2. RFC 2338, 5.3.6.
+    pub fn kind(self) -> u8 {
+        match self {
+            Auth::None | Auth::Signed { .. } | Auth::Unsigned(_) => AUTH_NONE,
+            Auth::Simple(_) => AUTH_SIMPLE,
+            Auth::Header { .. } | Auth::Unproven => AUTH_HEADER,
+        }
+    }
+}
+
 /// What the checksum of a VRRPv3 packet over IPv4 covers besides the packet.
 ///
 /// RFC 9568, 5.2.8, has no pseudo-header there; RFC 5798 could be read either way, and keepalived has
@@ -203,6 +214,11 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// Whether it says that an Authentication Header proves it, and has none.
+    pub fn is_auth_of_a_header(&self) -> bool {
+        *self == DecodeError::AuthType(AUTH_HEADER)
+    }
+
     /// What is wrong, without the numbers: the same words for all packets with the same fault.
     pub fn fault(&self) -> &'static str {
         match self {
