@@ -4,6 +4,8 @@
 //! What must stay true: "there is none" is said only where there can be none; a kernel that is out of files or
 //! memory has not been asked, and its table may be open.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 
 use keepone_proto::id::{DomainId, Epoch, hash_name};
@@ -11,6 +13,9 @@ use keepone_proto::id::{DomainId, Epoch, hash_name};
 use super::sets::{self, COPIES, HELD, KINDS, WRITER};
 use super::socket::{Nft, NftError};
 use super::wire::{Batch, INET, NETDEV, message};
+
+/// Lists of a long set until two in a row agree; the kernel reorders once for each doubling.
+const LISTINGS: u32 = 10;
 
 /// Of all keepones of one network namespace, each has a directory of pins, and so a table, of its own.
 pub(super) fn table_name(bpf_dir: &Path) -> String {
@@ -30,11 +35,23 @@ pub(super) fn delete_table(batch: &mut Batch, family: u8, table: &str) {
     });
 }
 
+/// What is in a set. The kernel tells a long one in parts, each from the place at which the last ended, and its table of
+/// elements may be ordered anew in between (it grows a moment after it was filled): some are then told twice and others
+/// not at all. Such a list counts when the next one has the same elements.
 pub(super) fn list_set(nft: &mut Nft, table: &str, set: &'static str) -> Result<Vec<sets::Found>, NftError> {
-    let objects = nft.list(set, message::GET_ELEMENTS, NETDEV, |a| {
-        a.text(1, table).text(2, set);
-    })?;
-    Ok(objects.iter().flat_map(|object| sets::found(object)).collect())
+    let mut former = BTreeSet::new();
+    for _ in 0..LISTINGS {
+        let objects = nft.list(set, message::GET_ELEMENTS, NETDEV, |a| {
+            a.text(1, table).text(2, set);
+        })?;
+        let found: Vec<_> = objects.iter().flat_map(|object| sets::found(object)).collect();
+        let keys: BTreeSet<_> = found.iter().map(|found| found.key.clone()).collect();
+        if objects.len() <= 1 || (keys.len() == found.len() && keys == former) {
+            return Ok(found);
+        }
+        former = keys;
+    }
+    Err(NftError { what: set.into(), source: io::Error::other("no two lists of it are the same") })
 }
 
 /// What a table says that its run held; nothing if it is not there, or not whole.

@@ -18,7 +18,6 @@
 //! written without the writer's own token in the table, which a successor or the guardian takes out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::time::Duration;
 
 use keepone_proto::id::{DomainId, Epoch, Incarnation};
@@ -26,7 +25,8 @@ use keepone_proto::time::Instant;
 
 use super::sets::{self, ARMED, COPIES, Copied, Element, HELD, KINDS, Kind, Name, WRITER};
 use super::socket::{Nft, NftError};
-use super::wire::{Batch, NETDEV, message};
+use super::table::list_set;
+use super::wire::{Batch, NETDEV};
 use crate::clock;
 use crate::gate::GateError;
 use crate::gate::layout::Layout;
@@ -35,8 +35,6 @@ use crate::gate::layout::Layout;
 const ARMED_JIFFIES: u32 = 5;
 /// Attempts of one write; each arms for twice as long.
 const ATTEMPTS: u32 = 4;
-/// Lists of a long set until two in a row agree; the kernel reorders once for each doubling.
-const LISTINGS: u32 = 10;
 
 /// What one domain's gate is open for.
 #[derive(Debug, Clone, Copy)]
@@ -217,24 +215,8 @@ impl Writer {
         }
     }
 
-    /// What is in a set. The kernel tells a long one in parts, each from the place at which the last ended, and its
-    /// table of elements may be ordered anew in between (it grows a moment after it was filled): some are then told
-    /// twice and others not at all. Such a list counts when the next one has the same elements.
     fn list(&mut self, kind: Kind, copy: Copied) -> Result<Vec<sets::Found>, NftError> {
-        let (table, set) = (self.table.clone(), kind.open(copy));
-        let mut former = BTreeSet::new();
-        for _ in 0..LISTINGS {
-            let objects = self.nft.list(set, message::GET_ELEMENTS, NETDEV, |a| {
-                a.text(1, &table).text(2, set);
-            })?;
-            let found: Vec<_> = objects.iter().flat_map(|object| sets::found(object)).collect();
-            let keys: BTreeSet<_> = found.iter().map(|found| found.key.clone()).collect();
-            if objects.len() <= 1 || (keys.len() == found.len() && keys == former) {
-                return Ok(found);
-            }
-            former = keys;
-        }
-        Err(NftError { what: set.into(), source: io::Error::other("no two lists of it are the same") })
+        list_set(&mut self.nft, &self.table, kind.open(copy))
     }
 
     /// Nothing may be there that lives beyond its deadline, whatever happened on the way; and what should be
