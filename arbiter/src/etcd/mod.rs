@@ -232,7 +232,7 @@ impl<F: Fn(Event)> Shell<F> {
             match output {
                 RegisterOutput::Answer(envelope) => answers.push(envelope),
                 RegisterOutput::Ask { domain, ticket, ask } => {
-                    let (link, told, asked_at) = (self.link.clone(), self.told.clone(), tokio::time::Instant::now());
+                    let (link, told, asked_at) = (self.link.clone(), self.told.clone(), clock::boottime());
                     tokio::spawn(async move {
                         let answer = link.ask(domain, ask, asked_at).await;
                         let _ = told.send(Told::Answered { domain, ticket, answer }).await;

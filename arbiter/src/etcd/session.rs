@@ -11,8 +11,10 @@
 use std::time::Duration;
 
 use etcd_client::{Client, Compare, CompareOp, Error, PutOptions, Txn, TxnOp, TxnOpResponse};
+use keepone_proto::time::Instant;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+
+use crate::clock;
 
 /// One life's.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ impl Session {
         if last.asked_at.is_some_and(|at| at >= not_before) {
             return Ok(true);
         }
-        let asked_at = Instant::now();
+        let asked_at = clock::boottime();
         let seconds = i64::try_from(self.length.as_secs()).unwrap_or(i64::MAX);
         let lease = client.lease_client().grant(seconds, None).await?;
         if lease.ttl() < seconds {
