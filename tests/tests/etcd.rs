@@ -78,6 +78,22 @@ impl World {
         keepone_chaos::netns::clock::now()
     }
 
+    /// How long after the deed the other node answers.
+    #[track_caller]
+    fn follows_after(&self, deed: &str, at: u64) -> Duration {
+        let taken = self.watch.answered_by(1, SOON);
+        self.must(taken.is_some(), &format!("after {deed} nobody takes over"));
+        let after = Duration::from_nanos(taken.unwrap().saturating_sub(at));
+        println!("after {deed}: the other answers {after:?} later");
+        after
+    }
+
+    /// The names of all keys.
+    fn keys(&self) -> String {
+        let at = etcd::endpoint(&self.lan, 0);
+        etcd::control(&self.lan, 0, &["--endpoints", &at, "get", "--prefix", "--keys-only", "/keepone/"]).unwrap()
+    }
+
     /// A client was answered by one node, and then by no other but the next: never by both in turn. An address itself stays
     /// for seconds where a node has died, behind the shut gate.
     #[track_caller]
@@ -100,10 +116,7 @@ fn a_dead_node_is_replaced_when_its_record_has_stood_still_for_a_lease() {
     let begun = world.now() - 500_000_000;
     world.nodes[0].kill();
     let killed = world.now();
-    let taken = world.watch.answered_by(1, SOON);
-    world.must(taken.is_some(), "nobody takes over");
-    let after = Duration::from_nanos(taken.unwrap().saturating_sub(killed));
-    println!("after the death of the node: the other answers {after:?} later");
+    let after = world.follows_after("the death of the node", killed);
     world.must(after < LEASE + BUSY, &format!("{after:?} until the other answered"));
     world.in_this_order(begun, &[0, 1]);
 }
@@ -128,10 +141,7 @@ fn who_stops_hands_over_and_without_etcd_nobody_holds() {
     // The first half a second of what is looked at is the better node's.
     let begun = world.now() - 500_000_000;
     let (stopped, _) = (world.now(), world.nodes[0].signal(Part::Guardian, Signal::SIGTERM));
-    let taken = world.watch.answered_by(1, SOON);
-    world.must(taken.is_some(), "no handover");
-    let after = Duration::from_nanos(taken.unwrap().saturating_sub(stopped));
-    println!("after the order to stop: the other answers {after:?} later");
+    let after = world.follows_after("the order to stop", stopped);
     world.must(after < LEASE, &format!("{after:?} is no handover"));
     world.servers.iter_mut().for_each(Program::kill);
     let gone = world.now() + u64::try_from((LEASE + BUSY).as_nanos()).unwrap();
@@ -217,27 +227,19 @@ const ENDS: Duration = Duration::from_secs(1);
 #[test]
 fn where_grants_hang_on_etcds_leases_a_dead_node_is_followed_when_its_lease_has_ended() {
     let mut world = World::on_leases();
-    let (begun, at) = (world.now() - 500_000_000, etcd::endpoint(&world.lan, 0));
-    let sessions =
-        etcd::control(&world.lan, 0, &["--endpoints", &at, "get", "--prefix", "--keys-only", "/keepone/"]).unwrap();
-    world.must(sessions.contains("/sessions/1-"), &format!("no session: {sessions}"));
+    let begun = world.now() - 500_000_000;
+    world.must(world.keys().contains("/sessions/1-"), &format!("no session: {}", world.keys()));
     world.nodes[0].kill();
     let killed = world.now();
-    let taken = world.watch.answered_by(1, SOON);
-    world.must(taken.is_some(), "nobody takes over");
-    let after = Duration::from_nanos(taken.unwrap().saturating_sub(killed));
-    println!("after the death of the node: the other answers {after:?} later");
+    let after = world.follows_after("the death of the node", killed);
     // It was made anew a fifth of it before at the earliest.
     world.must(after > LEASE * 3 / 4, &format!("{after:?} until the other answered: before etcd's lease had ended"));
     world.must(after < LEASE + ENDS + BUSY, &format!("{after:?} until the other answered"));
     world.in_this_order(begun, &[0, 1]);
     // The dead one's session goes with it, and the leases that were left behind end.
-    let sessions =
-        etcd::control(&world.lan, 0, &["--endpoints", &at, "get", "--prefix", "--keys-only", "/keepone/"]).unwrap();
-    world.must(
-        !sessions.contains("/sessions/1-") && sessions.contains("/sessions/2-"),
-        &format!("there are {sessions}"),
-    );
+    let keys = world.keys();
+    world.must(!keys.contains("/sessions/1-") && keys.contains("/sessions/2-"), &format!("there are {keys}"));
+    let at = etcd::endpoint(&world.lan, 0);
     let leases = etcd::control(&world.lan, 0, &["--endpoints", &at, "lease", "list"]).unwrap();
     world.must(leases.lines().count() < 30, &format!("they pile up: {leases}"));
 }
@@ -251,10 +253,7 @@ fn where_grants_hang_on_etcds_leases_a_leaders_death_moves_nothing_and_a_stop_ha
     thread::sleep(LEASE * 3);
     world.must(world.watch.answered_by(0, SOON).is_some(), "the better node has lost it");
     let (stopped, _) = (world.now(), world.nodes[0].signal(Part::Guardian, Signal::SIGTERM));
-    let taken = world.watch.answered_by(1, SOON);
-    world.must(taken.is_some(), "no handover");
-    let after = Duration::from_nanos(taken.unwrap().saturating_sub(stopped));
-    println!("after the order to stop: the other answers {after:?} later");
+    let after = world.follows_after("the order to stop", stopped);
     world.must(after < LEASE, &format!("{after:?} is no handover"));
     world.in_this_order(begun, &[0, 1]);
 }

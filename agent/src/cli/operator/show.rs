@@ -235,7 +235,8 @@ mod tests {
             json!({ "name": name, "role": role, "holder": holder, "holder_by": by, "for_ms": 1500.0, "reason": "elected",
                 "instances": [{ "addresses": ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"] }] })
         };
-        let all = json!({ "node": "n1", "program": "1", "gate_passes": true, "maintenance": true, "domains": [
+        let all = json!({ "node": "n1", "program": "1", "gate_passes": true, "maintenance": true,
+            "etcd_lease_ms": 2000.0, "domains": [
             domain("VI_1", "MASTER", json!("n1"), json!("gate")), domain("a-long-one", "BACKUP", json!(null), json!(null)),
         ], "peers": [{ "name": "n2", "silent": true, "heard_ms": 2000.0, "links": [{ "name": "hb0", "heard_ms": null },
                 { "name": "hb1", "up": true, "heard_ms": 200.0, "rtt_ms": 0.4321, "loss": 0.25 },
@@ -244,6 +245,7 @@ mod tests {
         let plain = status(&all, false);
         let wanted = "node n1, keepone 1; its gate passes its test\n\
             MAINTENANCE: it stands for nothing until `keepone maintenance off`\n\
+            its grants hang on etcd's leases of 2.0 s, which end by the clock of etcd's leader: later after an election\n\
             INSTANCE    ROLE    HOLDER        FOR    WHY      ADDRESSES\n\
             VI_1        MASTER  n1            1.5 s  elected  10.0.0.1 10.0.0.2 10.0.0.3 and 1 more\n\
             a-long-one  BACKUP  nobody known  1.5 s  elected  10.0.0.1 10.0.0.2 10.0.0.3 and 1 more\n\
