@@ -11,6 +11,7 @@ use etcd_client::{
 use keepone_proto::id::DomainId;
 use keepone_proto::lease::register::keeper::{Kept, KeptAsk};
 use keepone_proto::lease::register::{Answer, Ask, Content, Reading};
+use keepone_proto::time::Instant as Boottime;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -178,7 +179,7 @@ impl Link {
     }
 
     /// Asks once. Whatever goes wrong, what has become of it is unknown. `asked_at` is no later than the asking.
-    pub(super) async fn ask(&self, domain: DomainId, ask: Ask, asked_at: keepone_proto::time::Instant) -> Answer {
+    pub(super) async fn ask(&self, domain: DomainId, ask: Ask, asked_at: Boottime) -> Answer {
         self.once(self.try_to_ask(domain, ask, asked_at)).await.unwrap_or(Answer::Unknown)
     }
 
@@ -236,12 +237,7 @@ impl Link {
         Some(Reading { revision: revision?, version, content, is_orphan })
     }
 
-    async fn try_to_ask(
-        &self,
-        domain: DomainId,
-        ask: Ask,
-        asked_at: keepone_proto::time::Instant,
-    ) -> Result<Option<Answer>, Error> {
+    async fn try_to_ask(&self, domain: DomainId, ask: Ask, asked_at: Boottime) -> Result<Option<Answer>, Error> {
         let login = self.login().await?;
         match self.put(&login, domain, ask, asked_at).await {
             // It was turned away at the door, so that nothing has become of it.
@@ -254,12 +250,7 @@ impl Link {
     }
 
     /// The session of whom a key is to be held by, made anew; the name of its key. `None`: the answer was none of etcd's.
-    async fn session(
-        &self,
-        login: &Login,
-        ask: Ask,
-        asked_at: keepone_proto::time::Instant,
-    ) -> Result<Option<Option<String>>, Error> {
+    async fn session(&self, login: &Login, ask: Ask, asked_at: Boottime) -> Result<Option<Option<String>>, Error> {
         let Ask::Swap { content: Content { held: Some(held), .. }, .. } = ask else { return Ok(Some(None)) };
         let Some(session) = self.session.as_ref().filter(|_| held.session) else { return Ok(Some(None)) };
         let made = session.anew(&login.client, asked_at).await?;
@@ -283,7 +274,7 @@ impl Link {
         login: &Login,
         domain: DomainId,
         ask: Ask,
-        asked_at: keepone_proto::time::Instant,
+        asked_at: Boottime,
     ) -> Result<Option<Answer>, Error> {
         let Some(session) = self.session(login, ask, asked_at).await? else { return Ok(None) };
         let mut kv = login.client.kv_client();
