@@ -8,6 +8,7 @@ use keepone_chaos::fault::{Class, Network, Part};
 use keepone_chaos::netns::topology::VIP;
 use keepone_tests::cluster::Cluster;
 use keepone_tests::etcd;
+use keepone_tests::gates::Gates;
 use keepone_tests::lan::Lan;
 use keepone_tests::observe::Watch;
 use keepone_tests::program::Program;
@@ -262,6 +263,9 @@ fn where_grants_hang_on_etcds_leases_a_leaders_death_moves_nothing_and_a_stop_ha
 fn who_stands_still_for_longer_than_etcds_lease_does_not_hold_beside_the_next() {
     let world = World::on_leases();
     let begun = world.now() - 500_000_000;
+    let gates = Gates::watch(&world.nodes, "VI_1");
+    // Both maps are found, and n1's gate is seen open.
+    thread::sleep(Duration::from_millis(500));
     world.nodes[0].signal(Part::Both, Signal::SIGSTOP);
     world.must(world.watch.answered_by(1, SOON).is_some(), "nobody takes over");
     world.nodes[0].signal(Part::Both, Signal::SIGCONT);
@@ -274,4 +278,8 @@ fn who_stands_still_for_longer_than_etcds_lease_does_not_hold_beside_the_next() 
     }
     thread::sleep(Duration::from_secs(1));
     world.in_this_order(begun, &[0, 1, 0]);
+    let [one, other] = &gates.end()[..] else { panic!("not two gates") };
+    world.must(one.total() > 0 && other.total() > 0, &format!("{one:?} and {other:?} were not seen open"));
+    let both = one.intersection(other);
+    world.must(both.total() == 0, &format!("both held: {both:?}"));
 }
