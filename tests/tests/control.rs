@@ -108,6 +108,7 @@ fn the_operator_is_told_who_holds_it_and_why_and_hands_it_over_and_back() {
     let pair = Pair::steady();
     let mode = std::fs::metadata(pair.run_dir(0).join("control")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
+    counts(&pair);
 
     // Who holds the address, on both.
     for node in 0..2 {
@@ -194,6 +195,23 @@ fn the_operator_is_told_who_holds_it_and_why_and_hands_it_over_and_back() {
             assert!(metrics.contains(&format!("# TYPE {of_family} ")), "{file}: nobody tells {name}\n{metrics}");
         }
     }
+}
+
+/// Nothing changes hands: the counters of a virtual router are the same by keepalived's names and by ours.
+fn counts(pair: &Pair) {
+    let metrics = pair.says(0, &["metrics"]);
+    let status = pair.status(0);
+    let counted = &status["domains"][0]["instances"][0]["statistics"];
+    let told = |family: &str| {
+        let of = format!("keepone_vrrp_{family}_total{{domain=\"VI_1\",instance=\"VI_1\"}} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&of)?.parse::<u64>().ok())
+    };
+    assert!(told("advertisements_sent") > Some(0) && told("became_master") > Some(0), "{metrics}");
+    assert_eq!(told("became_master"), counted["become_master"].as_u64(), "{status}");
+    assert_eq!(told("became_master"), told("released_master").map(|times| times + 1), "it is MASTER now: {metrics}");
+    // Since the metrics were asked more may have been sent.
+    assert!(told("advertisements_sent") <= counted["advert_sent"].as_u64(), "{status}");
+    assert_eq!(counted["checksum_err"], 0, "{status}");
 }
 
 /// The metrics that a file of the documentation names.
