@@ -9,6 +9,7 @@ pub mod vrrp;
 pub mod witness;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -22,6 +23,19 @@ use crate::netns::world::{Burden, Plan};
 use crate::scenario::{CALM, ONE, PLAIN, Scenario, Shape, Step};
 use crate::spans::millis;
 use crate::{demo, verdict};
+
+/// What is asked of a measurement of several programs in several cases.
+#[derive(Debug, Clone)]
+pub struct Comparison<Case> {
+    /// What is measured; both give ratios.
+    pub peers: Vec<Peer>,
+    /// Which cases.
+    pub cases: Vec<Case>,
+    /// For how long each steady state is looked at.
+    pub time: Duration,
+    /// Where `keepone` is.
+    pub bin_dir: PathBuf,
+}
 
 /// What is asked of a measurement.
 #[derive(Debug, Clone)]

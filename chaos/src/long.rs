@@ -124,6 +124,20 @@ pub fn measure(what: &Measured) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// A row of a measurement as a line of JSON.
+fn print_line<R: serde::Serialize>(row: &R) {
+    match serde_json::to_string(row) {
+        Ok(line) => println!("{line}"),
+        Err(error) => eprintln!("keepone-chaos: {error}"),
+    }
+}
+
+/// Those of these numbers, counted from 1; none named: all.
+fn chosen<C>(all: impl IntoIterator<Item = C>, numbers: &[usize]) -> impl Iterator<Item = C> {
+    let numbered = all.into_iter().zip(1..);
+    numbered.filter(|(_, number)| numbers.is_empty() || numbers.contains(number)).map(|(case, _)| case)
+}
+
 fn authorities(asked: &BenchAuthorities) -> anyhow::Result<ExitCode> {
     let options = bench::Options {
         peer: Peer::Keepone,
@@ -132,10 +146,7 @@ fn authorities(asked: &BenchAuthorities) -> anyhow::Result<ExitCode> {
         bin_dir: bin_dir(asked.bin_dir.as_ref())?,
         room: Path::new(enclosure::ROOM).join("bench"),
     };
-    let rows = bench::authorities::run(&options, asked.runs, |row| match serde_json::to_string(row) {
-        Ok(line) => println!("{line}"),
-        Err(error) => eprintln!("keepone-chaos: {error}"),
-    })?;
+    let rows = bench::authorities::run(&options, asked.runs, print_line)?;
     if !asked.json {
         print!("{}", bench::authorities::table(&rows));
     }
@@ -148,24 +159,20 @@ fn authorities(asked: &BenchAuthorities) -> anyhow::Result<ExitCode> {
 
 fn virtual_routers(asked: &BenchVrrp) -> anyhow::Result<ExitCode> {
     // keepalived first, so that keepone's line can give the ratios.
-    let peers = if asked.alone { vec![Peer::Keepone] } else { vec![Peer::Keepalived, Peer::Keepone] };
-    let all = bench::vrrp::CASES.into_iter().enumerate();
-    let cases = all.filter(|(place, _)| asked.case.is_empty() || asked.case.contains(&(place + 1)));
-    let options = bench::vrrp::Options {
+    let peers = if asked.beside.alone { vec![Peer::Keepone] } else { vec![Peer::Keepalived, Peer::Keepone] };
+    let cases = chosen(bench::vrrp::CASES, &asked.beside.case);
+    let options = bench::Comparison {
         peers,
-        cases: cases.map(|(_, case)| case).collect(),
+        cases: cases.collect(),
         time: Duration::from_secs(asked.seconds.max(1)),
-        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        bin_dir: bin_dir(asked.beside.bin_dir.as_ref())?,
     };
     let mut told: Vec<bench::vrrp::Row> = Vec::new();
     bench::vrrp::run(&options, |row| {
-        if !asked.json {
+        if !asked.beside.json {
             println!("{}", bench::vrrp::words(row, &told));
         }
-        match serde_json::to_string(row) {
-            Ok(line) => println!("{line}"),
-            Err(error) => eprintln!("keepone-chaos: {error}"),
-        }
+        print_line(row);
         told.push(row.clone());
     })?;
     Ok(ExitCode::SUCCESS)
@@ -187,46 +194,39 @@ fn scrape(asked: &BenchScrape) -> anyhow::Result<ExitCode> {
 }
 
 fn checks(asked: &BenchChecks) -> anyhow::Result<ExitCode> {
-    let all = bench::checks::CASES.into_iter().enumerate();
-    let cases = all.filter(|(place, _)| asked.case.is_empty() || asked.case.contains(&(place + 1)));
+    let cases = chosen(bench::checks::CASES, &asked.beside.case);
     let sized = |case: bench::checks::Case| match asked.servers.map(usize::try_from) {
         Some(Ok(servers)) => bench::checks::Case { servers, hanging: case.hanging * servers / case.servers, ..case },
         _ => case,
     };
     let mut peers = vec![Peer::Keepone];
-    if !asked.alone && bench::checks::has_ipvs() {
+    if !asked.beside.alone && bench::checks::has_ipvs() {
         // First, so that keepone's row can tell the ratio.
         peers.insert(0, Peer::Keepalived);
-    } else if !asked.alone {
-        eprintln!(
-            "this kernel has no IPVS, without which keepalived checks nobody: keepone alone; beside it: `qemu lvs-bench`"
-        );
+    } else if !asked.beside.alone {
+        eprintln!("this kernel has no IPVS, without which keepalived checks nobody: keepone alone");
     }
-    let options = bench::checks::Options {
+    let options = bench::Comparison {
         peers,
-        cases: cases.map(|(_, case)| sized(case)).collect(),
+        cases: cases.map(sized).collect(),
         time: Duration::from_secs(asked.seconds.max(1)),
-        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        bin_dir: bin_dir(asked.beside.bin_dir.as_ref())?,
     };
     let mut rows = Vec::new();
     bench::checks::run(&options, |row| {
-        if !asked.json {
+        if !asked.beside.json {
             println!("{}", bench::checks::words(row, &rows));
         }
-        match serde_json::to_string(row) {
-            Ok(line) => println!("{line}"),
-            Err(error) => eprintln!("keepone-chaos: {error}"),
-        }
+        print_line(row);
         rows.push(row.clone());
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn witness(asked: &BenchWitness) -> anyhow::Result<ExitCode> {
-    let all = bench::witness::CASES.into_iter().enumerate();
-    let cases = all.filter(|(place, _)| asked.case.is_empty() || asked.case.contains(&(place + 1)));
+    let cases = chosen(bench::witness::CASES, &asked.case);
     let options = bench::witness::Options {
-        cases: cases.map(|(_, case)| case).collect(),
+        cases: cases.collect(),
         time: Duration::from_secs(asked.seconds.max(1)),
         bin_dir: bin_dir(asked.bin_dir.as_ref())?,
         room: Path::new(enclosure::ROOM).join("bench"),
@@ -235,10 +235,7 @@ fn witness(asked: &BenchWitness) -> anyhow::Result<ExitCode> {
         if !asked.json {
             println!("{}", bench::witness::words(row));
         }
-        match serde_json::to_string(row) {
-            Ok(line) => println!("{line}"),
-            Err(error) => eprintln!("keepone-chaos: {error}"),
-        }
+        print_line(row);
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::percentile;
 use super::room::{Program, Room, Used};
 use super::vrrp::{self, millis};
+use super::{Comparison, percentile};
 use crate::fault::Part;
 use crate::netns::agent::Peer;
 use crate::netns::error::Error;
@@ -60,19 +60,6 @@ pub const CASES: [Case; 4] = [
     Case { kind: Kind::Http, servers: 5000, hanging: 50, interval: Duration::from_secs(1) },
 ];
 
-/// What is asked of the measurement.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// What is measured; both give ratios.
-    pub peers: Vec<Peer>,
-    /// Which cases.
-    pub cases: Vec<Case>,
-    /// For how long each is looked at.
-    pub time: Duration,
-    /// Where `keepone` is.
-    pub bin_dir: PathBuf,
-}
-
 /// One program in one case.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
@@ -118,7 +105,7 @@ pub fn has_ipvs() -> bool {
 ///
 /// # Errors
 /// When a machine can't be made, a program does not start or ends, or keepalived is asked for and not installed.
-pub fn run(options: &Options, mut tell: impl FnMut(&Row)) -> Result<Vec<Row>, Error> {
+pub fn run(options: &Comparison<Case>, mut tell: impl FnMut(&Row)) -> Result<Vec<Row>, Error> {
     let processes = Processes::new();
     let mut rows = Vec::new();
     for (place, case) in options.cases.iter().enumerate() {
@@ -131,7 +118,13 @@ pub fn run(options: &Options, mut tell: impl FnMut(&Row)) -> Result<Vec<Row>, Er
     Ok(rows)
 }
 
-fn measure(case: &Case, peer: Peer, options: &Options, name: &str, processes: &Processes) -> Result<Row, Error> {
+fn measure(
+    case: &Case,
+    peer: Peer,
+    options: &Comparison<Case>,
+    name: &str,
+    processes: &Processes,
+) -> Result<Row, Error> {
     let none = vrrp::Case { instances: 0, interval: case.interval, vips: 0, servers: 0 };
     let room = Room::new(&none, name)?;
     let responder = Responder::start(room.node(0)?, case.kind)?;

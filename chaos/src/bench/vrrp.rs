@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::percentile;
 use super::room::{PID_FILES, Program, Room, Used, while_listening};
+use super::{Comparison, percentile};
 use crate::netns::agent::{Peer, keepalived};
 use crate::netns::error::Error;
 use crate::netns::process::Processes;
@@ -34,19 +34,6 @@ pub const CASES: [Case; 5] = [
     Case { instances: 255, interval: Duration::from_millis(10), vips: 1, servers: 0 },
     Case { instances: 1000, interval: Duration::from_secs(1), vips: 20, servers: 0 },
 ];
-
-/// What is asked of the measurement.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// What is measured; both give ratios.
-    pub peers: Vec<Peer>,
-    /// Which cases.
-    pub cases: Vec<Case>,
-    /// For how long each steady state is looked at.
-    pub time: Duration,
-    /// Where `keepone` is.
-    pub bin_dir: PathBuf,
-}
 
 /// One program in one case.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -95,7 +82,7 @@ pub(super) fn millis(time: Duration) -> f64 {
 ///
 /// # Errors
 /// When a machine can't be made, a program does not start, or keepalived is asked for and not installed.
-pub fn run(options: &Options, mut tell: impl FnMut(&Row)) -> Result<Vec<Row>, Error> {
+pub fn run(options: &Comparison<Case>, mut tell: impl FnMut(&Row)) -> Result<Vec<Row>, Error> {
     let processes = Processes::new();
     let mut rows = Vec::new();
     for (place, case) in options.cases.iter().enumerate() {
@@ -130,7 +117,13 @@ pub(super) fn command(peer: Peer, part: &str, bin_dir: &Path) -> Result<Vec<Stri
     }
 }
 
-fn measure(case: &Case, peer: Peer, options: &Options, name: &str, processes: &Processes) -> Result<Row, Error> {
+fn measure(
+    case: &Case,
+    peer: Peer,
+    options: &Comparison<Case>,
+    name: &str,
+    processes: &Processes,
+) -> Result<Row, Error> {
     let room = Room::new(case, name)?;
     let command = command(peer, "vrrp", &options.bin_dir)?;
     let master = room.start(case, 0, &command, processes)?;
@@ -170,7 +163,7 @@ fn measure(case: &Case, peer: Peer, options: &Options, name: &str, processes: &P
 }
 
 /// Percent of a processor between two looks.
-fn percent(before: &Used, after: &Used, options: &Options) -> f64 {
+fn percent(before: &Used, after: &Used, options: &Comparison<Case>) -> f64 {
     after.cpu.saturating_sub(before.cpu) as f64 / options.time.as_nanos() as f64 * 100.0
 }
 

@@ -69,18 +69,12 @@ pub struct BenchWitness {
     pub bin_dir: Option<PathBuf>,
 }
 
-/// Options of `bench checks`.
+/// Options of a measurement beside keepalived.
 #[derive(Debug, Args)]
-pub struct BenchChecks {
+pub struct BesideKeepalived {
     /// Only these cases of the list, from 1.
     #[arg(long, value_delimiter = ',')]
     pub case: Vec<usize>,
-    /// Real servers that answer, instead of each case's own; of those that hang there are as many in proportion.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub servers: Option<u32>,
-    /// For how many seconds each is looked at.
-    #[arg(long, default_value_t = 10)]
-    pub seconds: u64,
     /// Only keepone, without a comparison.
     #[arg(long)]
     pub alone: bool,
@@ -90,6 +84,19 @@ pub struct BenchChecks {
     /// Where `keepone` is; default: beside this program.
     #[arg(long)]
     pub bin_dir: Option<PathBuf>,
+}
+
+/// Options of `bench checks`.
+#[derive(Debug, Args)]
+pub struct BenchChecks {
+    /// Real servers that answer, instead of each case's own; of those that hang there are as many in proportion.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub servers: Option<u32>,
+    /// For how many seconds each is looked at.
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    #[command(flatten)]
+    pub beside: BesideKeepalived,
 }
 
 /// Options of `bench authorities`.
@@ -132,21 +139,11 @@ pub struct BenchScrape {
 /// Options of `bench vrrp`.
 #[derive(Debug, Args)]
 pub struct BenchVrrp {
-    /// Only these cases of the list, from 1.
-    #[arg(long, value_delimiter = ',')]
-    pub case: Vec<usize>,
     /// For how many seconds each steady state, and each reload, is looked at.
     #[arg(long, default_value_t = 10)]
     pub seconds: u64,
-    /// Only keepone, without a comparison.
-    #[arg(long)]
-    pub alone: bool,
-    /// Only lines of JSON on the standard output.
-    #[arg(long)]
-    pub json: bool,
-    /// Where `keepone` is; default: beside this program.
-    #[arg(long)]
-    pub bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub beside: BesideKeepalived,
 }
 
 /// Options of every measurement.
