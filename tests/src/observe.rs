@@ -25,19 +25,27 @@ const STEP: Duration = Duration::from_millis(5);
 /// A sighting: when, and which node.
 type Sightings = Arc<Mutex<Vec<(u64, usize)>>>;
 
+/// A look at a node's addresses. It takes a while, on a busy machine many milliseconds: the kernel's answer is of some
+/// instant between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    before: u64,
+    after: u64,
+    present: bool,
+}
+
 /// Watches a virtual address on both nodes, and asks it from the client; ends when dropped.
 #[derive(Debug)]
 pub struct Watch {
-    /// When each node was seen with the address, and when it was seen without.
-    holds: Sightings,
-    lacks: Sightings,
+    /// At each node's addresses, in order.
+    looks: [Arc<Mutex<Vec<Look>>>; 2],
     answers: Sightings,
     stop: Stop,
     threads: Vec<JoinHandle<()>>,
 }
 
-fn lock(sightings: &Sightings) -> MutexGuard<'_, Vec<(u64, usize)>> {
-    sightings.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(seen: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Watch {
@@ -55,15 +63,14 @@ impl Watch {
     /// [`Error::Io`].
     pub fn start_asking(lan: &Lan, vip: IpAddr, step: Duration) -> Result<Self, Error> {
         let mut watch = Watch {
-            holds: Sightings::default(),
-            lacks: Sightings::default(),
+            looks: Default::default(),
             answers: Sightings::default(),
             stop: Stop::default(),
             threads: Vec::new(),
         };
-        for node in 0..2 {
+        for (node, looks) in watch.looks.clone().into_iter().enumerate() {
             let namespace = lan.node(node).namespace.clone();
-            let (holds, lacks, stop) = (watch.holds.clone(), watch.lacks.clone(), watch.stop.clone());
+            let stop = watch.stop.clone();
             let number = u8::try_from(node).unwrap_or(u8::MAX);
             match vip {
                 IpAddr::V4(_) => responder::start(&namespace, number, watch.stop.clone())?,
@@ -71,7 +78,7 @@ impl Watch {
             }
             watch.threads.push(thread::spawn(move || {
                 if namespace.enter().is_ok() {
-                    look(vip, node, &holds, &lacks, &stop);
+                    look(vip, &looks, &stop);
                 }
             }));
         }
@@ -80,21 +87,16 @@ impl Watch {
         Ok(watch)
     }
 
-    /// When each of the two nodes had the address.
+    /// When each of the two nodes had the address: from the first sighting with it to the first one without, so up to a
+    /// look too long at the end.
     pub fn spans(&self) -> [Spans; 2] {
-        let (holds, lacks) = (lock(&self.holds).clone(), lock(&self.lacks).clone());
-        [0, 1].map(|node| {
-            let of =
-                |all: &[(u64, usize)]| all.iter().filter(|(_, n)| *n == node).map(|(at, _)| *at).collect::<Vec<_>>();
-            between(&of(&holds), &of(&lacks))
-        })
+        self.looks.each_ref().map(|looks| between(&lock(looks)))
     }
 
     /// Who has the address now.
     pub fn holders(&self) -> Vec<usize> {
-        let last =
-            |sightings: &Sightings, node| lock(sightings).iter().rev().find(|(_, n)| *n == node).map(|(at, _)| *at);
-        (0..2).filter(|node| last(&self.holds, *node) > last(&self.lacks, *node)).collect()
+        let holds = |looks: &Mutex<Vec<Look>>| lock(looks).last().is_some_and(|look| look.present);
+        self.looks.iter().enumerate().filter(|(_, looks)| holds(looks)).map(|(node, _)| node).collect()
     }
 
     /// Waits until `node` alone has the address; returns the instant, or `None` after `limit`.
@@ -131,9 +133,11 @@ impl Watch {
         answers.iter().filter(|(at, n)| *n == node && (from..to).contains(at)).map(|(at, _)| *at).collect()
     }
 
-    /// How long, in all, both nodes had the address within `[from, to)`.
+    /// How long, in all, both nodes certainly had the address within `[from, to)`: what lies between two looks that
+    /// differ is nobody's. One that gives up a moment before the other takes over would be called a second holder
+    /// otherwise, for as long as two looks are apart.
     pub fn overlap(&self, from: u64, to: u64) -> Duration {
-        let [one, other] = self.spans();
+        let [one, other] = self.looks.each_ref().map(|looks| certainly(&lock(looks)));
         Duration::from_nanos(one.intersection(&other).within(from, to).total())
     }
 
@@ -161,30 +165,38 @@ impl Drop for Watch {
 }
 
 /// From the first sighting with to the first one without.
-fn between(holds: &[u64], lacks: &[u64]) -> Spans {
+fn between(looks: &[Look]) -> Spans {
+    let of = |run: &[Look], next: Option<&Look>| {
+        // Still there at the last look.
+        let end = next.or(run.last()).map_or(0, |look| look.after + u64::from(next.is_none()));
+        run.first().map(|first| (first.after, end))
+    };
+    runs(looks, of)
+}
+
+/// From where the first sighting with it was surely over to where the last one had surely not begun.
+fn certainly(looks: &[Look]) -> Spans {
+    runs(looks, |run, _| run.first().zip(run.last()).map(|(first, last)| (first.after, last.before)))
+}
+
+/// What `of` makes of each run of sightings with the address, and of the look that ends it.
+fn runs(looks: &[Look], of: impl Fn(&[Look], Option<&Look>) -> Option<(u64, u64)>) -> Spans {
+    let mut rest = looks;
     let mut pairs = Vec::new();
-    let mut since = None;
-    let mut looks: Vec<(u64, bool)> = holds.iter().map(|at| (*at, true)).collect();
-    looks.extend(lacks.iter().map(|at| (*at, false)));
-    looks.sort_unstable();
-    for (at, present) in looks {
-        match (present, since) {
-            (true, None) => since = Some(at),
-            (false, Some(from)) => {
-                pairs.push((from, at));
-                since = None;
-            }
-            (true, Some(_)) | (false, None) => {}
-        }
+    while !rest.is_empty() {
+        let (_, from_first) = rest.split_at(rest.iter().take_while(|look| !look.present).count());
+        let (run, after) = from_first.split_at(from_first.iter().take_while(|look| look.present).count());
+        pairs.extend(of(run, after.first()).filter(|(from, to)| from < to));
+        rest = after;
     }
-    // Still there at the last look.
-    pairs.extend(since.zip(holds.last().map(|at| at + 1)));
     Spans::from_pairs(pairs)
 }
 
-fn look(vip: IpAddr, node: usize, holds: &Sightings, lacks: &Sightings, stop: &Stop) {
+fn look(vip: IpAddr, looks: &Mutex<Vec<Look>>, stop: &Stop) {
     while !stop.is_set() {
+        let before = clock::now();
         let Ok(addresses) = nix::ifaddrs::getifaddrs() else { return };
+        let after = clock::now();
         // FRR leaves an address on its macvlan, and takes the carrier away.
         let works = |interface: &InterfaceAddress| {
             interface.interface_name == INTERFACE || interface.flags.contains(InterfaceFlags::IFF_RUNNING)
@@ -195,7 +207,7 @@ fn look(vip: IpAddr, node: usize, holds: &Sightings, lacks: &Sightings, stop: &S
             v4.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
         });
         let present = ips.any(|ip| ip == vip);
-        lock(if present { holds } else { lacks }).push((clock::now(), node));
+        lock(looks).push(Look { before, after, present });
         thread::sleep(STEP);
     }
 }
@@ -260,11 +272,34 @@ fn ask(
 mod tests {
     use super::*;
 
+    fn looks(all: &[(u64, bool)]) -> Vec<Look> {
+        all.iter().map(|(after, present)| Look { before: after - 2, after: *after, present: *present }).collect()
+    }
+
+    fn spans(pairs: &[(u64, u64)]) -> Spans {
+        Spans::from_pairs(pairs.to_vec())
+    }
+
     #[test]
     fn an_address_is_held_from_the_first_sighting_with_to_the_first_without() {
-        let spans = |pairs: &[(u64, u64)]| Spans::from_pairs(pairs.to_vec());
-        assert_eq!(between(&[20, 30, 60], &[10, 40, 50, 70]), spans(&[(20, 40), (60, 70)]));
-        assert_eq!(between(&[20, 30], &[10]), spans(&[(20, 31)]));
-        assert_eq!(between(&[], &[10]), Spans::new());
+        let seen = [(10, false), (20, true), (30, true), (40, false), (50, false), (60, true), (70, false)];
+        assert_eq!(between(&looks(&seen)), spans(&[(20, 40), (60, 70)]));
+        assert_eq!(between(&looks(&seen[..3])), spans(&[(20, 31)]));
+        assert_eq!(between(&looks(&seen[..1])), Spans::new());
+    }
+
+    #[test]
+    fn what_lies_between_two_looks_that_differ_is_certainly_nobodys() {
+        let seen = [(10, false), (20, true), (30, true), (40, true), (50, false), (60, true), (70, false)];
+        assert_eq!(certainly(&looks(&seen)), spans(&[(20, 38)]));
+        assert_eq!(certainly(&looks(&seen[..3])), spans(&[(20, 28)]));
+        // It gave up right after the look at 20, and the other took over before the one at 25.
+        let (former, next) =
+            (looks(&[(10, true), (20, true), (30, false)]), looks(&[(15, false), (25, true), (35, true)]));
+        assert_eq!(certainly(&former).intersection(&certainly(&next)), Spans::new());
+        assert_ne!(between(&former).intersection(&between(&next)), Spans::new());
+        // The other had it while the former still had it.
+        let next = looks(&[(5, false), (12, true), (22, true)]);
+        assert_eq!(certainly(&former).intersection(&certainly(&next)), spans(&[(12, 18)]));
     }
 }
