@@ -5,6 +5,7 @@ pub mod authorities;
 pub mod checks;
 mod room;
 pub mod scrape;
+pub mod start;
 pub mod vrrp;
 pub mod witness;
 

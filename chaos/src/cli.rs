@@ -10,7 +10,9 @@ use keepone_chaos::netns::world::Burden;
 use keepone_chaos::qemu::named::Speech;
 use keepone_chaos::scenario::Shape;
 
-pub use bench::{Bench, BenchAuthorities, BenchChecks, BenchScrape, BenchVrrp, BenchWitness, Common, Measured};
+pub use bench::{
+    Bench, BenchAuthorities, BenchChecks, BenchScrape, BenchStart, BenchVrrp, BenchWitness, Common, Measured,
+};
 
 /// Puts a keepone cluster into trouble and proves that its VIP has one holder.
 #[derive(Debug, Parser)]
@@ -47,6 +49,8 @@ pub enum Command {
     Soak(Soak),
     /// Measures failovers, or the calm of a cluster to which nothing is done.
     Bench(Bench),
+    /// Puts this release and another into one cluster: machine by machine, back again, and mixed. Needs root.
+    Neighbours(Neighbours),
     /// Shows a cluster keep one holder while its lines are cut, and writes a report.
     Demo(Demo),
     /// Runs the programs in virtual machines: what needs clocks and a kernel of one's own.
@@ -352,6 +356,29 @@ pub struct Replay {
     /// Only one line of JSON on the standard output.
     #[arg(long, conflicts_with = "actions")]
     pub json: bool,
+}
+
+/// Options of `neighbours`.
+#[derive(Debug, Args)]
+pub struct Neighbours {
+    /// Where `keepone` and `keepone-witness` of the other release are.
+    #[arg(long, value_name = "DIR")]
+    pub previous: PathBuf,
+    /// Only stories whose names begin so: upgrade, back, first-node, second-node, witness.
+    #[arg(long, default_value = "")]
+    pub only: String,
+    /// The time limits of clients are so many times as long.
+    #[arg(long, default_value_t = 1)]
+    pub slack: u64,
+    /// Only lines of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` and `keepone-witness` of this release are; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+    /// Keep configurations, logs and events in this directory.
+    #[arg(long)]
+    pub keep_logs: Option<PathBuf>,
 }
 
 /// Options of `matrix`.

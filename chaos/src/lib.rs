@@ -11,6 +11,7 @@ pub mod fault;
 pub mod gate_bench;
 pub mod history;
 pub mod matrix;
+pub mod neighbours;
 pub mod netns;
 pub mod outcome;
 pub mod qemu;

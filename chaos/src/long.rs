@@ -1,17 +1,18 @@
-//! The commands that take their time: `matrix`, `soak` and `bench`.
+//! The commands that take their time: `matrix`, `soak`, `neighbours` and `bench`.
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::cli::{
-    BenchAuthorities, BenchChecks, BenchScrape, BenchVrrp, BenchWitness, Cells, Common, Measured, Set, Soak,
+    BenchAuthorities, BenchChecks, BenchScrape, BenchStart, BenchVrrp, BenchWitness, Cells, Common, Measured,
+    Neighbours, Set, Soak,
 };
 use crate::{BROKEN, USAGE, VIOLATED, bin_dir};
 use keepone_chaos::netns::agent::{self, Peer};
 use keepone_chaos::netns::enclosure::{self, Side};
 use keepone_chaos::netns::world::Burden;
-use keepone_chaos::{bench, matrix as cells, scenario, soak as rounds};
+use keepone_chaos::{bench, matrix as cells, neighbours as stories, scenario, soak as rounds};
 
 fn code(held: bool) -> ExitCode {
     if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) }
@@ -89,6 +90,31 @@ pub fn soak(asked: &Soak) -> anyhow::Result<ExitCode> {
     Ok(code(report.violations.is_empty()))
 }
 
+/// Plays two releases in one cluster and says what was seen.
+pub fn neighbours(asked: &Neighbours) -> anyhow::Result<ExitCode> {
+    if let Side::Outside(code) = enclosure::enter()? {
+        return Ok(code);
+    }
+    let options = stories::Options {
+        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        previous: asked.previous.clone(),
+        room: Path::new(enclosure::ROOM).join("neighbours"),
+        only: asked.only.clone(),
+        slack: asked.slack,
+        keep_logs: asked.keep_logs.clone(),
+    };
+    let held = stories::run(&options, |story, told| {
+        let seen = &told.outcome;
+        if !asked.json {
+            let (silent, two) = (seen.client_outage_ms, seen.dual_holder_ms);
+            println!("{}: {}: silent at most {silent} ms, two holders {two} ms", story.name, story.what);
+            seen.violations.iter().for_each(|violation| println!("  VIOLATED {violation}"));
+        }
+        print_line(told);
+    })?;
+    Ok(code(held))
+}
+
 fn options(common: &Common, peer: Peer) -> anyhow::Result<bench::Options> {
     Ok(bench::Options {
         peer,
@@ -111,6 +137,7 @@ pub fn measure(what: &Measured) -> anyhow::Result<ExitCode> {
         Measured::Checks(asked) => checks(asked),
         Measured::Witness(asked) => witness(asked),
         Measured::Authorities(asked) => authorities(asked),
+        Measured::Start(asked) => start(asked),
         Measured::Calm { minutes, common } => {
             let seen = bench::calm(&options(common, common.peer.peer())?, minutes.saturating_mul(60))?;
             if !common.json {
@@ -171,6 +198,21 @@ fn virtual_routers(asked: &BenchVrrp) -> anyhow::Result<ExitCode> {
     bench::vrrp::run(&options, |row| {
         if !asked.beside.json {
             println!("{}", bench::vrrp::words(row, &told));
+        }
+        print_line(row);
+        told.push(row.clone());
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start(asked: &BenchStart) -> anyhow::Result<ExitCode> {
+    // keepalived first, so that keepone's line can give the ratios.
+    let peers = if asked.alone { vec![Peer::Keepone] } else { vec![Peer::Keepalived, Peer::Keepone] };
+    let options = bench::start::Options { peers, runs: asked.runs, bin_dir: bin_dir(asked.bin_dir.as_ref())? };
+    let mut told: Vec<bench::start::Row> = Vec::new();
+    bench::start::run(&options, |row| {
+        if !asked.json {
+            println!("{}", bench::start::words(row, &told));
         }
         print_line(row);
         told.push(row.clone());

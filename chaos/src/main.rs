@@ -21,7 +21,7 @@ use keepone_chaos::netns::world::{Plan, World};
 use keepone_chaos::outcome::Outcome;
 use keepone_chaos::scenario::{self, Scenario, Shape};
 use keepone_chaos::{demo, gate_bench, qemu, replay, report, sim, why_book};
-use long::{matrix, measure, soak};
+use long::{matrix, measure, neighbours, soak};
 
 /// Something did not hold.
 const VIOLATED: u8 = 1;
@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         Command::Matrix(asked) => matrix(&asked),
         Command::Soak(asked) => soak(&asked),
         Command::Bench(asked) => measure(&asked.what),
+        Command::Neighbours(asked) => neighbours(&asked),
         Command::Demo(demo) => run_demo(&demo),
         Command::Qemu(asked) => run_qemu(&asked),
         Command::Guest(asked) => run_guest(&asked),

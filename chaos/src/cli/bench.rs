@@ -41,6 +41,9 @@ pub enum Measured {
     Checks(BenchChecks),
     /// A node dies or stops, a witness or etcd's leader dies: how long the client waits, with a witness and with etcd.
     Authorities(BenchAuthorities),
+    /// How large the program is, how long until it says that it is ready, and what memory it has at rest, beside the
+    /// installed keepalived with the same configuration file.
+    Start(BenchStart),
     /// Nothing happens: how often the holder changes.
     Calm {
         /// For so many minutes.
@@ -50,6 +53,23 @@ pub enum Measured {
         #[command(flatten)]
         common: Common,
     },
+}
+
+/// Options of `bench start`.
+#[derive(Debug, Args)]
+pub struct BenchStart {
+    /// How many times each is started.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// Only keepone, without a comparison.
+    #[arg(long)]
+    pub alone: bool,
+    /// Only lines of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Where `keepone` is; default: beside this program.
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
 }
 
 /// Options of `bench witness`.

@@ -47,6 +47,8 @@ pub struct Agent {
     pub directory: PathBuf,
     namespace: Namespace,
     program: PathBuf,
+    /// The program of its second start and all later ones, where that is another.
+    next: Option<PathBuf>,
     arguments: Vec<String>,
     /// The first process of the last start.
     pid: Option<i32>,
@@ -62,6 +64,9 @@ impl Agent {
     /// # Errors
     /// [`Error::Io`] when the program can't be started.
     pub fn start(&mut self, processes: &Processes) -> Result<(), Error> {
+        if self.pid.is_some() {
+            self.program = self.next.take().unwrap_or_else(|| self.program.clone());
+        }
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
         self.pid = Some(processes.start(&self.namespace, command, &self.log())?);
@@ -165,6 +170,7 @@ fn agent(host: &Host, directory: PathBuf, program: PathBuf, arguments: Vec<Strin
         directory,
         namespace,
         program,
+        next: None,
         arguments,
         pid: None,
         ended_on_purpose: false,
@@ -176,6 +182,15 @@ fn find_binary(bin_dir: &Path, name: &str) -> Result<PathBuf, Error> {
     let path = bin_dir.join(name);
     let missing = || Error::NoBinary { name: name.to_owned(), looked: bin_dir.to_owned() };
     if path.is_file() { Ok(path) } else { Err(missing()) }
+}
+
+/// The program that a machine begins with, and the one of its later starts where that is another.
+fn releases(plan: &Plan, kind: Kind, name: &str) -> Result<(PathBuf, Option<PathBuf>), Error> {
+    let own = find_binary(&plan.bin_dir, name)?;
+    let Some(neighbour) = &plan.neighbour else { return Ok((own, None)) };
+    let other = find_binary(&neighbour.bin_dir, name)?;
+    let (first, second) = if neighbour.begin.contains(&kind) { (other, own) } else { (own, other) };
+    Ok((first, neighbour.exchange.then_some(second)))
 }
 
 /// The keepalived that is installed, where Debian puts it.
@@ -203,7 +218,6 @@ fn hanging_script(room: &Path) -> Result<PathBuf, Error> {
 
 fn prepare_keepone(plan: &Plan, topology: &Topology, processes: &Processes) -> Result<(Vec<Agent>, Vec<Agent>), Error> {
     let program = find_binary(&plan.bin_dir, "keepone")?;
-    let witness_program = find_binary(&plan.bin_dir, "keepone-witness")?;
     let room = &plan.room;
     let keys = room.join("keys");
     make_dir(&keys)?;
@@ -227,7 +241,9 @@ fn prepare_keepone(plan: &Plan, topology: &Topology, processes: &Processes) -> R
         let file = directory.join("keepone.toml");
         let texts = [Change::Original, Change::OtherLease, Change::OtherRate]
             .map(|change| (change, cluster.of_changed_node(host, &directory, change)));
-        let mut node = agent(host, directory, program.clone(), run_with(&file));
+        let (program, next) = releases(plan, host.kind, "keepone")?;
+        let mut node = agent(host, directory, program, run_with(&file));
+        node.next = next;
         node.configurations = Some((file, texts.to_vec()));
         node.configure(Change::Original)?;
         agents.push(node);
@@ -242,7 +258,10 @@ fn prepare_keepone(plan: &Plan, topology: &Topology, processes: &Processes) -> R
         make_disk(&directory.join("state"), SMALL)?;
         let file = directory.join("witness.toml");
         write(&file, &cluster.of_witness(host, &directory))?;
-        witnesses.push(agent(host, directory, witness_program.clone(), run_with(&file)));
+        let (program, next) = releases(plan, host.kind, "keepone-witness")?;
+        let mut witness = agent(host, directory, program, run_with(&file));
+        witness.next = next;
+        witnesses.push(witness);
     }
     Ok((agents, witnesses))
 }

@@ -26,6 +26,17 @@ pub struct Burden {
     pub rt_hogs: u8,
 }
 
+/// Another release beside the one that is driven.
+#[derive(Debug, Clone)]
+pub struct Neighbour {
+    /// Where its `keepone` and `keepone-witness` are.
+    pub bin_dir: PathBuf,
+    /// The machines that begin with it.
+    pub begin: Vec<Kind>,
+    /// Whether each machine comes back with the other release when it is started again.
+    pub exchange: bool,
+}
+
 /// What a world is made of.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -39,6 +50,8 @@ pub struct Plan {
     pub heartbeats: u8,
     /// Where `keepone` and `keepone-witness` are.
     pub bin_dir: PathBuf,
+    /// Another release that some machines have.
+    pub neighbour: Option<Neighbour>,
     /// How much later than the scenario says every deed is done, in nanoseconds.
     pub shift: u64,
     /// Where the world may keep its files; made anew.
@@ -64,6 +77,7 @@ impl Plan {
             clients: if scenario.second_client { 2 } else { 1 },
             heartbeats: 2,
             bin_dir,
+            neighbour: None,
             shift: 0,
             room,
             hanging_scripts: scenario.hanging_scripts,

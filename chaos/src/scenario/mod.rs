@@ -6,6 +6,7 @@ mod host;
 #[cfg(test)]
 mod limits;
 mod named;
+mod neighbours;
 mod network;
 mod outsider;
 mod process;
@@ -13,6 +14,7 @@ mod shape;
 mod voter;
 
 pub use named::{DEMO, SCENARIOS as ASKED_ABOUT};
+pub use neighbours::NEIGHBOURS;
 pub use shape::{Needs, Shape};
 
 use crate::deed::{Deed, Weather};
