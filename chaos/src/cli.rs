@@ -508,12 +508,40 @@ pub enum QemuCommand {
     Lvs,
     /// What `lvs` only compares with ipvsadm, with traffic: GUE and GRE tunnels, SCTP, marks, single datagrams, `lvs_flush`.
     LvsMore,
+    /// What virtual servers cost, beside Debian's keepalived in the same guest: checks, detection, start, reload.
+    LvsBench(LvsBench),
     /// Stops a machine that is MASTER, seen by its clocks and not, and measures what comes of it.
     Pauses {
         /// Only the pauses whose name contains this: visible, hidden, cut, snapshot.
         #[arg(default_value = "")]
         only: String,
     },
+}
+
+/// Options of `qemu lvs-bench`.
+#[derive(Debug, Clone, Args)]
+pub struct LvsBench {
+    /// Only these cases, from 1: checks of ports, of pages, detection, start, reload.
+    #[arg(long, value_delimiter = ',')]
+    pub case: Vec<usize>,
+    /// Real servers, checked each five seconds, where the cost of a check is measured.
+    #[arg(long, default_value_t = 500)]
+    pub checked: usize,
+    /// Real servers at the start.
+    #[arg(long, default_value_t = 5000)]
+    pub started: usize,
+    /// Seconds between two checks of these.
+    #[arg(long, default_value_t = 30)]
+    pub delay_loop: u64,
+    /// Virtual servers at the reload, of 16 real servers each.
+    #[arg(long, default_value_t = 2000)]
+    pub reloaded: usize,
+    /// How often each failure is made.
+    #[arg(long, default_value_t = 3)]
+    pub runs: usize,
+    /// Only the line of JSON on the standard output.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What a guest runs for itself.
@@ -523,6 +551,22 @@ pub enum GuestCommand {
     Respond {
         /// The node's number, from 0.
         node: u8,
+    },
+    /// Is checked: answers HTTP on all addresses, and counts connections and addresses.
+    Checked {
+        /// Of all addresses.
+        port: u16,
+        /// Where the two counts go.
+        file: PathBuf,
+    },
+    /// Checks a port of many servers by the fewest system calls, and does nothing else.
+    Bare {
+        /// Of all of them.
+        port: u16,
+        /// How many.
+        servers: usize,
+        /// Seconds between two checks of one.
+        delay: u64,
     },
     /// Says a name to whoever asks.
     Name {

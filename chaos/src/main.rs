@@ -405,6 +405,7 @@ fn run_qemu(asked: &cli::Qemu) -> anyhow::Result<ExitCode> {
             println!("{}", serde_json::to_string(&report)?);
             Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
         }
+        QemuCommand::LvsBench(sizes) => bench_lvs(asked, sizes, &bin_dir, room),
         QemuCommand::Pauses { only } => {
             let done = qemu::pauses::run(&asked.kernel, &bin_dir, room, only);
             keep_guests(asked, room)?;
@@ -416,6 +417,30 @@ fn run_qemu(asked: &cli::Qemu) -> anyhow::Result<ExitCode> {
             Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
         }
     }
+}
+
+fn bench_lvs(asked: &cli::Qemu, sizes: &cli::LvsBench, bin_dir: &Path, room: &Path) -> anyhow::Result<ExitCode> {
+    use qemu::lvs::bench;
+
+    let cases = bench::CASES.into_iter().enumerate();
+    let cases = cases.filter(|(place, _)| sizes.case.is_empty() || sizes.case.contains(&(place + 1)));
+    let options = bench::Options {
+        cases: cases.map(|(_, case)| case).collect(),
+        checked: sizes.checked,
+        started: sizes.started,
+        delay_loop: sizes.delay_loop,
+        reloaded: sizes.reloaded,
+        runs: sizes.runs,
+    };
+    let tell = |row: &bench::Figure| eprintln!("{}: {:.2}, keepalived {:.2}", row.what, row.keepone, row.keepalived);
+    let done = bench::run((&asked.kernel, bin_dir, room), &options, tell);
+    keep_guests(asked, room)?;
+    let report = done?;
+    if !sizes.json {
+        print!("{}", bench::words(&report));
+    }
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
 }
 
 /// Copies what the guests have left, but not their file systems.
@@ -437,6 +462,10 @@ fn keep_guests(asked: &cli::Qemu, room: &Path) -> anyhow::Result<()> {
 fn run_guest(asked: &GuestCommand) -> anyhow::Result<ExitCode> {
     match asked {
         GuestCommand::Respond { node } => qemu::guest::respond(*node)?,
+        GuestCommand::Checked { port, file } => qemu::lvs::checked::run(*port, file)?,
+        GuestCommand::Bare { port, servers, delay } => {
+            qemu::lvs::bare::run(*port, *servers, Duration::from_secs(*delay))?;
+        }
         GuestCommand::Name { speech, address, name } => qemu::named::serve(*speech, *address, name)?,
         GuestCommand::Ask { speech, address, count } => qemu::named::ask(*speech, *address, *count)?,
         GuestCommand::Clocks => qemu::guest::serve_clocks()?,

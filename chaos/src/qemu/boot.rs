@@ -47,6 +47,7 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path, script: &str) -> Result<R
         namespace: &namespace,
         processors: 1,
         append: "",
+        counts: false,
     };
     let mut guest = Machine::start(&settings, room, &processes)?;
     let boot_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -137,6 +137,7 @@ fn run_case(case: Case, kernel: &Kernel, base: &[u8], room: &Path, processes: &P
         namespace: &namespace,
         processors: 1,
         append: "",
+        counts: false,
     };
     let mut guest = Machine::start(&settings, room, processes)?;
     guest.must("sh /k/start", Duration::from_secs(60))?;

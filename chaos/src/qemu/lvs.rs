@@ -3,6 +3,9 @@
 //! One machine: the director, and in network namespaces of it another one, a client and two real servers. What the kernel's table
 //! holds is taken from ipvsadm, not from our own reading; what works is what the client's requests say.
 
+pub mod bare;
+pub mod bench;
+pub mod checked;
 mod guest;
 pub mod more;
 
@@ -84,8 +87,15 @@ pub struct Report {
 pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> {
     let files = [("hold", HOLD), ("a.conf", CONFIG)].map(|(name, text)| (name, text.to_owned()));
     let made = [("b.conf", other()), ("c.conf", checked()), ("d.conf", drained())];
-    let mut guest =
-        guest::boot(kernel, bin_dir, room, &MODULES, &PROGRAMS, &files.into_iter().chain(made).collect::<Vec<_>>())?;
+    let mut guest = guest::boot(
+        kernel,
+        bin_dir,
+        room,
+        &MODULES,
+        &PROGRAMS,
+        &files.into_iter().chain(made).collect::<Vec<_>>(),
+        false,
+    )?;
     let mut report = Report {
         kernel: guest.must("uname -r")?.trim().to_owned(),
         lines: 0,

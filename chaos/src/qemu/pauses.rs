@@ -235,6 +235,7 @@ impl Stage {
             namespace: &self.topology.switch,
             processors: 1,
             append: "",
+            counts: false,
         };
         let mut guest = match memory {
             None => Machine::start(&settings, &self.room, &self.processes)?,

@@ -51,6 +51,10 @@ pub struct Settings<'a> {
     pub processors: u8,
     /// More words for the kernel's command line.
     pub append: &'a str,
+    /// Where it is emulated, its clock counts instructions, a nanosecond each, and idle time is skipped: what a program
+    /// costs is then the same however busy the host is, and an emulated processor seems as fast as a real one. Time on
+    /// the host says nothing about such a guest.
+    pub counts: bool,
 }
 
 /// What a command in the guest wrote, and how it ended.
@@ -167,6 +171,9 @@ impl Machine {
         // which kernels use where it is there; a TSC that goes on in idle is the clock of every real machine.
         let processor = if accelerator() == "kvm" { "host" } else { "Nehalem,-cx16,invtsc=on" };
         command.args(["-machine", "q35", "-cpu", processor, "-m", "384", "-nodefaults", "-display", "none"]);
+        if settings.counts && accelerator() == "tcg" {
+            command.args(["-icount", "shift=0"]);
+        }
         command.args(["-accel", accelerator(), "-smp", &settings.processors.to_string(), "-no-reboot"]);
         command.arg("-kernel").arg(&settings.kernel.image).arg("-initrd").arg(path("initrd"));
         command.arg("-append").arg(format!("console=ttyS0 quiet panic=-1 {}", settings.append));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::netns::clock;
 use crate::netns::error::Error;
 use crate::netns::namespace::Namespace;
-use crate::netns::process::Processes;
+use crate::netns::process::{Processes, tail};
 use crate::qemu::WHO;
 use crate::qemu::image::{self, Extra, Kernel};
 use crate::qemu::vm::{Machine, Settings};
@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(90);
 const SETUP: &str = include_str!("setup");
 const FLOW: &str = include_str!("flow");
 
-/// Boots it, with these modules and programs at hand and these files in `/lvs`.
+/// Boots it, with these modules and programs at hand and these files in `/lvs`; `counts` as of [`Settings::counts`].
 pub(super) fn boot(
     kernel: &Path,
     bin_dir: &Path,
@@ -28,6 +28,7 @@ pub(super) fn boot(
     modules: &[&str],
     programs: &[(&str, &str)],
     files: &[(&str, String)],
+    counts: bool,
 ) -> Result<Guest, Error> {
     let kernel = Kernel::find(kernel)?;
     let base = image::with(&kernel, bin_dir, room, Extra { modules, programs })?;
@@ -43,6 +44,7 @@ pub(super) fn boot(
         namespace: &namespace,
         processors: 1,
         append: "",
+        counts,
     };
     Ok(Guest { machine: Machine::start(&settings, room, &Processes::new())?, violations: Vec::new() })
 }
@@ -56,6 +58,20 @@ pub(super) struct Guest {
 impl Guest {
     pub(super) fn must(&mut self, command: &str) -> Result<String, Error> {
         self.machine.must(command, PATIENCE)
+    }
+
+    /// The same for what may take so many seconds more. Where no answer comes, the error has the end of the console, onto
+    /// which the guest says how far it is.
+    pub(super) fn long(&mut self, command: &str, seconds: u64) -> Result<String, Error> {
+        let done = self.machine.must(command, PATIENCE + Duration::from_secs(seconds));
+        done.map_err(|error| match error {
+            Error::Io { .. } => Error::Command {
+                command: format!("in the guest: {command}"),
+                status: error.to_string(),
+                output: tail(&self.machine.console()),
+            },
+            other => other,
+        })
     }
 
     pub(super) fn table(&mut self) -> Result<Vec<String>, Error> {

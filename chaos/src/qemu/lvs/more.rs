@@ -54,7 +54,7 @@ pub struct Report {
 /// When the guest can't be made or does not answer.
 pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> {
     let files = [("more.conf", CONFIG), ("more.setup", SETUP)].map(|(name, text)| (name, text.to_owned()));
-    let mut guest = guest::boot(kernel, bin_dir, room, &MODULES, &PROGRAMS, &files)?;
+    let mut guest = guest::boot(kernel, bin_dir, room, &MODULES, &PROGRAMS, &files, false)?;
     let mut report = Report { kernel: guest.must("uname -r")?.trim().to_owned(), ..Report::default() };
     guest.must("export PATH=/sbin:/bin; for m in $(cat /modules/extra); do insmod /modules/$m.ko; done")?;
     guest.must("sh /lvs/setup && sh /lvs/more.setup")?;
