@@ -201,8 +201,8 @@ impl Driver {
             Woke::Examined(examined) => self.take_over(examined),
             Woke::Kernel(Said::Failed(error)) => return Err(format!("netlink: {error}")),
             Woke::Dump(what) => {
-                let dumps = self.shells.dumps.as_ref();
-                dumps.inspect(|dumps| dumps.write(what, &self.node, &self.shells.plan, clock::now()));
+                let snapshot = self.snapshot();
+                self.shells.dumps.as_ref().inspect(|dumps| dumps.write(what, snapshot));
             }
             Woke::Asked(question) => self.answer(question),
             Woke::Server(server) => self.shells.notifier.tell_server(server),

@@ -1,5 +1,5 @@
 //! What the agent knows of itself, written on a signal: `keepone.data`, `keepone.json` and `keepone.stats` in the run
-//! directory.
+//! directory, with `keepalived.json` and `keepalived.stats` beside them, as keepalived writes them.
 //!
 //! Written by a thread of its own behind a short queue (R15), whole or not at all, for nobody but their owner. Never in
 //! /tmp, where anybody could have laid a file or a link of that name before.
@@ -12,15 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use keepone_proto::decision::Role;
-use keepone_proto::node::Node;
-use keepone_proto::settings::VrrpVersion;
-use keepone_proto::time::Instant;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::assemble::Plan;
+use crate::control::snapshot::Snapshot;
 
 /// Dumps that may wait for the disk; more than one of a kind would be the same.
 const QUEUE: usize = 2;
@@ -28,9 +24,9 @@ const QUEUE: usize = 2;
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// `keepone.data` and `keepone.json`.
+    /// `keepone.data`, `keepone.json` and `keepalived.json`.
     Data,
-    /// `keepone.stats`.
+    /// `keepone.stats` and `keepalived.stats`.
     Stats,
 }
 
@@ -77,7 +73,7 @@ pub(crate) fn on_signals() -> io::Result<(mpsc::Sender<What>, mpsc::Receiver<Wha
 /// The thread that writes.
 #[derive(Debug)]
 pub(crate) struct Dumps {
-    queue: SyncSender<Vec<(&'static str, String)>>,
+    queue: SyncSender<(What, Box<Snapshot>)>,
 }
 
 impl Dumps {
@@ -86,10 +82,10 @@ impl Dumps {
     /// # Errors
     /// No thread can be had.
     pub(crate) fn start(run_dir: &Path) -> io::Result<Self> {
-        let (queue, files) = sync_channel::<Vec<(&'static str, String)>>(QUEUE);
+        let (queue, asked) = sync_channel::<(What, Box<Snapshot>)>(QUEUE);
         let run_dir = run_dir.to_owned();
         thread::Builder::new().name("dumps".into()).spawn(move || {
-            for (name, text) in files.iter().flatten() {
+            for (name, text) in asked.iter().flat_map(|(what, snapshot)| files(what, &snapshot)) {
                 let path = run_dir.join(name);
                 match write(&path, &text) {
                     Ok(()) => tracing::info!(file = %path.display(), "written"),
@@ -101,15 +97,22 @@ impl Dumps {
     }
 
     /// Hands over what is known now.
-    pub(crate) fn write(&self, what: What, node: &Node, plan: &Plan, now: Instant) {
-        let files = match what {
-            What::Data => {
-                let json = data(node, plan, now);
-                vec![("keepone.data", text(&json, 0)), ("keepone.json", format!("{json:#}\n"))]
-            }
-            What::Stats => vec![("keepone.stats", text(&stats(node, plan), 0))],
-        };
-        let _ = self.queue.try_send(files);
+    pub(crate) fn write(&self, what: What, snapshot: Snapshot) {
+        let _ = self.queue.try_send((what, Box::new(snapshot)));
+    }
+}
+
+/// Names and contents.
+fn files(what: What, snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+    match what {
+        What::Data => {
+            let dump = snapshot.dump();
+            let json = format!("{dump:#}\n");
+            vec![("keepone.data", text(&dump, 0)), ("keepone.json", json), ("keepalived.json", snapshot.keepalived())]
+        }
+        What::Stats => {
+            vec![("keepone.stats", text(&snapshot.counters(), 0)), ("keepalived.stats", snapshot.keepalived_stats())]
+        }
     }
 }
 
@@ -120,69 +123,6 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
     file.write_all(text.as_bytes())?;
     fs::rename(&beside, path)
-}
-
-/// `vrrp` has an entry for each instance, as keepalived's version 2 has, with keepalived's names where it has one.
-fn data(node: &Node, plan: &Plan, now: Instant) -> Value {
-    let domains = plan.settings.domains.iter();
-    let domains = domains.map(|domain| {
-        let role = node.role(domain.id);
-        json!({
-            "name": domain.name, "role": role.map(|(role, _, _)| role.as_str()),
-            "reason": role.map(|(_, reason, _)| reason.as_str()),
-            "effective_priority": role.map(|(_, _, priority)| priority.0), "gate_open": node.is_open(now, domain.id),
-            "epoch": node.epoch(domain.id).map(|epoch| epoch.to_string()), "policy": domain.policy.as_str(),
-        })
-    });
-    let instances = plan.settings.instances.iter().enumerate().filter_map(|(place, instance)| {
-        // One without is left of a former configuration.
-        let domain = plan.settings.domains.iter().find(|d| d.instances.iter().any(|id| usize::from(id.0) == place))?;
-        let role = node.role(domain.id);
-        let interface = plan.settings.interfaces.get(usize::from(instance.interface.0));
-        Some(json!({ "data": {
-            "iname": instance.name, "ifp_ifname": interface.map(|interface| interface.name.as_str()),
-            "state": role.map(|(role, _, _)| state(role)), "state_name": role.map(|(role, _, _)| role.as_str()),
-            "vrid": instance.vrid.get(), "version": version(instance.version),
-            "base_priority": instance.priority.0, "effective_priority": role.map(|(_, _, priority)| priority.0),
-            "adver_int": instance.advert_int.as_secs_f64(), "nopreempt": !instance.preempt,
-            "preempt_delay": instance.preempt_delay.as_secs_f64(),
-            "vips": instance.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "domain": domain.name.as_str(),
-        }}))
-    });
-    let alerts = node.alerts().map(
-        |(name, domain)| json!({ "name": name.as_str(), "domain": domain.map(|domain| plan.domain_name(domain)) }),
-    );
-    json!({
-        "version": env!("CARGO_PKG_VERSION"), "node": plan.node_name, "domains": domains.collect::<Vec<_>>(),
-        "vrrp": instances.collect::<Vec<_>>(), "alerts": alerts.collect::<Vec<_>>(),
-    })
-}
-
-fn stats(node: &Node, plan: &Plan) -> Value {
-    let counters = node.counters();
-    json!({
-        "node": plan.node_name, "bad_advertisements": counters.bad_advertisements, "bad_beats": counters.bad_beats,
-        "unauthentic_advertisements": counters.unauthentic_advertisements,
-        "bad_lease_messages": counters.bad_lease_messages, "alerts": node.alerts().count(),
-    })
-}
-
-fn version(version: VrrpVersion) -> u8 {
-    match version {
-        VrrpVersion::V2 => 2,
-        VrrpVersion::V3 => 3,
-    }
-}
-
-/// keepalived's number for a state; one that is fenced listens as a BACKUP does.
-fn state(role: Role) -> u8 {
-    match role {
-        Role::Init => 0,
-        Role::Backup | Role::Claiming | Role::Fenced => 1,
-        Role::Master => 2,
-        Role::Fault => 3,
-    }
 }
 
 /// The same for people: one field a line.

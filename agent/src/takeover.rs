@@ -163,7 +163,7 @@ fn prepare(plan: &Plan, running: &Config, config: Config, keeper: Option<&Keeper
             let changes = changes.into_iter().map(|change| change.text).collect();
             made.stay();
             let (config, mark) = (Arc::new(config), mark(&alone));
-            let directory = Arc::new(Directory::of(&new));
+            let directory = Arc::new(Directory::of(&new, &config));
             let prepared = Prepared { plan: new, changed, directory };
             Examined::Good(Box::new(Good { config, prepared, mark, changes }))
         }

@@ -303,7 +303,7 @@ impl Start<'_> {
             ipvs,
             reloads: Reloads::default(),
             wall_clock: WallClock::default(),
-            directory: Some(Arc::new(Directory::of(&plan))),
+            directory: Some(Arc::new(Directory::of(&plan, &self.source.running))),
             control,
             web,
             snmp,

@@ -112,15 +112,18 @@ fn dumps_are_written_on_keepaliveds_signals() {
         (&instance["state"], &instance["vrid"], &instance["base_priority"]),
         (&2.into(), &51.into(), &77.into())
     );
-    assert_eq!(instance["vips"], serde_json::json!([VIP.to_string()]));
+    assert_eq!(instance["vips"], serde_json::json!([format!("{VIP}/24 dev {INTERFACE} scope global set")]));
+    assert_eq!(json["domains"][0]["instances"], serde_json::json!(["VI_1"]));
     alone.program.signal(Part::Guardian, Signal::SIGUSR2);
     assert!(alone.comes("keepone.stats").contains("bad_advertisements = 0\n"));
+    assert!(alone.comes("keepalived.stats").starts_with("VRRP Instance: VI_1\n  Advertisements:\n"));
     // By number, and to the worker itself.
     for pid in [alone.program.pid(), worker] {
         let number = Command::new(binary::find("keepone")).arg("--signum=JSON").output().unwrap().stdout;
         let number = String::from_utf8(number).unwrap();
         assert!(Command::new("kill").args(["-s", number.trim(), &pid.to_string()]).status().unwrap().success());
         assert!(alone.comes("keepone.json").contains("\"iname\": \"VI_1\""));
+        assert!(alone.comes("keepalived.json").starts_with("[{\"data\":{\"iname\":\"VI_1\""));
     }
     assert_eq!(alone.pid("w.pid"), Some(worker), "no signal has ended it");
 }
@@ -153,7 +156,7 @@ fn a_reload_takes_a_good_configuration_and_keeps_the_running_one_from_a_bad_one(
     alone.program.signal(Part::Guardian, Signal::SIGUSR1);
     alone.comes("keepone.data");
     let json: serde_json::Value = serde_json::from_str(&alone.comes("keepone.json")).unwrap();
-    assert_eq!(json["vrrp"][0]["data"]["adver_int"], 2.0);
+    assert_eq!(json["vrrp"][0]["data"]["adver_int"], 2);
     // What runs now is what the next one is compared with.
     alone.write(&conf(""));
     reload(&alone);

@@ -13,7 +13,7 @@ const PREFIX: &str = "vrrp";
 
 /// All of them, and what they are for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct OwnLinks {
+pub(crate) struct OwnLinks {
     all: Vec<OwnLink>,
     /// Of each instance, by its place: its own.
     own: Vec<Option<usize>>,
@@ -22,7 +22,8 @@ pub(super) struct OwnLinks {
 }
 
 impl OwnLinks {
-    pub(super) fn of(config: &Config) -> Self {
+    /// Of a configuration.
+    pub(crate) fn of(config: &Config) -> Self {
         let mut links = OwnLinks::default();
         let settings = &config.global.vrrp;
         let prefix = settings.vmac_prefix.as_deref().unwrap_or(PREFIX);
@@ -46,7 +47,7 @@ impl OwnLinks {
     }
 
     /// That of an instance.
-    pub(super) fn own(&self, place: usize) -> Option<&OwnLink> {
+    pub(crate) fn own(&self, place: usize) -> Option<&OwnLink> {
         self.all.get((*self.own.get(place)?)?)
     }
 
@@ -61,7 +62,7 @@ impl OwnLinks {
     }
 
     /// Where an address of an instance goes, if not on the interface that it or the instance names.
-    pub(super) fn bears(&self, place: usize, address: usize) -> Option<&str> {
+    pub(crate) fn bears(&self, place: usize, address: usize) -> Option<&str> {
         let link = (*self.of_addresses.get(place)?.get(address)?)?;
         self.all.get(link).map(|link| link.name.as_str())
     }

@@ -75,18 +75,36 @@ fn address(of: &model::VirtualAddress, interface: &str) -> VirtualAddress {
     }
 }
 
+/// What rules get that name no preference, counted down.
+#[derive(Debug)]
+pub(crate) struct Preferences(u32);
+
+impl Default for Preferences {
+    fn default() -> Self {
+        Preferences(FIRST_PREFERENCE)
+    }
+}
+
+impl Preferences {
+    /// The next rules in the order of [`paths`], with theirs.
+    pub(crate) fn give(&mut self, rules: &[Rule]) -> Vec<Rule> {
+        let numbered = rules.iter().cloned().map(|mut rule| {
+            if rule.preference.is_none() {
+                rule.preference = Some(self.0);
+                self.0 = self.0.saturating_sub(1);
+            }
+            rule
+        });
+        numbered.collect()
+    }
+}
+
 /// Static ones first; rules without a preference get theirs in the order of the file.
 pub(super) fn paths(config: &Config) -> BTreeMap<Owner, Vec<Path>> {
-    let mut preference = FIRST_PREFERENCE;
+    let mut preferences = Preferences::default();
     let mut of = |routes: &[Route], rules: &[Rule]| {
         let routes = routes.iter().cloned().map(|route| Path::Route(Box::new(route)));
-        let rules = rules.iter().cloned().map(|mut rule| {
-            if rule.preference.is_none() {
-                rule.preference = Some(preference);
-                preference = preference.saturating_sub(1);
-            }
-            Path::Rule(Box::new(rule))
-        });
+        let rules = preferences.give(rules).into_iter().map(|rule| Path::Rule(Box::new(rule)));
         routes.chain(rules).collect::<Vec<Path>>()
     };
     let mut all = BTreeMap::from([(Owner::Agent, of(&config.statics.routes, &config.statics.rules))]);

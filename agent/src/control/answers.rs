@@ -30,6 +30,7 @@ impl Answering for Answers {
         match request.ask.as_str() {
             "status" => Ok(self.snapshot()?.json()),
             "metrics" => Ok(self.snapshot()?.metrics().into()),
+            "dump" => self.dump(request),
             "why" => match self.ask(Ask::Why(instance(request)?))? {
                 Answer::Why(snapshot, why) => Ok(snapshot.why(&why)),
                 other => Err(unexpected(&other)),
@@ -55,14 +56,14 @@ impl Answering for Answers {
                 Ok(json!({ "level": level }))
             }
             other => Err(format!(
-                "{other} is not known here: status, why, servers, maintenance, handover, drain, log and metrics are"
+                "{other} is not known here: status, why, servers, maintenance, handover, drain, log, metrics and dump are"
             )),
         }
     }
 
     fn right(&self, ask: &str) -> Option<Right> {
         match ask {
-            "status" | "metrics" | "why" | "servers" => Some(Right::Read),
+            "status" | "metrics" | "why" | "servers" | "dump" => Some(Right::Read),
             "maintenance" | "handover" | "drain" | "log" => Some(Right::Operate),
             _ => None,
         }
@@ -88,6 +89,19 @@ impl Answers {
         match self.ask(Ask::Status)? {
             Answer::Status(snapshot) => Ok(snapshot),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    /// As the files that signals ask for.
+    fn dump(&self, request: &Request) -> Result<Value, String> {
+        let snapshot = self.snapshot()?;
+        match request.text("as") {
+            None => Ok(snapshot.dump()),
+            Some("keepalived") => Ok(snapshot.keepalived().into()),
+            Some("keepalived-stats") => Ok(snapshot.keepalived_stats().into()),
+            Some(other) => {
+                Err(format!("nothing is dumped as {other}: write `keepalived` or `keepalived-stats`, or leave it out"))
+            }
         }
     }
 

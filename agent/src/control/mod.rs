@@ -10,6 +10,7 @@
 //! are the client's thread's (R15). A socket that can't be had keeps nobody from serving.
 
 mod answers;
+mod keepalived;
 pub(crate) mod maintenance;
 mod metrics;
 mod servers;

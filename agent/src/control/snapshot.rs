@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keepone_config::Config;
 use keepone_proto::action::AlertName;
 use keepone_proto::id::{DomainId, InstanceId, LinkId, NodeId, Priority};
 use keepone_proto::lease::holder::VoterWord;
 use keepone_proto::node::{Counters, DomainStatus, Node, PeerStatus};
 use keepone_proto::settings::Names;
 use keepone_proto::time::Instant;
+use keepone_proto::vrrp::output::MasterSeen;
 use keepone_proto::vrrp::statistics::Statistics;
 
 use crate::assemble::Plan;
@@ -25,6 +27,8 @@ pub(crate) struct Directory {
     pub(super) domains: BTreeMap<DomainId, Entry>,
     /// The length of etcd's lease that this node's grants hang on, if they do.
     pub(super) etcd_lease: Option<Duration>,
+    /// What the plan was made of.
+    pub(super) config: Arc<Config>,
 }
 
 /// A domain.
@@ -47,8 +51,8 @@ pub(super) struct Instance {
 }
 
 impl Directory {
-    /// Of a plan.
-    pub(crate) fn of(plan: &Plan) -> Self {
+    /// Of a plan, which was made of that configuration.
+    pub(crate) fn of(plan: &Plan, config: &Arc<Config>) -> Self {
         let settings = &plan.settings;
         let interface = |id: usize| settings.interfaces.get(id).map(|interface| interface.name.clone());
         let entry = |domain: &keepone_proto::settings::DomainSettings| {
@@ -69,6 +73,7 @@ impl Directory {
             names: settings.names.clone(),
             domains: settings.domains.iter().map(entry).collect(),
             etcd_lease: plan.etcd.as_ref().and_then(|etcd| etcd.session),
+            config: config.clone(),
         }
     }
 
@@ -102,6 +107,7 @@ pub(crate) struct Snapshot {
     /// Effective ones.
     pub(super) priorities: BTreeMap<InstanceId, Priority>,
     pub(super) statistics: BTreeMap<InstanceId, Statistics>,
+    pub(super) masters: BTreeMap<InstanceId, MasterSeen>,
     pub(super) peers: Vec<PeerStatus>,
     /// Whom whoever makes words of it asks for round trips.
     lines: Vec<Line>,
@@ -122,6 +128,7 @@ impl Snapshot {
             domains: Vec::new(),
             priorities: BTreeMap::new(),
             statistics: BTreeMap::new(),
+            masters: BTreeMap::new(),
             peers: Vec::new(),
             lines: Vec::new(),
             voters: (false, Vec::new()),
@@ -154,6 +161,7 @@ impl Snapshot {
             domains: node.statuses(now),
             priorities: node.priorities().collect(),
             statistics: node.statistics().collect(),
+            masters: node.masters().collect(),
             peers: node.peer_statuses(now),
             lines,
             voters: node.voter_statuses(now),

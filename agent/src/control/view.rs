@@ -36,6 +36,37 @@ impl Snapshot {
         })
     }
 
+    /// What is written on a signal: `vrrp` has an entry for each instance, as keepalived's JSON has.
+    pub(crate) fn dump(&self) -> Value {
+        let domains = self.domains.iter().map(|status| {
+            let entry = self.directory.domains.get(&status.domain);
+            json!({
+                "name": self.directory.name(status.domain), "role": status.role.as_str(),
+                "reason": status.reason.as_str(), "effective_priority": status.priority.0,
+                "gate_open": status.open_until.is_some_and(|until| until > self.at),
+                "epoch": status.epoch.map(|epoch| epoch.to_string()), "policy": entry.map(|entry| entry.policy),
+                "instances": entry.map(|entry| entry.instances.iter().map(|one| &one.name).collect::<Vec<_>>()),
+            })
+        });
+        let alerts = self.alerts.iter().map(|(name, domain)| {
+            json!({ "name": name.as_str(), "domain": domain.map(|domain| self.directory.name(domain)) })
+        });
+        json!({
+            "version": env!("CARGO_PKG_VERSION"), "node": self.directory.node, "domains": domains.collect::<Vec<_>>(),
+            "vrrp": self.keepalived_entries(), "alerts": alerts.collect::<Vec<_>>(),
+        })
+    }
+
+    /// The counters of the whole node.
+    pub(crate) fn counters(&self) -> Value {
+        let counters = &self.counters;
+        json!({
+            "node": self.directory.node, "bad_advertisements": counters.bad_advertisements,
+            "bad_beats": counters.bad_beats, "unauthentic_advertisements": counters.unauthentic_advertisements,
+            "bad_lease_messages": counters.bad_lease_messages, "alerts": self.alerts.len(),
+        })
+    }
+
     /// One domain, with its evidence.
     pub(super) fn why(&self, why: &Why) -> Value {
         let mut domain = self.domain(&why.status);

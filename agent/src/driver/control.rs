@@ -29,7 +29,8 @@ impl Driver {
         });
     }
 
-    fn snapshot(&mut self) -> Snapshot {
+    /// How the node stands now.
+    pub(super) fn snapshot(&mut self) -> Snapshot {
         let directory = self.directory();
         let lines = self.shells.heartbeats.as_ref().map(Heartbeats::lines).unwrap_or_default();
         Snapshot::take(&self.node, &directory, lines, clock::now())
@@ -37,7 +38,10 @@ impl Driver {
 
     /// Made anew only when the core has given something up since the last reload, and somebody asks.
     fn directory(&mut self) -> Arc<Directory> {
-        self.shells.directory.get_or_insert_with(|| Arc::new(Directory::of(&self.shells.plan))).clone()
+        self.shells
+            .directory
+            .get_or_insert_with(|| Arc::new(Directory::of(&self.shells.plan, &self.source.running)))
+            .clone()
     }
 
     fn why(&mut self, name: &str) -> Answer {

@@ -9,6 +9,7 @@ use crate::heartbeat::link::Tally;
 use crate::id::{DomainId, InstanceId, LinkId, NodeId, Priority};
 use crate::lease::holder::VoterWord;
 use crate::time::Instant;
+use crate::vrrp::output::MasterSeen;
 use crate::vrrp::statistics::Statistics;
 
 /// Another agent, at a glance.
@@ -54,6 +55,12 @@ impl Node {
     pub fn statistics(&self) -> impl Iterator<Item = (InstanceId, Statistics)> {
         let routers = self.domains.values().flat_map(|domain| &domain.routers);
         routers.map(|router| (router.id, router.statistics))
+    }
+
+    /// The last Master that every instance has heard since it was Master itself.
+    pub fn masters(&self) -> impl Iterator<Item = (InstanceId, MasterSeen)> {
+        let routers = self.domains.values().flat_map(|domain| &domain.routers);
+        routers.filter_map(|router| Some((router.id, router.machine.master()?)))
     }
 
     /// Why a domain is what it is.

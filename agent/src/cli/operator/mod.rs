@@ -1,5 +1,5 @@
 //! What the operator asks of the agent that runs on this machine: `status`, `top`, `why`, `epoch`, `events`, `maintenance`,
-//! `handover`, `servers`, `drain`, `log` and `metrics`.
+//! `handover`, `servers`, `drain`, `log`, `metrics` and `dump`.
 //!
 //! - [`show`]: answers for people
 //! - [`top`]: a live view in the terminal
@@ -146,6 +146,17 @@ pub(super) enum Operator {
         #[command(flatten)]
         agent: Agent,
     },
+    /// Print what the agent knows of itself, in JSON: what SIGUSR1 writes as `keepone.json`.
+    Dump {
+        #[command(flatten)]
+        agent: Agent,
+        /// Print what keepalived writes as `keepalived.json`, for programs that read that; passwords are masked.
+        #[arg(long)]
+        keepalived: bool,
+        /// Print what keepalived writes as `keepalived.stats`.
+        #[arg(long, requires = "keepalived")]
+        stats: bool,
+    },
 }
 
 /// Which agent of this machine.
@@ -223,6 +234,12 @@ pub(super) fn run(asked: Operator) -> Result<u8, Failure> {
         }
         Operator::Metrics { agent } => {
             let text = agent.ask(&Request::new("metrics"))?;
+            Ok(say(text.as_str().unwrap_or_default().trim_end()))
+        }
+        Operator::Dump { agent, keepalived: false, .. } => Ok(say(&format!("{:#}", agent.ask(&Request::new("dump"))?))),
+        Operator::Dump { agent, keepalived: true, stats } => {
+            let form = if stats { "keepalived-stats" } else { "keepalived" };
+            let text = agent.ask(&Request::new("dump").with("as", form))?;
             Ok(say(text.as_str().unwrap_or_default().trim_end()))
         }
     }

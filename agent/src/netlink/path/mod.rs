@@ -26,6 +26,24 @@ use super::batch::{Answer, Batch, Indexes, Refusal, Request};
 use names::Names;
 use route::Deed;
 
+/// A routing table's number; its name, where nothing knows that.
+pub(crate) fn number_of_table(table: &Named) -> String {
+    number_of(names::Kind::Table, table)
+}
+
+/// The number of who made a route, likewise.
+pub(crate) fn number_of_protocol(protocol: &Named) -> String {
+    number_of(names::Kind::Protocol, protocol)
+}
+
+fn number_of(kind: names::Kind, named: &Named) -> String {
+    match (Names::default().number(kind, named), named) {
+        (Ok(number), _) => number.to_string(),
+        (Err(_), Named::Name(name)) => name.clone(),
+        (Err(_), Named::Number(number)) => number.to_string(),
+    }
+}
+
 /// A route or a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Path {
