@@ -13,7 +13,7 @@ use keepone_arbiter::control::{AskError, Asking, Request};
 use keepone_arbiter::witness::backup;
 use keepone_arbiter::witness::config::WitnessConfig;
 use keepone_arbiter::witness::counter::socket;
-use keepone_arbiter::witness::report::{Kept, Lease, Revoked, Status};
+use keepone_arbiter::witness::report::{Kept, Lease, Revoked, Status, other_release};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -67,6 +67,11 @@ pub(crate) fn status(config: &WitnessConfig, json: bool) -> anyhow::Result<ExitC
             "  disk: {} writes, {} failed, last {:.1} ms, longest {:.1} ms",
             disk.writes, disk.failed, disk.last_ms, disk.longest_ms
         );
+        for member in &cluster.members {
+            if let Some(theirs) = member.unread_version {
+                println!("  {}", other_release(&member.name, theirs));
+            }
+        }
         let rows = cluster.members.iter().map(|member| {
             [
                 member.name.clone(),

@@ -78,7 +78,7 @@ pub struct Told {
 }
 
 /// What a member says of another release's messages that it can't read.
-const REFUSALS: [&str; 2] = ["this node reads version", "was written by another version"];
+const REFUSALS: [&str; 3] = ["this node reads version", "this witness reads version", "was written by another version"];
 
 /// The lines of a log in which a member refuses what another release has made.
 fn refusals(log: &str) -> Vec<String> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use keepone_proto::id::{ClusterId, ConfigDigest, Incarnation};
 use keepone_proto::time::Instant;
-use keepone_proto::wire::lease::{Envelope, Message, RefuseReason, Stamp, pack, unpack};
+use keepone_proto::wire::lease::{DecodeError, Envelope, Message, RefuseReason, Stamp, pack, unpack};
 use quinn::VarInt;
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,7 +29,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 pub(super) const LOG_EVERY: Duration = Duration::from_secs(5);
 
 /// Queues lease messages for the voters, as many of each member as it may send.
-pub(super) fn sink(requests: mpsc::Sender<Request>, rates: Arc<Rates>) -> Sink {
+pub(super) fn sink(requests: mpsc::Sender<Heard>, rates: Arc<Rates>) -> Sink {
     Arc::new(move |received: Received<'_>| {
         if received.bytes.first() != Some(&LEASE_TAG) {
             return;
@@ -41,6 +41,10 @@ pub(super) fn sink(requests: mpsc::Sender<Request>, rates: Arc<Rates>) -> Sink {
         };
         let entries = match unpack(received.bytes) {
             Ok(entries) => entries,
+            Err(DecodeError::Version(theirs)) => {
+                let _ = requests.try_send(Heard::OtherRelease { key: received.peer.key, theirs });
+                return;
+            }
             Err(error) => return tracing::debug!("from member {}: {error}", received.peer.node),
         };
         let cluster = entries.cluster;
@@ -52,8 +56,16 @@ pub(super) fn sink(requests: mpsc::Sender<Request>, rates: Arc<Rates>) -> Sink {
             }
         }
         let (connection, peer) = (received.connection.clone(), received.peer);
-        let _ = requests.try_send(Request { connection, peer, cluster, envelopes, dropped });
+        let _ = requests.try_send(Heard::Request(Request { connection, peer, cluster, envelopes, dropped }));
     })
+}
+
+/// What has come from a member.
+pub(super) enum Heard {
+    /// It asks.
+    Request(Request),
+    /// It sends lease messages of another version, which name no cluster that could be read.
+    OtherRelease { key: PublicKey, theirs: u8 },
 }
 
 /// The messages of one datagram, with the way back.
@@ -115,7 +127,7 @@ impl Hall {
 
     pub(super) async fn run(
         mut self,
-        mut requests: mpsc::Receiver<Request>,
+        mut requests: mpsc::Receiver<Heard>,
         mut outcomes: mpsc::UnboundedReceiver<Outcome>,
         mut asks: mpsc::Receiver<Ask>,
     ) {
@@ -133,9 +145,12 @@ impl Hall {
                 }
                 Some(ask) = asks.recv() => self.answer(boottime(), ask),
                 request = requests.recv() => {
-                    let Some(request) = request else { return };
-                    // V1: the request has left its queue, so the voter counts from later than the asker.
-                    self.handle(boottime(), &request);
+                    match request {
+                        // V1: the request has left its queue, so the voter counts from later than the asker.
+                        Some(Heard::Request(request)) => self.handle(boottime(), &request),
+                        Some(Heard::OtherRelease { key, theirs }) => self.tell_of_release(key, theirs),
+                        None => return,
+                    }
                 }
                 () = tokio::time::sleep(pause) => {}
             }
@@ -186,6 +201,13 @@ impl Hall {
             (Some((from, seat)), Some(dropped)) => seat.turn_away(now, from, request, dropped, self.rates.max()),
             (None, None) => self.refuse_cluster(now, request),
             (None, Some(_)) => {}
+        }
+    }
+
+    /// In every cluster that lists the key: it is one program.
+    fn tell_of_release(&mut self, key: PublicKey, theirs: u8) {
+        for seat in self.clusters.values_mut() {
+            seat.tell_of_release(key, theirs);
         }
     }
 

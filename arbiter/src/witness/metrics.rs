@@ -19,7 +19,7 @@ pub(super) fn text(uptime: Duration, clusters: &[ClusterStatus], times: &Vec<(St
     let mut out = String::new();
     family(&mut out, "uptime_seconds", "gauge", "Since the start of the process.");
     sample(&mut out, "uptime_seconds", "", uptime.as_secs_f64());
-    let per_cluster: [(&str, &str, &str, Value); 9] = [
+    let per_cluster: [(&str, &str, &str, Value); 10] = [
         ("renewals", "counter", "Renewals granted.", |c| number(c.renewals)),
         ("grants", "counter", "New epochs granted.", |c| number(c.grants)),
         ("ended", "counter", "Epochs given up or handed over.", |c| number(c.ended)),
@@ -30,6 +30,9 @@ pub(super) fn text(uptime: Duration, clusters: &[ClusterStatus], times: &Vec<(St
         ("nodes", "gauge", "Members that are configured.", |c| number(c.members.len() as u64)),
         ("nodes_connected", "gauge", "Members whose connection stands.", |c| {
             number(c.members.iter().filter(|member| member.connected).count() as u64)
+        }),
+        ("nodes_unread", "gauge", "Members whose lease messages are of a version that is not read here.", |c| {
+            number(c.members.iter().filter(|member| member.unread_version.is_some()).count() as u64)
         }),
     ];
     for (name, kind, help, value) in per_cluster {

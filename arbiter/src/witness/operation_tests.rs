@@ -9,9 +9,9 @@ use tokio::time::sleep;
 
 use super::config::{self, WitnessConfig};
 use super::orders::{Ask, Which};
-use super::report::{ClusterStatus, Lease};
+use super::report::{ClusterStatus, Lease, other_release};
 use super::server::{ReloadError, Witness};
-use super::tests::{Candidate, LEASE, SOON, World, acquire, epoch};
+use super::tests::{Candidate, LEASE, SOON, World, acquire, epoch, node};
 use crate::quic::Identity;
 
 /// One node of each cluster, and both clusters call their domain the same.
@@ -282,4 +282,33 @@ async fn what_is_told_in_numbers_is_what_happened() {
     assert_eq!(different.len(), names.len(), "{text}");
     let renewals = text.lines().find_map(|line| line.strip_prefix("keepone_witness_renewals_total{cluster=\"one\"} "));
     assert!(renewals.unwrap().parse::<u64>().unwrap() >= 3);
+}
+
+#[tokio::test]
+async fn a_member_of_another_release_is_named_until_it_can_be_read() {
+    let (world, witness, mut one, _two) = start(27, "").await;
+    one.granted_in_the_end(epoch(1, 1)).await;
+    let mut newer = Envelope { nonce: 1 << 40, message: Message::Query { priority: 9 }, ..one.blank.clone() }.emit();
+    newer[1] += 1;
+    let unread = async |witness: &Witness| {
+        let clusters = status(witness).await;
+        let members = clusters.iter().flat_map(|cluster| &cluster.members);
+        members.filter_map(|member| Some((member.name.clone(), member.unread_version?))).collect::<Vec<_>>()
+    };
+    assert_eq!(unread(&witness).await, []);
+    let begin = Instant::now();
+    while unread(&witness).await.is_empty() && begin.elapsed() < SOON {
+        let _ = one.client.send_lease(node(3), newer.clone());
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(unread(&witness).await, [("n1".to_owned(), newer[1])]);
+    let text: String = witness.ask(Ask::Metrics).await.unwrap();
+    assert!(text.contains("\nkeepone_witness_nodes_unread{cluster=\"one\"} 1\n"), "{text}");
+    let words = other_release("n1", newer[1]);
+    assert!(words.contains("version 3, this witness reads version 2") && words.contains("this witness runs the older"));
+    assert!(other_release("n1", 1).contains("n1 runs the older release"), "{words}");
+    // Upgraded meanwhile, or taken back.
+    assert!(one.granted(epoch(1, 1)).await);
+    assert_eq!(unread(&witness).await, []);
+    drop(world);
 }

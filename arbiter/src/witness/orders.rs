@@ -97,6 +97,7 @@ impl Hall {
             candidate: !member.witness,
             connected: seat.is_connected(member.id),
             asked_ms: seat.asked.get(&member.id).map(|at| millis(now.since(*at))),
+            unread_version: seat.unread.get(&member.id).copied(),
             dropped: member.keys.iter().map(|key| self.rates.dropped(*key)).sum(),
         });
         ClusterStatus {

@@ -11,7 +11,7 @@ use crate::web::{Part, Site};
 use super::config::WitnessConfig;
 use super::counter::Answers;
 use super::orders::Ask;
-use super::report::{ClusterStatus, Lease, MemberStatus, Status};
+use super::report::{ClusterStatus, Lease, MemberStatus, Status, other_release};
 
 /// Domains that are listed.
 const LISTED: usize = 1000;
@@ -94,6 +94,8 @@ fn headline(title: &str, status: &Status, leases: Option<&[Lease]>) -> Html {
         if !gone.is_empty() {
             sentences.push(format!("Not connected, of cluster {}: {}.", cluster.name, gone.join(", ")));
         }
+        let unread = |member: &MemberStatus| Some(format!("{}.", other_release(&member.name, member.unread_version?)));
+        sentences.extend(cluster.members.iter().filter_map(unread));
         if cluster.disk.failed > 0 {
             sentences.push(format!("Writes of the record of cluster {} have FAILED.", cluster.name));
         }

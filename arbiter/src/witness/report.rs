@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use keepone_proto::wire::lease::VERSION;
 use serde::{Deserialize, Serialize};
 
 /// How the witness stands.
@@ -73,8 +74,20 @@ pub struct MemberStatus {
     pub connected: bool,
     /// How long ago it last asked, in milliseconds.
     pub asked_ms: Option<u64>,
+    /// Its last lease messages were of this version, which is none that this witness reads.
+    #[serde(default)]
+    pub unread_version: Option<u8>,
     /// Datagrams beyond `max_rate`, which were dropped.
     pub dropped: u64,
+}
+
+/// What there is to say of a member's version of lease messages, with the remedy.
+pub fn other_release(name: &str, theirs: u8) -> String {
+    let older = if theirs > VERSION { "this witness" } else { name };
+    format!(
+        "{name} sends lease messages of version {theirs}, this witness reads version {VERSION}, so {name} has no vote of it: {older} \
+         runs the older release; upgrade it, or take the other back"
+    )
 }
 
 /// Writes of a record since the start.

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::config::ClusterConfig;
 use super::hall::{LOG_EVERY, Outcome, Request};
+use super::report::other_release;
 use super::server::StartError;
 use super::state::{PROBED, StateDir, Store, StoreError, Writer};
 use super::times::Times;
@@ -37,6 +38,8 @@ pub(super) struct Seat {
     pub(super) counts: Counts,
     /// When each member last asked for anything.
     pub(super) asked: BTreeMap<NodeId, Instant>,
+    /// Members whose last messages were of another version, and which.
+    pub(super) unread: BTreeMap<NodeId, u8>,
     state: StateDir,
     writer: Writer,
     /// Counts the voters that this seat has had.
@@ -50,6 +53,7 @@ pub(super) struct Seat {
     seconds: RateLimit,
     refusals: RateLimit,
     disk: RateLimit,
+    releases: RateLimit,
 }
 
 /// What the voter has said since its start.
@@ -84,6 +88,7 @@ impl Seat {
             times,
             counts: Counts::default(),
             asked: BTreeMap::new(),
+            unread: BTreeMap::new(),
             state: state.clone(),
             writer: writer.map_err(StartError::Thread)?,
             life: 0,
@@ -93,6 +98,7 @@ impl Seat {
             seconds: RateLimit::new(LOG_EVERY),
             refusals: RateLimit::new(LOG_EVERY),
             disk: RateLimit::new(LOG_EVERY),
+            releases: RateLimit::new(LOG_EVERY),
         };
         seat.list(config);
         Ok(seat)
@@ -107,6 +113,7 @@ impl Seat {
         let names = &self.names;
         self.routes.retain(|node, _| names.contains_key(node));
         self.asked.retain(|node, _| names.contains_key(node));
+        self.unread.retain(|node, _| names.contains_key(node));
         self.config = config.clone();
     }
 
@@ -156,6 +163,7 @@ impl Seat {
             return;
         }
         self.asked.insert(from, now);
+        self.unread.remove(&from);
         let inspects = envelopes.iter().all(|envelope| envelope.message == Message::Inspect);
         let former = self.routes.insert(from, request.connection.clone());
         let outputs = self.voter.handle_all(now, from, &envelopes);
@@ -194,6 +202,16 @@ impl Seat {
         self.carry_out(now, outputs);
     }
 
+    /// A member with this key sends what can't be read here (docs/upgrading.md); it is said until it sends what can.
+    pub(super) fn tell_of_release(&mut self, key: PublicKey, theirs: u8) {
+        let Some(node) = self.members.get(&key) else { return };
+        self.unread.insert(*node, theirs);
+        if let Some(more) = self.releases.admit(tokio::time::Instant::now()) {
+            let name = self.names.get(node).map_or("?", String::as_str);
+            tracing::warn!("cluster {}: {} ({more} more like this)", self.config.name, other_release(name, theirs));
+        }
+    }
+
     /// Members whose connection stands.
     pub(super) fn is_connected(&self, node: NodeId) -> bool {
         self.routes.get(&node).is_some_and(|connection| connection.close_reason().is_none())
@@ -204,6 +222,7 @@ impl Seat {
         self.voter.forget_node(node);
         self.routes.remove(&node);
         self.asked.remove(&node);
+        self.unread.remove(&node);
         self.lives.forget(node);
     }
 
