@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keepone_chaos::fault::Part;
 use keepone_chaos::netns::error::io_error;
@@ -25,6 +25,9 @@ const FIELDS: &str = "frame.time_epoch eth.src eth.dst _ws.malformed _ws.expert.
                       icmpv6.nd.ns.target_address icmpv6.nd.na.target_address icmpv6.nd.na.flag.r \
                       icmpv6.nd.na.flag.s icmpv6.nd.na.flag.o icmpv6.opt.linkaddr udp.dstport bfd.sta bfd.diag";
 
+/// What tshark takes to begin on a busy machine, and more.
+const BEGINS: Duration = Duration::from_secs(30);
+
 /// A frame as tshark sees it: field and value, those without a value left out.
 pub type Frame = BTreeMap<&'static str, String>;
 
@@ -41,11 +44,26 @@ impl Recorder {
     /// # Errors
     /// tshark can't be started, or does not begin.
     pub fn start(lan: &Lan, kind: Kind) -> Result<Self, Error> {
+        Recorder::on(lan, kind, INTERFACE)
+    }
+
+    /// The same on any of its interfaces, or on `any`.
+    ///
+    /// # Errors
+    /// As [`Recorder::start`].
+    pub fn on(lan: &Lan, kind: Kind, interface: &str) -> Result<Self, Error> {
         let path = lan.room().join("capture.pcapng");
+        // A former one would pass for a beginning.
+        let _ = std::fs::remove_file(&path);
         let shown = path.display().to_string();
-        let mut tshark = lan.start_at(kind, &["tshark", "-n", "-q", "-i", INTERFACE, "-w", &shown])?;
-        if !tshark.says("Capturing on", Duration::from_secs(30)) {
-            return Err(io_error("begin to capture")(std::io::Error::other(tshark.said())));
+        let tshark = lan.start_at(kind, &["tshark", "-n", "-q", "-i", interface, "-w", &shown])?;
+        // It says that it captures a while before it does: the file has its first block when the interface is open.
+        let begin = Instant::now();
+        while !std::fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
+            if begin.elapsed() > BEGINS {
+                return Err(io_error("begin to capture")(std::io::Error::other(tshark.said())));
+            }
+            thread::sleep(Duration::from_millis(20));
         }
         Ok(Recorder { tshark, path })
     }
@@ -87,4 +105,22 @@ pub fn dissect(capture: &Path, plain: bool) -> Result<Vec<Frame>, Error> {
         values.map(|(field, value)| (field, value.to_owned())).collect()
     };
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(frame).collect())
+}
+
+/// Some fields of those frames of a capture that pass a filter of tshark's: a line each, with tabs between.
+///
+/// # Errors
+/// As [`dissect`].
+pub fn fields(capture: &Path, filter: &str, fields: &[&str]) -> Result<String, Error> {
+    let fields = fields.iter().flat_map(|field| ["-e", field]);
+    let output = Command::new("tshark")
+        .args(["-n", "-r", &capture.display().to_string(), "-Y", filter, "-T", "fields"])
+        .args(fields)
+        .output()
+        .map_err(io_error("run tshark"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(io_error("read a capture")(std::io::Error::other(said)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

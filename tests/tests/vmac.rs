@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use keepone_chaos::fault::Part;
 use keepone_chaos::netns::namespace::Namespace;
 use keepone_chaos::netns::topology::{Kind, VIP};
+use keepone_tests::dissect::{self, Recorder};
 use keepone_tests::lan::{INTERFACE, Lan, VIP6};
 use keepone_tests::observe::Watch;
 use keepone_tests::program::Program;
@@ -17,6 +18,8 @@ use nix::sys::signal::Signal;
 
 /// Wide: the machine may be busy with other tests.
 const SOON: Duration = Duration::from_secs(20);
+/// Ten Advertisements.
+const WHILE: Duration = Duration::from_secs(2);
 const MAC: &str = "00:00:5e:00:01:33";
 const MAC6: &str = "00:00:5e:00:02:34";
 
@@ -86,6 +89,13 @@ impl Pair {
         }
     }
 
+    /// Fields of those frames that pass an interface while `deed` is done and that pass the filter.
+    fn seen(&self, at: Kind, interface: &str, filter: &str, fields: &[&str], deed: impl FnOnce()) -> String {
+        let recorder = Recorder::on(&self.lan, at, interface).unwrap();
+        deed();
+        dissect::fields(&recorder.stop().unwrap(), filter, fields).unwrap()
+    }
+
     /// The client's entry of a neighbour.
     fn neighbour(&self, address: &str) -> String {
         self.client(&format!("ip neigh show {address}"))
@@ -107,28 +117,26 @@ fn moves_with_the_virtual_mac(means: &str) {
         assert!(!base.contains(&VIP.to_string()) && !base.contains(&VIP6.to_string()), "{base}");
     }
     // Nothing else but a dump of the wire can say what a Backup's switch port sees.
-    let dump = "timeout 2 tshark -l -i lan0 -Y vrrp -T fields -e eth.src -e ip.src -e ipv6.src 2>/dev/null";
-    let seen = pair.client(dump);
+    let client = Kind::Client(0);
+    let seen = pair.seen(client, INTERFACE, "vrrp", &["eth.src", "ip.src", "ipv6.src"], || thread::sleep(WHILE));
     assert!(seen.contains(MAC) && seen.contains(MAC6), "Advertisements come from the virtual MACs: {seen}");
     let foreign = seen.lines().filter(|line| !line.starts_with(MAC) && !line.starts_with(MAC6)).count();
     assert_eq!(foreign, 0, "and from no others: {seen}");
     // Outgoing on any interface, where what the gate has dropped is not seen.
-    let dump = format!(
-        "timeout 2 tshark -l -i any -Y 'sll.pkttype == 4 && (sll.src.eth == {MAC} || sll.src.eth == {MAC6})' -T fields \
-         -e frame.protocols 2>/dev/null"
-    );
-    assert!(pair.on(0, &dump).contains("vrrp"), "a Master speaks with the virtual MAC");
-    assert_eq!(pair.on(1, &dump), "", "a Backup never does");
+    let filter = format!("sll.pkttype == 4 && (sll.src.eth == {MAC} || sll.src.eth == {MAC6})");
+    let sent = |node| pair.seen(Kind::Node(node), "any", &filter, &["frame.protocols"], || thread::sleep(WHILE));
+    assert!(sent(0).contains("vrrp"), "a Master speaks with the virtual MAC");
+    assert_eq!(sent(1), "", "a Backup never does");
 
     // Whoever asks for the address, and whomever this host asks for its sake: the interface below keeps out of it.
-    let dump = format!(
-        "timeout 4 tshark -l -i lan0 -Y 'arp.src.proto_ipv4 == {VIP}' -T fields -e eth.src -e arp.opcode 2>/dev/null & sleep 2; \
-         for i in 1 2 3 4 5; do ip neigh flush all; echo >/dev/udp/{VIP}/9; sleep 0.1; done; wait"
-    );
-    let flush = "for i in 1 2 3 4 5 6 7 8 9; do ip neigh flush dev lan0; sleep 0.4; done";
-    let seen = thread::scope(|scope| {
-        scope.spawn(|| pair.on(0, flush));
-        pair.client(&dump)
+    let ask = format!("for i in 1 2 3 4 5; do ip neigh flush all; echo >/dev/udp/{VIP}/9; sleep 0.2; done");
+    let filter = format!("arp.src.proto_ipv4 == {VIP}");
+    let flush = "for i in 1 2 3 4; do ip neigh flush dev lan0; sleep 0.4; done";
+    let seen = pair.seen(client, INTERFACE, &filter, &["eth.src", "arp.opcode"], || {
+        thread::scope(|scope| {
+            scope.spawn(|| pair.on(0, flush));
+            pair.client(&ask)
+        });
     });
     assert!(seen.contains("\t2"), "it is asked for, and answers: {seen}");
     assert!(seen.lines().all(|line| line.starts_with(MAC)), "{seen}");
@@ -154,21 +162,17 @@ fn the_address_moves_with_the_virtual_mac_behind_nftables() {
 
 fn a_backup_is_silent_from_its_start(means: &str) {
     let mut pair = Pair::nobody();
-    let dump = pair.lan.room().join("dump");
-    let listen = format!(
-        "exec timeout 8 tshark -l -i lan0 -Y 'eth.src contains 00:00:5e:00' -T fields -e frame.protocols 2>/dev/null >{}",
-        dump.display()
-    );
-    let listener = pair.lan.start_at(Kind::Client(0), &["bash", "-c", &listen]).unwrap();
-    thread::sleep(Duration::from_secs(2));
+    let recorder = Recorder::start(&pair.lan, Kind::Client(0)).unwrap();
     // It waits for three advert_ints of 10 s.
     let text = configuration(100, "", means).replace("advert_int 0.2", "advert_int 10");
     let file = pair.lan.write("x.conf", &text).unwrap();
     let keepone = keepone_tests::binary::find("keepone");
     pair.programs.push(pair.lan.start(0, &[keepone.to_str().unwrap(), "run", "-c", file.to_str().unwrap()]).unwrap());
     pair.until("the links are up", || pair.on(0, "ip -br link").matches("LOWER_UP").count() >= 5);
-    listener.end(SOON).unwrap();
-    let seen = std::fs::read_to_string(&dump).unwrap();
+    // Reports of groups come within a second or two, and again.
+    thread::sleep(Duration::from_secs(4));
+    let seen =
+        dissect::fields(&recorder.stop().unwrap(), "eth.src contains 00:00:5e:00", &["frame.protocols"]).unwrap();
     assert_eq!(seen, "", "nothing comes from a virtual MAC, not even a report of a multicast group");
     assert!(!pair.programs[0].said().contains("MASTER"), "{}", pair.programs[0].said());
 }
@@ -218,7 +222,7 @@ fn an_interface_that_somebody_deletes_is_made_anew_and_the_address_with_it() {
 fn advertisements_leave_from_the_interface_below_where_that_is_asked_for() {
     let pair = Pair::start("    vmac_xmit_base\n", "auto");
     pair.until("it is up", || pair.watch.answered_by(0, Duration::from_millis(200)).is_some());
-    let seen = pair.client("timeout 2 tshark -l -i lan0 -Y 'vrrp && ip' -T fields -e eth.src 2>/dev/null");
+    let seen = pair.seen(Kind::Client(0), INTERFACE, "vrrp && ip", &["eth.src"], || thread::sleep(WHILE));
     let own = pair.on(0, "cat /sys/class/net/lan0/address");
     let mac = pair.on(0, "ip -br link show lan0");
     assert!(!seen.is_empty() && !seen.contains(MAC), "{seen}");
