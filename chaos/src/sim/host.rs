@@ -89,6 +89,8 @@ pub struct Host {
     pub pending: VecDeque<Pending>,
     /// The process is at work until then, or pauses.
     pub busy_until: u64,
+    /// The deadline that the process named last; `None` once it has taken another event, and was not asked since.
+    pub deadline: Option<Option<Instant>>,
     /// When the next tick is due, if one is scheduled.
     pub tick_at: Option<u64>,
     /// A wake-up is scheduled for then.
@@ -135,6 +137,7 @@ impl Host {
             inbox: VecDeque::new(),
             pending: VecDeque::new(),
             busy_until: 0,
+            deadline: None,
             tick_at: None,
             wake_at: None,
             kernels: vec![Kernel::default(); domains],
@@ -161,6 +164,17 @@ impl Host {
         }
     }
 
+    /// When the process has something to do unless another event comes before.
+    pub fn deadline(&mut self) -> Option<Instant> {
+        let machine = &self.machine;
+        let of = || match machine {
+            Some(Machine::Agent(node)) => node.next_deadline(),
+            Some(Machine::Witness(voter)) => voter.next_deadline(),
+            Some(Machine::Store) | None => None,
+        };
+        *self.deadline.get_or_insert_with(of)
+    }
+
     /// Whether the process runs and does not stand still.
     pub fn is_running(&self) -> bool {
         self.machine.is_some() && !self.stopped
@@ -177,7 +191,7 @@ impl Host {
 
     /// The process ends here and now.
     pub fn end_process(&mut self) {
-        self.machine = None;
+        (self.machine, self.deadline) = (None, None);
         self.shell = None;
         self.life += 1;
         self.inbox.clear();

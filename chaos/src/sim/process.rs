@@ -25,12 +25,7 @@ impl World {
         let Some(host) = self.hosts.get_mut(number).filter(|host| host.tick_at == Some(now)) else { return };
         host.tick_at = None;
         // The deadline may have moved on meanwhile.
-        let due = match &host.machine {
-            Some(Machine::Agent(node)) => node.next_deadline(),
-            Some(Machine::Witness(voter)) => voter.next_deadline(),
-            Some(Machine::Store) | None => None,
-        };
-        match due {
+        match host.deadline() {
             Some(due) if host.clock.local(now) >= due => self.deliver(number, Event::Tick),
             Some(_) | None => self.plan_tick(number),
         }
@@ -41,12 +36,7 @@ impl World {
         let late = self.rng.below(self.jitter + 1);
         let now = self.now;
         let Some(host) = self.hosts.get_mut(number) else { return };
-        let due = match &host.machine {
-            Some(Machine::Agent(node)) => node.next_deadline(),
-            Some(Machine::Witness(voter)) => voter.next_deadline(),
-            Some(Machine::Store) | None => None,
-        };
-        let Some(due) = due else { return };
+        let Some(due) = host.deadline() else { return };
         let at = host.clock.real(due).max(now).max(host.busy_until) + late;
         if host.tick_at.is_some_and(|scheduled| scheduled <= at && scheduled >= now) {
             return;
@@ -140,11 +130,13 @@ impl World {
         let unwritten = matches!(&event, Event::Persisted { error: Some(_), .. });
         let (mut transfer, mut asked) = (false, Vec::new());
         if let Event::LeaseReceived { from, bytes } = &event {
-            self.oracle.on_answers(now, number, Plan::host(*from), bytes);
-            transfer = speech::has_transfer(bytes);
-            asked = self.oracle.stale_requests(now, host, speech::requests(bytes));
+            let said: Vec<Envelope> = speech::messages(bytes).collect();
+            self.oracle.on_answers(now, number, Plan::host(*from), &said);
+            transfer = speech::has_transfer(&said);
+            asked = self.oracle.stale_requests(now, host, speech::requests(&said));
         }
         self.history.event(now, number, &event);
+        host.deadline = None;
         let actions = match &mut host.machine {
             Some(Machine::Store) | None => return,
             Some(Machine::Agent(node)) => {
@@ -219,7 +211,7 @@ impl World {
         match action {
             Action::SendBeat { link, to, bytes } => {
                 let event = Event::BeatReceived { link, from: Plan::node(number), bytes };
-                self.send(number, Plan::host(to), Path::Link(link.0), at, &event);
+                self.send(number, Plan::host(to), Path::Link(link.0), at, event);
             }
             Action::SendLease { to: NodeId::STORE, bytes } => {
                 let told = Told::Requests(bytes);
@@ -283,28 +275,33 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: usize, to: usize, path: Path, at: u64, event: &Event) {
+    fn send(&mut self, from: usize, to: usize, path: Path, at: u64, event: Event) {
         if self.hosts.get(from).is_some_and(|host| host.silent) {
             return;
         }
-        for delay in self.network.send(from, to, path, &mut self.rng).into_iter().flatten() {
-            let what = What::Deliver { host: to, life: None, event: event.clone() };
-            self.at(at + delay, what);
-        }
-        if self.rng.chance(self.replays) {
-            let after = self.rng.log_range(100 * MS, 10 * S * self.plan.pace);
-            self.at(at + after, What::Deliver { host: to, life: None, event: event.clone() });
+        let [first, second] = self.network.send(from, to, path, &mut self.rng);
+        let again = self.rng.chance(self.replays);
+        let again = again.then(|| self.rng.log_range(100 * MS, 10 * S * self.plan.pace));
+        let mut after = [first, second, again].into_iter().flatten().peekable();
+        let mut event = Some(event);
+        while let Some(delay) = after.next() {
+            // Mostly it comes once: the octets are not copied for that.
+            let event = if after.peek().is_some() { event.clone() } else { event.take() };
+            let Some(event) = event else { return };
+            self.at(at + delay, What::Deliver { host: to, life: None, event });
         }
     }
 
     pub(super) fn send_lease(&mut self, from: usize, to: usize, at: u64, bytes: Vec<u8>) {
         let event = Event::LeaseReceived { from: Plan::node(from), bytes };
         if from < self.plan.agents && to < self.plan.agents {
-            for link in 0..self.plan.links {
-                self.send(from, to, Path::Link(link), at, &event);
+            let Some(last) = self.plan.links.checked_sub(1) else { return };
+            for link in 0..last {
+                self.send(from, to, Path::Link(link), at, event.clone());
             }
+            self.send(from, to, Path::Link(last), at, event);
         } else {
-            self.send(from, to, Path::Witness, at, &event);
+            self.send(from, to, Path::Witness, at, event);
         }
     }
 
@@ -322,7 +319,7 @@ impl World {
             }
             let (interface, bytes) = (InterfaceId(0), bytes.clone());
             let event = Event::VrrpReceived { interface, source, destination: group, hop_limit: 255, bytes };
-            self.send(from, to, Path::Lan, at, &event);
+            self.send(from, to, Path::Lan, at, event);
         }
     }
 

@@ -8,18 +8,18 @@ pub(super) fn messages(bytes: &[u8]) -> impl Iterator<Item = Envelope> + '_ {
     unpack(bytes).into_iter().flatten().flatten()
 }
 
-/// What a datagram gives back: by domain, the epochs that end.
-pub(super) fn farewells(bytes: &[u8]) -> Vec<(DomainId, Epoch)> {
-    let farewell = |envelope: Envelope| match envelope.message {
+/// What messages give back: by domain, the epochs that end.
+pub(super) fn farewells(said: &[Envelope]) -> impl Iterator<Item = (DomainId, Epoch)> + '_ {
+    let farewell = |envelope: &Envelope| match envelope.message {
         Message::Release { epoch } | Message::Transfer { epoch, .. } => Some((envelope.domain, epoch)),
         _ => None,
     };
-    messages(bytes).filter_map(farewell).collect()
+    said.iter().filter_map(farewell)
 }
 
-/// Whether a datagram has a Transfer in it.
-pub(super) fn has_transfer(bytes: &[u8]) -> bool {
-    messages(bytes).any(|envelope| matches!(envelope.message, Message::Transfer { .. }))
+/// Whether a Transfer is among them.
+pub(super) fn has_transfer(said: &[Envelope]) -> bool {
+    said.iter().any(|envelope| matches!(envelope.message, Message::Transfer { .. }))
 }
 
 /// What a datagram of a voter grants: by domain, the epochs.
@@ -32,14 +32,14 @@ pub(super) fn grants(bytes: &[u8]) -> Vec<(DomainId, Epoch)> {
 }
 
 /// What requests name: by domain, their epochs.
-pub(super) fn requests(bytes: &[u8]) -> Vec<(DomainId, Epoch)> {
-    let request = |envelope: Envelope| match envelope.message {
+pub(super) fn requests(said: &[Envelope]) -> Vec<(DomainId, Epoch)> {
+    let request = |envelope: &Envelope| match envelope.message {
         Message::Acquire { epoch, .. } | Message::Release { epoch } | Message::Transfer { epoch, .. } => {
             Some((envelope.domain, epoch))
         }
         _ => None,
     };
-    messages(bytes).filter_map(request).collect()
+    said.iter().filter_map(request).collect()
 }
 
 /// In words.

@@ -257,7 +257,7 @@ impl World {
             host.mastered.fill(None);
             let settings = plan.settings(number, host.variant, seed ^ u64::try_from(number).unwrap_or(0));
             let node = Node::new(settings, incarnation, Restored { record, held }, local);
-            host.machine = Some(Machine::Agent(Box::new(node)));
+            (host.machine, host.deadline) = (Some(Machine::Agent(Box::new(node))), None);
             let register = plan.register(number, host.variant, incarnation);
             host.shell = register.map(|settings| Shell::new(Register::new(settings, incarnation)));
         } else if plan.mode == Mode::Store {
@@ -266,7 +266,7 @@ impl World {
         } else {
             let voter =
                 Voter::new(plan.voter(host.variant, incarnation), local, record.as_ref()).with_guards(plan.guards());
-            host.machine = Some(Machine::Witness(Box::new(voter)));
+            (host.machine, host.deadline) = (Some(Machine::Witness(Box::new(voter))), None);
         }
         let life = host.life;
         self.oracle.on_voter_start(number, local, recorded);

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keepone_proto::id::{DomainId, Epoch};
 use keepone_proto::time::nanos;
-use keepone_proto::wire::lease::Message;
+use keepone_proto::wire::lease::{Envelope, Message};
 
 use super::Oracle;
 use crate::sim::host::Host;
 use crate::sim::network::{MS, US};
 use crate::sim::plan::Plan;
-use crate::sim::speech;
 
 /// What a datagram waits for at its sender and on a fair line.
 const FAIR_WAY: u64 = 50 * MS;
@@ -30,8 +29,8 @@ pub(super) struct Asking {
 
 impl Oracle {
     /// A node takes a voter's answers from its queue.
-    pub fn on_answers(&mut self, now: u64, node: usize, from: usize, bytes: &[u8]) {
-        for envelope in speech::messages(bytes) {
+    pub fn on_answers(&mut self, now: u64, node: usize, from: usize, answers: &[Envelope]) {
+        for envelope in answers {
             let place = Plan::place(envelope.domain);
             match envelope.message {
                 Message::Free { .. } => {
@@ -47,8 +46,8 @@ impl Oracle {
     }
 
     /// R2: an epoch is spent only after a majority has said that it is free, or because a holder left it to its heir.
-    pub(super) fn check_pre_vote(&mut self, now: u64, number: usize, bytes: &[u8]) {
-        for envelope in speech::messages(bytes) {
+    pub(super) fn check_pre_vote(&mut self, now: u64, number: usize, said: &[Envelope]) {
+        for envelope in said {
             match envelope.message {
                 Message::Transfer { heir, .. } => {
                     self.asking.known.insert((envelope.domain, heir));

@@ -3,6 +3,7 @@
 use keepone_proto::action::{Action, AlertName, Transition};
 use keepone_proto::decision::Role;
 use keepone_proto::id::Epoch;
+use keepone_proto::wire::lease::Envelope;
 
 use super::{Oracle, SLACK};
 use crate::sim::host::Host;
@@ -42,8 +43,9 @@ impl Oracle {
                     }
                 }
                 Action::SendLease { bytes, .. } => {
-                    self.check_farewell(now, number, host, bytes);
-                    self.check_pre_vote(now, number, bytes);
+                    let said: Vec<Envelope> = speech::messages(bytes).collect();
+                    self.check_farewell(now, number, host, &said);
+                    self.check_pre_vote(now, number, &said);
                 }
                 Action::Transition(transition) => self.check_transition(now, number, host, transition),
                 Action::Alert(alert) if alert.name == AlertName::DualMaster => {
@@ -104,8 +106,8 @@ impl Oracle {
     }
 
     /// I7.
-    fn check_farewell(&mut self, now: u64, number: usize, host: &Host, bytes: &[u8]) {
-        for (domain, epoch) in speech::farewells(bytes) {
+    fn check_farewell(&mut self, now: u64, number: usize, host: &Host, said: &[Envelope]) {
+        for (domain, epoch) in speech::farewells(said) {
             let Some(kernel) = host.kernels.get(Plan::place(domain)) else { continue };
             if kernel.epoch != Some(epoch) {
                 continue;
