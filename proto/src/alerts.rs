@@ -51,6 +51,8 @@ const BLIPS_WITHIN: Duration = Duration::from_secs(5);
 pub struct Alerts {
     now: Instant,
     states: BTreeMap<(AlertName, Option<DomainId>), State>,
+    /// A bit for each name that `states` may have: nearly all that is set is well, and always was.
+    named: u64,
     news: Vec<Alert>,
     /// Since the last look at all of them something was set otherwise than it was.
     moved: bool,
@@ -170,9 +172,10 @@ impl Alerts {
         words: impl FnOnce() -> W,
     ) {
         let (now, key) = (self.now, (name, domain));
-        if !raised && !self.states.contains_key(&key) {
+        if !raised && (self.named & bit(name) == 0 || !self.states.contains_key(&key)) {
             return;
         }
+        self.named |= bit(name);
         let state = self.states.entry(key).or_insert_with(|| State::new(now));
         let changed = state.present != raised;
         if changed {
@@ -267,6 +270,7 @@ impl Alerts {
             }
         }
         self.states.retain(|_, state| state.present || state.said || now.since(state.since) < SAME_TROUBLE);
+        self.named = self.states.keys().fold(0, |named, (name, _)| named | bit(*name));
         out.extend(self.news.drain(..).map(Action::Alert));
         self.next = self.next_of_all();
         let over = self.states.values().filter_map(|state| match state.present {
@@ -276,6 +280,12 @@ impl Alerts {
         self.over_at = over.min();
         self.moved = false;
     }
+}
+
+/// In [`Alerts::named`].
+fn bit(name: AlertName) -> u64 {
+    const { assert!(AlertName::ALL.len() <= 64, "a bit for each") };
+    1 << name as u32
 }
 
 /// Says how it stands.

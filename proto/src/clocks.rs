@@ -39,6 +39,8 @@ pub(crate) struct Clocks {
     lease_max: Duration,
     round_trip: Duration,
     others: BTreeMap<NodeId, Other>,
+    /// Some of these may be off: mostly none is, and this is asked for at each step.
+    some_off: bool,
     suspicion: Option<Suspicion>,
     /// Why ours is not believed, and until when.
     off: Option<Off>,
@@ -80,6 +82,7 @@ impl Clocks {
             lease_max: timing.lease_max,
             round_trip: timing.round_trip,
             others: BTreeMap::new(),
+            some_off: false,
             suspicion: None,
             off: None,
             kernel: None,
@@ -149,7 +152,8 @@ impl Clocks {
     }
 
     fn hear_defence(&mut self, now: Instant, node: NodeId) {
-        let (Some(suspicion), Some(other)) = (&mut self.suspicion, self.others.get(&node)) else { return };
+        let Some(suspicion) = &mut self.suspicion else { return };
+        let Some(other) = self.others.get(&node) else { return };
         let clears = other.watch.clears(&suspicion.breach, suspicion.found_at);
         if clears && !suspicion.accusers.contains_key(&node) && suspicion.clearers.insert(node) {
             self.judge(now);
@@ -189,6 +193,7 @@ impl Clocks {
         if let Some(other) = self.others.get_mut(&node) {
             let until = other.off.map_or(until, |off| off.until.max(until));
             other.off = Some(Off { breach, until, said_by });
+            self.some_off = true;
             self.news.push(node);
         }
     }
@@ -231,13 +236,19 @@ impl Clocks {
     pub(crate) fn tick(&mut self, now: Instant) {
         self.judge(now);
         self.off = self.off.filter(|off| now < off.until);
-        for other in self.others.values_mut() {
-            other.off = other.off.filter(|off| now < off.until);
+        if core::mem::take(&mut self.some_off) {
+            for other in self.others.values_mut() {
+                other.off = other.off.filter(|off| now < off.until);
+                self.some_off |= other.off.is_some();
+            }
         }
     }
 
     /// When [`Clocks::tick`] has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        if self.suspicion.is_none() && self.off.is_none() && !self.some_off {
+            return None;
+        }
         let others = self.others.values().filter_map(|other| other.off.map(|off| off.until));
         let suspicion = self.suspicion.as_ref().map(|suspicion| suspicion.judge_at);
         suspicion.into_iter().chain(self.off.map(|off| off.until)).chain(others).min()

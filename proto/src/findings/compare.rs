@@ -143,8 +143,8 @@ fn compare_lease(
     theirs: Option<&LeaseProfile>,
     found: &mut Vec<Difference>,
 ) {
-    let remedy = format!("make the [arbiter] sections of {peer} and this node alike (V9)");
-    let mut say = |words| found.push(Difference { domain: None, words, remedy: remedy.clone() });
+    let remedy = || format!("make the [arbiter] sections of {peer} and this node alike (V9)");
+    let mut say = |words| found.push(Difference { domain: None, words, remedy: remedy() });
     let (ours, theirs) = match (ours, theirs) {
         (None, None) => return,
         (Some(_), None) => return say(format!("{peer} asks no authority, this node does")),

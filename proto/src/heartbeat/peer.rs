@@ -31,6 +31,8 @@ pub struct Peer {
     bounds: Bounds,
     /// The newest of the links' own: asked for at each step.
     heard_at: Option<Instant>,
+    /// Likewise: when it last heard us on any of them.
+    hears_us_at: Option<Instant>,
     /// When this peer is judged silent if it is never heard: it counts as heard at our start.
     started: Instant,
     incarnation: Option<Incarnation>,
@@ -112,6 +114,7 @@ impl Peer {
             settings: heartbeat,
             silence: heartbeat.silence(),
             heard_at: None,
+            hears_us_at: None,
             started: now,
             incarnation: None,
             retired: Vec::new(),
@@ -141,6 +144,7 @@ impl Peer {
         for id in links {
             self.links.entry(*id).or_insert_with(|| Link::new(own));
         }
+        self.hears_us_at = self.links.values().filter_map(Link::hears_us_at).max();
     }
 
     /// Its links.
@@ -151,6 +155,11 @@ impl Peer {
     /// Takes the next sequence and echo for a beat over `link`; `None` for a link that it is not on.
     pub fn next_beat(&mut self, now: Instant, link: LinkId) -> Option<(u64, Option<Echo>)> {
         self.links.get_mut(&link).map(|link| link.next_beat(now))
+    }
+
+    /// Each of its links with the sequence and echo of a beat that is made for it now.
+    pub fn next_beats(&mut self, now: Instant) -> impl Iterator<Item = (LinkId, (u64, Option<Echo>))> {
+        self.links.iter_mut().map(move |(id, link)| (*id, link.next_beat(now)))
     }
 
     /// A beat of this peer came over `link`.
@@ -180,12 +189,13 @@ impl Peer {
                 self.retired.push(former);
             }
             self.links.values_mut().for_each(Link::peer_restarted);
-            (self.said, self.heard_at) = (None, None);
+            (self.said, self.heard_at, self.hears_us_at) = (None, None, None);
             self.dating.begin_anew();
         }
         let link_id = link;
         let Some(link) = self.links.get_mut(&link) else { return nothing };
         let freshness = link.on_beat(now, beat.seq, beat.echo, limit);
+        self.hears_us_at = self.hears_us_at.max(link.hears_us_at());
         // What was queued while we slept came at some time of that; the echo must not make it younger than it may
         // be, or the peer would take our answers for old ones as long as it is that beat that we answer.
         if let Some((from, to)) = self.slept.filter(|(_, to)| now.since(*to) < self.settings.period) {
@@ -318,8 +328,7 @@ impl Peer {
 
     /// From when on the peer is known not to hear us (D8): (m+1)·h after the last sign that it does.
     pub fn deaf_at(&self) -> Option<Instant> {
-        let sign = self.links.values().filter_map(Link::hears_us_at).max();
-        Some(sign.max(self.heard_since)? + self.silence + self.settings.period)
+        Some(self.hears_us_at.max(self.heard_since)? + self.silence + self.settings.period)
     }
 
     /// It is heard, and its echoes show that it does not hear us (D8).

@@ -181,9 +181,9 @@ impl RateWatch {
 
     fn step(&self, reading: &Reading) -> Option<Breach> {
         let lease = nanos(self.bounds.lease);
-        let near = self.recent.iter().filter(|early| nanos(reading.received.since(early.sent)) <= lease);
+        let near = self.recent.iter().filter(|early| reading.received.nanos_since(early.sent) <= lease);
         let breaches = near.chain(&self.last).filter_map(|early| {
-            let allowed = self.bounds.allowance(nanos(reading.received.since(early.sent)));
+            let allowed = || self.bounds.allowance(reading.received.nanos_since(early.sent));
             breach(&self.bounds, early, reading, allowed, Manner::Step)
         });
         breaches.max_by_key(|breach| breach.lost)
@@ -191,7 +191,7 @@ impl RateWatch {
 
     fn drift(&self, reading: &Reading) -> Option<Breach> {
         let anchor = self.anchor.as_ref()?;
-        breach(&self.bounds, anchor, reading, nanos(self.bounds.hidden_freeze), Manner::Drift)
+        breach(&self.bounds, anchor, reading, || nanos(self.bounds.hidden_freeze), Manner::Drift)
     }
 
     fn keep(&mut self, reading: Reading) {
@@ -261,7 +261,13 @@ impl RateWatch {
     }
 }
 
-fn breach(bounds: &Bounds, early: &Reading, late: &Reading, allowed: u64, manner: Manner) -> Option<Breach> {
+fn breach(
+    bounds: &Bounds,
+    early: &Reading,
+    late: &Reading,
+    allowed: impl Fn() -> u64,
+    manner: Manner,
+) -> Option<Breach> {
     let found = |loser, lost| Breach {
         loser,
         manner,
@@ -269,22 +275,29 @@ fn breach(bounds: &Bounds, early: &Reading, late: &Reading, allowed: u64, manner
         since: early.sent,
         until: late.received,
     };
-    let ours = ours_lost(bounds, early, late).filter(|lost| *lost > allowed).map(|lost| found(Loser::Ours, lost));
-    let theirs = || theirs_lost(bounds, early, late).filter(|lost| *lost > allowed);
+    let ours = ours_lost(bounds, early, late).filter(|lost| *lost > allowed()).map(|lost| found(Loser::Ours, lost));
+    let theirs = || theirs_lost(bounds, early, late).filter(|lost| *lost > allowed());
     ours.or_else(|| theirs().map(|lost| found(Loser::Theirs, lost)))
 }
 
 /// What our clock has lost at least between two readings; `None` if perhaps nothing.
 fn ours_lost(bounds: &Bounds, early: &Reading, late: &Reading) -> Option<u64> {
     let theirs = late.clock.as_nanos().checked_sub(early.clock.as_nanos())?;
-    let ours = nanos(late.received.since(early.sent));
+    let ours = late.received.nanos_since(early.sent);
+    // Nothing grows by shrinking: mostly there is nothing to divide for.
+    if theirs <= ours {
+        return None;
+    }
     bounds.shrink(theirs).checked_sub(ours).filter(|lost| *lost > 0)
 }
 
 /// What theirs has. A clock that has gone backwards is another matter (R17).
 fn theirs_lost(bounds: &Bounds, early: &Reading, late: &Reading) -> Option<u64> {
     let theirs = late.clock.as_nanos().checked_sub(early.clock.as_nanos())?;
-    let ours = nanos(late.sent.since(early.received));
+    let ours = late.sent.nanos_since(early.received);
+    if ours <= theirs {
+        return None;
+    }
     bounds.shrink(ours).checked_sub(theirs).filter(|lost| *lost > 0)
 }
 

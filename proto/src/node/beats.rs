@@ -10,6 +10,7 @@ use crate::decision::Role;
 use crate::heartbeat::link::Freshness;
 use crate::heartbeat::peer::Peer;
 use crate::id::{DomainId, LinkId, NodeId};
+use crate::settings::Settings;
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS, MAX_HEARD};
 use crate::wire::profile;
@@ -115,22 +116,15 @@ impl Node {
         if count > MAX_DOMAINS {
             self.first_domain = (self.first_domain + MAX_DOMAINS) % count;
         }
+        let (seq, echo) = (0, None);
+        let Settings { cluster, digest, .. } = self.settings;
+        let mut beat =
+            Beat { cluster, digest, incarnation: self.incarnation, seq, clock: now, echo, references, heard, domains };
         for peer in self.peers.values_mut().filter(|peer| all || peer.is_silent(now)) {
-            let links: Vec<LinkId> = peer.links().map(|(id, _)| id).collect();
-            for link in links {
-                let Some((seq, echo)) = peer.next_beat(now, link) else { continue };
-                let beat = Beat {
-                    cluster: self.settings.cluster,
-                    digest: self.settings.digest,
-                    incarnation: self.incarnation,
-                    seq,
-                    clock: now,
-                    echo,
-                    references,
-                    heard: heard.clone(),
-                    domains: domains.clone(),
-                };
-                out.push(Action::SendBeat { link, to: peer.node, bytes: beat.emit() });
+            let to = peer.node;
+            for (link, (seq, echo)) in peer.next_beats(now) {
+                (beat.seq, beat.echo) = (seq, echo);
+                out.push(Action::SendBeat { link, to, bytes: beat.emit() });
             }
         }
     }

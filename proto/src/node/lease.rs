@@ -167,6 +167,9 @@ impl Node {
 
     /// What this event has to say to each member leaves in as few datagrams as hold it.
     pub(super) fn post(&mut self, out: &mut Vec<Action>) {
+        if self.outbox.is_empty() {
+            return;
+        }
         for (to, envelopes) in core::mem::take(&mut self.outbox) {
             out.extend(pack(&envelopes).into_iter().map(|bytes| Action::SendLease { to, bytes }));
         }

@@ -31,6 +31,9 @@ impl Sightings {
 
     /// When the next is forgotten.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
+        if self.seen.is_empty() {
+            return None;
+        }
         self.seen.values().map(|(until, _)| *until).min()
     }
 }

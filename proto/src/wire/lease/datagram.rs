@@ -25,7 +25,10 @@ pub fn pack<'a>(envelopes: impl IntoIterator<Item = &'a Envelope>) -> Vec<Vec<u8
             datagrams.extend(open.take().map(Datagram::finish));
         }
         let (cluster, digest) = (envelope.cluster, envelope.digest);
-        let datagram = open.get_or_insert_with(|| Datagram { cluster, digest, count: 0, entries: Vec::new() });
+        let Some(datagram) = &mut open else {
+            open = Some(Datagram { cluster, digest, count: 1, entries: entry });
+            continue;
+        };
         datagram.entries.extend(entry);
         datagram.count += 1;
     }
