@@ -423,11 +423,21 @@ impl Domain {
             self.stuck_since.zip(self.reboot_after).map(|(since, after)| since + after),
             self.retiring.map(|retiring| retiring.deadline(settle_in)),
         ];
+        let mut next = self.lease.next_deadline();
+        let mut consider = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         // What lies behind has been seen to; only what comes is a deadline, but for the lease's own.
-        let ahead = due.into_iter().flatten().filter(|at| *at > now);
-        let routers = self.routers.iter().filter_map(|router| router.machine.next_deadline());
-        let announcers = self.routers.iter().filter_map(|router| router.announcer.next_deadline());
-        ahead.chain(self.lease.next_deadline()).chain(routers).chain(announcers).min()
+        for at in due {
+            if let Some(at) = at.filter(|at| *at > now) {
+                consider(at);
+            }
+        }
+        for router in &self.routers {
+            [router.machine.next_deadline(), router.announcer.next_deadline()]
+                .into_iter()
+                .flatten()
+                .for_each(&mut consider);
+        }
+        next
     }
 
     fn preempt_delay(&self) -> Duration {

@@ -37,7 +37,7 @@ impl Known {
         Known { cluster, incarnation, clock, period, misses, lease, links, total, instances, at: now }
     }
 
-    /// A newer one; whether it is newer.
+    /// A newer one; whether it says anything that one compares with one's own settings, and the last one did not.
     pub(crate) fn renew(&mut self, now: Instant, profile: Profile) -> bool {
         if profile.incarnation != self.incarnation {
             *self = Known::new(now, profile);
@@ -46,12 +46,26 @@ impl Known {
         if profile.clock <= self.clock {
             return false;
         }
+        let news = !self.says_the_same(&profile);
+        let known = self.instances.len();
         let mut instances = core::mem::take(&mut self.instances);
-        *self = Known::new(now, profile);
         instances.retain(|_, (_, at)| now.since(*at) < FORGOTTEN);
-        instances.append(&mut self.instances);
-        self.instances = instances;
-        true
+        let news = news || instances.len() != known;
+        let Profile { cluster, incarnation, clock, period, misses, lease, links, total, instances: told } = profile;
+        // One that is known already keeps its place: a profile comes twice a second over each link.
+        for instance in told {
+            instances.insert(instance.name, (instance, now));
+        }
+        let links = links.into_iter().map(|link| (link.id, link.heard.map(|ago| now - ago))).collect();
+        *self = Known { cluster, incarnation, clock, period, misses, lease, links, total, instances, at: now };
+        news
+    }
+
+    /// But for what it hears on its links, which is compared with nothing.
+    fn says_the_same(&self, profile: &Profile) -> bool {
+        let Profile { cluster, incarnation: _, clock: _, period, misses, lease, links: _, total, instances } = profile;
+        (cluster, period, misses, lease, total) == (&self.cluster, &self.period, &self.misses, &self.lease, &self.total)
+            && instances.iter().all(|told| self.instances.get(&told.name).is_some_and(|(known, _)| known == told))
     }
 
     /// All its virtual routers are known.
