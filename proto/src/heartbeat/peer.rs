@@ -29,9 +29,8 @@ pub struct Peer {
     silence: Duration,
     /// What is assumed of its clock and ours.
     bounds: Bounds,
-    /// The newest of the links' own: asked for at each step.
+    /// The newest of the links' own, and when it last heard us on any of them: asked for at each step.
     heard_at: Option<Instant>,
-    /// Likewise: when it last heard us on any of them.
     hears_us_at: Option<Instant>,
     /// When this peer is judged silent if it is never heard: it counts as heard at our start.
     started: Instant,
@@ -155,11 +154,6 @@ impl Peer {
     /// Takes the next sequence and echo for a beat over `link`; `None` for a link that it is not on.
     pub fn next_beat(&mut self, now: Instant, link: LinkId) -> Option<(u64, Option<Echo>)> {
         self.links.get_mut(&link).map(|link| link.next_beat(now))
-    }
-
-    /// Each of its links with the sequence and echo of a beat that is made for it now.
-    pub fn next_beats(&mut self, now: Instant) -> impl Iterator<Item = (LinkId, (u64, Option<Echo>))> {
-        self.links.iter_mut().map(move |(id, link)| (*id, link.next_beat(now)))
     }
 
     /// A beat of this peer came over `link`.

@@ -122,7 +122,9 @@ impl Node {
             Beat { cluster, digest, incarnation: self.incarnation, seq, clock: now, echo, references, heard, domains };
         for peer in self.peers.values_mut().filter(|peer| all || peer.is_silent(now)) {
             let to = peer.node;
-            for (link, (seq, echo)) in peer.next_beats(now) {
+            let links: Vec<LinkId> = peer.links().map(|(id, _)| id).collect();
+            for link in links {
+                let Some((seq, echo)) = peer.next_beat(now, link) else { continue };
                 (beat.seq, beat.echo) = (seq, echo);
                 out.push(Action::SendBeat { link, to, bytes: beat.emit() });
             }
