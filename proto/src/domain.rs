@@ -296,6 +296,11 @@ impl Domain {
         self.routers.iter().map(|router| router.machine.params().priority).min().unwrap_or(Priority(1))
     }
 
+    /// Whether it is MASTER here, be the gate open yet or no more.
+    pub(crate) fn is_master(&self) -> bool {
+        self.master_since.is_some()
+    }
+
     /// Whether its gate is open.
     pub(crate) fn is_open(&self, now: Instant) -> bool {
         self.kernel.is_open(now)

@@ -165,7 +165,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "the witness dies and stays away; the nodes are two votes of three",
         steps: &[step(1000, "witness killed", kill(Who::Witness))],
         lasts_ms: 7_000,
-        demands: CALM,
+        demands: Demands { alerts: &["voter-silent"], ..CALM },
         ci: true,
         needs: SPARE,
         ..PLAIN

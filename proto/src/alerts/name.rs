@@ -118,6 +118,9 @@ alerts! {
     ArbiterUnreachable, "arbiter-unreachable", Critical, HASTY,
         "No majority of the voters answers (D4).",
         "check that the witness, or etcd, runs and that UDP to the one, TCP to the other passes in both directions";
+    VoterSilent, "voter-silent", Warning, SLOW,
+        "A voter does not answer the MASTER: once another one is missing there may be no majority.",
+        "see whether the witness in the evidence runs, and whether UDP passes to it and back (`keepone-witness status`)";
     AllHeartbeatsDown, "all-heartbeats-down", Critical, HASTY,
         "A peer is silent on every heartbeat link.",
         "is the peer up and its agent running? If so, look at the links' interfaces and at firewalls on UDP";
@@ -211,6 +214,8 @@ alerts! {
 impl Damping {
     /// Severe enough to be said within the time of a lease; longer than a heal's disorder.
     const HASTY: Damping = Damping { raise_ms: 200, clear_ms: 1000 };
+    /// Nothing is lost yet, and who is only restarted is back by then.
+    const SLOW: Damping = Damping { raise_ms: 1000, clear_ms: 1000 };
     /// The deed is a moment; it is shown long enough to be seen.
     const DEMOTED: Damping = Damping { raise_ms: 0, clear_ms: 5000 };
 }

@@ -207,6 +207,8 @@ impl Node {
         };
         let (raised, end) = (own.is_some() || !failing.is_empty(), "the record is written again");
         self.alerts.set_with_end(AlertName::VoterDisk, None, raised, words, end);
+        self.raise_silent_voters(now);
+        let names = &self.settings.names;
         self.turned_away.retain(|_, at| now.since(*at) <= lasts.max(TURNED_AWAY));
         let reasons = |(voter, why): &(NodeId, RefuseReason)| format!("{} {}", names.node(*voter), turned_away(*why));
         let words = || self.turned_away.keys().map(reasons).collect::<Vec<_>>().join("; ");
@@ -216,6 +218,23 @@ impl Node {
         let words = || unproven.map(|opening| opening.words(|id| names.node(id).into_owned())).unwrap_or_default();
         let end = "a voter bears the voter set out";
         self.alerts.set_with_end(AlertName::VoterSetUnproven, None, unproven.is_some(), words, end);
+    }
+
+    /// A voter that does not answer a MASTER. All of its domains ask together, so one of them tells for all; a node
+    /// that is silent on every link is told of as that.
+    fn raise_silent_voters(&mut self, now: Instant) {
+        let names = &self.settings.names;
+        let told = |voter: &NodeId| self.peers.get(voter).is_some_and(|peer| peer.is_silent(now));
+        let holding = self.domains.values().find(|domain| domain.is_master());
+        let silent = || holding.into_iter().flat_map(|domain| domain.lease.silent(now)).filter(|voter| !told(voter));
+        let words = || {
+            let silent: BTreeSet<NodeId> = silent().collect();
+            let silent: Vec<String> = silent.into_iter().map(|voter| String::from(names.node(voter))).collect();
+            let answering = holding.and_then(|domain| domain.lease.answering(now)).unwrap_or_default();
+            format!("no answer from {}; {} voters answer, {} are needed", silent.join(", "), answering.0, answering.1)
+        };
+        let (raised, end) = (silent().next().is_some(), "every voter answers again, or nothing is held here");
+        self.alerts.set_with_end(AlertName::VoterSilent, None, raised, words, end);
     }
 }
 

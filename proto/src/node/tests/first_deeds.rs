@@ -101,6 +101,31 @@ fn silence_of_vrrp_alone_moves_nothing_and_is_told_d1() {
 }
 
 #[test]
+fn a_voter_that_does_not_answer_is_told_unless_it_is_a_node_that_is_silent() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    let told = |cluster: &Cluster| cluster.alerts(1).contains(&"voter-silent");
+    cluster.cut_between(1, WITNESS);
+    // A witness that is only restarted is back by then.
+    cluster.run_to(5900);
+    assert!(!told(&cluster));
+    cluster.run_to(9000);
+    assert!(told(&cluster) && !cluster.alerts(2).contains(&"voter-silent"), "{:?}", cluster.alerts(1));
+    let evidence = cluster.log.iter().find_map(|(_, _, deed)| match deed {
+        Action::Alert(alert) if alert.name.as_str() == "voter-silent" => Some(alert.evidence.clone()),
+        _ => None,
+    });
+    let evidence = evidence.unwrap();
+    assert!(evidence.contains("2 voters answer, 2 are needed"), "{evidence}");
+    cluster.cut.clear();
+    cluster.run_to(11_000);
+    assert!(!told(&cluster));
+    cluster.nodes.remove(&2);
+    cluster.run_to(18_000);
+    assert!(!told(&cluster) && cluster.alerts(1).contains(&"all-heartbeats-down"), "{:?}", cluster.alerts(1));
+    assert_eq!(cluster.role(1).0, Role::Master);
+}
+
+#[test]
 fn who_overslept_its_deadline_says_nothing_more_for_the_vip_i11() {
     let mut cluster = steady(Authority::Quorum(quorum()));
     cluster.now = at(8000);
