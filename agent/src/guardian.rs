@@ -564,9 +564,13 @@ fn signals() -> SigSet {
 }
 
 /// A stopped worker's beats stop as well; shorter than that would be false alarms for nothing. Where no peer counts beats
-/// it is an Advertisement_Interval: a new worker is there before the three that a peer waits (RFC 9568, 6.1).
+/// it is an Advertisement_Interval: a new worker is there before the three that a peer waits (RFC 9568, 6.1). A worker that
+/// can hold no address keeps nobody waiting: it need not be woken so often.
 pub(crate) fn patience(plan: &Plan) -> Duration {
     let settings = &plan.settings;
+    if settings.instances.is_empty() {
+        return settings.heartbeat.silence().max(LONGEST_PATIENCE);
+    }
     let shortest = settings.instances.iter().map(|instance| instance.advert_int).min();
     let adverts = shortest.filter(|_| settings.peers.is_empty() && settings.quorum().is_none());
     settings.heartbeat.silence().max(adverts.unwrap_or_default().min(LONGEST_PATIENCE)).max(SHORTEST_PATIENCE)
@@ -581,3 +585,6 @@ fn tell_of_gate(shut: &Result<usize, GateError>) {
 fn backoff(failures: u32) -> Duration {
     Duration::from_millis(250).saturating_mul(1 << failures.min(8)).min(LONGEST_WAIT)
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,7 @@ mod vrrpv3;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -55,10 +56,16 @@ enum Master {
 }
 
 impl Settings {
-    /// `None`: nobody is to be answered.
+    /// Whether anybody is to be answered.
+    fn are_wanted(config: &Config) -> bool {
+        let model::Snmp { vrrp, rfc, checkers, .. } = config.global.snmp;
+        vrrp || rfc || checkers
+    }
+
+    /// `None`: nobody is.
     fn of(config: &Arc<Config>, node: &str) -> Option<Self> {
         let model::Snmp { socket, traps, vrrp, rfc, checkers } = config.global.snmp.clone();
-        (vrrp || rfc || checkers).then(|| Settings {
+        Self::are_wanted(config).then(|| Settings {
             master: Master::of(socket.as_deref()),
             router_id: config.global.router_id.clone().unwrap_or_else(|| node.to_owned()),
             vrrp,
@@ -95,6 +102,8 @@ struct Change {
 pub(crate) struct Snmp {
     configurations: Sender<Arc<Config>>,
     changes: SyncSender<Change>,
+    /// Whether anybody is to be told of changes: while nobody is, the thread sleeps and none may fill the queue.
+    wanted: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -105,14 +114,16 @@ impl Snmp {
         let (changes, told) = sync_channel(QUEUE);
         let inbox = Inbox { node: node.to_owned(), configurations: learnt, changes: told };
         let settings = Settings::of(config, node);
+        let wanted = Arc::new(AtomicBool::new(settings.is_some()));
         let serve = move || session::serve(&answers, settings, &inbox);
         let thread = thread::Builder::new().name("snmp".into()).spawn(serve);
         let thread = thread.inspect_err(|error| tracing::error!("no thread for SNMP: {error}")).ok()?;
-        Some(Snmp { configurations, changes, thread })
+        Some(Snmp { configurations, changes, wanted, thread })
     }
 
     /// Another configuration.
     pub(crate) fn set(&self, config: &Arc<Config>) {
+        self.wanted.store(Settings::are_wanted(config), Ordering::Release);
         let _ = self.configurations.send(config.clone());
     }
 
@@ -124,18 +135,20 @@ impl Snmp {
 
     /// Where changes of state are told; what finds no room is not.
     pub(crate) fn changes(&self) -> Changes {
-        Changes(Some(self.changes.clone()))
+        Changes(Some((self.changes.clone(), self.wanted.clone())))
     }
 }
 
 /// A way for changes of state; by default nobody is told.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Changes(Option<SyncSender<Change>>);
+pub(crate) struct Changes(Option<(SyncSender<Change>, Arc<AtomicBool>)>);
 
 impl Changes {
     /// Never waits.
     pub(crate) fn tell(&self, is_group: bool, name: &str, state: &'static str) {
-        if let Some(changes) = &self.0 {
+        if let Some((changes, wanted)) = &self.0
+            && wanted.load(Ordering::Acquire)
+        {
             let _ = changes.try_send(Change { is_group, name: name.to_owned(), state });
         }
     }

@@ -4,9 +4,11 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
+use keepone_config::Config;
 use keepone_proto::time::Instant;
 
 use super::pdu::{self, Binding, Header, Malformed, Oid, Said, Value, Writer, kind};
@@ -72,12 +74,8 @@ pub(super) fn serve(answers: &Answers, mut settings: Option<Settings>, inbox: &I
     let mut said = None;
     loop {
         let Some(wanted) = &settings else {
-            // Nobody is to be told; the queue must not stand full of what is long over.
-            match inbox.configurations.recv_timeout(LOOK) {
-                Ok(config) => settings = Settings::of(&config, &inbox.node),
-                Err(RecvTimeoutError::Timeout) => inbox.changes.try_iter().for_each(drop),
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
+            let Ok(config) = inbox.configurations.recv() else { return };
+            settings = Settings::of(&config, &inbox.node);
             continue;
         };
         match session(answers, wanted, inbox, &mut said) {
@@ -96,13 +94,23 @@ pub(super) fn serve(answers: &Answers, mut settings: Option<Settings>, inbox: &I
                     said = Some(text);
                 }
                 match inbox.configurations.recv_timeout(AGAIN) {
-                    Ok(config) => settings = Settings::of(&config, &inbox.node),
+                    Ok(config) => settings = learn(&config, inbox),
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
         }
     }
+}
+
+/// What a new configuration asks for. Where that is nothing, nobody puts changes into the queue any more, and of those in it
+/// nobody is to be told.
+fn learn(config: &Arc<Config>, inbox: &Inbox) -> Option<Settings> {
+    let settings = Settings::of(config, &inbox.node);
+    if settings.is_none() {
+        inbox.changes.try_iter().for_each(drop);
+    }
+    settings
 }
 
 fn session(answers: &Answers, settings: &Settings, inbox: &Inbox, said: &mut Option<String>) -> Result<Over, Fault> {
@@ -128,8 +136,9 @@ fn session(answers: &Answers, settings: &Settings, inbox: &Inbox, said: &mut Opt
         line.notify_all(settings, inbox)?;
         match inbox.configurations.try_recv() {
             Ok(config) => {
+                let settings = learn(&config, inbox);
                 line.close();
-                return Ok(Over::Configured(Settings::of(&config, &inbox.node).map(Box::new)));
+                return Ok(Over::Configured(settings.map(Box::new)));
             }
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => {
