@@ -4,9 +4,12 @@
 //! `# EOF`, so that half a text is refused. No type but gauge and counter: node_exporter reads the older text format, which
 //! knows neither `info` nor `stateset`.
 
+mod servers;
+
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
+use keepone_proto::balance::standing::ServiceStanding;
 use keepone_proto::decision::Role;
 use keepone_proto::id::NodeId;
 use keepone_proto::node::{Holder, LinkStatus};
@@ -31,6 +34,11 @@ impl Text {
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         // Without a text of its own for each label: there are a dozen samples of each instance.
         self.0.push_str(name);
+        self.labels(labels);
+        let _ = writeln!(self.0, " {value}");
+    }
+
+    fn labels(&mut self, labels: &[(&str, &str)]) {
         for (place, (label, value)) in labels.iter().enumerate() {
             self.0.push(if place == 0 { '{' } else { ',' });
             self.0.push_str(label);
@@ -38,8 +46,9 @@ impl Text {
             self.escaped(value);
             self.0.push('"');
         }
-        let end = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.0, "{end} {value}");
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
     }
 
     fn escaped(&mut self, value: &str) {
@@ -59,8 +68,8 @@ fn yes(is: bool) -> u8 {
 }
 
 impl Snapshot {
-    /// As a scraper reads it.
-    pub(crate) fn metrics(&self) -> String {
+    /// As a scraper reads it, with how virtual servers stand.
+    pub(super) fn metrics(&self, servers: &[ServiceStanding]) -> String {
         let mut text = Text(String::new());
         text.family("keepone_build_info", "gauge", "", "The program and the node that it runs as.");
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("node", self.directory.node.as_str())];
@@ -72,6 +81,7 @@ impl Snapshot {
         self.domains_in(&mut text);
         self.statistics_in(&mut text);
         self.peers_in(&mut text);
+        servers::families(&mut text, servers);
         text.family("keepone_alert", "gauge", "", "1 for each alert that stands; docs/alerts.md says what to do.");
         for (name, domain) in &self.alerts {
             let domain = domain.map_or("", |domain| self.directory.name(domain));

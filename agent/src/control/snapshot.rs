@@ -153,6 +153,17 @@ impl Snapshot {
         })
     }
 
+    /// What every instance has sent, heard and refused, by its name.
+    pub(crate) fn statistics_by_name(&self) -> impl Iterator<Item = (String, Statistics)> {
+        let instances = self.directory.domains.values().flat_map(|entry| &entry.instances);
+        instances.filter_map(|one| Some((one.name.clone(), *self.statistics.get(&one.id)?)))
+    }
+
+    /// The counters of the whole node.
+    pub(crate) fn counters_of_node(&self) -> Counters {
+        self.counters
+    }
+
     /// Takes it.
     pub(crate) fn take(node: &Node, directory: &Arc<Directory>, lines: Vec<Line>, now: Instant) -> Self {
         Snapshot {

@@ -78,9 +78,12 @@ pub(super) enum Value {
     Integer(i32),
     Octets(Vec<u8>),
     Oid(Oid),
+    /// Counter32, which begins anew at its end.
+    Counter(u32),
     Gauge(u32),
     /// Hundredths of a second.
     TimeTicks(u32),
+    Counter64(u64),
     NoSuchInstance,
     EndOfMibView,
 }
@@ -250,8 +253,10 @@ impl Writer {
             Value::Integer(_) => 2,
             Value::Octets(_) => 4,
             Value::Oid(_) => 6,
+            Value::Counter(_) => 65,
             Value::Gauge(_) => 66,
             Value::TimeTicks(_) => 67,
+            Value::Counter64(_) => 70,
             Value::NoSuchInstance => 129,
             Value::EndOfMibView => 130,
         };
@@ -262,7 +267,10 @@ impl Writer {
             Value::Integer(number) => self.0.extend(number.to_be_bytes()),
             Value::Octets(octets) => self.octets(octets),
             Value::Oid(oid) => self.oid(oid),
-            Value::Gauge(number) | Value::TimeTicks(number) => self.0.extend(number.to_be_bytes()),
+            Value::Counter(number) | Value::Gauge(number) | Value::TimeTicks(number) => {
+                self.0.extend(number.to_be_bytes());
+            }
+            Value::Counter64(number) => self.0.extend(number.to_be_bytes()),
             Value::NoSuchInstance | Value::EndOfMibView => {}
         }
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use keepone_proto::balance::standing::ServiceStanding;
 use keepone_proto::decision::Role;
+use keepone_proto::node::Counters;
+use keepone_proto::vrrp::statistics::Statistics;
 
 use crate::control::Answers;
 
@@ -23,6 +25,10 @@ pub(crate) struct Now {
 pub(super) struct Standing {
     /// By whether it is a group, and by name.
     roles: BTreeMap<(bool, String), Now>,
+    /// By the instance's name.
+    statistics: BTreeMap<String, Statistics>,
+    /// Of the node.
+    pub(super) counters: Counters,
     /// In the order of the configuration.
     pub(super) servers: Vec<ServiceStanding>,
 }
@@ -30,12 +36,23 @@ pub(super) struct Standing {
 impl Standing {
     /// Asks who knows; who does not answer in time has nothing to say.
     pub(super) fn of(answers: &Answers) -> Self {
-        let roles = answers.snapshot().map(|snapshot| snapshot.roles().collect()).unwrap_or_default();
-        Standing { roles, servers: answers.servers_standing().unwrap_or_default() }
+        let servers = answers.servers_standing().unwrap_or_default();
+        let Ok(snapshot) = answers.snapshot() else { return Standing { servers, ..Standing::default() } };
+        Standing {
+            roles: snapshot.roles().collect(),
+            statistics: snapshot.statistics_by_name().collect(),
+            counters: snapshot.counters_of_node(),
+            servers,
+        }
     }
 
     pub(super) fn instance(&self, name: &str) -> Option<Now> {
         self.roles.get(&(false, name.to_owned())).copied()
+    }
+
+    /// What an instance has sent, heard and refused; zeros, if nothing is known of it.
+    pub(super) fn statistics(&self, name: &str) -> Statistics {
+        self.statistics.get(name).copied().unwrap_or_default()
     }
 
     pub(super) fn group(&self, name: &str) -> Option<Now> {

@@ -67,7 +67,7 @@ impl Site for Page {
     }
 
     fn metrics(&self) -> Result<String, String> {
-        Ok(self.answers.snapshot()?.metrics())
+        self.answers.metrics()
     }
 }
 

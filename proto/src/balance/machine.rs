@@ -292,6 +292,7 @@ impl Balance {
             Outcome::Failed(why) => why.clone(),
             Outcome::Passed | Outcome::Weight(_) | Outcome::Added(_) => String::new(),
         };
+        self.count(place, matches!(outcome, Outcome::Failed(_)));
         let Some(checker) = self.checker(place) else { return };
         let (turn, tell_all) = (checker.on_outcome(now, outcome), checker.settings.tell_all);
         self.set_timer(place);
@@ -320,6 +321,14 @@ impl Balance {
             actions.push(quorum_action(service, Some(place.service)));
         }
         actions.extend(service.news(place.service, now).map(Action::Wanted));
+    }
+
+    fn count(&mut self, place: Place, has_failed: bool) {
+        let service = self.services.get_mut(place.service);
+        if let Some(server) = service.and_then(|service| service.servers.get_mut(place.server)) {
+            server.checks = server.checks.saturating_add(1);
+            server.failed = server.failed.saturating_add(has_failed.into());
+        }
     }
 
     /// What time brings: tries that are due or lost, weights that grow.

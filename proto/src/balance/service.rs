@@ -30,6 +30,10 @@ pub(super) struct Server {
     /// Since when its weight grows.
     ramp: Option<Instant>,
     pub(super) is_draining: bool,
+    /// Tries that have ended.
+    pub(super) checks: u64,
+    /// Those of them that failed.
+    pub(super) failed: u64,
 }
 
 impl Server {
@@ -37,7 +41,7 @@ impl Server {
         let checkers: Vec<Checker> =
             settings.checkers.iter().map(|checker| Checker::new(checker, now, jitter)).collect();
         let is_up = checkers.iter().all(Checker::is_up);
-        Server { settings: settings.clone(), checkers, is_up, ramp: None, is_draining: false }
+        Server { settings: settings.clone(), checkers, is_up, ramp: None, is_draining: false, checks: 0, failed: 0 }
     }
 
     /// Under another configuration: what is known of each check that is still there stays.

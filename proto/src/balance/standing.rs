@@ -39,6 +39,10 @@ pub struct ServerStanding {
     pub weight: Option<u32>,
     /// What speaks against it; empty if it is up.
     pub fault: String,
+    /// Tries of its checks that have ended since it was configured first.
+    pub checks: u64,
+    /// Those of them that failed.
+    pub failed: u64,
 }
 
 impl Balance {
@@ -56,6 +60,8 @@ fn standing(at: usize, service: &Service, now: Instant) -> ServiceStanding {
         is_draining: server.is_draining,
         weight: *weight,
         fault: if server.is_up { String::new() } else { server.fault() },
+        checks: server.checks,
+        failed: server.failed,
     };
     ServiceStanding {
         name: service.settings.name.clone(),

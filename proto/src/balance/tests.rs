@@ -230,3 +230,23 @@ fn the_quorum_and_servers_are_told_at_the_start_as_they_are_to_be() {
     assert_eq!(words(&actions), ["a up", "quorum up", "[1]"]);
     assert_eq!(words(&balance.reconfigure(&settings, at(1))), ["[1]"], "and not again");
 }
+
+#[test]
+fn tries_are_counted_with_their_server_and_a_reload_goes_on_with_them() {
+    let settings = service(vec![server("a", 1), server("b", 1)]);
+    let (mut balance, _) = start(settings.clone());
+    let place = Place { service: 0, server: 1, checker: 0 };
+    for outcome in [Outcome::Passed, Outcome::Failed(String::from("refused")), Outcome::Weight(3)] {
+        balance.handle(at(1), Event::Told { place, outcome });
+    }
+    // Of a check that there is not.
+    balance.handle(at(1), Event::Told { place: Place { checker: 1, ..place }, outcome: Outcome::Passed });
+    balance.handle(at(1), Event::Ended { run: 99, outcome: Outcome::Passed });
+    let counted = |balance: &Balance| {
+        let standing = balance.standing(at(2)).remove(0);
+        standing.servers.iter().map(|server| (server.checks, server.failed)).collect::<Vec<_>>()
+    };
+    assert_eq!(counted(&balance), [(0, 0), (3, 1)]);
+    balance.reconfigure(&all(vec![ServiceSettings { quorum: 2, ..settings }]), at(3));
+    assert_eq!(counted(&balance), [(0, 0), (3, 1)]);
+}
