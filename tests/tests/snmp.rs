@@ -101,9 +101,7 @@ fn a_master_is_told_what_keepalived_tells_it() {
     // Rows of VRRPV3-MIB, and of its statistics, have that number.
     let plain = |name: &str| {
         let parts: Vec<&str> = name.split('.').collect();
-        if parts.len() > 6 && parts[0] == "1" && parts[1] == "1" {
-            [&parts[..5], &parts[6..]].concat().join(".")
-        } else if parts.len() > 6 && parts[..4] == ["1", "2", "5", "1"] {
+        if parts.len() > 6 && (parts[..2] == ["1", "1"] || parts[..4] == ["1", "2", "5", "1"]) {
             [&parts[..5], &parts[6..]].concat().join(".")
         } else {
             name.to_owned()
