@@ -167,6 +167,8 @@ struct Keeper {
     outcomes: mpsc::UnboundedReceiver<(u64, Outcome)>,
     ended: mpsc::UnboundedSender<(u64, Outcome)>,
     files: Files,
+    /// Some virtual server suspends its checks while its address is elsewhere.
+    suspends: bool,
     /// What was last told of BFD sessions, by their names: a reload may change their places.
     sessions: BTreeMap<String, Reading>,
 }
@@ -182,6 +184,7 @@ impl Keeper {
         let mut keeper = Keeper {
             common: Arc::new(common(&config, &user)),
             files: Files::start(&files(&config)),
+            suspends: suspends(&config),
             config,
             user,
             machine,
@@ -204,7 +207,7 @@ impl Keeper {
         self.handle(Event::Tick);
         loop {
             let at = self.machine.next_deadline(clock::now());
-            let suspends = self.config.virtual_servers.iter().any(|server| server.ha_suspend);
+            let suspends = self.suspends;
             let is_tied = self.listeners.ties.are_any();
             let event = tokio::select! {
                 order = orders.recv() => match order {
@@ -277,6 +280,7 @@ impl Keeper {
         self.listeners.reconfigure(&config);
         self.common = Arc::new(common(&config, &self.user));
         let wanted = files(&config);
+        self.suspends = suspends(&config);
         self.config = config;
         let actions = self.machine.reconfigure(&balance(&self.config), clock::now());
         self.carry_out(actions);
@@ -384,6 +388,10 @@ impl Keeper {
             let _ = ended.send((run, outcome));
         });
     }
+}
+
+fn suspends(config: &Config) -> bool {
+    config.virtual_servers.iter().any(|server| server.ha_suspend)
 }
 
 async fn sleep(timer: &mut clock::Timer, at: Option<Instant>) -> io::Result<()> {

@@ -120,6 +120,8 @@ pub struct Balance {
     /// Tries that are under way.
     running: BTreeMap<u64, Place>,
     timers: Timers,
+    /// Virtual servers with a slow start: each event looks at them, and at no others.
+    slow: Vec<usize>,
 }
 
 /// When each check has something to do.
@@ -158,6 +160,7 @@ impl Balance {
             runs: 0,
             running: BTreeMap::new(),
             timers: Timers::default(),
+            slow: Vec::new(),
         };
         let mut actions = Vec::new();
         for at in 0..balance.services.len() {
@@ -234,7 +237,7 @@ impl Balance {
 
     /// When something is due.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let slow = self.services.iter().filter(|service| !service.settings.slow_start.is_zero());
+        let slow = self.slow.iter().filter_map(|at| self.services.get(*at));
         let ramps = slow.filter_map(|service| service.ramp_deadline(now));
         self.timers.first().map(|(at, _)| at).into_iter().chain(ramps).min()
     }
@@ -340,10 +343,9 @@ impl Balance {
             self.timers.set(place, None);
             self.time(now, place, actions);
         }
-        for (at, service) in self.services.iter_mut().enumerate() {
-            if !service.settings.slow_start.is_zero() {
-                actions.extend(service.news(at, now).map(Action::Wanted));
-            }
+        for at in &self.slow {
+            let news = self.services.get_mut(*at).and_then(|service| service.news(*at, now));
+            actions.extend(news.map(Action::Wanted));
         }
     }
 
@@ -372,8 +374,10 @@ impl Balance {
         self.timers.set(place, at);
     }
 
-    /// Timers and tries of all checks, by what they are.
+    /// Timers and tries of all checks, and who starts slowly, by what they are.
     fn index(&mut self) {
+        let services = self.services.iter().enumerate();
+        self.slow = services.filter(|(_, of)| !of.settings.slow_start.is_zero()).map(|(at, _)| at).collect();
         self.timers = Timers::default();
         self.running.clear();
         for (service, of) in self.services.iter().enumerate() {
