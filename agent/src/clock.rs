@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
 
 use keepone_proto::time::Instant;
 use nix::sys::time::TimeSpec;
@@ -30,6 +31,12 @@ pub(crate) fn monotonic_micros() -> u64 {
     let time = ClockId::CLOCK_MONOTONIC.now();
     let micros = time.map(|time| time.tv_sec().saturating_mul(1_000_000).saturating_add(time.tv_nsec() / 1000));
     micros.ok().and_then(|micros| u64::try_from(micros).ok()).unwrap_or(0)
+}
+
+/// The next instant on a grid of `slack`: one that is met in each interval alike, so that intervals stay even.
+pub(crate) fn together(at: Instant, slack: Duration) -> Instant {
+    let slack = u64::try_from(slack.as_nanos()).unwrap_or(0);
+    at.as_nanos().checked_next_multiple_of(slack).map_or(at, Instant::from_nanos)
 }
 
 /// A reusable wait for instants of the boot clock, by timerfd: its lateness is the scheduler's, not
@@ -111,8 +118,6 @@ fn timespec(at: Instant) -> TimeSpec {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn runtime() -> tokio::runtime::Runtime {

@@ -157,7 +157,7 @@ impl Driver {
     async fn next(&mut self, timer: &mut clock::Timer, sources: &mut Sources) -> Result<Woke, String> {
         let pulse_at = self.shells.pulse.due();
         let at: Instant = self.node.next_deadline().map_or(pulse_at, |at| at.min(pulse_at));
-        let at = together(at, self.slack);
+        let at = clock::together(at, self.slack);
         let heartbeats = async {
             match &mut sources.heartbeats {
                 Some(receiver) => receiver.recv().await,
@@ -287,12 +287,6 @@ fn slack(settings: &Settings) -> Duration {
         Some(shortest) if settings.has_many_domains() => (shortest / 100).min(SLACK),
         _ => Duration::ZERO,
     }
-}
-
-/// The next instant on a grid of `slack`: one that is met in each interval alike, so that intervals stay even.
-fn together(at: Instant, slack: Duration) -> Instant {
-    let slack = u64::try_from(slack.as_nanos()).unwrap_or(0);
-    at.as_nanos().checked_next_multiple_of(slack).map_or(at, Instant::from_nanos)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use keepone_config::model::{HttpProbe, HttpVersion, ServerName, Target, Url};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 use super::body::{Body, More, READ, TooLong};
 use super::tls::{Manner, Tls};
@@ -32,8 +33,13 @@ pub(crate) struct Page {
     pub(crate) body: Body,
 }
 
-pub(super) async fn probe(target: &Target, settings: &HttpProbe, url: &Url, tls: &Tls) -> Result<(), Fault> {
-    let page = fetch(target, settings, url, tls).await?;
+pub(super) async fn probe(
+    stream: TcpStream,
+    target: &Target,
+    (settings, url): (&HttpProbe, &Url),
+    tls: &Tls,
+) -> Result<(), Fault> {
+    let page = fetch_over(stream, target, (settings, url), tls).await?;
     let codes = &url.status_codes;
     if !codes.iter().any(|(first, last)| (*first..=*last).contains(&page.status)) {
         return Err(Fault::Wrong(format!("{} answers with {}", url.path, page.status)));
@@ -43,8 +49,16 @@ pub(super) async fn probe(target: &Target, settings: &HttpProbe, url: &Url, tls:
 
 /// Makes the request, and reads the answer as far as it matters.
 pub(crate) async fn fetch(target: &Target, settings: &HttpProbe, url: &Url, tls: &Tls) -> Result<Page, Fault> {
+    fetch_over(socket::tcp(target).await?, target, (settings, url), tls).await
+}
+
+async fn fetch_over(
+    stream: TcpStream,
+    target: &Target,
+    (settings, url): (&HttpProbe, &Url),
+    tls: &Tls,
+) -> Result<Page, Fault> {
     let request = request(target, settings, url)?;
-    let stream = socket::tcp(target).await?;
     let goodbye = settings.tls && (url.tls_compliant || settings.tls_compliant);
     let asking = Asking { request, url, goodbye };
     if !settings.tls {
@@ -56,8 +70,9 @@ pub(crate) async fn fetch(target: &Target, settings: &HttpProbe, url: &Url, tls:
         ServerName::Name(name) => Some(name.as_str()),
     };
     let manner = Manner { name, verify: settings.verify, http2: settings.version == HttpVersion::V2 };
-    let stream = tls.connect(stream, target.address, manner).await?;
-    asking.over(stream, settings.version).await
+    let stream = Box::pin(tls.connect(stream, target.address, manner)).await?;
+    // What is for TLS would make each check without it as large.
+    Box::pin(asking.over(stream, settings.version)).await
 }
 
 fn request(target: &Target, settings: &HttpProbe, url: &Url) -> Result<Request<Empty<Bytes>>, Fault> {

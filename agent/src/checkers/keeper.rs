@@ -3,6 +3,8 @@
 //! It runs below real time, on a runtime of its own. Each try is a task; the machine judges, and what changes goes to
 //! the keeper of the kernel's table, to scripts, to FIFOs and into the log.
 
+mod tries;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -11,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use keepone_config::Config;
-use keepone_config::model::{GroupMember, Probe, Service};
+use keepone_config::model::{Checker, GroupMember, Probe, Service};
 use keepone_proto::balance::checker::Outcome;
 use keepone_proto::balance::machine::{Action, Balance, Event, Place};
 use keepone_proto::event::Event as CoreEvent;
@@ -20,11 +22,12 @@ use keepone_proto::watch::Reading;
 use tokio::sync::mpsc;
 
 use super::desk::{Ask, Desk};
+use super::dials::{Dials, checked, grid};
 use super::listeners::{Changed, Listeners, Wish};
 use super::settings::{balance, check_name};
 use super::tied::{self, Tied, Ties};
 use super::tls::Tls;
-use super::{Common, probe, told};
+use super::{Common, told};
 use crate::clock;
 use crate::net::addresses_here;
 use crate::notify::LineWriter;
@@ -35,6 +38,8 @@ use crate::tracking::files::Files;
 
 /// Orders that may wait.
 const QUEUE: usize = 256;
+/// Outcomes that are taken at once.
+const ENDED: usize = 256;
 /// Scripts that are due at the stop are put in within this time.
 const END: Duration = Duration::from_secs(2);
 
@@ -166,6 +171,10 @@ struct Keeper {
     /// Outcomes, each with the number of its try: no more wait than tries are under way.
     outcomes: mpsc::UnboundedReceiver<(u64, Outcome)>,
     ended: mpsc::UnboundedSender<(u64, Outcome)>,
+    /// Connections that nobody has been told of yet.
+    dials: Dials,
+    /// The distance of wake-ups.
+    grid: Duration,
     files: Files,
     /// Some virtual server suspends its checks while its address is elsewhere.
     suspends: bool,
@@ -185,6 +194,8 @@ impl Keeper {
             common: Arc::new(common(&config, &user)),
             files: Files::start(&files(&config)),
             suspends: suspends(&config),
+            dials: Dials::default(),
+            grid: grid(checkers(&config)),
             config,
             user,
             machine,
@@ -205,8 +216,10 @@ impl Keeper {
         let mut look = tokio::time::interval(tied::LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.handle(Event::Tick);
+        let mut ended = Vec::with_capacity(ENDED);
         loop {
-            let at = self.machine.next_deadline(clock::now());
+            let due = self.machine.next_deadline(clock::now()).map(|at| clock::together(at, self.grid));
+            let at = due.into_iter().chain(self.dials.deadline()).min();
             let suspends = self.suspends;
             let is_tied = self.listeners.ties.are_any();
             let event = tokio::select! {
@@ -231,7 +244,12 @@ impl Keeper {
                         return self.handle(Event::Stop);
                     }
                 },
-                Some((run, outcome)) = self.outcomes.recv() => Event::Ended { run, outcome },
+                _ = self.outcomes.recv_many(&mut ended, ENDED) => {
+                    for (run, outcome) in ended.drain(..) {
+                        self.handle(Event::Ended { run, outcome });
+                    }
+                    Event::Tick
+                }
                 Some((file, reading)) = self.files.next() => {
                     self.told_file(file, &reading);
                     Event::Tick
@@ -252,6 +270,7 @@ impl Keeper {
                 }
             };
             self.handle(event);
+            self.look();
         }
     }
 
@@ -281,6 +300,7 @@ impl Keeper {
         self.common = Arc::new(common(&config, &self.user));
         let wanted = files(&config);
         self.suspends = suspends(&config);
+        self.grid = grid(checkers(&config));
         self.config = config;
         let actions = self.machine.reconfigure(&balance(&self.config), clock::now());
         self.carry_out(actions);
@@ -362,7 +382,7 @@ impl Keeper {
                     self.listeners.ties.tell(&self.machine);
                 }
                 Action::Failed { place, why, left } => {
-                    let name = self.checked(place).map_or_else(String::new, |checked| check_name(&checked));
+                    let name = self.checked(place).map_or_else(String::new, check_name);
                     match left {
                         Some(left) => tracing::info!(check = name, "a check failed, {left} more tries: {why}"),
                         None => tracing::info!(check = name, "a check fails still: {why}"),
@@ -372,21 +392,8 @@ impl Keeper {
         }
     }
 
-    fn checked(&self, place: Place) -> Option<Probe> {
-        let server = self.config.virtual_servers.get(place.service)?.real_servers.get(place.server)?;
-        server.checkers.get(place.checker).map(|checker| checker.probe.clone())
-    }
-
-    fn probe(&self, place: Place, step: u32, run: u64) {
-        let Some(checked) = self.checked(place) else { return };
-        let (common, ended) = (Arc::clone(&self.common), self.ended.clone());
-        tokio::spawn(async move {
-            let outcome = probe(&checked, step, &common).await;
-            if let Outcome::Failed(why) = &outcome {
-                tracing::debug!(check = check_name(&checked), "failed: {why}");
-            }
-            let _ = ended.send((run, outcome));
-        });
+    fn checked(&self, place: Place) -> Option<&Probe> {
+        checked(&self.config, place)
     }
 }
 
@@ -411,11 +418,13 @@ fn common(config: &Config, user: &User) -> Common {
     }
 }
 
+fn checkers(config: &Config) -> impl Iterator<Item = &Checker> {
+    config.virtual_servers.iter().flat_map(|server| &server.real_servers).flat_map(|real| &real.checkers)
+}
+
 /// The tracked files that checks go by, each with its place in the configuration.
 fn files(config: &Config) -> Vec<(usize, keepone_config::model::FileTracker)> {
-    let checkers =
-        config.virtual_servers.iter().flat_map(|server| &server.real_servers).flat_map(|real| &real.checkers);
-    let wanted: std::collections::BTreeSet<usize> = checkers
+    let wanted: std::collections::BTreeSet<usize> = checkers(config)
         .filter_map(|checker| match checker.probe {
             Probe::File { file, .. } => Some(file),
             _ => None,

@@ -1,8 +1,8 @@
 //! Health checks of real servers: one try each, around `proto::balance`, which says when and judges what comes of it.
 //!
 //! - [`keeper`]: the thread that they run on, with the machine; [`listeners`]: whom it tells
-//! - [`socket`]: how a try reaches its target; [`tls`]: what is spoken on top of that
-//! - one module for each kind: [`tcp`], [`http`] (with [`body`]), [`smtp`], [`dns`], [`udp`], [`ping`], [`misc`],
+//! - [`socket`]: how a try reaches its target; [`dials`]: many at a time; [`tls`]: what is spoken on top of that
+//! - `TCP_CHECK` is up while it takes a connection; one module for each other kind: [`http`] (with [`body`]), [`smtp`], [`dns`], [`udp`], [`ping`], [`misc`],
 //!   [`told`] (files and BFD sessions)
 //! - [`tied`]: quorums that instances track
 //! - [`genhash`]: the digest of a page as `HTTP_GET` sees it
@@ -13,6 +13,7 @@
 
 pub(crate) mod body;
 pub(crate) mod desk;
+mod dials;
 mod dns;
 pub mod genhash;
 pub(crate) mod http;
@@ -23,7 +24,6 @@ mod ping;
 pub(crate) mod settings;
 mod smtp;
 pub(crate) mod socket;
-mod tcp;
 pub(crate) mod tied;
 pub(crate) mod tls;
 mod told;
@@ -33,8 +33,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepone_config::model::{Probe, Target};
+use keepone_config::model::{HttpProbe, Probe, Target, Url};
 use keepone_proto::balance::checker::Outcome;
+use socket2::Socket;
 
 use crate::script::User;
 
@@ -54,22 +55,17 @@ pub(crate) struct Common {
 
 /// One try of a check; it ends within the check's time.
 pub(crate) async fn probe(probe: &Probe, step: u32, common: &Common) -> Outcome {
-    let passed = |tried: Result<(), Fault>| match tried {
-        Ok(()) => Outcome::Passed,
-        Err(fault) => Outcome::Failed(fault.to_string()),
-    };
+    if let Some(target) = dialled(probe, step) {
+        let until = tokio::time::Instant::now() + target.timeout;
+        return match socket::begin(target) {
+            Ok(connection) => over(connection, until, (probe, step), common).await,
+            Err(fault) => Outcome::Failed(fault.to_string()),
+        };
+    }
     match probe {
-        Probe::Tcp(target) => passed(within(target, tcp::probe(target)).await),
         Probe::Ping(target) => passed(within(target, ping::probe(target)).await),
         // It may take the whole of its time to hear that nothing was refused.
         Probe::Udp(target, settings) => passed(udp::probe(target, settings).await),
-        Probe::Http(target, settings) => {
-            let url = usize::try_from(step).ok().and_then(|step| settings.urls.get(step));
-            match url {
-                Some(url) => passed(within(target, http::probe(target, settings, url, &common.tls)).await),
-                None => Outcome::Passed,
-            }
-        }
         Probe::Smtp { targets, helo } => {
             let name = helo.as_deref().unwrap_or(&common.host_name);
             for target in targets {
@@ -81,8 +77,51 @@ pub(crate) async fn probe(probe: &Probe, step: u32, common: &Common) -> Outcome 
         }
         Probe::Dns { target, kind, name } => passed(within(target, dns::probe(target, kind.as_str(), name)).await),
         Probe::Misc { script, timeout, dynamic } => misc::probe(script, &common.user, *timeout, *dynamic).await,
-        // Nobody asks for them: they are told.
-        Probe::File { .. } | Probe::Bfd(_) => Outcome::Passed,
+        // Nobody asks for files and sessions: they are told. Of the others a try is a connection.
+        Probe::File { .. } | Probe::Bfd(_) | Probe::Tcp(_) | Probe::Http(..) => Outcome::Passed,
+    }
+}
+
+/// Whom a try connects to, if it is one connection.
+pub(super) fn dialled(probe: &Probe, step: u32) -> Option<&Target> {
+    match probe {
+        Probe::Tcp(target) => Some(target),
+        Probe::Http(target, settings) => url(settings, step).map(|_| target),
+        _ => None,
+    }
+}
+
+fn url(settings: &HttpProbe, step: u32) -> Option<&Url> {
+    usize::try_from(step).ok().and_then(|step| settings.urls.get(step))
+}
+
+/// The rest of a try of [`dialled`], once its connection has begun.
+pub(super) async fn over(
+    connection: Socket,
+    until: tokio::time::Instant,
+    (probe, step): (&Probe, u32),
+    common: &Common,
+) -> Outcome {
+    let tried = async {
+        let stream = socket::connected(connection).await?;
+        match probe {
+            Probe::Http(target, settings) => match url(settings, step) {
+                Some(url) => http::probe(stream, target, (settings, url), &common.tls).await,
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    };
+    match tokio::time::timeout_at(until, tried).await {
+        Ok(tried) => passed(tried),
+        Err(_elapsed) => Outcome::Failed(Fault::Late(longest(probe)).to_string()),
+    }
+}
+
+fn passed(tried: Result<(), Fault>) -> Outcome {
+    match tried {
+        Ok(()) => Outcome::Passed,
+        Err(fault) => Outcome::Failed(fault.to_string()),
     }
 }
 

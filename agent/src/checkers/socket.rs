@@ -5,20 +5,49 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use keepone_config::model::Target;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::net::{TcpStream, UdpSocket};
 
 use super::Fault;
 
+/// What failed, where a connection did.
+const NO_CONNECTION: &str = "no connection";
+
 /// A connection to the target.
 pub(super) async fn tcp(target: &Target) -> Result<TcpStream, Fault> {
+    connected(begin(target)?).await
+}
+
+/// A connection to the target that has begun.
+pub(super) fn begin(target: &Target) -> Result<Socket, Fault> {
     let socket = socket(target, Type::STREAM, Protocol::TCP).map_err(Fault::io("no socket"))?;
     // One that was just closed holds its port for a minute; a fixed port of ours is wanted again before.
     if target.from_port != 0 {
         socket.set_reuse_address(true).map_err(Fault::io("SO_REUSEADDR"))?;
     }
     bind(&socket, target)?;
-    let stream = TcpSocket::from_std_stream(socket.into()).connect(address(target).map_err(Fault::io("bind_if"))?);
-    stream.await.map_err(Fault::io("no connection"))
+    match socket.connect(&address(target).map_err(Fault::io("bind_if"))?.into()) {
+        Ok(()) => Ok(socket),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
+        Err(error) => Err(Fault::io(NO_CONNECTION)(error)),
+    }
+}
+
+/// Waits for the end of what [`begin`] began.
+pub(super) async fn connected(socket: Socket) -> Result<TcpStream, Fault> {
+    let stream = TcpStream::from_std(socket.into()).map_err(Fault::io("no socket"))?;
+    stream.writable().await.map_err(Fault::io(NO_CONNECTION))?;
+    match stream.take_error().map_err(Fault::io(NO_CONNECTION))? {
+        Some(error) => Err(Fault::io(NO_CONNECTION)(error)),
+        None => Ok(stream),
+    }
+}
+
+/// Why there is no connection, if the kernel has said so.
+pub(super) fn fault(socket: &Socket) -> Option<Fault> {
+    match socket.take_error() {
+        Ok(None) => None,
+        Ok(Some(error)) | Err(error) => Some(Fault::io(NO_CONNECTION)(error)),
+    }
 }
 
 /// A socket that hears of the target alone, and of what is refused on the way to it.
@@ -31,8 +60,8 @@ pub(super) async fn udp(target: &Target) -> Result<UdpSocket, Fault> {
 }
 
 fn socket(target: &Target, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(SocketAddr::new(target.address, 0)), kind, Some(protocol))?;
-    socket.set_nonblocking(true)?;
+    let domain = Domain::for_address(SocketAddr::new(target.address, 0));
+    let socket = Socket::new(domain, kind.nonblocking(), Some(protocol))?;
     if let Some(interface) = &target.interface {
         socket.bind_device(Some(interface.as_bytes()))?;
     }

@@ -35,3 +35,55 @@ async fn a_session_is_known_again_by_its_name_wherever_it_stands_after_a_reload(
     keeper.reconfigure(config(&(session("one", 1) + &of(&real(3, "one")))));
     assert_eq!(keeper.sessions.keys().collect::<Vec<_>>(), ["one"]);
 }
+
+/// A keeper with these real servers, and what it wants of the table: who is in it.
+fn serve(servers: &str) -> (mpsc::Sender<Order>, std::sync::mpsc::Receiver<Vec<bool>>, std::thread::JoinHandle<()>) {
+    let text = format!(
+        "virtual_server 192.0.2.9 80 {{\n protocol TCP\n delay_loop 0.2\n retry 1\n delay_before_retry 0.1\n {servers} }}\n"
+    );
+    let config = config(&text);
+    let (tell, told) = std::sync::mpsc::channel();
+    let table = move |wanted: keepone_proto::balance::wanted::Wanted| {
+        let _ = tell.send(wanted.servers.iter().map(Option::is_some).collect());
+    };
+    let (orders, received) = mpsc::channel(QUEUE);
+    let serving = move || {
+        let post = ServerPost::new(mpsc::channel(8).0, Arc::default());
+        let rules = Rules { user: None, timeout: Duration::from_secs(1) };
+        let listeners = Listeners::new(Box::new(table), Vec::new(), post, rules, Ties::new(&[], mpsc::channel(1).0));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { Keeper::new(config, None, listeners).serve(received).await });
+    };
+    (orders, told, std::thread::spawn(serving))
+}
+
+#[test]
+fn connections_and_pages_are_followed_until_they_fail_and_again_when_they_do_not() {
+    use std::io::Write as _;
+    use std::net::TcpListener;
+    crate::checkers::tests::servers::alone();
+    let listen = |port: u16| TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let (taken, page) = (listen(80), listen(81));
+    let (orders, told, thread) = serve(
+        "real_server 127.0.0.1 80 {\n TCP_CHECK { connect_timeout 20 }\n }\n \
+         real_server 127.0.0.1 81 {\n HTTP_GET { connect_timeout 20\n url { path /\n status_code 200 } }\n }\n",
+    );
+    // The first three answers are good.
+    std::thread::spawn(move || {
+        for (number, stream) in page.incoming().enumerate() {
+            let code = if number < 3 { "200 OK" } else { "500 No" };
+            let answer = format!("HTTP/1.1 {code}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.unwrap().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    // The machine may be busy.
+    let next = || told.recv_timeout(Duration::from_secs(40)).unwrap();
+    assert_eq!(next(), [true, true], "they count as up before their first check");
+    assert_eq!(next(), [true, false], "500");
+    drop(taken);
+    assert_eq!(next(), [false, false], "refused");
+    let again = listen(80);
+    assert_eq!(next(), [true, false]);
+    drop((orders, again));
+    thread.join().unwrap();
+}

@@ -3,9 +3,10 @@
 //! A test is in a network namespace of its own, so that ports are free and routes are its own. Needs root, and the
 //! Debian packages nginx-light, python3-aiosmtpd, dnsmasq-base, openssl.
 
+mod dials;
 mod http;
 mod network;
-mod servers;
+pub(super) mod servers;
 
 use std::path::Path;
 use std::sync::Arc;

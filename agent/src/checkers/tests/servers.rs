@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CloneFlags, unshare};
 
 /// Puts this thread, and what it starts, into a network namespace of its own.
-pub(super) fn alone() {
+pub(in crate::checkers) fn alone() {
     unshare(CloneFlags::CLONE_NEWNET).expect("needs root");
     ip("link set lo up");
 }

@@ -1,0 +1,154 @@
+//! Connections of many checks: begun together, and looked at together.
+//!
+//! The keeper wakes on a grid and begins what is due by then. One poll(2) tells which of those are there, at once and, for
+//! servers that are further away, once more at the next point of the grid. Only who has not answered by then is given to
+//! the runtime, whose epoll costs each connection two calls and a wake-up of its own
+//! (`docs/decisions/0215-checks-on-a-grid.md`).
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keepone_config::Config;
+use keepone_config::model::{Checker, Probe, Target};
+use keepone_proto::balance::machine::Place;
+use keepone_proto::time::Instant;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::Socket;
+
+use super::{Fault, socket};
+use crate::clock;
+
+/// What is due is begun so much later at most.
+const GRID: Duration = Duration::from_millis(5);
+/// And at most by this part of the shortest time that some check waits.
+const PART: u32 = 100;
+
+/// The distance of wake-ups for these checks; zero: each comes at its own time.
+pub(super) fn grid<'a>(checkers: impl Iterator<Item = &'a Checker>) -> Duration {
+    let shortest = |checker: &Checker| {
+        let timing = &checker.timing;
+        // Where there is no retry nobody waits for it.
+        let retry = Some(timing.delay_before_retry).filter(|_| timing.retry > 0);
+        retry.map_or(timing.interval, |retry| retry.min(timing.interval))
+    };
+    checkers.map(shortest).min().map_or(GRID, |shortest| GRID.min(shortest / PART))
+}
+
+/// A try whose connection has begun.
+pub(super) struct Dial {
+    /// The configuration that it is made by, and where it stands in there.
+    pub(super) config: Arc<Config>,
+    pub(super) place: Place,
+    pub(super) step: u32,
+    pub(super) run: u64,
+    pub(super) connection: Socket,
+    /// When its time is over, connection and exchange together.
+    pub(super) until: tokio::time::Instant,
+}
+
+impl Dial {
+    /// Begins.
+    ///
+    /// # Errors
+    /// What the kernel refused at once.
+    pub(super) fn begin(
+        config: &Arc<Config>,
+        target: &Target,
+        (place, step, run): (Place, u32, u64),
+    ) -> Result<Self, Fault> {
+        let until = tokio::time::Instant::now() + target.timeout;
+        Ok(Dial { config: Arc::clone(config), place, step, run, connection: socket::begin(target)?, until })
+    }
+
+    pub(super) fn probe(&self) -> Option<&Probe> {
+        checked(&self.config, self.place)
+    }
+}
+
+/// The check that stands there.
+pub(super) fn checked(config: &Config, place: Place) -> Option<&Probe> {
+    let server = config.virtual_servers.get(place.service)?.real_servers.get(place.server)?;
+    server.checkers.get(place.checker).map(|checker| &checker.probe)
+}
+
+/// What was seen of a connection.
+pub(super) enum Seen {
+    /// It is there.
+    Open,
+    /// There will be none.
+    Failed(Fault),
+    /// Nothing yet.
+    Nothing,
+}
+
+/// Those that nobody has been told of yet.
+#[derive(Default)]
+pub(super) struct Dials {
+    begun: Vec<Dial>,
+    /// Looked at once.
+    waiting: Vec<Dial>,
+    /// When those are looked at again.
+    again: Option<Instant>,
+}
+
+impl Dials {
+    pub(super) fn push(&mut self, dial: Dial) {
+        self.begun.push(dial);
+    }
+
+    /// When it is time to look.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.begun.is_empty() { self.again } else { Some(Instant::BOOT) }
+    }
+
+    /// What has come of those that it was time to look at. [`Seen::Nothing`] is said of those that were looked at for the
+    /// last time.
+    pub(super) fn look(&mut self, grid: Duration) -> Vec<(Dial, Seen)> {
+        let now = clock::now();
+        let mut seen = Vec::new();
+        if self.again.is_some_and(|again| again <= now) {
+            self.again = None;
+            seen = glance(std::mem::take(&mut self.waiting));
+        }
+        let soon = tokio::time::Instant::now() + grid * 4;
+        for (dial, what) in glance(std::mem::take(&mut self.begun)) {
+            match what {
+                // By then its time may be over, and nobody could say whether it was there before.
+                Seen::Nothing if dial.until > soon => self.waiting.push(dial),
+                Seen::Nothing | Seen::Open | Seen::Failed(_) => seen.push((dial, what)),
+            }
+        }
+        if !self.waiting.is_empty() && self.again.is_none() {
+            self.again = Some(clock::together(now + grid / 2, grid));
+        }
+        seen
+    }
+}
+
+fn glance(dials: Vec<Dial>) -> Vec<(Dial, Seen)> {
+    if dials.is_empty() {
+        return Vec::new();
+    }
+    let mut polled: Vec<PollFd<'_>> =
+        dials.iter().map(|dial| PollFd::new(dial.connection.as_fd(), PollFlags::POLLOUT)).collect();
+    // Where it can't be asked (no memory) nothing is seen, and the runtime waits for all of them.
+    let asked = poll(&mut polled, PollTimeout::ZERO);
+    let found: Vec<PollFlags> =
+        polled.iter().map(|polled| polled.revents().filter(|_| asked.is_ok()).unwrap_or(PollFlags::empty())).collect();
+    dials.into_iter().zip(found).map(|(dial, found)| look_at(dial, found)).collect()
+}
+
+fn look_at(dial: Dial, found: PollFlags) -> (Dial, Seen) {
+    if found.is_empty() {
+        return (dial, Seen::Nothing);
+    }
+    if !found.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
+        return (dial, Seen::Open);
+    }
+    let seen = match socket::fault(&dial.connection) {
+        Some(fault) => Seen::Failed(fault),
+        None => Seen::Open,
+    };
+    (dial, seen)
+}
