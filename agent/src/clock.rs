@@ -39,6 +39,12 @@ pub(crate) fn together(at: Instant, slack: Duration) -> Instant {
     at.as_nanos().checked_next_multiple_of(slack).map_or(at, Instant::from_nanos)
 }
 
+/// The last instant on that grid: who sees time by it does nothing between two of its points.
+pub(crate) fn at_last(now: Instant, slack: Duration) -> Instant {
+    let slack = u64::try_from(slack.as_nanos()).unwrap_or(0);
+    now.as_nanos().checked_rem(slack).map_or(now, |past| Instant::from_nanos(now.as_nanos() - past))
+}
+
 /// A reusable wait for instants of the boot clock, by timerfd: its lateness is the scheduler's, not
 /// a millisecond of epoll's.
 pub struct Timer {

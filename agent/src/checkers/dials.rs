@@ -44,7 +44,7 @@ pub(super) struct Dial {
     pub(super) run: u64,
     pub(super) connection: Socket,
     /// When its time is over, connection and exchange together.
-    pub(super) until: tokio::time::Instant,
+    pub(super) until: Instant,
 }
 
 impl Dial {
@@ -57,7 +57,7 @@ impl Dial {
         target: &Target,
         (place, step, run): (Place, u32, u64),
     ) -> Result<Self, Fault> {
-        let until = tokio::time::Instant::now() + target.timeout;
+        let until = clock::now() + target.timeout;
         Ok(Dial { config: Arc::clone(config), place, step, run, connection: socket::begin(target)?, until })
     }
 
@@ -102,33 +102,30 @@ impl Dials {
         if self.begun.is_empty() { self.again } else { Some(Instant::BOOT) }
     }
 
-    /// What has come of those that it was time to look at. [`Seen::Nothing`] is said of those that were looked at for the
-    /// last time.
-    pub(super) fn look(&mut self, grid: Duration) -> Vec<(Dial, Seen)> {
+    /// Adds what has come of those that it was time to look at. [`Seen::Nothing`] is said of those that were looked at
+    /// for the last time.
+    pub(super) fn look(&mut self, grid: Duration, seen: &mut Vec<(Dial, Seen)>) {
         let now = clock::now();
-        let mut seen = Vec::new();
         if self.again.is_some_and(|again| again <= now) {
             self.again = None;
-            seen = glance(std::mem::take(&mut self.waiting));
+            glance(&mut self.waiting, |dial, what| seen.push((dial, what)));
         }
-        let soon = tokio::time::Instant::now() + grid * 4;
-        for (dial, what) in glance(std::mem::take(&mut self.begun)) {
-            match what {
-                // By then its time may be over, and nobody could say whether it was there before.
-                Seen::Nothing if dial.until > soon => self.waiting.push(dial),
-                Seen::Nothing | Seen::Open | Seen::Failed(_) => seen.push((dial, what)),
-            }
-        }
+        let soon = now + grid * 4;
+        glance(&mut self.begun, |dial, what| match what {
+            // By then its time may be over, and nobody could say whether it was there before.
+            Seen::Nothing if dial.until > soon => self.waiting.push(dial),
+            Seen::Nothing | Seen::Open | Seen::Failed(_) => seen.push((dial, what)),
+        });
         if !self.waiting.is_empty() && self.again.is_none() {
             self.again = Some(clock::together(now + grid / 2, grid));
         }
-        seen
     }
 }
 
-fn glance(dials: Vec<Dial>) -> Vec<(Dial, Seen)> {
+/// Takes them out, each with what is seen of it.
+fn glance(dials: &mut Vec<Dial>, mut tell: impl FnMut(Dial, Seen)) {
     if dials.is_empty() {
-        return Vec::new();
+        return;
     }
     let mut polled: Vec<PollFd<'_>> =
         dials.iter().map(|dial| PollFd::new(dial.connection.as_fd(), PollFlags::POLLOUT)).collect();
@@ -136,19 +133,18 @@ fn glance(dials: Vec<Dial>) -> Vec<(Dial, Seen)> {
     let asked = poll(&mut polled, PollTimeout::ZERO);
     let found: Vec<PollFlags> =
         polled.iter().map(|polled| polled.revents().filter(|_| asked.is_ok()).unwrap_or(PollFlags::empty())).collect();
-    dials.into_iter().zip(found).map(|(dial, found)| look_at(dial, found)).collect()
+    for (dial, found) in dials.drain(..).zip(found) {
+        let what = look_at(&dial, found);
+        tell(dial, what);
+    }
 }
 
-fn look_at(dial: Dial, found: PollFlags) -> (Dial, Seen) {
+fn look_at(dial: &Dial, found: PollFlags) -> Seen {
     if found.is_empty() {
-        return (dial, Seen::Nothing);
+        return Seen::Nothing;
     }
     if !found.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
-        return (dial, Seen::Open);
+        return Seen::Open;
     }
-    let seen = match socket::fault(&dial.connection) {
-        Some(fault) => Seen::Failed(fault),
-        None => Seen::Open,
-    };
-    (dial, seen)
+    socket::fault(&dial.connection).map_or(Seen::Open, Seen::Failed)
 }

@@ -22,7 +22,7 @@ use keepone_proto::watch::Reading;
 use tokio::sync::mpsc;
 
 use super::desk::{Ask, Desk};
-use super::dials::{Dials, checked, grid};
+use super::dials::{Dial, Dials, Seen, checked, grid};
 use super::listeners::{Changed, Listeners, Wish};
 use super::settings::{balance, check_name};
 use super::tied::{self, Tied, Ties};
@@ -173,6 +173,8 @@ struct Keeper {
     ended: mpsc::UnboundedSender<(u64, Outcome)>,
     /// Connections that nobody has been told of yet.
     dials: Dials,
+    /// Room for what is seen of them.
+    seen: Vec<(Dial, Seen)>,
     /// The distance of wake-ups.
     grid: Duration,
     files: Files,
@@ -195,6 +197,7 @@ impl Keeper {
             files: Files::start(&files(&config)),
             suspends: suspends(&config),
             dials: Dials::default(),
+            seen: Vec::new(),
             grid: grid(checkers(&config)),
             config,
             user,
@@ -218,7 +221,7 @@ impl Keeper {
         self.handle(Event::Tick);
         let mut ended = Vec::with_capacity(ENDED);
         loop {
-            let due = self.machine.next_deadline(clock::now()).map(|at| clock::together(at, self.grid));
+            let due = self.machine.next_deadline(self.now()).map(|at| clock::together(at, self.grid));
             let at = due.into_iter().chain(self.dials.deadline()).min();
             let suspends = self.suspends;
             let is_tied = self.listeners.ties.are_any();
@@ -275,8 +278,13 @@ impl Keeper {
     }
 
     fn handle(&mut self, event: Event) {
-        let actions = self.machine.handle(clock::now(), event);
+        let actions = self.machine.handle(self.now(), event);
         self.carry_out(actions);
+    }
+
+    /// The machine sees the points of the grid alone: what is due between two of them is begun with the others.
+    fn now(&self) -> Instant {
+        clock::at_last(clock::now(), self.grid)
     }
 
     /// Whoever has not waited for the answer does without.

@@ -35,8 +35,10 @@ use std::time::Duration;
 
 use keepone_config::model::{HttpProbe, Probe, Target, Url};
 use keepone_proto::balance::checker::Outcome;
+use keepone_proto::time::Instant;
 use socket2::Socket;
 
+use crate::clock;
 use crate::script::User;
 
 /// Of a line that a server sends, so many bytes are read at most.
@@ -56,7 +58,7 @@ pub(crate) struct Common {
 /// One try of a check; it ends within the check's time.
 pub(crate) async fn probe(probe: &Probe, step: u32, common: &Common) -> Outcome {
     if let Some(target) = dialled(probe, step) {
-        let until = tokio::time::Instant::now() + target.timeout;
+        let until = clock::now() + target.timeout;
         return match socket::begin(target) {
             Ok(connection) => over(connection, until, (probe, step), common).await,
             Err(fault) => Outcome::Failed(fault.to_string()),
@@ -96,12 +98,7 @@ fn url(settings: &HttpProbe, step: u32) -> Option<&Url> {
 }
 
 /// The rest of a try of [`dialled`], once its connection has begun.
-pub(super) async fn over(
-    connection: Socket,
-    until: tokio::time::Instant,
-    (probe, step): (&Probe, u32),
-    common: &Common,
-) -> Outcome {
+pub(super) async fn over(connection: Socket, until: Instant, (probe, step): (&Probe, u32), common: &Common) -> Outcome {
     let tried = async {
         let stream = socket::connected(connection).await?;
         match probe {
@@ -112,7 +109,7 @@ pub(super) async fn over(
             _ => Ok(()),
         }
     };
-    match tokio::time::timeout_at(until, tried).await {
+    match tokio::time::timeout(until.since(clock::now()), tried).await {
         Ok(tried) => passed(tried),
         Err(_elapsed) => Outcome::Failed(Fault::Late(longest(probe)).to_string()),
     }

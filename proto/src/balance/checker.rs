@@ -84,6 +84,8 @@ pub(super) struct Checker {
     /// It has not been up by an outcome of its own since the start.
     is_new: bool,
     next_at: Instant,
+    /// Where it stands among the timers of all checks.
+    pub(super) timer: Option<Instant>,
     running: Option<(u64, Instant)>,
     say: Say,
     /// How it last failed.
@@ -102,6 +104,7 @@ impl Checker {
             passed: 0,
             is_new: true,
             next_at: now + jitter.up_to(settings.warmup),
+            timer: None,
             running: None,
             say: Say::Nothing,
             fault: if settings.alpha { String::from("not checked yet (alpha)") } else { String::new() },

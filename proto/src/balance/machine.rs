@@ -119,33 +119,10 @@ pub struct Balance {
     runs: u64,
     /// Tries that are under way.
     running: BTreeMap<u64, Place>,
-    timers: Timers,
+    /// When each check has something to do; each knows by itself where it stands here.
+    timers: BTreeSet<(Instant, Place)>,
     /// Virtual servers with a slow start: each event looks at them, and at no others.
     slow: Vec<usize>,
-}
-
-/// When each check has something to do.
-#[derive(Debug, Clone, Default)]
-struct Timers {
-    queue: BTreeSet<(Instant, Place)>,
-    of: BTreeMap<Place, Instant>,
-}
-
-impl Timers {
-    fn set(&mut self, place: Place, at: Option<Instant>) {
-        let former = match at {
-            Some(at) => self.of.insert(place, at),
-            None => self.of.remove(&place),
-        };
-        if let Some(former) = former {
-            self.queue.remove(&(former, place));
-        }
-        self.queue.extend(at.map(|at| (at, place)));
-    }
-
-    fn first(&self) -> Option<(Instant, Place)> {
-        self.queue.first().copied()
-    }
 }
 
 impl Balance {
@@ -159,7 +136,7 @@ impl Balance {
             jitter,
             runs: 0,
             running: BTreeMap::new(),
-            timers: Timers::default(),
+            timers: BTreeSet::new(),
             slow: Vec::new(),
         };
         let mut actions = Vec::new();
@@ -239,7 +216,7 @@ impl Balance {
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let slow = self.slow.iter().filter_map(|at| self.services.get(*at));
         let ramps = slow.filter_map(|service| service.ramp_deadline(now));
-        self.timers.first().map(|(at, _)| at).into_iter().chain(ramps).min()
+        self.timers.first().map(|(at, _)| *at).into_iter().chain(ramps).min()
     }
 
     pub(super) fn services(&self) -> &[Service] {
@@ -336,11 +313,11 @@ impl Balance {
 
     /// What time brings: tries that are due or lost, weights that grow.
     fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        while let Some((at, place)) = self.timers.first() {
-            if at > now {
-                break;
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, place)) = self.timers.pop_first() else { break };
+            if let Some(checker) = self.checker(place) {
+                checker.timer = None;
             }
-            self.timers.set(place, None);
             self.time(now, place, actions);
         }
         for at in &self.slow {
@@ -370,21 +347,30 @@ impl Balance {
     }
 
     fn set_timer(&mut self, place: Place) {
-        let at = self.checker(place).and_then(|checker| checker.deadline());
-        self.timers.set(place, at);
+        let Some(checker) = self.checker(place) else { return };
+        let at = checker.deadline();
+        let former = core::mem::replace(&mut checker.timer, at);
+        if former == at {
+            return;
+        }
+        if let Some(former) = former {
+            self.timers.remove(&(former, place));
+        }
+        self.timers.extend(at.map(|at| (at, place)));
     }
 
     /// Timers and tries of all checks, and who starts slowly, by what they are.
     fn index(&mut self) {
         let services = self.services.iter().enumerate();
         self.slow = services.filter(|(_, of)| !of.settings.slow_start.is_zero()).map(|(at, _)| at).collect();
-        self.timers = Timers::default();
+        self.timers.clear();
         self.running.clear();
-        for (service, of) in self.services.iter().enumerate() {
-            for (server, of) in of.servers.iter().enumerate() {
-                for (number, checker) in of.checkers.iter().enumerate() {
+        for (service, of) in self.services.iter_mut().enumerate() {
+            for (server, of) in of.servers.iter_mut().enumerate() {
+                for (number, checker) in of.checkers.iter_mut().enumerate() {
                     let place = Place { service, server, checker: number };
-                    self.timers.set(place, checker.deadline());
+                    checker.timer = checker.deadline();
+                    self.timers.extend(checker.timer.map(|at| (at, place)));
                     self.running.extend(checker.run().map(|run| (run, place)));
                 }
             }

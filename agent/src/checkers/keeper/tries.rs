@@ -37,13 +37,16 @@ impl Keeper {
 
     /// Looks at connections that have begun: a `TCP_CHECK` that is there or failed is over.
     pub(super) fn look(&mut self) {
-        for (dial, seen) in self.dials.look(self.grid) {
+        let mut all = std::mem::take(&mut self.seen);
+        self.dials.look(self.grid, &mut all);
+        for (dial, seen) in all.drain(..) {
             match (seen, dial.probe()) {
                 (Seen::Failed(fault), _) => self.ended(dial.place, dial.run, Outcome::Failed(fault.to_string())),
                 (Seen::Open, Some(Probe::Tcp(_))) => self.ended(dial.place, dial.run, Outcome::Passed),
                 (Seen::Open | Seen::Nothing, _) => self.follow(dial),
             }
         }
+        self.seen = all;
     }
 
     fn ended(&mut self, place: Place, run: u64, outcome: Outcome) {

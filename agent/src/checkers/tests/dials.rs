@@ -32,8 +32,9 @@ fn begin(dials: &mut Dials, config: &Arc<Config>, run: u64) {
 
 /// By their runs, in order: `+`, why it failed, or `?`.
 fn seen(dials: &mut Dials) -> Vec<(u64, String)> {
-    let mut seen: Vec<_> = dials
-        .look(GRID)
+    let mut all = Vec::new();
+    dials.look(GRID, &mut all);
+    let mut seen: Vec<_> = all
         .into_iter()
         .map(|(dial, seen)| {
             let words = match seen {
@@ -88,6 +89,9 @@ fn points_of_the_grid_are_never_before_and_never_a_distance_after() {
     let points = [0, 1, 4999, 5000, 5001].map(|micros| clock::together(at(micros), GRID));
     assert_eq!(points, [at(0), at(5000), at(5000), at(5000), at(10_000)]);
     assert_eq!(clock::together(at(7), Duration::ZERO), at(7));
+    let last = [0, 4999, 5000, 9999].map(|micros| clock::at_last(at(micros), GRID));
+    assert_eq!(last, [at(0), at(0), at(5000), at(5000)]);
+    assert_eq!(clock::at_last(at(7), Duration::ZERO), at(7));
 }
 
 #[test]
