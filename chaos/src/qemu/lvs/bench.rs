@@ -295,8 +295,8 @@ fn configurations(options: &Options) -> Vec<(&'static str, String)> {
     let check = format!("TCP_CHECK {{\n connect_timeout {answer}\n retry 1\n delay_before_retry {pause}\n }}");
     let server = |port| format!(" real_server 10.1.0.1 {port} {{\n weight 1\n {check}\n }}\n");
     let detected = service(0, u64::from(delay), &[server(REFUSES), server(DROPS), server(PORT)].concat());
-    let drop =
-        format!("table ip drop {{ chain c {{ type filter hook input priority 0; tcp dport {DROPS} drop; }} }}\n");
+    let rule = format!("type filter hook input priority 0\n  tcp dport {DROPS} drop");
+    let drop = format!("table ip lost {{\n chain input {{\n  {rule}\n }}\n}}\n");
     vec![
         ("measure", MEASURE.to_owned()),
         ("drop", drop),
