@@ -23,6 +23,10 @@ use keepone_chaos::scenario::{self, Scenario, Shape};
 use keepone_chaos::{demo, gate_bench, qemu, replay, report, sim, why_book};
 use long::{matrix, measure, neighbours, soak};
 
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Something did not hold.
 const VIOLATED: u8 = 1;
 /// The command line asks for something that is not there.
