@@ -195,14 +195,23 @@ fn the_operator_sees_how_servers_stand_and_empties_one() {
         let (code, said) = ask(&["drain", "10.0.0.1", "--wait", "--timeout", "30"]);
         assert!(code == 1 && said.contains("it stays emptied, but its connections are not known: "), "{code} {said}");
     }
-    let metrics = ask(&["metrics"]).1;
-    let of = |family: &str, server: &str| {
+    let counted = |metrics: &str, family: &str, server: &str| {
         let begins =
             format!("keepone_real_server_{family}{{virtual_server=\"[10.9.9.9]:tcp:80\",real_server=\"{server}\"}} ");
         metrics.lines().find_map(|line| line.strip_prefix(&begins)?.parse::<u64>().ok())
     };
     let (a, b) = ("[10.0.0.1]:tcp:80", "[10.0.0.2]:tcp:80");
-    assert!(of("checks_total", a) > Some(0) && of("checks_failed_total", a) < of("checks_total", a), "{metrics}");
+    let metrics = eventually(
+        SOON,
+        || ask(&["metrics"]).1,
+        || {
+            let metrics = ask(&["metrics"]).1;
+            // The first check may be under way still.
+            (counted(&metrics, "checks_total", a) > Some(0)).then_some(metrics)
+        },
+    );
+    let of = |family: &str, server: &str| counted(&metrics, family, server);
+    assert!(of("checks_failed_total", a) < of("checks_total", a), "{metrics}");
     assert_eq!([of("up", a), of("weight", a), of("draining", a)], [Some(1), Some(0), Some(1)], "{metrics}");
     assert_eq!([of("up", b), of("weight", b), of("draining", b)], [Some(1), Some(1), None], "{metrics}");
     let quorum = "keepone_virtual_server_quorum_met{virtual_server=\"[10.9.9.9]:tcp:80\"} 1";
