@@ -74,13 +74,13 @@ pub fn soak(asked: &Soak) -> anyhow::Result<ExitCode> {
         first: asked.first,
         shape: asked.cluster.shape(),
         burden: asked.cluster.burden(),
-        slack: asked.slack,
-        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        slack: asked.played.slack,
+        bin_dir: bin_dir(asked.played.driven.bin_dir.as_ref())?,
         room: Path::new(enclosure::ROOM).join("soak"),
-        keep_logs: asked.keep_logs.clone(),
+        keep_logs: asked.played.keep_logs.clone(),
     };
     let report = rounds::run(&options, |round, course, outcome| {
-        if !asked.json {
+        if !asked.played.driven.json {
             let (kinds, outage) = (course.kinds.join(" "), outcome.client_outage_ms);
             println!("round {round}: {kinds}: silent at most {outage} ms, {} in the end", outcome.final_holder);
             outcome.violations.iter().for_each(|violation| println!("  VIOLATED {violation}"));
@@ -96,16 +96,16 @@ pub fn neighbours(asked: &Neighbours) -> anyhow::Result<ExitCode> {
         return Ok(code);
     }
     let options = stories::Options {
-        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        bin_dir: bin_dir(asked.played.driven.bin_dir.as_ref())?,
         previous: asked.previous.clone(),
         room: Path::new(enclosure::ROOM).join("neighbours"),
         only: asked.only.clone(),
-        slack: asked.slack,
-        keep_logs: asked.keep_logs.clone(),
+        slack: asked.played.slack,
+        keep_logs: asked.played.keep_logs.clone(),
     };
     let held = stories::run(&options, |story, told| {
         let seen = &told.outcome;
-        if !asked.json {
+        if !asked.played.driven.json {
             let (silent, two) = (seen.client_outage_ms, seen.dual_holder_ms);
             println!("{}: {}: silent at most {silent} ms, two holders {two} ms", story.name, story.what);
             seen.violations.iter().for_each(|violation| println!("  VIOLATED {violation}"));
@@ -120,7 +120,7 @@ fn options(common: &Common, peer: Peer) -> anyhow::Result<bench::Options> {
         peer,
         shape: common.cluster.shape(),
         burden: common.cluster.burden(),
-        bin_dir: bin_dir(common.bin_dir.as_ref())?,
+        bin_dir: bin_dir(common.driven.bin_dir.as_ref())?,
         room: Path::new(enclosure::ROOM).join("bench"),
     })
 }
@@ -140,7 +140,7 @@ pub fn measure(what: &Measured) -> anyhow::Result<ExitCode> {
         Measured::Start(asked) => start(asked),
         Measured::Calm { minutes, common } => {
             let seen = bench::calm(&options(common, common.peer.peer())?, minutes.saturating_mul(60))?;
-            if !common.json {
+            if !common.driven.json {
                 let (minutes, changes, hogs) = (minutes, seen.changes, seen.hogs);
                 println!("{} for {minutes} min beside {hogs} hogs: {changes} changes of holder", seen.peer);
                 println!("  client silent at most {} ms, the machine's {}", seen.client_outage_ms, seen.probe_stall_ms);
@@ -170,11 +170,11 @@ fn authorities(asked: &BenchAuthorities) -> anyhow::Result<ExitCode> {
         peer: Peer::Keepone,
         shape: scenario::Shape { lease_ms: asked.lease, ..scenario::Shape::PAIR },
         burden: Burden::default(),
-        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        bin_dir: bin_dir(asked.driven.bin_dir.as_ref())?,
         room: Path::new(enclosure::ROOM).join("bench"),
     };
     let rows = bench::authorities::run(&options, asked.runs, print_line)?;
-    if !asked.json {
+    if !asked.driven.json {
         print!("{}", bench::authorities::table(&rows));
     }
     let whole = rows.iter().all(bench::authorities::Row::is_whole);
@@ -192,11 +192,11 @@ fn virtual_routers(asked: &BenchVrrp) -> anyhow::Result<ExitCode> {
         peers,
         cases: cases.collect(),
         time: Duration::from_secs(asked.seconds.max(1)),
-        bin_dir: bin_dir(asked.beside.bin_dir.as_ref())?,
+        bin_dir: bin_dir(asked.beside.driven.bin_dir.as_ref())?,
     };
     let mut told: Vec<bench::vrrp::Row> = Vec::new();
     bench::vrrp::run(&options, |row| {
-        if !asked.beside.json {
+        if !asked.beside.driven.json {
             println!("{}", bench::vrrp::words(row, &told));
         }
         print_line(row);
@@ -208,10 +208,10 @@ fn virtual_routers(asked: &BenchVrrp) -> anyhow::Result<ExitCode> {
 fn start(asked: &BenchStart) -> anyhow::Result<ExitCode> {
     // keepalived first, so that keepone's line can give the ratios.
     let peers = if asked.alone { vec![Peer::Keepone] } else { vec![Peer::Keepalived, Peer::Keepone] };
-    let options = bench::start::Options { peers, runs: asked.runs, bin_dir: bin_dir(asked.bin_dir.as_ref())? };
+    let options = bench::start::Options { peers, runs: asked.runs, bin_dir: bin_dir(asked.driven.bin_dir.as_ref())? };
     let mut told: Vec<bench::start::Row> = Vec::new();
     bench::start::run(&options, |row| {
-        if !asked.json {
+        if !asked.driven.json {
             println!("{}", bench::start::words(row, &told));
         }
         print_line(row);
@@ -225,10 +225,10 @@ fn scrape(asked: &BenchScrape) -> anyhow::Result<ExitCode> {
         instances: asked.instances.max(1),
         servers: asked.servers,
         time: Duration::from_secs(asked.seconds.max(1)),
-        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        bin_dir: bin_dir(asked.driven.bin_dir.as_ref())?,
     };
     let seen = bench::scrape::run(&options)?;
-    if !asked.json {
+    if !asked.driven.json {
         println!("{}", bench::scrape::words(&seen));
     }
     println!("{}", serde_json::to_string(&seen)?);
@@ -252,11 +252,11 @@ fn checks(asked: &BenchChecks) -> anyhow::Result<ExitCode> {
         peers,
         cases: cases.map(sized).collect(),
         time: Duration::from_secs(asked.seconds.max(1)),
-        bin_dir: bin_dir(asked.beside.bin_dir.as_ref())?,
+        bin_dir: bin_dir(asked.beside.driven.bin_dir.as_ref())?,
     };
     let mut rows = Vec::new();
     bench::checks::run(&options, |row| {
-        if !asked.beside.json {
+        if !asked.beside.driven.json {
             println!("{}", bench::checks::words(row, &rows));
         }
         print_line(row);
@@ -270,11 +270,11 @@ fn witness(asked: &BenchWitness) -> anyhow::Result<ExitCode> {
     let options = bench::witness::Options {
         cases: cases.collect(),
         time: Duration::from_secs(asked.seconds.max(1)),
-        bin_dir: bin_dir(asked.bin_dir.as_ref())?,
+        bin_dir: bin_dir(asked.driven.bin_dir.as_ref())?,
         room: Path::new(enclosure::ROOM).join("bench"),
     };
     bench::witness::run(&options, |row| {
-        if !asked.json {
+        if !asked.driven.json {
             println!("{}", bench::witness::words(row));
         }
         print_line(row);
@@ -285,7 +285,7 @@ fn witness(asked: &BenchWitness) -> anyhow::Result<ExitCode> {
 fn failover(runs: u64, compare: bool, common: &Common) -> anyhow::Result<ExitCode> {
     let one = |peer, runs| -> anyhow::Result<bench::Failover> {
         let seen = bench::failover(&options(common, peer)?, runs, |fresh| {
-            if !common.json {
+            if !common.driven.json {
                 println!("{}: {fresh:?}", peer.as_str());
             }
         })?;

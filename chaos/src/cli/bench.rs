@@ -1,10 +1,8 @@
 //! `keepone-chaos bench`: what is measured.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 
-use super::{Cluster, PeerKind, milliseconds};
+use super::{Cluster, Driven, PeerKind, milliseconds};
 
 /// Options of `bench`.
 #[derive(Debug, Args)]
@@ -64,12 +62,8 @@ pub struct BenchStart {
     /// Only keepone, without a comparison.
     #[arg(long)]
     pub alone: bool,
-    /// Only lines of JSON on the standard output.
-    #[arg(long)]
-    pub json: bool,
-    /// Where `keepone` is; default: beside this program.
-    #[arg(long)]
-    pub bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub driven: Driven,
 }
 
 /// Options of `bench witness`.
@@ -81,12 +75,8 @@ pub struct BenchWitness {
     /// For how many seconds each is looked at.
     #[arg(long, default_value_t = 10)]
     pub seconds: u64,
-    /// Only lines of JSON on the standard output.
-    #[arg(long)]
-    pub json: bool,
-    /// Where `keepone-witness` is; default: beside this program.
-    #[arg(long)]
-    pub bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub driven: Driven,
 }
 
 /// Options of a measurement beside keepalived.
@@ -98,12 +88,8 @@ pub struct BesideKeepalived {
     /// Only keepone, without a comparison.
     #[arg(long)]
     pub alone: bool,
-    /// Only lines of JSON on the standard output.
-    #[arg(long)]
-    pub json: bool,
-    /// Where `keepone` is; default: beside this program.
-    #[arg(long)]
-    pub bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub driven: Driven,
 }
 
 /// Options of `bench checks`.
@@ -128,12 +114,8 @@ pub struct BenchAuthorities {
     /// Length of the lease under both, 2 s at least: a shorter one does not outlive an election of etcd's.
     #[arg(long, default_value = "2s", value_parser = milliseconds)]
     pub lease: u64,
-    /// Only lines of JSON on the standard output.
-    #[arg(long)]
-    pub json: bool,
-    /// Where `keepone` and `keepone-witness` are; default: beside this program.
-    #[arg(long)]
-    pub bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub driven: Driven,
 }
 
 /// Options of `bench scrape`.
@@ -148,12 +130,8 @@ pub struct BenchScrape {
     /// For how many seconds it is looked at without scrapes, and again with them.
     #[arg(long, default_value_t = 30)]
     pub seconds: u64,
-    /// Only a line of JSON on the standard output.
-    #[arg(long)]
-    pub json: bool,
-    /// Where `keepone` is; default: beside this program.
-    #[arg(long)]
-    pub bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub driven: Driven,
 }
 
 /// Options of `bench vrrp`.
@@ -175,10 +153,6 @@ pub struct Common {
     /// What is driven.
     #[arg(long, value_enum, default_value = "keepone")]
     pub peer: PeerKind,
-    /// Only lines of JSON on the standard output.
-    #[arg(long)]
-    pub json: bool,
-    /// Where `keepone` and `keepone-witness` are; default: beside this program.
-    #[arg(long)]
-    pub bin_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub driven: Driven,
 }
