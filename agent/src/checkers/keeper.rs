@@ -310,7 +310,7 @@ impl Keeper {
         self.suspends = suspends(&config);
         self.grid = grid(checkers(&config));
         self.config = config;
-        let actions = self.machine.reconfigure(&balance(&self.config), clock::now());
+        let actions = self.machine.reconfigure(&balance(&self.config), self.now());
         self.carry_out(actions);
         self.listeners.ties.tell(&self.machine);
         self.listeners.configure(&self.config);
