@@ -185,7 +185,7 @@ impl Link {
 
     /// Asks about the record of generations, once; `None`: what has become of it is unknown.
     pub(super) async fn ask_kept(&self, ask: KeptAsk) -> Option<Kept> {
-        self.once(async { self.put_kept(&self.login().await?, ask).await }).await
+        self.once(self.try_to_ask_kept(ask)).await
     }
 
     /// One question, with an end; the next server's turn when it has no answer.
@@ -239,13 +239,31 @@ impl Link {
 
     async fn try_to_ask(&self, domain: DomainId, ask: Ask, asked_at: Boottime) -> Result<Option<Answer>, Error> {
         let login = self.login().await?;
-        match self.put(&login, domain, ask, asked_at).await {
-            // It was turned away at the door, so that nothing has become of it.
-            Err(error) if refusal::is_of_an_old_login(&error) => {
-                self.forget(&login).await;
-                self.put(&self.login().await?, domain, ask, asked_at).await
+        let asked = self.put(&login, domain, ask, asked_at).await;
+        match self.instead_of(&login, &asked).await? {
+            Some(login) => self.put(&login, domain, ask, asked_at).await,
+            None => asked,
+        }
+    }
+
+    async fn try_to_ask_kept(&self, ask: KeptAsk) -> Result<Option<Kept>, Error> {
+        let login = self.login().await?;
+        let asked = self.put_kept(&login, ask).await;
+        match self.instead_of(&login, &asked).await? {
+            Some(login) => self.put_kept(&login, ask).await,
+            None => asked,
+        }
+    }
+
+    /// Another login, where that one is good for nothing any more: who asked was turned away at the door, so that nothing
+    /// has become of the question.
+    async fn instead_of<T>(&self, old: &Login, asked: &Result<T, Error>) -> Result<Option<Login>, Error> {
+        match asked {
+            Err(error) if refusal::is_of_an_old_login(error) => {
+                self.forget(old).await;
+                self.login().await.map(Some)
             }
-            done => done,
+            _ => Ok(None),
         }
     }
 
@@ -337,10 +355,14 @@ impl Link {
 
     /// Leaves word for the holder; what is lost is left again by the core.
     pub(super) async fn leave_word(&self, domain: DomainId, word: Word) {
+        let (key, value) = (self.keys.wanted(domain, word.next.node), serde_json::to_vec(&word).unwrap_or_default());
         let put = async {
-            let client = self.login().await?.client;
-            let value = serde_json::to_vec(&word).unwrap_or_default();
-            client.kv_client().put(self.keys.wanted(domain, word.next.node), value, None).await
+            let login = self.login().await?;
+            let left = login.client.kv_client().put(key.as_str(), value.as_slice(), None).await;
+            match self.instead_of(&login, &left).await? {
+                Some(login) => login.client.kv_client().put(key.as_str(), value.as_slice(), None).await,
+                None => left,
+            }
         };
         let _ = tokio::time::timeout(self.patience, put).await;
     }
