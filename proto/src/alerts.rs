@@ -62,6 +62,21 @@ pub struct Alerts {
     over_at: Option<Instant>,
 }
 
+/// An alert that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Which.
+    pub name: AlertName,
+    /// Where it concerns one domain.
+    pub domain: Option<DomainId>,
+    /// When that was said.
+    pub said_at: Instant,
+    /// What was seen then.
+    pub evidence: String,
+    /// What to do about it.
+    pub remedy: Cow<'static, str>,
+}
+
 /// One condition: how it is, and what has been said of it.
 #[derive(Debug, Clone)]
 struct State {
@@ -73,6 +88,8 @@ struct State {
     /// Whether it has been said to stand, and when something was last said.
     said: bool,
     said_at: Option<Instant>,
+    /// What was said when it began, and what to do.
+    told: (String, Cow<'static, str>),
     /// How often it has gone again before it was said, and when last.
     blips: u32,
     gone_at: Option<Instant>,
@@ -92,6 +109,7 @@ impl State {
             until: None,
             said: false,
             said_at: None,
+            told: (String::new(), Cow::Borrowed("")),
             blips: 0,
             gone_at: None,
             words: None,
@@ -230,6 +248,17 @@ impl Alerts {
         self.states.iter().filter(|(_, state)| state.said).map(|(key, _)| *key)
     }
 
+    /// The same, each with what was said.
+    pub fn told(&self) -> impl Iterator<Item = Standing> + '_ {
+        self.states.iter().filter(|(_, state)| state.said).map(|((name, domain), state)| Standing {
+            name: *name,
+            domain: *domain,
+            said_at: state.said_at.unwrap_or(state.since),
+            evidence: state.told.0.clone(),
+            remedy: state.told.1.clone(),
+        })
+    }
+
     /// When something is to be said, unless it changes before.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.moved { self.next_of_all() } else { self.next }
@@ -301,6 +330,7 @@ fn say(state: &mut State, (name, domain): (AlertName, Option<DomainId>), now: In
         Some(exact) => Cow::Owned(exact),
         None => Cow::Borrowed(name.remedy()),
     };
+    state.told = (evidence.clone(), remedy.clone());
     news.push(Alert { name, domain, raised: state.present, evidence, remedy, epoch: None });
 }
 

@@ -22,7 +22,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::action::{Action, AlertName};
-use crate::alerts::Alerts;
+use crate::alerts::{Alerts, Standing};
 use crate::clocks::Clocks;
 use crate::decision::{Reason, Role};
 use crate::domain::Domain;
@@ -333,6 +333,11 @@ impl Node {
     /// The alerts that stand.
     pub fn alerts(&self) -> impl Iterator<Item = (AlertName, Option<DomainId>)> + '_ {
         self.alerts.standing()
+    }
+
+    /// The same, each with what was said when it began.
+    pub fn told_alerts(&self) -> impl Iterator<Item = Standing> + '_ {
+        self.alerts.told()
     }
 
     fn absorb(&mut self, now: Instant, event: Event, out: &mut Vec<Action>) {

@@ -9,10 +9,11 @@ mod servers;
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
+use keepone_proto::alerts::Standing;
 use keepone_proto::balance::standing::ServiceStanding;
 use keepone_proto::decision::Role;
 use keepone_proto::id::NodeId;
-use keepone_proto::node::{Holder, LinkStatus};
+use keepone_proto::node::{DomainStatus, Holder, LinkStatus};
 
 use super::snapshot::Snapshot;
 use super::statistics;
@@ -32,35 +33,61 @@ impl Text {
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        // Without a text of its own for each label: there are a dozen samples of each instance.
-        self.0.push_str(name);
-        self.labels(labels);
-        let _ = writeln!(self.0, " {value}");
+        self.sample_of(name, "", &Labels::new(labels), &[], value);
     }
 
-    fn labels(&mut self, labels: &[(&str, &str)]) {
-        for (place, (label, value)) in labels.iter().enumerate() {
-            self.0.push(if place == 0 { '{' } else { ',' });
-            self.0.push_str(label);
-            self.0.push_str("=\"");
-            self.escaped(value);
-            self.0.push('"');
+    /// A sample of somebody whose labels are written already; `more` come behind those, and `end` behind the name.
+    fn sample_of(&mut self, name: &str, end: &str, of: &Labels, more: &[(&str, &str)], value: impl Display) {
+        let text = &mut self.0;
+        text.push_str(name);
+        text.push_str(end);
+        text.push_str(&of.0);
+        for label in more {
+            push(text, label);
         }
-        if !labels.is_empty() {
-            self.0.push('}');
+        if !of.0.is_empty() {
+            text.push('}');
         }
+        let _ = writeln!(text, " {value}");
     }
+}
 
-    fn escaped(&mut self, value: &str) {
-        for letter in value.chars() {
-            match letter {
-                '\\' => self.0.push_str("\\\\"),
-                '"' => self.0.push_str("\\\""),
-                '\n' => self.0.push_str("\\n"),
-                other => self.0.push(other),
-            }
+/// The labels of a domain, a virtual router, a real server, up to the brace that closes them: written once, and used in the
+/// dozen families that each of thousands stands in.
+struct Labels(String);
+
+impl Labels {
+    fn new(labels: &[(&str, &str)]) -> Self {
+        let mut text = String::new();
+        for label in labels {
+            push(&mut text, label);
         }
+        // The first one's comma.
+        if let Some(rest) = text.strip_prefix(',') {
+            text = format!("{{{rest}");
+        }
+        Labels(text)
     }
+}
+
+/// A label behind others.
+fn push(text: &mut String, (label, value): &(&str, &str)) {
+    text.push(',');
+    text.push_str(label);
+    text.push_str("=\"");
+    let mut rest = *value;
+    while let Some((plain, special)) = rest.find(['\\', '"', '\n']).and_then(|at| rest.split_at_checked(at)) {
+        text.push_str(plain);
+        let mut letters = special.chars();
+        text.push_str(match letters.next() {
+            Some('\\') => "\\\\",
+            Some('"') => "\\\"",
+            _ => "\\n",
+        });
+        rest = letters.as_str();
+    }
+    text.push_str(rest);
+    text.push('"');
 }
 
 fn yes(is: bool) -> u8 {
@@ -83,7 +110,7 @@ impl Snapshot {
         self.peers_in(&mut text);
         servers::families(&mut text, servers);
         text.family("keepone_alert", "gauge", "", "1 for each alert that stands; docs/alerts.md says what to do.");
-        for (name, domain) in &self.alerts {
+        for Standing { name, domain, .. } in &self.alerts {
             let domain = domain.map_or("", |domain| self.directory.name(domain));
             let labels = [("name", name.as_str()), ("domain", domain), ("severity", name.severity().as_str())];
             text.sample("keepone_alert", &labels, 1);
@@ -118,82 +145,75 @@ impl Snapshot {
     }
 
     fn domains_in(&self, text: &mut Text) {
-        let all = || self.domains.iter().map(|status| (self.directory.name(status.domain), status));
+        let labels = |status: &DomainStatus| Labels::new(&[("domain", self.directory.name(status.domain))]);
+        let domains: Vec<_> = self.domains.iter().map(|status| (labels(status), status)).collect();
         let left = |until: Option<keepone_proto::time::Instant>| {
             until.map_or(Duration::ZERO, |until| until.since(self.at)).as_secs_f64()
         };
         text.family("keepone_domain_role", "gauge", "", "1 for what the domain is on this node.");
-        for (name, status) in all() {
+        for (domain, status) in &domains {
             for role in ROLES {
-                let labels = [("domain", name), ("role", role.as_str())];
-                text.sample("keepone_domain_role", &labels, yes(status.role == role));
+                let role_label = [("role", role.as_str())];
+                text.sample_of("keepone_domain_role", "", domain, &role_label, yes(status.role == role));
             }
         }
-        text.family("keepone_domain_holder_known", "gauge", "", "1 while this node knows who holds the domain.");
-        for (name, status) in all() {
-            text.sample("keepone_domain_holder_known", &[("domain", name)], yes(status.holder != Holder::Unknown));
-        }
-        text.family(
+        let mut family = |name: &str, unit: &str, help: &str, value: &dyn Fn(&DomainStatus) -> Option<f64>| {
+            text.family(name, "gauge", unit, help);
+            for (domain, status) in &domains {
+                if let Some(value) = value(status) {
+                    text.sample_of(name, "", domain, &[], value);
+                }
+            }
+        };
+        family("keepone_domain_holder_known", "", "1 while this node knows who holds the domain.", &|status| {
+            Some(yes(status.holder != Holder::Unknown).into())
+        });
+        family(
             "keepone_gate_open_seconds",
-            "gauge",
             "seconds",
             "How long the gate stays open unrenewed; 0 is shut.",
+            &|status| Some(left(status.open_until)),
         );
-        for (name, status) in all() {
-            text.sample("keepone_gate_open_seconds", &[("domain", name)], left(status.open_until));
-        }
-        text.family(
+        family(
             "keepone_lease_remaining_seconds",
-            "gauge",
             "seconds",
             "D - now of the lease; 0 where none is held.",
+            &|status| Some(left(status.lease_until)),
         );
-        for (name, status) in all() {
-            text.sample("keepone_lease_remaining_seconds", &[("domain", name)], left(status.lease_until));
-        }
-        text.family("keepone_domain_priority", "gauge", "", "The effective priority.");
-        for (name, status) in all() {
-            text.sample("keepone_domain_priority", &[("domain", name)], status.priority.0);
-        }
-        text.family("keepone_role_age_seconds", "gauge", "seconds", "How long the domain has been what it is.");
-        for (name, status) in all() {
-            text.sample("keepone_role_age_seconds", &[("domain", name)], self.at.since(status.since).as_secs_f64());
-        }
-        for (name, help) in [
-            ("keepone_voters_answering", "Voters that have answered lately."),
-            ("keepone_voters_needed", "Voters that a majority takes."),
-        ] {
-            text.family(name, "gauge", "", help);
-            for (domain, (answering, needed)) in all().filter_map(|(name, status)| Some((name, status.voters?))) {
-                let count = if name == "keepone_voters_needed" { needed } else { answering };
-                text.sample(name, &[("domain", domain)], count);
-            }
-        }
+        family("keepone_domain_priority", "", "The effective priority.", &|status| Some(status.priority.0.into()));
+        family("keepone_role_age_seconds", "seconds", "How long the domain has been what it is.", &|status| {
+            Some(self.at.since(status.since).as_secs_f64())
+        });
+        family("keepone_voters_answering", "", "Voters that have answered lately.", &|status| {
+            status.voters.map(|(answering, _)| answering as f64)
+        });
+        family("keepone_voters_needed", "", "Voters that a majority takes.", &|status| {
+            status.voters.map(|(_, needed)| needed as f64)
+        });
     }
 
     /// What each virtual router has sent, heard and refused.
     fn statistics_in(&self, text: &mut Text) {
-        let all = || {
-            let entries = self.domains.iter().filter_map(|status| self.directory.domains.get(&status.domain));
-            let instances = entries.flat_map(|entry| entry.instances.iter().map(move |one| (entry, one)));
-            instances.filter_map(|(entry, one)| Some((entry, one, self.statistics.get(&one.id)?)))
-        };
+        let entries = self.domains.iter().filter_map(|status| self.directory.domains.get(&status.domain));
+        let instances = entries.flat_map(|entry| entry.instances.iter().map(move |one| (entry, one)));
+        let all: Vec<_> = instances
+            .filter_map(|(entry, one)| {
+                Some((Labels::new(&[("domain", &entry.name), ("instance", &one.name)]), self.statistics.get(&one.id)?))
+            })
+            .collect();
         for counter in statistics::COUNTERS {
             let family = format!("keepone_vrrp_{}", counter.metric);
             text.family(&family, "counter", "", counter.help);
-            for (entry, instance, statistics) in all() {
-                let labels = [("domain", entry.name.as_str()), ("instance", instance.name.as_str())];
-                text.sample(&format!("{family}_total"), &labels, (counter.of)(statistics));
+            for (instance, statistics) in &all {
+                text.sample_of(&family, "_total", instance, &[], (counter.of)(statistics));
             }
         }
         let (name, help) =
             ("keepone_vrrp_packet_errors", "VRRP packets with this virtual router's VRID that have a fault.");
         text.family(name, "counter", "", help);
-        for (entry, instance, statistics) in all() {
+        for (instance, statistics) in &all {
             for error in statistics::ERRORS {
-                let names = (entry.name.as_str(), instance.name.as_str());
-                let labels = [("domain", names.0), ("instance", names.1), ("error", error.metric)];
-                text.sample("keepone_vrrp_packet_errors_total", &labels, (error.of)(statistics));
+                text.sample_of(name, "_total", instance, &[("error", error.metric)], (error.of)(statistics));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepone_config::Config;
-use keepone_proto::action::AlertName;
+use keepone_proto::alerts::Standing;
 use keepone_proto::id::{DomainId, InstanceId, LinkId, NodeId, Priority};
 use keepone_proto::lease::holder::VoterWord;
 use keepone_proto::node::{Counters, DomainStatus, Node, PeerStatus};
@@ -113,7 +113,7 @@ pub(crate) struct Snapshot {
     lines: Vec<Line>,
     /// Whether they are asked, and each.
     pub(super) voters: (bool, Vec<VoterWord>),
-    pub(super) alerts: Vec<(AlertName, Option<DomainId>)>,
+    pub(super) alerts: Vec<Standing>,
     pub(super) counters: Counters,
     pub(super) maintenance: bool,
     pub(super) gate_passes: Option<bool>,
@@ -176,7 +176,7 @@ impl Snapshot {
             peers: node.peer_statuses(now),
             lines,
             voters: node.voter_statuses(now),
-            alerts: node.alerts().collect(),
+            alerts: node.told_alerts().collect(),
             counters: node.counters(),
             maintenance: node.in_maintenance(),
             gate_passes: node.gate_passes(),

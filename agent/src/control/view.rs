@@ -29,9 +29,10 @@ impl Snapshot {
             "peers": self.peers.iter().map(|peer| self.peer(peer)).collect::<Vec<_>>(),
             "etcd_lease_ms": self.directory.etcd_lease.map(ms),
             "voters": self.voters.1.iter().map(|word| self.voter(word)).collect::<Vec<_>>(),
-            "alerts": self.alerts.iter().map(|(name, domain)| json!({
-                "name": name.as_str(), "domain": domain.map(|domain| self.directory.name(domain)),
-                "severity": name.severity().as_str(), "what": name.what(), "remedy": name.remedy(),
+            "alerts": self.alerts.iter().map(|alert| json!({
+                "name": alert.name.as_str(), "domain": alert.domain.map(|domain| self.directory.name(domain)),
+                "severity": alert.name.severity().as_str(), "what": alert.name.what(),
+                "raised_ms": ms(self.at.since(alert.said_at)), "evidence": alert.evidence, "remedy": alert.remedy,
             })).collect::<Vec<_>>(),
         })
     }
@@ -48,8 +49,9 @@ impl Snapshot {
                 "instances": entry.map(|entry| entry.instances.iter().map(|one| &one.name).collect::<Vec<_>>()),
             })
         });
-        let alerts = self.alerts.iter().map(|(name, domain)| {
-            json!({ "name": name.as_str(), "domain": domain.map(|domain| self.directory.name(domain)) })
+        let alerts = self.alerts.iter().map(|alert| {
+            let domain = alert.domain.map(|domain| self.directory.name(domain));
+            json!({ "name": alert.name.as_str(), "domain": domain })
         });
         json!({
             "version": env!("CARGO_PKG_VERSION"), "node": self.directory.node, "domains": domains.collect::<Vec<_>>(),

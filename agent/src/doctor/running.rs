@@ -62,13 +62,14 @@ pub(super) fn look(plan: &Plan, report: &mut Report) {
 fn alerts(status: &Value) -> Vec<Finding> {
     let text = |alert: &Value, name: &str| alert.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let all = status.get("alerts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let seen = |evidence: &str| if evidence.is_empty() { String::new() } else { format!(" Seen: {evidence}.") };
     let finding = |alert: &Value| {
         let domain = alert.get("domain").and_then(Value::as_str).map(|domain| format!(" of {domain}"));
         Finding {
             name: "alert",
             severity: if text(alert, "severity") == "critical" { Severity::Fault } else { Severity::Warning },
             place: format!("{}{}", text(alert, "name"), domain.unwrap_or_default()),
-            what: format!("the agent that runs here says: {}", text(alert, "what")),
+            what: format!("the agent that runs here says: {}{}", text(alert, "what"), seen(&text(alert, "evidence"))),
             remedy: text(alert, "remedy"),
         }
     };
@@ -95,11 +96,11 @@ mod tests {
 
     #[test]
     fn what_the_agent_alarms_of_is_found_with_its_remedy() {
-        let alert =
-            |severity| json!({ "name": "x", "domain": "VI_1", "severity": severity, "what": "w", "remedy": "r" });
+        let alert = |severity| json!({ "name": "x", "domain": "VI_1", "severity": severity, "what": "w", "evidence": "e", "remedy": "r" });
         let found = alerts(&json!({ "alerts": [alert("warning"), alert("critical")] }));
         assert_eq!(found.iter().map(|one| one.severity).collect::<Vec<_>>(), [Severity::Warning, Severity::Fault]);
         assert_eq!(found.first().map(|one| (one.place.as_str(), one.remedy.as_str())), Some(("x of VI_1", "r")));
+        assert_eq!(found.first().map(|one| one.what.as_str()), Some("the agent that runs here says: w Seen: e."));
         assert_eq!(alerts(&json!({})), []);
     }
 

@@ -97,7 +97,9 @@ pub(super) fn alerts(status: &Value) -> Html {
             .text(of)
             .raw("</strong> <span>")
             .text(text(alert, "what"))
-            .raw("</span><p><span class=\"soft\">To do:</span> ")
+            .raw("</span><p><span class=\"soft\">Seen:</span> ")
+            .text(text(alert, "evidence"))
+            .raw("</p><p><span class=\"soft\">To do:</span> ")
             .text(text(alert, "remedy"))
             .raw("</p></li>")
     });

@@ -32,7 +32,8 @@ fn no_name_of_a_configuration_or_a_peer_breaks_out() {
     all["node"] = bad.into();
     all["peers"] = json!([{ "name": bad, "links": [{ "name": bad }] }]);
     all["voters"] = json!([{ "name": bad }]);
-    all["alerts"] = json!([{ "name": bad, "domain": bad, "severity": bad, "what": bad, "remedy": bad }]);
+    all["alerts"] =
+        json!([{ "name": bad, "domain": bad, "severity": bad, "what": bad, "evidence": bad, "remedy": bad }]);
     let servers = json!({ "virtual_servers": [
         { "name": bad, "real_servers": [{ "name": bad, "fault": bad }] }, { "name": bad, "real_servers": [] } ] });
     for (id, html) in page(&all, &servers) {

@@ -118,7 +118,8 @@ impl Reply {
 }
 
 fn line(fields: Map<String, Value>) -> Vec<u8> {
-    let mut line = Value::Object(fields).to_string().into_bytes();
+    // What has no JSON (nothing here) would be an empty line, which no reader takes for an answer.
+    let mut line = serde_json::to_vec(&Value::Object(fields)).unwrap_or_default();
     line.push(b'\n');
     line
 }

@@ -117,7 +117,7 @@ impl Room {
     }
 
     /// `keepalived.conf` for either program.
-    fn configuration(case: &Case, node: usize) -> String {
+    pub(super) fn configuration(case: &Case, node: usize) -> String {
         let mut text = String::from("global_defs {\n    vrrp_version 3\n}\n");
         for place in 0..case.instances {
             let (cable, vrid) = (place / PER_CABLE, place % PER_CABLE + 1);

@@ -1,6 +1,8 @@
 //! What it costs to be watched: how long a scrape of the metrics takes beside many virtual routers and real servers, and
 //! whether Advertisements wait for it.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,13 +15,16 @@ use super::percentile;
 use super::room::{Room, while_listening};
 use super::vrrp::{Case, command, lateness, millis};
 use crate::netns::agent::Peer;
-use crate::netns::error::Error;
+use crate::netns::error::{Error, io_error};
 use crate::netns::process::Processes;
 
 /// Between two scrapes: far more often than Prometheus, so that a delay would be seen.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A scrape that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the agent answers over HTTP, on its own machine.
+const WEB: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9100);
 
 /// What is asked of the measurement.
 #[derive(Debug, Clone)]
@@ -34,7 +39,7 @@ pub struct Options {
     pub bin_dir: PathBuf,
 }
 
-/// How long one question took, over and over: a connection to the control socket, the question, the whole answer.
+/// How long one question took, over and over: a connection, the question, the whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Asked {
     /// How many times.
@@ -71,13 +76,15 @@ pub struct Seen {
     pub instances: usize,
     /// Real servers.
     pub servers: usize,
-    /// Of `metrics`.
+    /// Of `/metrics` over HTTP, as Prometheus asks.
+    pub scrape: Asked,
+    /// Of `metrics` at the control socket, where the text comes as a string of JSON.
     pub metrics: Asked,
-    /// Of `servers`, which has the real servers' own thread answer.
+    /// Of `servers` there, which has the real servers' own thread answer.
     pub listed: Asked,
     /// While nobody asks.
     pub late_alone: Late,
-    /// While both are asked for, ten times a second.
+    /// While all are asked for, ten times a second.
     pub late_scraped: Late,
 }
 
@@ -109,16 +116,38 @@ fn timed(socket: &Path, what: &str, times: &mut Vec<f64>) -> Result<Value, Error
     Ok(answer)
 }
 
-/// Asks for both until the time is over.
-fn scrape(socket: &Path, time: Duration) -> Result<(Asked, Asked), Error> {
+/// A scrape as Prometheus makes it, timed; the octets of its body.
+fn get(times: &mut Vec<f64>) -> Result<usize, Error> {
     let begin = Instant::now();
-    let (mut metrics, mut listed) = ((Vec::new(), 0), (Vec::new(), 0));
+    let answer = || -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&WEB, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = answer().map_err(io_error("ask for /metrics"))?;
+    times.push(millis(begin.elapsed()));
+    let head = answer.windows(4).position(|octets| octets == b"\r\n\r\n").map_or(0, |at| at + 4);
+    if !answer.starts_with(b"HTTP/1.1 200 ") || !answer.ends_with(b"# EOF\n") {
+        let output = String::from_utf8_lossy(answer.get(..head).unwrap_or_default()).into_owned();
+        return Err(Error::Command { command: "GET /metrics".to_owned(), status: String::new(), output });
+    }
+    Ok(answer.len() - head)
+}
+
+/// Asks for all until the time is over.
+fn scrape(socket: &Path, time: Duration) -> Result<[Asked; 3], Error> {
+    let begin = Instant::now();
+    let (mut scraped, mut metrics, mut listed) = ((Vec::new(), 0), (Vec::new(), 0), (Vec::new(), 0));
     while begin.elapsed() < time {
+        scraped.1 = get(&mut scraped.0)?;
         metrics.1 = timed(socket, "metrics", &mut metrics.0)?.as_str().map_or(0, str::len);
         listed.1 = timed(socket, "servers", &mut listed.0)?.to_string().len();
         thread::sleep(PAUSE);
     }
-    Ok((Asked::of(metrics.0, metrics.1), Asked::of(listed.0, listed.1)))
+    Ok([scraped, metrics, listed].map(|(times, octets)| Asked::of(times, octets)))
 }
 
 /// Runs a Master, listens to it alone, and while it is asked.
@@ -130,22 +159,26 @@ pub fn run(options: &Options) -> Result<Seen, Error> {
     let interval = Duration::from_secs(1);
     let case = Case { instances: options.instances, interval, vips: 1, servers: options.servers };
     let room = Room::new(&case, "scrape")?;
-    let master = room.start(&case, 0, &command(Peer::Keepone, "vrrp", &options.bin_dir)?, &processes)?;
+    let configuration = format!("{}web {{\n    listen {WEB}\n}}\n", Room::configuration(&case, 0));
+    let command = command(Peer::Keepone, "vrrp", &options.bin_dir)?;
+    let master = room.launch(0, &configuration, &command, &processes)?;
     room.wait_for_all(&case, &master, Duration::from_secs(60))?;
     // The announcements after a claim are over.
     thread::sleep(Duration::from_secs(8));
     let alone = room.listen(options.time)?;
     let socket = Room::control(&master);
-    let (scraped, (metrics, listed)) = while_listening(&room, options.time, || scrape(&socket, options.time))?;
+    let asking = || room.node(0)?.run(|| scrape(&socket, options.time));
+    let (late, [scrape, metrics, listed]) = while_listening(&room, options.time, asking)?;
     room.end(&master, &processes);
     Ok(Seen {
         command: "scrape",
         instances: options.instances,
         servers: options.servers,
+        scrape,
         metrics,
         listed,
         late_alone: Late::of(&alone, interval),
-        late_scraped: Late::of(&scraped, interval),
+        late_scraped: Late::of(&late, interval),
     })
 }
 
@@ -160,9 +193,10 @@ pub fn words(seen: &Seen) -> String {
         format!("p50 {p50_ms:.2} p99 {p99_ms:.2} max {max_ms:.2} ms of {count}")
     };
     format!(
-        "{} instances, {} real servers\n  metrics: {}\n  servers: {}\n  Advertisements late: {}; while asked: {}",
+        "{} instances, {} real servers\n  /metrics: {}\n  at the control socket: metrics: {}; servers: {}\n  Advertisements late: {}; while asked: {}",
         seen.instances,
         seen.servers,
+        asked(&seen.scrape),
         asked(&seen.metrics),
         asked(&seen.listed),
         late(&seen.late_alone),

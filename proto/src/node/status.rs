@@ -1,5 +1,6 @@
 //! What the node says of itself to the operator, and what he may ask of it.
 
+use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -8,6 +9,7 @@ pub use crate::domain::why::{DomainStatus, Holder, NoHandover, Why};
 use crate::heartbeat::link::Tally;
 use crate::id::{DomainId, InstanceId, LinkId, NodeId, Priority};
 use crate::lease::holder::VoterWord;
+use crate::lease::timing::Millis;
 use crate::time::Instant;
 use crate::vrrp::output::MasterSeen;
 use crate::vrrp::statistics::Statistics;
@@ -65,7 +67,13 @@ impl Node {
 
     /// Why a domain is what it is.
     pub fn why(&self, now: Instant, domain: DomainId) -> Option<Why> {
-        Some(self.domains.get(&domain)?.why(&self.facts(now)))
+        let mut why = self.domains.get(&domain)?.why(&self.facts(now));
+        let of_it = self.alerts.told().filter(|alert| alert.domain == Some(domain));
+        why.evidence.extend(of_it.map(|alert| {
+            let since = Millis(now.since(alert.said_at));
+            format!("alert {}, raised {since} ago: {}", alert.name.as_str(), alert.evidence)
+        }));
+        Some(why)
     }
 
     /// Every peer.

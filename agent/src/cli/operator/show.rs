@@ -176,7 +176,13 @@ pub(super) fn status(status: &Value, colours: bool) -> String {
     for alert in list(status, "alerts") {
         let of = alert["domain"].as_str().map(|domain| format!(" of {domain}")).unwrap_or_default();
         let (severity, name, what) = (text(alert, "severity"), text(alert, "name"), text(alert, "what"));
-        let _ = writeln!(out, "alert {name}{of} ({severity}): {what}\n  to do: {}", text(alert, "remedy"));
+        let ago = ms(alert, "raised_ms").map(|ago| format!(", raised {} ago", span(ago))).unwrap_or_default();
+        let _ = writeln!(out, "alert {name}{of} ({severity}){ago}: {what}");
+        for (label, what) in [("seen", text(alert, "evidence")), ("to do", text(alert, "remedy"))] {
+            if !what.is_empty() {
+                let _ = writeln!(out, "  {label}: {what}");
+            }
+        }
     }
     if list(status, "alerts").is_empty() {
         out.push_str("no alerts\n");
@@ -241,7 +247,8 @@ mod tests {
         ], "peers": [{ "name": "n2", "silent": true, "heard_ms": 2000.0, "links": [{ "name": "hb0", "heard_ms": null },
                 { "name": "hb1", "up": true, "heard_ms": 200.0, "rtt_ms": 0.4321, "loss": 0.25 },
                 { "name": "hb2", "up": false, "heard_ms": 2000.0, "rtt_ms": 0.4321, "loss": 0.0 }] }],
-            "alerts": [{ "name": "isolated", "domain": "VI_1", "severity": "critical", "what": "W", "remedy": "R" }] });
+            "alerts": [{ "name": "isolated", "domain": "VI_1", "severity": "critical", "what": "W",
+                "raised_ms": 2500.0, "evidence": "E", "remedy": "R" }] });
         let plain = status(&all, false);
         let wanted = "node n1, keepone 1; its gate passes its test\n\
             MAINTENANCE: it stands for nothing until `keepone maintenance off`\n\
@@ -250,7 +257,7 @@ mod tests {
             VI_1        MASTER  n1            1.5 s  elected  10.0.0.1 10.0.0.2 10.0.0.3 and 1 more\n\
             a-long-one  BACKUP  nobody known  1.5 s  elected  10.0.0.1 10.0.0.2 10.0.0.3 and 1 more\n\
             peer n2: SILENT, heard 2.0 s ago (hb0 never, hb1 200 ms ago, RTT 0.43 ms, 25 % lost, hb2 2.0 s ago, DOWN)\n\
-            alert isolated of VI_1 (critical): W\n  to do: R\n";
+            alert isolated of VI_1 (critical), raised 2.5 s ago: W\n  seen: E\n  to do: R\n";
         assert_eq!(plain, wanted);
         let colourful = status(&all, true);
         assert!(colourful.contains("\x1b[32mMASTER\x1b[0m") && !colourful.contains("\x1b[32mBACKUP"), "{colourful}");

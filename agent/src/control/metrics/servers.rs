@@ -1,10 +1,8 @@
-//! Virtual and real servers. There may be thousands: the labels of each are written once, and used for each family.
-
-use std::fmt::{Display, Write as _};
+//! Virtual and real servers.
 
 use keepone_proto::balance::standing::{ServerStanding, ServiceStanding};
 
-use super::{Text, yes};
+use super::{Labels, Text, yes};
 
 /// A family of gauges of virtual servers.
 type OfService = (&'static str, &'static str, fn(&ServiceStanding) -> u64);
@@ -36,42 +34,25 @@ const SERVERS: [OfServer; 5] = [
 
 /// All families, in the order of the configuration.
 pub(super) fn families(text: &mut Text, services: &[ServiceStanding]) {
-    let labels: Vec<String> = services.iter().map(|of| labels(&[("virtual_server", &of.name)])).collect();
+    let all: Vec<_> = services.iter().map(|of| (Labels::new(&[("virtual_server", &of.name)]), of)).collect();
     for (name, help, value) in SERVICES {
         text.family(name, "gauge", "", help);
-        for (service, labels) in services.iter().zip(&labels) {
-            text.labelled(name, "", labels, value(service));
+        for (labels, service) in &all {
+            text.sample_of(name, "", labels, &[], value(service));
         }
     }
     let all = services.iter().flat_map(|service| service.servers.iter().map(move |server| (service, server)));
-    let all = all.map(|(service, server)| {
-        (server, self::labels(&[("virtual_server", &service.name), ("real_server", &server.name)]))
-    });
-    let all: Vec<(&ServerStanding, String)> = all.collect();
+    let all: Vec<_> = all
+        .map(|(of, server)| (Labels::new(&[("virtual_server", &of.name), ("real_server", &server.name)]), server))
+        .collect();
     for (name, kind, help, value) in SERVERS {
         text.family(name, kind, "", help);
         let end = if kind == "counter" { "_total" } else { "" };
-        for (server, labels) in &all {
+        for (labels, server) in &all {
             if let Some(value) = value(server) {
-                text.labelled(name, end, labels, value);
+                text.sample_of(name, end, labels, &[], value);
             }
         }
-    }
-}
-
-fn labels(labels: &[(&str, &str)]) -> String {
-    let mut text = Text(String::new());
-    text.labels(labels);
-    text.0
-}
-
-impl Text {
-    /// A sample whose labels are written already.
-    fn labelled(&mut self, name: &str, end: &str, labels: &str, value: impl Display) {
-        self.0.push_str(name);
-        self.0.push_str(end);
-        self.0.push_str(labels);
-        let _ = writeln!(self.0, " {value}");
     }
 }
 

@@ -257,9 +257,19 @@ fn the_silence_of_vrrp_is_told_on_both_sides_with_what_to_open_d1() {
         }
     }
     assert_eq!(cluster.open(), [1]);
+    // Whoever asks later is told what was seen, too.
+    let said = |cluster: &Cluster| {
+        let why = cluster.nodes[&1].why(cluster.now, VIP).unwrap();
+        why.evidence.into_iter().find(|line| line.starts_with("alert vrrp-silent, raised "))
+    };
+    let line = said(&cluster).unwrap();
+    assert!(line.contains(" ago: vip (VRID 51): n2 hears our heartbeats, but none of our"), "{line}");
+    let standing: Vec<_> = cluster.nodes[&1].told_alerts().collect();
+    assert!(standing.iter().any(|alert| alert.remedy.contains("IGMP")), "{standing:?}");
     cluster.vrrp_cut = false;
     cluster.run_to(18_000);
     assert!(cluster.alerts(1).is_empty() && cluster.alerts(2).is_empty());
+    assert_eq!(said(&cluster), None);
 }
 
 #[test]
