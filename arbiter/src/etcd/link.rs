@@ -5,19 +5,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, GetOptions, GetResponse, Identity, ResponseHeader,
+    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, GetResponse, Identity, KvClient, ResponseHeader,
     TlsOptions, Txn, TxnOp, TxnOpResponse,
 };
 use keepone_proto::id::DomainId;
 use keepone_proto::lease::register::keeper::{Kept, KeptAsk};
-use keepone_proto::lease::register::{Answer, Ask, Content, Reading};
+use keepone_proto::lease::register::{Answer, Ask, Content, Life, Reading};
 use keepone_proto::time::Instant as Boottime;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::keys::{self, Keys, Word};
 use super::refusal;
-use super::session::Session;
+use super::session::{Outcome, Session};
 use super::trouble::Trouble;
 use super::{EtcdSettings, Secrets};
 
@@ -64,6 +64,16 @@ enum Door {
     Open(Box<Login>),
     /// It does not know the user with that password: since when, and in words.
     Shut(Instant, String),
+}
+
+/// A swap of a domain's key.
+struct Swap {
+    domain: DomainId,
+    /// What the key's version must be.
+    version: u64,
+    /// That and what else must be so.
+    compares: Vec<Compare>,
+    put: TxnOp,
 }
 
 /// A connection, with the token of a user where etcd asks for one.
@@ -180,6 +190,12 @@ impl Link {
 
     /// Asks once. Whatever goes wrong, what has become of it is unknown. `asked_at` is no later than the asking.
     pub(super) async fn ask(&self, domain: DomainId, ask: Ask, asked_at: Boottime) -> Answer {
+        if let Some(session) = self.session_of(ask) {
+            // A question of its own, with an end of its own: the server that has answered it lives.
+            if !session.anew(asked_at, self.within(self.try_to_grant(session))).await {
+                return Answer::Unknown;
+            }
+        }
         self.once(self.try_to_ask(domain, ask, asked_at)).await.unwrap_or(Answer::Unknown)
     }
 
@@ -188,14 +204,20 @@ impl Link {
         self.once(self.try_to_ask_kept(ask)).await
     }
 
-    /// One question, with an end; the next server's turn when it has no answer.
+    /// One question, with an end; its answer ends what was told of trouble.
     async fn once<T>(&self, question: impl Future<Output = Result<Option<T>, Error>>) -> Option<T> {
+        let answer = self.within(question).await;
+        if answer.is_some() {
+            self.trouble.is_over();
+        }
+        answer
+    }
+
+    /// One question, with an end; the next server's turn when it has no answer.
+    async fn within<T>(&self, question: impl Future<Output = Result<Option<T>, Error>>) -> Option<T> {
         let place = self.place();
         let why = match tokio::time::timeout(self.patience, question).await {
-            Ok(Ok(Some(answer))) => {
-                self.trouble.is_over();
-                return Some(answer);
-            }
+            Ok(Ok(Some(answer))) => return Some(answer),
             Ok(Ok(None)) => "its answer is none that etcd gives: is it etcd that listens there?".to_owned(),
             Ok(Err(error)) => refusal::words(&error, self.keys.prefix()),
             Err(_too_late) => format!("no answer within {:?}: does it run, and is it reached?", self.patience),
@@ -267,12 +289,23 @@ impl Link {
         }
     }
 
-    /// The session of whom a key is to be held by, made anew; the name of its key. `None`: the answer was none of etcd's.
-    async fn session(&self, login: &Login, ask: Ask, asked_at: Boottime) -> Result<Option<Option<String>>, Error> {
-        let Ask::Swap { content: Content { held: Some(held), .. }, .. } = ask else { return Ok(Some(None)) };
-        let Some(session) = self.session.as_ref().filter(|_| held.session) else { return Ok(Some(None)) };
-        let made = session.anew(&login.client, asked_at).await?;
-        Ok(made.then(|| Some(session.key().to_owned())))
+    /// The session that a key is to hang on.
+    fn session_of(&self, ask: Ask) -> Option<&Session> {
+        let Ask::Swap { content: Content { held: Some(held), .. }, .. } = ask else { return None };
+        self.session.as_deref().filter(|_| held.session)
+    }
+
+    /// Asks for a lease of etcd's. `None`: it is shorter than was asked for.
+    async fn try_to_grant(&self, session: &Session) -> Result<Option<(i64, Duration)>, Error> {
+        let login = self.login().await?;
+        let seconds = session.seconds();
+        let asked = login.client.lease_client().grant(seconds, None).await;
+        let lease = match self.instead_of(&login, &asked).await? {
+            Some(login) => login.client.lease_client().grant(seconds, None).await?,
+            None => asked?,
+        };
+        let length = u64::try_from(lease.ttl()).ok().filter(|_| lease.ttl() >= seconds);
+        Ok(length.map(|length| (lease.id(), Duration::from_secs(length))))
     }
 
     /// The record of generations in an answer: of which nothing is closed where there is none.
@@ -294,38 +327,84 @@ impl Link {
         ask: Ask,
         asked_at: Boottime,
     ) -> Result<Option<Answer>, Error> {
-        let Some(session) = self.session(login, ask, asked_at).await? else { return Ok(None) };
         let mut kv = login.client.kv_client();
-        let (key, record) = (self.keys.holder(domain), self.keys.record());
-        // Linearizable, unless one asks for less.
-        let reads = [
-            TxnOp::get(key.as_str(), None),
-            TxnOp::get(record.as_str(), None),
-            TxnOp::get(self.keys.sessions(), Some(GetOptions::new().with_prefix().with_keys_only())),
-        ];
-        let txn = match ask {
-            Ask::Read => Txn::new().and_then(reads),
+        let (version, content, compares) = match ask {
+            Ask::Read => {
+                let answer = kv.txn(Txn::new().and_then(self.reads(domain))).await?;
+                return self.read(answer.header(), answer.op_responses());
+            }
             Ask::Swap { version, content, kept, orphan_of } => {
-                let numbers = i64::try_from(version).ok().zip(i64::try_from(kept).ok());
-                let Some((version, kept)) = numbers else { return Ok(None) };
-                let mut compares = vec![
-                    Compare::mod_revision(key.as_str(), CompareOp::Equal, version),
-                    Compare::mod_revision(record.as_str(), CompareOp::Equal, kept),
-                ];
-                compares.extend(session.map(|own| Compare::version(own, CompareOp::Greater, 0)));
-                compares.extend(orphan_of.map(|life| Compare::version(self.keys.session(life), CompareOp::Equal, 0)));
-                Txn::new()
-                    .when(compares)
-                    .and_then([TxnOp::put(key.as_str(), keys::emit(&content), None)])
-                    .or_else(reads)
+                let Some(compares) = self.compares(domain, version, kept, orphan_of) else { return Ok(None) };
+                (version, content, compares)
             }
         };
-        let answer = kv.txn(txn).await?;
-        let revision = self.revision(answer.header())?;
-        if answer.succeeded() && ask != Ask::Read {
-            return Ok(revision.map(|version| Answer::Swapped { version }));
+        let put = TxnOp::put(self.keys.holder(domain), keys::emit(&content), None);
+        if let Some(session) = self.session_of(ask) {
+            let swap = Swap { domain, version, compares, put };
+            return self.swap_on(session, &mut kv, &swap, asked_at).await;
         }
-        let got = gets(answer.op_responses());
+        let txn = Txn::new().when(compares).and_then([put]).or_else(self.reads(domain));
+        let answer = kv.txn(txn).await?;
+        if answer.succeeded() {
+            return Ok(self.revision(answer.header())?.map(|version| Answer::Swapped { version }));
+        }
+        self.read(answer.header(), answer.op_responses())
+    }
+
+    /// Sends a swap of what hangs on a session.
+    async fn swap_on(
+        &self,
+        session: &Session,
+        kv: &mut KvClient,
+        swap: &Swap,
+        asked_at: Boottime,
+    ) -> Result<Option<Answer>, Error> {
+        let mut is_first = true;
+        loop {
+            let stand = session.stand(asked_at).ok_or_else(|| Error::Internal("no lease".to_owned()))?;
+            let answer = kv.txn(session.swap(stand, &swap.compares, &swap.put, self.reads(swap.domain))).await?;
+            let Some(revision) = self.revision(answer.header())? else { return Ok(None) };
+            let reads = match session.outcome(&answer, revision) {
+                Some(Outcome::Swapped) => return Ok(Some(Answer::Swapped { version: revision })),
+                Some(Outcome::Not(reads)) => reads,
+                None => return Ok(None),
+            };
+            let [.., TxnOpResponse::Get(sessions)] = &reads[..] else { return Ok(None) };
+            let is_elsewhere = session.is_elsewhere(stand, sessions);
+            let shown = self.read(answer.header(), reads)?;
+            let is_as_named = matches!(shown, Some(Answer::Read(reading, _)) if reading.version == swap.version);
+            // It was the session alone: once more, from where it is.
+            if !(is_first && is_elsewhere && is_as_named) {
+                return Ok(shown);
+            }
+            is_first = false;
+        }
+    }
+
+    /// What the answer to a question shows: linearizable, unless one asks for less.
+    fn reads(&self, domain: DomainId) -> [TxnOp; 3] {
+        [
+            TxnOp::get(self.keys.holder(domain), None),
+            TxnOp::get(self.keys.record(), None),
+            Session::read(self.keys.sessions()),
+        ]
+    }
+
+    /// What must be so for a swap; `None`: numbers that no etcd has.
+    fn compares(&self, domain: DomainId, version: u64, kept: u64, orphan_of: Option<Life>) -> Option<Vec<Compare>> {
+        let (version, kept) = i64::try_from(version).ok().zip(i64::try_from(kept).ok())?;
+        let mut compares = vec![
+            Compare::mod_revision(self.keys.holder(domain), CompareOp::Equal, version),
+            Compare::mod_revision(self.keys.record(), CompareOp::Equal, kept),
+        ];
+        compares.extend(orphan_of.map(|life| Compare::version(self.keys.session(life), CompareOp::Equal, 0)));
+        Some(compares)
+    }
+
+    /// What [`Link::reads`] have shown; `None`: nothing that etcd would show.
+    fn read(&self, header: Option<&ResponseHeader>, reads: Vec<TxnOpResponse>) -> Result<Option<Answer>, Error> {
+        let revision = self.revision(header)?;
+        let got = gets(reads);
         let shown = got.first().zip(got.get(2)).and_then(|(got, sessions)| self.shown(revision, got, sessions));
         Ok(shown.zip(self.kept(got.get(1))).map(|(shown, kept)| Answer::Read(shown, kept)))
     }

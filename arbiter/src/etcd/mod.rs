@@ -53,7 +53,8 @@ pub struct EtcdSettings {
     pub ca_file: Option<PathBuf>,
     /// This node's certificate and private key, in PEM.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// How long an answer may take: R, so that a renewal that is lost is followed by the next.
+    /// How long an answer may take: R, so that a renewal that is lost is followed by the next. A lease that a renewal takes
+    /// first is a question of its own.
     pub patience: Duration,
     /// For how long an etcd lease is asked on which this node's grants hang, in whole seconds; `None`: they hang on none.
     pub session: Option<Duration>,

@@ -16,9 +16,9 @@
 //!   L_max, as by a voter without its disk (V7). A store whose revision goes back has forgotten: everything known is
 //!   dropped, and the answers' clock goes back, which makes the holder distrust them (R17).
 //!
-//! - A holder that wants it so hangs its grant on a session instead: an etcd lease, which a renewal makes anew for L_a at
-//!   least, after its request was sent and before it moves the key. Another takes over when that is gone, in a swap that
-//!   fails if it is there again. This trusts the store's clock to run as fast as a node's (ρ), and that what was committed is
+//! - A holder that wants it so hangs its grant on a session instead: an etcd lease of L_a at least, of which a renewal takes a
+//!   new one after its request was sent, and to which the session goes over as the key moves. Another takes over when the
+//!   session is gone, in a swap that fails if it is there again. This trusts the store's clock to run as fast as a node's (ρ), and that what was committed is
 //!   not forgotten; not the answers of keep-alives, which are no commits: none are sent.
 //! - Of two generations that have no voter in common the older one is closed in the store before the newer one is granted
 //!   anything ([`keeper`]): each swap names the version of the record that says so.
@@ -120,8 +120,8 @@ pub enum Ask {
     /// What does the key hold? By a read that shows the newest (linearizable).
     Read,
     /// If the key is still at `version` (0: not there), let it hold `content`; else say what it holds. Where `content` is
-    /// held with a session, that of the holder is made anew first, for L_a at least, *after* this was asked; and it must still
-    /// be there when the key moves.
+    /// held with a session, that of the holder stands, from the moment when the key moves, on a lease that was taken for L_a at
+    /// least *after* this was asked; nothing moves if that has ended.
     Swap {
         /// The `mod_revision` that is compared with.
         version: u64,

@@ -28,26 +28,20 @@ impl Store {
         Reading { revision: self.revision, version: self.version, content: self.content, is_orphan }
     }
 
-    /// A session is made anew.
-    fn prolong(&mut self, ask: Ask, until: u64) {
-        if let Ask::Swap { content: Content { held: Some(held), .. }, .. } = ask
-            && held.session
-        {
-            let end = self.sessions.entry(life_of(held.epoch)).or_default();
-            *end = until.max(*end);
-        }
-    }
-
-    fn carry_out(&mut self, ask: Ask) -> Answer {
+    /// Does it; `lease` is when the lease ends that was taken for it.
+    fn carry_out(&mut self, ms: u64, ask: Ask, lease: u64) -> Answer {
         match ask {
+            Ask::Swap { content: Content { held: Some(held), .. }, .. } if held.session && lease <= ms => {
+                Answer::Unknown
+            }
             Ask::Swap { version, content, orphan_of, .. }
-                if version == self.version
-                    && orphan_of.is_none_or(|life| !self.sessions.contains_key(&life))
-                    && content
-                        .held
-                        .is_none_or(|held| !held.session || self.sessions.contains_key(&life_of(held.epoch))) =>
+                if version == self.version && orphan_of.is_none_or(|life| !self.sessions.contains_key(&life)) =>
             {
                 self.revision += 1;
+                if let Some(held) = content.held.filter(|held| held.session) {
+                    let end = self.sessions.entry(life_of(held.epoch)).or_default();
+                    *end = lease.max(*end);
+                }
                 (self.version, self.content) = (self.revision, Some(content));
                 Answer::Swapped { version: self.version }
             }
@@ -65,8 +59,10 @@ struct Travelling {
     from: (usize, u64),
     ticket: u64,
     ask: Ask,
-    /// When the session of who asks is made anew, if it has one: before.
-    anew_at: u64,
+    /// When a lease is granted for it, if it hangs on one: before.
+    lease_at: u64,
+    /// When that ends.
+    lease_until: u64,
     there_at: u64,
     back_after: Option<u64>,
     answer: Option<(u64, Answer)>,
@@ -151,8 +147,8 @@ impl World {
                 RegisterOutput::Ask { ticket, ask, .. } => {
                     // Some arrive long after anybody waits for them.
                     let late = if self.chance(10) { self.below(3_000) } else { 0 };
-                    let anew_at = self.ms + 1 + self.below(10);
-                    let there_at = anew_at + self.below(10) + late;
+                    let lease_at = self.ms + 1 + self.below(10);
+                    let there_at = lease_at + self.below(10) + late;
                     let is_lost = self.is_out || self.chance(25);
                     let back_after = (!is_lost).then(|| 1 + self.below(20));
                     let (from, unknown_at) = ((which, self.members[which].life), self.ms + PATIENCE);
@@ -160,7 +156,8 @@ impl World {
                         from,
                         ticket,
                         ask,
-                        anew_at,
+                        lease_at,
+                        lease_until: 0,
                         there_at,
                         back_after,
                         answer: None,
@@ -193,12 +190,11 @@ impl World {
         // Who leads anew counts from the start, and an end takes a while to be carried out.
         let longer = if self.chance(20) { self.below(1_500) } else { 0 };
         for travelling in &mut self.travelling {
-            if travelling.anew_at == ms {
-                let length = u64::try_from(L.as_millis()).unwrap();
-                self.store.prolong(travelling.ask, ms + length + longer);
+            if travelling.lease_at == ms {
+                travelling.lease_until = ms + u64::try_from(L.as_millis()).unwrap() + longer;
             }
             if travelling.there_at == ms {
-                let answer = self.store.carry_out(travelling.ask);
+                let answer = self.store.carry_out(ms, travelling.ask, travelling.lease_until);
                 moved |= matches!(answer, Answer::Swapped { .. });
                 travelling.answer = travelling.back_after.map(|after| (ms + after, answer));
             }
