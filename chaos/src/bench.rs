@@ -3,6 +3,7 @@
 
 pub mod authorities;
 pub mod checks;
+pub mod commits;
 mod room;
 pub mod scrape;
 pub mod start;

@@ -14,7 +14,8 @@ use keepone_chaos::scenario::Shape;
 pub use long::{Cells, Neighbours, Soak};
 
 pub use bench::{
-    Bench, BenchAuthorities, BenchChecks, BenchScrape, BenchStart, BenchVrrp, BenchWitness, Common, Measured,
+    Bench, BenchAuthorities, BenchChecks, BenchCommits, BenchScrape, BenchStart, BenchVrrp, BenchWitness, Common,
+    Measured,
 };
 
 /// Puts a keepone cluster into trouble and proves that its VIP has one holder.

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::cli::{
-    BenchAuthorities, BenchChecks, BenchScrape, BenchStart, BenchVrrp, BenchWitness, Cells, Common, Measured,
-    Neighbours, Set, Soak,
+    BenchAuthorities, BenchChecks, BenchCommits, BenchScrape, BenchStart, BenchVrrp, BenchWitness, Cells, Common,
+    Measured, Neighbours, Set, Soak,
 };
 use crate::{BROKEN, USAGE, VIOLATED, bin_dir};
 use keepone_chaos::netns::agent::{self, Peer};
@@ -137,6 +137,7 @@ pub fn measure(what: &Measured) -> anyhow::Result<ExitCode> {
         Measured::Checks(asked) => checks(asked),
         Measured::Witness(asked) => witness(asked),
         Measured::Authorities(asked) => authorities(asked),
+        Measured::Commits(asked) => commits(asked),
         Measured::Start(asked) => start(asked),
         Measured::Calm { minutes, common } => {
             let seen = bench::calm(&options(common, common.peer.peer())?, minutes.saturating_mul(60))?;
@@ -180,6 +181,25 @@ fn authorities(asked: &BenchAuthorities) -> anyhow::Result<ExitCode> {
     let whole = rows.iter().all(bench::authorities::Row::is_whole);
     if !whole {
         eprintln!("keepone-chaos: fewer runs than were asked for, or two holders: see the lines above");
+    }
+    Ok(code(whole))
+}
+
+fn commits(asked: &BenchCommits) -> anyhow::Result<ExitCode> {
+    let options = bench::Options {
+        peer: Peer::Keepone,
+        shape: scenario::Shape::PAIR,
+        burden: Burden::default(),
+        bin_dir: bin_dir(asked.driven.bin_dir.as_ref())?,
+        room: Path::new(enclosure::ROOM).join("bench"),
+    };
+    let rows = bench::commits::run(&options, &asked.domains, asked.seconds, print_line)?;
+    if !asked.driven.json {
+        print!("{}", bench::commits::table(&rows));
+    }
+    let whole = rows.iter().all(bench::commits::Row::is_whole);
+    if !whole {
+        eprintln!("keepone-chaos: nothing was renewed, or two holders: see the lines above");
     }
     Ok(code(whole))
 }

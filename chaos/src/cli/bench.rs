@@ -39,6 +39,8 @@ pub enum Measured {
     Checks(BenchChecks),
     /// A node dies or stops, a witness or etcd's leader dies: how long the client waits, with a witness and with etcd.
     Authorities(BenchAuthorities),
+    /// What etcd as the authority has to agree upon: commits for each renewal, with its leases (`etcd_lease`) and without.
+    Commits(BenchCommits),
     /// How large the program is, how long until it says that it is ready, and what memory it has at rest, beside the
     /// installed keepalived with the same configuration file.
     Start(BenchStart),
@@ -114,6 +116,19 @@ pub struct BenchAuthorities {
     /// Length of the lease under both, 2 s at least: a shorter one does not outlive an election of etcd's.
     #[arg(long, default_value = "2s", value_parser = milliseconds)]
     pub lease: u64,
+    #[command(flatten)]
+    pub driven: Driven,
+}
+
+/// Options of `bench commits`.
+#[derive(Debug, Args)]
+pub struct BenchCommits {
+    /// Domains of the holder, 1 to 100, for each run.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10], value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub domains: Vec<u8>,
+    /// For how many seconds each is looked at.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
     #[command(flatten)]
     pub driven: Driven,
 }

@@ -111,6 +111,8 @@ struct Status {
 #[derive(Debug, Deserialize)]
 struct Header {
     member_id: String,
+    #[serde(default)]
+    revision: String,
 }
 
 /// Whether the member whose answer this is leads; `None`: it is no answer.
@@ -120,21 +122,57 @@ fn leads(answer: &str) -> Option<bool> {
     Some(status.leader == status.header.member_id)
 }
 
+/// Asks a member what it says of itself.
+const STATUS: &str =
+    "POST /v3/maintenance/status HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+/// Asks it what it counts.
+const METRICS: &str = "GET /metrics HTTP/1.0\r\n\r\n";
+
 /// Asks a member in its own namespace, which no cut concerns.
-fn ask(host: &Host) -> Option<bool> {
+fn ask(host: &Host, request: &str) -> Option<String> {
     let address = SocketAddr::from((host.port(Network::Witness)?.address, CLIENTS));
     let asked = host.namespace.run(|| {
         let what = || io_error(format!("ask etcd at {address}"));
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(what())?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(what())?;
-        let request =
-            "POST /v3/maintenance/status HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
         stream.write_all(request.as_bytes()).map_err(what())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).map_err(what())?;
         Ok(answer)
     });
-    leads(&asked.ok()?)
+    asked.ok()
+}
+
+/// What has been agreed upon since the members were started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreed {
+    /// Commits: everything that the members wrote onto a majority of disks.
+    pub commits: u64,
+    /// Revisions: those of them that changed keys.
+    pub revisions: u64,
+}
+
+fn agreed(status: &str, metrics: &str) -> Option<Agreed> {
+    let (_, body) = status.split_once("\r\n\r\n")?;
+    let status: Status = serde_json::from_str(body.trim()).ok()?;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("etcd_server_proposals_committed_total "))?;
+    // A gauge: Go writes large ones with an exponent.
+    let commits: f64 = line.trim().parse().ok()?;
+    let is_count = (0.0..9e15).contains(&commits) && commits.fract() == 0.0;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number below 2^53")]
+    is_count.then_some(Agreed { commits: commits as u64, revisions: status.header.revision.parse().ok()? })
+}
+
+/// What has been agreed upon, by the first member's word.
+///
+/// # Errors
+/// [`Error::Io`] when it does not answer.
+pub fn count(topology: &Topology) -> Result<Agreed, Error> {
+    let first = topology.witness_hosts().next();
+    let seen = first.and_then(|host| agreed(&ask(host, STATUS)?, &ask(host, METRICS)?));
+    seen.ok_or_else(|| {
+        io_error("ask etcd what it has agreed upon")(std::io::Error::from(std::io::ErrorKind::InvalidData))
+    })
 }
 
 /// The number of the member that leads.
@@ -145,7 +183,7 @@ pub fn leader(topology: &Topology) -> Result<usize, Error> {
     let begin = Instant::now();
     while begin.elapsed() < LEADER {
         for host in topology.witness_hosts() {
-            if let (Kind::Witness(number), Some(true)) = (host.kind, ask(host)) {
+            if let (Kind::Witness(number), Some(true)) = (host.kind, ask(host, STATUS).as_deref().and_then(leads)) {
                 return Ok(number);
             }
         }
@@ -207,5 +245,23 @@ mod tests {
         assert_eq!(leads(&answer(",\"leader\":\"8\"")), Some(false));
         assert_eq!(leads(&answer("")), Some(false), "an election is under way");
         assert_eq!(leads("HTTP/1.0 503 Unavailable\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn what_was_agreed_upon_is_read_from_a_members_metrics() {
+        let status = "HTTP/1.0 200 OK\r\n\r\n{\"header\":{\"member_id\":\"7\",\"revision\":\"31\"}}";
+        let metrics = |value: &str| {
+            format!(
+                "HTTP/1.0 200 OK\r\n\r\n# TYPE etcd_server_proposals_committed_total gauge\n\
+                 etcd_server_proposals_committed_total {value}\netcd_server_proposals_pending 0\n"
+            )
+        };
+        let seen = |value: &str| agreed(status, &metrics(value));
+        assert_eq!(seen("41"), Some(Agreed { commits: 41, revisions: 31 }));
+        assert_eq!(seen("1.234567e+06").map(|seen| seen.commits), Some(1_234_567));
+        for strange in ["", "-1", "NaN", "1e300", "0.5"] {
+            assert_eq!(seen(strange), None, "{strange}");
+        }
+        assert_eq!(agreed(status, "HTTP/1.0 404 Not Found\r\n\r\n"), None);
     }
 }
