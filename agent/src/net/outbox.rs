@@ -107,3 +107,6 @@ fn send(sockets: &VrrpSockets, way: Way, mut packets: &[Packet]) -> Result<(), S
 fn count(sent: Sent) -> usize {
     usize::from(sent == Sent::Taken)
 }
+
+#[cfg(test)]
+mod tests;

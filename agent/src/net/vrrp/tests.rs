@@ -121,6 +121,36 @@ fn a_packet_with_another_hop_limit_is_handed_on_as_it_is() {
     });
 }
 
+/// One system call's worth: until the kernel refuses one.
+#[test]
+fn several_packets_leave_in_their_order_up_to_the_first_that_is_refused() {
+    World::run(async |world: &World| {
+        let cases = [
+            (Family::V4, GROUP_V4.into(), NEAR_V4, FAR_V4, FAR_V6),
+            (Family::V6, GROUP_V6.into(), NEAR_V6, FAR_V6, FAR_V4),
+        ];
+        // No length field can tell that length.
+        let too_long = vec![5; 70_000];
+        for (family, group, source, peer, stranger) in cases {
+            let (near, far) = pair(world, family, &[group]);
+            let (source, peer) = (address(source), address(peer));
+            let list: [(IpAddr, &[u8]); 3] = [(group, &[1; 8]), (peer, &[2; 9]), (group, &[3; 8])];
+            assert_eq!(near.send_all(source, 17, &list), Ok(3));
+            for (destination, bytes) in list {
+                let wanted = Received { source, destination, hop_limit: 17, bytes: bytes.to_vec() };
+                assert_eq!(soon(far.recv()).await.unwrap(), wanted);
+            }
+            let list: [(IpAddr, &[u8]); 3] = [(peer, &[4; 8]), (peer, &too_long), (peer, &[6; 8])];
+            assert_eq!(near.send_all(source, 255, &list), Ok(1));
+            assert_eq!(soon(far.recv()).await.unwrap().bytes, [4; 8]);
+            assert_eq!(near.send_all(source, 255, &list[1..]), Err(SendError::TooLong));
+            let list: [(IpAddr, &[u8]); 2] = [(peer, &[7; 8]), (address(stranger), &[8; 8])];
+            assert_eq!(near.send_all(source, 255, &list), Err(SendError::WrongFamily));
+            assert!(silent(far.recv()).await);
+        }
+    });
+}
+
 #[test]
 fn packets_leave_as_internetwork_control() {
     World::run(async |world: &World| {
