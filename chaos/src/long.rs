@@ -60,7 +60,7 @@ pub fn matrix(asked: &Cells) -> anyhow::Result<ExitCode> {
 
 /// Plays rounds and says what was seen.
 pub fn soak(asked: &Soak) -> anyhow::Result<ExitCode> {
-    if asked.cluster.shape().voters() == 0 {
+    if asked.shape().voters() == 0 {
         eprintln!("keepone-chaos: a cluster without an authority may have two holders while it is cut: add a witness");
         return Ok(ExitCode::from(USAGE));
     }
@@ -72,7 +72,7 @@ pub fn soak(asked: &Soak) -> anyhow::Result<ExitCode> {
         rounds: asked.rounds,
         seed: asked.seed,
         first: asked.first,
-        shape: asked.cluster.shape(),
+        shape: asked.shape(),
         burden: asked.cluster.burden(),
         slack: asked.played.slack,
         bin_dir: bin_dir(asked.played.driven.bin_dir.as_ref())?,

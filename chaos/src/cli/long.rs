@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Cluster, Driven, Set, milliseconds};
+use keepone_chaos::scenario::Shape;
 
 /// How clusters are judged, and what is kept of them.
 #[derive(Debug, Args)]
@@ -73,11 +74,22 @@ pub struct Soak {
     /// The number of the first round: to play one again.
     #[arg(long, default_value_t = 0)]
     pub first: u64,
+    /// Three members of etcd decide; the lease is 2 s at least.
+    #[arg(long)]
+    pub etcd: bool,
     /// The real cluster.
     #[command(flatten)]
     pub cluster: Cluster,
     #[command(flatten)]
     pub played: Played,
+}
+
+impl Soak {
+    /// The cluster's shape.
+    pub fn shape(&self) -> Shape {
+        let shape = self.cluster.shape();
+        if self.etcd { shape.with_etcd() } else { shape }
+    }
 }
 
 /// Options of `neighbours`.

@@ -96,9 +96,14 @@ fn cut(dice: &mut Dice) -> Drawn {
     drawn("cut", Fault::Drop { from, to, way, on, class }).ends_with(Fault::Mend { from, to, way, on, class })
 }
 
-fn fault(dice: &mut Dice, hold_ms: u64) -> Drawn {
+fn fault(dice: &mut Dice, hold_ms: u64, etcd: bool) -> Drawn {
     let node = dice.one_of(&[Who::Master, Who::Backup], Who::Master);
-    let anyone = dice.one_of(&[Who::Master, Who::Backup, Who::Witness], Who::Witness);
+    let all: &[Who] = if etcd {
+        &[Who::Master, Who::Backup, Who::Leader, Who::Follower]
+    } else {
+        &[Who::Master, Who::Backup, Who::Witness]
+    };
+    let anyone = dice.one_of(all, Who::Witness);
     let part = dice.one_of(&[Part::Worker, Part::Both, Part::Guardian], Part::Worker);
     let real = Fault::Real;
     match dice.between(0, 24) {
@@ -113,6 +118,10 @@ fn fault(dice: &mut Dice, hold_ms: u64) -> Drawn {
             drawn("cable-out", Fault::LinkDown { who: node, on }).ends_with(Fault::LinkUp { who: node, on })
         }
         8 | 9 => drawn("kill", Fault::Kill { who: anyone, part }).ends_with(Fault::Start { who: anyone }).has(anyone),
+        // A member of etcd that has lost its data is no member any more until an operator has it join anew.
+        10 if etcd => drawn("kill", Fault::Kill { who: Who::Leader, part: Part::Both })
+            .ends_with(Fault::Start { who: Who::Leader })
+            .has(Who::Leader),
         10 => {
             let killed = drawn("kill-and-forget", Fault::Kill { who: Who::Witness, part: Part::Both });
             let forgets = killed.ends_with(real(Deed::Forget { who: Who::Witness }));
@@ -140,6 +149,10 @@ fn fault(dice: &mut Dice, hold_ms: u64) -> Drawn {
         17 => drawn("stuck-thread", real(Deed::StopThread { who: node, thread: Thread::Decision, for_ms: hold_ms }))
             .has(node),
         18 => drawn("freeze", real(Deed::Freeze { who: node })).ends_with(real(Deed::Thaw { who: node })).has(node),
+        // etcd ends when its disk is full, which is a kill; the nodes of its cluster keep nothing on theirs.
+        19 if etcd => drawn("kill", Fault::Kill { who: Who::Follower, part: Part::Both })
+            .ends_with(Fault::Start { who: Who::Follower })
+            .has(Who::Follower),
         19 => drawn("disk-full", real(Deed::FillDisk { who: anyone })).ends_with(real(Deed::FreeDisk { who: anyone })),
         20 => {
             let (from, to, way, on, class) = (node, Who::Gateway, Way::Both, Where::One(Network::Lan), Class::All);
@@ -183,7 +196,7 @@ pub fn draw(seed: u64, round: u64, shape: &Shape) -> Course {
     for _ in 0..dice.between(2, 6) {
         let at_ms = dice.between(500, 10_000);
         let hold_ms = dice.between(50, 5000);
-        let fault = fault(&mut dice, hold_ms);
+        let fault = fault(&mut dice, hold_ms, shape.etcd);
         // Two hands on the same processes would undo each other's work.
         let twice = fault.processes_of.is_some_and(|who| taken.contains(&who));
         let nobody = shape.witnesses == 0 && format!("{:?}", fault.begin).contains("Witness");
@@ -227,5 +240,22 @@ mod tests {
             kinds.extend(course.kinds);
         }
         assert_eq!(kinds.len(), 17, "{kinds:?}");
+    }
+
+    #[test]
+    fn members_of_etcd_are_meant_by_their_roles_and_keep_their_data() {
+        let (shape, mut seen) = (Shape::PAIR.with_etcd(), BTreeSet::new());
+        for round in 0..1000 {
+            for step in draw(1, round, &shape).steps {
+                let words = format!("{:?}", step.fault);
+                // The heal says Witnesses, and a cut may.
+                assert!(
+                    !words.contains("Forget") && !words.contains("who: Witness,") && !words.contains("who: Witness }"),
+                    "{words}"
+                );
+                seen.extend(["Leader", "Follower"].into_iter().filter(|role| words.contains(role)));
+            }
+        }
+        assert_eq!(seen.len(), 2, "{seen:?}");
     }
 }
