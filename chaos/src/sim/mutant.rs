@@ -96,6 +96,12 @@ pub enum Mutant {
     KeyReleaseOfAnything,
     /// The deadline counts from the store's answer.
     KeyDeadlineFromReply,
+    /// Nothing, in the clusters with sessions that the following see.
+    ControlSessions,
+    /// A key is taken over whether its holder's session is gone or not.
+    SessionNotAwaited,
+    /// A session stands on a lease that was taken before it was asked.
+    SessionOnOlderLease,
 }
 
 /// Those that take nothing out, each in clusters that some of the others see: what they show is no guard's.
@@ -108,6 +114,7 @@ pub const CONTROLS: &[Mutant] = &[
     Mutant::ControlLate,
     Mutant::ControlPromises,
     Mutant::ControlStore,
+    Mutant::ControlSessions,
 ];
 
 /// All that take something out.
@@ -149,6 +156,8 @@ pub const ALL: &[Mutant] = &[
     Mutant::StoreNeverForgets,
     Mutant::KeyReleaseOfAnything,
     Mutant::KeyDeadlineFromReply,
+    Mutant::SessionNotAwaited,
+    Mutant::SessionOnOlderLease,
 ];
 
 impl Mutant {
@@ -200,6 +209,9 @@ impl Mutant {
             Mutant::StoreNeverForgets => "store-never-forgets",
             Mutant::KeyReleaseOfAnything => "key-release-frees-anything",
             Mutant::KeyDeadlineFromReply => "store-deadline-from-the-reply",
+            Mutant::ControlSessions => "nothing-with-sessions",
+            Mutant::SessionNotAwaited => "session-is-not-awaited",
+            Mutant::SessionOnOlderLease => "session-on-an-older-lease",
         }
     }
 
@@ -213,7 +225,8 @@ impl Mutant {
             | Mutant::ControlDeaf
             | Mutant::ControlLate
             | Mutant::ControlPromises
-            | Mutant::ControlStore => "–",
+            | Mutant::ControlStore
+            | Mutant::ControlSessions => "–",
             Mutant::NoArbiter => "P1",
             Mutant::HalfIsMajority => "authority",
             Mutant::LendsTwice => "V2, V3",
@@ -240,7 +253,11 @@ impl Mutant {
             Mutant::IsolatedGoesOn => "D2",
             Mutant::NobodyYields | Mutant::ClaimsUndated => "D7",
             Mutant::PromisesBindNobody => "I13",
-            Mutant::StoreComparesNothing | Mutant::KeyTakenAtOnce | Mutant::UnknownIsGranted => "etcd",
+            Mutant::StoreComparesNothing
+            | Mutant::KeyTakenAtOnce
+            | Mutant::UnknownIsGranted
+            | Mutant::SessionNotAwaited
+            | Mutant::SessionOnOlderLease => "etcd",
             Mutant::LostKeyIsFree => "V7, etcd",
             Mutant::StoreNeverForgets => "R17, etcd",
             Mutant::KeyReleaseOfAnything => "V5, etcd",
@@ -272,7 +289,7 @@ impl Mutant {
             Mutant::NobodyYields => Guard::RivalYields,
             Mutant::ClaimsUndated => Guard::ClaimsDated,
             Mutant::PromisesBindNobody => Guard::PromiseBinds,
-            Mutant::KeyTakenAtOnce => Guard::KeyStandsStill,
+            Mutant::KeyTakenAtOnce | Mutant::SessionNotAwaited => Guard::KeyStandsStill,
             Mutant::UnknownIsGranted => Guard::UnknownIsNoGrant,
             Mutant::LostKeyIsFree => Guard::LostKeyWaits,
             Mutant::StoreNeverForgets => Guard::StoreMayForget,
@@ -286,6 +303,8 @@ impl Mutant {
             | Mutant::ControlLate
             | Mutant::ControlPromises
             | Mutant::ControlStore
+            | Mutant::ControlSessions
+            | Mutant::SessionOnOlderLease
             | Mutant::StoreComparesNothing
             | Mutant::NoArbiter
             | Mutant::SameIncarnation
@@ -299,19 +318,25 @@ impl Mutant {
         })
     }
 
+    /// Whether it is of sessions, and seen only where grants hang on them.
+    pub fn is_of_sessions(self) -> bool {
+        matches!(self, Mutant::ControlSessions | Mutant::SessionNotAwaited | Mutant::SessionOnOlderLease)
+    }
+
     /// Whether it is of the register, and seen in clusters with a store only.
     pub fn is_of_the_store(self) -> bool {
-        matches!(
-            self,
-            Mutant::ControlStore
-                | Mutant::StoreComparesNothing
-                | Mutant::KeyTakenAtOnce
-                | Mutant::UnknownIsGranted
-                | Mutant::LostKeyIsFree
-                | Mutant::StoreNeverForgets
-                | Mutant::KeyReleaseOfAnything
-                | Mutant::KeyDeadlineFromReply
-        )
+        self.is_of_sessions()
+            || matches!(
+                self,
+                Mutant::ControlStore
+                    | Mutant::StoreComparesNothing
+                    | Mutant::KeyTakenAtOnce
+                    | Mutant::UnknownIsGranted
+                    | Mutant::LostKeyIsFree
+                    | Mutant::StoreNeverForgets
+                    | Mutant::KeyReleaseOfAnything
+                    | Mutant::KeyDeadlineFromReply
+            )
     }
 
     /// The mutant of a name, the controls included: what a control shows must be told, too.

@@ -82,12 +82,17 @@ pub struct Plan {
     pub script: Option<i16>,
     /// What becomes of a domain while its voters are silent.
     pub policy: Policy,
+    /// Whether grants hang on sessions, where a store is the authority.
+    pub sessions: bool,
     /// What is taken out.
     pub mutant: Option<Mutant>,
 }
 
 /// Of the stream that draws which clusters have a store for their authority.
 const STORES: u64 = 0x6574_6364;
+
+/// Of the stream that draws where grants hang on sessions.
+const SESSIONS: u64 = 0x7365_7373;
 
 /// Of the stream that draws the scripts.
 const SCRIPTS: u64 = 0x5c21_7475;
@@ -126,6 +131,8 @@ impl Plan {
             Some(_) | None => drawn,
         };
         let mode = mode.unwrap_or(drawn);
+        let sessions =
+            mutant.map_or_else(|| Rng::new(rng.clone().next_u64() ^ SESSIONS).chance(500_000), Mutant::is_of_sessions);
         let (mut pace, lease_ms) = rng
             .pick(&[(1, 300), (1, 500), (1, 1000), (2, 1000), (2, 2000), (5, 5000), (5, 5000), (10, 10_000)])
             .copied()
@@ -205,6 +212,8 @@ impl Plan {
                 || matches!(mutant, Some(Mutant::IsolatedGoesOn | Mutant::ControlReferences)),
             advert_ms: if arbitrated { 1000 * pace } else { 200 },
             policy,
+            // A lease of etcd's has whole seconds.
+            sessions: sessions && mode == Mode::Store && timing.lease.subsec_nanos() == 0,
             domains: *rng.pick(&[1, 1, 1, 1, 1, 1, 1, 2, 2, 3]).unwrap_or(&1),
             script,
             mutant,
@@ -231,6 +240,7 @@ impl Plan {
             references: true,
             advert_ms: 1000,
             policy: Policy::Strict,
+            sessions: false,
             domains: 1,
             script: None,
             mutant: None,
@@ -474,7 +484,7 @@ impl Plan {
             digest: self.digest(variant),
             me: (Self::node(host), incarnation),
             lease_max: quorum.timing.lease_max,
-            sessions: false,
+            sessions: self.sessions,
             generation: Generation { number: 1, serves: 1, set: set_digest(Self::cluster(), &quorum) },
             domains: (0..self.domains).map(Self::domain).collect(),
             guards: self.guards(),

@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 use keepone_proto::event::Event;
 use keepone_proto::id::{DomainId, Epoch, NodeId};
 use keepone_proto::lease::register::keeper::Kept;
-use keepone_proto::lease::register::{Answer, Ask, Reading, Register, RegisterOutput};
+use keepone_proto::lease::register::{Answer, Ask, Life, Reading, Register, RegisterOutput};
 use keepone_proto::wire::lease::pack;
 
 use super::fault::Fault;
+use super::mutant::Mutant;
 use super::network::{MS, Path, S, US};
 use super::plan::{Mode, Plan};
 use super::speech;
@@ -27,6 +28,10 @@ pub enum Told {
     Kept(u64, Option<Kept>),
     /// A key has changed.
     Seen(DomainId, Reading),
+    /// A lease was granted, for that swap.
+    Lease(DomainId, u64, Ask, u64),
+    /// A session is gone.
+    SessionGone(Life),
     /// A better node has left word.
     Wanted(DomainId, u8, Epoch),
     /// Its own deadline, or the end of a pause.
@@ -40,11 +45,13 @@ pub struct Shell {
     waiting: VecDeque<Told>,
     busy_until: u64,
     tick_at: Option<u64>,
+    /// The lease that was granted last, where each does for more than one swap.
+    lease: Option<u64>,
 }
 
 impl Shell {
     pub(super) fn new(register: Register) -> Self {
-        Shell { register, waiting: VecDeque::new(), busy_until: 0, tick_at: None }
+        Shell { register, waiting: VecDeque::new(), busy_until: 0, tick_at: None, lease: None }
     }
 }
 
@@ -73,7 +80,16 @@ impl World {
             let Some(shell) = host.shell.as_mut().filter(|shell| shell.busy_until <= now) else { return };
             let Some(told) = shell.waiting.pop_front() else { break };
             let register = &mut shell.register;
+            if matches!(told, Told::Answered(_, _, Answer::Unknown)) {
+                shell.lease = None;
+            }
             let outputs = match told {
+                Told::Lease(domain, ticket, ask, lease) => {
+                    shell.lease = Some(lease).filter(|_| self.plan.mutant == Some(Mutant::SessionOnOlderLease));
+                    self.ask_store(number, life, Question::Key { domain, ticket, ask, lease: Some(lease) });
+                    continue;
+                }
+                Told::SessionGone(gone) => register.session_gone(local, gone),
                 Told::Requests(bytes) => {
                     speech::messages(&bytes).flat_map(|request| register.handle(local, &request)).collect()
                 }
@@ -127,12 +143,20 @@ impl World {
             match output {
                 RegisterOutput::Answer(envelope) => answers.push(envelope),
                 RegisterOutput::Ask { domain, ticket, ask } => {
-                    self.ask_store(number, life, Question::Key { domain, ticket, ask });
-                    self.give_up(number, life, Told::Answered(domain, ticket, Answer::Unknown));
+                    let hangs =
+                        matches!(ask, Ask::Swap { content, .. } if content.held.is_some_and(|held| held.session));
+                    let lease = self.hosts.get(number).and_then(|host| host.shell.as_ref()?.lease).filter(|_| hangs);
+                    let question = if hangs && lease.is_none() {
+                        Question::Lease { domain, ticket, ask }
+                    } else {
+                        Question::Key { domain, ticket, ask, lease }
+                    };
+                    self.ask_store(number, life, question);
+                    self.give_up(number, life, Told::Answered(domain, ticket, Answer::Unknown), 1 + u32::from(hangs));
                 }
                 RegisterOutput::AskKept { ticket, ask } => {
                     self.ask_store(number, life, Question::Record { ticket, ask });
-                    self.give_up(number, life, Told::Kept(ticket, None));
+                    self.give_up(number, life, Told::Kept(ticket, None), 1);
                 }
                 RegisterOutput::LeaveWord { domain, priority, next } => {
                     self.ask_store(number, life, Question::Word { domain, priority, next });
@@ -147,8 +171,8 @@ impl World {
     }
 
     /// After so long nobody waits for an answer any more, whatever has become of the question.
-    fn give_up(&mut self, number: usize, life: u32, told: Told) {
-        let patience = self.plan.told.renewal_interval();
+    fn give_up(&mut self, number: usize, life: u32, told: Told, questions: u32) {
+        let patience = self.plan.told.renewal_interval() * questions;
         let Some(host) = self.hosts.get(number) else { return };
         let after = host.clock.real_for(patience);
         self.at(self.now + after, What::Told { host: number, life, told });
@@ -181,10 +205,18 @@ impl World {
         }
         let (from, from_life) = asked.from;
         let told = match asked.question {
-            Question::Key { domain, ticket, ask } => {
-                let answer = self.store.answer(domain, ask);
+            Question::Lease { domain, ticket, ask } => {
+                let Some(local) = self.hosts.get(store).map(|host| host.clock.local(self.now)) else { return };
+                let lease = self.store.lease(self.now, local, ask);
+                self.plan_ends(store);
+                Told::Lease(domain, ticket, ask, lease)
+            }
+            Question::Ends => return self.end_leases(store),
+            Question::Key { domain, ticket, ask, lease } => {
+                let hangs_on = lease.and_then(|number| self.store.find_lease(number));
+                let answer = self.store.answer(domain, ask, lease);
                 if let (Ask::Swap { content, .. }, Answer::Swapped { .. }) = (ask, &answer) {
-                    self.oracle.on_swap(self.now, Plan::place(domain), content, &self.hosts);
+                    self.oracle.on_swap(self.now, Plan::place(domain), content, hangs_on, &self.hosts);
                     if self.rng.chance(100_000) {
                         self.store.back_up();
                     }
@@ -206,6 +238,42 @@ impl World {
         }
     }
 
+    /// The store carries out the end of leases, and tells of the sessions that stood on them.
+    fn end_leases(&mut self, store: usize) {
+        self.store.ends_at = None;
+        let Some(local) = self.hosts.get(store).map(|host| host.clock.local(self.now)) else { return };
+        for life in self.store.end_leases(local) {
+            self.tell_all(store, &Told::SessionGone(life));
+        }
+        self.plan_ends(store);
+    }
+
+    /// The next look for what has ended: etcd looks twice a second.
+    fn plan_ends(&mut self, store: usize) {
+        let Some((host, end)) = self.hosts.get(store).zip(self.store.next_end()) else { return };
+        if self.store.ends_at.is_some_and(|at| at > self.now) {
+            return;
+        }
+        let at = host.clock.real(end).max(self.now) + self.rng.range(US, 500 * MS);
+        let life = self.hosts.get(store).map_or(0, |host| host.life);
+        self.store.ends_at = Some(at);
+        let asked = Asked { from: (store, life), question: Question::Ends };
+        self.at(at, What::Asked { host: store, life, asked });
+    }
+
+    /// The store is started, or goes on after it stood still, and another member of it leads, or the same.
+    pub(super) fn lead(&mut self, store: usize, anew: bool) {
+        if !self.plan.sessions {
+            return;
+        }
+        let Some(local) = self.hosts.get(store).map(|host| host.clock.local(self.now)) else { return };
+        if anew {
+            self.store.lead_anew(local);
+        }
+        self.store.ends_at = None;
+        self.plan_ends(store);
+    }
+
     /// The store tells all agents unasked; what is lost on the way nobody tells again.
     fn tell_all(&mut self, store: usize, told: &Told) {
         for agent in 0..self.plan.agents {
@@ -222,6 +290,8 @@ impl World {
         let Some(life) = self.hosts.get(number).filter(|host| host.machine.is_some()).map(|host| host.life) else {
             return;
         };
+        let anew = self.plan.sessions && self.rng.chance(500_000);
+        self.lead(number, anew);
         for asked in core::mem::take(&mut self.store.waiting) {
             self.asked(number, life, asked);
         }

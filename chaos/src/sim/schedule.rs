@@ -120,7 +120,9 @@ impl Schedule {
         // What a foreign router said is believed until VRRP's timer has run out (D0).
         let foreign = self.deeds.iter().any(|deed| matches!(deed.fault, Fault::ForeignRouter { .. }));
         let foreign = if foreign { 4 * plan.advert_ms * MS } else { 0 };
-        lease_max + lease_max / 50 + 2 * S * plan.pace + vrrp + foreign
+        // A session's end is carried out up to half a second later, and the news of it may be lost.
+        let sessions = if plan.sessions { S } else { 0 };
+        lease_max + lease_max / 50 + 2 * S * plan.pace + vrrp + foreign + sessions
     }
 
     /// The allowance H is for one freeze at a time: two of a host are apart by more than a lease. And what a clock

@@ -40,6 +40,8 @@ const QUICKLY_MISSED: &[Mutant] = &[
     Mutant::StoreComparesNothing,
     Mutant::KeyTakenAtOnce,
     Mutant::UnknownIsGranted,
+    Mutant::SessionNotAwaited,
+    Mutant::SessionOnOlderLease,
 ];
 
 #[test]
@@ -72,6 +74,7 @@ fn where_nothing_is_taken_out_nothing_shows_in_the_clusters_of_any_mutant() {
         (Mutant::ControlReferences, Mutant::IsolatedGoesOn),
         (Mutant::Control, Mutant::LendsTwice),
         (Mutant::ControlStore, Mutant::StoreComparesNothing),
+        (Mutant::ControlSessions, Mutant::SessionOnOlderLease),
     ];
     for (control, mutant) in alike {
         let mut other = plan(mutant);

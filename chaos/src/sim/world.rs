@@ -243,6 +243,7 @@ impl World {
         let recorded = (0..plan.domains).map(of).collect();
         let local = host.clock.local(now);
         let is_agent = number < plan.agents;
+        let mut starts_store = false;
         if is_agent {
             // The shell's first deed (R12): whatever a former life left open is shut.
             let mut held = Vec::new();
@@ -263,12 +264,16 @@ impl World {
         } else if plan.mode == Mode::Store {
             host.machine = Some(Machine::Store);
             self.store.back_up();
+            starts_store = true;
         } else {
             let voter =
                 Voter::new(plan.voter(host.variant, incarnation), local, record.as_ref()).with_guards(plan.guards());
             (host.machine, host.deadline) = (Some(Machine::Witness(Box::new(voter))), None);
         }
         let life = host.life;
+        if starts_store {
+            self.lead(number, true);
+        }
         self.oracle.on_voter_start(number, local, recorded);
         if is_agent {
             for place in 0..self.plan.domains {

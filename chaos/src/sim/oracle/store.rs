@@ -8,6 +8,7 @@ use super::{Oracle, SLACK};
 use crate::sim::host::Host;
 use crate::sim::network::MS;
 use crate::sim::plan::{DOMAINS, Plan};
+use crate::sim::store::Lease;
 
 /// A domain's key.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,14 +43,16 @@ fn shortest(length: u64, rate_error_ppm: u32) -> u64 {
 
 impl Oracle {
     /// A swap has taken place: I3, who held the key before has no frame on its way any more; I12, its epochs don't fall.
-    pub fn on_swap(&mut self, now: u64, place: usize, content: Content, hosts: &[Host]) {
+    /// `hangs_on` is the lease whose end lets others in, if it is one's.
+    pub fn on_swap(&mut self, now: u64, place: usize, content: Content, hangs_on: Option<Lease>, hosts: &[Host]) {
         let Some(key) = self.store.keys.get(place).copied() else { return };
         let held = content.held;
         let lease = held.map_or(0, |held| nanos(held.lease));
+        let (from, lease) = hangs_on.map_or((now, lease), |lease| (lease.since, nanos(lease.length)));
         let next = Key {
             held: held.map(|held| held.epoch),
             highest: Some(content.highest),
-            barred_until: now + shortest(lease, self.store.rate_error_ppm),
+            barred_until: from + shortest(lease, self.store.rate_error_ppm),
         };
         if let Some(key) = self.store.keys.get_mut(place) {
             *key = next;
