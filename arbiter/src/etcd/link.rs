@@ -455,3 +455,7 @@ fn gets(responses: Vec<TxnOpResponse>) -> Vec<GetResponse> {
     };
     responses.into_iter().filter_map(read).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests;

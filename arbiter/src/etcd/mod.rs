@@ -13,6 +13,9 @@
 
 pub mod keys;
 mod link;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod loopback;
 mod refusal;
 mod session;
 mod trouble;
