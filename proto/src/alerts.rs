@@ -51,7 +51,7 @@ const BLIPS_WITHIN: Duration = Duration::from_secs(5);
 pub struct Alerts {
     now: Instant,
     states: BTreeMap<(AlertName, Option<DomainId>), State>,
-    /// A bit for each name that `states` may have: nearly all that is set is well, and always was.
+    /// A bit for each name that `states` may have.
     named: u64,
     news: Vec<Alert>,
     /// Since the last look at all of them something was set otherwise than it was.
@@ -157,6 +157,7 @@ impl Alerts {
 
     /// Says how one condition stands; `words` is asked only when it begins or ends, or is about to be said,
     /// and tells what is seen then: at the end what is well again, not what was wrong.
+    #[inline]
     pub fn set<W: Into<Words>>(
         &mut self,
         name: AlertName,
@@ -168,6 +169,7 @@ impl Alerts {
     }
 
     /// [`Alerts::set`] with words that fit only while it stands, and what is well again once it has ended.
+    #[inline]
     pub fn set_with_end<W: Into<Words>>(
         &mut self,
         name: AlertName,
@@ -181,6 +183,7 @@ impl Alerts {
 
     /// [`Alerts::set`] of a condition that may be about different things, told apart by any number: when it
     /// stands and the number changes, it is told anew.
+    #[inline]
     pub fn set_about<W: Into<Words>>(
         &mut self,
         name: AlertName,
@@ -189,8 +192,28 @@ impl Alerts {
         topic: u64,
         words: impl FnOnce() -> W,
     ) {
+        // Here, so that each caller has it: nearly all that is set is well, and always was.
+        if raised || self.is_named(name) {
+            self.find(name, domain, raised, topic, words);
+        }
+    }
+
+    /// Whether there may be anything to say of a condition that is not found: it was, and lately.
+    #[inline]
+    pub(crate) fn is_named(&self, name: AlertName) -> bool {
+        self.named & bit(name) != 0
+    }
+
+    fn find<W: Into<Words>>(
+        &mut self,
+        name: AlertName,
+        domain: Option<DomainId>,
+        raised: bool,
+        topic: u64,
+        words: impl FnOnce() -> W,
+    ) {
         let (now, key) = (self.now, (name, domain));
-        if !raised && (self.named & bit(name) == 0 || !self.states.contains_key(&key)) {
+        if !raised && !self.states.contains_key(&key) {
             return;
         }
         self.named |= bit(name);
@@ -274,7 +297,7 @@ impl Alerts {
     }
 
     /// Whether a look at all of them would find nothing.
-    fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         let reached = |at: Option<Instant>| at.is_some_and(|at| self.now >= at);
         !self.moved && self.news.is_empty() && !reached(self.next) && !reached(self.over_at)
     }

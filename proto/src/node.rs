@@ -11,6 +11,7 @@ mod clock;
 pub(crate) mod findings;
 mod lease;
 mod reconfigure;
+mod rest;
 mod restored;
 mod sightings;
 mod status;
@@ -117,6 +118,8 @@ pub struct Node {
     /// When the rate of the own clock is to be read again.
     clock_at: Instant,
     handled_at: Instant,
+    /// When something is due without an event, as the last look left it.
+    due_at: Instant,
     /// Which domain the next beat begins with, where one beat can't carry all.
     first_domain: usize,
     /// When the watchdog is fed next.
@@ -211,6 +214,7 @@ impl Node {
             test_at: now,
             clock_at: now,
             handled_at: now,
+            due_at: now,
             first_domain: 0,
             feed_at: now,
             rebooting: false,
@@ -233,21 +237,31 @@ impl Node {
         self.test_is_asked = false;
         self.alerts.at(now);
         self.absorb(now, event, &mut out); // facts
-        self.settle_links(now);
-        self.bury(now, &mut out);
-        self.serve_trackers(now, &mut out);
-        self.settle_clocks(now);
-        self.inspect(now, &mut out);
-        self.judge(now, &mut out); // judgement, and the deeds that follow
-        self.post(&mut out);
-        if slept {
-            self.announce_all(now, &mut out);
-        }
-        self.keep_time(now, &mut out);
-        self.raise(now);
-        self.say_alerts(&mut out);
+        let rest = if slept { None } else { self.rest(now) };
+        let due = rest.unwrap_or_else(|| {
+            self.settle(now, slept, &mut out);
+            self.due_beside_domains()
+        });
         self.plan(now);
+        self.due_at = self.agenda.next_deadline().map_or(due, |at| at.min(due));
         out
+    }
+
+    /// What follows from the facts.
+    fn settle(&mut self, now: Instant, slept: bool, out: &mut Vec<Action>) {
+        self.settle_links(now);
+        self.bury(now, out);
+        self.serve_trackers(now, out);
+        self.settle_clocks(now);
+        self.inspect(now, out);
+        self.judge(now, out); // judgement, and the deeds that follow
+        self.post(out);
+        if slept {
+            self.announce_all(now, out);
+        }
+        self.keep_time(now, out);
+        self.raise(now);
+        self.say_alerts(out);
     }
 
     /// This node has slept: what it did not hear meanwhile is no sign of anybody's death.
@@ -258,40 +272,6 @@ impl Node {
         routers.for_each(|router| router.machine.slept(before, now));
         self.trackers.watches.slept(now);
         self.agenda.touch_all();
-    }
-
-    /// When [`Event::Tick`] is due, unless another event comes before.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        // Asked for after each event: a loop is half the price of a chain of iterators.
-        let (now, after) = (self.handled_at, Duration::from_nanos(1));
-        let mut next = self.beat_at.min(self.test_at);
-        for peer in self.peers.values() {
-            let (silent, deaf) = (peer.silent_at() + after, peer.deaf_at().map(|at| at + after));
-            if silent > now {
-                next = next.min(silent);
-            } else {
-                next = next.min(self.call_at);
-            }
-            if let Some(deaf) = deaf.filter(|at| *at > now) {
-                next = next.min(deaf);
-            }
-        }
-        let mut consider = |at: Option<Instant>| next = at.map_or(next, |at| at.min(next));
-        consider(self.settings.watchdog.then_some(self.feed_at));
-        consider(self.agenda.next_deadline());
-        consider(self.opening.as_ref().and_then(Opening::next_deadline));
-        consider(self.voter.as_ref().and_then(Voter::next_deadline));
-        consider(self.references.next_deadline());
-        consider(self.alerts.next_deadline());
-        consider(self.trackers.next_deadline());
-        consider(self.interfaces.iter().filter_map(Interface::next_deadline).min());
-        if let Some(clocks) = &self.clocks {
-            consider(Some(self.clock_at));
-            consider(clocks.next_deadline());
-        }
-        consider(self.amnesia.next_deadline());
-        consider(self.duplicates.next_deadline());
-        Some(next)
     }
 
     /// What a domain is here, why, and its priority.
@@ -391,7 +371,11 @@ impl Node {
                     self.agenda.touch_all();
                 }
             }
-            Event::Pinged { reference, rtt } => self.references.on_ping(reference, rtt.is_some()),
+            Event::Pinged { reference, rtt } => {
+                if self.references.on_ping(reference, rtt.is_some()) {
+                    self.agenda.compare_references();
+                }
+            }
             Event::ScriptEnded { script, run, fault } => {
                 if self.trackers.scripts.on_end(script, run, fault) {
                     self.agenda.touch_all();

@@ -106,13 +106,16 @@ impl ReferenceMachine {
         due
     }
 
-    /// A target answered, or did not within its timeout.
-    pub fn on_ping(&mut self, id: ReferenceId, answered: bool) {
-        let Some(target) = self.targets.get_mut(usize::from(id.0)) else { return };
+    /// A target answered, or did not within its timeout. Whether anything that is asked of the references may be answered
+    /// otherwise by that.
+    pub fn on_ping(&mut self, id: ReferenceId, answered: bool) -> bool {
+        let Some(target) = self.targets.get_mut(usize::from(id.0)) else { return false };
+        let said = |target: &Target| (target.known, target.up, target.streak == 0);
+        let before = said(target);
         target.known = true;
         if target.up == answered {
             target.streak = 0;
-            return;
+            return said(target) != before;
         }
         target.streak = target.streak.saturating_add(1);
         let need = if answered { self.settings.rise } else { self.settings.fall };
@@ -120,6 +123,7 @@ impl ReferenceMachine {
         if target.streak >= need || (answered && !target.ever) {
             *target = Target { up: answered, ever: target.ever || answered, streak: 0, ..*target };
         }
+        said(target) != before
     }
 
     /// Whether every target has answered or timed out at least once.
@@ -224,7 +228,7 @@ mod tests {
             machine.on_ping(ReferenceId(id), true);
         }
         for id in lost {
-            (0..3).for_each(|_| machine.on_ping(ReferenceId(*id), false));
+            (0..3).for_each(|_| _ = machine.on_ping(ReferenceId(*id), false));
         }
         machine
     }
@@ -344,5 +348,22 @@ mod tests {
         assert_eq!(m.due(Instant::BOOT).len(), 2);
         assert!(m.due(Instant::from_nanos(499_000_000)).is_empty());
         assert_eq!(m.due(Instant::from_nanos(500_000_000)).len(), 2);
+    }
+
+    #[test]
+    fn no_answer_that_changes_what_is_asked_goes_unnoticed() {
+        let asked = |machine: &ReferenceMachine| {
+            let of = |ipv6| (machine.is_lost(ipv6), machine.answering(ipv6));
+            (machine.is_known(), machine.report(), of(false), of(true))
+        };
+        // Each order in which two targets of two families answer five pings each, and do not.
+        for answers in 0_u32..1 << 10 {
+            let mut machine = dual(1, 1, 1);
+            for ping in 0..10 {
+                let before = asked(&machine);
+                let noticed = machine.on_ping(ReferenceId(ping % 2), answers >> ping & 1 == 1);
+                assert!(noticed || asked(&machine) == before, "ping {ping} of {answers:010b}");
+            }
+        }
     }
 }

@@ -84,6 +84,11 @@ impl Domain {
         self.routers.iter().any(|router| router.settings.reception.lacks_peer)
     }
 
+    /// Whether any of it speaks against an instance of the domain.
+    pub(super) fn has_bad_tracker(&self, facts: &Facts<'_>) -> bool {
+        self.lacks_peer() || self.tracks().any(|track| track.effect(facts.trackers).is_bad)
+    }
+
     /// What of it speaks against an instance of the domain, in words: the name, and how it is.
     pub(super) fn words_of_trackers(&self, facts: &Facts<'_>) -> Vec<String> {
         let bad = self.tracks().filter(|track| track.effect(facts.trackers).is_bad);

@@ -94,12 +94,22 @@ impl Domain {
         if !matches!(self.role, Role::Fenced | Role::Fault) {
             self.findings.demoted = None;
         }
-        let trackers = self.words_of_trackers(facts);
-        let (bad, about) = (!trackers.is_empty(), topic(trackers.iter().map(String::as_str)));
-        alerts.set_about(AlertName::TrackerFailed, id, bad, about, || match bad {
-            true => format!("{}; the priority is {}", trackers.join(", "), self.priority().0),
-            false => String::from("all that is tracked is well"),
-        });
+        let bad = self.has_bad_tracker(facts);
+        if bad || alerts.is_named(AlertName::TrackerFailed) {
+            let trackers = self.words_of_trackers(facts);
+            let about = topic(trackers.iter().map(String::as_str));
+            alerts.set_about(AlertName::TrackerFailed, id, bad, about, || match bad {
+                true => format!("{}; the priority is {}", trackers.join(", "), self.priority().0),
+                false => String::from("all that is tracked is well"),
+            });
+        }
+        if self.findings.claims.iter().next().is_some() || alerts.is_named(AlertName::AddressClaimed) {
+            self.raise_claims(alerts);
+        }
+    }
+
+    fn raise_claims(&self, alerts: &mut Alerts) {
+        let id = Some(self.id);
         let claims: Vec<String> = self.findings.claims.iter().map(|mac| hardware(*mac)).collect();
         let (claimed, about) = (!claims.is_empty(), topic(claims.iter().map(String::as_str)));
         alerts.set_about(AlertName::AddressClaimed, id, claimed, about, || {

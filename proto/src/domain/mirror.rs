@@ -38,9 +38,9 @@ impl Domain {
 
     /// What is lost stays told until it is found again.
     pub(super) fn raise_mirrors(&self, alerts: &mut Alerts) {
-        let lost: Vec<String> = self.mirrors.lost().map(|mirror| mirror_words(&mirror)).collect();
-        let end = "the answers to the virtual address come here again";
-        alerts.set_with_end(AlertName::MirrorLost, Some(self.id), !lost.is_empty(), || lost.join("; "), end);
+        let words = || self.mirrors.lost().map(|mirror| mirror_words(&mirror)).collect::<Vec<_>>().join("; ");
+        let (lost, end) = (self.mirrors.lost().next().is_some(), "the answers to the virtual address come here again");
+        alerts.set_with_end(AlertName::MirrorLost, Some(self.id), lost, words, end);
     }
 }
 

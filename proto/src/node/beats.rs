@@ -101,10 +101,18 @@ impl Node {
         peer.is_news(id) || (holds(peer) && (held_here() || held_elsewhere())) || asks_of_another()
     }
 
+    /// Silent peers are called again a part of a period from now.
+    pub(super) fn put_off_calls(&mut self, now: Instant) {
+        self.call_at = now + self.settings.heartbeat.period / CALLS;
+    }
+
     /// A beat to every peer, or only a call to those that are silent: they are called more often, so that
     /// a heal is noticed, and the addresses announced again, well within a period (D10).
     pub(super) fn send_beats(&mut self, now: Instant, all: bool, out: &mut Vec<Action>) {
-        self.call_at = now + self.settings.heartbeat.period / CALLS;
+        self.put_off_calls(now);
+        if !all && !self.peers.values().any(|peer| peer.is_silent(now)) {
+            return;
+        }
         let references = self.references.report();
         // Of a time to come none is of use: who is heard for the first time is heard now.
         let heard = self.peers.values().filter_map(|peer| Some((peer.node, now.since(peer.heard_at()?))));

@@ -101,6 +101,11 @@ impl Findings {
         self.keys.see((node, address, theirs), now + LASTS);
     }
 
+    /// Whether our own profile is to be sent.
+    pub(super) fn wants_profiles(&self, now: Instant) -> bool {
+        now >= self.profile_at
+    }
+
     /// Another profile of a peer, compared at once if it is newer than the last.
     fn take(&mut self, now: Instant, from: NodeId, profile: Profile, settings: &Settings) {
         let known = match self.known.get_mut(&from) {
@@ -194,7 +199,7 @@ impl Node {
 
     /// What we are set up to be, to each peer over each link, twice a second.
     pub(super) fn send_profiles(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if now < self.findings.profile_at {
+        if !self.findings.wants_profiles(now) {
             return;
         }
         self.findings.profile_at = now + PROFILE_GAP;

@@ -27,6 +27,7 @@ impl Node {
         }
         self.trackers.reconfigure(&settings, now);
         self.references.reconfigure(&settings.references, now);
+        self.agenda.compare_references();
         let wanted: BTreeMap<DomainId, &DomainSettings> = settings.domains.iter().map(|new| (new.id, new)).collect();
         for (id, domain) in &mut self.domains {
             match wanted.get(id) {

@@ -17,7 +17,7 @@ use crate::settings::{
 use crate::wire::lease::{Message, RefuseReason, pack, unpack};
 use crate::wire::vrrp::{Advertisement, Checksum};
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::vec;
+use alloc::{format, vec};
 use core::net::IpAddr;
 
 mod by_hand;
@@ -47,6 +47,19 @@ mod words;
 
 const VIP: DomainId = DomainId(7);
 const WITNESS: u16 = 3;
+
+/// What [`Node::handle`] does; and that it does the same where no event is taken for one from which nothing follows.
+fn handle(node: &mut Node, now: Instant, event: Event) -> Vec<Action> {
+    let mut thorough = node.clone();
+    thorough.due_at = now;
+    let expected = thorough.handle(now, event.clone());
+    let words = format!("{event:?}");
+    let actions = node.handle(now, event);
+    let seen = (format!("{actions:?}"), node.next_deadline(), node.role(VIP), node.alerts().collect::<Vec<_>>());
+    let after = (format!("{expected:?}"), thorough.next_deadline(), thorough.role(VIP), thorough.alerts().collect());
+    assert_eq!(seen, after, "after {words}");
+    actions
+}
 
 fn id(number: u16) -> NodeId {
     NodeId::new(number).unwrap()
@@ -256,7 +269,7 @@ impl Cluster {
                 self.asked = WITNESS;
                 self.more.insert(to, core::mem::replace(&mut self.witness, first));
             } else if let Some(node) = self.nodes.get_mut(&to) {
-                for action in node.handle(now, event) {
+                for action in handle(node, now, event) {
                     self.carry_out(to, action);
                 }
             }

@@ -94,7 +94,7 @@ impl Lan {
             if to >= WITNESSES {
                 self.ask_witness(to, &event);
             } else if let Some(node) = self.nodes.get_mut(&to) {
-                for action in node.handle(self.now, event) {
+                for action in handle(node, self.now, event) {
                     self.carry_out(to, action);
                 }
             }
