@@ -203,6 +203,8 @@ enum Command {
         config: PathBuf,
         #[arg(long)]
         config_id: Option<String>,
+        #[arg(long, value_name = "DIGEST")]
+        known: Option<u64>,
     },
     /// The process that the guardian of `run` starts.
     #[command(hide = true)]
@@ -270,7 +272,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run { config, record, config_id, pid_file, log_to } => {
             run(&config, RunOptions { record, config_id, pid_file, log_to, ..RunOptions::default() })
         }
-        Command::Examine { config, config_id } => examine_file(&config, config_id.as_deref()),
+        Command::Examine { config, config_id, known } => examine_file(&config, config_id.as_deref(), known),
         Command::Reader { parent, command } => Err(Failure::say(Code::Unexpected, reader::run(parent, &command))),
         Command::Worker { config, config_id, record } => work(&config, config_id.as_deref(), record.as_deref()),
         Command::GateLab { means, dir, interface, addresses, hold_ms, renewals, pause, costs } => {
@@ -351,9 +353,11 @@ fn run(file: &Path, options: RunOptions) -> Result<u8, Failure> {
 }
 
 /// Whether a worker could start with the file: what a reload asks first.
-fn examine_file(file: &Path, id: Option<&str>) -> Result<u8, Failure> {
+fn examine_file(file: &Path, id: Option<&str>, known: Option<u64>) -> Result<u8, Failure> {
     let _ = nix::sys::signal::SigSet::all().thread_unblock();
-    examine::could_start(&load(file, id, true)?).map(|()| 0)
+    let config = load(file, id, true)?;
+    examine::could_start(&config)?;
+    Ok(examine::end(&config, known))
 }
 
 /// The process's environment, with the operator's own id if he gives one.

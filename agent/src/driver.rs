@@ -239,7 +239,10 @@ impl Driver {
                 changes.iter().for_each(|change| tracing::info!("reload: {change}"));
                 Answer::Taken(mark)
             }
-            Examined::Same(mark) => Answer::Taken(mark),
+            Examined::Same(mark) => {
+                tracing::info!("reload: the configuration means the same, nothing is touched");
+                Answer::Taken(mark)
+            }
             Examined::Restart(why) => {
                 tracing::info!("reload: it takes a new worker: {why}");
                 self.shells.ipvs.keep();

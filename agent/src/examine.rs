@@ -4,9 +4,11 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 
 use keepone_config::Config;
+use keepone_config::diff::digest_beside_servers;
 
 use crate::assemble::Plan;
 use crate::exit::{ExitCode, Failure};
+use crate::reload::ALIKE;
 use crate::worker::{check_interfaces, load_keys};
 
 /// Whether its interfaces, its keys and the addresses of its heartbeat links are there.
@@ -18,6 +20,12 @@ pub fn could_start(config: &Config) -> Result<(), Failure> {
     check_interfaces(&plan)?;
     plan.links.iter().try_for_each(|link| check_address(&link.name, link.local))?;
     config.cluster.as_ref().map(load_keys).transpose().map(drop)
+}
+
+/// How the process ends that has found a configuration good: with 0, or with [`ALIKE`] where all but the virtual servers is
+/// what the guardian knows by this digest.
+pub fn end(config: &Config, known: Option<u64>) -> u8 {
+    if known.is_some_and(|known| digest_beside_servers(config) == known) { ALIKE } else { 0 }
 }
 
 /// Not the port: it is in use, by whom the new worker is to follow.

@@ -4,6 +4,9 @@
 //! changes nothing. A good one that means the same changes nothing either; any other the worker takes over in place
 //! ([`crate::takeover`]), or gives everything up in good order for a new one that starts with it.
 //!
+//! Virtual servers are no business of the guardian's, and may be so many that reading them takes most of a reload
+//! (`docs/decisions/0237-what-a-reload-reads.md`): where the examination finds all else unchanged, nothing is read for it.
+//!
 //! What must stay true: the running configuration goes on until the new one is known to be good; neither a slow disk nor
 //! a huge file keeps the guardian from watching, or the watchdog from being fed.
 
@@ -12,6 +15,7 @@ use std::process::{Child, Command};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use keepone_config::diff::digest_beside_servers;
 use keepone_config::{Config, Environment};
 use keepone_proto::time::Instant;
 
@@ -23,11 +27,31 @@ use crate::voice::say;
 /// So long a file may take to be examined, on a disk that hangs too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How an examination ends that finds a good file in which nothing but virtual servers may be another than in the one that
+/// its guardian knows: an exit status, as that is what a process can say without anything that could fail.
+pub(crate) const ALIKE: u8 = 100;
+
+/// A configuration as the guardian has it.
+#[derive(Debug)]
+struct Known {
+    /// Perhaps with the virtual servers of an earlier one.
+    config: Config,
+    /// [`digest_beside_servers`] of one with virtual servers.
+    digest: Option<u64>,
+}
+
+impl Known {
+    fn new(config: Config) -> Box<Self> {
+        let digest = (!config.virtual_servers.is_empty()).then(|| digest_beside_servers(&config));
+        Box::new(Known { config, digest })
+    }
+}
+
 /// The reload in progress, if there is one.
 #[derive(Debug)]
 pub(crate) struct Reload {
     /// What runs.
-    running: Box<Config>,
+    running: Box<Known>,
     environment: Environment,
     step: Step,
     /// SIGHUP has come while one was under way.
@@ -40,11 +64,11 @@ enum Step {
     /// A process examines the file, until then at most.
     Examined(Child, Instant),
     /// It was good a moment ago; a thread reads it. `None`: it is wrong now.
-    Read(JoinHandle<Option<Config>>),
-    /// The worker is to take it over, until then at most.
-    Ordered(Box<Config>, Instant),
+    Read(JoinHandle<Option<Box<Known>>>),
+    /// The worker is to take it over, until then at most; `None`: for the guardian it is the one that runs.
+    Ordered(Option<Box<Known>>, Instant),
     /// What is to run once the worker has ended.
-    Due(Box<Config>),
+    Due(Option<Box<Known>>),
 }
 
 /// What the guardian has to do for a reload.
@@ -59,12 +83,16 @@ pub(crate) enum Due {
 
 impl Reload {
     pub(crate) fn new(running: Config, environment: Environment) -> Self {
-        Reload { running: Box::new(running), environment, step: Step::Idle, again: false }
+        Reload { running: Known::new(running), environment, step: Step::Idle, again: false }
     }
 
-    /// What runs.
+    /// What runs; its virtual servers may be others by now.
     pub(crate) fn running(&self) -> &Config {
-        &self.running
+        &self.running.config
+    }
+
+    fn plan_of(&self, next: Option<&Known>) -> Plan {
+        Plan::new(&next.unwrap_or(&self.running).config)
     }
 
     /// What `@` lines compare with.
@@ -80,8 +108,12 @@ impl Reload {
         }
         self.again = false;
         let id = &self.environment.config_id;
-        let examiner = Command::new(program).arg("examine").arg("-c").arg(file).arg("--config-id").arg(id).spawn();
-        self.step = match examiner {
+        let mut examiner = Command::new(program);
+        examiner.arg("examine").arg("-c").arg(file).arg("--config-id").arg(id);
+        if let Some(digest) = self.running.digest {
+            examiner.arg("--known").arg(digest.to_string());
+        }
+        self.step = match examiner.spawn() {
             Ok(child) => Step::Examined(child, clock::now() + PATIENCE),
             Err(error) => no_reload(&format!("no process for it: {error}: reload again")),
         };
@@ -99,16 +131,12 @@ impl Reload {
 
     /// What is to be done now. Never waits.
     pub(crate) fn due(&mut self, file: &Path) -> Due {
-        self.step = match std::mem::replace(&mut self.step, Step::Idle) {
+        let former = std::mem::replace(&mut self.step, Step::Idle);
+        let was_ordered = matches!(former, Step::Ordered(..));
+        self.step = match former {
             Step::Examined(child, until) => self.look(child, until, file),
             Step::Read(thread) if thread.is_finished() => match thread.join() {
-                Ok(Some(config)) => match self.judge(config) {
-                    Step::Ordered(config, until) => {
-                        self.step = Step::Ordered(config, until);
-                        return Due::Order;
-                    }
-                    other => other,
-                },
+                Ok(Some(next)) => self.judge(next),
                 Ok(None) | Err(_) => no_reload("the file changed while it was read: reload again"),
             },
             Step::Ordered(_, until) if clock::now() >= until => {
@@ -116,7 +144,7 @@ impl Reload {
             }
             other @ (Step::Idle | Step::Read(_) | Step::Ordered(..) | Step::Due(_)) => other,
         };
-        Due::Nothing
+        if !was_ordered && matches!(self.step, Step::Ordered(..)) { Due::Order } else { Due::Nothing }
     }
 
     /// The worker has answered. What runs from now on, or that it is to end.
@@ -128,10 +156,10 @@ impl Reload {
                 return None;
             }
         };
-        let plan = Plan::new(&config);
+        let plan = self.plan_of(config.as_deref());
         match answer {
             Answer::Taken(taken) if taken == mark(&plan) => {
-                self.running = config;
+                config.into_iter().for_each(|next| self.running = next);
                 Some(Ok(plan))
             }
             Answer::Taken(_) => {
@@ -154,7 +182,7 @@ impl Reload {
     /// What is to run, if the worker takes it over.
     pub(crate) fn ordered(&self) -> Option<Plan> {
         match &self.step {
-            Step::Ordered(config, _) => Some(Plan::new(config)),
+            Step::Ordered(next, _) => Some(self.plan_of(next.as_deref())),
             Step::Idle | Step::Examined(..) | Step::Read(_) | Step::Due(_) => None,
         }
     }
@@ -162,9 +190,10 @@ impl Reload {
     /// How the examination stands.
     fn look(&self, mut child: Child, until: Instant, file: &Path) -> Step {
         match child.try_wait() {
+            Ok(Some(status)) if status.code() == Some(i32::from(ALIKE)) => Step::Ordered(None, clock::now() + PATIENCE),
             Ok(Some(status)) if status.success() => {
                 let (file, environment) = (file.to_owned(), self.environment.clone());
-                let read = move || keepone_config::load_with(&file, &environment).ok().map(|(config, _)| config);
+                let read = move || keepone_config::load_silently(&file, &environment).map(Known::new);
                 match std::thread::Builder::new().name("reload".into()).spawn(read) {
                     Ok(thread) => Step::Read(thread),
                     Err(error) => no_reload(&format!("no thread for it: {error}: reload again")),
@@ -180,15 +209,16 @@ impl Reload {
         }
     }
 
-    fn judge(&self, config: Config) -> Step {
-        if is_same(&self.running, &config) {
+    fn judge(&self, next: Box<Known>) -> Step {
+        let (running, config) = (&self.running.config, &next.config);
+        if is_same(running, config) {
             say(format_args!("reload: the configuration means the same, nothing is restarted"));
             return Step::Idle;
         }
-        if let Some(what) = fixed(&self.running, &config) {
+        if let Some(what) = fixed(running, config) {
             return no_reload(&format!("the new {what} can't come with a reload: restart keepone"));
         }
-        Step::Ordered(Box::new(config), clock::now() + PATIENCE)
+        Step::Ordered(Some(next), clock::now() + PATIENCE)
     }
 
     /// Whether the worker ends for a reload.
@@ -201,8 +231,8 @@ impl Reload {
         match std::mem::replace(&mut self.step, Step::Idle) {
             // One that died over it reads the new one at its start.
             Step::Due(next) | Step::Ordered(next, _) => {
-                self.running = next;
-                Some(Plan::new(&self.running))
+                next.into_iter().for_each(|next| self.running = next);
+                Some(self.plan_of(None))
             }
             other => {
                 self.step = other;
@@ -219,9 +249,9 @@ fn no_reload(why: &str) -> Step {
 
 /// Whether two configurations mean the same.
 pub(crate) fn is_same(running: &Config, new: &Config) -> bool {
+    let is_same_there = running.virtual_servers == new.virtual_servers && running.server_groups == new.server_groups;
     // Where something stands that does nothing yet is of no account.
-    let bare = |config: &Config| Config { inactive: Vec::new(), ..config.clone() };
-    bare(running) == bare(new)
+    is_same_there && running.beside_servers() == new.beside_servers()
 }
 
 /// What the guardian has set up for its whole life and the new configuration has otherwise.
@@ -267,5 +297,38 @@ mod tests {
         let with = format!("fencing {{\n watchdog /dev/watchdog\n}}\n{TEXT}");
         assert_eq!(fixed(&config(TEXT), &config(TEXT)), None);
         assert_eq!(fixed(&config(TEXT), &config(&with)), Some("watchdog"));
+    }
+
+    #[test]
+    fn where_only_virtual_servers_may_be_others_the_worker_is_ordered_and_nothing_is_read() {
+        let with = |weight: u32, text: &str| {
+            let real = format!("real_server 10.0.0.1 80 {{\n weight {weight}\n }}\n");
+            config(&format!("{text}virtual_server 192.0.2.9 80 {{\n protocol TCP\n {real}}}\n"))
+        };
+        let mut reload = Reload::new(with(1, TEXT), Environment::default());
+        let known = reload.running.digest;
+        assert!(known.is_some() && Known::new(config(TEXT)).digest.is_none());
+        let other = TEXT.replace("virtual_router_id 1", "virtual_router_id 2");
+        let ends = [with(2, TEXT), config(TEXT), with(1, &other)].map(|new| crate::examine::end(&new, known));
+        assert_eq!((ends, crate::examine::end(&config(TEXT), None)), ([ALIKE, ALIKE, 0], 0));
+
+        let end = format!("exit {ALIKE}");
+        let child = Command::new("/bin/sh").arg("-c").arg(end).spawn().unwrap();
+        reload.step = Step::Examined(child, clock::now() + PATIENCE);
+        // There is no such file: whoever read it would refuse it.
+        let nowhere = Path::new("/nowhere/at-all.conf");
+        let due = (0..1000).map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            reload.due(nowhere)
+        });
+        assert_eq!(due.into_iter().find(|due| *due != Due::Nothing), Some(Due::Order));
+        assert_eq!(reload.due(nowhere), Due::Nothing, "it is ordered once");
+        let plan = reload.ordered().unwrap();
+        assert!(matches!(reload.answered(Answer::Taken(mark(&plan))), Some(Ok(_))) && reload.is_idle());
+
+        // A worker that can't take it over ends, and the next one is looked after by what is known already.
+        reload.step = Step::Ordered(None, clock::now() + PATIENCE);
+        assert!(matches!(reload.answered(Answer::Restart), Some(Err(Due::End))) && reload.is_under_way());
+        assert!(reload.turn().is_some() && reload.is_idle());
     }
 }

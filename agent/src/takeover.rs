@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use keepone_config::diff::diff;
+use keepone_config::diff::brief;
 use keepone_config::{Config, Environment};
 use keepone_proto::id::hash_name;
 use tokio::sync::mpsc;
@@ -28,6 +28,9 @@ use crate::leftovers::Leftovers;
 use crate::netlink::link::{Links, OwnLink};
 use crate::reload::{fixed, is_same};
 use crate::worker::check_interfaces;
+
+/// Virtual servers whose changes are told one by one.
+const MOST: usize = 100;
 
 /// What the guardian is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,9 +122,9 @@ impl Source {
         let (file, environment, running) = (self.file.clone(), self.environment.clone(), Arc::clone(&self.running));
         let (plan, answer) = (plan.clone(), told.clone());
         let examine = move || {
-            let examined = match keepone_config::load_with(&file, &environment) {
-                Ok((config, _)) => prepare(&plan, &running, config, keeper.as_ref(), number),
-                Err(_) => Examined::Refused("the file changed while it was read: reload again".to_owned()),
+            let examined = match keepone_config::load_silently(&file, &environment) {
+                Some(config) => prepare(&plan, &running, config, keeper.as_ref(), number),
+                None => Examined::Refused("the file changed while it was read: reload again".to_owned()),
             };
             let _ = answer.blocking_send(examined);
         };
@@ -143,8 +146,8 @@ fn prepare(plan: &Plan, running: &Config, config: Config, keeper: Option<&Keeper
     if let Err(failure) = check_interfaces(&alone) {
         return Examined::Refused(failure.message);
     }
-    let changes = diff(running, &config).changes;
-    if let Some(why) = reason_to_restart(&changes) {
+    let (difference, more) = brief(running, &config, MOST);
+    if let Some(why) = reason_to_restart(&difference.changes) {
         return Examined::Restart(why);
     }
     let new = match plan.after(&config) {
@@ -160,7 +163,8 @@ fn prepare(plan: &Plan, running: &Config, config: Config, keeper: Option<&Keeper
             for warning in changed.iter().flat_map(Changed::warnings) {
                 tracing::warn!("{warning}");
             }
-            let changes = changes.into_iter().map(|change| change.text).collect();
+            let mut changes: Vec<String> = difference.changes.into_iter().map(|change| change.text).collect();
+            changes.extend((more > 0).then(|| format!("changes {more} more virtual servers")));
             made.stay();
             let (config, mark) = (Arc::new(config), mark(&alone));
             let directory = Arc::new(Directory::of(&new, &config));

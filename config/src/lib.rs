@@ -113,18 +113,27 @@ pub fn load_text(
     environment: &Environment,
 ) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut report = Report::default();
+    match read_text(&mut report, path, text, environment) {
+        Some(config) => Ok((config, report.finish())),
+        None => Err(report.finish()),
+    }
+}
+
+/// Like [`load_with`], for whoever has no use for complaints: somebody else has shown them, and making them takes a look at
+/// all of the text. `None`: the file can't be read, or is wrong.
+pub fn load_silently(path: &Path, environment: &Environment) -> Option<Config> {
+    let text = keepalived::read(path).ok()?;
+    read_text(&mut Report::default(), path, &text, environment)
+}
+
+fn read_text(report: &mut Report, path: &Path, text: &str, environment: &Environment) -> Option<Config> {
     let file = report.sources.add(path.display().to_string(), text);
     let items = if path.extension().is_some_and(|extension| extension == "toml") {
-        native::parse(&mut report, text, &environment.variables)
+        native::parse(report, text, &environment.variables)?
     } else {
-        let items = keepalived::parse(&mut report, file, path, &environment.parsing());
-        (!report.is_cut_short()).then_some(items)
+        let items = keepalived::parse(report, file, path, &environment.parsing());
+        (!report.is_cut_short()).then_some(items)?
     };
-    let Some(items) = items else { return Err(report.finish()) };
-    let (raw, inactive) = lower::lower(&mut report, &items);
-    let config = check::check(&mut report, &raw, inactive);
-    match config {
-        Some(config) if !report.has_errors() => Ok((config, report.finish())),
-        _ => Err(report.finish()),
-    }
+    let (raw, inactive) = lower::lower(report, &items);
+    check::check(report, &raw, inactive).filter(|_| !report.has_errors())
 }

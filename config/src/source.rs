@@ -88,7 +88,13 @@ impl std::fmt::Display for Step {
 
 impl Source {
     fn new(name: String, text: &str) -> Self {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let mut lines = vec![0];
+        // A search for a text begins anew on each line, which costs more than the line: there may be a hundred thousand.
+        for (at, byte) in text.bytes().enumerate() {
+            if byte == b'\n' {
+                lines.push(at + 1);
+            }
+        }
         Source { name, text: Arc::from(text), lines }
     }
 

@@ -1,11 +1,11 @@
 //! Whom it is told that a real server came or went, or a quorum: the log, FIFOs, mail and webhooks, scripts, the core; and
 //! the way to the keeper of the kernel's table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread::JoinHandle;
 
 use keepone_config::Config;
-use keepone_config::model::Script;
+use keepone_config::model::{Script, VirtualServer};
 use keepone_proto::balance::wanted::Wanted;
 
 use super::settings::{real_name, service_name};
@@ -13,7 +13,7 @@ use super::tied::Ties;
 use crate::notify::LineWriter;
 use crate::notify::run::Rules;
 use crate::notify::servers::{ServerScripts, Told};
-use crate::post::{Server, ServerPost};
+use crate::post::{Server, ServerPost, is_mailed};
 
 /// Where [`Wanted`] goes. It must not wait.
 pub(crate) type Wish = Box<dyn Fn(Wanted) + Send>;
@@ -50,7 +50,16 @@ struct Pair {
     mail: bool,
 }
 
-/// By names, virtual server and perhaps real server, since what is told may be of what is not configured any more.
+impl Pair {
+    /// `None`: nothing is told.
+    fn of(up: &Option<Script>, down: &Option<Script>, mail: bool) -> Option<Self> {
+        let is_any = mail || up.is_some() || down.is_some();
+        is_any.then(|| Pair { up: up.clone(), down: down.clone(), mail })
+    }
+}
+
+/// Of those that have anything to be told by. By names, virtual server and perhaps real server, since what is told may be
+/// of what is not configured any more.
 type Book = BTreeMap<(String, Option<String>), Pair>;
 
 impl Listeners {
@@ -66,7 +75,12 @@ impl Listeners {
 
     /// The same, and until [`Self::configure`] the former one's too: of what goes by a reload, those are run.
     pub(super) fn reconfigure(&mut self, config: &Config) {
-        self.book.extend(book(config));
+        let former = std::mem::replace(&mut self.book, book(config));
+        if !former.is_empty() {
+            // Who is told of in another way now, or in none, is not told of in the former one.
+            let named = names(config);
+            self.book.extend(former.into_iter().filter(|(name, _)| !named.contains(name)));
+        }
     }
 
     /// Tells all of them.
@@ -107,17 +121,66 @@ impl Listeners {
     }
 }
 
+/// Names are made only of those that are in it: a director has tens of thousands of real servers that have nothing.
 fn book(config: &Config) -> Book {
+    // By default all real servers have `smtp_alert`.
+    let is_mailed = is_mailed(config);
     let mut book = Book::new();
     for server in &config.virtual_servers {
-        let name = service_name(config, server);
+        let own = Pair::of(&server.quorum_up, &server.quorum_down, is_mailed && server.smtp_alert);
+        book.extend(own.map(|pair| ((service_name(config, server), None), pair)));
         for real in &server.real_servers {
-            let (up, down) = (real.notify_up.clone(), real.notify_down.clone());
-            let pair = Pair { up, down, mail: real.smtp_alert };
-            book.insert((name.clone(), Some(real_name(server.protocol, real))), pair);
+            let pair = Pair::of(&real.notify_up, &real.notify_down, is_mailed && real.smtp_alert);
+            let name = || (service_name(config, server), Some(real_name(server.protocol, real)));
+            book.extend(pair.map(|pair| (name(), pair)));
         }
-        let (up, down) = (server.quorum_up.clone(), server.quorum_down.clone());
-        book.insert((name, None), Pair { up, down, mail: server.smtp_alert });
     }
     book
+}
+
+/// All that could be in it.
+fn names(config: &Config) -> BTreeSet<(String, Option<String>)> {
+    let of = |server: &VirtualServer| {
+        let name = service_name(config, server);
+        let real = server.real_servers.iter().map(|real| Some(real_name(server.protocol, real)));
+        std::iter::once(None).chain(real).map(|real| (name.clone(), real)).collect::<Vec<_>>()
+    };
+    config.virtual_servers.iter().flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use keepone_config::{Environment, load_text};
+
+    use super::*;
+
+    fn config(first: &str, second: &str) -> Config {
+        let real = |last: u8, more: &str| format!(" real_server 10.0.0.{last} 80 {{\n{more}\n }}\n");
+        let text = format!(
+            "virtual_server 192.0.2.1 80 {{\n protocol TCP\n{}{}}}\n",
+            real(1, first),
+            if second.is_empty() { String::new() } else { real(2, second) }
+        );
+        load_text(Path::new("t.conf"), &text, &Environment::default()).unwrap().0
+    }
+
+    #[test]
+    fn the_book_has_whoever_has_something_and_a_reload_adds_what_goes() {
+        let name = |last: u8| ("[192.0.2.1]:tcp:80".to_owned(), Some(format!("[10.0.0.{last}]:tcp:80")));
+        let rules = Rules { user: None, timeout: std::time::Duration::from_secs(1) };
+        let (news, _told) = tokio::sync::mpsc::channel(1);
+        let (letters, _sent) = tokio::sync::mpsc::channel(1);
+        let post = ServerPost::new(letters, std::sync::Arc::default());
+        let mut listeners = Listeners::new(Box::new(drop), Vec::new(), post, rules, Ties::new(&[], news));
+        let has = |listeners: &Listeners| listeners.book.keys().cloned().collect::<Vec<_>>();
+        listeners.configure(&config("notify_up /bin/a", "notify_down /bin/b"));
+        assert_eq!(has(&listeners), [name(1), name(2)]);
+        // The first has none any more, the second goes.
+        listeners.reconfigure(&config("weight 1", ""));
+        assert_eq!(has(&listeners), [name(2)]);
+        listeners.configure(&config("weight 1", ""));
+        assert!(listeners.book.is_empty());
+    }
 }

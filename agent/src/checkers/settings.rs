@@ -1,5 +1,8 @@
 //! From the configuration to the machine: what it is told of virtual servers, and how they are called.
 
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
 use keepone_config::Config;
 use keepone_config::model::{Checker, Probe, Protocol, RealServer, Service, VirtualServer};
 use keepone_proto::balance::settings::{
@@ -77,7 +80,7 @@ fn key(config: &Config, probe: &Probe) -> String {
 /// As keepalived calls it in its FIFOs: `[10.0.0.1]:tcp:80`.
 pub(crate) fn service_name(config: &Config, server: &VirtualServer) -> String {
     match &server.service {
-        Service::Address { address, port } => trio(&address.to_string(), server.protocol, *port),
+        Service::Address { address, port } => trio(*address, server.protocol, *port),
         Service::Mark { mark, .. } => format!("FWM {mark}"),
         Service::Group(at) => {
             let name = config.server_groups.get(*at).map_or("?", |group| group.name.as_str());
@@ -88,11 +91,15 @@ pub(crate) fn service_name(config: &Config, server: &VirtualServer) -> String {
 
 /// The same of a real server.
 pub(crate) fn real_name(protocol: Protocol, real: &RealServer) -> String {
-    trio(&real.address.to_string(), protocol, real.port)
+    trio(real.address, protocol, real.port)
 }
 
-fn trio(address: &str, protocol: Protocol, port: u16) -> String {
-    format!("[{address}]:{}:{port}", protocol_name(protocol))
+fn trio(address: IpAddr, protocol: Protocol, port: u16) -> String {
+    // At once as long as it may become: a reload makes tens of thousands.
+    let mut name = String::with_capacity("[255.255.255.255]:sctp:65535".len());
+    // Into a text it can't fail.
+    let _ = write!(name, "[{address}]:{}:{port}", protocol_name(protocol));
+    name
 }
 
 fn protocol_name(protocol: Protocol) -> &'static str {

@@ -37,7 +37,7 @@ use crate::wall_clock;
 use clerk::{Clerk, Told};
 pub use news::Server;
 use news::{News, State, What};
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Settings, is_mailed};
 
 /// News that may wait for the clerk: he only writes them to a disk.
 const QUEUE: usize = 2048;

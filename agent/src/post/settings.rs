@@ -36,6 +36,11 @@ pub(super) enum Job {
     Webhook(Webhook),
 }
 
+/// Whether there is anybody to be written to, and by which server.
+pub(crate) fn is_mailed(config: &Config) -> bool {
+    config.global.mail.server.is_some() && !config.global.mail.recipients.is_empty()
+}
+
 impl Settings {
     pub(crate) fn of(config: &Config, run_dir: PathBuf) -> Self {
         let host = host();
@@ -49,7 +54,7 @@ impl Settings {
         });
         let mail =
             Job::Mail { mail: config.global.mail.clone(), domains: domains.map(|domain| domain.name).collect(), host };
-        let is_mailed = config.global.mail.server.is_some() && !config.global.mail.recipients.is_empty();
+        let is_mailed = is_mailed(config);
         let webhooks = config.global.webhooks.iter().cloned().map(Job::Webhook);
         Settings {
             node,

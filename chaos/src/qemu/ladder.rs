@@ -188,7 +188,7 @@ fn wait_for_vip(guest: &mut Machine) -> Result<(), Error> {
             return Ok(());
         }
         if clock::now().saturating_sub(begin) > 40_000_000_000 {
-            let seen = super::super::netns::process::tail(&guest.console());
+            let seen = super::super::netns::process::tail(guest.console());
             return Err(Error::NotSteady { waited_s: 40, seen });
         }
         thread::sleep(Duration::from_millis(200));

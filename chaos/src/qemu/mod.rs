@@ -14,6 +14,7 @@ pub mod lvs;
 pub mod named;
 pub mod pauses;
 pub mod qmp;
+mod serial;
 pub mod vm;
 
 /// Shell functions that say which process of a guest is who. The guardian's number is written down by whoever starts it:

@@ -1,12 +1,12 @@
 //! A virtual machine: started, asked, paused, restored, and gone when its handle is.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::cpio::Archive;
 use super::image::Kernel;
 use super::qmp::{self, Qmp};
+use super::serial::Serial;
 use crate::netns::error::{Error, io_error};
 use crate::netns::namespace::Namespace;
 use crate::netns::process::{Processes, signal, tail};
@@ -73,10 +74,9 @@ pub struct Machine {
     pub qmp: Qmp,
     /// QEMU's process.
     pub pid: i32,
-    reader: BufReader<UnixStream>,
+    serial: Serial,
     writer: UnixStream,
     number: u32,
-    directory: PathBuf,
 }
 
 /// Which accelerator: KVM where this machine's processor can, else emulation.
@@ -100,7 +100,7 @@ impl Machine {
         machine.answer(0, BOOT).map_err(|error| Error::Command {
             command: format!("boot of {}", settings.name),
             status: error.to_string(),
-            output: tail(&machine.console()),
+            output: tail(machine.console()),
         })?;
         Ok(machine)
     }
@@ -195,24 +195,25 @@ impl Machine {
         })?;
         let opened = qmp::connect(&path("control"), START).and_then(|control| {
             let copy = control.try_clone().map_err(io_error("copy the guest's serial line"))?;
-            Ok((Qmp::connect(&path("qmp"), START)?, BufReader::new(control), copy))
+            Ok((Qmp::connect(&path("qmp"), START)?, Serial::new(control, path("console")), copy))
         });
-        let (qmp, reader, writer) = opened.map_err(|error| {
+        let (qmp, serial, writer) = opened.map_err(|error| {
             signal(&[pid], Signal::SIGKILL);
             Error::Command { command: "qemu-system-x86_64".to_owned(), status: error.to_string(), output: tail(&log) }
         })?;
-        Ok(Machine { qmp, pid, reader, writer, number: 0, directory })
+        Ok(Machine { qmp, pid, serial, writer, number: 0 })
     }
 
     /// The console's log.
-    pub fn console(&self) -> PathBuf {
-        self.directory.join("console")
+    pub fn console(&self) -> &Path {
+        self.serial.console()
     }
 
     /// Runs a shell command in the guest, one line, at most `patience`.
     ///
     /// # Errors
-    /// [`Error::Io`] when no answer comes; the guest is then of no more use.
+    /// [`Error::Command`] with the end of the console when no answer comes in that time, or the guest has said nothing at all
+    /// for some minutes; [`Error::Io`] when the line is closed. The guest is then of no more use.
     pub fn run(&mut self, command: &str, patience: Duration) -> Result<Said, Error> {
         self.number += 1;
         let line = format!("{} {command}\n", self.number);
@@ -244,15 +245,10 @@ impl Machine {
     }
 
     fn answer(&mut self, number: u32, patience: Duration) -> Result<Said, Error> {
-        let what = || format!("wait for the guest's answer {number}");
-        self.reader.get_ref().set_read_timeout(Some(patience)).map_err(io_error(what()))?;
+        let (what, until) = (format!("wait for the guest's answer {number}"), Instant::now() + patience);
         let mut text = String::new();
         loop {
-            let mut line = Vec::new();
-            let count = self.reader.read_until(b'\n', &mut line).map_err(io_error(what()))?;
-            if count == 0 {
-                return Err(io_error(what())(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)));
-            }
+            let line = self.serial.line(&what, until)?;
             let line = String::from_utf8_lossy(&line);
             // What a command wrote last need not end with a line's end.
             let Some((before, mark)) = line.split_once('\u{1}') else {

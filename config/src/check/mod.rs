@@ -37,7 +37,7 @@ use crate::model::{Config, GateMeans, Global, Inactive, Notify};
 use crate::raw::{RawConfig, RawGroup, RawNotify};
 use crate::source::At;
 
-use tied::ServerNames;
+use tied::{ServerNames, is_any_tied};
 
 /// Makes the model; `None`, and at least one error in the report, if there is none.
 pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive>) -> Option<Config> {
@@ -52,7 +52,10 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     let (trackers, mut tracker_names) = check.trackers();
     let server_groups = check.server_groups();
     let mut virtual_servers = check.virtual_servers(&tracker_names);
-    tracker_names.virtual_servers = ServerNames::of(&virtual_servers, &server_groups);
+    // Where nobody asks for them, ten thousand names are not made.
+    if is_any_tied(raw) {
+        tracker_names.virtual_servers = ServerNames::of(&virtual_servers, &server_groups);
+    }
     let instances = check.instances(&tracker_names);
     let sync_groups = check.sync_groups(&tracker_names);
     check.domains();

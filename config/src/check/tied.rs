@@ -4,10 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::model::{ServerGroup, Service, Tracked, Trackers, VirtualServer, Weight};
-use crate::raw::RawTracked;
+use crate::raw::{RawConfig, RawTracked};
 use crate::source::At;
 
 use super::{Check, list};
+
+/// Whether any line names a virtual server.
+pub(super) fn is_any_tied(raw: &RawConfig) -> bool {
+    let groups = raw.groups.iter().map(|group| &group.trackers);
+    let mut trackers = raw.instances.iter().map(|instance| &instance.options.trackers).chain(groups);
+    trackers.any(|trackers| !trackers.virtual_servers.is_empty())
+}
 
 /// What virtual servers may be called in a line of `track_virtual_server`. The same word may be for several: then it is
 /// none's.

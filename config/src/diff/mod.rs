@@ -10,6 +10,7 @@
 //! What must stay true: two models that differ have a change, and those that don't have none; no secret is shown; the
 //! time is about linear, 10 000 virtual servers included.
 
+mod apart;
 mod compare;
 mod value;
 mod walk;
@@ -56,7 +57,34 @@ pub struct Difference {
 
 /// Compares two models.
 pub fn diff(old: &Config, new: &Config) -> Difference {
-    let mut changes = compare::changes(old, new, &names(old), &names(new));
+    compared(old, new, compare::changes(old, new, &names(old), &names(new)))
+}
+
+/// The same for a log: of virtual servers that differ only the first `most` are told, and how many more do so. What
+/// becomes of those costs the agent nothing: they are taken over in place, whatever they are.
+pub fn brief(old: &Config, new: &Config, most: usize) -> (Difference, usize) {
+    let Some(apart) = apart::apart(&old.virtual_servers, &new.virtual_servers, most) else {
+        return (diff(old, new), 0);
+    };
+    let with = |config: &Config, virtual_servers| Config {
+        virtual_servers,
+        server_groups: config.server_groups.clone(),
+        inactive: config.inactive.clone(),
+        ..config.beside_servers()
+    };
+    let (few_old, few_new) = (with(old, apart.old), with(new, apart.new));
+    let changes = compare::changes(&few_old, &few_new, &names(old), &names(new));
+    (compared(old, new, changes), apart.more)
+}
+
+/// A number by which two processes of one program know whether a file means the same to both, but for its virtual servers
+/// and their groups. It tells nothing of a password: with one it is another number in each process.
+pub fn digest_beside_servers(config: &Config) -> u64 {
+    value::digest(&config.beside_servers())
+}
+
+/// With what no single part shows.
+fn compared(old: &Config, new: &Config, mut changes: Vec<Change>) -> Difference {
     changes.extend(moves(old, new));
     changes.extend(links_move(old, new));
     difference(changes)

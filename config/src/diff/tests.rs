@@ -298,3 +298,62 @@ fn a_tracked_virtual_server_is_told_by_its_word_and_not_by_its_place() {
     let told = lines(&first, &format!("{}{}{}", server(2), server(1), tied("")));
     assert_eq!(told, ["removes tracked virtual server [192.0.2.1]:tcp:80 from VI_1", "restarts no instance"]);
 }
+
+/// So many virtual servers of two real servers each; `weight` is that of the first one's first.
+fn servers_text(servers: std::ops::Range<usize>, weight: u32) -> String {
+    let first = servers.start;
+    let server = |at: usize| {
+        let weight = if at == first { weight } else { 1 };
+        format!(
+            "virtual_server 10.9.{}.{} 80 {{\n protocol TCP\n real_server 10.1.0.1 80 {{\n weight {weight}\n }}\n \
+             real_server 10.1.0.2 80 {{\n }}\n}}\n",
+            at / 250,
+            at % 250 + 1
+        )
+    };
+    servers.map(server).collect()
+}
+
+#[test]
+fn in_brief_the_first_virtual_servers_that_differ_are_told_and_the_others_counted() {
+    let old = model(&format!("{SITE}{}", servers_text(0..500, 1)));
+    let one = model(&format!("{SITE}{}", servers_text(0..500, 2)));
+    assert_eq!(brief(&old, &one, 1), (diff(&old, &one), 0));
+    assert_eq!(brief(&old, &one, 1).0.changes.len(), 1);
+    // One that changes, ten that come at the end, and ten that go: those that go are told last.
+    let other = model(&format!("{}{}", SITE.replace("priority 100", "priority 150"), servers_text(0..490, 2)));
+    let more = model(&format!("{SITE}{}", servers_text(0..510, 1)));
+    let (told, left) = brief(&more, &other, 3);
+    assert_eq!((told.changes.len(), left), (1 + 3, 1 + 20 - 3), "{}", told.text());
+    assert!(told.text().contains("priority of VI_1") && told.text().contains("10.9.1.241"), "{}", told.text());
+    let (told, left) = brief(&other, &more, 3);
+    assert_eq!((told.changes.len(), left), (1 + 3, 1 + 20 - 3), "{}", told.text());
+    assert_eq!(brief(&more, &other, 21), (diff(&more, &other), 0));
+}
+
+#[test]
+fn in_brief_another_order_and_other_names_behind_places_are_seen() {
+    let servers = format!("{}{}", servers_text(5..6, 1), servers_text(0..5, 1));
+    let (old, new) = (model(&servers_text(0..6, 1)), model(&servers));
+    assert_eq!(brief(&old, &new, 9), (diff(&old, &new), 0));
+    assert!(!brief(&old, &new, 9).0.is_none());
+    let track =
+        |of: &str| SITE.replace(" priority 100", &format!(" track_virtual_server {{\n {of}\n }}\n priority 100"));
+    let tied = track("[10.9.0.3]:tcp:80");
+    let (old, new) =
+        (model(&format!("{tied}{}", servers_text(1..6, 1))), model(&format!("{tied}{}", servers_text(0..6, 1))));
+    let (told, left) = brief(&old, &new, 9);
+    assert_eq!((told.changes.len(), left), (1, 0), "the same one is tracked: {}", told.text());
+}
+
+#[test]
+fn a_digest_beside_servers_is_of_all_the_rest() {
+    let digest = |text: &str| digest_beside_servers(&model(text));
+    let bare = SITE.replace(" authentication {\n auth_type PASS\n auth_pass geheim\n }\n", "");
+    assert_eq!(digest(&bare), digest(&format!("{bare}{}", servers_text(0..3, 7))));
+    for (from, to) in [("priority 100", "priority 101"), ("192.0.2.4", "192.0.2.5"), ("router_id one", "router_id two")]
+    {
+        assert!(bare.contains(from), "{from}");
+        assert_ne!(digest(&bare), digest(&bare.replace(from, to)), "{from}");
+    }
+}

@@ -211,7 +211,8 @@ impl Sink for Elements {
     }
 }
 
-fn digest<T: Serialize + ?Sized>(value: &T) -> u64 {
+/// The same number for equal values of one type.
+pub(super) fn digest<T: Serialize + ?Sized>(value: &T) -> u64 {
     let mut sink = Digest(DefaultHasher::new());
     walk(value, &mut sink);
     sink.0.finish()

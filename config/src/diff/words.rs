@@ -277,6 +277,8 @@ mod tests {
         assert_eq!(cost("sync_groups[].notify.master"), Cost::Nothing);
         assert_eq!(cost("global.announce.burst"), Cost::Nothing);
         assert_eq!(cost("instances_of_another_kind"), START);
+        // What is left out of a log must cost nothing (`brief`).
+        assert!(ROWS.iter().filter(|row| row.path.starts_with("virtual_servers")).all(|row| row.cost == Cost::Nothing));
         assert_eq!(cost("global.script_user"), START);
     }
 }

@@ -69,6 +69,10 @@ impl<'a> Lexer<'a> {
     /// The next token; `None` at the end of the line.
     pub(super) fn next_token(&mut self) -> Option<Token<'a>> {
         loop {
+            // Nearly all blanks are these: no characters are made of them.
+            while matches!(self.text.as_bytes().get(self.at), Some(b' ' | b'\t')) {
+                self.at += 1;
+            }
             let start = self.at;
             let c = self.rest().chars().next()?;
             match c {
@@ -151,6 +155,10 @@ impl<'a> Lexer<'a> {
     /// Goes to what ends a word or begins a quote in it.
     fn plain(&mut self, as_shell: bool) {
         let comments = self.comments;
+        // By bytes as long as they are letters and the like, which end nothing: nearly all of all words is so.
+        let goes_on =
+            |byte: &u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'/' | b':');
+        self.at += self.rest().bytes().take_while(goes_on).count();
         let ends = |c: char| match c {
             '"' | '{' | '}' => true,
             '#' | '!' => comments,

@@ -124,6 +124,54 @@ pub struct Domain {
 }
 
 impl Config {
+    /// The same without its virtual servers, which may be most of it, their groups, and what is of no account.
+    pub fn beside_servers(&self) -> Config {
+        let Config {
+            global,
+            cluster,
+            heartbeat,
+            links,
+            authority,
+            policy,
+            claim_without_gate,
+            etcd,
+            gate,
+            grace,
+            fencing,
+            web,
+            references,
+            instances,
+            sync_groups,
+            trackers,
+            statics,
+            server_groups: _,
+            virtual_servers: _,
+            inactive: _,
+        } = self;
+        Config {
+            global: global.clone(),
+            cluster: cluster.clone(),
+            heartbeat: *heartbeat,
+            links: links.clone(),
+            authority: authority.clone(),
+            policy: *policy,
+            claim_without_gate: *claim_without_gate,
+            etcd: etcd.clone(),
+            gate: *gate,
+            grace: *grace,
+            fencing: fencing.clone(),
+            web: web.clone(),
+            references: references.clone(),
+            instances: instances.clone(),
+            sync_groups: sync_groups.clone(),
+            trackers: trackers.clone(),
+            statics: statics.clone(),
+            server_groups: Vec::new(),
+            virtual_servers: Vec::new(),
+            inactive: Vec::new(),
+        }
+    }
+
     /// All fencing domains: sync groups first, then the instances that are in none.
     pub fn domains(&self) -> Vec<Domain> {
         let domain = |name: &str, policy: Option<Policy>, instances, is_group| Domain {

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::checker::{Outcome, Try, Turn};
+use super::former::Former;
 use super::service::{Server, Service};
 use super::settings::{BalanceSettings, CheckerKind, ServiceSettings};
 use super::wanted::Wanted;
@@ -151,12 +152,16 @@ impl Balance {
     pub fn reconfigure(&mut self, settings: &BalanceSettings, now: Instant) -> Vec<Action> {
         self.init_notifies = settings.init_notifies;
         let mut actions = Vec::new();
-        let mut known = core::mem::take(&mut self.services);
+        let mut known = Former::new(core::mem::take(&mut self.services), |service| &service.settings.name);
         for (at, new) in settings.services.iter().enumerate() {
-            let former = known.iter().position(|service| service.settings.name == new.name);
-            let former = former.map(|at| known.swap_remove(at));
             let mut begun = Vec::new();
-            let service = match former {
+            let service = match known.take(&new.name) {
+                Some(former) if former.settings == *new => {
+                    let mut service = former.again();
+                    actions.extend(service.news(at, now).map(Action::Wanted));
+                    self.services.push(service);
+                    continue;
+                }
                 Some(former) => {
                     begun = former.servers.iter().map(|server| server.settings.name.clone()).collect();
                     let (service, gone) = Service::after(new, former, now, &mut self.jitter);
@@ -170,7 +175,7 @@ impl Balance {
             self.services.push(service);
             self.begin(at, &begun, now, &mut actions);
         }
-        known.iter().for_each(|service| end(service, &mut actions));
+        known.rest().for_each(|service| end(&service, &mut actions));
         self.index();
         actions
     }

@@ -3,6 +3,7 @@
 //! - [`settings`]: what is configured
 //! - [`checker`]: one check of one real server: when it is made, and what its outcomes mean
 //! - [`service`]: one virtual server: which real servers are up, its quorum, who is in the table
+//! - [`former`]: what was there before a reload, by name
 //! - [`machine`]: all of them: events in, actions out
 //! - [`standing`]: how they stand, for the operator
 //! - [`wanted`]: what the kernel's table should hold
@@ -13,6 +14,7 @@
 //! configured; the quorum is lost and gained with the hysteresis that is configured; a weight is within 0 and 2^31 - 1.
 
 pub mod checker;
+mod former;
 pub mod machine;
 pub mod service;
 pub mod settings;

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::checker::{Checker, Say};
+use super::former::Former;
 use super::settings::{MAX_WEIGHT, ServerSettings, ServiceSettings};
 use super::wanted::Wanted;
 use crate::jitter::Jitter;
@@ -137,13 +138,10 @@ impl Service {
         now: Instant,
         jitter: &mut Jitter,
     ) -> (Self, Vec<Server>) {
-        let mut known = former.servers;
-        let servers = settings.servers.iter().map(|new| {
-            let at = known.iter().position(|server| server.settings.name == new.name);
-            match at {
-                Some(at) => Server::after(new, known.swap_remove(at), now, jitter),
-                None => Server::new(new, now, jitter),
-            }
+        let mut known = Former::new(former.servers, |server| &server.settings.name);
+        let servers = settings.servers.iter().map(|new| match known.take(&new.name) {
+            Some(former) => Server::after(new, former, now, jitter),
+            None => Server::new(new, now, jitter),
         });
         let servers = servers.collect();
         let mut service = Service { settings: settings.clone(), servers, told: None, ..former };
@@ -151,7 +149,13 @@ impl Service {
         service.is_suspended = false;
         // Checks that are new begin as the others are.
         service.hold(is_held || !settings.ha_suspend, now, jitter);
-        (service, known)
+        (service, known.rest().collect())
+    }
+
+    /// Under a configuration that has the same of it. What the table should hold is told all the same: of what was told
+    /// last nobody knows whether it was heard before the reload, and by which place.
+    pub(super) fn again(self) -> Self {
+        Service { told: None, ..self }
     }
 
     /// The address is on this node, or not.

@@ -250,3 +250,40 @@ fn tries_are_counted_with_their_server_and_a_reload_goes_on_with_them() {
     balance.reconfigure(&all(vec![ServiceSettings { quorum: 2, ..settings }]), at(3));
     assert_eq!(counted(&balance), [(0, 0), (3, 1)]);
 }
+
+#[test]
+fn a_reload_that_changes_one_of_two_thousand_services_makes_nothing_of_the_others() {
+    let name = |at: usize| alloc::format!("s{at}");
+    let server = |at: usize| ServerSettings { checkers: vec![asked()], ..server(&alloc::format!("r{at}"), 1) };
+    let settings = |weight: u32| {
+        let mut services: Vec<_> = (0..2000)
+            .map(|at| ServiceSettings { name: name(at), omega: true, ..service((0..2).map(server).collect()) })
+            .collect();
+        services[1234].servers[1].weight = weight;
+        all(services)
+    };
+    let (mut balance, _) = Balance::new(&BalanceSettings { init_notifies: true, ..settings(1) }, 1, at(0));
+    // All are tried at once, and one fails.
+    let probed = balance.handle(at(0), Event::Tick).len();
+    assert_eq!(probed, 4000);
+    let said = balance.handle(at(1), Event::Ended { run: 7, outcome: fail() });
+    assert_eq!(words(&said), ["r0 down", "[- 1]"]);
+    let before = balance.next_deadline(at(2));
+    let said = balance.reconfigure(&BalanceSettings { init_notifies: true, ..settings(5) }, at(2));
+    // What the table should hold is the whole answer for each, and told anew by its place; nothing else is said.
+    let wanted = said.iter().filter_map(|action| match action {
+        Action::Wanted(wanted) => Some(wanted),
+        _ => None,
+    });
+    assert_eq!((said.len(), wanted.clone().count()), (2000, 2000));
+    let other = |wanted: &&super::wanted::Wanted| wanted.servers != [Some(1), Some(1)];
+    let others: Vec<_> = wanted.filter(other).map(|wanted| (wanted.virtual_server, wanted.servers.clone())).collect();
+    assert_eq!(others, [(3, vec![None, Some(1)]), (1234, vec![Some(1), Some(5)])]);
+    // No check begins anew, and those that are under way go on.
+    assert_eq!(balance.next_deadline(at(2)), before);
+    assert_eq!(words(&balance.handle(at(3), Event::Tick)), [] as [&str; 0]);
+    assert_eq!(
+        words(&balance.handle(at(3), Event::Ended { run: 8, outcome: fail() })),
+        ["r1 down", "quorum down", "[- -]"]
+    );
+}

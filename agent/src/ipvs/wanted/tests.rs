@@ -4,6 +4,8 @@ use std::path::Path;
 
 use keepone_config::{Environment, load_text};
 
+use ipvs_rs::Change;
+
 use super::*;
 
 const INSTANCE: &str = "vrrp_instance a { interface lo\n virtual_router_id 1\n virtual_ipaddress { 192.0.2.1/32 } }\n";
@@ -114,4 +116,37 @@ fn a_service_that_two_virtual_servers_have_is_the_firsts() {
     let table = servers.table();
     let id = ServiceId::Mark { mark: 1, family: Family::Ipv4 };
     assert_eq!(weights(&table, id), pairs(&[("10.0.0.1:80", 1)]));
+}
+
+#[test]
+fn a_reload_that_changes_one_of_two_thousand_asks_the_kernel_for_one_change() {
+    let config = |weight: u32| {
+        let one = |at: usize| {
+            let weight = if at == 1234 { weight } else { 1 };
+            format!(
+                "virtual_server 10.9.{}.{} 80 {{\n protocol TCP\n real_server 10.1.0.1 80 {{ }}\n \
+                 real_server 10.1.0.2 80 {{\n weight {weight}\n }}\n}}\n",
+                at / 250,
+                at % 250 + 1
+            )
+        };
+        config(&(0..2000).map(one).collect::<String>())
+    };
+    let down = Wanted { virtual_server: 7, servers: vec![None, Some(1)], sorry: false };
+    let mut servers = VirtualServers::default();
+    servers.configure(&config(1));
+    servers.tell(&down);
+    let made = servers.table();
+    servers.configure(&config(5));
+    // What was said stays true until the checks say it again, and then too.
+    for _ in 0..2 {
+        let changes = ipvs_rs::plan(&servers.table(), &made);
+        let [Change::EditDestination(id, destination)] = changes.as_slice() else { panic!("{changes:?}") };
+        assert_eq!(
+            (super::super::ledger::show(*id), destination.address.to_string(), destination.weight),
+            ("TCP 10.9.4.235:80".to_owned(), "10.1.0.2:80".to_owned(), 5)
+        );
+        servers.tell(&down);
+        servers.tell(&Wanted { virtual_server: 1234, servers: vec![Some(1), Some(5)], sorry: false });
+    }
 }

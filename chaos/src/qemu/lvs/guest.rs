@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::netns::clock;
 use crate::netns::error::Error;
 use crate::netns::namespace::Namespace;
-use crate::netns::process::{Processes, tail};
+use crate::netns::process::Processes;
 use crate::qemu::WHO;
 use crate::qemu::image::{self, Extra, Kernel};
 use crate::qemu::vm::{Machine, Settings};
@@ -60,18 +60,9 @@ impl Guest {
         self.machine.must(command, PATIENCE)
     }
 
-    /// The same for what may take so many seconds more. Where no answer comes, the error has the end of the console, onto
-    /// which the guest says how far it is.
+    /// The same for what may take so many seconds more.
     pub(super) fn long(&mut self, command: &str, seconds: u64) -> Result<String, Error> {
-        let done = self.machine.must(command, PATIENCE + Duration::from_secs(seconds));
-        done.map_err(|error| match error {
-            Error::Io { .. } => Error::Command {
-                command: format!("in the guest: {command}"),
-                status: error.to_string(),
-                output: tail(&self.machine.console()),
-            },
-            other => other,
-        })
+        self.machine.must(command, PATIENCE + Duration::from_secs(seconds))
     }
 
     pub(super) fn table(&mut self) -> Result<Vec<String>, Error> {
