@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::Node;
 use crate::action::{Action, AlertName};
 use crate::heartbeat::peer::Peer;
+use crate::id::NodeId;
 use crate::lease::timing::Millis;
 use crate::time::Instant;
 
@@ -23,18 +24,21 @@ impl Node {
         self.raise_sights(now);
         let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
         let silent = self.peers.values().filter(|peer| peer.is_silent(now));
-        let is_silent = self.peers.values().any(|peer| peer.is_silent(now));
-        // Words are made only when they are asked for: this is run after each event.
+        let silent = silent.map(|peer| (peer.node, self.findings.advertises(now, peer, self.domains.values())));
+        let silent: Vec<(NodeId, bool)> = silent.collect();
         let words = || {
-            let silent = silent.map(|peer| {
-                let advertises = self.findings.advertises(now, peer.node, self.domains.values());
-                let hint = if advertises { " (but its Advertisements arrive: UDP is filtered)" } else { "" };
-                format!("{}{hint}", names.node(peer.node))
+            if silent.is_empty() {
+                return String::from("every peer is heard again");
+            }
+            let words = silent.iter().map(|(node, advertises)| {
+                let hint = if *advertises { " (but its Advertisements arrive: UDP is filtered)" } else { "" };
+                format!("{}{hint}", names.node(*node))
             });
-            let silent: Vec<String> = silent.collect();
-            format!("silent for {} on every link: {}", Millis(silence), silent.join(", "))
+            format!("silent for {} on every link: {}", Millis(silence), words.collect::<Vec<_>>().join(", "))
         };
-        self.alerts.set_with_end(AlertName::AllHeartbeatsDown, None, is_silent, words, "every peer is heard again");
+        // It is told anew once it is known who lives all the same.
+        let filtered = silent.iter().filter(|(_, advertises)| *advertises).count() as u64;
+        self.alerts.set_about(AlertName::AllHeartbeatsDown, None, !silent.is_empty(), filtered, words);
         let heard = self.peers.values().filter(|peer| peer.is_heard(now));
         let down = heard.flat_map(|peer| {
             peer.links().filter(|(_, link)| !link.is_up(now, silence)).map(move |(id, link)| (peer.node, id, link))

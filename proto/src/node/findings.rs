@@ -18,6 +18,7 @@ use crate::alerts::{Alerts, Words};
 use crate::domain::{Domain, Router};
 use crate::facts::Facts;
 use crate::findings::{Difference, Known, Oddity, Sightings, compare, join, topic};
+use crate::heartbeat::peer::Peer;
 use crate::id::{DomainId, InterfaceId, LinkId, NodeId, Vrid};
 use crate::lease::timing::Millis;
 use crate::settings::{Authority, Settings};
@@ -147,17 +148,20 @@ impl Findings {
         self.own.iter().find(|(at, _)| *at == place).map_or(0, |(_, own)| own.name)
     }
 
-    /// Whether a peer that is silent advertises all the same: it lives, and its heartbeats are filtered.
+    /// Whether a peer that is silent advertises all the same: it lives, and its heartbeats are filtered. What came before
+    /// it counted as silent may have been its last word.
     pub(super) fn advertises<'a>(
         &self,
         now: Instant,
-        node: NodeId,
+        peer: &Peer,
         mut domains: impl Iterator<Item = &'a Domain>,
     ) -> bool {
-        let Some(known) = self.known.get(&node) else { return false };
+        let Some(known) = self.known.get(&peer.node) else { return false };
         domains.any(|domain| {
-            let mut masters = domain.routers.iter().filter_map(|router| router.machine.master());
-            masters.any(|master| now.since(master.at) <= master.advert_int * 2 && known.speaks_from(master.address))
+            let masters = domain.routers.iter().filter_map(|router| router.machine.master());
+            let mut lately =
+                masters.filter(|master| master.at > peer.silent_at() && now.since(master.at) <= master.advert_int * 2);
+            lately.any(|master| known.speaks_from(master.address))
         })
     }
 
