@@ -238,7 +238,7 @@ fn alerts(look: &Look) -> Pane {
             let tone = if severity == "critical" { Tone::Bad } else { Tone::Attention };
             let of = alert["domain"].as_str().unwrap_or("the whole node");
             // What was seen says more than what such an alert is about.
-            let seen = Some(text(alert, "evidence")).filter(|seen| !seen.is_empty()).unwrap_or(text(alert, "what"));
+            let seen = alert["evidence"].as_str().filter(|seen| !seen.is_empty()).unwrap_or(text(alert, "what"));
             let what = format!("{seen}; to do: {}", text(alert, "remedy"));
             vec![plain(text(alert, "name")), Cell(severity.to_owned(), tone), plain(of), soft(what)]
         })
