@@ -320,6 +320,8 @@ impl Register {
                 slot.wrote(now, version, content);
                 if forgot {
                     out.push(self.refuse(now, &out_there.request, RefuseReason::Quiet));
+                } else if content.and_then(|content| content.held).is_some_and(|held| domain::is_mark(&held)) {
+                    self.serve(now, &out_there.request, out_there.tries, &mut out);
                 } else {
                     self.done(now, &out_there.request, &mut out);
                 }
@@ -454,7 +456,11 @@ impl Register {
         }
         let Some(kept) = self.keeper.version() else { return };
         match slot.judge(now, settings, &request.message) {
-            domain::Judgement::Swap(..) if tries >= domain::TRIES => slot.known = None,
+            domain::Judgement::Swap(..) | domain::Judgement::Mark if tries >= domain::TRIES => slot.known = None,
+            domain::Judgement::Mark => {
+                let ask = Ask::Swap { version: 0, content: domain::mark(settings), kept, orphan_of: None };
+                self.ask(request, ask, tries + 1, out);
+            }
             domain::Judgement::Swap(version, content, orphan_of) => {
                 self.ask(request, Ask::Swap { version, content, kept, orphan_of }, tries + 1, out);
             }

@@ -50,10 +50,27 @@ pub(super) struct Candidate {
 pub(super) enum Judgement {
     /// This version is to hold that, if that session is not there.
     Swap(u64, Content, Option<Life>),
+    /// The key is not there: it is to hold a mark first, from which on the loss is waited out.
+    Mark,
     /// It is so already.
     Done,
     /// It can't be.
     Refuse(RefuseReason),
+}
+
+/// The incarnation of whoever holds a mark, which is nobody's.
+const NOBODY: Incarnation = Incarnation(0);
+
+/// What a candidate writes into a key that is not there: that nobody is granted it for L_max. Who finds a key absent twice
+/// can't tell that another took it meanwhile, and that it was deleted; a mark has a version.
+pub(super) fn mark(settings: &RegisterSettings) -> Content {
+    let epoch = Epoch { counter: 0, incarnation: NOBODY, attempt: 0, node: settings.me.0 };
+    Content { highest: epoch, held: Some(Held { epoch, lease: settings.lease_max, priority: 0, session: false }) }
+}
+
+/// Whether it is one.
+pub(super) fn is_mark(held: &Held) -> bool {
+    held.epoch.incarnation == NOBODY
 }
 
 #[derive(Debug, Clone, Default)]
@@ -151,7 +168,15 @@ impl Slot {
         let Some(Known { version, content, .. }) = self.known else { return Judgement::Refuse(RefuseReason::Quiet) };
         let (held, highest) = (self.held(), self.highest());
         let is_barred = self.free_at(settings).is_none_or(|at| now < at);
-        let bar = if held.is_some() { RefuseReason::Held } else { RefuseReason::Quiet };
+        let bar = if held.is_some_and(|held| !is_mark(&held)) { RefuseReason::Held } else { RefuseReason::Quiet };
+        // Who only looks, before anybody asks, marks it too: what is waited out by then costs nothing.
+        let wants = matches!(
+            request,
+            Message::Inspect | Message::Query { .. } | Message::HandoverRequest { .. } | Message::Acquire { .. }
+        );
+        if wants && version == 0 && settings.guards.has(Guard::LostKeyWaits) {
+            return Judgement::Mark;
+        }
         match *request {
             Message::Query { .. } | Message::HandoverRequest { .. } => {
                 let own = held.is_some_and(|held| (held.epoch.node, held.epoch.incarnation) == settings.me);

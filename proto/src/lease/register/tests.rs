@@ -211,13 +211,26 @@ fn what_has_become_of_a_swap_is_read_back_and_never_guessed() {
 
 #[test]
 fn a_lost_key_and_one_without_a_history_are_nobodys_for_l_max() {
+    let marks = |register: &mut Register, ms: u64, out: &[RegisterOutput], version: u64| {
+        let (ticket, ask) = question(out);
+        let Ask::Swap { version: 0, content: Content { held: Some(held), .. }, .. } = ask else { panic!("{ask:?}") };
+        assert_eq!((held.epoch.incarnation, held.lease), (Incarnation(0), Duration::from_millis(1000)));
+        let out = register.answered(at(ms), DOMAIN, ticket, &Answer::Swapped { version });
+        (Some(Content { highest: held.epoch, held: Some(held) }), out)
+    };
     let mut fresh = register();
-    assert_eq!(refused(&query(&mut fresh, 1000, reading(0, None))), (RefuseReason::Quiet, 1000));
-    assert!(is_free(&query(&mut fresh, 2000, reading(0, None))));
+    let out = query(&mut fresh, 1000, reading(0, None));
+    let (mark, out) = marks(&mut fresh, 1000, &out, 3);
+    assert_eq!(refused(&out), (RefuseReason::Quiet, 1000));
+    assert!(is_free(&query(&mut fresh, 2000, reading(3, mark))));
     let mut seen = register();
     query(&mut seen, 1000, reading(10, held(epoch(5, 2))));
     let gone = Reading { revision: 12, ..reading(0, None) };
-    assert_eq!(refused(&query(&mut seen, 1100, gone)), (RefuseReason::Quiet, 1000), "somebody has deleted it");
+    let out = query(&mut seen, 1100, gone);
+    assert_eq!(refused(&marks(&mut seen, 1100, &out, 13).1), (RefuseReason::Quiet, 1000), "somebody has deleted it");
+    // Unseen another has taken it, and it was deleted once more: it counts anew.
+    let out = query(&mut seen, 2200, Reading { revision: 20, ..reading(0, None) });
+    assert_eq!(refused(&marks(&mut seen, 2200, &out, 21).1), (RefuseReason::Quiet, 1000));
 }
 
 #[test]
