@@ -89,8 +89,9 @@ impl Oracle {
         let (epoch, until) = gate;
         let Some(key) = self.store.keys.get(place).copied() else { return };
         let gone = until.saturating_add(self.transmit);
-        // A lost one names nobody.
-        let names = key.held == Some(epoch) || key.highest.is_none();
+        // A lost one names nobody, nor does one that is marked as lost.
+        let is_mark = key.held.is_some_and(|held| held.incarnation.0 == 0);
+        let names = key.held == Some(epoch) || key.highest.is_none() || is_mark;
         if !names || key.barred_until + SLACK < gone {
             self.violated("I2", now, || {
                 let (until, barred) = (until / MS, key.barred_until / MS);
