@@ -10,6 +10,7 @@ use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -46,11 +47,14 @@ impl From<String> for Words {
 const MANY_BLIPS: u32 = 3;
 const BLIPS_WITHIN: Duration = Duration::from_secs(5);
 
+/// What tells one condition from another: its name, and the domain where it concerns one.
+type Key = (AlertName, Option<DomainId>);
+
 /// All alerts of a node.
 #[derive(Debug, Clone, Default)]
 pub struct Alerts {
     now: Instant,
-    states: BTreeMap<(AlertName, Option<DomainId>), State>,
+    states: BTreeMap<Key, State>,
     /// A bit for each name that `states` may have.
     named: u64,
     news: Vec<Alert>,
@@ -62,6 +66,15 @@ pub struct Alerts {
     over_at: Option<Instant>,
 }
 
+/// What was said when an alert was raised.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Said {
+    /// What was seen.
+    pub evidence: String,
+    /// What to do about it.
+    pub remedy: Cow<'static, str>,
+}
+
 /// An alert that stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
@@ -71,10 +84,8 @@ pub struct Standing {
     pub domain: Option<DomainId>,
     /// When that was said.
     pub said_at: Instant,
-    /// What was seen then.
-    pub evidence: String,
-    /// What to do about it.
-    pub remedy: Cow<'static, str>,
+    /// What was said then. Shared: whoever takes it down is often the thread that decides.
+    pub said: Arc<Said>,
 }
 
 /// One condition: how it is, and what has been said of it.
@@ -88,8 +99,7 @@ struct State {
     /// Whether it has been said to stand, and when something was last said.
     said: bool,
     said_at: Option<Instant>,
-    /// What was said when it began, and what to do.
-    told: (String, Cow<'static, str>),
+    told: Arc<Said>,
     /// How often it has gone again before it was said, and when last.
     blips: u32,
     gone_at: Option<Instant>,
@@ -109,7 +119,7 @@ impl State {
             until: None,
             said: false,
             said_at: None,
-            told: (String::new(), Cow::Borrowed("")),
+            told: Arc::default(),
             blips: 0,
             gone_at: None,
             words: None,
@@ -194,7 +204,7 @@ impl Alerts {
     ) {
         // Here, so that each caller has it: nearly all that is set is well, and always was.
         if raised || self.is_named(name) {
-            self.find(name, domain, raised, topic, words);
+            self.find((name, domain), raised, topic, words);
         }
     }
 
@@ -204,15 +214,8 @@ impl Alerts {
         self.named & bit(name) != 0
     }
 
-    fn find<W: Into<Words>>(
-        &mut self,
-        name: AlertName,
-        domain: Option<DomainId>,
-        raised: bool,
-        topic: u64,
-        words: impl FnOnce() -> W,
-    ) {
-        let (now, key) = (self.now, (name, domain));
+    fn find<W: Into<Words>>(&mut self, key: Key, raised: bool, topic: u64, words: impl FnOnce() -> W) {
+        let (now, name) = (self.now, key.0);
         if !raised && !self.states.contains_key(&key) {
             return;
         }
@@ -277,8 +280,7 @@ impl Alerts {
             name: *name,
             domain: *domain,
             said_at: state.said_at.unwrap_or(state.since),
-            evidence: state.told.0.clone(),
-            remedy: state.told.1.clone(),
+            said: state.told.clone(),
         })
     }
 
@@ -341,7 +343,7 @@ fn bit(name: AlertName) -> u64 {
 }
 
 /// Says how it stands.
-fn say(state: &mut State, (name, domain): (AlertName, Option<DomainId>), now: Instant, news: &mut Vec<Alert>) {
+fn say(state: &mut State, (name, domain): Key, now: Instant, news: &mut Vec<Alert>) {
     let words = state.words.take().unwrap_or_else(|| Words::from(String::new()));
     (state.said, state.said_at) = (state.present, Some(now));
     let mut evidence = words.evidence;
@@ -353,7 +355,7 @@ fn say(state: &mut State, (name, domain): (AlertName, Option<DomainId>), now: In
         Some(exact) => Cow::Owned(exact),
         None => Cow::Borrowed(name.remedy()),
     };
-    state.told = (evidence.clone(), remedy.clone());
+    state.told = Arc::new(Said { evidence: evidence.clone(), remedy: remedy.clone() });
     news.push(Alert { name, domain, raised: state.present, evidence, remedy, epoch: None });
 }
 

@@ -32,7 +32,7 @@ impl Snapshot {
             "alerts": self.alerts.iter().map(|alert| json!({
                 "name": alert.name.as_str(), "domain": alert.domain.map(|domain| self.directory.name(domain)),
                 "severity": alert.name.severity().as_str(), "what": alert.name.what(),
-                "raised_ms": ms(self.at.since(alert.said_at)), "evidence": alert.evidence, "remedy": alert.remedy,
+                "raised_ms": ms(self.at.since(alert.said_at)), "evidence": alert.said.evidence, "remedy": alert.said.remedy,
             })).collect::<Vec<_>>(),
         })
     }

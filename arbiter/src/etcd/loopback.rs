@@ -1,6 +1,6 @@
 //! The installed etcd on the loopback, for tests.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -22,9 +22,17 @@ impl Drop for Etcd {
 
 impl Etcd {
     pub(super) fn start() -> Self {
-        // Free a moment ago: who else on the loopback takes just these two within it makes this fail, not pass.
+        // Ports that are free may be somebody else's by the time that it takes them: other tests run beside this one.
+        (0..5).find_map(|_| Self::start_once()).expect("etcd takes its ports")
+    }
+
+    /// `None`: it has ended, as it does where a port is taken.
+    fn start_once() -> Option<Self> {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let [url, peer] = [free(), free()].map(|one| format!("http://{}", one.local_addr().unwrap()));
+        let listeners = [free(), free()];
+        let [client, peer] = listeners.each_ref().map(|one| one.local_addr().unwrap());
+        drop(listeners);
+        let [url, peer] = [client, peer].map(|address| format!("http://{address}"));
         let room = tempfile::tempdir().unwrap();
         let server = Command::new("etcd")
             .args(["--name=e0", &format!("--data-dir={}", room.path().display())])
@@ -36,7 +44,19 @@ impl Etcd {
             .stderr(Stdio::null())
             .spawn()
             .expect("etcd is installed");
-        Etcd { server, _room: room, url }
+        let mut etcd = Etcd { server, _room: room, url };
+        // Wide: a machine that is busy with other tests.
+        for _ in 0..400 {
+            let listens = TcpStream::connect(client).is_ok();
+            if etcd.server.try_wait().unwrap().is_some() {
+                return None;
+            }
+            if listens {
+                return Some(etcd);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("etcd does not listen at {client}");
     }
 
     pub(super) async fn client(&self) -> Client {

@@ -13,13 +13,14 @@
 //! - What has become of a swap without an answer is not guessed: the key is read before anything else. Should it
 //!   come into effect later after all, it does so at its version or not at all.
 //! - A key that is not there has been lost, by a slip of the hand or with an old backup: nobody is granted it for
-//!   L_max, as by a voter without its disk (V7). A store whose revision goes back has forgotten: everything known is
-//!   dropped, and the answers' clock goes back, which makes the holder distrust them (R17).
-//!
+//!   L_max, as by a voter without its disk (V7). It is marked first, in a swap like any other, and L_max counts from the
+//!   mark's version: who only found it absent twice could not tell that another had taken it in between. A store whose
+//!   revision goes back has forgotten: everything known is dropped, and the answers' clock goes back, which makes the
+//!   holder distrust them (R17).
 //! - A holder that wants it so hangs its grant on a session instead: an etcd lease of L_a at least, of which a renewal takes a
 //!   new one after its request was sent, and to which the session goes over as the key moves. Another takes over when the
-//!   session is gone, in a swap that fails if it is there again. This trusts the store's clock to run as fast as a node's (ρ), and that what was committed is
-//!   not forgotten; not the answers of keep-alives, which are no commits: none are sent.
+//!   session is gone, in a swap that fails if it is there again. This trusts the store's clock to run as fast as a node's
+//!   (ρ), and that what was committed is not forgotten; not the answers of keep-alives, which are no commits: none are sent.
 //! - Of two generations that have no voter in common the older one is closed in the store before the newer one is granted
 //!   anything ([`keeper`]): each swap names the version of the record that says so.
 //!
@@ -37,6 +38,7 @@ use crate::id::{ClusterId, ConfigDigest, DomainId, Epoch, Incarnation, NodeId};
 use crate::time::Instant;
 use crate::wire::lease::{Envelope, Message, RefuseReason, Stamp, Standing};
 use domain::Slot;
+pub use domain::is_mark;
 use keeper::{Generation, Keeper, Kept, KeptAsk};
 
 /// The nonce of what no request has asked for.
@@ -320,7 +322,7 @@ impl Register {
                 slot.wrote(now, version, content);
                 if forgot {
                     out.push(self.refuse(now, &out_there.request, RefuseReason::Quiet));
-                } else if content.and_then(|content| content.held).is_some_and(|held| domain::is_mark(&held)) {
+                } else if content.and_then(|content| content.held).is_some_and(|held| is_mark(held.epoch)) {
                     self.serve(now, &out_there.request, out_there.tries, &mut out);
                 } else {
                     self.done(now, &out_there.request, &mut out);

@@ -22,23 +22,8 @@ impl Node {
         }
         self.raise_clocks(now);
         self.raise_sights(now);
+        self.raise_silent(now);
         let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
-        let silent = self.peers.values().filter(|peer| peer.is_silent(now));
-        let silent = silent.map(|peer| (peer.node, self.findings.advertises(now, peer, self.domains.values())));
-        let silent: Vec<(NodeId, bool)> = silent.collect();
-        let words = || {
-            if silent.is_empty() {
-                return String::from("every peer is heard again");
-            }
-            let words = silent.iter().map(|(node, advertises)| {
-                let hint = if *advertises { " (but its Advertisements arrive: UDP is filtered)" } else { "" };
-                format!("{}{hint}", names.node(*node))
-            });
-            format!("silent for {} on every link: {}", Millis(silence), words.collect::<Vec<_>>().join(", "))
-        };
-        // It is told anew once it is known who lives all the same.
-        let filtered = silent.iter().filter(|(_, advertises)| *advertises).count() as u64;
-        self.alerts.set_about(AlertName::AllHeartbeatsDown, None, !silent.is_empty(), filtered, words);
         let heard = self.peers.values().filter(|peer| peer.is_heard(now));
         let down = heard.flat_map(|peer| {
             peer.links().filter(|(_, link)| !link.is_up(now, silence)).map(move |(id, link)| (peer.node, id, link))
@@ -81,6 +66,27 @@ impl Node {
         self.alerts.set_with_end(AlertName::NotifyBehind, None, !behind.is_empty(), words, end);
         self.raise_findings(now);
         self.raise_of_voters(now, started);
+    }
+
+    /// Peers that are silent on every link, and which of them live all the same.
+    fn raise_silent(&mut self, now: Instant) {
+        let (names, silence) = (&self.settings.names, self.settings.heartbeat.silence());
+        let silent = self.peers.values().filter(|peer| peer.is_silent(now));
+        let silent = silent.map(|peer| (peer.node, self.findings.advertises(now, peer, self.domains.values())));
+        let silent: Vec<(NodeId, bool)> = silent.collect();
+        let words = || {
+            if silent.is_empty() {
+                return String::from("every peer is heard again");
+            }
+            let words = silent.iter().map(|(node, advertises)| {
+                let hint = if *advertises { " (but its Advertisements arrive: UDP is filtered)" } else { "" };
+                format!("{}{hint}", names.node(*node))
+            });
+            format!("silent for {} on every link: {}", Millis(silence), words.collect::<Vec<_>>().join(", "))
+        };
+        // It is told anew once it is known who lives all the same.
+        let filtered = silent.iter().filter(|(_, advertises)| *advertises).count() as u64;
+        self.alerts.set_about(AlertName::AllHeartbeatsDown, None, !silent.is_empty(), filtered, words);
     }
 
     /// What has begun or ended, each with the epoch under which it finds its domain.

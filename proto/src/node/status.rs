@@ -71,7 +71,7 @@ impl Node {
         let of_it = self.alerts.told().filter(|alert| alert.domain == Some(domain));
         why.evidence.extend(of_it.map(|alert| {
             let since = Millis(now.since(alert.said_at));
-            format!("alert {}, raised {since} ago: {}", alert.name.as_str(), alert.evidence)
+            format!("alert {}, raised {since} ago: {}", alert.name.as_str(), alert.said.evidence)
         }));
         Some(why)
     }

@@ -173,6 +173,12 @@ pub(super) fn status(status: &Value, colours: bool) -> String {
         });
         let _ = writeln!(out, "peer {}: {heard} ({})", text(peer, "name"), links.collect::<Vec<_>>().join(", "));
     }
+    alerts(status, &mut out);
+    out
+}
+
+/// Those that stand, with what was seen and what there is to do.
+fn alerts(status: &Value, out: &mut String) {
     for alert in list(status, "alerts") {
         let of = alert["domain"].as_str().map(|domain| format!(" of {domain}")).unwrap_or_default();
         let (severity, name, what) = (text(alert, "severity"), text(alert, "name"), text(alert, "what"));
@@ -187,7 +193,6 @@ pub(super) fn status(status: &Value, colours: bool) -> String {
     if list(status, "alerts").is_empty() {
         out.push_str("no alerts\n");
     }
-    out
 }
 
 /// `keepone why`.

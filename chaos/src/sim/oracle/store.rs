@@ -1,7 +1,7 @@
 //! The store's keys, as the judge follows them: who holds each, since when, and whether that could be.
 
 use keepone_proto::id::Epoch;
-use keepone_proto::lease::register::Content;
+use keepone_proto::lease::register::{Content, is_mark};
 use keepone_proto::time::nanos;
 
 use super::{Oracle, SLACK};
@@ -90,7 +90,7 @@ impl Oracle {
         let Some(key) = self.store.keys.get(place).copied() else { return };
         let gone = until.saturating_add(self.transmit);
         // A lost one names nobody, nor does one that is marked as lost.
-        let is_mark = key.held.is_some_and(|held| held.incarnation.0 == 0);
+        let is_mark = key.held.is_some_and(is_mark);
         let names = key.held == Some(epoch) || key.highest.is_none() || is_mark;
         if !names || key.barred_until + SLACK < gone {
             self.violated("I2", now, || {

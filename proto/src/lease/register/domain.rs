@@ -68,9 +68,9 @@ pub(super) fn mark(settings: &RegisterSettings) -> Content {
     Content { highest: epoch, held: Some(Held { epoch, lease: settings.lease_max, priority: 0, session: false }) }
 }
 
-/// Whether it is one.
-pub(super) fn is_mark(held: &Held) -> bool {
-    held.epoch.incarnation == NOBODY
+/// Whether it is one whose epoch holds.
+pub fn is_mark(held: Epoch) -> bool {
+    held.incarnation == NOBODY
 }
 
 #[derive(Debug, Clone, Default)]
@@ -168,7 +168,7 @@ impl Slot {
         let Some(Known { version, content, .. }) = self.known else { return Judgement::Refuse(RefuseReason::Quiet) };
         let (held, highest) = (self.held(), self.highest());
         let is_barred = self.free_at(settings).is_none_or(|at| now < at);
-        let bar = if held.is_some_and(|held| !is_mark(&held)) { RefuseReason::Held } else { RefuseReason::Quiet };
+        let bar = if held.is_some_and(|held| !is_mark(held.epoch)) { RefuseReason::Held } else { RefuseReason::Quiet };
         // Who only looks, before anybody asks, marks it too: what is waited out by then costs nothing.
         let wants = matches!(
             request,

@@ -265,7 +265,7 @@ fn the_silence_of_vrrp_is_told_on_both_sides_with_what_to_open_d1() {
     let line = said(&cluster).unwrap();
     assert!(line.contains(" ago: vip (VRID 51): n2 hears our heartbeats, but none of our"), "{line}");
     let standing: Vec<_> = cluster.nodes[&1].told_alerts().collect();
-    assert!(standing.iter().any(|alert| alert.remedy.contains("IGMP")), "{standing:?}");
+    assert!(standing.iter().any(|alert| alert.said.remedy.contains("IGMP")), "{standing:?}");
     cluster.vrrp_cut = false;
     cluster.run_to(18_000);
     assert!(cluster.alerts(1).is_empty() && cluster.alerts(2).is_empty());
