@@ -115,6 +115,8 @@ pub struct Plan {
     parting: Vec<InstanceId>,
     /// Interfaces of virtual routers of domains that are leaving.
     former_links: Vec<OwnLink>,
+    /// And the addresses that they speak from.
+    former_statics: Vec<(VirtualAddress, Option<String>)>,
 }
 
 /// A domain that is being given up: its addresses and scripts stand in the plan as they were.
@@ -200,7 +202,9 @@ impl Plan {
         let bears_ipv6 =
             |name: &str| addresses.values().flatten().any(|one| one.interface == name && one.address.is_ipv6());
         let used: Vec<_> = interfaces.iter().map(|name| election::interface(config, name)).collect();
-        let settings_of_kernel = links::settings(config, own.all(), bears_ipv6);
+        let statics = paths::statics(config, &own);
+        let promotions = links::promotions(own.all(), &statics, &addresses);
+        let settings_of_kernel = links::settings(config, own.all(), bears_ipv6, promotions);
         Plan {
             settings: Settings {
                 cluster: cluster.map_or(ClusterId(0), |cluster| cluster.id),
@@ -235,7 +239,7 @@ impl Plan {
             addresses,
             settings_of_kernel,
             own_links: own.all().to_vec(),
-            statics: paths::statics(config, &own),
+            statics,
             paths: paths::paths(config),
             track_groups: trackers.groups(),
             domain_names: domain_names(config),
@@ -257,6 +261,7 @@ impl Plan {
             leaving: BTreeMap::new(),
             parting: Vec::new(),
             former_links: Vec::new(),
+            former_statics: Vec::new(),
         }
     }
 
@@ -264,7 +269,7 @@ impl Plan {
     pub(crate) fn in_kernel(&self) -> Wanted {
         Wanted {
             addresses: self.addresses.clone(),
-            statics: self.statics.clone(),
+            statics: self.statics_in_kernel(),
             paths: self.paths.clone(),
             groups: self.track_groups.clone(),
             links: self.links_in_kernel(),

@@ -37,7 +37,9 @@ const AFTER_ERROR: Duration = Duration::from_millis(200);
 pub(crate) struct Configuration {
     /// While a domain is Master.
     pub(crate) addresses: BTreeMap<DomainId, Vec<VirtualAddress>>,
-    /// Both; those of the agent have not changed.
+    /// As long as the agent, with the track group of each.
+    pub(crate) statics: Vec<(VirtualAddress, Option<String>)>,
+    /// Both.
     pub(crate) paths: BTreeMap<Owner, Vec<Path>>,
     /// Interfaces made for virtual routers: new ones have been made already, behind the gate.
     pub(crate) links: Vec<OwnLink>,

@@ -51,6 +51,11 @@ impl Drop for Alone {
 
 impl Alone {
     fn start(bpf: bool, text: &str) -> Self {
+        Alone::start_with(bpf, text, &format!("{VIP}/24"))
+    }
+
+    /// `address` is to come.
+    fn start_with(bpf: bool, text: &str, address: &str) -> Self {
         let lan = Lan::build(0).unwrap();
         let file = lan.write("x.conf", text).unwrap();
         let binary = binary::find("keepone");
@@ -60,7 +65,7 @@ impl Alone {
         let services = Stop::default();
         responder::start(&lan.node(0).namespace, 0, services.clone()).unwrap();
         let alone = Alone { program, services, lan };
-        alone.has("-4 address", &format!("{VIP}/24"));
+        alone.has("-4 address", address);
         // All that follows a start has been said.
         thread::sleep(Duration::from_secs(1));
         alone
@@ -72,9 +77,14 @@ impl Alone {
 
     /// What `ip` says on the node.
     fn ip(&self, arguments: &str) -> String {
+        self.on_node(&["ip"].into_iter().chain(arguments.split(' ')).collect::<Vec<_>>())
+    }
+
+    /// What a command says there.
+    fn on_node(&self, command: &[&str]) -> String {
         let net = format!("--net=/proc/{}/ns/net", self.program.pid());
-        let ip = Command::new("nsenter").arg(net).arg("ip").args(arguments.split(' ')).output().unwrap();
-        String::from_utf8(ip.stdout).unwrap()
+        let output = Command::new("nsenter").arg(net).args(command).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
     }
 
     #[track_caller]
@@ -157,6 +167,70 @@ fn routes_and_rules_change_under_a_master() {
     alone.lacks("route show table 100", "via");
     println!("{}", observed.end(LATEST, &|| alone.said()));
     assert_eq!(alone.worker(), worker, "{}", alone.said());
+}
+
+fn statics(addresses: &str, routes: &str, rules: &str) -> String {
+    format!("static_ipaddress {{\n {addresses}\n}}\nstatic_routes {{\n {routes}\n}}\nstatic_rules {{\n {rules}\n}}\n")
+}
+
+/// Static addresses, routes and rules come, change and go beside a Master that nobody may notice it on. One of the addresses
+/// is the first of the VIP's network, with which the kernel would take the VIP along.
+fn statics_change(bpf: bool) {
+    let first = instance("VI_1", 51, VIP, "").replace("/24", "/25");
+    let one = format!("192.0.2.77/25 dev {INTERFACE}");
+    let way = "198.51.100.0/24 via 192.0.2.33 table 100";
+    let mut alone = Alone::start_with(
+        bpf,
+        &format!("{first}{}", statics(&one, "", "")),
+        &format!("{VIP}/25 scope global secondary"),
+    );
+    let promotes = |alone: &Alone| {
+        let file = format!("/proc/sys/net/ipv4/conf/{INTERFACE}/promote_secondaries");
+        alone.on_node(&["cat", &file]).trim().to_owned()
+    };
+    let worker = alone.worker();
+    let observed = Unbroken::watch(&alone.lan, 0, VIP).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    alone.reload(&format!("{first}{}", statics(&one, way, "from 192.0.2.77 table 100")));
+    alone.has("route show table 100", "198.51.100.0/24 via 192.0.2.33");
+    alone.has("rule", "16384:\tfrom 192.0.2.77 lookup 100");
+    assert_eq!(promotes(&alone), "1");
+    let two = format!("192.0.2.77/25 dev {INTERFACE}\n 192.0.2.78/25 dev {INTERFACE}");
+    alone.reload(&format!("{first}{}", statics(&two, &way.replace(".33", ".34"), "")));
+    alone.has("-4 address", "192.0.2.78/25");
+    alone.has("route show table 100", "198.51.100.0/24 via 192.0.2.34");
+    alone.lacks("rule", "16384");
+    assert!(!alone.ip("route show table 100").contains("192.0.2.33"));
+    // Somebody takes away what came with a reload.
+    alone.ip(&format!("address del 192.0.2.78/25 dev {INTERFACE}"));
+    alone.has("-4 address", "192.0.2.78/25");
+    alone.reload(&first);
+    alone.lacks("-4 address", "192.0.2.77");
+    alone.lacks("-4 address", "192.0.2.78");
+    alone.lacks("route show table 100", "via");
+    println!("{}", observed.end(LATEST, &|| alone.said()));
+    assert_eq!((alone.worker(), promotes(&alone).as_str()), (worker, "0"), "{}", alone.said());
+    assert!(!alone.said().contains("somebody took a virtual address away"), "{}", alone.said());
+    // What came with a reload goes with the agent.
+    alone.reload(&format!("{first}{}", statics(&one, way, "")));
+    alone.has("-4 address", "192.0.2.77/25");
+    let namespace = alone.lan.node(0).namespace.clone();
+    alone.program.signal(Part::Guardian, Signal::SIGTERM);
+    assert!(alone.program.wait(SOON).is_some(), "it does not end\n{}", alone.said());
+    let left =
+        namespace.run(|| Ok::<_, keepone_tests::Error>(Command::new("ip").args(["-4", "address"]).output().unwrap()));
+    let left = String::from_utf8(left.unwrap().stdout).unwrap();
+    assert!(!left.contains("192.0.2.77"), "{left}\n{}", alone.said());
+}
+
+#[test]
+fn static_addresses_routes_and_rules_change_beside_a_master() {
+    statics_change(true);
+}
+
+#[test]
+fn static_addresses_routes_and_rules_change_beside_a_master_nftables() {
+    statics_change(false);
 }
 
 /// A virtual MAC comes and goes beside another virtual router, then on the very one that is watched.

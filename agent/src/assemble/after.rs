@@ -88,6 +88,10 @@ impl Plan {
         if !plan.leaving.is_empty() {
             let known = self.links_in_kernel().into_iter();
             plan.former_links = known.filter(|link| !plan.own_links.contains(link)).collect();
+            let on_former = |one: &(VirtualAddress, _)| {
+                plan.former_links.iter().any(|link| link.name == one.0.interface) && !plan.statics.contains(one)
+            };
+            plan.former_statics = self.statics_in_kernel().into_iter().filter(on_former).collect();
         }
         plan.sockets = sockets(&plan.transports);
         Ok(plan)
@@ -109,9 +113,15 @@ impl Plan {
                 return Err(format!("{address} moves from {from} to {to}, which have different leases"));
             }
         }
-        let is_same = (&self.statics, &self.track_groups) == (&new.statics, &new.track_groups);
-        if !is_same || self.paths.get(&Owner::Agent) != new.paths.get(&Owner::Agent) {
-            return Err("other static addresses, routes or rules".to_owned());
+        if self.track_groups != new.track_groups {
+            return Err("other static addresses, routes or rules are tracked".to_owned());
+        }
+        let [before, after] = [self, new].map(Plan::static_addresses);
+        if let Some(address) = self.virtual_addresses().intersection(&after).find(|one| !before.contains(one)) {
+            return Err(format!("{address} has been of a virtual router, and is to be static"));
+        }
+        if let Some(address) = new.virtual_addresses().intersection(&before).find(|one| !after.contains(one)) {
+            return Err(format!("{address} has been static, and is to be of a virtual router"));
         }
         let known = self.links_in_kernel();
         let other = |new: &&OwnLink| known.iter().any(|known| known.name == new.name && known != *new);
@@ -183,6 +193,7 @@ impl Plan {
         }
         if self.leaving.is_empty() {
             self.former_links.clear();
+            self.former_statics.clear();
         }
     }
 
@@ -192,6 +203,15 @@ impl Plan {
         self.forget(&parting);
         self.sockets = sockets(&self.transports);
         !parting.is_empty()
+    }
+
+    fn static_addresses(&self) -> BTreeSet<IpAddr> {
+        self.statics.iter().map(|(address, _)| address.address).collect()
+    }
+
+    /// Static addresses that are to be there, those of interfaces of domains that are leaving among them.
+    pub(crate) fn statics_in_kernel(&self) -> Vec<(VirtualAddress, Option<String>)> {
+        self.statics.iter().chain(&self.former_statics).cloned().collect()
     }
 
     /// Interfaces of virtual routers that are to be there, those of domains that are leaving among them.

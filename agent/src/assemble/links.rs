@@ -1,15 +1,19 @@
 //! Interfaces of virtual routers' own: which there are to be, and which address goes on which.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keepone_config::Config;
 use keepone_config::model::{OwnInterface, OwnInterfaceKind, VirtualAddress, VrrpInstance};
+use keepone_proto::id::DomainId;
 
+use crate::netlink::address::VirtualAddress as InKernel;
 use crate::netlink::link::{OwnKind, OwnLink, Sharing};
 use crate::sysctl::{Setting, Value};
 
 /// How names of them begin.
 const PREFIX: &str = "vrrp";
+/// The kernel's word for that an address which goes takes none along.
+const PROMOTES: &str = "promote_secondaries";
 
 /// All of them, and what they are for.
 #[derive(Debug, Clone, Default)]
@@ -125,9 +129,29 @@ fn virtual_mac(instance: &VrrpInstance, ipv6: bool) -> [u8; 6] {
     [0, 0, 0x5e, 0, if ipv6 { 2 } else { 1 }, instance.vrid.get()]
 }
 
+/// That a static address which a reload removes takes no virtual one of its network along, nor the other way round.
+pub(super) fn promotions(
+    links: &[OwnLink],
+    statics: &[(InKernel, Option<String>)],
+    addresses: &BTreeMap<DomainId, Vec<InKernel>>,
+) -> BTreeSet<Setting> {
+    let virtual_ones: BTreeSet<&str> =
+        addresses.values().flatten().filter(|one| one.address.is_ipv4()).map(|one| one.interface.as_str()).collect();
+    let both = statics.iter().map(|(one, _)| one).filter(|one| one.address.is_ipv4());
+    let both = both.map(|one| one.interface.as_str()).filter(|name| virtual_ones.contains(name));
+    // Interfaces of our own have it in any case.
+    let both = both.filter(|name| links.iter().all(|link| link.name != *name));
+    both.map(|name| Setting::ipv4(name, PROMOTES, Value::AtLeast(1)).returning()).collect()
+}
+
 /// What the kernel is to be told of them, of the interfaces below, and of `promote_secondaries`.
-pub(super) fn settings(config: &Config, links: &[OwnLink], bears_ipv6: impl Fn(&str) -> bool) -> Vec<Setting> {
-    let mut all = BTreeSet::new();
+pub(super) fn settings(
+    config: &Config,
+    links: &[OwnLink],
+    bears_ipv6: impl Fn(&str) -> bool,
+    promotions: BTreeSet<Setting>,
+) -> Vec<Setting> {
+    let mut all = promotions;
     if config.global.vrrp.disable_local_igmp {
         // Of the whole network namespace. Switches flood these groups in any case (RFC 4541, 2.1.2).
         let name = String::from("net/ipv4/igmp_link_local_mcast_reports");
@@ -135,10 +159,9 @@ pub(super) fn settings(config: &Config, links: &[OwnLink], bears_ipv6: impl Fn(&
     }
     let promotes = config.instances.iter().filter(|instance| instance.options.promote_secondaries);
     for instance in promotes {
-        let name = "promote_secondaries";
-        all.insert(Setting::ipv4(&instance.interface, name, Value::AtLeast(1)).returning());
+        all.insert(Setting::ipv4(&instance.interface, PROMOTES, Value::AtLeast(1)).returning());
         let others = instance.virtual_addresses.iter().filter_map(|address| address.dev.as_ref());
-        all.extend(others.map(|dev| Setting::ipv4(dev, name, Value::AtLeast(1)).returning()));
+        all.extend(others.map(|dev| Setting::ipv4(dev, PROMOTES, Value::AtLeast(1)).returning()));
     }
     for OwnLink { name, base, kind, .. } in links {
         if matches!(kind, OwnKind::Macvlan(_)) {
@@ -151,7 +174,7 @@ pub(super) fn settings(config: &Config, links: &[OwnLink], bears_ipv6: impl Fn(&
         // What comes for the address may come from this very host, or from where routes lead over the base.
         all.insert(Setting::ipv4(name, "accept_local", Value::Exactly(1)));
         all.insert(Setting::ipv4(name, "rp_filter", Value::NoReversePath));
-        all.insert(Setting::ipv4(name, "promote_secondaries", Value::Exactly(1)));
+        all.insert(Setting::ipv4(name, PROMOTES, Value::Exactly(1)));
         // No link-local address of its own, no router asked for, nothing made of their answers: a Backup is to be
         // heard of by nobody from this MAC.
         all.insert(Setting::ipv6(name, "addr_gen_mode", Value::Exactly(1)));

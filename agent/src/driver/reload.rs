@@ -125,6 +125,7 @@ impl Shells {
         let plan = &self.plan;
         self.kernel.ask(Ask::Configure(Box::new(Configuration {
             addresses: plan.addresses.clone(),
+            statics: plan.statics_in_kernel(),
             paths: plan.paths.clone(),
             links: plan.links_in_kernel(),
             settings: plan.settings_of_kernel.clone(),

@@ -124,7 +124,7 @@ impl Server {
         self.interfaces.begin();
         self.statics.set(&self.writer).await;
         self.paths.raise(Owner::Agent).await;
-        self.tell_faults(&[Owner::Agent]).await && self.tell_groups().await
+        self.tell_faults([Owner::Agent]).await && self.tell_groups().await
     }
 
     /// Has routes and rules watched, once there are any.
@@ -137,23 +137,27 @@ impl Server {
 
     /// Another configuration. What comes with addresses follows them, which the core sets.
     async fn configure(&mut self, asked: Configuration) -> bool {
-        let Configuration { addresses, paths, links, settings, gone, number } = asked;
+        let Configuration { addresses, statics, paths, links, settings, gone, number } = asked;
         let before = std::mem::replace(&mut self.addresses, addresses);
+        // While the settings hold under which it takes no other address of its network along.
+        self.statics.replace(&self.writer, statics, &self.addresses).await;
         self.paths.replace(paths);
         self.look_out();
         self.interfaces.replace(links, settings);
         // Before anything that is asked for later: the same address may come back with another prefix.
         let going = self.take_out(gone, number).await;
+        self.statics.set_new(&self.writer).await;
         self.interfaces.tidy();
         let waits = |owner: &Owner| match owner {
             Owner::Domain(domain) => before.get(domain) != self.addresses.get(domain),
             Owner::Agent => false,
         };
-        let owners: Vec<Owner> = self.paths.waiting().into_iter().filter(|owner| !waits(owner)).collect();
+        let mut owners: BTreeSet<Owner> = self.paths.waiting().into_iter().filter(|owner| !waits(owner)).collect();
         for owner in &owners {
             self.paths.change(*owner).await;
         }
-        going && self.tell_faults(&owners).await
+        owners.insert(Owner::Agent);
+        going && self.tell_faults(owners).await && self.tell_groups().await
     }
 
     /// Everything that waits, like with like. Whether anybody listens.
@@ -259,7 +263,7 @@ impl Server {
                 self.paths.raise(Owner::Domain(*domain)).await;
             }
             let said = Event::AddressesDone { domain: *domain, epoch: *epoch, present: true, error };
-            if !self.say(said).await || !self.tell_faults(&[Owner::Domain(*domain)]).await {
+            if !self.say(said).await || !self.tell_faults([Owner::Domain(*domain)]).await {
                 return false;
             }
         }
@@ -337,11 +341,11 @@ impl Server {
     /// Something may have gone.
     pub(super) async fn look(&mut self) -> bool {
         self.paths.look().await;
-        let owners: Vec<Owner> = self.owners();
-        self.tell_faults(&owners).await && self.tell_groups().await
+        self.tell_faults(self.owners()).await && self.tell_groups().await
     }
 
     pub(super) async fn try_again(&mut self) -> bool {
+        self.statics.take_out(&self.writer, &self.addresses).await;
         for (gone, number) in std::mem::take(&mut self.leaving) {
             if !self.take_out(gone, number).await {
                 return false;
@@ -360,13 +364,13 @@ impl Server {
         std::iter::once(Owner::Agent).chain(domains).collect()
     }
 
-    async fn tell_faults(&mut self, owners: &[Owner]) -> bool {
+    async fn tell_faults(&mut self, owners: impl IntoIterator<Item = Owner>) -> bool {
         for owner in owners {
-            let mut fault = self.paths.fault_of(*owner);
-            if let Some(of_statics) = self.statics.fault().filter(|_| *owner == Owner::Agent) {
+            let mut fault = self.paths.fault_of(owner);
+            if let Some(of_statics) = self.statics.fault().filter(|_| owner == Owner::Agent) {
                 fault = Some(fault.map_or_else(|| of_statics.clone(), |fault| format!("{fault}; {of_statics}")));
             }
-            if !tell_fault(&mut self.told, &self.answers, *owner, fault).await {
+            if !tell_fault(&mut self.told, &self.answers, owner, fault).await {
                 return false;
             }
         }

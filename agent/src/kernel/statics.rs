@@ -1,14 +1,20 @@
 //! Static addresses, and how track groups are.
+//!
+//! What must stay true: a new configuration touches no address that it has as the former one had it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use keepone_proto::event::Event;
-use keepone_proto::id::WatchId;
+use keepone_proto::id::{DomainId, WatchId};
 use keepone_proto::time::Instant;
 use keepone_proto::watch::{RETELL, Reading};
 
 use crate::netlink::address::{Addresses, Lifetime, VirtualAddress};
 use crate::netlink::path::Paths;
+
+/// Those of domains.
+type Virtual = BTreeMap<DomainId, Vec<VirtualAddress>>;
 
 /// One of them.
 #[derive(Debug)]
@@ -18,6 +24,14 @@ struct Static {
     fault: Option<String>,
     /// Somebody took it away for good (`no_track`).
     given_up: bool,
+    /// A new configuration has brought it, and nobody has set it yet.
+    is_new: bool,
+}
+
+impl Static {
+    fn new((address, group): (VirtualAddress, Option<String>)) -> Self {
+        Static { address, group, fault: None, given_up: false, is_new: false }
+    }
 }
 
 #[derive(Debug)]
@@ -31,25 +45,74 @@ struct Group {
 #[derive(Debug)]
 pub(super) struct Statics {
     all: Vec<Static>,
+    /// What a new configuration has no more and could not be taken out yet.
+    leaving: Vec<VirtualAddress>,
     groups: Vec<Group>,
 }
 
 impl Statics {
     pub(super) fn new(all: Vec<(VirtualAddress, Option<String>)>, groups: Vec<(WatchId, String)>) -> Self {
-        let one = |(address, group)| Static { address, group, fault: None, given_up: false };
         let group = |(watch, name)| Group { watch, name, told: None };
-        Statics { all: all.into_iter().map(one).collect(), groups: groups.into_iter().map(group).collect() }
+        Statics {
+            all: all.into_iter().map(Static::new).collect(),
+            leaving: Vec::new(),
+            groups: groups.into_iter().map(group).collect(),
+        }
+    }
+
+    /// Those of another configuration: what it has no more goes, what is new in it comes with [`Statics::set_new`].
+    pub(super) async fn replace(
+        &mut self,
+        writer: &Addresses,
+        all: Vec<(VirtualAddress, Option<String>)>,
+        virtual_ones: &Virtual,
+    ) {
+        let former = std::mem::take(&mut self.all).into_iter();
+        let mut former: BTreeMap<VirtualAddress, Static> = former.map(|one| (one.address.clone(), one)).collect();
+        let known = |(address, group)| match former.remove(&address) {
+            Some(one) => Static { group, ..one },
+            None => Static { is_new: true, ..Static::new((address, group)) },
+        };
+        self.all = all.into_iter().map(known).collect();
+        self.leaving.extend(former.into_keys());
+        self.take_out(writer, virtual_ones).await;
+    }
+
+    /// What is to go and is still there, unless that address is wanted otherwise by now.
+    pub(super) async fn take_out(&mut self, writer: &Addresses, virtual_ones: &Virtual) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        leaving.retain(|gone| virtual_ones.values().flatten().all(|one| one.address != gone.address));
+        if leaving.is_empty() {
+            return;
+        }
+        let answers = writer.remove_each(&leaving.iter().collect::<Vec<_>>()).await;
+        for (gone, answer) in leaving.into_iter().zip(answers) {
+            if let Err(error) = answer {
+                tracing::warn!(%error, "a static address that the new configuration has no more is still there");
+                let is_wanted = self.all.iter().any(|one| one.address.address == gone.address);
+                self.leaving.extend((!is_wanted).then_some(gone));
+            }
+        }
     }
 
     /// Puts them there, for as long as nobody takes them away.
     pub(super) async fn set(&mut self, writer: &Addresses) {
-        let wanted = self.all.iter().filter(|one| !one.given_up);
-        let list = wanted.map(|one| {
+        self.set_those(writer, |one| !one.given_up).await;
+    }
+
+    /// The same for what a new configuration has brought.
+    pub(super) async fn set_new(&mut self, writer: &Addresses) {
+        self.set_those(writer, |one| one.is_new).await;
+    }
+
+    async fn set_those(&mut self, writer: &Addresses, which: impl Fn(&Static) -> bool) {
+        let list = self.all.iter().filter(|one| which(one)).map(|one| {
             let preferred_s = one.address.preferred_s.unwrap_or(Lifetime::FOREVER.preferred_s);
             (&one.address, Lifetime { preferred_s, ..Lifetime::FOREVER })
         });
         let answers = writer.set_each(list.collect()).await;
-        for (one, answer) in self.all.iter_mut().filter(|one| !one.given_up).zip(answers) {
+        for (one, answer) in self.all.iter_mut().filter(|one| which(one)).zip(answers) {
+            one.is_new = false;
             let fault = answer.err().map(|error| crate::exit::chain(&error));
             if let Some(words) = fault.as_ref().filter(|words| one.fault.as_ref() != Some(*words)) {
                 tracing::error!("a static address: {words}");

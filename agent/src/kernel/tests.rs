@@ -128,3 +128,85 @@ fn static_addresses_wait_for_their_interface_and_say_so_to_their_group() {
         assert!(ip("addr show dev later0").contains("10.7.0.1/24"));
     });
 }
+
+/// Another configuration of an agent without virtual routers.
+fn configuration(statics: Vec<(VirtualAddress, Option<String>)>) -> Ask {
+    Ask::Configure(Box::new(Configuration {
+        addresses: BTreeMap::from([(A, vec![vip("10.6.0.100", 24)])]),
+        statics,
+        paths: BTreeMap::new(),
+        links: Vec::new(),
+        settings: Vec::new(),
+        gone: Vec::new(),
+        number: 7,
+    }))
+}
+
+#[test]
+fn another_configuration_sets_static_addresses_that_are_new_and_takes_out_those_that_are_gone_and_touches_no_other() {
+    World::run(async |_: &World| {
+        let one = |text: &str| (vip(text, 24), None);
+        let addresses = BTreeMap::from([(A, vec![vip("10.6.0.100", 24)])]);
+        let statics = vec![one("10.6.0.1"), one("10.6.0.2"), (vip("10.7.0.1", 24), None)];
+        let wanted = Wanted { addresses, statics, settings: promoting(), ..Wanted::default() };
+        let (mut server, mut said) = open(wanted);
+        server.begin().await;
+        server.carry_out(&mut [set(A)].into()).await;
+        let mut heard = std::process::Command::new("ip")
+            .args(["monitor", "address"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let statics = vec![one("10.6.0.2"), (vip("10.7.0.1", 25), None), one("10.6.0.3")];
+        server.carry_out(&mut [configuration(statics.clone()), configuration(statics)].into()).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        heard.kill().unwrap();
+        let heard = String::from_utf8(heard.wait_with_output().unwrap().stdout).unwrap();
+        let (gone, come): (Vec<&str>, Vec<&str>) =
+            heard.lines().filter(|line| line.contains("inet ")).partition(|line| line.starts_with("Deleted"));
+        let of = |lines: &[&str], words: &str| lines.iter().filter(|line| line.contains(words)).count();
+        assert_eq!((of(&gone, "10.6.0.1/24"), of(&gone, "10.7.0.1/24"), gone.len()), (1, 1, 2), "{heard}");
+        // What the kernel promotes it says again.
+        assert_eq!((of(&come, "10.6.0.3/24"), of(&come, "10.7.0.1/25")), (1, 1), "{heard}");
+        for there in ["10.6.0.100/24", "10.6.0.2/24", "10.6.0.3/24", "10.7.0.1/25"] {
+            assert!(has(there), "{there}");
+        }
+        assert!(!has("10.6.0.1/24") && !has("10.7.0.1/24"));
+        let words: Vec<Said> = std::iter::from_fn(|| said.try_recv().ok()).collect();
+        assert!(!words.iter().any(|said| matches!(said, Said::Event(Event::RoutesSeen { .. }))), "{words:?}");
+        // Somebody takes one away that a reload has brought.
+        ip("addr del 10.6.0.3/24 dev near0");
+        server.carry_out(&mut [Ask::PutBackStatic { address: "10.6.0.3".parse().unwrap() }].into()).await;
+        assert!(has("10.6.0.3/24"));
+    });
+}
+
+/// As the plan has it where static addresses stand beside virtual ones.
+fn promoting() -> Vec<Setting> {
+    vec![Setting::ipv4("near0", "promote_secondaries", crate::sysctl::Value::AtLeast(1))]
+}
+
+#[test]
+fn a_static_address_of_a_new_configuration_waits_for_its_interface_and_a_fault_goes_with_what_had_it() {
+    World::run(async |_: &World| {
+        let later = VirtualAddress::new("later0", "10.7.0.1".parse().unwrap(), 24);
+        let (mut server, mut said) = open(Wanted::default());
+        server.begin().await;
+        let faults = |said: &mut mpsc::Receiver<Said>| {
+            std::iter::from_fn(|| said.try_recv().ok())
+                .filter_map(|said| match said {
+                    Said::Event(Event::RoutesSeen { error, .. }) => Some(error.is_some()),
+                    _ => None,
+                })
+                .collect::<Vec<_>>()
+        };
+        server.carry_out(&mut [configuration(vec![(later, None)])].into()).await;
+        assert_eq!(faults(&mut said), [true]);
+        server.carry_out(&mut [configuration(Vec::new())].into()).await;
+        assert_eq!(faults(&mut said), [false]);
+        ip("link add later0 type veth");
+        server.try_again().await;
+        assert!(!ip("addr show dev later0").contains("10.7.0.1/24"));
+    });
+}

@@ -33,6 +33,9 @@ fn what_an_instance_has_in_the_kernel_comes_and_goes_with_it_in_place() {
     let routed = plain.replace(" }\n}", " }\n virtual_routes {\n 198.51.100.0/24 via 192.0.2.9\n }\n}");
     let mac = plain.replace(" virtual_router_id", " use_vmac\n virtual_router_id");
     let fixed = "static_routes {\n 198.51.100.0/24 via 192.0.2.9\n}\n";
+    let other = fixed.replace("192.0.2.9", "192.0.2.8");
+    let address = "static_ipaddress {\n 198.51.100.1/24 dev eth0\n}\n";
+    let rule = "static_rules {\n from 198.51.100.0/24 lookup 100\n}\n";
     let with = |text: &str| model(&format!("{SITE}{text}"));
     for (one, other, restarts) in [
         ("", plain, false),
@@ -40,7 +43,10 @@ fn what_an_instance_has_in_the_kernel_comes_and_goes_with_it_in_place() {
         ("", mac.as_str(), false),
         (plain, routed.as_str(), false),
         (plain, mac.as_str(), false),
-        ("", fixed, true),
+        ("", fixed, false),
+        (fixed, other.as_str(), false),
+        ("", address, false),
+        ("", rule, false),
     ] {
         for (from, to) in [(one, other), (other, one)] {
             let difference = diff(&with(from), &with(to));
@@ -355,5 +361,27 @@ fn a_digest_beside_servers_is_of_all_the_rest() {
     {
         assert!(bare.contains(from), "{from}");
         assert_ne!(digest(&bare), digest(&bare.replace(from, to)), "{from}");
+    }
+}
+
+#[test]
+fn static_things_are_told_one_by_one() {
+    let text = |address: &str, route: &str| {
+        model(&format!("{SITE}static_ipaddress {{\n {address}\n}}\nstatic_routes {{\n {route}\n}}\n"))
+    };
+    let old = text("198.51.100.1/24 dev eth0", "203.0.113.0/24 via 198.51.100.9");
+    let told =
+        diff(&old, &text("198.51.100.1/25 dev eth0\n 198.51.100.2/24 dev eth0", "203.0.113.0/24 via 198.51.100.8"));
+    let lines: Vec<String> = told.text().lines().map(str::to_owned).collect();
+    let expected = [
+        "changes the prefix of static address 198.51.100.1 from 24 to 25",
+        "adds static address 198.51.100.2",
+        "removes static route",
+        "adds static route",
+        "restarts no instance",
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{lines:#?}");
     }
 }

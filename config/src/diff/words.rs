@@ -73,12 +73,13 @@ const SESSION: Cost = Cost::Agent("sessions begin together");
 
 /// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
 /// these, or is new in the model, is set up once, at the start.
-const IN_PLACE: [&str; 28] = [
+const IN_PLACE: [&str; 29] = [
     "links",
     "web",
     "instances",
     "sync_groups",
     "trackers",
+    "statics",
     "references",
     "grace",
     "claim_without_gate",
@@ -137,10 +138,10 @@ pub(super) static ROWS: &[Row] = &[
     noun("instances[].options.routes[]", "route"),
     noun("instances[].options.rules", "rules"),
     noun("instances[].options.rules[]", "rule"),
-    costs("statics", "static addresses, routes and rules", START),
-    costs("statics.addresses[]", "static address", START),
-    costs("statics.routes[]", "static route", START),
-    costs("statics.rules[]", "static rule", START),
+    noun("statics", "static addresses, routes and rules"),
+    noun("statics.addresses[]", "static address"),
+    noun("statics.routes[]", "static route"),
+    noun("statics.rules[]", "static rule"),
     costs("statics.track_groups[]", "track_group", START),
     noun("instances[].auth_type", "auth_type"),
     costs("global.vrrp.disable_local_igmp", "disable_local_igmp", START),

@@ -117,6 +117,48 @@ fn addresses_that_change_are_gone_as_they_were_and_the_core_is_told_of_others() 
     assert_eq!(after.settings.domains[0].instances, plan.settings.domains[0].instances);
 }
 
+#[test]
+fn static_things_change_in_place_and_one_that_is_virtual_on_the_other_side_takes_a_new_worker() {
+    let a = instance("A", "eth0", 1, "192.0.2.1/24", "");
+    let with = |address: &str| {
+        let statics = format!("static_ipaddress {{\n {address} dev eth0\n}}\n");
+        config(&format!("{a}{statics}static_routes {{\n 198.51.100.0/24 via 192.0.2.9\n}}\n"))
+    };
+    let plan = Plan::new(&config(&a));
+    let after = plan.after(&with("192.0.2.7/24")).unwrap();
+    assert_eq!((after.statics_in_kernel().len(), after.paths[&Owner::Agent].len()), (1, 1));
+    assert_eq!(after.settings.domains, plan.settings.domains, "the core has no part in it");
+    // The kernel is not to take the virtual one along with the static one.
+    let promotes =
+        |plan: &Plan| plan.settings_of_kernel.iter().any(|set| set.name.ends_with("eth0/promote_secondaries"));
+    assert_eq!([promotes(&plan), promotes(&after)], [false, true]);
+    let back = after.after(&config(&a)).unwrap();
+    assert!(back.statics_in_kernel().is_empty() && !back.paths.contains_key(&Owner::Agent));
+
+    let other = instance("A", "eth0", 1, "192.0.2.7/24", "");
+    let words = after.after(&config(&other)).unwrap_err();
+    assert!(words.starts_with("192.0.2.7 has been static"), "{words}");
+    let words = Plan::new(&config(&other)).after(&with("192.0.2.7/24")).unwrap_err();
+    assert!(words.starts_with("192.0.2.7 has been of a virtual router"), "{words}");
+}
+
+#[test]
+fn what_a_router_that_is_leaving_speaks_from_stays_with_its_interface() {
+    let a = instance("A", "eth0", 1, "192.0.2.1", "");
+    let b = instance("B", "eth0", 2, "192.0.2.2", "use_ipvlan lan9 192.0.2.12");
+    let plan = Plan::new(&config(&format!("{a}{b}")));
+    let statics =
+        |plan: &Plan| plan.statics_in_kernel().iter().map(|(one, _)| one.address.to_string()).collect::<Vec<_>>();
+    assert_eq!(statics(&plan), ["192.0.2.12"]);
+    let mut after = plan.after(&config(&a)).unwrap();
+    assert_eq!(statics(&after), ["192.0.2.12"]);
+    after.retire(id("B"));
+    assert!(statics(&after).is_empty() && after.links_in_kernel().is_empty());
+    // It goes on, and speaks from another address.
+    let other = config(&format!("{a}{}", b.replace("192.0.2.12", "192.0.2.13")));
+    assert_eq!(statics(&plan.after(&other).unwrap()), ["192.0.2.13"]);
+}
+
 fn group(name: &str, members: &[&str]) -> String {
     format!("vrrp_sync_group {name} {{\n group {{\n {}\n }}\n}}\n", members.join("\n "))
 }

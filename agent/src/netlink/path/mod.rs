@@ -270,7 +270,8 @@ impl Paths {
         let list = self.owned.get(&owner).map(Vec::as_slice).unwrap_or_default();
         let new = list.iter().enumerate().filter(|(_, path)| !former.contains(path));
         let new: Vec<(Owner, usize)> = new.map(|(at, _)| (owner, at)).collect();
-        let gone: Vec<Path> = former.iter().filter(|path| !list.contains(path)).cloned().collect();
+        let is_gone = |path: &&Path| !list.contains(path) && !self.stays_with_another(owner, path);
+        let gone: Vec<Path> = former.iter().filter(is_gone).cloned().collect();
         self.add(new.clone(), false).await;
         if gone.is_empty() {
             return;
@@ -316,7 +317,18 @@ impl Paths {
         self.note_faults();
         let mut list = self.former.remove(&owner).unwrap_or_default();
         list.extend(self.owned.get(&owner).into_iter().flatten().cloned());
+        list.retain(|path| !self.stays_with_another(owner, path));
         remove(&self.batch, &self.names, &list).await
+    }
+
+    /// Whether one that an owner gives up is to stay for another: a reload has made it a static one, or a static one that of
+    /// a domain.
+    fn stays_with_another(&self, owner: Owner, path: &Path) -> bool {
+        let has = |other: &&Owner| self.owned.get(other).is_some_and(|list| list.contains(path));
+        match owner {
+            Owner::Domain(_) => self.up.get(&Owner::Agent).is_some_and(|agent| has(&agent)),
+            Owner::Agent => self.up.iter().filter(|other| **other != Owner::Agent).any(|other| has(&other)),
+        }
     }
 
     async fn add(&mut self, places: Vec<(Owner, usize)>, again: bool) {

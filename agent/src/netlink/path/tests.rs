@@ -308,3 +308,38 @@ fn another_configuration_touches_nothing_that_stays_and_leaves_no_moment_without
         assert!(routes("100").is_empty(), "what was there goes with its domain, whatever is configured meanwhile");
     });
 }
+
+#[test]
+fn a_way_that_becomes_static_and_back_is_there_all_the_time() {
+    World::run(async |_: &World| {
+        let way = "10.1.0.0/24 via 10.9.0.2";
+        let (virtual_one, fixed) = (owned(way, "", ""), owned("", "", &format!("static_routes {{\n {way}\n}}")));
+        let mut paths = Paths::open(virtual_one.clone()).unwrap();
+        paths.raise(Owner::Agent).await;
+        paths.raise(DOMAIN).await;
+        let mut heard = std::process::Command::new("ip")
+            .args(["monitor", "route"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for (owned, first, second) in
+            [(&fixed, Owner::Agent, DOMAIN), (&virtual_one, Owner::Agent, DOMAIN), (&fixed, DOMAIN, Owner::Agent)]
+        {
+            paths.replace(owned.clone());
+            paths.change(first).await;
+            paths.change(second).await;
+        }
+        // It stays the agent's, and is the domain's no more.
+        paths.lower(DOMAIN).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        heard.kill().unwrap();
+        let heard = String::from_utf8(heard.wait_with_output().unwrap().stdout).unwrap();
+        assert!(!heard.contains("10.1.0.0/24"), "{heard}");
+        has(&routes("main"), "10.1.0.0/24");
+        paths.replace(virtual_one);
+        paths.change(Owner::Agent).await;
+        let left = routes("main");
+        assert!(!left.iter().any(|line| line.contains("10.1.0.0/24")), "nobody is up who has it: {left:#?}");
+    });
+}
