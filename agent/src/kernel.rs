@@ -39,6 +39,8 @@ pub(crate) struct Configuration {
     pub(crate) addresses: BTreeMap<DomainId, Vec<VirtualAddress>>,
     /// As long as the agent, with the track group of each.
     pub(crate) statics: Vec<(VirtualAddress, Option<String>)>,
+    /// Track groups, each with the watch that the core knows it by.
+    pub(crate) groups: Vec<(WatchId, String)>,
     /// Both.
     pub(crate) paths: BTreeMap<Owner, Vec<Path>>,
     /// Interfaces made for virtual routers: new ones have been made already, behind the gate.

@@ -5,6 +5,7 @@
 //! asked or waited for has failed.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -61,27 +62,34 @@ pub(crate) enum Watched {
 pub(crate) struct Watching {
     /// In the order of their [`WatchId`]s.
     mutes: Vec<Mute>,
-    /// Threads of BFD sessions, each with what ends it by being closed.
-    sessions: Vec<(JoinHandle<()>, UnixStream)>,
+    sessions: Option<Sessions>,
     events: mpsc::Sender<Event>,
+}
+
+/// The thread of BFD sessions, and the way to it: it ends when that is closed.
+#[derive(Debug)]
+struct Sessions {
+    thread: Option<JoinHandle<()>>,
+    lists: std::sync::mpsc::Sender<bfd::Wanted>,
+    wake: UnixStream,
+    wanted: bfd::Wanted,
 }
 
 impl Watching {
     /// Starts them. In the order of their [`WatchId`]s; one that can't be started is missed by the core.
     pub(crate) fn start(all: &[Watched], events: &mpsc::Sender<Event>) -> Self {
-        let mut watching = Watching { mutes: Vec::new(), sessions: Vec::new(), events: events.clone() };
+        let mut watching = Watching { mutes: Vec::new(), sessions: None, events: events.clone() };
         watching.watch(all);
+        watching.set_sessions(all, |_| true);
         watching
     }
 
     /// The neighbours of BFD sessions are told that these end. It waits for some milliseconds.
     pub(crate) fn stop(self) {
-        let (threads, ends): (Vec<_>, Vec<_>) = self.sessions.into_iter().unzip();
-        drop(ends);
-        for thread in threads {
-            // One that has panicked says nothing more.
-            let _ = thread.join();
-        }
+        let Some(Sessions { thread, wake, .. }) = self.sessions else { return };
+        drop(wake);
+        // One that has panicked says nothing more.
+        let _ = thread.map(JoinHandle::join);
     }
 
     /// What is new at the end of the list is watched as well, and what is not tracked any more says nothing.
@@ -92,6 +100,49 @@ impl Watching {
                 mute.mute();
             }
         }
+        self.set_sessions(all, |id| tracked.contains(&id));
+    }
+
+    /// The BFD sessions of the list that are wanted; those that were there go on.
+    fn set_sessions(&mut self, all: &[Watched], is_wanted: impl Fn(WatchId) -> bool) {
+        let session = |(id, watched): (WatchId, &Watched)| match watched {
+            Watched::Bfd(session) if is_wanted(id) => Some((id, session.clone())),
+            _ => None,
+        };
+        let wanted: bfd::Wanted = (0..).map(WatchId).zip(all).filter_map(session).collect();
+        match &mut self.sessions {
+            Some(sessions) => sessions.set(wanted),
+            None if wanted.is_empty() => {}
+            None => {
+                let started = Sessions::start(wanted, &self.events);
+                let failed = |error: &std::io::Error| {
+                    tracing::error!(%error, "BFD sessions can't be served, and fail so: raise the limit of files");
+                };
+                self.sessions = started.inspect_err(failed).ok();
+            }
+        }
+    }
+}
+
+impl Sessions {
+    fn start(wanted: bfd::Wanted, events: &mpsc::Sender<Event>) -> std::io::Result<Self> {
+        let (wake, theirs) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        theirs.set_nonblocking(true)?;
+        let (lists, received) = std::sync::mpsc::channel();
+        let (first, events) = (wanted.clone(), events.clone());
+        let orders = bfd::Orders { lists: received, wake: theirs };
+        let thread = start("track bfd", move || bfd::serve(first, &orders, events));
+        Ok(Sessions { thread, lists, wake, wanted })
+    }
+
+    fn set(&mut self, wanted: bfd::Wanted) {
+        if wanted == self.wanted {
+            return;
+        }
+        self.wanted.clone_from(&wanted);
+        // Where no octet finds room, some wait that have not been read.
+        let _ = self.lists.send(wanted).map(|()| (&self.wake).write(&[0]));
     }
 }
 
@@ -99,24 +150,22 @@ impl Watching {
     /// What is in the list beyond those that are watched.
     fn watch(&mut self, all: &[Watched]) {
         let from = self.mutes.len();
-        let (mut files, mut processes, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
-        let left: [Arc<AtomicUsize>; 4] = Default::default();
-        let [of_files, of_processes, of_sessions, of_others] = &left;
+        let (mut files, mut processes) = (Vec::new(), Vec::new());
+        let left: [Arc<AtomicUsize>; 3] = Default::default();
+        let [of_files, of_processes, of_others] = &left;
         for (id, watched) in (0..).map(WatchId).zip(all).skip(from) {
             let mute = Mute::of(match watched {
                 Watched::File(_) => of_files,
                 Watched::Process(_) => of_processes,
-                Watched::Bfd(_) => of_sessions,
                 // Threads that are there for more tell of them.
-                Watched::TrackGroup(_) | Watched::VirtualServer(_) => of_others,
+                Watched::Bfd(_) | Watched::TrackGroup(_) | Watched::VirtualServer(_) => of_others,
             });
             self.mutes.push(mute.clone());
             let teller = |name: &str| Teller::new(id, name, self.events.clone(), mute);
             match watched {
                 Watched::File(file) => files.push((file.clone(), teller(&file.name))),
                 Watched::Process(process) => processes.push((process.clone(), teller(&process.name))),
-                Watched::Bfd(session) => sessions.push((session.clone(), teller(&session.name))),
-                Watched::TrackGroup(_) | Watched::VirtualServer(_) => {}
+                Watched::Bfd(_) | Watched::TrackGroup(_) | Watched::VirtualServer(_) => {}
             }
         }
         if !files.is_empty() {
@@ -124,17 +173,6 @@ impl Watching {
         }
         if !processes.is_empty() {
             start("track processes", move || process::serve(processes));
-        }
-        if !sessions.is_empty() {
-            match UnixStream::pair() {
-                Ok((end, theirs)) => {
-                    let thread = start("track bfd", move || bfd::serve(sessions, &theirs));
-                    self.sessions.extend(thread.map(|thread| (thread, end)));
-                }
-                Err(error) => {
-                    tracing::error!(%error, "BFD sessions can't be served, and fail so: raise the limit of files")
-                }
-            }
         }
     }
 }

@@ -45,7 +45,18 @@ pub struct Session {
     remote: Option<Remote>,
     /// A Poll Sequence is under way: our interval has changed.
     polling: bool,
+    /// Until the other end has confirmed others.
+    former: Option<Former>,
     transmit_at: Instant,
+}
+
+/// What the other end may still go by.
+#[derive(Debug, Clone, Copy)]
+struct Former {
+    min_tx: Duration,
+    min_rx: Duration,
+    /// The other end has been asked.
+    asked: bool,
 }
 
 /// The other end.
@@ -68,7 +79,25 @@ impl Session {
             diagnostic: Diagnostic::NONE,
             remote: None,
             polling: false,
+            former: None,
             transmit_at: now,
+        }
+    }
+
+    /// It goes on under other settings. While it is Up, longer intervals hold from when the other end has confirmed them, and
+    /// till then its silence is judged by the longer of both (RFC 5880, 6.8.3).
+    pub fn reconfigure(&mut self, now: Instant, settings: SessionSettings) {
+        let before = (self.interval(), self.settings.min_tx, self.settings.min_rx);
+        self.settings = settings;
+        if self.state == State::Up && (before.1, before.2) != (self.settings.min_tx, self.settings.min_rx) {
+            let known = self.former.unwrap_or(Former { min_tx: before.1, min_rx: before.2, asked: false });
+            let former =
+                Former { min_tx: known.min_tx.min(before.1), min_rx: known.min_rx.max(before.2), asked: false };
+            self.former = Some(former);
+            self.polling = true;
+        }
+        if self.interval() < before.0 {
+            self.transmit_at = self.transmit_at.min(now + self.jittered());
         }
     }
 
@@ -95,10 +124,13 @@ impl Session {
             return None;
         }
         let before = (self.state, self.interval());
-        if self.polling && control.last {
+        // Nobody confirms what it has not been asked.
+        if self.polling && control.last && self.former.is_none_or(|former| former.asked) {
             self.polling = false;
+            self.former = None;
         }
-        let theirs = micros(control.desired_min_tx).max(self.settings.min_rx);
+        let least = self.former.map_or(self.settings.min_rx, |former| former.min_rx.max(self.settings.min_rx));
+        let theirs = micros(control.desired_min_tx).max(least);
         let until = now + theirs * u32::from(control.multiplier);
         self.remote = Some(Remote { control: *control, until });
         self.turn(control.state);
@@ -125,6 +157,9 @@ impl Session {
             return None;
         }
         self.transmit_at = now + self.jittered();
+        if let Some(former) = &mut self.former {
+            former.asked = true;
+        }
         Some(self.control(false))
     }
 
@@ -159,6 +194,7 @@ impl Session {
         self.state = State::Down;
         self.diagnostic = why;
         self.polling = false;
+        self.former = None;
     }
 
     /// Whether packets are sent periodically (RFC 5880, 6.8.7).
@@ -178,7 +214,8 @@ impl Session {
 
     fn interval(&self) -> Duration {
         let least = self.remote.map_or(Duration::ZERO, |remote| micros(remote.control.required_min_rx));
-        self.desired().max(least)
+        let desired = self.former.map_or(self.desired(), |former| former.min_tx.min(self.desired()));
+        desired.max(least)
     }
 
     /// Shorter by up to a quarter; where one missing packet is one too many, by a tenth at least (RFC 5880, 6.8.7).

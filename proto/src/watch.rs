@@ -74,10 +74,13 @@ impl WatchMachine {
     }
 
     /// Under another configuration: those that were there keep their places, tracked or not. Of one that is new is
-    /// believed what was of a former one of its name and kind, until it is told of.
+    /// believed what was of a former one of its name and kind, until it is told of; unless nobody has told of that one
+    /// lately, because nobody tracked it.
     pub fn reconfigure(&mut self, settings: &[WatchSettings], now: Instant) {
         for new in settings.iter().skip(self.watches.len()) {
-            let is_it = |known: &&Watch| (known.settings.kind, &known.settings.name) == (new.kind, &new.name);
+            let is_it = |known: &&Watch| {
+                (known.settings.kind, &known.settings.name) == (new.kind, &new.name) && now < known.told_at + PATIENCE
+            };
             let believed = self.watches.iter().rev().find(is_it).and_then(|former| former.believed.clone());
             self.watches.push(Watch { believed, ..Watch::new(new, now) });
         }

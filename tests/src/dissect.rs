@@ -23,7 +23,7 @@ const FIELDS: &str = "frame.time_epoch eth.src eth.dst _ws.malformed _ws.expert.
                       vrrp.short_adver_int vrrp.ip_addr vrrp.ipv6_addr arp.opcode arp.src.hw_mac \
                       arp.src.proto_ipv4 arp.dst.proto_ipv4 icmpv6.type icmpv6.checksum.status \
                       icmpv6.nd.ns.target_address icmpv6.nd.na.target_address icmpv6.nd.na.flag.r \
-                      icmpv6.nd.na.flag.s icmpv6.nd.na.flag.o icmpv6.opt.linkaddr udp.dstport bfd.sta bfd.diag";
+                      icmpv6.nd.na.flag.s icmpv6.nd.na.flag.o icmpv6.opt.linkaddr udp.dstport bfd.sta bfd.diag bfd.my_discriminator";
 
 /// What tshark takes to begin on a busy machine, and more.
 const BEGINS: Duration = Duration::from_secs(30);

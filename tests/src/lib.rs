@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod debian;
 pub mod dissect;
 pub mod etcd;
+pub mod frr;
 pub mod gates;
 mod kernel;
 pub mod lan;

@@ -15,6 +15,7 @@ use keepone_chaos::fault::{Network, Part};
 use keepone_chaos::netns::clock;
 use keepone_chaos::netns::topology::{Kind, VIP};
 use keepone_tests::dissect::{Frame, Recorder, dissect};
+use keepone_tests::frr::Frr;
 use keepone_tests::lan::{INTERFACE, Lan};
 use keepone_tests::observe::Watch;
 use keepone_tests::program::Program;
@@ -178,70 +179,6 @@ fn processes_that_end_are_a_fault_until_enough_run_again() {
         child.wait().unwrap();
     }
     pair.moves_to(B, "none runs");
-}
-
-const FRR: &str = "/usr/lib/frr";
-/// What bfdd tells and asks for, in ms, and how many of ours it lets miss.
-const INTERVAL: u32 = 60;
-const MULTIPLIER: u32 = 3;
-
-/// FRR's daemons on the client's machine, with a directory that their own user may write to.
-struct Frr {
-    room: PathBuf,
-}
-
-impl Frr {
-    /// `peers`: each with our address, and what follows it there.
-    fn new(lan: &Lan, peers: &[(String, String, &str)]) -> Self {
-        assert!(Path::new(FRR).join("bfdd").exists(), "there is no {FRR}/bfdd: install frr");
-        let room = lan.room().join("frr");
-        fs::create_dir(&room).unwrap();
-        fs::set_permissions(lan.room(), fs::Permissions::from_mode(0o755)).unwrap();
-        let peers: String = peers
-            .iter()
-            .map(|(peer, local, how)| {
-                format!(
-                    " peer {peer} {how} local-address {local}\n  detect-multiplier {MULTIPLIER}\n  \
-                     receive-interval {INTERVAL}\n  transmit-interval {INTERVAL}\n exit\n"
-                )
-            })
-            .collect();
-        fs::write(room.join("bfdd.conf"), format!("bfd\n{peers}exit\n")).unwrap();
-        fs::write(room.join("zebra.conf"), "hostname zebra\n").unwrap();
-        let owner = nix::unistd::User::from_name("frr").unwrap().unwrap();
-        for path in [room.clone(), room.join("bfdd.conf"), room.join("zebra.conf")] {
-            nix::unistd::chown(&path, Some(owner.uid), Some(owner.gid)).unwrap();
-        }
-        Frr { room }
-    }
-
-    fn start(&self, lan: &Lan, daemon: &str) -> Program {
-        let at = |name: String| self.room.join(name).display().to_string();
-        let program = format!("{FRR}/{daemon}");
-        let (file, pid) = (at(format!("{daemon}.conf")), at(format!("{daemon}.pid")));
-        let (zserv, directory, log) =
-            (at("zserv.api".to_owned()), self.room.display().to_string(), format!("file:{}", at("log".to_owned())));
-        let mut command = vec![
-            &*program,
-            "-f",
-            &file,
-            "-i",
-            &pid,
-            "-z",
-            &zserv,
-            "--vty_socket",
-            &directory,
-            "-P",
-            "0",
-            "--log",
-            &log,
-        ];
-        let control = at("bfdd.sock".to_owned());
-        if daemon == "bfdd" {
-            command.extend(["--bfdctl", &control]);
-        }
-        lan.start_at(Kind::Client(0), &command).unwrap()
-    }
 }
 
 /// RFC 5880 and 5881 with another program, over both protocols: up; its end found out within the detection time; a

@@ -16,7 +16,6 @@ use crate::gate::GateDomain;
 use crate::netlink::address::VirtualAddress;
 use crate::netlink::link::OwnLink;
 use crate::netlink::path::Owner;
-use crate::tracking::Watched;
 
 /// The first of the changes that takes a new worker, in words.
 pub(crate) fn reason_to_restart(changes: &[Change]) -> Option<String> {
@@ -113,9 +112,6 @@ impl Plan {
                 return Err(format!("{address} moves from {from} to {to}, which have different leases"));
             }
         }
-        if self.track_groups != new.track_groups {
-            return Err("other static addresses, routes or rules are tracked".to_owned());
-        }
         let [before, after] = [self, new].map(Plan::static_addresses);
         if let Some(address) = self.virtual_addresses().intersection(&after).find(|one| !before.contains(one)) {
             return Err(format!("{address} has been of a virtual router, and is to be static"));
@@ -127,14 +123,6 @@ impl Plan {
         let other = |new: &&OwnLink| known.iter().any(|known| known.name == new.name && known != *new);
         if let Some(link) = new.own_links.iter().find(other) {
             return Err(format!("the interface {} is to be another one, and is in use", link.name));
-        }
-        let [before, after] = [self, new].map(|plan| {
-            let tracked = plan.tracked_watches();
-            let is_bfd = |id: &&WatchId| matches!(plan.watched.get(usize::from(id.0)), Some(Watched::Bfd(_)));
-            tracked.iter().filter(is_bfd).copied().collect::<BTreeSet<_>>()
-        });
-        if before != after {
-            return Err("other BFD sessions are tracked, and sessions begin together".to_owned());
         }
         Ok(())
     }

@@ -91,9 +91,8 @@ impl<'a> Trackers<'a> {
         let known = former.into_iter().flat_map(|plan| plan.watched.iter().cloned().zip(plan.settings.watches.clone()));
         let mut tracked: BTreeSet<usize> =
             former.map(Plan::tracked_watches).into_iter().flatten().map(|id| usize::from(id.0)).collect();
-        // These are told of whoever tracks them.
-        let all = former.into_iter().flat_map(|plan| &plan.watched).enumerate();
-        tracked.extend(all.filter(|(_, one)| matches!(one, Watched::TrackGroup(_))).map(|(number, _)| number));
+        // These are told of whoever tracks them, as long as something static is of them.
+        tracked.extend(former.into_iter().flat_map(|plan| &plan.track_groups).map(|(id, _)| usize::from(id.0)));
         let mut watches = Numbered::after(known, tracked);
         let mut watch = |list, at, watched: Option<Watched>| {
             if let Some(watched) = watched {

@@ -126,6 +126,7 @@ impl Shells {
         self.kernel.ask(Ask::Configure(Box::new(Configuration {
             addresses: plan.addresses.clone(),
             statics: plan.statics_in_kernel(),
+            groups: plan.track_groups.clone(),
             paths: plan.paths.clone(),
             links: plan.links_in_kernel(),
             settings: plan.settings_of_kernel.clone(),

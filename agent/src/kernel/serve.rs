@@ -137,10 +137,11 @@ impl Server {
 
     /// Another configuration. What comes with addresses follows them, which the core sets.
     async fn configure(&mut self, asked: Configuration) -> bool {
-        let Configuration { addresses, statics, paths, links, settings, gone, number } = asked;
+        let Configuration { addresses, statics, groups, paths, links, settings, gone, number } = asked;
         let before = std::mem::replace(&mut self.addresses, addresses);
         // While the settings hold under which it takes no other address of its network along.
         self.statics.replace(&self.writer, statics, &self.addresses).await;
+        self.statics.set_groups(groups);
         self.paths.replace(paths);
         self.look_out();
         self.interfaces.replace(links, settings);

@@ -41,6 +41,12 @@ struct Group {
     told: Option<(Reading, Instant)>,
 }
 
+impl Group {
+    fn new((watch, name): (WatchId, String)) -> Self {
+        Group { watch, name, told: None }
+    }
+}
+
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Statics {
@@ -52,11 +58,10 @@ pub(super) struct Statics {
 
 impl Statics {
     pub(super) fn new(all: Vec<(VirtualAddress, Option<String>)>, groups: Vec<(WatchId, String)>) -> Self {
-        let group = |(watch, name)| Group { watch, name, told: None };
         Statics {
             all: all.into_iter().map(Static::new).collect(),
             leaving: Vec::new(),
-            groups: groups.into_iter().map(group).collect(),
+            groups: groups.into_iter().map(Group::new).collect(),
         }
     }
 
@@ -76,6 +81,16 @@ impl Statics {
         self.all = all.into_iter().map(known).collect();
         self.leaving.extend(former.into_keys());
         self.take_out(writer, virtual_ones).await;
+    }
+
+    /// From now on these are told of. Of what was told of already nothing is told anew.
+    pub(super) fn set_groups(&mut self, groups: Vec<(WatchId, String)>) {
+        self.groups.retain(|known| groups.iter().any(|(watch, _)| *watch == known.watch));
+        for new in groups {
+            if self.groups.iter().all(|known| known.watch != new.0) {
+                self.groups.push(Group::new(new));
+            }
+        }
     }
 
     /// What is to go and is still there, unless that address is wanted otherwise by now.

@@ -131,9 +131,14 @@ fn static_addresses_wait_for_their_interface_and_say_so_to_their_group() {
 
 /// Another configuration of an agent without virtual routers.
 fn configuration(statics: Vec<(VirtualAddress, Option<String>)>) -> Ask {
+    configuration_with(statics, Vec::new())
+}
+
+fn configuration_with(statics: Vec<(VirtualAddress, Option<String>)>, groups: Vec<(WatchId, String)>) -> Ask {
     Ask::Configure(Box::new(Configuration {
         addresses: BTreeMap::from([(A, vec![vip("10.6.0.100", 24)])]),
         statics,
+        groups,
         paths: BTreeMap::new(),
         links: Vec::new(),
         settings: Vec::new(),
@@ -208,5 +213,31 @@ fn a_static_address_of_a_new_configuration_waits_for_its_interface_and_a_fault_g
         ip("link add later0 type veth");
         server.try_again().await;
         assert!(!ip("addr show dev later0").contains("10.7.0.1/24"));
+    });
+}
+
+#[test]
+fn a_track_group_of_a_new_configuration_is_told_of_at_once_and_one_that_is_gone_no_more() {
+    World::run(async |_: &World| {
+        let (g, h) = ((WatchId(3), "G".to_owned()), (WatchId(4), "H".to_owned()));
+        let statics = |group: &str| vec![(vip("10.6.0.1", 24), Some(group.to_owned()))];
+        let (mut server, mut said) =
+            open(Wanted { statics: statics("G"), groups: vec![g.clone()], ..Wanted::default() });
+        server.begin().await;
+        let told = |said: &mut mpsc::Receiver<Said>| {
+            std::iter::from_fn(|| said.try_recv().ok())
+                .filter_map(|said| match said {
+                    Said::Event(Event::Watched { watch, reading }) => Some((watch.0, reading)),
+                    _ => None,
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(&mut said), [(3, Reading::Up)]);
+        server.carry_out(&mut [configuration_with(statics("H"), vec![g, h.clone()])].into()).await;
+        assert_eq!(told(&mut said), [(4, Reading::Up)], "and of the other nothing new");
+        let later = VirtualAddress::new("later0", "10.7.0.1".parse().unwrap(), 24);
+        server.carry_out(&mut [configuration_with(vec![(later, Some("H".to_owned()))], vec![h])].into()).await;
+        let then = told(&mut said);
+        assert!(matches!(&then[..], [(4, Reading::Down(why))] if why.contains("later0")), "{then:?}");
     });
 }

@@ -36,6 +36,10 @@ fn what_an_instance_has_in_the_kernel_comes_and_goes_with_it_in_place() {
     let other = fixed.replace("192.0.2.9", "192.0.2.8");
     let address = "static_ipaddress {\n 198.51.100.1/24 dev eth0\n}\n";
     let rule = "static_rules {\n from 198.51.100.0/24 lookup 100\n}\n";
+    let session = "bfd_instance r {\n neighbor_ip 192.0.2.9\n}\n";
+    let pace = session.replace(".9\n", ".9\n min_rx 50\n");
+    let group =
+        format!("track_group T {{\n group {{\n VI_1\n }}\n}}\n{}", address.replace("eth0", "eth0 track_group T"));
     let with = |text: &str| model(&format!("{SITE}{text}"));
     for (one, other, restarts) in [
         ("", plain, false),
@@ -47,6 +51,9 @@ fn what_an_instance_has_in_the_kernel_comes_and_goes_with_it_in_place() {
         (fixed, other.as_str(), false),
         ("", address, false),
         ("", rule, false),
+        ("", session, false),
+        (session, pace.as_str(), false),
+        (address, group.as_str(), false),
     ] {
         for (from, to) in [(one, other), (other, one)] {
             let difference = diff(&with(from), &with(to));

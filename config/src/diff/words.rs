@@ -69,7 +69,6 @@ const LEASE: Cost = Cost::Agent("the lease changes: voters refuse a node with an
 const START: Cost = Cost::Agent("it is set up once, at the start");
 
 const POLICY: Cost = Cost::Agent("what was promised to other nodes outlives it");
-const SESSION: Cost = Cost::Agent("sessions begin together");
 
 /// What a running agent takes over; `global.announce` by itself, and not all of `global`. Whatever is under none of
 /// these, or is new in the model, is set up once, at the start.
@@ -142,7 +141,7 @@ pub(super) static ROWS: &[Row] = &[
     noun("statics.addresses[]", "static address"),
     noun("statics.routes[]", "static route"),
     noun("statics.rules[]", "static rule"),
-    costs("statics.track_groups[]", "track_group", START),
+    noun("statics.track_groups[]", "track_group"),
     noun("instances[].auth_type", "auth_type"),
     costs("global.vrrp.disable_local_igmp", "disable_local_igmp", START),
     noun("global.vrrp.link_delays", "interface_up_down_delays"),
@@ -219,8 +218,7 @@ pub(super) static ROWS: &[Row] = &[
     noun("authority.timing.lease_max", "lease_max"),
     costs("policy", "policy", CLUSTER),
     noun("instances[].options.promote_secondaries", "promote_secondaries"),
-    costs("trackers.bfd", "sessions", SESSION),
-    costs("trackers.bfd[]", "bfd_instance", SESSION),
+    element("trackers.bfd[]", "bfd_instance", &["name"]),
     costs("gate", "means of the gate", START),
     costs("global.fifos.all", "notify_fifo", START),
     costs("global.fifos.vrrp", "vrrp_notify_fifo", START),

@@ -240,3 +240,66 @@ fn a_session_that_is_held_down_says_so_and_does_not_come_up_again() {
     assert_eq!(wire.states(), [AdminDown, Down]);
     assert_eq!(session(1, settings()).hold_down(), None, "nobody was ever heard");
 }
+
+fn slower() -> SessionSettings {
+    SessionSettings { min_tx: Duration::from_millis(300), min_rx: Duration::from_millis(300), ..settings() }
+}
+
+/// RFC 5880, 6.8.3.
+#[test]
+fn longer_intervals_hold_once_they_are_confirmed_and_the_session_stays_up() {
+    let mut wire = Wire::new(settings(), settings());
+    wire.run_to(3000);
+    assert_eq!(wire.states(), [Up, Up]);
+    let names = [wire.ends[0].mine, wire.ends[1].mine];
+    // As long as no word of it arrives, nothing becomes slower.
+    wire.ends[0].reconfigure(at(3000), slower());
+    let polls = |wire: &Wire| wire.said.iter().filter(|(ms, from, said)| *ms > 3000 && *from == 0 && said.poll).count();
+    assert_eq!(wire.ends[0].interval(), Duration::from_millis(50));
+    wire.run_to(3060);
+    assert!(polls(&wire) > 0 && wire.ends[0].interval() == Duration::from_millis(300), "{:?}", wire.ends[0]);
+    wire.run_to(9000);
+    let first = wire.gaps(0, 4000);
+    assert!(first.iter().all(|gap| (225..=300).contains(gap)), "{first:?}");
+    // The other end is asked not to send oftener, too.
+    assert!(wire.gaps(1, 4000).iter().all(|gap| (225..=300).contains(gap)), "{:?}", wire.gaps(1, 4000));
+    // And back.
+    wire.ends[0].reconfigure(at(9000), settings());
+    wire.run_to(12_000);
+    assert!(wire.gaps(0, 10_000).iter().all(|gap| *gap <= 50), "{:?}", wire.gaps(0, 10_000));
+    assert_eq!((wire.states(), names), ([Up, Up], [wire.ends[0].mine, wire.ends[1].mine]));
+    let downs = wire.said.iter().filter(|(ms, _, said)| *ms > 3000 && said.state != Up).count();
+    assert_eq!(downs, 0, "nobody has said that it is not Up");
+    wire.cut = true;
+    wire.run_to(12_160);
+    assert_eq!(wire.states(), [Down, Down], "within the detection time of now");
+}
+
+#[test]
+fn silence_is_judged_by_the_former_interval_until_the_shorter_one_is_confirmed() {
+    let mut wire = Wire::new(slower(), SessionSettings { min_tx: Duration::from_millis(20), ..settings() });
+    wire.run_to(4000);
+    assert_eq!(wire.states(), [Up, Up]);
+    // Its first word under the new settings is lost, and those after it.
+    wire.ends[0].reconfigure(at(4000), settings());
+    let heard = wire.said.iter().rfind(|(_, from, _)| *from == 1).unwrap().2;
+    wire.ends[0].on_packet(at(4010), &heard);
+    let until = wire.ends[0].remote.unwrap().until;
+    assert_eq!(until, at(4010 + 900), "three of 300 ms");
+    // The end of a former Poll Sequence confirms nothing that was not asked.
+    wire.ends[0].on_packet(at(4020), &Control { last: true, ..heard });
+    assert_eq!(wire.ends[0].remote.unwrap().until, at(4020 + 900));
+    wire.ms = 4020;
+    wire.run_to(5000);
+    assert_eq!(wire.states(), [Up, Up]);
+    assert!(wire.ends[0].former.is_none());
+}
+
+#[test]
+fn other_settings_of_a_session_that_is_not_up_count_at_once() {
+    let mut alone = session(10, SessionSettings { passive: true, ..settings() });
+    assert_eq!(alone.next_deadline(), None);
+    alone.reconfigure(at(5), settings());
+    assert!(alone.on_timer(at(6)).is_some_and(|said| !said.poll && said.state == Down));
+    assert_eq!(alone.state(), Down);
+}

@@ -119,3 +119,24 @@ fn a_number_and_its_words_follow_each_reading() {
     assert!(!machine.on_reading(at(9), WatchId(7), Reading::Up), "there is no such watch");
     assert_eq!((machine.state(WatchId(7)), machine.name(ID)), (State::Unreadable, words("track_process proxy")));
 }
+
+#[test]
+fn one_that_comes_back_is_not_judged_by_the_silence_in_which_nobody_wanted_it() {
+    let settings = |count: usize| {
+        let one = WatchSettings {
+            kind: WatchKind::Bfd,
+            name: String::from("router"),
+            up_delay: Duration::ZERO,
+            down_delay: Duration::ZERO,
+        };
+        vec![one; count]
+    };
+    let mut machine = WatchMachine::new(&settings(1), at(0));
+    machine.on_reading(at(10), ID, Reading::Up);
+    machine.reconfigure(&settings(2), at(5000));
+    assert_eq!(machine.state(WatchId(1)), State::Up, "as the former one was");
+    machine.due(at(60_000));
+    assert_eq!(machine.state(ID), State::Unreadable);
+    machine.reconfigure(&settings(3), at(60_000));
+    assert_eq!(machine.state(WatchId(2)), State::Unknown);
+}

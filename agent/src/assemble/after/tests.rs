@@ -95,15 +95,37 @@ fn another_router_of_the_same_name_waits_for_the_end_of_the_former_one() {
 }
 
 #[test]
-fn an_address_of_another_lease_and_other_sessions_take_a_new_worker() {
+fn an_address_of_another_lease_takes_a_new_worker() {
     let plan = Plan::new(&config(&instance("A", "eth0", 1, "192.0.2.1", "")));
     let words = plan.after(&config(&instance("B", "eth0", 1, "192.0.2.1", ""))).unwrap_err();
     assert!(words.starts_with("192.0.2.1 moves from A to B"), "{words}");
-    let bfd = format!(
-        "bfd_instance r {{\n neighbor_ip 192.0.2.9\n}}\n{}",
-        instance("A", "eth0", 1, "192.0.2.1", "track_bfd {\n r\n }")
-    );
-    assert!(plan.after(&config(&bfd)).unwrap_err().contains("BFD"));
+}
+
+#[test]
+fn sessions_and_track_groups_come_and_go_and_one_that_comes_back_has_a_number_of_its_own() {
+    let session = |name: &str, last: u8| format!("bfd_instance {name} {{\n neighbor_ip 192.0.2.{last}\n}}\n");
+    let tracking = |names: &str| instance("A", "eth0", 1, "192.0.2.1", &format!("track_bfd {{\n {names}\n }}"));
+    let fixed = |group: &str| {
+        let members =
+            if group.is_empty() { String::new() } else { "track_group G {\n group {\n A\n }\n}\n".to_owned() };
+        format!("{members}static_routes {{\n 198.51.100.0/24 via 192.0.2.9{group}\n}}\n")
+    };
+    let all = format!("{}{}", session("r", 8), session("s", 9));
+    let plan = Plan::new(&config(&format!("{all}{}{}", tracking("r"), fixed(""))));
+    let of = |plan: &Plan| {
+        let tracked = plan.tracked_watches().into_iter().map(|id| id.0).collect::<Vec<_>>();
+        (tracked, plan.track_groups.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
+    };
+    assert_eq!(of(&plan), (vec![0], vec![]));
+    let grouped = fixed(" track_group G");
+    let after = plan.after(&config(&format!("{all}{}{grouped}", tracking("r\n s")))).unwrap();
+    assert_eq!(of(&after), (vec![0, 1, 2], vec![2]));
+    let again = after.after(&config(&format!("{all}{}{grouped}", tracking("s")))).unwrap();
+    assert_eq!(of(&again), (vec![1, 2], vec![2]), "what is alike keeps its number");
+    let none = again.after(&config(&format!("{all}{}{}", tracking("s"), fixed("")))).unwrap();
+    assert_eq!(of(&none), (vec![1], vec![]));
+    let back = none.after(&config(&format!("{all}{}{grouped}", tracking("r\n s")))).unwrap();
+    assert_eq!(of(&back), (vec![1, 3, 4], vec![4]), "nobody has told of the former ones");
 }
 
 #[test]
