@@ -29,7 +29,7 @@ impl Answering for Answers {
     fn answer(&self, request: &Request, who: &str, _lines: &mut dyn Lines) -> Result<Value, String> {
         match request.ask.as_str() {
             "status" => Ok(self.snapshot()?.json()),
-            "metrics" => Ok(self.metrics()?.into()),
+            "metrics" => Ok(self.metrics(String::new())?.into()),
             "dump" => self.dump(request),
             "why" => match self.ask(Ask::Why(instance(request)?))? {
                 Answer::Why(snapshot, why) => Ok(snapshot.why(&why)),
@@ -92,10 +92,10 @@ impl Answers {
         }
     }
 
-    /// As a scraper reads it. Where the thread of the checks does not answer, nothing is said of servers.
-    pub(crate) fn metrics(&self) -> Result<String, String> {
+    /// As a scraper reads it, in `text`. Where the thread of the checks does not answer, nothing is said of servers.
+    pub(crate) fn metrics(&self, text: String) -> Result<String, String> {
         let snapshot = self.snapshot()?;
-        Ok(snapshot.metrics(&self.servers.standing().unwrap_or_default()))
+        Ok(snapshot.metrics(text, &self.servers.standing().unwrap_or_default()))
     }
 
     /// As the files that signals ask for.

@@ -95,9 +95,9 @@ fn yes(is: bool) -> u8 {
 }
 
 impl Snapshot {
-    /// As a scraper reads it, with how virtual servers stand.
-    pub(super) fn metrics(&self, servers: &[ServiceStanding]) -> String {
-        let mut text = Text(String::new());
+    /// As a scraper reads it, with how virtual servers stand, in an empty text.
+    pub(super) fn metrics(&self, text: String, servers: &[ServiceStanding]) -> String {
+        let mut text = Text(text);
         text.family("keepone_build_info", "gauge", "", "The program and the node that it runs as.");
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("node", self.directory.node.as_str())];
         text.sample("keepone_build_info", &labels, 1);

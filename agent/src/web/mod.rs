@@ -66,8 +66,8 @@ impl Site for Page {
         Ok(parts(&self.title(), &status, &servers, &recent, now))
     }
 
-    fn metrics(&self) -> Result<String, String> {
-        self.answers.metrics()
+    fn metrics(&self, text: String) -> Result<String, String> {
+        self.answers.metrics(text)
     }
 }
 

@@ -23,6 +23,7 @@ pub mod pieces;
 mod routes;
 mod server;
 pub mod settings;
+mod spare;
 mod tls;
 pub mod tokens;
 
@@ -45,11 +46,11 @@ pub trait Site: Send + Sync + 'static {
     /// Why there is nothing to show, in words for the operator.
     fn parts(&self) -> Result<Vec<Part>, String>;
 
-    /// For Prometheus.
+    /// For Prometheus, in `text`, which is empty and may have room.
     ///
     /// # Errors
     /// The same.
-    fn metrics(&self) -> Result<String, String>;
+    fn metrics(&self, text: String) -> Result<String, String>;
 }
 
 /// A part of a page that changes by itself.

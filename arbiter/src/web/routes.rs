@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::live::{Events, Live};
+use super::spare::Spare;
 use super::tokens::Doorkeeper;
 use super::{Site, page};
 use crate::control::{Lines, Reply, Request, Right};
@@ -95,6 +96,8 @@ pub(super) struct Routes<S> {
     live: Arc<Live>,
     door: Arc<RwLock<Door>>,
     viewers: Arc<Semaphore>,
+    /// Of the last metrics.
+    spare: Spare,
     is_tls: bool,
 }
 
@@ -103,7 +106,8 @@ type Refusal = (StatusCode, String);
 
 impl<S: Site> Routes<S> {
     pub(super) fn new(site: Arc<S>, door: Arc<RwLock<Door>>, is_tls: bool) -> Self {
-        Routes { site, live: Live::new(), door, viewers: Arc::new(Semaphore::new(VIEWERS)), is_tls }
+        let viewers = Arc::new(Semaphore::new(VIEWERS));
+        Routes { site, live: Live::new(), door, viewers, spare: Spare::default(), is_tls }
     }
 
     pub(super) fn live(&self) -> Arc<Live> {
@@ -205,8 +209,9 @@ impl<S: Site> Routes<S> {
 
     async fn metrics(&self, headers: &HeaderMap) -> Result<Answer, Refusal> {
         self.visitor(headers).await?;
-        match self.ask(|site| site.metrics()).await? {
-            Ok(body) => Ok(text(StatusCode::OK, METRICS, body)),
+        let memory = self.spare.take();
+        match self.ask(|site| site.metrics(memory)).await? {
+            Ok(body) => Ok(text(StatusCode::OK, METRICS, self.spare.lend(body))),
             Err(words) => Err((StatusCode::SERVICE_UNAVAILABLE, words + "\n")),
         }
     }

@@ -72,8 +72,8 @@ impl Site for Book {
         Ok(vec![part("still", String::from("still")), part("count", format!("look {number}"))])
     }
 
-    fn metrics(&self) -> Result<String, String> {
-        Ok(String::from("# EOF\n"))
+    fn metrics(&self, text: String) -> Result<String, String> {
+        Ok(text + "# EOF\n")
     }
 }
 

@@ -48,8 +48,9 @@ impl Site for Page {
         Ok(parts(&self.title(), &status, leases.as_deref()))
     }
 
-    fn metrics(&self) -> Result<String, String> {
-        self.answers.ask(Ask::Metrics)
+    fn metrics(&self, text: String) -> Result<String, String> {
+        let metrics: String = self.answers.ask(Ask::Metrics)?;
+        Ok(text + &metrics)
     }
 }
 
