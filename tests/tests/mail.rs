@@ -7,11 +7,12 @@ use std::fs::{self, Permissions};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use keepone_chaos::fault::{Network, Part};
-use keepone_chaos::netns::topology::Kind;
+use keepone_chaos::netns::topology::{Kind, VIP};
+use keepone_tests::advert::{Forger, GROUP, version_3};
 use keepone_tests::binary;
 use keepone_tests::cluster::Cluster;
 use keepone_tests::lan::Lan;
@@ -116,6 +117,29 @@ impl Room {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
+    /// The node's file: with a script, a FIFO, a mail server and a webhook.
+    fn tells_everybody(&self) {
+        let address = self.address();
+        let (script, fifo) = (self.shown("alert.sh"), self.shown("fifo"));
+        self.script("alert.sh", &format!("echo \"$(date +%s.%N) $2 $3\" >> {}", self.shown("script.seen")));
+        let seen = self.shown("fifo.seen");
+        self.script(
+            "fifo.sh",
+            &format!("while read -r line; do echo \"$(date +%s.%N) $line\" >> {seen}; done < {fifo}"),
+        );
+        let globals = format!(
+            "alert_script = \"{script} root\"\nevent_fifo = \"{fifo}\"\nrouter_id = \"lb1\"\n\
+             smtp_server = [\"{address}\", 2525]\nnotification_email = [\"admin@example.com\", \"root\"]\n\
+             notification_email_from = \"lb@example.com\"\nsmtp_connect_timeout = 3\n\
+             smtp_helo_name = \"lb1.example.com\""
+        );
+        let webhook = format!(
+            "[[webhook]]\nname = \"ops\"\nurl = \"http://{address}:8080/in?a=1\"\nsecret_file = \"{}\"\n",
+            self.shown("hook.key")
+        );
+        self.write(&globals, &webhook);
+    }
+
     fn lines(&self, name: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.path(name)).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -176,9 +200,25 @@ fn place(mails: &[Value], words: &str) -> usize {
     found.unwrap_or_else(|| panic!("no mail about {words}: {mails:#?}"))
 }
 
-/// The last demotion: the script, the FIFO, the mail and the webhook, each counted from when the node found it.
-fn is_everywhere_at_once(room: &Room, agent: &Program, mailed_at: f64) {
-    let is_one = |event: &Value| event["name"] == "self-demoted" && event["raised"] == true;
+/// Who reads the FIFO; ends with the test, however that ends.
+struct Reader(Child);
+
+impl Reader {
+    fn start(room: &Room) -> Self {
+        Reader(Command::new(room.path("fifo.sh")).spawn().unwrap())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The last alert of that name: the script, the FIFO, the mail and the webhook, each counted from when the node found it.
+fn is_everywhere_at_once(room: &Room, agent: &Program, name: &str, mailed_at: f64) {
+    let is_one = |event: &Value| event["name"] == name && event["raised"] == true;
     let all = room.lines("n1-run/events.jsonl");
     let event = all.iter().rfind(|event| is_one(event)).unwrap();
     let seconds = |words: &str| words.trim().parse::<f64>().unwrap();
@@ -195,7 +235,7 @@ fn is_everywhere_at_once(room: &Room, agent: &Program, mailed_at: f64) {
         eventually(SOON, || format!("{file}:\n{}\n{}", lines(), agent.said()), last)
     };
     let in_fifo = came("fifo.seen", &|line| is_one(&serde_json::from_str(line).unwrap()));
-    let by_script = came("script.seen", &|line| line == "self-demoted raised");
+    let by_script = came("script.seen", &|line| line == format!("{name} raised"));
     let posted = || {
         let lines = room.lines("events");
         let last = lines.iter().rfind(|line| is_one(&line["event"]))?["at"].as_f64();
@@ -204,31 +244,39 @@ fn is_everywhere_at_once(room: &Room, agent: &Program, mailed_at: f64) {
     let posted = eventually(SOON, || agent.said(), posted);
     for (channel, at) in [("script", by_script), ("FIFO", in_fifo), ("mail", mailed_at), ("webhook", posted)] {
         let took = Duration::from_secs_f64((at - found_at).max(0.0));
-        println!("self-demoted: {channel} {took:.0?} later");
+        println!("{name}: {channel} {took:.0?} later");
         assert!(took < AT_ONCE + BUSY, "{channel} {took:?} later\n{}", agent.said());
     }
+}
+
+/// By Advertisements of a router that holds the address too, and is no node of ours.
+#[test]
+fn a_second_holder_is_told_to_everybody_at_once() {
+    let room = Room::new();
+    room.tells_everybody();
+    let mut relay = room.listener("relay.py", 2525, &[&room.shown("mails")]);
+    let mut receiver = room.listener("receiver.py", 8080, &[&room.shown("events"), &room.shown("hook.key")]);
+    let agent = room.agent();
+    room.until(&agent, "MASTER", 1);
+    // The agent has made the FIFO.
+    let reader = Reader::start(&room);
+    let forger = Forger::new(&room.lan.host(Kind::Client(0)).namespace).unwrap();
+    let alarms = || {
+        forger.send(GROUP, &version_3(51, 10, 25, VIP));
+        let mails = room.lines("mails");
+        mails.into_iter().find(|mail| text(&mail["subject"]).contains("ALERT dual-master of VI_1, critical"))
+    };
+    let alarm = eventually(SOON, || agent.said(), alarms);
+    is_everywhere_at_once(&room, &agent, "dual-master", alarm["at"].as_f64().unwrap());
+    drop(reader);
+    relay.kill();
+    receiver.kill();
 }
 
 #[test]
 fn each_change_is_told_once_and_in_order_though_relay_receiver_and_agent_are_away() {
     let room = Room::new();
-    let address = room.address();
-    let (script, fifo) = (room.shown("alert.sh"), room.shown("fifo"));
-    room.script("alert.sh", &format!("echo \"$(date +%s.%N) $2 $3\" >> {}", room.shown("script.seen")));
-    room.script(
-        "fifo.sh",
-        &format!("while read -r line; do echo \"$(date +%s.%N) $line\" >> {}; done < {fifo}", room.shown("fifo.seen")),
-    );
-    let globals = format!(
-        "alert_script = \"{script} root\"\nevent_fifo = \"{fifo}\"\nrouter_id = \"lb1\"\nsmtp_server = [\"{address}\", 2525]\nnotification_email = [\"admin@example.com\", \
-         \"root\"]\nnotification_email_from = \"lb@example.com\"\nsmtp_connect_timeout = 3\nsmtp_helo_name = \
-         \"lb1.example.com\""
-    );
-    let webhook = format!(
-        "[[webhook]]\nname = \"ops\"\nurl = \"http://{address}:8080/in?a=1\"\nsecret_file = \"{}\"\n",
-        room.shown("hook.key")
-    );
-    room.write(&globals, &webhook);
+    room.tells_everybody();
     // Nobody is there to be told.
     let mut agent = room.agent();
     room.until(&agent, "MASTER", 1);
@@ -247,7 +295,7 @@ fn each_change_is_told_once_and_in_order_though_relay_receiver_and_agent_are_awa
     fs::write(room.path("events.refuse"), "").unwrap();
     let mut relay = room.listener("relay.py", 2525, &[&mails]);
     let mut receiver = room.listener("receiver.py", 8080, &[&events, &room.shown("hook.key")]);
-    let mut reader = Command::new(room.path("fifo.sh")).spawn().unwrap();
+    let reader = Reader::start(&room);
     let mut agent = room.agent();
     room.until(&agent, "MASTER", 4);
     fs::remove_file(room.path("events.refuse")).unwrap();
@@ -266,9 +314,8 @@ fn each_change_is_told_once_and_in_order_though_relay_receiver_and_agent_are_awa
     let at = so_far.iter().position(|mail| *mail == demotion).unwrap();
     let faults = mailed(&so_far[..=at]).iter().filter(|change| change.starts_with("FAULT")).count();
     assert_eq!(faults, 2, "the change itself is in the digest that follows: {so_far:#?}");
-    is_everywhere_at_once(&room, &agent, demotion["at"].as_f64().unwrap());
-    reader.kill().unwrap();
-    reader.wait().unwrap();
+    is_everywhere_at_once(&room, &agent, "self-demoted", demotion["at"].as_f64().unwrap());
+    drop(reader);
     room.set(false);
     room.until(&agent, "MASTER", 5);
     // The relay dies, and another life of it comes.
