@@ -122,6 +122,8 @@ pub struct Holder {
     offer_waits: Option<Epoch>,
     /// Ask the holder to hand over instead of only asking whether it is gone (R11).
     asks_for_handover: bool,
+    /// When that last made it ask out of turn.
+    asked_early: Option<Instant>,
     /// Who holds it and with what priority, as a voter has said, and when it did.
     rival: Option<(Epoch, u8, Instant)>,
     farewells: Vec<Farewell>,
@@ -161,6 +163,7 @@ impl Holder {
             offered: None,
             offer_waits: None,
             asks_for_handover: false,
+            asked_early: None,
             rival: None,
             farewells: Vec::new(),
             outbox: Vec::new(),
@@ -201,14 +204,18 @@ impl Holder {
         self.attempt_if_free(now);
     }
 
-    /// Whether the holder, which this node does not hear, is asked to hand over (R11).
+    /// Whether the holder, which this node does not hear, is asked to hand over (R11). At once when that begins, but once
+    /// in a renewal's interval: evidence that flickers would ask the voters with each flicker.
     pub fn ask_for_handover(&mut self, now: Instant, asks: bool) {
         let begins = asks && !self.asks_for_handover;
         self.asks_for_handover = asks;
+        let may = self.asked_early.is_none_or(|at| now.since(at) >= self.renewal);
         if let Phase::Asking { resend_at, .. } = &mut self.phase
             && begins
+            && may
         {
             *resend_at = now;
+            self.asked_early = Some(now);
             self.tick(now);
         }
     }

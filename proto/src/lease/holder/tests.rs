@@ -461,3 +461,26 @@ fn only_a_voter_has_anything_to_offer() {
     assert!(!h.accept_offer(at(1000), node(9), reserved));
     assert!(h.accept_offer(at(1000), node(3), reserved));
 }
+
+#[test]
+fn evidence_that_flickers_asks_the_holder_once_in_an_interval() {
+    let (mut a, mut b, mut voters) = (holder(1), holder(2), Voters::new());
+    a.stand(at(1000), 200);
+    voters.serve(1000, &mut a, &[1, 2, 3]);
+    b.stand(at(1001), 250);
+    voters.serve(1001, &mut b, &[1, 2, 3]);
+    assert_eq!(b.lease(at(1001)), Lease::Refused);
+    let is_one = |(_, envelope): &(NodeId, Envelope)| matches!(envelope.message, Message::HandoverRequest { .. });
+    let mut asked = Vec::new();
+    for ms in 1010..1010 + 500 {
+        // On for a millisecond, off for one.
+        b.ask_for_handover(at(ms), ms % 2 == 0);
+        b.tick(at(ms));
+        if b.take_outbox().iter().any(is_one) {
+            asked.push(ms);
+        }
+    }
+    assert_eq!(asked.first(), Some(&1010), "what begins asks at once");
+    let intervals = 500 / quorum().timing.renewal_interval().as_millis();
+    assert!(asked.len() as u128 <= 2 * (intervals + 1), "asked at {asked:?}");
+}
