@@ -9,6 +9,8 @@
 //! No threads, no runtime, hardly an allocation while it watches.
 
 mod child;
+mod pause;
+mod promised;
 
 use std::fs::File;
 use std::io;
@@ -26,6 +28,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use child::{Worker, ask_for, ask_to_stop};
+use promised::Promised;
 
 use crate::assemble::Plan;
 use crate::clock;
@@ -107,6 +110,7 @@ pub struct Guardian {
     former_until: Option<(Instant, [Leftovers; 2])>,
     /// Static addresses, routes and rules, which outlive workers.
     statics: Leftovers,
+    promised: Promised,
     /// Silence of a worker that runs.
     patience: Duration,
     signals: SignalFd,
@@ -161,6 +165,7 @@ impl Guardian {
             leftovers: Leftovers::of_worker(&plan),
             former_until: None,
             statics: Leftovers::of_agent(&plan),
+            promised: Promised::new(&plan),
             patience: patience(&plan),
             signals,
             stopping: false,
@@ -206,6 +211,11 @@ impl Guardian {
         let mut failures = 0_u32;
         let mut first = true;
         loop {
+            let left = self.promised.left(clock::now());
+            if !left.is_zero() && !self.pause("what was promised under `degrade` runs out first", left, clean) {
+                self.stop_watchdog(clean);
+                return Ok(0);
+            }
             let (end, lived) = match self.start() {
                 Ok(mut worker) => (self.watch(&mut worker), clock::now().since(worker.started_at)),
                 Err(failure) if first => {
@@ -244,7 +254,7 @@ impl Guardian {
             }
             failures = if lived < SHORT_LIFE { failures.saturating_add(1) } else { 0 };
             // At once the first time; a worker that keeps dying is given ever longer pauses.
-            if failures > 1 && !self.pause(backoff(failures), clean) {
+            if failures > 1 && !self.pause("workers keep ending", backoff(failures), clean) {
                 self.stop_watchdog(clean);
                 return Ok(1);
             }
@@ -275,6 +285,7 @@ impl Guardian {
             let statics = Leftovers::of_agent(&plan);
             let former = std::mem::replace(&mut self.statics, statics);
             former.without(&self.statics).remove_statics(FEED);
+            self.promised.follow(&plan, clock::now());
             self.patience = patience(&plan);
             self.former_until = None;
         }
@@ -301,6 +312,7 @@ impl Guardian {
         if let Some(answer) = worker.answer.take() {
             match self.reload.answered(answer) {
                 Some(Ok(plan)) => {
+                    self.promised.follow(&plan, clock::now());
                     self.patience = patience(&plan);
                     let new = [Leftovers::of_worker(&plan), Leftovers::of_agent(&plan)];
                     self.former_until = Some((clock::now() + FORMER, new));
@@ -526,30 +538,6 @@ impl Guardian {
                 }
             }
         }
-    }
-
-    /// Waits before a new start; `false` if it was told to stop meanwhile.
-    fn pause(&mut self, time: Duration, harmless: bool) -> bool {
-        say(format_args!("workers keep ending: the next start in {time:?}"));
-        let until = clock::now() + time;
-        while clock::now() < until {
-            while let Ok(Some(signal)) = self.signals.read_signal() {
-                let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
-                match Signal::try_from(number) {
-                    Ok(Signal::SIGTERM | Signal::SIGINT) => return false,
-                    Ok(Signal::SIGHUP) => {
-                        self.manager.reloads();
-                        say(format_args!("no worker runs: the next one reads the file anew"));
-                    }
-                    Ok(_) | Err(_) => {}
-                }
-            }
-            if harmless {
-                self.feed();
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        true
     }
 }
 

@@ -155,3 +155,46 @@ fn instances_addresses_and_links_change_under_a_lease_that_does_not_notice() {
     let text = pair.text(1, 1).replace("hb0", "hb1").replace("10.1.0.", "10.1.1.");
     pair.reload(1, &text, "reload: it takes a new worker: ");
 }
+
+#[test]
+fn the_policy_changes_under_a_lease_that_does_not_notice_and_what_may_have_been_promised_outlives_a_worker() {
+    let mut pair = Pair::steady();
+    let (workers, epoch) = (pair.workers(), pair.domain(0, "VI_1")["epoch"].clone());
+    let unbroken = Unbroken::watch(&pair.lan, 0, VIP).unwrap();
+    let with = |pair: &Pair, node: usize, policy: &str| {
+        pair.text(node, 2).replacen("[arbiter]\n", &format!("[arbiter]\npolicy = \"{policy}\"\n"), 1)
+    };
+    for (policy, node) in ["degrade", "strict", "degrade"].iter().flat_map(|policy| [(*policy, 1), (*policy, 0)]) {
+        let text = with(&pair, node, policy);
+        pair.reload(node, &text, TAKEN);
+        assert!(pair.nodes[node].said().contains("reload: changes the policy from "), "{}", pair.said());
+    }
+    thread::sleep(Duration::from_secs(1));
+    println!("{}", unbroken.end(LATEST, &|| pair.said()));
+    assert_eq!((pair.workers(), &pair.domain(0, "VI_1")["epoch"]), (workers, &epoch), "{}", pair.said());
+    // A worker that dies soon after it has left `degrade` does not know what it promised.
+    let text = with(&pair, 1, "strict");
+    pair.reload(1, &text, TAKEN);
+    let former = pair.workers();
+    pair.nodes[1].signal(Part::Worker, Signal::SIGKILL);
+    let waits = "what was promised under `degrade` runs out first: the next start in";
+    assert!(pair.nodes[1].says(waits, SOON), "{}", pair.said());
+    let is_new = |pair: &Pair, former: &[Vec<i32>; 2]| !pair.workers()[1].is_empty() && pair.workers()[1] != former[1];
+    eventually(SOON, || pair.said(), || is_new(&pair, &former).then_some(()));
+    // Until it takes signals.
+    thread::sleep(Duration::from_secs(2));
+    eventually(SOON, || pair.said(), || (pair.domain(1, "VI_1")["role"] == "BACKUP").then_some(()));
+    // There is a way to two accepted Masters, and none back.
+    let workers = pair.workers();
+    let text = with(&pair, 1, "i-accept-dual-master");
+    pair.reload(1, &text, TAKEN);
+    assert_eq!(pair.workers(), workers, "{}", pair.said());
+    let text = with(&pair, 1, "strict");
+    pair.reload(1, &text, "reload: it takes a new worker: accepts two Masters of VI_1 no more");
+    eventually(
+        SOON,
+        || pair.said(),
+        || (!pair.workers()[1].is_empty() && pair.workers()[1] != workers[1]).then_some(()),
+    );
+    assert_eq!(pair.domain(0, "VI_1")["epoch"], epoch, "{}", pair.said());
+}

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use keepone_config::Config;
 use keepone_config::diff::Change;
 use keepone_proto::id::{DomainId, InstanceId, InterfaceId, ScriptId, WatchId};
-use keepone_proto::settings::{DomainSettings, Tracker};
+use keepone_proto::settings::{DomainSettings, Policy, Tracker};
 
 use super::{Leaving, Next, Plan, sockets};
 use crate::gate::GateDomain;
@@ -118,6 +118,12 @@ impl Plan {
         }
         if let Some(address) = new.virtual_addresses().intersection(&before).find(|one| !after.contains(one)) {
             return Err(format!("{address} has been static, and is to be of a virtual router"));
+        }
+        for domain in &new.settings.domains {
+            let accepted = self.domain(domain.id).is_some_and(|former| former.policy == Policy::AcceptDualMaster);
+            if accepted && domain.policy != Policy::AcceptDualMaster {
+                return Err(format!("{} may be held by nobody's leave, and is not to be any more", domain.name));
+            }
         }
         let known = self.links_in_kernel();
         let other = |new: &&OwnLink| known.iter().any(|known| known.name == new.name && known != *new);

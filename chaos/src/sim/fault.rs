@@ -18,10 +18,12 @@ pub enum Variant {
     OtherRouters,
     /// Without the last domain.
     FewerDomains,
+    /// `strict` where all others are under `degrade`.
+    OtherPolicy,
 }
 
 impl Variant {
-    /// All but the usual one.
+    /// Those that are drawn for any history.
     pub const OTHERS: [Variant; 5] = [
         Variant::OtherPriority,
         Variant::OtherDigest,

@@ -358,7 +358,7 @@ impl Plan {
             instances: vec![InstanceId(u16::try_from(place + others).unwrap_or(0))],
             families: Families { v4: true, v6: false },
             authority: authority.clone(),
-            policy: self.policy,
+            policy: if variant == Variant::OtherPolicy { Policy::Strict } else { self.policy },
             mirrors: Vec::new(),
             fencing: FencingSettings::default(),
             shape: u64::from(variant == Variant::OtherAddresses),
@@ -434,7 +434,8 @@ impl Plan {
                 | Variant::OtherDigest
                 | Variant::OtherAddresses
                 | Variant::OtherRouters
-                | Variant::FewerDomains => self.priority(host, place),
+                | Variant::FewerDomains
+                | Variant::OtherPolicy => self.priority(host, place),
             }),
             advert_int: Duration::from_millis(self.advert_ms),
             preempt: self.preempt,

@@ -1,5 +1,6 @@
 //! The course of one history, drawn from its seed: what goes wrong, when, and for how long.
 
+use keepone_proto::settings::Policy;
 use keepone_proto::time::nanos;
 
 use super::fault::{Deed, Fault, Variant};
@@ -8,6 +9,9 @@ use super::network::{MS, Path, S, US, Weather};
 use super::plan::{Mode, Plan};
 use super::rng::Rng;
 use super::swarm::{Swarm, Trouble};
+
+/// Of the stream that draws reloads to another policy.
+const POLICIES: u64 = 0x706f_6c69;
 
 /// What kind of history it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +222,11 @@ impl Schedule {
             Trouble::PowerOff => self.both(span, Fault::PowerOff(host), Fault::Start(host)),
             Trouble::Terminate => self.both(span, Fault::Terminate(agent), Fault::Start(agent)),
             Trouble::Reload => {
-                let variant = *rng.pick(&Variant::OTHERS).unwrap_or(&Variant::Usual);
+                let mut variant = *rng.pick(&Variant::OTHERS).unwrap_or(&Variant::Usual);
+                // Of a stream of its own: what else is drawn does not hang on it.
+                if plan.policy == Policy::Degrade && Rng::new(rng.clone().next_u64() ^ POLICIES).chance(400_000) {
+                    variant = Variant::OtherPolicy;
+                }
                 self.both(span, Fault::Reload { host, variant }, Fault::Reload { host, variant: Variant::Usual });
             }
             Trouble::References => self.references(rng, plan, agent, span),

@@ -11,7 +11,7 @@ use keepone_proto::node::{Node, Restored};
 use keepone_proto::time::Instant;
 
 use super::clock::Clock;
-use super::fault::Deed;
+use super::fault::{Deed, Variant};
 use super::history::History;
 use super::host::{Host, Machine};
 use super::mutant::Mutant;
@@ -235,6 +235,11 @@ impl World {
         let (plan, seed) = (&self.plan, self.seed);
         let Some(host) = self.hosts.get_mut(number).filter(|host| host.machine.is_none()) else { return };
         host.end_process();
+        if host.variant == Variant::OtherPolicy {
+            // What its former life has promised it would not know: the guardian leaves it without a worker for so long.
+            // Here it starts under `degrade` again, and waits by itself.
+            host.variant = Variant::Usual;
+        }
         self.oracle.alarms.forget(number);
         (host.incarnation, host.stopped, host.silent, host.ended) = (incarnation, false, false, false);
         host.backup = host.record.clone().or(host.backup.take());

@@ -23,6 +23,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use keepone_proto::settings::Policy;
+
 use crate::model::{Config, Domain};
 
 /// One change.
@@ -87,6 +89,7 @@ pub fn digest_beside_servers(config: &Config) -> u64 {
 fn compared(old: &Config, new: &Config, mut changes: Vec<Change>) -> Difference {
     changes.extend(moves(old, new));
     changes.extend(links_move(old, new));
+    changes.extend(policies_left(old, new));
     difference(changes)
 }
 
@@ -110,6 +113,26 @@ fn moves(old: &Config, new: &Config) -> Vec<Change> {
         hint: Some(String::from("each has a lease of its own")),
     };
     moved.into_iter().map(change).collect()
+}
+
+/// Domains that are to accept two Masters no more: what one of them holds by nobody's leave has no lease to go on under.
+fn policies_left(old: &Config, new: &Config) -> Vec<Change> {
+    let accepting = |config: &Config| -> BTreeMap<String, Policy> {
+        config.domains().into_iter().map(|domain| (domain.name, domain.policy)).collect()
+    };
+    let (before, after) = (accepting(old), accepting(new));
+    let leaves = |name: &String| before.get(name) == Some(&Policy::AcceptDualMaster);
+    let left = after.iter().filter(|(name, policy)| leaves(name) && **policy != Policy::AcceptDualMaster);
+    let change = |(name, policy): (&String, &Policy)| Change {
+        path: format!("domains[{name}].policy"),
+        from: Some(Policy::AcceptDualMaster.as_str().to_owned()),
+        to: Some(policy.as_str().to_owned()),
+        text: format!("accepts two Masters of {name} no more"),
+        restarts: None,
+        restarts_agent: true,
+        hint: Some(String::from("it may be held by nobody's leave")),
+    };
+    left.map(change).collect()
 }
 
 /// A link goes by its place, the same on every node; and one of them has to go on while others change, or the peers would

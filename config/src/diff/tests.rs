@@ -392,3 +392,21 @@ fn static_things_are_told_one_by_one() {
         assert!(line.starts_with(expected), "{lines:#?}");
     }
 }
+
+#[test]
+fn another_policy_is_in_place_but_for_the_way_back_from_two_accepted_masters() {
+    let text = std::fs::read_to_string("tests/fixtures/cluster.toml").unwrap();
+    let with = |policy: &str| model(&text.replacen("[arbiter]\n", &format!("[arbiter]\npolicy = \"{policy}\"\n"), 1));
+    let all = ["strict", "degrade", "i-accept-dual-master"];
+    for (from, to) in all.iter().flat_map(|from| all.iter().map(move |to| (*from, *to))) {
+        let difference = diff(&with(from), &with(to));
+        let leaves = from == all[2] && to != from;
+        assert_eq!(difference.restarts_agent, leaves, "{from} -> {to}: {}", difference.text());
+        assert_eq!(
+            difference.text().contains("no more; it may be held by nobody's leave"),
+            leaves,
+            "{}",
+            difference.text()
+        );
+    }
+}

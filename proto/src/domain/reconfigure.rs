@@ -1,7 +1,8 @@
 //! A domain under another configuration: what of it changes while it goes on, and its orderly end.
 //!
-//! What must stay true: the lease, its epoch and the gate know nothing of it; a domain is gone only when nothing of it
-//! is held, its voters have been told or will not listen, and its peers have heard that it rests.
+//! What must stay true: the lease, its epoch and the gate know nothing of it, but for what becomes of the lease while its
+//! voters are silent, and no promise ends by it; a domain is gone only when nothing of it is held, its voters have been told
+//! or will not listen, and its peers have heard that it rests.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -47,7 +48,7 @@ impl Domain {
     /// Others may come and go beside that.
     pub(crate) fn can_become(&self, domain: &DomainSettings, settings: &Settings) -> bool {
         self.retiring.is_none()
-            && self.policy == domain.policy
+            && self.lease.may_become(domain.policy)
             && self.fencing == domain.fencing
             && self.routers.iter().any(|router| stays(router, domain, settings))
     }
@@ -77,6 +78,10 @@ impl Domain {
         let watch = watch(settings, &domain.authority, &self.routers);
         if watch != before {
             self.lease.set_heartbeat(now, watch);
+        }
+        if core::mem::replace(&mut self.policy, domain.policy) != domain.policy {
+            let others = settings.peers.iter().map(|peer| peer.node);
+            self.lease.set_policy(domain.policy, settings.heartbeat, others, now);
         }
         self.families = domain.families;
         self.grace = settings.grace;

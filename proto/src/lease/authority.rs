@@ -72,6 +72,31 @@ impl DomainLease {
         }
     }
 
+    /// Whether it can go on under another policy. What is held by nobody's leave has no lease to be held under.
+    pub fn may_become(&self, policy: Policy) -> bool {
+        !self.accepts_two() || policy == Policy::AcceptDualMaster
+    }
+
+    /// Goes on under another policy that it may have; `others` are all other candidates.
+    pub fn set_policy(
+        &mut self,
+        policy: Policy,
+        heartbeat: HeartbeatSettings,
+        others: impl IntoIterator<Item = NodeId>,
+        now: Instant,
+    ) {
+        let DomainLease::Quorum(holder) = self else { return };
+        match policy {
+            Policy::Strict => holder.degrade_no_more(),
+            Policy::Degrade => holder.degrade(others, now),
+            Policy::AcceptDualMaster => {
+                holder.degrade_no_more();
+                let alone = Unarbitrated::new(holder.claimant(), heartbeat);
+                *self = DomainLease::Accepting(Box::new(Accepting::new((**holder).clone(), alone)));
+            }
+        }
+    }
+
     /// Whether the operator accepts two Masters while the authority is silent.
     pub fn accepts_two(&self) -> bool {
         matches!(self, DomainLease::Accepting(_))

@@ -128,8 +128,12 @@ pub struct Holder {
     rival: Option<(Epoch, u8, Instant)>,
     farewells: Vec<Farewell>,
     outbox: Vec<(NodeId, Envelope)>,
-    /// Only under the policy `degrade`.
+    /// Under the policy `degrade`, or where this life has been under it.
     promises: Option<Promises>,
+    /// Whether promises are asked for and given.
+    degrades: bool,
+    /// Until when a former life may have promised, where its voter's record says so.
+    former_until: Option<Instant>,
 }
 
 impl Holder {
@@ -168,7 +172,14 @@ impl Holder {
             farewells: Vec::new(),
             outbox: Vec::new(),
             promises: None,
+            degrades: false,
+            former_until: None,
         }
+    }
+
+    /// Who claims.
+    pub fn claimant(&self) -> Claimant {
+        self.me
     }
 
     /// The lease's lengths.
@@ -178,7 +189,7 @@ impl Holder {
 
     /// The same under the policy `degrade`.
     pub fn with_promises(mut self, promises: Promises) -> Self {
-        self.promises = Some(promises);
+        (self.promises, self.degrades) = (Some(promises), true);
         self
     }
 

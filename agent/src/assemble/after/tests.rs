@@ -220,3 +220,17 @@ fn an_interface_of_a_router_that_is_leaving_and_its_routes_stay_until_it_is_gone
     let words = plan.after(&config(&named(3, "192.0.2.3"))).unwrap_err();
     assert!(words.contains("lan9 is to be another one"), "{words}");
 }
+
+#[test]
+fn there_is_a_way_to_two_accepted_masters_and_none_back() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/tests/fixtures/cluster.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let under = |policy: &str| {
+        let text = text.replacen("[arbiter]\n", &format!("[arbiter]\npolicy = \"{policy}\"\n"), 1);
+        keepone_config::load_text(Path::new("t.toml"), &text, &Environment::default()).unwrap().0
+    };
+    let [strict, degrade, accept] = ["strict", "degrade", "i-accept-dual-master"].map(under);
+    let after = Plan::new(&strict).after(&degrade).unwrap().after(&strict).unwrap().after(&accept).unwrap();
+    assert_eq!(after.settings.domains[0].policy, Policy::AcceptDualMaster);
+    assert!(after.after(&degrade).unwrap_err().contains("nobody's leave"));
+}

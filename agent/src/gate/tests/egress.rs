@@ -195,6 +195,27 @@ fn a_frame_cut_short_before_the_name_passes_and_harms_nobody(means: Means) {
     assert!(!raw.passes(&whole[..30]), "the source address is there");
 }
 
+fn one_vrid_in_two_families_is_two_routers_each_behind_the_gate_of_its_domain(means: Means) {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let mut config = config(&host, means, 1);
+    config.domains[0].routers = vec![(Vrid::new(VRID).unwrap(), true)];
+    config.domains[1].routers = vec![(Vrid::new(VRID).unwrap(), false)];
+    let mut gate = gate_of(&host, config);
+    assert!(gate.warnings().is_empty(), "{:?}", gate.warnings());
+    let raw = Raw::new(&host, "v0");
+    let four = ether(0x0800, &ipv4(112, OWN4, 0, &vrrp(0x31, VRID, 100)));
+    let six = ether(0x86dd, &ipv6(112, OWN6, &vrrp(0x31, VRID, 100)));
+    let passes = || [raw.passes(&four), raw.passes(&six)];
+    assert_eq!(passes(), [false, false]);
+    gate.open(OTHER, epoch(1), in_future(60_000)).unwrap();
+    assert_eq!(passes(), [false, true]);
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    assert_eq!(passes(), [true, true]);
+    gate.shut(OTHER, epoch(1)).unwrap();
+    assert_eq!(passes(), [true, false]);
+}
+
 fn lo_is_gated_as_well_whether_the_host_forwards_or_not(means: Means) {
     for forwarding in ["0", "1"] {
         let host = Host::new();
@@ -385,4 +406,5 @@ by_both_means!(
     a_frame_cut_short_before_the_name_passes_and_harms_nobody,
     lo_is_gated_as_well_whether_the_host_forwards_or_not,
     a_tunnel_without_a_link_header_is_gated,
+    one_vrid_in_two_families_is_two_routers_each_behind_the_gate_of_its_domain,
 );

@@ -41,7 +41,8 @@ impl Holder {
     /// unless this node holds itself (I13); what is on its way is given up first. Whether it promised.
     pub fn promise(&mut self, now: Instant, epoch: Epoch, lease: Duration) -> bool {
         let holds = matches!(self.phase, Phase::Held { .. } | Phase::Lapsed) || now < self.drained_at;
-        let Some(promises) = self.promises.as_mut().filter(|_| !holds) else { return false };
+        let gives = self.degrades && !holds;
+        let Some(promises) = self.promises.as_mut().filter(|_| gives) else { return false };
         if !promises.give(now, epoch, lease) {
             return false;
         }
@@ -56,6 +57,7 @@ impl Holder {
 
     /// Nothing is claimed before `until`: a former life may have promised so much.
     pub fn wait_out(&mut self, until: Instant) {
+        self.former_until = self.former_until.max(Some(until));
         if let Some(promises) = &mut self.promises {
             promises.wait_out(until);
         }
@@ -68,6 +70,23 @@ impl Holder {
         }
     }
 
+    /// Under the policy `degrade` from now on. A life that was never under it waits as one does that starts: what a former
+    /// one may have promised has run out then.
+    pub fn degrade(&mut self, candidates: impl IntoIterator<Item = NodeId>, now: Instant) {
+        self.degrades = true;
+        if self.promises.is_none() {
+            let mut promises = Promises::new(candidates, self.quorum.timing, now);
+            self.former_until.into_iter().for_each(|until| promises.wait_out(until));
+            self.promises = Some(promises);
+        }
+    }
+
+    /// Under another policy from now on: nothing is promised any more, and no promise is asked for. What has been promised
+    /// binds on until it has run out (I13), and what others have promised bars them as long.
+    pub fn degrade_no_more(&mut self) {
+        self.degrades = false;
+    }
+
     /// The promises of the other candidates, under the policy `degrade`.
     pub fn promises(&self) -> Option<&Promises> {
         self.promises.as_ref()
@@ -76,7 +95,7 @@ impl Holder {
     /// Asks the other candidates for their promises, while the voters are silent.
     pub(super) fn ask_promises(&mut self, now: Instant) {
         let Phase::Held { epoch, .. } = self.phase else { return };
-        if !self.is_short(now) {
+        if !self.degrades || !self.is_short(now) {
             return;
         }
         let nonce = &mut self.nonce;

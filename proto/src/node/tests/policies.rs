@@ -1,5 +1,7 @@
 //! What becomes of a domain while its authority is silent (D4), and what third parties see (D3).
 
+use alloc::boxed::Box;
+
 use super::lan::{Lan, WITNESSES};
 use super::*;
 use crate::lease::rate::Reading;
@@ -418,4 +420,100 @@ fn who_does_not_believe_a_majority_of_the_voters_asks_for_no_handover_r11() {
         lan.run_to(9450);
         assert_eq!(lan.open(), [if doubted == 1 { 1 } else { 2 }], "{doubted} of 3 voters doubted");
     }
+}
+
+/// A reload in place.
+fn reload(lan: &mut Lan, node: u16, policy: Policy) {
+    let settings = lan.settings.iter_mut().find(|settings| settings.node == id(node)).unwrap();
+    settings.domains[0].policy = policy;
+    let settings = Box::new(settings.clone());
+    lan.give(node, Event::Reconfigure(settings));
+}
+
+#[test]
+fn who_leaves_degrade_keeps_what_it_has_promised_i13() {
+    for policy in [Policy::Strict, Policy::AcceptDualMaster] {
+        let mut lan = Lan::new(2, Some(Policy::Degrade));
+        lan.cut_witnesses_from(1);
+        lan.run_to(8000);
+        assert_eq!(lan.role(1), (Role::Master, Reason::OnPromises));
+        reload(&mut lan, 2, policy);
+        lan.cut_between(1, 2);
+        lan.run_to(11_000);
+        // Under `strict` `give` checks after each event that never two were open.
+        assert_eq!(lan.open(), [2]);
+        let (shut, opened) = (lan.when(1, 8000, is_shut).unwrap(), lan.when(2, 8000, opens).unwrap());
+        assert!(shut < opened, "{policy:?}: {shut:?} {opened:?}");
+    }
+}
+
+#[test]
+fn who_leaves_degrade_promises_nothing_more_and_asks_for_none() {
+    for node in [1, 2] {
+        let mut lan = Lan::new(2, Some(Policy::Degrade));
+        lan.cut_witnesses_from(1);
+        lan.run_to(8000);
+        let epoch = lan.nodes[&1].epoch(VIP);
+        assert_eq!(lan.role(1), (Role::Master, Reason::OnPromises));
+        reload(&mut lan, node, Policy::Strict);
+        assert_eq!((lan.open(), lan.nodes[&1].epoch(VIP)), (vec![1], epoch), "what it was promised counts");
+        lan.run_to(8600);
+        assert!(lan.when(1, 8000, is_shut).is_some(), "node {node}");
+        lan.run_to(10_000);
+        assert_eq!(lan.open(), [2]);
+    }
+}
+
+#[test]
+fn degrade_that_comes_with_a_reload_holds_on_once_all_have_it_and_back_again() {
+    let mut lan = Lan::new(3, Some(Policy::Strict));
+    let epoch = lan.nodes[&1].epoch(VIP);
+    for node in [1, 2, 3] {
+        reload(&mut lan, node, Policy::Degrade);
+    }
+    lan.run_to(6000);
+    lan.cut_witnesses();
+    lan.run_to(20_000);
+    assert_eq!((lan.role(1), lan.nodes[&1].epoch(VIP)), ((Role::Master, Reason::OnPromises), epoch));
+    lan.cut.clear();
+    lan.run_to(21_000);
+    for policy in [Policy::Strict, Policy::Degrade] {
+        (1..=3).for_each(|node| reload(&mut lan, node, policy));
+    }
+    assert_eq!(lan.when(1, 5000, is_shut), None, "its gate never shut");
+    lan.cut_witnesses();
+    lan.run_to(25_000);
+    assert_eq!(lan.role(1), (Role::Master, Reason::OnPromises), "nobody waits who was under it before");
+    // One of them is under another again: one promise too few.
+    reload(&mut lan, 3, Policy::Strict);
+    lan.run_to(26_000);
+    assert_eq!(lan.role(1), (Role::Fenced, Reason::LeaseLost));
+}
+
+#[test]
+fn who_comes_under_degrade_claims_nothing_for_as_long_as_one_that_starts() {
+    let mut lan = Lan::new(2, Some(Policy::Strict));
+    reload(&mut lan, 2, Policy::Degrade);
+    let since = lan.now;
+    lan.give(1, Event::Stop);
+    lan.run_to(8000);
+    assert_eq!(lan.open(), [2]);
+    let opened = lan.when(2, 0, opens).unwrap();
+    assert!(opened.since(since) >= Duration::from_millis(500), "{since:?} {opened:?}");
+}
+
+#[test]
+fn two_masters_may_be_accepted_by_a_reload_under_the_same_epoch() {
+    let mut lan = Lan::new(2, Some(Policy::Strict));
+    let epoch = lan.nodes[&1].epoch(VIP);
+    assert!(!lan.alerts(1).contains(&"dual-master-accepted"));
+    for node in [1, 2] {
+        reload(&mut lan, node, Policy::AcceptDualMaster);
+    }
+    lan.run_to(6000);
+    assert!(lan.alerts(1).contains(&"dual-master-accepted"));
+    lan.cut_witnesses();
+    lan.run_to(8000);
+    assert_eq!((lan.role(1), lan.nodes[&1].epoch(VIP)), ((Role::Master, Reason::WithoutAuthority), epoch));
+    assert_eq!(lan.when(1, 5000, is_shut), None, "its gate never shut");
 }
