@@ -8,6 +8,7 @@ mod announcing;
 mod deeds;
 mod evidence;
 mod findings;
+mod going_on;
 mod handover;
 mod ladder;
 mod mirror;
@@ -138,6 +139,8 @@ pub(crate) struct Domain {
     grace: Duration,
     jitter: Jitter,
     started: bool,
+    /// A former process of this life was Master, and this one is until its evidence has come in, or D.
+    goes_on: bool,
     /// An epoch that a former life of this node held, until it is released (R16).
     former: Option<Epoch>,
     created: Instant,
@@ -263,6 +266,7 @@ impl Domain {
             grace: settings.grace,
             jitter: Jitter::new(settings.seed ^ incarnation.0.rotate_left(17) ^ domain.id.0),
             started: false,
+            goes_on: false,
             former,
             created: now,
             begin_at: settings.begin_at.filter(|at| *at > now),

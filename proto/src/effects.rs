@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::action::Action;
+use crate::handed::Held;
 use crate::id::{DomainId, Epoch};
 use crate::lease::grant::Grant;
 use crate::tenure::Tenure;
@@ -116,6 +117,28 @@ impl Kernel {
             gate_failed: false,
             failure: None,
         }
+    }
+
+    /// What a former process of this very life has left open, with the deadline that it read back: nothing is written
+    /// before a grant moves that, and nothing is taken out. The addresses are renewed at once, so that whoever looks after
+    /// them knows of them.
+    pub(crate) fn take_on(&mut self, now: Instant, held: &Held) {
+        let (epoch, until) = (held.epoch, held.gate_until);
+        self.gate = Gate::Open { epoch, until, asked: until };
+        self.addresses = Addresses::Present;
+        self.epoch = epoch;
+        self.opened_at = Some(held.opened_at);
+        (self.tenure, self.was_open) = (Some(Tenure { began: held.opened_at, until }), true);
+        self.lifetime_at = Some(now);
+    }
+
+    /// Open, with its addresses, and nothing asked that was not answered: the deadline that was read back, and since when
+    /// it is open.
+    pub(crate) fn at_rest(&self, now: Instant) -> Option<(Instant, Instant)> {
+        let Gate::Open { until, asked, .. } = self.gate else { return None };
+        let rests = until == asked && now < until && !self.gate_failed && self.failure.is_none();
+        let rests = rests && self.addresses == Addresses::Present;
+        Some((until, self.opened_at?)).filter(|_| rests)
     }
 
     /// R12: stale addresses of a former life go first of all. Whether they have.

@@ -22,6 +22,7 @@ mod facts;
 mod fencing;
 mod findings;
 pub mod guard;
+pub mod handed;
 pub mod heartbeat;
 pub mod id;
 mod interface;

@@ -9,6 +9,7 @@ mod alerts;
 mod beats;
 mod clock;
 pub(crate) mod findings;
+mod going_on;
 mod lease;
 mod reconfigure;
 mod rest;

@@ -26,6 +26,7 @@ impl Domain {
     /// Folds, decides, moves. Idempotent. Whether the deed has itself changed the evidence: then once more.
     pub(crate) fn settle(&mut self, facts: &Facts<'_>, alerts: &mut Alerts, out: &mut Vec<Action>) -> bool {
         if !self.started && !self.start(facts, out) {
+            self.go_on_meanwhile(facts, alerts, out);
             return false;
         }
         self.serve_routers(facts, out);
@@ -129,6 +130,7 @@ impl Domain {
         for router in &mut self.routers {
             router.machine.startup(now);
         }
+        self.go_on_as_master(now, out);
         true
     }
 
@@ -267,7 +269,7 @@ impl Domain {
     }
 
     /// R8, from the first tombstone to the last word. A domain that holds nothing only changes its role.
-    fn leave(&mut self, facts: &Facts<'_>, why: Leaving, view: &View, out: &mut Vec<Action>) {
+    pub(super) fn leave(&mut self, facts: &Facts<'_>, why: Leaving, view: &View, out: &mut Vec<Action>) {
         let now = facts.now;
         self.lease.sit(now);
         if self.leaving.is_none() {
@@ -319,7 +321,7 @@ impl Domain {
     }
 
     /// R5: at D, FENCED; the addresses go within the grace, or at once when another holder is known.
-    fn lapse(&mut self, facts: &Facts<'_>, view: &View, out: &mut Vec<Action>) {
+    pub(super) fn lapse(&mut self, facts: &Facts<'_>, view: &View, out: &mut Vec<Action>) {
         let now = facts.now;
         let since = *self.lapsed_at.get_or_insert(now);
         self.set_role(facts, Role::Fenced, Reason::LeaseLost, view, out);
@@ -338,7 +340,7 @@ impl Domain {
     }
 
     /// Takes out what a lapse has left, once its grace is over.
-    fn sweep(&mut self, facts: &Facts<'_>, peers: Peers, out: &mut Vec<Action>) {
+    pub(super) fn sweep(&mut self, facts: &Facts<'_>, peers: Peers, out: &mut Vec<Action>) {
         if !self.kernel.holds_anything() && !self.kernel.has_addresses() {
             self.lapsed_at = None;
             self.kernel.forget();
@@ -349,7 +351,7 @@ impl Domain {
     }
 
     /// Holds nothing: FENCED until the addresses are gone, then `role`.
-    fn rest(&mut self, facts: &Facts<'_>, role: Role, reason: Reason, view: &View, out: &mut Vec<Action>) {
+    pub(super) fn rest(&mut self, facts: &Facts<'_>, role: Role, reason: Reason, view: &View, out: &mut Vec<Action>) {
         // What it was given up for has been told with that.
         self.routers.iter_mut().for_each(|router| router.overslept = None);
         match self.lapsed_at {

@@ -106,6 +106,18 @@ impl Link {
         }
     }
 
+    /// No beat of ours had a higher sequence than this when another process of this life went before: the next one is
+    /// above it, and its echoes alone count.
+    pub fn go_on_from(&mut self, sequence: u64) {
+        self.base = self.base.max(sequence);
+        self.seq = self.seq.max(sequence);
+    }
+
+    /// The highest sequence that was given to a beat.
+    pub fn sequence(&self) -> u64 {
+        self.seq
+    }
+
     /// The peer has restarted: its sequences begin anew, and it has heard nothing of ours.
     pub fn peer_restarted(&mut self) {
         let sent = core::mem::take(&mut self.sent);

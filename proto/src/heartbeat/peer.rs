@@ -164,6 +164,16 @@ impl Peer {
         self.links.iter().map(|(id, link)| (*id, link))
     }
 
+    /// See [`Link::go_on_from`].
+    pub fn go_on_from(&mut self, sequence: u64) {
+        self.links.values_mut().for_each(|link| link.go_on_from(sequence));
+    }
+
+    /// The highest sequence that was given to a beat over any of its links.
+    pub fn sequence(&self) -> u64 {
+        self.links.values().map(Link::sequence).max().unwrap_or_default()
+    }
+
     /// Takes the next sequence and echo for a beat over `link`; `None` for a link that it is not on.
     pub fn next_beat(&mut self, now: Instant, link: LinkId) -> Option<(u64, Option<Echo>)> {
         self.links.get_mut(&link).map(|link| link.next_beat(now))

@@ -10,7 +10,8 @@ use super::holder::{Claimant, Holder, Lease, VoterFault, VoterWord};
 use super::promise::Promises;
 use super::unarbitrated::Unarbitrated;
 use crate::guard::Guards;
-use crate::id::{Epoch, NodeId};
+use crate::handed::{HandedDomain, Held};
+use crate::id::{DomainId, Epoch, NodeId};
 use crate::settings::{Authority, HeartbeatSettings, Policy};
 use crate::time::Instant;
 use crate::wire::lease::Envelope;
@@ -385,6 +386,36 @@ impl DomainLease {
             DomainLease::Unarbitrated(_) => false,
             DomainLease::Quorum(holder) => holder.is_saying_farewell(),
             DomainLease::Accepting(lease) => lease.holder.is_saying_farewell(),
+        }
+    }
+
+    /// What another process of this life must not forget; `None` where nobody but this process keeps count of it: without
+    /// a quorum, and under a policy that can hold without one.
+    pub(crate) fn hand_on(&self, id: DomainId) -> Option<HandedDomain> {
+        match self {
+            DomainLease::Quorum(holder) => holder.promises().is_none().then(|| holder.hand_on(id)),
+            DomainLease::Unarbitrated(_) | DomainLease::Accepting(_) => None,
+        }
+    }
+
+    /// The same of what is held by the voters' leave: [`Held`] but for what the kernel and VRRP have of it.
+    pub(crate) fn hand_on_held(&self) -> Option<Held> {
+        let DomainLease::Quorum(holder) = self else { return None };
+        holder.hand_on_held()
+    }
+
+    /// Whether some voter is not believed (R17).
+    pub(crate) fn doubts(&self, now: Instant) -> bool {
+        match self {
+            DomainLease::Quorum(holder) => holder.doubts(now),
+            DomainLease::Unarbitrated(_) | DomainLease::Accepting(_) => false,
+        }
+    }
+
+    /// Begins where a former process of this life ended.
+    pub(crate) fn go_on(&mut self, now: Instant, from: &HandedDomain) {
+        if let DomainLease::Quorum(holder) = self {
+            holder.go_on(now, from);
         }
     }
 

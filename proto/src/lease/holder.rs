@@ -5,6 +5,7 @@
 //! move, the lesser of two such (docs/decisions/0175).
 
 mod answers;
+mod going_on;
 mod parting;
 mod silence;
 mod words;
@@ -113,6 +114,9 @@ pub struct Holder {
     /// two answers ([`Holder::recount`]).
     lent_until: Option<Instant>,
     newest: Option<Instant>,
+    /// D and the newest such sending of a former process of this life, for the epoch that is held: no answer to a request
+    /// of this one moves either back.
+    inherited: Option<(Instant, Option<Instant>)>,
     phase: Phase,
     /// The gate has passed a test since it was decided to claim (R14).
     tested: bool,
@@ -162,6 +166,7 @@ impl Holder {
             voters,
             lent_until: None,
             newest: None,
+            inherited: None,
             phase: Phase::Idle,
             tested: false,
             offered: None,
@@ -403,10 +408,11 @@ impl Holder {
         };
         // Of two sets, both must lend: the earlier of the two ends it. `None` is the earliest.
         let last = self.sets().map(qth).min().flatten();
-        self.lent_until = last.map(|last| last + self.length);
+        let (until, newest) = self.inherited.unzip();
+        self.lent_until = last.map(|last| last + self.length).max(until);
         // The own voter stands still with us, and says nothing of a hidden freeze.
         let others = self.voters.iter().filter(|(voter, _)| **voter != self.me.node);
-        self.newest = others.filter_map(|(_, track)| track.good_from).max();
+        self.newest = others.filter_map(|(_, track)| track.good_from).max().max(newest.flatten());
     }
 
     /// The gate was shut after a lapse, at `shut_at`: asking may begin anew once the last frame is gone.

@@ -26,6 +26,7 @@ mod fencing;
 mod finders;
 mod first_deeds;
 mod generations;
+mod going_on;
 mod handover;
 mod header;
 mod lan;

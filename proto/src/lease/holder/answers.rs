@@ -130,6 +130,8 @@ impl Holder {
     pub fn distrust(&mut self, member: NodeId) {
         if let Some(track) = self.voters.get_mut(&member) {
             (track.good_from, track.free) = (None, false);
+            // Which of it was this member's is not known.
+            self.inherited = None;
             self.recount();
         }
         if let Some(promises) = &mut self.promises {
@@ -179,6 +181,7 @@ impl Holder {
         self.offer_waits = None;
         self.max_counter = self.max_counter.max(epoch.counter);
         self.voters.values_mut().for_each(Track::new_epoch);
+        self.inherited = None;
         self.recount();
         self.phase = Phase::Acquiring { epoch, since: now, resend_at: now + self.renewal() / 2 };
         self.acquire_all(now);
