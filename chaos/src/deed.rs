@@ -271,6 +271,11 @@ pub enum Deed {
         /// Whether it fails.
         fails: bool,
     },
+    /// `keepone upgrade`: the agent's program is replaced under its leases, by the same one.
+    Upgrade {
+        /// Whose.
+        who: Who,
+    },
     /// SIGHUP to the agent.
     Hangup {
         /// Whose.

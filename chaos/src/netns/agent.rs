@@ -128,6 +128,11 @@ impl Agent {
         self.directory.join("state")
     }
 
+    /// What it runs.
+    pub fn program(&self) -> PathBuf {
+        self.program.clone()
+    }
+
     /// Its log file.
     pub fn log(&self) -> PathBuf {
         self.directory.join("log")

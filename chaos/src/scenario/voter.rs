@@ -131,6 +131,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "upgrade-in-place",
+        what: "the program of the holder, and then of the other node, is replaced under the lease that it holds",
+        steps: &[
+            step(1000, "keepone upgrade", Fault::Real(Deed::Upgrade { who: Who::Master })),
+            step(5000, "keepone upgrade", Fault::Real(Deed::Upgrade { who: Who::Master })),
+        ],
+        lasts_ms: 9_000,
+        demands: CALM,
+        needs: SPARE,
+        ..PLAIN
+    },
+    Scenario {
         name: "hangup-while-cut",
         what: "SIGHUP to every agent while the nodes are apart",
         steps: &[

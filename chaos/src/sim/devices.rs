@@ -12,6 +12,8 @@ use super::network::{MS, Path, US};
 use super::plan::{Mode, PING_FALL, Plan};
 use super::world::{What, World, draw_clock};
 
+/// How often an agent that is asked to hand on is asked again while it is in the middle of something.
+const UPGRADE_TRIES: u8 = 20;
 /// P2: two gates with a path that works both ways, and one way, between their nodes.
 const X_SYM: u64 = 150 * MS;
 // (m+1)·h until deafness is known, a beat to hear the claim by, and the lateness of timers.
@@ -207,6 +209,7 @@ impl World {
             Fault::Kill { host, guardian } => self.kill(host, guardian),
             Fault::PowerOff(host) => self.power_off(host),
             Fault::Start(host) => self.start(host),
+            Fault::Upgrade { host, gap, dies } => self.upgrade(host, gap, dies, UPGRADE_TRIES),
             Fault::Terminate(host) => {
                 let host = if host == usize::MAX { self.oracle.holder(now, 0).unwrap_or(0) } else { host };
                 if host < self.plan.agents {
@@ -419,6 +422,7 @@ impl World {
         let clock = draw_clock(&mut self.rng, &self.plan, now).rebooted(now);
         let Some(host) = self.hosts.get_mut(number) else { return };
         host.clock = clock;
+        host.handed = None;
         host.kernels.fill(super::kernel::Kernel::default());
         host.roles.fill(Role::Init);
         if number < self.plan.agents {

@@ -92,6 +92,15 @@ pub enum Fault {
     PowerOff(usize),
     /// The process is started, unless it runs.
     Start(usize),
+    /// The agent's program is replaced under the leases that it holds.
+    Upgrade {
+        /// Whose.
+        host: usize,
+        /// Nanoseconds from the end of its process to the start of the next one.
+        gap: u64,
+        /// That one dies at once.
+        dies: bool,
+    },
     /// SIGTERM.
     Terminate(usize),
     /// The voter's record is lost.
@@ -195,6 +204,7 @@ impl Fault {
             | Fault::Kill { host, .. }
             | Fault::PowerOff(host)
             | Fault::Start(host)
+            | Fault::Upgrade { host, .. }
             | Fault::Terminate(host)
             | Fault::Freeze { host, .. }
             | Fault::Reload { host, .. }
@@ -253,6 +263,11 @@ impl Fault {
             }
             Fault::PowerOff(host) => format!("h{host} loses power"),
             Fault::Start(host) => format!("h{host} is started, unless it runs"),
+            Fault::Upgrade { host, gap, dies } => format!(
+                "the program of h{host} is replaced in place, {} ms later{}",
+                gap / super::network::MS,
+                if dies { ", and dies over it" } else { "" }
+            ),
             Fault::Terminate(host) => match host {
                 usize::MAX => "the holder is stopped in good order".to_owned(),
                 host => format!("h{host} is stopped in good order (SIGTERM)"),

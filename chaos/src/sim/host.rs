@@ -119,6 +119,8 @@ pub struct Host {
     pub mastered: Vec<Option<Epoch>>,
     /// `Stopped` was said.
     pub ended: bool,
+    /// What a process has handed on to the next one, in the hands of its guardian.
+    pub handed: Option<Vec<u8>>,
 }
 
 impl Host {
@@ -152,6 +154,7 @@ impl Host {
             roles: vec![Role::Init; domains],
             mastered: vec![None; domains],
             ended: false,
+            handed: None,
         }
     }
 

@@ -30,6 +30,7 @@ pub mod swarm;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 #[cfg(test)]
 mod why;
 mod world;

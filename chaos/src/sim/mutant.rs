@@ -80,6 +80,14 @@ pub enum Mutant {
     ClaimsUndated,
     /// I13: who has promised not to claim claims all the same.
     PromisesBindNobody,
+    /// R6: the next process of a life begins its nonces anew.
+    UpgradeForgetsNonces,
+    /// R3, R5: the next process of a life counts a whole lease from its start.
+    ResumedForAWholeLease,
+    /// R9: the process that has handed on lives until the next one begins.
+    UpgradeBesideTheOld,
+    /// Nothing, where programs are replaced in place.
+    ControlUpgrades,
     /// Nothing, in the clusters with a store that the following see.
     ControlStore,
     /// The store swaps without comparing: a swap is a plain write.
@@ -115,6 +123,7 @@ pub const CONTROLS: &[Mutant] = &[
     Mutant::ControlPromises,
     Mutant::ControlStore,
     Mutant::ControlSessions,
+    Mutant::ControlUpgrades,
 ];
 
 /// All that take something out.
@@ -158,6 +167,9 @@ pub const ALL: &[Mutant] = &[
     Mutant::KeyDeadlineFromReply,
     Mutant::SessionNotAwaited,
     Mutant::SessionOnOlderLease,
+    Mutant::UpgradeForgetsNonces,
+    Mutant::ResumedForAWholeLease,
+    Mutant::UpgradeBesideTheOld,
 ];
 
 impl Mutant {
@@ -201,6 +213,10 @@ impl Mutant {
             Mutant::NobodyYields => "nobody-yields",
             Mutant::ClaimsUndated => "late-words-alarm",
             Mutant::PromisesBindNobody => "promises-bind-nobody",
+            Mutant::UpgradeForgetsNonces => "upgrade-forgets-nonces",
+            Mutant::ResumedForAWholeLease => "resumed-for-a-whole-lease",
+            Mutant::UpgradeBesideTheOld => "upgrade-beside-the-old-process",
+            Mutant::ControlUpgrades => "nothing-with-upgrades",
             Mutant::ControlStore => "nothing-with-a-store",
             Mutant::StoreComparesNothing => "store-compares-nothing",
             Mutant::KeyTakenAtOnce => "another-key-is-taken-at-once",
@@ -226,6 +242,7 @@ impl Mutant {
             | Mutant::ControlLate
             | Mutant::ControlPromises
             | Mutant::ControlStore
+            | Mutant::ControlUpgrades
             | Mutant::ControlSessions => "–",
             Mutant::NoArbiter => "P1",
             Mutant::HalfIsMajority => "authority",
@@ -242,7 +259,9 @@ impl Mutant {
             Mutant::DeadlineFromReply => "R1, R3",
             Mutant::AnyNonce | Mutant::AddressBeforeGate => "R3",
             Mutant::EpochTwice => "R5, R6",
-            Mutant::SameIncarnation => "R6",
+            Mutant::SameIncarnation | Mutant::UpgradeForgetsNonces => "R6",
+            Mutant::ResumedForAWholeLease => "R3, R5",
+            Mutant::UpgradeBesideTheOld => "R9",
             Mutant::ReleaseBeforeShut | Mutant::NoDrain => "R8",
             Mutant::SecondWriter => "R9",
             Mutant::NoCleanStart => "R12",
@@ -304,6 +323,10 @@ impl Mutant {
             | Mutant::ControlPromises
             | Mutant::ControlStore
             | Mutant::ControlSessions
+            | Mutant::ControlUpgrades
+            | Mutant::UpgradeForgetsNonces
+            | Mutant::ResumedForAWholeLease
+            | Mutant::UpgradeBesideTheOld
             | Mutant::SessionOnOlderLease
             | Mutant::StoreComparesNothing
             | Mutant::NoArbiter
@@ -321,6 +344,17 @@ impl Mutant {
     /// Whether it is of sessions, and seen only where grants hang on them.
     pub fn is_of_sessions(self) -> bool {
         matches!(self, Mutant::ControlSessions | Mutant::SessionNotAwaited | Mutant::SessionOnOlderLease)
+    }
+
+    /// Whether it is seen only where programs are replaced in place.
+    pub fn is_of_upgrades(self) -> bool {
+        matches!(
+            self,
+            Mutant::ControlUpgrades
+                | Mutant::UpgradeForgetsNonces
+                | Mutant::ResumedForAWholeLease
+                | Mutant::UpgradeBesideTheOld
+        )
     }
 
     /// Whether it is of the register, and seen in clusters with a store only.

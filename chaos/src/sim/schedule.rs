@@ -13,6 +13,9 @@ use super::swarm::{Swarm, Trouble};
 /// Of the stream that draws reloads to another policy.
 const POLICIES: u64 = 0x706f_6c69;
 
+/// The stream of upgrades.
+const UPGRADES: u64 = 0x7570_6772_6164_6573;
+
 /// What kind of history it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -106,10 +109,26 @@ impl Schedule {
             let trouble = self.swarm.pick(rng);
             self.trouble(rng, plan, trouble, (at, (at + lasts).min(until)));
         }
+        self.upgrades(rng, plan, (begin, until));
         self.deeds.sort_by_key(|deed| deed.at);
         self.part_freezes(plan);
         self.push(until, Fault::Heal);
         self.end = until + self.liveness_limit(plan) + plan.moves();
+    }
+
+    /// Agents whose program is replaced in place; of a stream of its own, so that what else is drawn does not hang on it.
+    fn upgrades(&mut self, rng: &Rng, plan: &Plan, span: (u64, u64)) {
+        let mut rng = Rng::new(rng.clone().next_u64() ^ UPGRADES);
+        let wanted = plan.mutant.is_some_and(Mutant::is_of_upgrades);
+        if !(wanted || rng.chance(250_000)) || matches!(plan.mode, Mode::Unarbitrated | Mode::Store) || wants_deaf(plan)
+        {
+            return;
+        }
+        for _ in 0..rng.range(1, 6) {
+            let (host, dies) = (pick(&mut rng, plan.agents), rng.chance(100_000));
+            let gap = rng.log_range(5 * MS, nanos(plan.timing.lease));
+            self.push(span.0 + rng.below(span.1 - span.0), Fault::Upgrade { host, gap, dies });
+        }
     }
 
     /// Whether nothing is late in it: lines are whole or cut, and processes run.

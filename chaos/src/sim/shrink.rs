@@ -191,6 +191,7 @@ fn drop_host(case: &mut Case, agent: bool) {
         | Fault::Kill { host, .. }
         | Fault::PowerOff(host)
         | Fault::Start(host)
+        | Fault::Upgrade { host, .. }
         | Fault::Terminate(host)
         | Fault::LoseRecord(host)
         | Fault::RollBackRecord(host)

@@ -46,6 +46,10 @@ pub(super) enum What {
     Carrier { host: usize, life: u32 },
     /// The process is started, unless it runs.
     Start { host: usize },
+    /// An agent is asked to hand on to another process, which begins after a gap, or dies.
+    Upgrade { host: usize, gap: u64, dies: bool, tries: u8 },
+    /// That process begins.
+    Resume { host: usize, life: u32, dies: bool },
     /// Something is done to the world.
     Fault(usize),
     /// A frozen machine goes on.
@@ -201,6 +205,8 @@ impl World {
                 }
             }
             What::Start { host } => self.start(host),
+            What::Upgrade { host, gap, dies, tries } => self.upgrade(host, gap, dies, tries),
+            What::Resume { host, life, dies } => self.go_on_anew(host, life, dies),
             What::Fault(number) => {
                 let Some(deed) = self.deeds.get(number).copied() else { return };
                 let host = deed.fault.host().and_then(|host| self.hosts.get(host));
@@ -240,6 +246,8 @@ impl World {
             // Here it starts under `degrade` again, and waits by itself.
             host.variant = Variant::Usual;
         }
+        // What waits to be handed on is for one start only.
+        host.handed = None;
         self.oracle.alarms.forget(number);
         (host.incarnation, host.stopped, host.silent, host.ended) = (incarnation, false, false, false);
         host.backup = host.record.clone().or(host.backup.take());
@@ -322,6 +330,8 @@ impl What {
             | What::Frame { host, .. }
             | What::Told { host, .. }
             | What::Asked { host, .. }
+            | What::Upgrade { host, .. }
+            | What::Resume { host, .. }
             | What::Start { host } => Some(*host),
             What::Thaw { .. } | What::Fault(_) | What::Foreign | What::Sample => None,
         }

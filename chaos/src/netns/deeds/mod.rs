@@ -122,6 +122,7 @@ impl World {
                 world.cuts.set_paused(&world.topology, kind, false)?;
                 world.start_again(kind)
             }),
+            Deed::Upgrade { who } => self.each(cast, who, World::upgrade),
             Deed::Save { who } => self.each(cast, who, World::save_record),
             Deed::Restore { who } => self.each(cast, who, |world, kind| world.lose_record(kind, true)),
             Deed::Forget { who } => self.each(cast, who, |world, kind| world.lose_record(kind, false)),

@@ -262,6 +262,16 @@ impl World {
         Ok(())
     }
 
+    /// Has the agent's program replaced in place; what the command says goes to `upgrade.log` in its directory.
+    pub(super) fn upgrade(&mut self, kind: Kind) -> Result<(), Error> {
+        let Some(agent) = self.program(kind) else { return Ok(()) };
+        let (program, run_dir, log) = (agent.program(), agent.run_dir(), agent.directory.join("upgrade.log"));
+        let mut command = Command::new(program);
+        command.arg("upgrade").arg("--run-dir").arg(run_dir);
+        let Some(namespace) = self.topology.host(kind).map(|host| host.namespace.clone()) else { return Ok(()) };
+        self.processes.start(&namespace, command, &log).map(drop)
+    }
+
     /// Takes away, or gives back, the right to open descriptors beyond those that are open.
     pub(super) fn limit_descriptors(&mut self, kind: Kind, lift: bool) -> Result<(), Error> {
         for pid in self.pids(kind, Part::Both) {

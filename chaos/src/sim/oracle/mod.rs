@@ -147,6 +147,16 @@ impl Oracle {
         self.stands_open(now, host, place, hosts, true);
     }
 
+    /// The program of a host was replaced, and the next process goes on under exactly this epoch: it may open under it again
+    /// (I4), and under no other one of the process before it.
+    pub fn goes_on(&mut self, host: usize, life: u32, place: usize, epoch: Epoch) {
+        let user = self.domains.get_mut(place).and_then(|watch| watch.used.get_mut(&epoch));
+        // Of what another host, or a life before, had used it is no more its own than of anybody.
+        if let Some(user) = user.filter(|(user, former)| *user == host && former.saturating_add(1) == life) {
+            *user = (host, life);
+        }
+    }
+
     /// A frozen host goes on, and its gate with it. Nobody wrote anything: the process whose epoch it is may be dead
     /// since, so I4 does not ask whose life this is.
     pub fn on_thaw(&mut self, now: u64, host: usize, place: usize, hosts: &[Host]) {
