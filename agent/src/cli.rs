@@ -27,7 +27,7 @@ use keepone_agent::notify::reader;
 use keepone_agent::pid_file::PidFile;
 use keepone_agent::voters::{self, Wish};
 use keepone_agent::worker::Given;
-use keepone_agent::{clock, examine, keys, logging, rights, voice, worker};
+use keepone_agent::{clock, examine, keys, logging, rights, upgrade, voice, worker};
 use keepone_config::{
     Config, Diagnostic, Environment, Severity, explain_keyword, explain_timing, json_schema, load_with, manual,
     render_all, to_json,
@@ -205,6 +205,8 @@ enum Command {
         config_id: Option<String>,
         #[arg(long, value_name = "DIGEST")]
         known: Option<u64>,
+        #[arg(long)]
+        mark: Option<String>,
     },
     /// The process that the guardian of `run` starts.
     #[command(hide = true)]
@@ -272,7 +274,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Run { config, record, config_id, pid_file, log_to } => {
             run(&config, RunOptions { record, config_id, pid_file, log_to, ..RunOptions::default() })
         }
-        Command::Examine { config, config_id, known } => examine_file(&config, config_id.as_deref(), known),
+        Command::Examine { config, config_id, known, mark } => {
+            examine_file(&config, config_id.as_deref(), (known, mark.as_deref()))
+        }
         Command::Reader { parent, command } => Err(Failure::say(Code::Unexpected, reader::run(parent, &command))),
         Command::Worker { config, config_id, record } => work(&config, config_id.as_deref(), record.as_deref()),
         Command::GateLab { means, dir, interface, addresses, hold_ms, renewals, pause, costs } => {
@@ -353,11 +357,11 @@ fn run(file: &Path, options: RunOptions) -> Result<u8, Failure> {
 }
 
 /// Whether a worker could start with the file: what a reload asks first.
-fn examine_file(file: &Path, id: Option<&str>, known: Option<u64>) -> Result<u8, Failure> {
+fn examine_file(file: &Path, id: Option<&str>, (known, mark): (Option<u64>, Option<&str>)) -> Result<u8, Failure> {
     let _ = nix::sys::signal::SigSet::all().thread_unblock();
     let config = load(file, id, true)?;
     examine::could_start(&config)?;
-    Ok(examine::end(&config, known))
+    Ok(examine::end(&config, known, mark))
 }
 
 /// The process's environment, with the operator's own id if he gives one.
@@ -382,7 +386,9 @@ fn work(file: &Path, id: Option<&str>, record: Option<&Path>) -> Result<u8, Fail
     }
     let started = std::env::var(STARTED_AT).ok().and_then(|nanos| nanos.parse().ok());
     let started = started.map_or_else(clock::now, Instant::from_nanos);
-    let given = Given { file, environment: environment(id), pulse, orders, started, recording: record };
+    let (handed, memory) = (upgrade::inherited(upgrade::HANDED_FD), upgrade::inherited(upgrade::HAND_ON_FD));
+    let environment = environment(id);
+    let given = Given { file, environment, pulse, orders, started, recording: record, handed, memory };
     worker::run(&config, given).map(|()| 0)
 }
 

@@ -6,6 +6,7 @@
 
 mod control;
 mod deeds;
+mod hand_on;
 pub(crate) mod pulse;
 mod reload;
 mod shells;
@@ -26,7 +27,8 @@ use crate::dump::What;
 use crate::kernel::Said;
 use crate::post::Server;
 use crate::recording::Recorder;
-use crate::takeover::{Answer, Examined, Good, Source};
+use crate::takeover::{Answer, Examined, Good, Order, Source};
+pub(crate) use hand_on::HandOn;
 pub(crate) use reload::{Prepared, Reloads};
 pub(crate) use shells::Shells;
 
@@ -49,6 +51,7 @@ pub(crate) struct Driver {
     source: Source,
     /// For whoever examines a new configuration.
     examined: mpsc::Sender<Examined>,
+    hand_on: HandOn,
 }
 
 /// Where events come from.
@@ -60,7 +63,7 @@ pub(crate) struct Sources {
     /// What is to be written down.
     pub(crate) dumps: mpsc::Receiver<What>,
     /// Orders to reload.
-    pub(crate) orders: mpsc::Receiver<()>,
+    pub(crate) orders: mpsc::Receiver<Order>,
     /// What became of one.
     pub(crate) examined: mpsc::Receiver<Examined>,
     /// What the operator asks.
@@ -95,7 +98,7 @@ enum Woke {
     Event(Event),
     Kernel(Said),
     Dump(What),
-    Order,
+    Order(Order),
     Examined(Examined),
     Asked(Question<Ask, Told>),
     Server(Server),
@@ -108,9 +111,10 @@ impl Driver {
         shells: Shells,
         recorder: Option<Recorder>,
         (source, examined): (Source, mpsc::Sender<Examined>),
+        hand_on: HandOn,
     ) -> Self {
         let slack = slack(&shells.plan.settings);
-        Driver { node, shells, recorder, slack, stopped: false, source, examined }
+        Driver { node, shells, recorder, slack, stopped: false, source, examined, hand_on }
     }
 
     /// Runs until the node has stopped.
@@ -149,6 +153,9 @@ impl Driver {
             if self.node.next_deadline().is_some_and(|at| at <= clock::now()) {
                 self.take(Event::Tick);
             }
+            if self.hands_on() {
+                break;
+            }
         }
         Ok(self.shells)
     }
@@ -170,7 +177,7 @@ impl Driver {
             Some(event) = sources.events.recv() => Ok(Woke::Event(event)),
             Some(said) = self.shells.kernel.said.recv() => Ok(Woke::Kernel(said)),
             Some(what) = sources.dumps.recv() => Ok(Woke::Dump(what)),
-            Some(()) = sources.orders.recv() => Ok(Woke::Order),
+            Some(order) = sources.orders.recv() => Ok(Woke::Order(order)),
             Some(examined) = sources.examined.recv() => Ok(Woke::Examined(examined)),
             Some(question) = sources.questions.recv() => Ok(Woke::Asked(question)),
             Some(server) = sources.servers.recv() => Ok(Woke::Server(server)),
@@ -197,7 +204,8 @@ impl Driver {
                 }
             }
             Woke::Kernel(Said::Removed(number)) => self.shells.removed(number),
-            Woke::Order => self.examine(),
+            Woke::Order(Order::Reload) => self.examine(),
+            Woke::Order(Order::HandOn(needed)) => self.hand_on.ordered(needed, &self.source.running),
             Woke::Examined(examined) => self.take_over(examined),
             Woke::Kernel(Said::Failed(error)) => return Err(format!("netlink: {error}")),
             Woke::Dump(what) => {

@@ -8,7 +8,9 @@ use keepone_config::diff::digest_beside_servers;
 
 use crate::assemble::Plan;
 use crate::exit::{ExitCode, Failure};
+use crate::guardian::OTHER;
 use crate::reload::ALIKE;
+use crate::upgrade;
 use crate::worker::{check_interfaces, load_keys};
 
 /// Whether its interfaces, its keys and the addresses of its heartbeat links are there.
@@ -23,8 +25,12 @@ pub fn could_start(config: &Config) -> Result<(), Failure> {
 }
 
 /// How the process ends that has found a configuration good: with 0, or with [`ALIKE`] where all but the virtual servers is
-/// what the guardian knows by this digest.
-pub fn end(config: &Config, known: Option<u64>) -> u8 {
+/// what the guardian knows by this digest; with [`OTHER`] where it is not what an upgrade can go on with.
+pub fn end(config: &Config, known: Option<u64>, mark: Option<&str>) -> u8 {
+    let own = || upgrade::place(config).mark.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+    if mark.is_some_and(|mark| own() != mark) {
+        return OTHER;
+    }
     if known.is_some_and(|known| digest_beside_servers(config) == known) { ALIKE } else { 0 }
 }
 

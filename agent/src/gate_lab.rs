@@ -98,6 +98,7 @@ pub fn run(lab: &Lab) -> Result<(), Failure> {
         exempt: BTreeSet::new(),
         incarnation,
         means: lab.means,
+        left_open: Vec::new(),
     });
     let gate = gate.map_err(|error| Failure::new(ExitCode::NoGate, &error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unexpected)?;

@@ -58,6 +58,14 @@ impl GateWriter {
         Ok(GateWriter { hand, strength, former, keeper })
     }
 
+    /// By which means, as far as that is known without asking a thread.
+    pub(crate) fn means(&self) -> Means {
+        match &self.hand {
+            Hand::Here(gate) => gate.means(),
+            Hand::Thread { .. } => Means::Nft,
+        }
+    }
+
     /// How well it holds.
     pub(crate) fn strength(&self) -> GateStrength {
         self.strength

@@ -9,8 +9,10 @@
 //! No threads, no runtime, hardly an allocation while it watches.
 
 mod child;
+mod manners;
 mod pause;
 mod promised;
+mod upgrade;
 
 use std::fs::File;
 use std::io;
@@ -24,18 +26,22 @@ use keepone_arbiter::realtime::{self, Rank};
 use keepone_config::{Config, Environment};
 use keepone_proto::time::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use child::{Worker, ask_for, ask_to_stop};
+pub(crate) use manners::patience;
+use manners::{backoff, signals, tell_of_gate};
 use promised::Promised;
+pub(crate) use upgrade::OTHER;
+use upgrade::Upgrade;
 
 use crate::assemble::Plan;
 use crate::clock;
 use crate::dump;
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::watchdog::Watchdog;
-use crate::gate::{GateError, shut_all};
+use crate::gate::shut_all;
 use crate::leftovers::Leftovers;
 use crate::life::{self, Started};
 use crate::logging::{LOG_TO, To};
@@ -86,6 +92,10 @@ pub(crate) mod pulse {
     pub(crate) const RESTART: u8 = 4;
     /// A new configuration is refused.
     pub(crate) const REFUSED: u8 = 5;
+    /// The operator has asked for an upgrade.
+    pub(crate) const UPGRADE: u8 = 6;
+    /// The worker can't hand on what it holds.
+    pub(crate) const STAYS: u8 = 7;
     /// A new configuration runs; the other seven bits are its mark.
     pub(crate) const TAKEN: u8 = 0x80;
 }
@@ -120,6 +130,7 @@ pub struct Guardian {
     /// Files of it may be to be written at the start.
     watched: Vec<Watched>,
     manager: ServiceManager,
+    upgrade: Upgrade,
 }
 
 /// How each worker is started.
@@ -173,6 +184,7 @@ impl Guardian {
             watchdog: None,
             watched: plan.watched,
             manager: ServiceManager::of_process(),
+            upgrade: Upgrade::of_process(),
         })
     }
 
@@ -200,16 +212,19 @@ impl Guardian {
         crate::script::trust::demand(self.reload.running().global.scripts.security);
         crate::script::identity::give_all_groups(self.reload.running().global.scripts.supplementary_groups);
         realtime::ask(Rank::Decides);
-        // R12: whatever a former run left, before anything else.
-        let mut clean = self.shut_first();
-        if !self.startup(clean) {
-            self.stop_watchdog(clean);
-            return Ok(0);
+        // R12: whatever a former run left, before anything else; but for what this very one goes on with.
+        let goes_on = self.goes_on();
+        let mut clean = goes_on || self.shut_first();
+        if !goes_on {
+            if !self.startup(clean) {
+                self.stop_watchdog(clean);
+                return Ok(0);
+            }
+            // Here and not in the worker: one that is started anew must not undo what was written meanwhile.
+            tracking::overwrite_files(&self.watched).iter().for_each(|error| say(format_args!("{error}")));
         }
-        // Here and not in the worker: one that is started anew must not undo what was written meanwhile.
-        tracking::overwrite_files(&self.watched).iter().for_each(|error| say(format_args!("{error}")));
         let mut failures = 0_u32;
-        let mut first = true;
+        let mut first = !goes_on;
         loop {
             let left = self.promised.left(clock::now());
             if !left.is_zero() && !self.pause("what was promised under `degrade` runs out first", left, clean) {
@@ -225,6 +240,11 @@ impl Guardian {
                 Err(failure) => (End::NotStarted(failure), Duration::ZERO),
             };
             first = false;
+            if self.is_replaced(&end) {
+                // It has not come to it.
+                clean = self.clean_up();
+                continue;
+            }
             if matches!(&end, End::Exited(status) if status.success()) && self.stopping {
                 self.stop_watchdog(true);
                 return Ok(0);
@@ -416,7 +436,8 @@ impl Guardian {
         let recording = self.workers.record.iter().flat_map(|file| ["--record".as_ref(), file.as_os_str()]);
         let detail = self.workers.detail && std::env::var_os("KEEPONE_LOG").is_none();
         let detail = detail.then_some(("KEEPONE_LOG", "debug"));
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .arg("worker")
             .arg("-c")
             .arg(&self.file)
@@ -429,10 +450,10 @@ impl Guardian {
             .env_remove(service_manager::WATCHDOG)
             .env(PULSE_FD, theirs.as_raw_fd().to_string())
             .env(ORDERS_FD, their_orders.as_raw_fd().to_string())
-            .env(STARTED_AT, self.started_at.as_nanos().to_string())
-            .spawn()
-            .map_err(|error| fail("fork", error))?;
-        drop((theirs, their_orders));
+            .env(STARTED_AT, self.started_at.as_nanos().to_string());
+        let passed = self.upgrade.pass(&mut command);
+        let child = command.spawn().map_err(|error| fail("fork", error))?;
+        drop((theirs, their_orders, passed));
         if let Some(path) = &self.workers.pid_file {
             match PidFile::write(path, child.id()) {
                 Ok(file) => self.worker_pid = Some(file),
@@ -452,6 +473,8 @@ impl Guardian {
             heard_at: now,
             answered: false,
             alive: false,
+            upgrade: false,
+            stays: false,
             harmless: false,
             done: false,
         })
@@ -462,7 +485,7 @@ impl Guardian {
         let mut looked_at = clock::now();
         let mut stop_by = None;
         loop {
-            let ends = self.stopping || self.reload.is_under_way();
+            let ends = self.stopping || self.reload.is_under_way() || self.upgrade.ends();
             let patience = match (ends, worker.alive) {
                 // Its loop has ended and it tidies up, which the kernel makes slow.
                 (true, _) => STOP,
@@ -471,7 +494,7 @@ impl Guardian {
             };
             let due = worker.heard_at + patience;
             // The kernel tells of no progress in a reload, and the watchdog is to be fed.
-            let is_idle = self.watchdog.is_none() && self.reload.is_idle();
+            let is_idle = self.watchdog.is_none() && self.reload.is_idle() && self.upgrade.is_idle();
             // Far less than its patience: what it sleeps when it is stopped beside the worker is taken from that.
             let look = if is_idle { LOOK.min(patience / 3) } else { FEED };
             let wait = due.since(clock::now()).min(look) + Duration::from_millis(1);
@@ -484,6 +507,7 @@ impl Guardian {
             }
             self.take_signals(worker, &mut stop_by);
             self.reload(worker, &mut stop_by);
+            self.upgrade(worker, &mut stop_by);
             if std::mem::take(&mut worker.answered) {
                 self.tell_manager();
             }
@@ -539,39 +563,6 @@ impl Guardian {
             }
         }
     }
-}
-
-/// What the guardian takes: those that have a name, and all real-time ones, of which JSON is one.
-fn signals() -> SigSet {
-    let ours = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
-    let mut mask = SigSet::all();
-    for signal in Signal::iterator().filter(|signal| !ours.contains(signal)) {
-        mask.remove(signal);
-    }
-    mask
-}
-
-/// A stopped worker's beats stop as well; shorter than that would be false alarms for nothing. Where no peer counts beats
-/// it is an Advertisement_Interval: a new worker is there before the three that a peer waits (RFC 9568, 6.1). A worker that
-/// can hold no address keeps nobody waiting: it need not be woken so often.
-pub(crate) fn patience(plan: &Plan) -> Duration {
-    let settings = &plan.settings;
-    if settings.instances.is_empty() {
-        return settings.heartbeat.silence().max(LONGEST_PATIENCE);
-    }
-    let shortest = settings.instances.iter().map(|instance| instance.advert_int).min();
-    let adverts = shortest.filter(|_| settings.peers.is_empty() && settings.quorum().is_none());
-    settings.heartbeat.silence().max(adverts.unwrap_or_default().min(LONGEST_PATIENCE)).max(SHORTEST_PATIENCE)
-}
-
-fn tell_of_gate(shut: &Result<usize, GateError>) {
-    if let Err(error) = shut {
-        say(format_args!("the gate could not be shut at once, it shuts at the lease's deadline: {error}"));
-    }
-}
-
-fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(250).saturating_mul(1 << failures.min(8)).min(LONGEST_WAIT)
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ mod snmp;
 mod sysctl;
 mod takeover;
 mod tracking;
+pub mod upgrade;
 pub mod voice;
 pub mod voters;
 pub mod wall_clock;

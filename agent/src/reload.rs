@@ -309,8 +309,8 @@ mod tests {
         let known = reload.running.digest;
         assert!(known.is_some() && Known::new(config(TEXT)).digest.is_none());
         let other = TEXT.replace("virtual_router_id 1", "virtual_router_id 2");
-        let ends = [with(2, TEXT), config(TEXT), with(1, &other)].map(|new| crate::examine::end(&new, known));
-        assert_eq!((ends, crate::examine::end(&config(TEXT), None)), ([ALIKE, ALIKE, 0], 0));
+        let ends = [with(2, TEXT), config(TEXT), with(1, &other)].map(|new| crate::examine::end(&new, known, None));
+        assert_eq!((ends, crate::examine::end(&config(TEXT), None, None)), ([ALIKE, ALIKE, 0], 0));
 
         let end = format!("exit {ALIKE}");
         let child = Command::new("/bin/sh").arg("-c").arg(end).spawn().unwrap();

@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use keepone_config::diff::brief;
 use keepone_config::{Config, Environment};
@@ -100,15 +101,43 @@ pub(crate) struct Good {
     pub(crate) changes: Vec<String>,
 }
 
+/// An order of the guardian's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// To take a new configuration over.
+    Reload,
+    /// To hand on and end, if so much is left of what is held.
+    HandOn(Duration),
+}
+
+/// The octet of a reload; above it an order to hand on, in so many hundredths of a second.
+const RELOAD: u8 = 1;
+
+impl Order {
+    pub(crate) fn octet(self) -> u8 {
+        match self {
+            Order::Reload => RELOAD,
+            Order::HandOn(needed) => u8::try_from(needed.as_millis() / 10 + 1).unwrap_or(u8::MAX).max(RELOAD + 1),
+        }
+    }
+
+    fn of(octet: u8) -> Self {
+        match octet {
+            0 | RELOAD => Order::Reload,
+            hundredths => Order::HandOn(Duration::from_millis(10) * u32::from(hundredths)),
+        }
+    }
+}
+
 /// Tells the loop of each order that comes through the pipe.
 ///
 /// # Errors
 /// No thread may be had.
-pub(crate) fn listen(mut orders: File, asked: mpsc::Sender<()>) -> std::io::Result<()> {
+pub(crate) fn listen(mut orders: File, asked: mpsc::Sender<Order>) -> std::io::Result<()> {
     let listen = move || {
         let mut octet = [0];
         while orders.read(&mut octet).is_ok_and(|count| count > 0) {
-            if asked.blocking_send(()).is_err() {
+            if asked.blocking_send(Order::of(octet.first().copied().unwrap_or(RELOAD))).is_err() {
                 return;
             }
         }

@@ -4,6 +4,8 @@
 //! anything else is opened; the core's first deed is to take stale addresses out.
 
 mod authority;
+mod gate;
+mod going_on;
 
 use std::fs::File;
 use std::path::Path;
@@ -12,9 +14,10 @@ use std::time::Duration;
 
 use keepone_arbiter::quic::{BindError, Identity, Roster, TransportSettings};
 use keepone_arbiter::realtime::{self, Rank};
-use keepone_config::model::{Cluster, GateMeans};
+use keepone_config::model::Cluster;
 use keepone_config::{Config, Environment};
 use keepone_proto::event::Event;
+use keepone_proto::handed::Handed;
 use keepone_proto::id::{DomainId, Epoch, Incarnation};
 use keepone_proto::node::Restored;
 use keepone_proto::recording::Header;
@@ -24,6 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use authority::{open_voter, start_etcd, start_witnesses};
+use going_on::Begun;
 
 use crate::assemble::{LinkPlan, Plan, begin_at};
 use crate::checkers;
@@ -32,11 +36,11 @@ use crate::control::snapshot::Directory;
 use crate::dbus::{Dbus, Hands};
 use crate::discipline::Discipline;
 use crate::driver::pulse::{Pulse, is_broken};
-use crate::driver::{Driver, Reloads, Shells, Sources};
+use crate::driver::{Driver, HandOn, Reloads, Shells, Sources};
 use crate::dump::Dumps;
 use crate::exit::{ExitCode, Failure};
 use crate::fencing::Fencing;
-use crate::gate::{Gate, GateConfig, GateError, Means};
+use crate::gate::{Gate, Means};
 use crate::gate_keeper::GateKeeper;
 use crate::gate_writer::GateWriter;
 use crate::guardian::patience;
@@ -86,6 +90,10 @@ pub struct Given<'a> {
     pub started: Instant,
     /// What the core is told is recorded there.
     pub recording: Option<&'a Path>,
+    /// What a process before it has handed on, and by what this one may.
+    pub handed: Option<File>,
+    /// See `handed`.
+    pub memory: Option<File>,
 }
 
 /// Runs until told to stop.
@@ -93,7 +101,7 @@ pub struct Given<'a> {
 /// # Errors
 /// What the operator, or a new start, has to mend.
 pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
-    let Given { file, environment, pulse, orders, started, recording } = from;
+    let Given { file, environment, pulse, orders, started, recording, handed, memory } = from;
     // First: a worker that waits for its turn must not outlive its guardian either.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| Failure::say(ExitCode::Unexpected, format!("prctl: {error}")))?;
@@ -112,8 +120,8 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
     let _alone = alone(&plan.run_dir)?;
     // Down, so that they say nothing before the gate is there.
     make_links(&plan)?;
-    let incarnation = incarnation()?;
-    let (gate, gate_fault) = make_gate(&plan, incarnation)?;
+    let begun = Begun::new(config, &mut plan, handed)?;
+    let (incarnation, gate, gate_fault) = (begun.incarnation, begun.gate, begun.gate_fault);
     if let Some(Means::Nft) = gate.as_ref().map(Gate::means) {
         allow_for(&mut plan, Means::Nft.lateness())?;
     }
@@ -121,12 +129,19 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no runtime: {error}")))?;
     let source = Source { file: file.to_owned(), environment, running: Arc::new(config.clone()) };
-    let start = Start { config, plan, incarnation, gate, gate_fault, keys, pulse, orders, source, recording };
+    let handed = begun.handed;
+    let hand_on = HandOn::new(memory, handed.as_ref());
+    let given = (handed, hand_on);
+    let start = Start { config, plan, incarnation, gate, gate_fault, keys, pulse, orders, source, recording, given };
     runtime.block_on(async {
         let (driver, sources) = start.assemble()?;
         realtime::ask(Rank::Decides);
         pin(&config.global.scheduling.cpus);
         let mut shells = driver.run(sources).await.map_err(|error| Failure::say(ExitCode::Unexpected, error))?;
+        if shells.handed_on {
+            going_on::leave(shells).await;
+            return Ok(());
+        }
         drop(shells.control.take());
         drop(shells.web.take());
         // It tells the last that there is meanwhile.
@@ -199,6 +214,7 @@ struct Start<'a> {
     orders: Option<File>,
     source: Source,
     recording: Option<&'a Path>,
+    given: (Option<Handed>, HandOn),
 }
 
 impl Start<'_> {
@@ -244,7 +260,8 @@ impl Start<'_> {
             started: clock::now(),
         };
         let recorder = self.recording.and_then(|file| start_recording(file, &header));
-        let node = header.node();
+        let (handed, hand_on) = self.given;
+        let node = going_on::node(&header, handed.as_ref(), self.config)?;
         let global = &self.config.global;
         let rules = Rules { user: global.script_user.clone(), timeout: global.script_timeout };
         let start = |script| AlertScript::start(script, plan.node_name.clone(), rules.clone());
@@ -264,6 +281,7 @@ impl Start<'_> {
         let announcer = Announcer::start(plan.announced.clone(), neighbors.voice());
         let ipvs = Ipvs::start(&self.source.running, &plan.run_dir, connections, events.clone());
         let mut shells = Shells {
+            handed_on: false,
             virtual_addresses: plan.virtual_addresses(),
             homes: plan.homes(),
             announcer: announcer
@@ -321,7 +339,7 @@ impl Start<'_> {
         let (heartbeats, events, examined) = (beats, received, examinations);
         let servers = told_servers;
         let sources = Sources { heartbeats, events, dumps, orders, examined, questions, servers, turn: 0 };
-        Ok((Driver::new(node, shells, recorder, (self.source, reports)), sources))
+        Ok((Driver::new(node, shells, recorder, (self.source, reports), hand_on), sources))
     }
 }
 
@@ -391,86 +409,6 @@ fn incarnation() -> Result<Incarnation, Failure> {
         Failure::say(ExitCode::Unexpected, format!("no random number for the incarnation: {error}"))
     })?;
     Ok(Incarnation(u64::from_ne_bytes(bytes)))
-}
-
-/// The gate as configured; with `auto` the strongest that the kernel makes. One that can make neither means 1
-/// nor 2 is then no failure: the node says so and, under an authority, does not claim (R14).
-fn make_gate(plan: &Plan, incarnation: Incarnation) -> Result<(Option<Gate>, String), Failure> {
-    let open = |means| {
-        Gate::open_new(&GateConfig {
-            bpf_dir: plan.bpf_dir.clone(),
-            run_dir: plan.run_dir.clone(),
-            domains: plan.gate_domains.clone(),
-            exempt: std::collections::BTreeSet::new(),
-            incarnation,
-            means,
-        })
-    };
-    let opened = match plan.gate {
-        GateMeans::Auto => match strongest(open) {
-            Ok(gate) => Ok(gate),
-            Err(error) if is_taken(&error) || is_rights(&error) => Err(error),
-            Err(_) => match open(Means::Lifetime) {
-                Ok(gate) => Ok(gate),
-                Err(error) => return Ok((None, crate::exit::chain(&error))),
-            },
-        },
-        GateMeans::Bpf => open(Means::Bpf),
-        GateMeans::Nft => open(Means::Nft),
-        GateMeans::Lifetime => open(Means::Lifetime),
-    };
-    let gate = opened.map_err(|error| {
-        let code = match &error {
-            error if is_taken(error) => ExitCode::Running,
-            error if is_rights(error) => ExitCode::NotPermitted,
-            _ => ExitCode::NoGate,
-        };
-        Failure::new(code, &error)
-    })?;
-    tracing::info!(
-        "the gate is {} ({}): it shuts {:?} late at most",
-        gate.means().as_str(),
-        if gate.is_adopted() { "of the former run" } else { "new" },
-        gate.means().lateness()
-    );
-    for warning in gate.warnings() {
-        tracing::warn!("{warning}");
-    }
-    Ok((Some(gate), String::new()))
-}
-
-/// Means 1, else means 2; else the error that is of more use.
-fn strongest(open: impl Fn(Means) -> Result<Gate, GateError>) -> Result<Gate, GateError> {
-    let bpf = match open(Means::Bpf) {
-        Err(error) if !is_taken(&error) => error,
-        other => return other,
-    };
-    match open(Means::Nft) {
-        Ok(gate) => {
-            tracing::warn!(error = %crate::exit::chain(&bpf), "no BPF gate in this kernel; nftables is used");
-            Ok(gate)
-        }
-        Err(error) if is_taken(&error) => Err(error),
-        Err(nft) => {
-            tracing::error!(
-                bpf = %crate::exit::chain(&bpf), nft = %crate::exit::chain(&nft),
-                "no gate in the kernel; only address lifetimes remain"
-            );
-            Err(if is_rights(&bpf) { bpf } else { nft })
-        }
-    }
-}
-
-fn is_taken(error: &GateError) -> bool {
-    matches!(error, GateError::Taken { .. })
-}
-
-fn is_rights(error: &GateError) -> bool {
-    match error {
-        GateError::Bpf(keepone_bpf::BpfError::NotPermitted { .. }) => true,
-        GateError::Nft(error) => error.errno() == Some(libc::EPERM),
-        _ => false,
-    }
 }
 
 /// Leaves the lease the margin that this gate needs.

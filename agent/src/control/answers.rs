@@ -47,6 +47,13 @@ impl Answering for Answers {
                     other => Err(unexpected(&other)),
                 }
             }
+            "upgrade" => match self.ask(Ask::Upgrade)? {
+                Answer::Upgrading => {
+                    self.note(&format!("{who} has the program replaced"));
+                    Ok(json!({ "begun": true }))
+                }
+                other => Err(unexpected(&other)),
+            },
             "servers" => self.standing(request),
             "drain" => self.drain(request, who),
             "log" => {
@@ -56,7 +63,7 @@ impl Answering for Answers {
                 Ok(json!({ "level": level }))
             }
             other => Err(format!(
-                "{other} is not known here: status, why, servers, maintenance, handover, drain, log, metrics and dump are"
+                "{other} is not known here: status, why, servers, maintenance, handover, drain, upgrade, log, metrics and dump are"
             )),
         }
     }
@@ -64,7 +71,7 @@ impl Answering for Answers {
     fn right(&self, ask: &str) -> Option<Right> {
         match ask {
             "status" | "metrics" | "why" | "servers" | "dump" => Some(Right::Read),
-            "maintenance" | "handover" | "drain" | "log" => Some(Right::Operate),
+            "maintenance" | "handover" | "drain" | "upgrade" | "log" => Some(Right::Operate),
             _ => None,
         }
     }

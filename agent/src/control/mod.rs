@@ -48,6 +48,8 @@ pub(crate) enum Ask {
     HandOver { instance: String, to: Option<String> },
     /// To announce an instance's addresses anew.
     Announce(String),
+    /// To have the program replaced.
+    Upgrade,
 }
 
 /// What it answers.
@@ -63,6 +65,8 @@ pub(crate) enum Answer {
     HandOver(String),
     /// They are being announced.
     Announced,
+    /// It has begun.
+    Upgrading,
     /// They are not: that domain is not MASTER.
     NotMaster(Role),
     /// It is not, and why.

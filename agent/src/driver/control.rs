@@ -26,6 +26,10 @@ impl Driver {
             }
             Ask::HandOver { instance, to } => self.hand_over(instance, to.as_deref()),
             Ask::Announce(name) => self.announce(name),
+            Ask::Upgrade => {
+                self.upgrade();
+                Answer::Upgrading
+            }
         });
     }
 

@@ -51,6 +51,8 @@ pub(crate) struct Shells {
     pub(crate) homes: BTreeMap<IpAddr, (DomainId, InterfaceId)>,
     pub(crate) interfaces: Interfaces,
     pub(crate) gate: Option<GateWriter>,
+    /// What is held belongs to the next process by now.
+    pub(crate) handed_on: bool,
     pub(crate) keeper: GateKeeper,
     /// Why there is no gate.
     pub(crate) gate_fault: String,

@@ -2,7 +2,8 @@
 //! costs the kernel tens of milliseconds each, and a failover must not wait for that.
 //!
 //! What must stay true: only a dead run's gate is taken over, which the lock on the directory of pins
-//! shows; its deadlines are zero before a single name leads to them again; what does not fit in every
+//! shows; its deadlines are zero before a single name leads to them again, but for what a process of this very life has
+//! left open (docs/decisions/0210); what does not fit in every
 //! point is left to be replaced.
 
 use std::path::Path;
@@ -10,12 +11,12 @@ use std::path::Path;
 use keepone_bpf::{Attach, BpfError, Link, Map, Mapping};
 use keepone_proto::id::{DomainId, Epoch, Incarnation};
 
-use super::GateError;
 use super::former::pins;
 use super::layout::Layout;
 use super::names::Names;
 use super::program::Maps;
 use super::slot;
+use super::{GateError, LeftOpen};
 
 /// Why a former gate can't be taken over.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,8 @@ pub(super) struct Found {
     pub(super) mapping: Mapping,
     /// What the former run held.
     pub(super) held: Vec<(DomainId, Epoch)>,
+    /// What was left open on purpose, and is.
+    pub(super) open: Vec<LeftOpen>,
     /// The wanted one, with the slots of the former run.
     pub(super) layout: Layout,
 }
@@ -60,8 +63,14 @@ pub(super) fn candidates(dir: &Path) -> Result<Vec<Incarnation>, GateError> {
     Ok(parsed.filter(|(_, suffix)| *suffix == slot::DEADLINES).map(|(incarnation, _)| incarnation).collect())
 }
 
-/// Opens the maps of a run if they were made for the layout, shuts them, and undoes the guardian's seal.
-pub(super) fn maps(dir: &Path, incarnation: Incarnation, layout: &Layout) -> Result<Found, Unfit> {
+/// Opens the maps of a run if they were made for the layout, shuts them, and undoes the guardian's seal. What is left open
+/// on purpose stays so: by exactly that epoch, until exactly then.
+pub(super) fn maps(
+    dir: &Path,
+    incarnation: Incarnation,
+    layout: &Layout,
+    left_open: &[LeftOpen],
+) -> Result<Found, Unfit> {
     let deadlines = Map::open_pinned(&slot::pin(dir, incarnation, slot::DEADLINES))?;
     if deadlines.value_size() != slot::SLOT_BYTES as usize || deadlines.max_entries() != layout.slot_count() {
         return Err(Unfit::Layout);
@@ -78,9 +87,11 @@ pub(super) fn maps(dir: &Path, incarnation: Incarnation, layout: &Layout) -> Res
     if !names.are_of(layout)? {
         return Err(Unfit::Names);
     }
-    if !slot::shut_all_slots(&mapping) {
+    let open = slot::open_as(&mapping, left_open);
+    if !slot::shut_all_slots_but(&mapping, &open.iter().map(|(slot, _)| *slot).collect()) {
         return Err(Unfit::Shut);
     }
+    let open = open.into_iter().map(|(_, left)| left).collect();
     let held = slot::all_held(&mapping);
     for (domain, slot) in &layout.slots {
         if !slot::write_domain(&mapping, *slot as usize, *domain) {
@@ -88,7 +99,7 @@ pub(super) fn maps(dir: &Path, incarnation: Incarnation, layout: &Layout) -> Res
         }
     }
     names.fill(layout)?;
-    Ok(Found { deadlines, names, mapping, held, layout: layout.clone() })
+    Ok(Found { deadlines, names, mapping, held, open, layout: layout.clone() })
 }
 
 /// The pinned link, if it still stands where it should.

@@ -23,7 +23,7 @@ use super::names::Names;
 use super::probe::{DUMMY, Fate, Prober};
 use super::program::{self, Header, Maps};
 use super::writer::Writer;
-use super::{GateConfig, GateDomain, GateError, slot};
+use super::{GateConfig, GateDomain, GateError, LeftOpen, slot};
 use crate::lock;
 
 /// The programs use a helper that the kernel gives only to GPL-compatible code; MIT is.
@@ -101,6 +101,8 @@ pub(super) struct Opened {
     pub(super) former: Former,
     pub(super) warnings: Vec<String>,
     pub(super) adopted: bool,
+    /// What was left open, and is.
+    pub(super) open: Vec<LeftOpen>,
 }
 
 /// A former run's gate, shut.
@@ -108,6 +110,7 @@ struct Adopted {
     gate: BpfGate,
     /// What that run held.
     held: Vec<(DomainId, Epoch)>,
+    open: Vec<LeftOpen>,
 }
 
 /// Where links come from.
@@ -131,13 +134,13 @@ impl BpfGate {
         let warnings = layout.warnings.clone();
         ensure_bpffs(&config.bpf_dir)?;
         let lock = own(&config.bpf_dir)?;
-        let (mut gate, adopted, held) = match Self::adopt_any(config, &layout)? {
-            Some(Adopted { gate, held }) => (gate, true, held),
-            None => (Self::create(config, layout)?, false, Vec::new()),
+        let (mut gate, adopted, held, open) = match Self::adopt_any(config, &layout)? {
+            Some(Adopted { gate, held, open }) => (gate, true, held, open),
+            None => (Self::create(config, layout)?, false, Vec::new(), Vec::new()),
         };
         let former = end_former(&config.bpf_dir, Some(gate.incarnation))?.with(held);
         gate.lock = Some(lock);
-        Ok(Opened { gate, former, warnings, adopted })
+        Ok(Opened { gate, former, warnings, adopted, open })
     }
 
     /// The first former gate that fits in every point.
@@ -152,7 +155,8 @@ impl BpfGate {
     }
 
     fn adopt(config: &GateConfig, incarnation: Incarnation, layout: &Layout) -> Result<Adopted, Unfit> {
-        let Found { deadlines, names, mapping, held, layout } = adopt::maps(&config.bpf_dir, incarnation, layout)?;
+        let found = adopt::maps(&config.bpf_dir, incarnation, layout, &config.left_open)?;
+        let Found { deadlines, names, mapping, held, open, layout } = found;
         let mut gate = BpfGate {
             dir: config.bpf_dir.clone(),
             incarnation,
@@ -170,7 +174,7 @@ impl BpfGate {
         for gated in gate.gated.values() {
             gated.test(&gate.prober).map_err(Unfit::SelfTest)?;
         }
-        Ok(Adopted { gate, held })
+        Ok(Adopted { gate, held, open })
     }
 
     fn create(config: &GateConfig, layout: Layout) -> Result<Self, GateError> {

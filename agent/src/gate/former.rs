@@ -9,7 +9,7 @@ use std::time::Duration;
 use keepone_bpf::{Link, is_bpffs};
 use keepone_proto::id::{DomainId, Epoch, Incarnation};
 
-use super::{GateError, slot};
+use super::{GateError, LeftOpen, slot};
 
 /// How long the removal waits: the kernel holds rtnl for tens of milliseconds for each link, and the
 /// start that is under way needs rtnl for its sockets and addresses.
@@ -73,6 +73,14 @@ impl Former {
         self.held.extend(held);
         self.held.sort();
         self.held.dedup();
+        self
+    }
+}
+
+impl Former {
+    /// But for what goes on.
+    pub(super) fn without(mut self, open: &[LeftOpen]) -> Self {
+        self.held.retain(|(domain, epoch)| !open.iter().any(|(other, of, _)| (other, of) == (domain, epoch)));
         self
     }
 }

@@ -124,7 +124,13 @@ pub struct GateConfig {
     pub incarnation: Incarnation,
     /// How.
     pub means: Means,
+    /// What a former process of this very life has left open (docs/decisions/0210): domain, epoch and deadline. With means 1
+    /// such a gate is adopted as it stands, if it stands exactly so; every other one is shut.
+    pub left_open: Vec<LeftOpen>,
 }
+
+/// A gate that is open under an epoch until then on the boot clock.
+pub type LeftOpen = (DomainId, Epoch, Instant);
 
 /// Why the gate did not do as it was told.
 #[derive(Debug, thiserror::Error)]
@@ -256,6 +262,7 @@ impl Changed {
             exempt: BTreeSet::new(),
             incarnation: Incarnation(0),
             means: Means::Lifetime,
+            left_open: Vec::new(),
         };
         Layout::new(&config).map(Changed)
     }
@@ -349,10 +356,11 @@ pub struct Gate {
     former: Former,
     warnings: Vec<String>,
     adopted: bool,
+    open: Vec<LeftOpen>,
 }
 
 impl Gate {
-    /// The gate of this run, shut for every domain (R12).
+    /// The gate of this run, shut for every domain (R12) but for what is left open on purpose.
     ///
     /// A dead run's gate of the same layout is adopted as it stands, which takes a millisecond; otherwise a
     /// new one is made, and whatever former runs left is shut and taken away once the new one stands.
@@ -362,18 +370,22 @@ impl Gate {
     /// configuration that does not fit. Then nothing of a new gate stays, and a former run's stays, at most
     /// shut.
     pub fn open_new(config: &GateConfig) -> Result<Self, GateError> {
-        let ledger = Ledger::new(config.incarnation, config.domains.iter().map(|domain| domain.id));
+        let mut ledger = Ledger::new(config.incarnation, config.domains.iter().map(|domain| domain.id));
         match config.means {
             Means::Bpf => {
-                let bpf::Opened { gate, former, warnings, adopted } = BpfGate::open_new(config)?;
-                let former = former.with(nft::end(&config.bpf_dir)?);
+                let bpf::Opened { gate, former, warnings, adopted, open } = BpfGate::open_new(config)?;
+                let former = former.with(nft::end(&config.bpf_dir)?).without(&open);
+                for (domain, epoch, _) in &open {
+                    // What it opened with, so that nothing older opens it, and its tombstone shuts it.
+                    ledger.open(*domain, *epoch)?;
+                }
                 let inner = Inner::Bpf { writer: gate.writer(), keeper: Keeper::new(Kept::Bpf(gate)) };
-                Ok(Gate { inner, ledger, former, warnings, adopted })
+                Ok(Gate { inner, ledger, former, warnings, adopted, open })
             }
             Means::Nft => {
                 let nft::Opened { gate, writer, former, warnings } = NftGate::open_new(config)?;
                 let inner = Inner::Nft { writer, keeper: Keeper::new(Kept::Nft(gate)) };
-                Ok(Gate { inner, ledger, former, warnings, adopted: false })
+                Ok(Gate { inner, ledger, former, warnings, adopted: false, open: Vec::new() })
             }
             Means::Lifetime => {
                 // A gate that a former run pinned would stay shut for ever.
@@ -392,7 +404,7 @@ impl Gate {
                     ));
                 }
                 let shut = config.domains.iter().map(|domain| (domain.id, 0)).collect();
-                Ok(Gate { inner: Inner::Lifetime(shut), ledger, former, warnings, adopted: false })
+                Ok(Gate { inner: Inner::Lifetime(shut), ledger, former, warnings, adopted: false, open: Vec::new() })
             }
         }
     }
@@ -400,6 +412,11 @@ impl Gate {
     /// Whether it is the gate of a former run, taken over.
     pub fn is_adopted(&self) -> bool {
         self.adopted
+    }
+
+    /// What of [`GateConfig::left_open`] was found as it should be, and is open still.
+    pub fn left_open(&self) -> &[LeftOpen] {
+        &self.open
     }
 
     /// Lets the domain's frames pass until `until` on the boot clock, under `epoch`; also moves the

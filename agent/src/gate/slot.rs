@@ -15,12 +15,13 @@
 //! All in native byte order. What must stay true: the deadline is one aligned word, so a reader never
 //! sees half of it; the first slot belongs to no domain and its deadline is always 0.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use keepone_bpf::{Attach, BpfError, Map, Mapping};
 use keepone_proto::id::{DomainId, Epoch, Incarnation, NodeId};
 
+use super::LeftOpen;
 use super::layout::{DIGEST_WORDS, Digest};
 
 /// The slot that is always shut: of the self-test's dummy address, and of every address once the
@@ -141,10 +142,27 @@ pub(super) fn clear(mapping: &Mapping, slot: usize) -> bool {
         && [DOMAIN, COUNTER, INCARNATION, ATTEMPT_NODE].into_iter().all(|word| mapping.store(slot, word, 0))
 }
 
+/// Which slots are open exactly as they were left.
+pub(super) fn open_as(mapping: &Mapping, left: &[LeftOpen]) -> Vec<(usize, LeftOpen)> {
+    let at = |slot: usize| {
+        let (domain, epoch) = held(mapping, slot)?;
+        let until = deadline(mapping, slot)?;
+        let as_left = left.iter().find(|(other, of, at)| (*other, *of, at.as_nanos()) == (domain, epoch, until));
+        as_left.map(|left| (slot, *left))
+    };
+    (0..mapping.elements()).filter_map(at).collect()
+}
+
+/// Shuts every slot but these; whether all of them read back so.
+pub(super) fn shut_all_slots_but(mapping: &Mapping, open: &BTreeSet<usize>) -> bool {
+    let shut = (0..mapping.elements()).filter(|slot| !open.contains(slot));
+    shut.filter(|slot| !write_deadline(mapping, *slot, 0)).count() == 0
+}
+
 /// Shuts every slot; whether all of them read back so.
 pub(super) fn shut_all_slots(mapping: &Mapping) -> bool {
     // Every one is written, also after one that would not be.
-    (0..mapping.elements()).filter(|slot| !write_deadline(mapping, *slot, 0)).count() == 0
+    shut_all_slots_but(mapping, &BTreeSet::new())
 }
 
 /// Says for which layout the gate was made, and so that it is complete.

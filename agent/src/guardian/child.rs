@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::Child;
+use std::time::Duration;
 
 use keepone_proto::time::Instant;
 use nix::sys::signal::{Signal, kill};
@@ -11,7 +12,7 @@ use nix::unistd::Pid;
 use super::{STOP, pulse};
 use crate::clock;
 use crate::dump::What;
-use crate::takeover::Answer;
+use crate::takeover::{Answer, Order};
 use crate::voice::say;
 
 /// A worker and its pulse.
@@ -31,6 +32,10 @@ pub(super) struct Worker {
     pub(super) harmless: bool,
     /// It holds nothing any more, and only tidies up.
     pub(super) done: bool,
+    /// The operator wants the program replaced.
+    pub(super) upgrade: bool,
+    /// It can't hand on what it holds.
+    pub(super) stays: bool,
 }
 
 impl Worker {
@@ -47,6 +52,8 @@ impl Worker {
             let read = bytes.get(..count).unwrap_or_default();
             self.harmless |= read.contains(&pulse::HARMLESS);
             self.done |= read.contains(&pulse::DONE);
+            self.upgrade |= read.contains(&pulse::UPGRADE);
+            self.stays |= read.contains(&pulse::STAYS);
             self.answer = read.iter().copied().find_map(Answer::of).or(self.answer);
         }
     }
@@ -55,7 +62,12 @@ impl Worker {
     pub(super) fn order(&mut self) {
         self.answer = None;
         // A worker that has gone is found out otherwise.
-        let _ = self.orders.write(&[1]);
+        let _ = self.orders.write(&[Order::Reload.octet()]);
+    }
+
+    /// Tells it to hand on and end, if so much is left of what it holds.
+    pub(super) fn order_to_hand_on(&mut self, needed: Duration) {
+        let _ = self.orders.write(&[Order::HandOn(needed).octet()]);
     }
 }
 

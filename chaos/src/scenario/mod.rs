@@ -284,6 +284,7 @@ const ARBITRATED: Needs = Needs {
     spare_voter: false,
     without_the_others: false,
     etcd: false,
+    in_place: false,
 };
 /// One with a witness.
 const WITNESSED: Needs = Needs { min_witnesses: 1, ..ARBITRATED };

@@ -23,6 +23,8 @@ pub struct Shape {
 
 /// The least lease, in milliseconds, of clusters where etcd decides: while it elects a leader nobody can renew.
 const ETCD_LEASE_MS: u64 = 2000;
+/// The least lease, in milliseconds, that a start fits into also where it is slow.
+const IN_PLACE_MS: u64 = 1000;
 /// Members of etcd, at least: one may be missing.
 const ETCD_MEMBERS: u8 = 3;
 
@@ -96,6 +98,8 @@ pub struct Needs {
     pub without_the_others: bool,
     /// Whether it is about etcd.
     pub etcd: bool,
+    /// Whether programs are to be replaced under their leases (docs/decisions/0210).
+    pub in_place: bool,
 }
 
 impl Needs {
@@ -111,6 +115,9 @@ impl Needs {
             } else {
                 "it needs an authority"
             });
+        }
+        if self.in_place && (shape.nft || shape.lease_ms < IN_PLACE_MS) {
+            return Some("a program is replaced in place under leases of a second or more, and a gate of means bpf");
         }
         if shape.nodes < self.min_nodes {
             return Some("it needs more nodes");

@@ -139,7 +139,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         lasts_ms: 9_000,
         demands: CALM,
-        needs: SPARE,
+        needs: Needs { in_place: true, ..SPARE },
         ..PLAIN
     },
     Scenario {

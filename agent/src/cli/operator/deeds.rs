@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use keepone_agent::clock;
 use keepone_agent::exit::{ExitCode as Code, Failure};
+use keepone_agent::{clock, upgrade};
 use keepone_arbiter::control::Request;
 use serde_json::Value;
 
@@ -12,6 +12,8 @@ use super::{Agent, say};
 
 /// How long what is done in milliseconds may take on a busy machine.
 const LONGEST: Duration = Duration::from_secs(10);
+/// How long an upgrade may take that examines a huge configuration first.
+const UPGRADED: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Takes the node out, and waits until it holds nothing.
@@ -39,6 +41,21 @@ pub(super) fn maintenance(agent: &Agent, on: bool) -> Result<u8, Failure> {
             Err(Failure::say(Code::Unexpected, words))
         }
     }
+}
+
+/// Has the program replaced, and waits until the next one has said how that went.
+pub(super) fn upgrade(agent: &Agent) -> Result<u8, Failure> {
+    let begin = clock::now();
+    agent.ask(&Request::new("upgrade"))?;
+    let path = upgrade::outcome(&agent.run_dir);
+    while clock::now().since(begin) < UPGRADED {
+        if let Ok(words) = std::fs::read_to_string(&path) {
+            return Ok(say(&format!("{} ({} ms)", words.trim_end(), clock::now().since(begin).as_millis())));
+        }
+        thread::sleep(LOOK);
+    }
+    let words = format!("nothing was heard of it for {UPGRADED:?}: see the log, and `keepone status`");
+    Err(Failure::say(Code::Unexpected, words))
 }
 
 /// Hands over, and waits until the other says that it holds.

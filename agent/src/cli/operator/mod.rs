@@ -1,5 +1,5 @@
 //! What the operator asks of the agent that runs on this machine: `status`, `top`, `why`, `epoch`, `events`, `maintenance`,
-//! `handover`, `servers`, `drain`, `log`, `metrics` and `dump`.
+//! `handover`, `upgrade`, `servers`, `drain`, `log`, `metrics` and `dump`.
 //!
 //! - [`show`]: answers for people
 //! - [`top`]: a live view in the terminal
@@ -101,6 +101,14 @@ pub(super) enum Operator {
         /// To whom; without, to the best that can take it.
         #[arg(long, value_name = "NODE")]
         to: Option<String>,
+        #[command(flatten)]
+        agent: Agent,
+    },
+    /// Have the agent replaced by the program that is on the disk by now, under the leases that it holds.
+    ///
+    /// Addresses stay and stay reachable, under the same epochs. Where that can't be it is restarted by a handover, and
+    /// said why. To be run where a new release has been installed.
+    Upgrade {
         #[command(flatten)]
         agent: Agent,
     },
@@ -212,6 +220,7 @@ pub(super) fn run(asked: Operator) -> Result<u8, Failure> {
             let status = agent.ask(&Request::new("status"))?;
             Ok(say(if json { status.to_string() } else { show::status(&status, is_colourful()) }.trim_end()))
         }
+        Operator::Upgrade { agent } => deeds::upgrade(&agent),
         Operator::Top { agent, interval } => top::run(agent, interval),
         Operator::Why { instance, agent, json } => why(&agent, instance, json),
         Operator::Epoch { domain, agent } => epoch(&agent, &domain),

@@ -309,3 +309,51 @@ fn an_adoption_is_quicker_than_a_new_gate() {
     );
     assert!(adoption < new);
 }
+
+/// A later process of the very life of [`Holder`], which hands its gate on open.
+fn going_on(host: &Host, left: LeftOpen) -> Gate {
+    let config = GateConfig { left_open: vec![left], ..config(host, Means::Bpf, 0xc0) };
+    gate_of(host, config)
+}
+
+#[test]
+fn what_a_process_of_the_same_life_left_open_stays_so_until_its_deadline_and_for_that_epoch() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let raw = Raw::new(&host, "v0");
+    Holder::start(&host, Means::Bpf, 60_000).kill();
+    let until = {
+        let dir = host.bpf_dir.clone();
+        host.run(move || {
+            let path =
+                former::pins(&dir).unwrap().into_iter().find(|path| path.to_string_lossy().ends_with("-deadlines"));
+            let mapping = keepone_bpf::Map::open_pinned(&path.unwrap()).unwrap().mmap(true).unwrap();
+            let open = (0..mapping.elements()).filter_map(|slot| slot::deadline(&mapping, slot).filter(|at| *at > 0));
+            Instant::from_nanos(open.max().unwrap())
+        })
+    };
+    let left = (D, epoch_of(0xc0, 7), until);
+    let mut gate = going_on(&host, left);
+    assert!(gate.is_adopted() && raw.passes(&garp()), "it was never shut");
+    assert_eq!((gate.left_open(), gate.deadline(D)), (&[left][..], Some(until)));
+    assert!(gate.leftovers().is_empty(), "nor is it given back: {:?}", gate.leftovers());
+    let stale = gate.open(D, epoch_of(0xc0, 6), in_future(60_000));
+    assert!(matches!(stale, Err(GateError::Stale { .. })), "{stale:?}");
+    gate.open(D, epoch_of(0xc0, 7), in_future(30_000)).unwrap();
+    gate.shut(D, epoch_of(0xc0, 7)).unwrap();
+    assert!(!raw.passes(&garp()));
+    assert!(gate.open(D, epoch_of(0xc0, 7), in_future(30_000)).is_err(), "after its tombstone");
+}
+
+#[test]
+fn what_was_left_open_otherwise_is_shut() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let raw = Raw::new(&host, "v0");
+    Holder::start(&host, Means::Bpf, 60_000).kill();
+    assert!(raw.passes(&garp()));
+    // Another deadline than the one that is there.
+    let gate = going_on(&host, (D, epoch_of(0xc0, 7), in_future(50_000)));
+    assert!(gate.is_adopted() && gate.left_open().is_empty() && !raw.passes(&garp()));
+    assert_eq!(gate.leftovers(), [(D, epoch_of(0xc0, 7))], "it is given back");
+}

@@ -81,6 +81,7 @@ fn config_in(dir: &std::path::Path, means: Means, incarnation: u64) -> GateConfi
         exempt: BTreeSet::new(),
         incarnation: Incarnation(incarnation),
         means,
+        left_open: Vec::new(),
     }
 }
 

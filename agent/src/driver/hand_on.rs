@@ -1,0 +1,129 @@
+//! The worker's part of an upgrade in place: hands on what its core must not forget, and ends with everything left as it is.
+
+use std::fs::File;
+use std::time::Duration;
+
+use keepone_config::Config;
+use keepone_proto::handed::{Handed, Place};
+use keepone_proto::id::DomainId;
+use keepone_proto::time::Instant;
+
+use super::Driver;
+use crate::guardian::pulse;
+use crate::{clock, upgrade};
+
+/// So long it is tried to find the core at rest, with a fresh grant in its hand.
+const TRIES: Duration = Duration::from_millis(1500);
+/// In the first part of it nothing but a grant that is almost whole will do.
+const FRESH: Duration = Duration::from_millis(700);
+/// What may be gone of that.
+const GONE: Duration = Duration::from_millis(40);
+
+/// So long after it became MASTER scripts are waited for, as at the end of any worker.
+const SETTLES: Duration = Duration::from_secs(3);
+
+/// By what it may hand on, and whether it is asked to.
+#[derive(Debug, Default)]
+pub(crate) struct HandOn {
+    memory: Option<File>,
+    /// What was ordered: how much has to be left, and since when it is tried.
+    ordered: Option<(Duration, Instant, Place)>,
+    /// What this process goes on with: the first D of it, and the domains that were held.
+    begun: Option<(Instant, Vec<DomainId>)>,
+}
+
+impl HandOn {
+    pub(crate) fn new(memory: Option<File>, from: Option<&Handed>) -> Self {
+        let begun = from.and_then(|handed| {
+            let held = handed.domains.iter().filter(|domain| domain.held.is_some()).map(|domain| domain.id).collect();
+            Some((handed.ends_at()?, held))
+        });
+        HandOn { memory, begun, ..HandOn::default() }
+    }
+
+    pub(super) fn ordered(&mut self, needed: Duration, running: &Config) {
+        self.ordered = Some((needed, clock::now(), upgrade::place(running)));
+    }
+}
+
+impl Driver {
+    /// The operator asks for it: the guardian decides what follows.
+    pub(super) fn upgrade(&mut self) {
+        upgrade::begin(&self.shells.plan.run_dir);
+        self.shells.pulse.answer(pulse::UPGRADE);
+    }
+
+    /// Whether everything has been handed on, so that the loop ends.
+    pub(super) fn hands_on(&mut self) -> bool {
+        self.tell_how_it_went();
+        let Some((needed, since, place)) = self.hand_on.ordered else { return false };
+        let now = clock::now();
+        match self.try_to_hand_on(now, place, (needed, now.since(since) < FRESH)) {
+            Ok(()) => {
+                self.shells.handed_on = true;
+                return true;
+            }
+            Err(Some(why)) if now.since(since) >= TRIES || why.is_final => {
+                tracing::warn!("upgrade: nothing is handed on, everything is given up in good order: {}", why.words);
+                upgrade::tell(&self.shells.plan.run_dir, false, &why.words);
+                self.hand_on.ordered = None;
+                self.shells.pulse.answer(pulse::STAYS);
+            }
+            Err(_) => {}
+        }
+        false
+    }
+
+    /// Past the former process's D: whether what it held is held still.
+    fn tell_how_it_went(&mut self) {
+        let now = clock::now();
+        let Some((_, held)) = self.hand_on.begun.take_if(|(ends_at, _)| now > *ends_at) else { return };
+        let lost: Vec<&str> = held
+            .iter()
+            .filter(|id| !self.node.is_open(now, **id))
+            .map(|id| self.shells.plan.domain_name(*id))
+            .collect();
+        let run_dir = &self.shells.plan.run_dir;
+        if lost.is_empty() {
+            tracing::info!("upgrade: in place, under the same epochs");
+            upgrade::tell(
+                run_dir,
+                true,
+                concat!("keepone ", env!("CARGO_PKG_VERSION"), " holds on under the same epochs"),
+            );
+        } else {
+            tracing::warn!("upgrade: {} was lost, since no majority answered before the lease ended", lost.join(", "));
+            upgrade::tell(run_dir, false, &format!("{} was lost at the end of its lease", lost.join(", ")));
+        }
+    }
+
+    fn try_to_hand_on(&self, now: Instant, place: Place, (needed, fresh): (Duration, bool)) -> Result<(), Option<Why>> {
+        let plan = &self.shells.plan;
+        let is_final = |words: &str| Some(Why { words: words.to_owned(), is_final: true });
+        let Some(memory) = &self.hand_on.memory else {
+            return Err(is_final("the guardian gave nothing to hand on by"));
+        };
+        let means = self.shells.gate.as_ref().map(crate::gate_writer::GateWriter::means);
+        if let Some(words) = upgrade::unfit(plan, &self.source.running, means, self.recorder.is_some()) {
+            return Err(is_final(words));
+        }
+        let quorum = plan.settings.quorum().map(|quorum| quorum.timing.holder_lease());
+        let least = quorum.filter(|_| fresh).map_or(needed, |whole| needed.max(whole.saturating_sub(GONE)));
+        let handed = self.node.suspend(now, place, least).map_err(|why| {
+            use keepone_proto::handed::NotSuspended::{Authority, Leaving, NothingHeld};
+            Some(Why { words: why.to_string(), is_final: matches!(why, Authority(_) | Leaving | NothingHeld) })
+        })?;
+        let held = handed.domains.iter().filter_map(|domain| domain.held.as_ref());
+        if held.into_iter().any(|held| now.since(held.master_since) < SETTLES) {
+            let words = format!("this node has been MASTER for less than {SETTLES:?}, and its scripts may be running");
+            return Err(Some(Why { words, is_final: false }));
+        }
+        upgrade::write(memory, &handed).map_err(|error| is_final(&format!("it can't be written: {error}")))
+    }
+}
+
+/// Why not, for now or for good.
+struct Why {
+    words: String,
+    is_final: bool,
+}

@@ -1,0 +1,100 @@
+//! A worker that goes on where another process of the same life ended, and one that hands on (docs/decisions/0210).
+
+use std::fs::File;
+use std::time::Duration;
+
+use keepone_config::Config;
+use keepone_proto::handed::Handed;
+use keepone_proto::id::{DomainId, Epoch, Incarnation};
+use keepone_proto::node::Node;
+use keepone_proto::recording::Header;
+use keepone_proto::time::Instant;
+
+use super::gate::make_gate;
+use super::incarnation;
+use crate::assemble::Plan;
+use crate::driver::Shells;
+use crate::exit::{ExitCode, Failure};
+use crate::gate::{Gate, LeftOpen};
+use crate::{clock, upgrade};
+
+/// So long the farewell of the heartbeats' connections may take: the next process dials anew in any case.
+const FAREWELL: Duration = Duration::from_millis(20);
+
+/// How a start begins: as another life, or as the same one.
+pub(super) struct Begun {
+    pub(super) incarnation: Incarnation,
+    pub(super) gate: Option<Gate>,
+    pub(super) gate_fault: String,
+    /// What it goes on with.
+    pub(super) handed: Option<Handed>,
+}
+
+impl Begun {
+    /// With the gate as it was left, if all that was handed on stands exactly so; else with one that is shut (R12).
+    pub(super) fn new(config: &Config, plan: &mut Plan, handed: Option<File>) -> Result<Self, Failure> {
+        if let Some(handed) = handed.and_then(|file| upgrade::read(&file)) {
+            match go_on(config, plan, handed) {
+                Ok(begun) => {
+                    // It was served long ago.
+                    plan.settings.begin_at = None;
+                    return Ok(begun);
+                }
+                Err(why) => {
+                    tracing::warn!("upgrade: not in place, the start is an ordinary one: {why}");
+                    upgrade::tell(&plan.run_dir, false, &why);
+                }
+            }
+        }
+        let incarnation = incarnation()?;
+        let (gate, gate_fault) = make_gate(plan, incarnation, &[])?;
+        Ok(Begun { incarnation, gate, gate_fault, handed: None })
+    }
+}
+
+/// Until when each gate was left open, under which epoch.
+fn left_open(handed: &Handed) -> Vec<LeftOpen> {
+    let of = |id: DomainId, held: &keepone_proto::handed::Held| -> (DomainId, Epoch, Instant) {
+        (id, held.epoch, held.gate_until)
+    };
+    handed.domains.iter().filter_map(|domain| domain.held.as_ref().map(|held| of(domain.id, held))).collect()
+}
+
+fn go_on(config: &Config, plan: &Plan, handed: Handed) -> Result<Begun, String> {
+    let place = upgrade::place(config);
+    handed.check(&plan.settings, &place, upgrade::TO_RENEW, clock::now()).map_err(|why| why.to_string())?;
+    let left = left_open(&handed);
+    let made = make_gate(plan, handed.incarnation, &left).map_err(|failure| failure.message)?;
+    let (Some(gate), gate_fault) = made else { return Err("there is no gate".to_owned()) };
+    let stands = |one: &LeftOpen| gate.left_open().contains(one);
+    if !left.iter().all(stands) {
+        // It goes with its lock; whatever of it is open is shut by the one that follows.
+        return Err("the gate does not stand as it was left".to_owned());
+    }
+    Ok(Begun { incarnation: handed.incarnation, gate: Some(gate), gate_fault, handed: Some(handed) })
+}
+
+/// The core: a new life, or the one that was handed on.
+pub(super) fn node(header: &Header, handed: Option<&Handed>, config: &Config) -> Result<Node, Failure> {
+    let Some(handed) = handed else { return Ok(header.node()) };
+    let place = upgrade::place(config);
+    let (settings, restored) = (header.settings.clone(), header.restored.clone());
+    let now = clock::now();
+    let resumed = Node::resume(settings, handed, (&place, upgrade::TO_RENEW), (restored, incarnation()?), now);
+    // Its guardian shuts what it was to go on with, and starts another one.
+    let node = resumed.map_err(|why| {
+        Failure::say(ExitCode::Unexpected, format!("what the process before this one held can't be kept: {why}"))
+    })?;
+    tracing::info!("upgrade: this process goes on with what the one before it held {:?} ago", now.since(handed.at));
+    Ok(node)
+}
+
+/// Ends with everything as it is: gate, addresses, table of virtual servers.
+pub(super) async fn leave(mut shells: Shells) {
+    drop(shells.control.take());
+    drop(shells.web.take());
+    if let Some(heartbeats) = shells.heartbeats.take() {
+        let _ = tokio::time::timeout(FAREWELL, heartbeats.stop()).await;
+    }
+    tracing::info!("upgrade: what is held is handed on");
+}

@@ -1,0 +1,177 @@
+//! `keepone upgrade` on real packets: the program of a holder is replaced under its lease, and where that can't be it is
+//! restarted by a handover, or its gate shuts at the lease's end (docs/decisions/0210). Needs root.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use keepone_chaos::fault::Part;
+use keepone_chaos::netns::process::members;
+use keepone_chaos::netns::topology::{Kind, VIP};
+use keepone_tests::binary;
+use keepone_tests::cluster::Cluster;
+use keepone_tests::lan::Lan;
+use keepone_tests::observe::Watch;
+use keepone_tests::patience::eventually;
+use keepone_tests::program::Program;
+use keepone_tests::unbroken::Unbroken;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Wide: a machine that is busy with other tests.
+const SOON: Duration = Duration::from_secs(30);
+/// Advertisements of 250 ms may be away as long as a start takes, and no longer than a lease.
+const LATEST: Duration = Duration::from_millis(2200);
+/// Of some thousand questions, one each millisecond: what a busy machine loses without any upgrade.
+const NOISE: usize = 3;
+
+struct Pair {
+    nodes: [Program; 2],
+    _witness: Program,
+    watch: Watch,
+    lan: Lan,
+}
+
+impl Pair {
+    /// Under a lease of that length.
+    fn steady(lease: &str, gate: &str) -> Self {
+        let lan = Lan::build(1).unwrap();
+        let mut cluster = Cluster::new(&lan).unwrap();
+        cluster.quorum();
+        cluster.arbiter = cluster.arbiter.replace("500ms", lease);
+        cluster.gate = format!("means = \"{gate}\"");
+        let file = cluster.write_witness(&lan, 0).unwrap();
+        let program = |name: &str| binary::find(name).to_str().unwrap().to_owned();
+        let witness = [&program("keepone-witness"), "run", "-c", file.to_str().unwrap()];
+        let witness = lan.start_at(Kind::Witness(0), &witness).unwrap();
+        let nodes = [0, 1].map(|node| {
+            let file = cluster.write(&lan, node).unwrap();
+            lan.start(node, &[&program("keepone"), "run", "-c", file.to_str().unwrap()]).unwrap()
+        });
+        let watch = Watch::start(&lan, VIP.into()).unwrap();
+        let pair = Pair { nodes, _witness: witness, watch, lan };
+        assert!(pair.watch.answered_by(0, SOON).is_some(), "{}", pair.said());
+        // All that follows a start has been said.
+        thread::sleep(Duration::from_secs(4));
+        pair
+    }
+
+    fn said(&self) -> String {
+        format!("{}\n--\n{}", self.nodes[0].said(), self.nodes[1].said())
+    }
+
+    /// What a command says of the first node, whatever it ends with.
+    fn ask(&self, words: &[&str]) -> String {
+        let run_dir = self.lan.room().join("n1-run");
+        let output = Command::new(binary::find("keepone")).args(words).arg("--run-dir").arg(run_dir).output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+
+    fn epoch(&self) -> String {
+        self.ask(&["epoch", "VI_1"])
+    }
+
+    fn workers(&self) -> Vec<i32> {
+        members(self.nodes[0].pid(), Part::Worker)
+    }
+
+    #[track_caller]
+    fn goes_to(&self, node: usize) {
+        let found = self.watch.answered_by(node, SOON);
+        assert!(found.is_some(), "n{} does not answer\n{}", node + 1, self.said());
+    }
+}
+
+#[test]
+fn a_holder_is_replaced_under_its_lease_and_no_question_is_lost() {
+    let pair = Pair::steady("3s", "bpf");
+    let (epoch, workers, guardian) = (pair.epoch(), pair.workers(), pair.nodes[0].pid());
+    let told = |node: usize| pair.nodes[node].said().matches("-> MASTER").count();
+    let before = [told(0), told(1)];
+    let unbroken = Unbroken::watch(&pair.lan, 0, VIP).unwrap();
+    for _ in 0..2 {
+        let said = pair.ask(&["upgrade"]);
+        assert!(said.starts_with("in place: "), "{said}\n{}", pair.said());
+        thread::sleep(Duration::from_millis(300));
+    }
+    let seen = unbroken.end_with(LATEST, NOISE, &|| pair.said());
+    println!("{seen}");
+    assert_eq!(pair.epoch(), epoch, "{}", pair.said());
+    assert!(pair.workers() != workers && pair.workers().len() == 1, "{:?}", pair.workers());
+    assert_eq!(members(guardian, Part::Guardian), [guardian]);
+    assert_eq!([told(0), told(1)], before, "nobody became MASTER: {}", pair.said());
+    // The same life gives up and takes again, in good order.
+    let said = pair.ask(&["handover", "VI_1"]);
+    assert!(said.contains("n2 holds it"), "{said}\n{}", pair.said());
+    pair.goes_to(1);
+}
+
+#[test]
+fn another_configuration_on_the_disk_makes_it_a_handover_and_that_is_said() {
+    let pair = Pair::steady("1s", "bpf");
+    let file = pair.lan.room().join("n1.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let changed = text.replacen("virtual_router_id = ", "nopreempt = true\nvirtual_router_id = ", 1);
+    assert_ne!(changed, text);
+    std::fs::write(&file, changed).unwrap();
+    let said = pair.ask(&["upgrade"]);
+    assert!(said.starts_with("restarted: the configuration is another"), "{said}\n{}", pair.said());
+    pair.goes_to(1);
+    eventually(SOON, || pair.said(), || (pair.nodes[0].said().matches("the gate is").count() == 2).then_some(()));
+    assert!(pair.nodes[0].said().contains("upgrade: not in place"), "{}", pair.said());
+}
+
+#[test]
+fn a_configuration_that_is_wrong_changes_nothing() {
+    let pair = Pair::steady("1s", "bpf");
+    let (epoch, workers) = (pair.epoch(), pair.workers());
+    std::fs::write(pair.lan.room().join("n1.toml"), "nonsense").unwrap();
+    let said = pair.ask(&["upgrade"]);
+    assert!(said.starts_with("restarted: nothing was restarted"), "{said}\n{}", pair.said());
+    assert_eq!((pair.epoch(), pair.workers()), (epoch, workers));
+}
+
+#[test]
+fn a_lease_that_is_shorter_than_a_start_and_a_gate_of_nftables_are_handed_over() {
+    for (lease, gate, why) in [("300ms", "bpf", "the lease ends in"), ("3s", "nft", "the gate is none of means bpf")] {
+        let pair = Pair::steady(lease, gate);
+        let worker = pair.workers();
+        // As if the last start had taken long: it did, on a machine that is busy enough.
+        let said = pair.ask(&["upgrade"]);
+        let in_place = said.starts_with("in place: ");
+        if in_place && gate == "bpf" {
+            println!("a start fits into {lease} here");
+            continue;
+        }
+        assert!(said.starts_with("restarted: ") && said.contains(why), "{said}\n{}", pair.said());
+        eventually(SOON, || pair.said(), || (pair.workers().len() == 1 && pair.workers() != worker).then_some(()));
+        assert!(pair.nodes[1].said().contains("-> MASTER"), "it was handed over: {}", pair.said());
+    }
+}
+
+#[test]
+fn a_next_worker_that_stands_still_lets_the_gate_shut_at_the_end_of_the_lease() {
+    let pair = Pair::steady("2s", "bpf");
+    let before = pair.workers();
+    let begin = Instant::now();
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| pair.ask(&["upgrade"]));
+        // The next worker, as soon as it is there.
+        let next = eventually(
+            SOON,
+            || pair.said(),
+            || {
+                let is_gone = pair.nodes[0].said().contains("what is held is handed on");
+                pair.workers().into_iter().find(|pid| is_gone && !before.contains(pid))
+            },
+        );
+        kill(Pid::from_raw(next), Signal::SIGSTOP).unwrap();
+        pair.goes_to(1);
+        println!("n2 answers {:?} after the upgrade was asked for", begin.elapsed());
+        kill(Pid::from_raw(next), Signal::SIGCONT).unwrap();
+        let said = asked.join().unwrap();
+        assert!(said.starts_with("restarted: "), "{said}\n{}", pair.said());
+    });
+    assert!(begin.elapsed() < SOON);
+}
