@@ -6,7 +6,7 @@
 
 mod servers;
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use keepone_proto::alerts::Standing;
@@ -32,23 +32,44 @@ impl Text {
         let _ = writeln!(self.0, "# HELP {name} {help}");
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.sample_of(name, "", &Labels::new(labels), &[], value);
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Value) {
+        self.sample_of(name, "", &Labels::new(labels), "", value);
     }
 
-    /// A sample of somebody whose labels are written already; `more` come behind those, and `end` behind the name.
-    fn sample_of(&mut self, name: &str, end: &str, of: &Labels, more: &[(&str, &str)], value: impl Display) {
+    /// A sample of somebody whose labels are written already; `more` of them come behind those ([`further`]), and `end`
+    /// behind the name.
+    fn sample_of(&mut self, name: &str, end: &str, of: &Labels, more: &str, value: impl Value) {
         let text = &mut self.0;
         text.push_str(name);
         text.push_str(end);
         text.push_str(&of.0);
-        for label in more {
-            push(text, label);
-        }
-        if !of.0.is_empty() {
-            text.push('}');
-        }
-        let _ = writeln!(text, " {value}");
+        text.push_str(more);
+        text.push_str(if of.0.is_empty() { " " } else { "} " });
+        value.push_to(text);
+        text.push('\n');
+    }
+}
+
+/// What a sample has: tens of thousands of whole numbers, for which the formatter of the standard library is most of the work.
+trait Value {
+    fn push_to(self, text: &mut String);
+}
+
+impl Value for u64 {
+    fn push_to(self, text: &mut String) {
+        text.push_str(itoa::Buffer::new().format(self));
+    }
+}
+
+impl Value for u8 {
+    fn push_to(self, text: &mut String) {
+        u64::from(self).push_to(text);
+    }
+}
+
+impl Value for f64 {
+    fn push_to(self, text: &mut String) {
+        let _ = write!(text, "{self}");
     }
 }
 
@@ -68,6 +89,13 @@ impl Labels {
         }
         Labels(text)
     }
+}
+
+/// A label behind others, for the samples of many.
+fn further(label: &str, value: &str) -> String {
+    let mut text = String::new();
+    push(&mut text, &(label, value));
+    text
 }
 
 /// A label behind others.
@@ -100,7 +128,7 @@ impl Snapshot {
         let mut text = Text(text);
         text.family("keepone_build_info", "gauge", "", "The program and the node that it runs as.");
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("node", self.directory.node.as_str())];
-        text.sample("keepone_build_info", &labels, 1);
+        text.sample("keepone_build_info", &labels, 1_u8);
         text.family("keepone_maintenance", "gauge", "", "1 while the operator has taken the node out.");
         text.sample("keepone_maintenance", &[], yes(self.maintenance));
         text.family("keepone_gate_test_passed", "gauge", "", "1 while the gate passes its self-test (R14).");
@@ -113,7 +141,7 @@ impl Snapshot {
         for Standing { name, domain, .. } in &self.alerts {
             let domain = domain.map_or("", |domain| self.directory.name(domain));
             let labels = [("name", name.as_str()), ("domain", domain), ("severity", name.severity().as_str())];
-            text.sample("keepone_alert", &labels, 1);
+            text.sample("keepone_alert", &labels, 1_u8);
         }
         let counters = [
             ("keepone_bad_advertisements", self.counters.bad_advertisements, "VRRP packets that were of no use."),
@@ -151,17 +179,17 @@ impl Snapshot {
             until.map_or(Duration::ZERO, |until| until.since(self.at)).as_secs_f64()
         };
         text.family("keepone_domain_role", "gauge", "", "1 for what the domain is on this node.");
+        let roles = ROLES.map(|role| (role, further("role", role.as_str())));
         for (domain, status) in &domains {
-            for role in ROLES {
-                let role_label = [("role", role.as_str())];
-                text.sample_of("keepone_domain_role", "", domain, &role_label, yes(status.role == role));
+            for (role, label) in &roles {
+                text.sample_of("keepone_domain_role", "", domain, label, yes(status.role == *role));
             }
         }
         let mut family = |name: &str, unit: &str, help: &str, value: &dyn Fn(&DomainStatus) -> Option<f64>| {
             text.family(name, "gauge", unit, help);
             for (domain, status) in &domains {
                 if let Some(value) = value(status) {
-                    text.sample_of(name, "", domain, &[], value);
+                    text.sample_of(name, "", domain, "", value);
                 }
             }
         };
@@ -205,15 +233,16 @@ impl Snapshot {
             let family = format!("keepone_vrrp_{}", counter.metric);
             text.family(&family, "counter", "", counter.help);
             for (instance, statistics) in &all {
-                text.sample_of(&family, "_total", instance, &[], (counter.of)(statistics));
+                text.sample_of(&family, "_total", instance, "", (counter.of)(statistics));
             }
         }
         let (name, help) =
             ("keepone_vrrp_packet_errors", "VRRP packets with this virtual router's VRID that have a fault.");
         text.family(name, "counter", "", help);
+        let errors = statistics::ERRORS.map(|error| (further("error", error.metric), error.of));
         for (instance, statistics) in &all {
-            for error in statistics::ERRORS {
-                text.sample_of(name, "_total", instance, &[("error", error.metric)], (error.of)(statistics));
+            for (label, of) in &errors {
+                text.sample_of(name, "_total", instance, label, of(statistics));
             }
         }
     }
@@ -280,7 +309,7 @@ mod tests {
     #[test]
     fn a_sample_has_its_labels_in_braces_and_what_would_end_one_is_escaped() {
         let mut text = Text(String::new());
-        text.sample("a", &[], 1);
+        text.sample("a", &[], 1_u8);
         text.sample("b", &[("x", "1\"2"), ("y", "3\\4\n5")], 0.5);
         assert_eq!(text.0, "a 1\nb{x=\"1\\\"2\",y=\"3\\\\4\\n5\"} 0.5\n");
     }

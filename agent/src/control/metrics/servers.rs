@@ -38,7 +38,7 @@ pub(super) fn families(text: &mut Text, services: &[ServiceStanding]) {
     for (name, help, value) in SERVICES {
         text.family(name, "gauge", "", help);
         for (labels, service) in &all {
-            text.sample_of(name, "", labels, &[], value(service));
+            text.sample_of(name, "", labels, "", value(service));
         }
     }
     let all = services.iter().flat_map(|service| service.servers.iter().map(move |server| (service, server)));
@@ -50,7 +50,7 @@ pub(super) fn families(text: &mut Text, services: &[ServiceStanding]) {
         let end = if kind == "counter" { "_total" } else { "" };
         for (labels, server) in &all {
             if let Some(value) = value(server) {
-                text.sample_of(name, end, labels, &[], value);
+                text.sample_of(name, end, labels, "", value);
             }
         }
     }
