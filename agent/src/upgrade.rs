@@ -125,9 +125,31 @@ pub fn outcome(run_dir: &Path) -> PathBuf {
     run_dir.join(OUTCOME)
 }
 
-/// Says how it went; `in_place`, or as a handover.
-pub(crate) fn tell(run_dir: &Path, in_place: bool, words: &str) {
-    let how = if in_place { "in place" } else { "restarted" };
+/// How one went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Under the same epochs.
+    InPlace,
+    /// By an ordinary restart, or with something lost on the way.
+    Restarted,
+    /// Nothing has changed, and it is to be asked for again.
+    Refused,
+}
+
+impl Outcome {
+    /// The word that the file begins with.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::InPlace => "in place",
+            Outcome::Restarted => "restarted",
+            Outcome::Refused => "refused",
+        }
+    }
+}
+
+/// Says how it went.
+pub(crate) fn tell(run_dir: &Path, how: Outcome, words: &str) {
+    let how = how.as_str();
     let (path, draft) = (outcome(run_dir), run_dir.join("upgrade.new"));
     // For whoever waits for it; the log says the same.
     let _ = fs::write(&draft, format!("{how}: {words}\n")).and_then(|()| fs::rename(&draft, &path));

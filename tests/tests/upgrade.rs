@@ -128,7 +128,30 @@ fn a_configuration_that_is_wrong_changes_nothing() {
     let (epoch, workers) = (pair.epoch(), pair.workers());
     std::fs::write(pair.lan.room().join("n1.toml"), "nonsense").unwrap();
     let said = pair.ask(&["upgrade"]);
-    assert!(said.starts_with("restarted: nothing was restarted"), "{said}\n{}", pair.said());
+    assert!(said.contains("refused: the new program does not take the configuration"), "{said}\n{}", pair.said());
+    assert_eq!((pair.epoch(), pair.workers()), (epoch, workers));
+}
+
+/// Until when they bind only the guardian knows that has seen the worker leave `degrade`, and the next one would not.
+#[test]
+fn while_promises_bind_that_a_reload_has_ended_nothing_is_upgraded_i13() {
+    let pair = Pair::steady("8s", "bpf");
+    let file = pair.lan.room().join("n1.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let reload = |policy: &str, count: usize| {
+        let text = text.replacen("[arbiter]\n", &format!("[arbiter]\npolicy = \"{policy}\"\n"), 1);
+        std::fs::write(&file, text).unwrap();
+        pair.nodes[0].signal(Part::Guardian, Signal::SIGHUP);
+        let taken = || pair.nodes[0].said().matches("reload: changes the policy from ").count();
+        eventually(SOON, || pair.said(), || (taken() == count).then_some(()));
+    };
+    reload("degrade", 1);
+    let (epoch, workers) = (pair.epoch(), pair.workers());
+    reload("strict", 2);
+    // The reload ends a moment after it is told of.
+    let asked = || Some(pair.ask(&["upgrade"])).filter(|said| !said.contains("a reload or a stop is under way"));
+    let said = eventually(SOON, || pair.said(), asked);
+    assert!(said.contains("refused: what was promised under `degrade`"), "{said}\n{}", pair.said());
     assert_eq!((pair.epoch(), pair.workers()), (epoch, workers));
 }
 

@@ -65,7 +65,7 @@ impl Driver {
             }
             Err(Some(why)) if now.since(since) >= TRIES || why.is_final => {
                 tracing::warn!("upgrade: nothing is handed on, everything is given up in good order: {}", why.words);
-                upgrade::tell(&self.shells.plan.run_dir, false, &why.words);
+                upgrade::tell(&self.shells.plan.run_dir, upgrade::Outcome::Restarted, &why.words);
                 self.hand_on.ordered = None;
                 self.shells.pulse.answer(pulse::STAYS);
             }
@@ -88,12 +88,16 @@ impl Driver {
             tracing::info!("upgrade: in place, under the same epochs");
             upgrade::tell(
                 run_dir,
-                true,
+                upgrade::Outcome::InPlace,
                 concat!("keepone ", env!("CARGO_PKG_VERSION"), " holds on under the same epochs"),
             );
         } else {
             tracing::warn!("upgrade: {} was lost, since no majority answered before the lease ended", lost.join(", "));
-            upgrade::tell(run_dir, false, &format!("{} was lost at the end of its lease", lost.join(", ")));
+            upgrade::tell(
+                run_dir,
+                upgrade::Outcome::Restarted,
+                &format!("{} was lost at the end of its lease", lost.join(", ")),
+            );
         }
     }
 

@@ -26,13 +26,13 @@ pub(crate) struct Pulse {
     told_at: Instant,
     /// The core says that the watchdog may be fed; the next octet says so to the guardian.
     pub(crate) harmless: bool,
-    /// An answer to an order, until it has found room.
-    answer: Option<u8>,
+    /// What is answered, or asked for, until it has found room: a word must not take another's place.
+    answers: Vec<u8>,
 }
 
 impl Pulse {
     pub(crate) fn new(pipe: Option<File>, patience: Duration, now: Instant) -> Self {
-        Pulse { pipe, patience, told_at: now, harmless: false, answer: None }
+        Pulse { pipe, patience, told_at: now, harmless: false, answers: Vec::new() }
     }
 
     /// The guardian waits so long from now on.
@@ -53,10 +53,9 @@ impl Pulse {
         }
         self.told_at = now;
         let Some(pipe) = &mut self.pipe else { return true };
-        if let Some(answer) = self.answer
-            && pipe.write(&[answer]).is_ok()
-        {
-            self.answer = None;
+        // Of so few octets a pipe takes all or none (PIPE_BUF).
+        if !self.answers.is_empty() && pipe.write(&self.answers).is_ok() {
+            self.answers.clear();
         }
         // Full: the guardian is behind, and will find enough to read.
         match pipe.write(&[if std::mem::take(&mut self.harmless) { pulse::HARMLESS } else { pulse::ALIVE }]) {
@@ -68,9 +67,11 @@ impl Pulse {
         }
     }
 
-    /// Answers an order of the guardian's, with the next octet.
+    /// Answers an order of the guardian's, or asks for one, with the next octets.
     pub(crate) fn answer(&mut self, octet: u8) {
-        self.answer = Some(octet);
+        if !self.answers.contains(&octet) {
+            self.answers.push(octet);
+        }
     }
 
     /// Tells the guardian that the loop has ended and nothing is held any more.
@@ -106,6 +107,20 @@ mod tests {
     fn pipe() -> (io::PipeReader, File) {
         let (reader, writer) = io::pipe().unwrap();
         (reader, File::from(OwnedFd::from(writer)))
+    }
+
+    #[test]
+    fn what_is_said_twice_between_two_beats_is_told_once_and_takes_no_other_words_place() {
+        let (mut reader, writer) = pipe();
+        let mut pulse = Pulse::new(Some(writer), PATIENCE, at(0));
+        for octet in [pulse::TAKEN, pulse::UPGRADE, pulse::UPGRADE] {
+            pulse.answer(octet);
+        }
+        assert!(pulse.beat(at(20)) && pulse.beat(at(40)));
+        drop(pulse);
+        let mut octets = Vec::new();
+        reader.read_to_end(&mut octets).unwrap();
+        assert_eq!(octets, [pulse::TAKEN, pulse::UPGRADE, pulse::ALIVE, pulse::ALIVE]);
     }
 
     #[test]

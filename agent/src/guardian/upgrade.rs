@@ -16,7 +16,7 @@ use super::{End, Guardian};
 use crate::clock;
 use crate::life;
 use crate::sysctl::Sysctls;
-use crate::upgrade::{self, HAND_ON_FD, HANDED_FD};
+use crate::upgrade::{self, HAND_ON_FD, HANDED_FD, Outcome};
 use crate::voice::say;
 
 /// So long the new program may take to examine the configuration.
@@ -105,7 +105,7 @@ impl Guardian {
         let checked = checked.and_then(|handed| handed.check(&plan.settings, &place, upgrade::TO_RENEW, clock::now()));
         if let Err(why) = checked {
             say(format_args!("upgrade: not in place, the start is an ordinary one: {why}"));
-            upgrade::tell(&self.run_dir, false, &why.to_string());
+            upgrade::tell(&self.run_dir, Outcome::Restarted, &why.to_string());
             self.upgrade.handed = None;
             return false;
         }
@@ -170,14 +170,14 @@ impl Guardian {
     /// Nothing changes.
     fn refuse(&self, why: &str) -> Step {
         say(format_args!("no upgrade, everything goes on: {why}"));
-        upgrade::tell(&self.run_dir, false, &format!("nothing was restarted: {why}"));
+        upgrade::tell(&self.run_dir, Outcome::Refused, why);
         Step::Idle
     }
 
     /// An ordinary restart, by a handover.
     fn end_for_it(&self, worker: &Worker, stop_by: &mut Option<Instant>, why: &str) -> Step {
         say(format_args!("upgrade: not in place, everything is given up in good order first: {why}"));
-        upgrade::tell(&self.run_dir, false, why);
+        upgrade::tell(&self.run_dir, Outcome::Restarted, why);
         ask_to_stop(worker, stop_by);
         Step::Ends
     }
@@ -217,7 +217,11 @@ impl Guardian {
             // The new program would not know of it, and its worker claim under it (I13).
             if !self.promised.left(clock::now()).is_zero() {
                 say(format_args!("upgrade: the program that runs goes on: {PROMISED}"));
-                return upgrade::tell(&self.run_dir, false, PROMISED);
+                return upgrade::tell(
+                    &self.run_dir,
+                    Outcome::Restarted,
+                    &format!("by the program that ran: {PROMISED}"),
+                );
             }
             // As at the end of any guardian.
             self.statics.remove_statics(super::FEED);
@@ -236,6 +240,10 @@ impl Guardian {
         }
         let error = next.exec();
         say(format_args!("upgrade: {} can't be run, the program that runs goes on: {error}", self.program.display()));
-        upgrade::tell(&self.run_dir, false, &format!("the new program can't be run: {error}"));
+        upgrade::tell(
+            &self.run_dir,
+            Outcome::Restarted,
+            &format!("by the program that ran, since the new one can't be run: {error}"),
+        );
     }
 }

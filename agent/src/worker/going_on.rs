@@ -42,7 +42,7 @@ impl Begun {
                 }
                 Err(why) => {
                     tracing::warn!("upgrade: not in place, the start is an ordinary one: {why}");
-                    upgrade::tell(&plan.run_dir, false, &why);
+                    upgrade::tell(&plan.run_dir, upgrade::Outcome::Restarted, &why);
                 }
             }
         }

@@ -50,7 +50,9 @@ pub(super) fn upgrade(agent: &Agent) -> Result<u8, Failure> {
     let path = upgrade::outcome(&agent.run_dir);
     while clock::now().since(begin) < UPGRADED {
         if let Ok(words) = std::fs::read_to_string(&path) {
-            return Ok(say(&format!("{} ({} ms)", words.trim_end(), clock::now().since(begin).as_millis())));
+            let words = format!("{} ({} ms)", words.trim_end(), clock::now().since(begin).as_millis());
+            let refused = words.starts_with(upgrade::Outcome::Refused.as_str());
+            return if refused { Err(Failure::say(Code::Unexpected, words)) } else { Ok(say(&words)) };
         }
         thread::sleep(LOOK);
     }
