@@ -149,7 +149,7 @@ impl World {
         let gaps = answers.windows(2).map(|pair| Duration::from_nanos(pair[1].0 - pair[0].0));
         let longest = gaps.max().unwrap_or_default();
         let overlap = self.watch.overlap(since, now);
-        println!("{what}: longest silence of the client {longest:?}, both held {overlap:?}");
+        println!("{what}: longest silence of the client {longest:?}, gates open at once for {overlap:?}");
         self.must(overlap == Duration::ZERO, &format!("{what}: both held the address"));
         self.must(longest < HANDOVER, &format!("{what}: {longest:?} without an answer"));
     }
