@@ -205,7 +205,7 @@ impl Driver {
             }
             Woke::Kernel(Said::Removed(number)) => self.shells.removed(number),
             Woke::Order(Order::Reload) => self.examine(),
-            Woke::Order(Order::HandOn(needed)) => self.hand_on.ordered(needed, &self.source.running),
+            Woke::Order(Order::HandOn(needed)) => self.hand_on.order(needed, &self.source.running),
             Woke::Examined(examined) => self.take_over(examined),
             Woke::Kernel(Said::Failed(error)) => return Err(format!("netlink: {error}")),
             Woke::Dump(what) => {

@@ -16,6 +16,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::FromRawFd;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use keepone_config::Config;
@@ -155,8 +156,15 @@ pub(crate) fn tell(run_dir: &Path, how: Outcome, words: &str) {
     let _ = fs::write(&draft, format!("{how}: {words}\n")).and_then(|()| fs::rename(&draft, &path));
 }
 
-/// Nothing is known of one that begins.
-pub(crate) fn begin(run_dir: &Path) {
+/// The same from a thread that must not wait for a disk (R15).
+pub(crate) fn tell_aside(run_dir: &Path, how: Outcome, words: String) {
+    let run_dir = run_dir.to_owned();
+    // Without a thread the log alone says it.
+    let _ = thread::Builder::new().name("upgrade".into()).spawn(move || tell(&run_dir, how, &words));
+}
+
+/// Takes away what was said of the last one.
+pub(crate) fn forget(run_dir: &Path) {
     let _ = fs::remove_file(outcome(run_dir));
 }
 

@@ -11,7 +11,7 @@ use super::{Answer, Ask, maintenance, servers};
 use crate::checkers::desk::{Desk as Servers, Drain};
 use crate::ipvs::connections::{Desk as Connections, Who};
 use crate::record::Record;
-use crate::{clock, logging};
+use crate::{clock, logging, upgrade};
 
 #[derive(Clone)]
 pub(crate) struct Answers {
@@ -47,13 +47,17 @@ impl Answering for Answers {
                     other => Err(unexpected(&other)),
                 }
             }
-            "upgrade" => match self.ask(Ask::Upgrade)? {
-                Answer::Upgrading => {
-                    self.note(&format!("{who} has the program replaced"));
-                    Ok(json!({ "begun": true }))
+            "upgrade" => {
+                // Nothing is known of one that begins.
+                upgrade::forget(&self.run_dir);
+                match self.ask(Ask::Upgrade)? {
+                    Answer::Upgrading => {
+                        self.note(&format!("{who} has the program replaced"));
+                        Ok(json!({ "begun": true }))
+                    }
+                    other => Err(unexpected(&other)),
                 }
-                other => Err(unexpected(&other)),
-            },
+            }
             "servers" => self.standing(request),
             "drain" => self.drain(request, who),
             "log" => {

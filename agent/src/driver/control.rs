@@ -12,6 +12,7 @@ use super::Driver;
 use crate::clock;
 use crate::control::snapshot::{Directory, Snapshot};
 use crate::control::{Answer, Ask};
+use crate::guardian::pulse;
 use crate::heartbeat::Heartbeats;
 
 impl Driver {
@@ -27,7 +28,8 @@ impl Driver {
             Ask::HandOver { instance, to } => self.hand_over(instance, to.as_deref()),
             Ask::Announce(name) => self.announce(name),
             Ask::Upgrade => {
-                self.upgrade();
+                // The guardian decides what follows.
+                self.shells.pulse.answer(pulse::UPGRADE);
                 Answer::Upgrading
             }
         });

@@ -1,6 +1,9 @@
 //! The worker's part of an upgrade in place: hands on what its core must not forget, and ends with everything left as it is.
 
 use std::fs::File;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
 
 use keepone_config::Config;
@@ -9,8 +12,9 @@ use keepone_proto::id::DomainId;
 use keepone_proto::time::Instant;
 
 use super::Driver;
+use crate::clock;
 use crate::guardian::pulse;
-use crate::{clock, upgrade};
+use crate::upgrade::{self, Outcome};
 
 /// So long it is tried to find the core at rest, with a fresh grant in its hand.
 const TRIES: Duration = Duration::from_millis(1500);
@@ -22,12 +26,23 @@ const GONE: Duration = Duration::from_millis(40);
 /// So long after it became MASTER scripts are waited for, as at the end of any worker.
 const SETTLES: Duration = Duration::from_secs(3);
 
+/// What was ordered.
+#[derive(Debug)]
+struct Ordered {
+    /// So much has to be left of what is held.
+    needed: Duration,
+    /// Since when it is tried.
+    since: Instant,
+    /// Of which boot and configuration it is: summed up by another thread, since a large one takes milliseconds.
+    place: Receiver<Place>,
+    known: Option<Place>,
+}
+
 /// By what it may hand on, and whether it is asked to.
 #[derive(Debug, Default)]
 pub(crate) struct HandOn {
     memory: Option<File>,
-    /// What was ordered: how much has to be left, and since when it is tried.
-    ordered: Option<(Duration, Instant, Place)>,
+    ordered: Option<Ordered>,
     /// What this process goes on with: the first D of it, and the domains that were held.
     begun: Option<(Instant, Vec<DomainId>)>,
 }
@@ -41,22 +56,22 @@ impl HandOn {
         HandOn { memory, begun, ..HandOn::default() }
     }
 
-    pub(super) fn ordered(&mut self, needed: Duration, running: &Config) {
-        self.ordered = Some((needed, clock::now(), upgrade::place(running)));
+    pub(super) fn order(&mut self, needed: Duration, running: &Arc<Config>) {
+        let (told, place) = channel();
+        let running = Arc::clone(running);
+        // Without a thread nothing comes, and it is given up in time.
+        let _ = thread::Builder::new().name("upgrade".into()).spawn(move || told.send(upgrade::place(&running)));
+        self.ordered = Some(Ordered { needed, since: clock::now(), place, known: None });
     }
 }
 
 impl Driver {
-    /// The operator asks for it: the guardian decides what follows.
-    pub(super) fn upgrade(&mut self) {
-        upgrade::begin(&self.shells.plan.run_dir);
-        self.shells.pulse.answer(pulse::UPGRADE);
-    }
-
     /// Whether everything has been handed on, so that the loop ends.
     pub(super) fn hands_on(&mut self) -> bool {
         self.tell_how_it_went();
-        let Some((needed, since, place)) = self.hand_on.ordered else { return false };
+        let Some(ordered) = &mut self.hand_on.ordered else { return false };
+        ordered.known = ordered.known.or_else(|| ordered.place.try_recv().ok());
+        let (needed, since, place) = (ordered.needed, ordered.since, ordered.known);
         let now = clock::now();
         match self.try_to_hand_on(now, place, (needed, now.since(since) < FRESH)) {
             Ok(()) => {
@@ -65,7 +80,7 @@ impl Driver {
             }
             Err(Some(why)) if now.since(since) >= TRIES || why.is_final => {
                 tracing::warn!("upgrade: nothing is handed on, everything is given up in good order: {}", why.words);
-                upgrade::tell(&self.shells.plan.run_dir, upgrade::Outcome::Restarted, &why.words);
+                upgrade::tell_aside(&self.shells.plan.run_dir, Outcome::Restarted, why.words);
                 self.hand_on.ordered = None;
                 self.shells.pulse.answer(pulse::STAYS);
             }
@@ -83,25 +98,25 @@ impl Driver {
             .filter(|id| !self.node.is_open(now, **id))
             .map(|id| self.shells.plan.domain_name(*id))
             .collect();
-        let run_dir = &self.shells.plan.run_dir;
-        if lost.is_empty() {
+        let (how, words) = if lost.is_empty() {
             tracing::info!("upgrade: in place, under the same epochs");
-            upgrade::tell(
-                run_dir,
-                upgrade::Outcome::InPlace,
-                concat!("keepone ", env!("CARGO_PKG_VERSION"), " holds on under the same epochs"),
-            );
+            (
+                Outcome::InPlace,
+                concat!("keepone ", env!("CARGO_PKG_VERSION"), " holds on under the same epochs").to_owned(),
+            )
         } else {
             tracing::warn!("upgrade: {} was lost, since no majority answered before the lease ended", lost.join(", "));
-            upgrade::tell(
-                run_dir,
-                upgrade::Outcome::Restarted,
-                &format!("{} was lost at the end of its lease", lost.join(", ")),
-            );
-        }
+            (Outcome::Restarted, format!("{} was lost at the end of its lease", lost.join(", ")))
+        };
+        upgrade::tell_aside(&self.shells.plan.run_dir, how, words);
     }
 
-    fn try_to_hand_on(&self, now: Instant, place: Place, (needed, fresh): (Duration, bool)) -> Result<(), Option<Why>> {
+    fn try_to_hand_on(
+        &self,
+        now: Instant,
+        place: Option<Place>,
+        (needed, fresh): (Duration, bool),
+    ) -> Result<(), Option<Why>> {
         let plan = &self.shells.plan;
         let is_final = |words: &str| Some(Why { words: words.to_owned(), is_final: true });
         let Some(memory) = &self.hand_on.memory else {
@@ -111,6 +126,8 @@ impl Driver {
         if let Some(words) = upgrade::unfit(plan, &self.source.running, means, self.recorder.is_some()) {
             return Err(is_final(words));
         }
+        let unknown = "what the configuration amounts to is not summed up yet";
+        let place = place.ok_or(Some(Why { words: unknown.to_owned(), is_final: false }))?;
         let quorum = plan.settings.quorum().map(|quorum| quorum.timing.holder_lease());
         let least = quorum.filter(|_| fresh).map_or(needed, |whole| needed.max(whole.saturating_sub(GONE)));
         let handed = self.node.suspend(now, place, least).map_err(|why| {
