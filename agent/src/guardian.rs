@@ -201,7 +201,9 @@ impl Guardian {
         end
     }
 
-    fn serve(&mut self) -> Result<u8, Failure> {
+    /// What comes before the first worker. Whether everything of a former run is shut and taken out, and whether that worker goes on
+    /// with what the program before this one held; `None`: it was told to stop meanwhile.
+    fn prepare(&mut self) -> Result<Option<(bool, bool)>, Failure> {
         if let Some(settings) = &self.watchdog_settings {
             let started = Watchdog::start(settings).map_err(|error| Failure::new(ExitCode::NoWatchdog, &error))?;
             self.watchdog = Some(started);
@@ -214,15 +216,20 @@ impl Guardian {
         realtime::ask(Rank::Decides);
         // R12: whatever a former run left, before anything else; but for what this very one goes on with.
         let goes_on = self.goes_on();
-        let mut clean = goes_on || self.shut_first();
+        let clean = goes_on || self.shut_first();
         if !goes_on {
             if !self.startup(clean) {
                 self.stop_watchdog(clean);
-                return Ok(0);
+                return Ok(None);
             }
             // Here and not in the worker: one that is started anew must not undo what was written meanwhile.
             tracking::overwrite_files(&self.watched).iter().for_each(|error| say(format_args!("{error}")));
         }
+        Ok(Some((clean, goes_on)))
+    }
+
+    fn serve(&mut self) -> Result<u8, Failure> {
+        let Some((mut clean, goes_on)) = self.prepare()? else { return Ok(0) };
         let mut failures = 0_u32;
         let mut first = !goes_on;
         loop {
@@ -243,6 +250,7 @@ impl Guardian {
             if self.is_replaced(&end) {
                 // It has not come to it.
                 clean = self.clean_up();
+                self.turn();
                 continue;
             }
             if matches!(&end, End::Exited(status) if status.success()) && self.stopping {
