@@ -4,6 +4,7 @@
 //! program that is itself killed takes its children along.
 
 pub mod advert;
+pub mod alone;
 pub mod binary;
 pub mod browser;
 pub mod certificates;

@@ -10,15 +10,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use keepone_chaos::fault::Part;
-use keepone_chaos::netns::observe::Stop;
-use keepone_chaos::netns::observe::responder::{self, PORT, PROBE};
+use keepone_chaos::netns::observe::responder::{PORT, PROBE};
 use keepone_chaos::netns::process::members;
 use keepone_chaos::netns::topology::{Kind, VIP};
 use keepone_chaos::replay::replay;
-use keepone_tests::binary;
+use keepone_tests::alone::{LoneAgent, TAKEN};
 use keepone_tests::lan::{INTERFACE, Lan};
 use keepone_tests::patience::eventually;
-use keepone_tests::program::Program;
 use keepone_tests::unbroken::Unbroken;
 use nix::sys::signal::Signal;
 
@@ -111,31 +109,19 @@ impl Language {
 }
 
 struct Alone {
-    program: Program,
+    program: LoneAgent,
     language: Language,
-    services: Stop,
     lan: Lan,
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        self.services.set();
-    }
 }
 
 impl Alone {
     fn start(language: Language, bpf: bool, routers: &[Router]) -> Self {
         let lan = Lan::build(0).unwrap();
         let file = lan.write(language.file(), &language.write(routers)).unwrap();
-        let binary = binary::find("keepone");
         let recording = lan.room().join(RECORDING);
         let record = ["--record", recording.to_str().unwrap()];
-        let command = [&[binary.to_str().unwrap(), "run", "-c", file.to_str().unwrap()][..], &record].concat();
-        let start = if bpf { Program::start } else { Program::start_without_bpf };
-        let program = start(&lan.node(0).namespace, &command, &lan.room().join("output.log")).unwrap();
-        let services = Stop::default();
-        responder::start(&lan.node(0).namespace, 0, services.clone()).unwrap();
-        let alone = Alone { program, language, services, lan };
+        let program = LoneAgent::start(&lan, bpf, &file, &record).unwrap();
+        let alone = Alone { program, language, lan };
         alone.comes(VIP);
         // All that follows a start has been said.
         thread::sleep(Duration::from_secs(1));
@@ -234,8 +220,6 @@ impl Alone {
         ping.unwrap()
     }
 }
-
-const TAKEN: &str = "reload: taken over, and whatever is equal was not touched";
 
 fn script(room: &Path, name: &str, body: &str) -> String {
     use std::os::unix::fs::PermissionsExt;

@@ -8,14 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use keepone_chaos::fault::Part;
-use keepone_chaos::netns::observe::Stop;
-use keepone_chaos::netns::observe::responder;
 use keepone_chaos::netns::process::members;
 use keepone_chaos::netns::topology::VIP;
-use keepone_tests::binary;
+use keepone_tests::alone::{LoneAgent, TAKEN};
 use keepone_tests::lan::{INTERFACE, Lan};
 use keepone_tests::patience::eventually;
-use keepone_tests::program::Program;
 use keepone_tests::unbroken::Unbroken;
 use nix::sys::signal::Signal;
 
@@ -24,7 +21,6 @@ const SOON: Duration = Duration::from_secs(30);
 /// An Advertisement of 100 ms that is missing doubles the interval; a busy machine delays one by less than that.
 const LATEST: Duration = Duration::from_millis(190);
 const SECOND: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 101);
-const TAKEN: &str = "reload: taken over, and whatever is equal was not touched";
 
 fn instance(name: &str, vrid: u8, address: Ipv4Addr, more: &str) -> String {
     format!(
@@ -38,15 +34,8 @@ fn group(members: &str) -> String {
 }
 
 struct Alone {
-    program: Program,
-    services: Stop,
+    program: LoneAgent,
     lan: Lan,
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        self.services.set();
-    }
 }
 
 impl Alone {
@@ -58,13 +47,8 @@ impl Alone {
     fn start_with(bpf: bool, text: &str, address: &str) -> Self {
         let lan = Lan::build(0).unwrap();
         let file = lan.write("x.conf", text).unwrap();
-        let binary = binary::find("keepone");
-        let command = [binary.to_str().unwrap(), "run", "-c", file.to_str().unwrap()];
-        let start = if bpf { Program::start } else { Program::start_without_bpf };
-        let program = start(&lan.node(0).namespace, &command, &lan.room().join("output.log")).unwrap();
-        let services = Stop::default();
-        responder::start(&lan.node(0).namespace, 0, services.clone()).unwrap();
-        let alone = Alone { program, services, lan };
+        let program = LoneAgent::start(&lan, bpf, &file, &[]).unwrap();
+        let alone = Alone { program, lan };
         alone.has("-4 address", address);
         // All that follows a start has been said.
         thread::sleep(Duration::from_secs(1));

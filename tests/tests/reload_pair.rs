@@ -9,6 +9,7 @@ use std::time::Duration;
 use keepone_chaos::fault::Part;
 use keepone_chaos::netns::process::members;
 use keepone_chaos::netns::topology::{Kind, VIP};
+use keepone_tests::alone::TAKEN;
 use keepone_tests::cluster::Cluster;
 use keepone_tests::lan::{INTERFACE, Lan};
 use keepone_tests::observe::Watch;
@@ -22,7 +23,6 @@ const SOON: Duration = Duration::from_secs(30);
 /// An Advertisement of 250 ms that is missing doubles the interval.
 const LATEST: Duration = Duration::from_millis(480);
 const SECOND: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 101);
-const TAKEN: &str = "reload: taken over, and whatever is equal was not touched";
 
 struct Pair {
     nodes: [Program; 2],

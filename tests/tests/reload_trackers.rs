@@ -7,16 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use keepone_chaos::fault::{Network, Part};
-use keepone_chaos::netns::observe::Stop;
-use keepone_chaos::netns::observe::responder;
 use keepone_chaos::netns::process::members;
 use keepone_chaos::netns::topology::{Kind, VIP};
-use keepone_tests::binary;
+use keepone_tests::alone::{LoneAgent, TAKEN};
 use keepone_tests::dissect::{Frame, Recorder, dissect};
 use keepone_tests::frr::Frr;
 use keepone_tests::lan::{INTERFACE, Lan};
 use keepone_tests::patience::eventually;
-use keepone_tests::program::Program;
 use keepone_tests::unbroken::Unbroken;
 use nix::sys::signal::Signal;
 
@@ -24,32 +21,20 @@ use nix::sys::signal::Signal;
 const SOON: Duration = Duration::from_secs(30);
 /// An Advertisement of 100 ms that is missing doubles the interval; a busy machine delays one by less than that.
 const LATEST: Duration = Duration::from_millis(190);
-const TAKEN: &str = "reload: taken over, and whatever is equal was not touched";
 /// What tshark says of a session that is up, and of one that is held down.
 const UP: &str = "0x03";
 const ADMIN_DOWN: &str = "0x00";
 
 struct Alone {
-    program: Program,
-    services: Stop,
+    program: LoneAgent,
     lan: Lan,
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        self.services.set();
-    }
 }
 
 impl Alone {
     fn start(lan: Lan, text: &str) -> Self {
         let file = lan.write("x.conf", text).unwrap();
-        let binary = binary::find("keepone");
-        let command = [binary.to_str().unwrap(), "run", "-c", file.to_str().unwrap()];
-        let program = Program::start(&lan.node(0).namespace, &command, &lan.room().join("output.log")).unwrap();
-        let services = Stop::default();
-        responder::start(&lan.node(0).namespace, 0, services.clone()).unwrap();
-        let mut alone = Alone { program, services, lan };
+        let program = LoneAgent::start(&lan, true, &file, &[]).unwrap();
+        let mut alone = Alone { program, lan };
         assert!(alone.program.says("VI_1: CLAIMING -> MASTER", SOON), "{}", alone.said());
         // All that follows a start has been said.
         thread::sleep(Duration::from_secs(1));
