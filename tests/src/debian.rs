@@ -54,22 +54,34 @@ pub fn package(out: &Path, name: &str, ending: &str) -> PathBuf {
 /// What is in it beside the least: the service manager, and `ip`.
 const INCLUDED: &str = "systemd,iproute2";
 
-/// A minimal Debian: made once, and kept beside the programs.
+/// A minimal Debian of that suite: made once, and kept beside the programs.
 ///
 /// # Panics
 /// debootstrap fails: it needs root and Debian's archive.
-pub fn debian() -> PathBuf {
+pub fn debian(suite: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock();
-    let root = crate::binary::find("keepone").parent().unwrap().parent().unwrap().join("debian-root");
+    let root = crate::binary::find("keepone").parent().unwrap().parent().unwrap().join(format!("debian-{suite}"));
     // One that was made with less is made again.
     if fs::read_to_string(root.join("complete")).ok().as_deref() != Some(INCLUDED) {
         let _ = fs::remove_dir_all(&root);
         let include = format!("--include={INCLUDED}");
-        run(Command::new("debootstrap").args(["--variant=minbase", &include, "bookworm"]).arg(&root));
+        run(Command::new("debootstrap").args(["--variant=minbase", &include, suite]).arg(&root));
         fs::write(root.join("complete"), INCLUDED).unwrap();
     }
     root
+}
+
+/// The package anew under a higher version, with a program of other octets that does the same.
+///
+/// # Panics
+/// dpkg-deb fails.
+pub fn next_version(package: &Path, program: &str, out: &Path) {
+    let script = "set -e; next=$(mktemp -d); dpkg-deb -R \"$1\" $next; \
+        sed -i 's/^Version: .*/Version: 99.0/' $next/DEBIAN/control; printf next >> $next/usr/sbin/$2; \
+        sed -i \"s|^[0-9a-f]*  usr/sbin/$2\\$|$(md5sum < $next/usr/sbin/$2 | cut -d' ' -f1)  usr/sbin/$2|\" $next/DEBIAN/md5sums; \
+        dpkg-deb --root-owner-group -Znone -b $next \"$3\"; rm -r $next";
+    run(Command::new("sh").args(["-c", script, "sh"]).arg(package).arg(program).arg(out));
 }
 
 /// All packages, made once for this test program; beside the programs.

@@ -6,6 +6,7 @@
 pub mod advert;
 pub mod alone;
 pub mod binary;
+pub mod book;
 pub mod browser;
 pub mod certificates;
 pub mod cluster;
@@ -16,8 +17,10 @@ pub mod frr;
 pub mod gates;
 mod kernel;
 pub mod lan;
+pub mod machine;
 pub mod observe;
 pub mod patience;
+pub mod probes;
 pub mod program;
 pub mod terminal;
 pub mod unbroken;

@@ -17,6 +17,7 @@ use keepone_chaos::fault::Part;
 use keepone_chaos::netns::topology::{Kind, VIP};
 use keepone_proto::action::AlertName;
 use keepone_tests::binary;
+use keepone_tests::book::{Block, blocks, docs, exit_code};
 use keepone_tests::lan::Lan;
 use keepone_tests::observe::Watch;
 use keepone_tests::patience::eventually;
@@ -28,44 +29,6 @@ const SOON: Duration = Duration::from_secs(30);
 /// The book's names of interfaces and networks, and those of the machines here.
 const HERE: [(&str, &str); 4] = [("eth0", "lan0"), ("eth1", "hb0"), ("eth2", "hb1"), ("10.2.0.", "10.1.1.")];
 const HOSTS: [(&str, Kind); 3] = [("n1", Kind::Node(0)), ("n2", Kind::Node(1)), ("w", Kind::Witness(0))];
-
-fn docs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs")
-}
-
-struct Block {
-    /// Behind the language.
-    words: Vec<String>,
-    language: String,
-    text: String,
-    place: String,
-}
-
-impl Block {
-    fn words(&self) -> Vec<&str> {
-        self.words.iter().map(String::as_str).collect()
-    }
-}
-
-fn blocks(page: &Path) -> Vec<Block> {
-    let (mut found, mut open) = (Vec::<Block>::new(), false);
-    for (number, line) in fs::read_to_string(page).unwrap().lines().enumerate() {
-        match (line.strip_prefix("```"), open) {
-            (Some(_), true) => open = false,
-            (Some(info), false) => {
-                let mut words = info.split_whitespace().map(str::to_owned);
-                let language = words.next().unwrap_or_default();
-                let place = format!("{}:{}", page.display(), number + 1);
-                found.push(Block { language, words: words.collect(), text: String::new(), place });
-                open = true;
-            }
-            (None, true) => found.last_mut().unwrap().text += &format!("{line}\n"),
-            (None, false) => {}
-        }
-    }
-    assert!(!open, "{}: a block is never closed", page.display());
-    found
-}
 
 fn pages() -> Vec<PathBuf> {
     let mut pages: Vec<_> = fs::read_dir(docs().join("book")).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -84,7 +47,7 @@ impl Machines {
     fn new() -> Self {
         let lan = Lan::build(2).unwrap();
         for (host, _) in HOSTS {
-            for part in ["etc", "run", "lib"] {
+            for part in ["etc/default", "run", "lib"] {
                 fs::create_dir_all(lan.room().join(host).join(part)).unwrap();
             }
         }
@@ -94,6 +57,7 @@ impl Machines {
     /// As it is said in the book, for a machine of ours: `/etc` is shared, so that keepone's part of it has a place of its own.
     fn here(&self, host: &str, text: &str) -> String {
         let etc = self.lan.room().join(host).join("etc");
+        let text = text.replace("/etc/default", etc.join("default").to_str().unwrap());
         let text = text.replace("/etc/keepone", etc.to_str().unwrap());
         HERE.iter().fold(text, |text, (theirs, ours)| text.replace(theirs, ours))
     }
@@ -137,9 +101,7 @@ impl Machines {
             ["systemctl", ..] => panic!("{}: `{line}` is not known to this test", block.place),
             _ => {}
         }
-        let wanted = line.split_once("# exits with ").map_or(0, |(_, rest)| {
-            rest.split(|sign: char| !sign.is_ascii_digit()).next().unwrap().parse::<i32>().unwrap()
-        });
+        let wanted = exit_code(line);
         // Where its file is, since that is not where it looks.
         let named = line.starts_with("keepone-witness") && !line.contains("/etc/keepone");
         let line = if named { format!("{line} -c /etc/keepone/witness.toml") } else { line.to_owned() };

@@ -20,7 +20,7 @@ impl Root {
     fn new() -> Self {
         let room = tempfile::Builder::new().prefix("keepone-packages").tempdir().unwrap();
         ["upper", "work", "merged", "packages"].iter().for_each(|name| fs::create_dir(room.path().join(name)).unwrap());
-        Root { room, lower: debian() }
+        Root { room, lower: debian("bookworm") }
     }
 
     /// Runs a line of shell in it, as root, with the packages in /mnt.

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use keepone_tests::debian::{debian, package, packages, run};
+use keepone_tests::machine::FIRST_PROCESS;
 
 /// Boots what is laid over Debian in `$1`, until it says that all is tried, or for two minutes.
 const BOOT: &str = r#"
@@ -18,17 +19,8 @@ mkdir group/all && mount -t cgroup2 none group/all
 own=group/all/keepone-test-$$; mkdir "$own"
 (
     sh -c 'echo $PPID' > "$own/cgroup.procs"
-    exec unshare --pid --mount --cgroup --net --uts --ipc --fork --kill-child=KILL --mount-proc --propagation private sh -ec '
-        mount -t overlay overlay -o lowerdir=$1,upperdir=upper,workdir=work merged
-        cd merged
-        mount -t proc proc proc; mount -t sysfs sysfs sys; mount -t cgroup2 cgroup2 sys/fs/cgroup; mount -t bpf bpf sys/fs/bpf
-        mount -t tmpfs tmpfs run; mount -t tmpfs tmpfs tmp; mount -t tmpfs tmpfs dev
-        for name in null zero full random urandom tty; do touch dev/$name; mount --bind /dev/$name dev/$name; done
-        mkdir dev/shm dev/pts dev/mqueue dev/hugepages .former
-        mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts; ln -s pts/ptmx dev/ptmx; ln -s /proc/self/fd dev/fd
-        pivot_root . .former; umount -l /.former
-        exec env -i container=keepone PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd </dev/null
-    ' sh "$lower"
+    exec unshare --pid --mount --cgroup --net --uts --ipc --fork --kill-child=KILL --mount-proc --propagation private \
+        sh -ec "$3" sh "$lower"
 ) &
 machine=$!
 # The manager's own end takes its time: what was laid over Debian is thrown away anyway.
@@ -139,7 +131,8 @@ fn the_units_serve_in_their_sandbox() {
     let room = tempfile::Builder::new().prefix("keepone-service").tempdir().unwrap();
     lay_out(room.path());
     let mut boot = Command::new("unshare");
-    boot.args(["--mount", "--propagation", "private", "bash", "-ec", BOOT, "bash"]).arg(room.path()).arg(debian());
+    boot.args(["--mount", "--propagation", "private", "bash", "-ec", BOOT, "bash"]).arg(room.path());
+    boot.arg(debian("bookworm")).arg(FIRST_PROCESS);
     run(&mut boot);
     let said = fs::read_to_string(room.path().join("upper/trial.log")).unwrap_or_default();
     let answer = |name: &str| {
