@@ -123,6 +123,13 @@ fn a_debian_is_as_before_once_the_packages_are_purged() {
     println!("{said}");
     assert!(said.contains("keepone.conf is good: 0 virtual routers") && said.contains("\"version\""), "{said}");
     assert!(said.contains("keepone-witness:"), "no user: {said}");
+    // Evaluated as needrestart(1) does it: both services are named, with "do not restart".
+    let kept = root.shell(
+        "perl -e 'my %nrconf; for my $file (</etc/needrestart/conf.d/*.conf>) { eval do { local (@ARGV, $/) = $file; <> }; die $@ if $@; } \
+         for my $unit (qw(keepone.service keepone-witness.service keepone-x.service)) { \
+         print \"$unit \" if grep { $unit =~ /$_/ && $nrconf{override_rc}{$_} eq 0 } keys %{$nrconf{override_rc}}; }'",
+    );
+    assert_eq!(kept, "keepone.service keepone-witness.service ");
     // An upgrade: what the operator has written stays.
     root.shell(
         "echo '# mine' >> /etc/keepone/keepone.conf; mkdir -p /var/lib/keepone; touch /var/lib/keepone/web.voter; \
