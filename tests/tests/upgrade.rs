@@ -173,6 +173,34 @@ fn a_lease_that_is_shorter_than_a_start_and_a_gate_of_nftables_are_handed_over()
     }
 }
 
+/// The next worker, as soon as it is there, of those that were there `before`.
+fn next_worker(pair: &Pair, before: &[i32]) -> i32 {
+    eventually(
+        SOON,
+        || pair.said(),
+        || {
+            let is_gone = pair.nodes[0].said().contains("what is held is handed on");
+            pair.workers().into_iter().find(|pid| is_gone && !before.contains(pid))
+        },
+    )
+}
+
+/// As one ends that finds too little left of its lease.
+#[test]
+fn a_next_worker_that_dies_before_it_has_gone_on_is_told_of() {
+    let pair = Pair::steady("2s", "bpf");
+    let before = pair.workers();
+    let begin = Instant::now();
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| pair.ask(&["upgrade"]));
+        kill(Pid::from_raw(next_worker(&pair, &before)), Signal::SIGKILL).unwrap();
+        let said = asked.join().unwrap();
+        assert!(said.starts_with("restarted: the worker that was to go on has ended"), "{said}\n{}", pair.said());
+    });
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    pair.goes_to(0);
+}
+
 #[test]
 fn a_next_worker_that_stands_still_lets_the_gate_shut_at_the_end_of_the_lease() {
     let pair = Pair::steady("2s", "bpf");
@@ -180,15 +208,7 @@ fn a_next_worker_that_stands_still_lets_the_gate_shut_at_the_end_of_the_lease() 
     let begin = Instant::now();
     thread::scope(|scope| {
         let asked = scope.spawn(|| pair.ask(&["upgrade"]));
-        // The next worker, as soon as it is there.
-        let next = eventually(
-            SOON,
-            || pair.said(),
-            || {
-                let is_gone = pair.nodes[0].said().contains("what is held is handed on");
-                pair.workers().into_iter().find(|pid| is_gone && !before.contains(pid))
-            },
-        );
+        let next = next_worker(&pair, &before);
         kill(Pid::from_raw(next), Signal::SIGSTOP).unwrap();
         pair.goes_to(1);
         println!("n2 answers {:?} after the upgrade was asked for", begin.elapsed());

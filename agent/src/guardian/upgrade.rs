@@ -36,6 +36,8 @@ const PROMISED: &str = "what was promised under `degrade` has not run out: ask a
 pub(super) struct Upgrade {
     /// What the program before this one has handed on, for the first worker.
     handed: Option<File>,
+    /// The present worker is to go on with it: until it has ended.
+    resumes: bool,
     /// By what the present worker may.
     memory: Option<File>,
     step: Step,
@@ -64,6 +66,7 @@ impl Upgrade {
     /// What a worker is given; to be dropped once it has it.
     pub(super) fn pass(&mut self, command: &mut Command) -> Vec<File> {
         let handed = self.handed.take();
+        self.resumes = handed.is_some();
         // Where there is none, nothing is handed on: the worker says so when it is asked.
         let theirs = upgrade::memory().ok();
         self.memory = theirs.as_ref().and_then(|file| file.try_clone().ok());
@@ -186,6 +189,7 @@ impl Guardian {
     /// not, and what was left is to be cleaned up. Whether it was.
     pub(super) fn is_replaced(&mut self, end: &End) -> bool {
         let step = std::mem::take(&mut self.upgrade.step);
+        let resumed = std::mem::take(&mut self.upgrade.resumes);
         let good = matches!(end, End::Exited(status) if status.success());
         let memory = self.upgrade.memory.take();
         let handed = memory.filter(|file| good && upgrade::is_sealed(file));
@@ -198,16 +202,35 @@ impl Guardian {
             // Nobody goes on with it.
             (_, Some(_)) => {
                 self.clean_up();
+                self.tell_unless_told(Outcome::Restarted, "the agent was stopped meanwhile");
                 return false;
             }
             (Step::Examined(mut child, _), None) => {
                 let _ = child.kill();
                 let _ = child.wait();
+                self.tell_unless_told(Outcome::Refused, "the worker has ended by itself meanwhile: ask again");
                 return false;
             }
-            (Step::Idle | Step::HandsOn(_) | Step::Ends, None) => return false,
+            (Step::Idle, None) => {
+                if resumed {
+                    let why = "the worker that was to go on has ended, and another one starts: the log says why";
+                    self.tell_unless_told(Outcome::Restarted, why);
+                }
+                return false;
+            }
+            (Step::HandsOn(_) | Step::Ends, None) => {
+                self.tell_unless_told(Outcome::Restarted, "the worker has ended without handing anything on");
+                return false;
+            }
         }
         true
+    }
+
+    /// Whoever waits for it must not wait in vain; what was said of this upgrade already is better.
+    fn tell_unless_told(&self, how: Outcome, why: &str) {
+        if !upgrade::outcome(&self.run_dir).exists() {
+            upgrade::tell(&self.run_dir, how, why);
+        }
     }
 
     /// `exec`.
