@@ -14,6 +14,9 @@ use super::{Check, Duplicate, list, notify, or, value};
 /// The kernel's gate has room for as many (`agent/src/gate`).
 const MAX_DOMAINS: usize = 4096;
 
+/// So many shared numbers are named.
+const NAMED: usize = 3;
+
 impl Check<'_> {
     pub(super) fn sync_groups(&mut self, trackers: &TrackerNames<'_>) -> Option<Vec<SyncGroup>> {
         let raw = self.raw;
@@ -123,6 +126,35 @@ impl Check<'_> {
             };
             self.clash(&second.place, message, &first.place);
         }
+    }
+
+    /// The gate knows the Advertisements of a virtual router by its number and family, wherever they leave: those of a
+    /// number that two domains have, each on a network of its own, it can't tell apart, and leaves alone.
+    pub(super) fn shared_routers(&mut self) {
+        let raw = self.raw;
+        let (mut first, mut shared) = (BTreeMap::<(bool, u8), &str>::new(), BTreeMap::new());
+        for instance in &raw.instances {
+            let Some(vrid) = &instance.vrid else { continue };
+            let name = instance.name.value.as_str();
+            let group = self.groups_of.get(name).and_then(|groups| groups.first());
+            let domain = group.map_or(name, |group| group.name.value.as_str());
+            let key = (self.is_ipv6(instance), vrid.value.get());
+            if *first.entry(key).or_insert(domain) != domain {
+                shared.entry(key).or_insert(&vrid.place);
+            }
+        }
+        // One for all of them: who numbers the routers of each network from 1 has hundreds.
+        let Some(place) = shared.values().next() else { return };
+        let named = |((ipv6, vrid), _): (&(bool, u8), _)| format!("{vrid} (IPv{})", if *ipv6 { 6 } else { 4 });
+        let mut words: Vec<String> = shared.iter().take(NAMED).map(named).collect();
+        words.extend((shared.len() > NAMED).then(|| format!("{} more", shared.len() - NAMED)));
+        let message = format!(
+            "two domains have virtual_router_id {}: the kernel's gate can't tell their Advertisements apart and leaves \
+             them to the agent alone; it gates their addresses all the same",
+            words.join(", ")
+        );
+        let help = "give each virtual router of the node a number of its own, or put them into one sync group";
+        self.report.warning(place, message, help);
     }
 
     fn clash(&mut self, place: &Place, message: String, first: &Place) {

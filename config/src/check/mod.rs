@@ -59,6 +59,7 @@ pub(crate) fn check(report: &mut Report, raw: &RawConfig, inactive: Vec<Inactive
     let instances = check.instances(&tracker_names);
     let sync_groups = check.sync_groups(&tracker_names);
     check.domains();
+    check.shared_routers();
     check.policies(arbiter.as_ref());
     check.mirrors();
     let fencing = check.fencing(arbiter.as_ref());

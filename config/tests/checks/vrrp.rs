@@ -15,6 +15,25 @@ fn one_vrid_serves_one_router_of_an_interface_and_family() {
 }
 
 #[test]
+fn one_vrid_of_two_domains_is_told_of() {
+    let shared =
+        changed("virtual_router_id 52", "virtual_router_id 51").replacen("interface lan0", "interface lan1", 1);
+    let told = warned(
+        &shared,
+        "k.conf:56:23: warning: two domains have virtual_router_id 51 (IPv4): the kernel's gate can't tell their",
+        "of its own",
+    );
+    assert!(told.message.contains("gates their addresses"), "{}", told.message);
+    let quiet = |text: &str| {
+        let (_, diagnostics) = load(text).unwrap();
+        assert!(!diagnostics.iter().any(|told| told.message.contains("two domains")), "{diagnostics:#?}");
+    };
+    quiet(&sound());
+    quiet(&shared.replace("192.0.2.101/24", "2001:db8::1/64"));
+    quiet(&(shared + "vrrp_sync_group AB {\n group { A B }\n}\n"));
+}
+
+#[test]
 fn one_address_is_in_one_instance() {
     refused(
         &changed("192.0.2.101/24", "192.0.2.100/24"),
