@@ -16,6 +16,7 @@ mod policy;
 mod reconfigure;
 mod rivals;
 mod spans;
+mod timed;
 pub(crate) mod why;
 
 use alloc::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::lease::authority::DomainLease;
 use crate::lease::holder::Claimant;
 use crate::lease::timing::LeaseTiming;
 use crate::mirror::Mirrors;
+use crate::node::Due;
 use crate::settings::{
     Authority, DomainSettings, Families, FencingSettings, HeartbeatSettings, InstanceSettings, Policy, Settings,
 };
@@ -408,7 +410,7 @@ impl Domain {
     }
 
     /// When something is due without an event.
-    pub(crate) fn next_deadline(&self, now: Instant, settle_in: Duration) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self, now: Instant, settle_in: Duration) -> Option<Due> {
         let drained = self.kernel.shut_at().filter(|_| self.leaving.is_some()).map(|at| self.drained(at));
         let due = [
             self.kernel.next_deadline(now),
@@ -440,13 +442,15 @@ impl Domain {
                 consider(at);
             }
         }
+        let mut advertises = None;
         for router in &self.routers {
-            [router.machine.next_deadline(), router.announcer.next_deadline()]
-                .into_iter()
-                .flatten()
-                .for_each(&mut consider);
+            let by_machine = router.machine.next_deadline();
+            let (advert, timer) = if router.machine.is_master() { (by_machine, None) } else { (None, by_machine) };
+            advertises = advertises.into_iter().chain(advert).min();
+            [timer, router.announcer.next_deadline()].into_iter().flatten().for_each(&mut consider);
         }
-        next
+        let at = next.into_iter().chain(advertises).min()?;
+        Some(Due { at, beside: next })
     }
 
     fn preempt_delay(&self) -> Duration {

@@ -46,6 +46,7 @@ use crate::time::Instant;
 use crate::track::Trackers;
 use crate::wire::lease::{Envelope, RefuseReason};
 use agenda::Agenda;
+pub(crate) use agenda::Due;
 pub use restored::Restored;
 use restored::own_voter;
 use sightings::Sightings;

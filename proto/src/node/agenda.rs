@@ -1,6 +1,7 @@
 //! Which domains have something to judge: those that an event touched, those whose time has come, and all of
 //! them when something has changed that concerns all. A node with a thousand domains must not judge each of
-//! them for each answer about one.
+//! them for each answer about one, nor one for each of its Advertisements: those are sent without a judgement where
+//! nothing else is due ([`Node::advertises_only`]).
 //!
 //! What must stay true: evidence that changes without touching a domain has a deadline, or is in [`Common`];
 //! as a backstop every domain is judged once in a heartbeat's period, or in ten where there are very many.
@@ -33,6 +34,15 @@ struct Common {
     references: (bool, [bool; 2], References, [usize; 2]),
 }
 
+/// When a domain has something to do without an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Anything.
+    pub(crate) at: Instant,
+    /// Anything but an Advertisement of a Master; `None`: nothing.
+    pub(crate) beside: Option<Instant>,
+}
+
 /// What is to be judged.
 #[derive(Debug, Clone)]
 pub(super) struct Agenda {
@@ -43,8 +53,10 @@ pub(super) struct Agenda {
     moved: Vec<DomainId>,
     /// What one round judges: the list is kept, so that no event needs a new one.
     round: Vec<DomainId>,
+    /// Of that round, those that have nothing but an Advertisement due; likewise.
+    timed: Vec<DomainId>,
     due: BTreeSet<(Instant, DomainId)>,
-    due_at: BTreeMap<DomainId, Instant>,
+    due_at: BTreeMap<DomainId, Due>,
     common: Common,
     /// The references may not be as [`Common`] has them.
     referred: bool,
@@ -67,6 +79,7 @@ impl Agenda {
             all: true,
             moved: domains.collect(),
             round: Vec::new(),
+            timed: Vec::new(),
             due: BTreeSet::new(),
             due_at: BTreeMap::new(),
             common: Common::default(),
@@ -141,17 +154,57 @@ impl Agenda {
         core::mem::take(&mut self.news)
     }
 
-    fn note(&mut self, id: DomainId, at: Option<Instant>) {
-        let former = match at {
-            Some(at) => self.due_at.insert(id, at),
+    fn note(&mut self, id: DomainId, due: Option<Due>) {
+        let former = match due {
+            Some(due) => self.due_at.insert(id, due),
             None => self.due_at.remove(&id),
         };
+        let (at, former) = (due.map(|due| due.at), former.map(|due| due.at));
         if former != at {
             self.due.extend(at.map(|at| (at, id)));
             if let Some(former) = former {
                 self.due.remove(&(former, id));
             }
         }
+    }
+
+    /// Whoever has an Advertisement due is judged, too.
+    #[cfg(test)]
+    pub(super) fn judge_who_advertises(&mut self) {
+        self.due_at.values_mut().for_each(|due| due.beside = None);
+    }
+
+    /// Those whose time has come.
+    fn take_due(&mut self, now: Instant) {
+        self.timed.clear();
+        for (_, id) in self.due.iter().take_while(|(at, _)| *at <= now) {
+            let beside = self.due_at.get(id).and_then(|due| due.beside);
+            let list = if beside.is_some_and(|at| at > now) { &mut self.timed } else { &mut self.touched };
+            list.push(*id);
+        }
+    }
+
+    /// What one round judges, in their order, and among them in the first those that only advertise.
+    fn next_round(&mut self, all: impl Iterator<Item = DomainId>) -> Vec<DomainId> {
+        let mut ids = core::mem::take(&mut self.round);
+        ids.clear();
+        if core::mem::take(&mut self.all) {
+            self.touched.clear();
+            self.timed.clear();
+            self.look = true;
+            ids.extend(all);
+            return ids;
+        }
+        ids.append(&mut self.touched);
+        ids.sort_unstable();
+        ids.dedup();
+        if !self.timed.is_empty() {
+            self.timed.sort_unstable();
+            self.timed.retain(|id| ids.binary_search(id).is_err());
+            ids.extend_from_slice(&self.timed);
+            ids.sort_unstable();
+        }
+        ids
     }
 }
 
@@ -169,28 +222,20 @@ impl Node {
         if now >= self.beat_at {
             self.touch_some();
         }
-        let agenda = &mut self.agenda;
-        agenda.touched.extend(agenda.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id));
+        self.agenda.take_due(now);
         for _ in 0..ROUNDS {
-            let mut ids = core::mem::take(&mut self.agenda.round);
-            ids.clear();
-            if core::mem::take(&mut self.agenda.all) {
-                self.agenda.touched.clear();
-                self.agenda.look = true;
-                ids.extend(self.domains.keys().copied());
-            } else {
-                ids.append(&mut self.agenda.touched);
-                ids.sort_unstable();
-                ids.dedup();
-            }
+            let ids = self.agenda.next_round(self.domains.keys().copied());
             if ids.is_empty() {
                 self.agenda.round = ids;
                 break;
             }
             let mut own = Vec::new();
             let mut alerts = core::mem::take(&mut self.alerts);
-            self.agenda.judged += u64::try_from(ids.len()).unwrap_or(0);
             for id in ids.iter().copied() {
+                if self.advertises_only(now, id, out) {
+                    continue;
+                }
+                self.agenda.judged += 1;
                 let (mut moved, mut wants_test, mut outbox, mut told) = (false, false, Vec::new(), Vec::new());
                 let mut stuck = None;
                 self.on_domain(now, id, |domain, facts| {
@@ -229,8 +274,27 @@ impl Node {
             }
             self.alerts = alerts;
             self.agenda.round = ids;
+            self.agenda.timed.clear();
             self.on_requests(now, self.settings.node, &own, out);
         }
+    }
+
+    /// Whether this round has the domain only for an Advertisement that is due: then it has left.
+    ///
+    /// Most of what a Master does by the clock is that, and nothing follows from it: no event has touched the domain, and
+    /// whatever time alone brings about has a deadline of its own, which is still to come.
+    fn advertises_only(&mut self, now: Instant, id: DomainId, out: &mut Vec<Action>) -> bool {
+        if self.agenda.timed.binary_search(&id).is_err() {
+            return false;
+        }
+        let Some(domain) = self.domains.get_mut(&id).filter(|domain| domain.may_just_advertise(now)) else {
+            return false;
+        };
+        let next = domain.just_advertise(now, out);
+        let beside = self.agenda.due_at.get(&id).and_then(|due| due.beside);
+        let due = next.into_iter().chain(beside).min().map(|at| Due { at, beside });
+        self.agenda.note(id, due);
+        true
     }
 
     /// The next ones that a period judges.

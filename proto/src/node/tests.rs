@@ -49,10 +49,12 @@ mod words;
 const VIP: DomainId = DomainId(7);
 const WITNESS: u16 = 3;
 
-/// What [`Node::handle`] does; and that it does the same where no event is taken for one from which nothing follows.
+/// What [`Node::handle`] does; and that it does the same where no event is taken for one from which nothing follows, and no
+/// Advertisement leaves without a judgement.
 fn handle(node: &mut Node, now: Instant, event: Event) -> Vec<Action> {
     let mut thorough = node.clone();
     thorough.due_at = now;
+    thorough.agenda.judge_who_advertises();
     let expected = thorough.handle(now, event.clone());
     let words = format!("{event:?}");
     let actions = node.handle(now, event);

@@ -45,6 +45,7 @@ use crate::wire::vrrp::{Advertisement, Auth};
 use numbers::Numbers;
 
 mod signed;
+mod timed;
 
 use signed::Heard;
 
@@ -266,7 +267,6 @@ impl Instance {
 
     /// Carries out what is due at `now`; nothing if nothing is.
     pub fn on_timer(&mut self, now: Instant) -> Vec<Output> {
-        let anew = self.next_advert(now);
         match &mut self.state {
             State::Initialize => Vec::new(),
             State::Backup { master_down_at, standing, lower } => {
@@ -282,13 +282,7 @@ impl Instance {
                 *advert_at = now + self.params.advert_int;
                 vec![Output::Overslept { late }]
             }
-            State::Master { advert_at, .. } => {
-                // From the due time, so that a driver's lateness does not add up; but who has slept
-                // over whole intervals does not send them all at once.
-                let on_grid = *advert_at + self.params.advert_int;
-                *advert_at = if on_grid > now { on_grid } else { anew };
-                vec![self.advertise()]
-            }
+            State::Master { .. } => self.due_advertisement(now).map(Output::Advertise).into_iter().collect(),
         }
     }
 

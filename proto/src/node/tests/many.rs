@@ -81,6 +81,25 @@ fn what_concerns_one_domain_is_not_judged_for_all() {
     assert!(node.judged() - before <= 2, "{} domains judged", node.judged() - before);
 }
 
+#[test]
+fn most_advertisements_leave_without_a_judgement_of_their_domain() {
+    let mut cluster = Cluster::arbitrated();
+    let mut alone = many(1, 20);
+    alone.peers = Vec::new();
+    alone.references.targets = Vec::new();
+    alone.domains.iter_mut().for_each(|domain| domain.authority = Authority::None);
+    alone.instances.iter_mut().for_each(|instance| instance.advert_int = Duration::from_millis(10));
+    cluster.start_with(1, alone);
+    cluster.run_to(5000);
+    cluster.log.clear();
+    let before = cluster.nodes[&1].judged();
+    cluster.run_to(6000);
+    let judged = cluster.nodes[&1].judged() - before;
+    let sent = cluster.log.iter().filter(|(_, _, action)| matches!(action, Action::Advertise { .. })).count();
+    assert!((1980..=2020).contains(&sent), "{sent} Advertisements of 20 virtual routers in a second");
+    assert!(judged * 2 < sent as u64, "{judged} judgements for {sent} Advertisements");
+}
+
 /// F65: a node with a thousand domains. Run it with `cargo test --release -p keepone-proto -- --ignored
 /// a_thousand --nocapture`.
 #[test]
