@@ -38,6 +38,8 @@ const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VRF_TABLE: u16 = 1;
 const IFLA_EXT_MASK: u16 = 29;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 
@@ -114,6 +116,8 @@ pub(super) struct LinkInfo {
     pub kind: Option<String>,
     /// The interface that it is above, or the other end.
     pub below: Option<u32>,
+    /// Of a VRF: its routing table.
+    pub vrf_table: Option<u32>,
 }
 
 fn text(value: &[u8]) -> Option<String> {
@@ -136,8 +140,12 @@ pub(super) fn link(payload: &[u8]) -> Option<LinkInfo> {
             IFLA_IFNAME => link.name = text(value),
             IFLA_LINK => link.below = u32_of(value),
             IFLA_LINKINFO => {
-                let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
-                link.kind = kind.and_then(|(_, value)| text(value));
+                let part = |wanted| attributes(value).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+                link.kind = part(IFLA_INFO_KIND).and_then(text);
+                // What the numbers in it mean is the kind's own.
+                let data = part(IFLA_INFO_DATA).filter(|_| link.kind.as_deref() == Some("vrf")).unwrap_or_default();
+                let table = attributes(data).find(|(kind, _)| *kind == IFLA_VRF_TABLE);
+                link.vrf_table = table.and_then(|(_, value)| u32_of(value));
             }
             IFLA_ADDRESS => link.mac = value.try_into().ok(),
             IFLA_MTU => link.mtu = u32_of(value),
@@ -311,6 +319,20 @@ mod tests {
         payload.extend(attribute(IFLA_IFNAME, b"ib0\0"));
         let told = link(&payload).unwrap();
         assert_eq!((told.mac, told.name.as_deref()), (None, Some("ib0")));
+    }
+
+    #[test]
+    fn the_table_of_a_vrf_is_read_and_of_no_other_kind() {
+        for (kind, table) in [("vrf\0", Some(1007)), ("veth\0", None)] {
+            let mut payload = vec![0_u8; 16];
+            let info = [
+                attribute(IFLA_INFO_KIND, kind.as_bytes()),
+                attribute(IFLA_INFO_DATA, &attribute(IFLA_VRF_TABLE, &1007_u32.to_ne_bytes())),
+            ];
+            payload.extend(attribute(IFLA_LINKINFO, &info.concat()));
+            let told = link(&payload).unwrap();
+            assert_eq!((told.kind.as_deref(), told.vrf_table), (Some(kind.trim_end_matches('\0')), table));
+        }
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! Numbers by their names, as iproute2 keeps them: routing tables, protocols, realms, groups of interfaces.
+//! Numbers by their names, as iproute2 keeps them: routing tables, protocols, realms, groups of interfaces; a table also by
+//! the name of the VRF whose it is.
 
 use std::path::{Path, PathBuf};
 
 use keepone_config::model::Named;
+
+use crate::netlink::batch::Batch;
 
 /// Where names are; the later directory has the last word.
 const DIRECTORIES: [&str; 2] = ["/usr/share/iproute2", "/etc/iproute2"];
@@ -96,11 +99,22 @@ impl Names {
         let in_files = self.0.iter().rev().flat_map(|directory| files(directory, kind.file()));
         let mut known = in_files.filter_map(|file| find(&std::fs::read_to_string(file).ok()?, name));
         let built_in = || kind.built_in().iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-        known.next().or_else(built_in).ok_or_else(|| {
+        let of_vrf = || if kind == Kind::Table { table_of_vrf(name) } else { None };
+        known.next().or_else(built_in).or_else(of_vrf).ok_or_else(|| {
             let (what, file) = (kind.what(), kind.file());
-            format!("no {what} is named {name}: write its number, or a line `NUMBER {name}` in /etc/iproute2/{file}")
+            let vrf =
+                if kind == Kind::Table { ", nor is a VRF (one is looked for again until it is there)" } else { "" };
+            format!(
+                "no {what} is named {name}{vrf}: write its number, or a line `NUMBER {name}` in /etc/iproute2/{file}"
+            )
         })
     }
+}
+
+/// The table of the VRF of that name (drivers/net/vrf.c), if there is one in the network namespace of the thread.
+fn table_of_vrf(name: &str) -> Option<u32> {
+    let links = Batch::open().ok()?.links().ok()?;
+    links.into_iter().find(|link| link.name.as_deref() == Some(name))?.vrf_table
 }
 
 /// The file, and those of the directory beside it.

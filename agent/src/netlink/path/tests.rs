@@ -49,7 +49,10 @@ local 10.11.0.0/24 dev lo table 100
 broadcast 10.12.0.255 dev near0 table 100
 10.13.0.0/24 via 10.99.0.1 dev near0 onlink table 100 protocol static
 10.14.0.0/24 dev near0 realms 3/7 table 100
+10.15.0.0/24 encap ip id 5 dst 10.9.0.9 ttl 7 tos 0x10 via 10.9.0.2 dev near0 table 100
+10.16.0.0/24 encap ip6 id 6 dst fd00::9 hoplimit 8 via 10.9.0.2 dev near0 table 100
 default via 10.9.0.2 table 1000
+fd06::/64 encap ip6 id 6 dst fd00::9 src fd00::8 tc 3 via fe80::2 dev near0 table 100
 fd01::/64 via fe80::2 dev near0 table 100 metric 5 pref high
 fd02::/64 dev near0 expires 600 table 100
 default from fd03::/64 via fe80::2 dev near0 table 100
@@ -101,6 +104,9 @@ fn routes_and_rules_of_every_kind_come_and_go() {
             "3 10.12.0.255 dev near0",
             "10.13.0.0/24 via 10.99.0.1 dev near0 proto 4 onlink",
             "10.14.0.0/24 dev near0 realms 3/7",
+            "10.15.0.0/24 encap ip id 5 dst 10.9.0.9 ttl 7 tos 16 via 10.9.0.2 dev near0",
+            "10.16.0.0/24 encap ip6 id 6 dst fd00::9 hoplimit 8 via 10.9.0.2 dev near0",
+            "fd06::/64 encap ip6 id 6 src fd00::8 dst fd00::9 tc 3 via fe80::2 dev near0",
             "fd01::/64 via fe80::2 dev near0 metric 5 pref high",
             "fd02::/64 dev near0 expires",
             "default from fd03::/64 via fe80::2 dev near0",
