@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use keepone_chaos::fault::Part;
+use keepone_chaos::fault::{Class, Network, Part};
 use keepone_chaos::netns::clock;
 use keepone_chaos::netns::topology::{Kind, VIP};
+use keepone_chaos::spans::Spans;
 use keepone_tests::cluster::Cluster;
-use keepone_tests::lan::Lan;
+use keepone_tests::gates::Gates;
+use keepone_tests::lan::{INTERFACE, Lan};
 use keepone_tests::observe::Watch;
 use keepone_tests::program::{Ended, Program};
 use keepone_tests::{binary, etcd};
@@ -37,7 +39,7 @@ struct World {
     files: Vec<PathBuf>,
     cluster: Cluster,
     watch: Watch,
-    _etcd: Option<Program>,
+    etcd: Option<Program>,
     lan: Lan,
 }
 
@@ -49,7 +51,7 @@ impl World {
         let etcd = with_etcd.then(|| etcd::start(&lan, ETCD, &[ETCD], &[]).unwrap());
         let watch = Watch::start_asking(&lan, VIP.into(), STEP).unwrap();
         let files = (0..2).map(|node| cluster.write(&lan, node).unwrap()).collect();
-        let mut world = World { witnesses: Vec::new(), nodes: Vec::new(), files, cluster, watch, _etcd: etcd, lan };
+        let mut world = World { witnesses: Vec::new(), nodes: Vec::new(), files, cluster, watch, etcd, lan };
         world.witnesses = (0..3).map(|number| witnesses.contains(&number).then(|| world.witness(number))).collect();
         world.nodes = (0..2).map(|node| world.node(node)).collect();
         world.must(world.watch.answered_by(0, SOON).is_some(), "the better node does not become MASTER");
@@ -85,6 +87,19 @@ impl World {
         Program::start(&self.lan.node(node).namespace, &command, &log).unwrap().end(Duration::from_secs(30)).unwrap()
     }
 
+    /// `next` goes no further and says why.
+    #[track_caller]
+    fn refuses(&self, node: usize, why: &str) {
+        let ended = self.ask(node, &["next"]);
+        self.must(ended.code != Some(0) && ended.said.contains(why), &format!("not {why:?} but {ended:?}"));
+    }
+
+    fn etcd(&self, what: Signal) {
+        if let Some(etcd) = &self.etcd {
+            etcd.signal(Part::Both, what);
+        }
+    }
+
     /// Asks until it says so: a voter that was just started lends nothing for L_max, say.
     #[track_caller]
     fn comes_to(&self, node: usize, wanted: &str) {
@@ -110,6 +125,15 @@ impl World {
 
     /// All members are given these lines, one after the other: those witnesses first, the MASTER last.
     fn take(&mut self, lines: &str, witnesses: &[usize]) {
+        self.give_to_witnesses(lines, witnesses);
+        self.give_to(1);
+        self.give_to(0);
+        self.must(self.watch.answered_by(0, SOON).is_some(), "the better node is not MASTER again");
+        thread::sleep(Duration::from_secs(1));
+    }
+
+    /// These lines are everybody's from now on; those witnesses are restarted with them, one after the other.
+    fn give_to_witnesses(&mut self, lines: &str, witnesses: &[usize]) {
         self.cluster.arbiter = format!("{lines}\n{LEASE}");
         for number in witnesses {
             if let Some(mut witness) = self.witnesses[*number].take() {
@@ -118,24 +142,61 @@ impl World {
             self.witnesses[*number] = Some(self.witness(*number));
             thread::sleep(Duration::from_secs(2));
         }
-        for node in [1, 0] {
-            self.files[node] = self.cluster.write(&self.lan, node).unwrap();
-            let starts = |program: &Program| program.said().matches("INIT -> BACKUP").count();
-            let before = starts(&self.nodes[node]);
-            self.nodes[node].signal(Part::Guardian, Signal::SIGTERM);
-            let ended = self.nodes[node].wait(SOON).is_some();
-            self.must(ended, "it does not end");
-            self.nodes[node] = self.node(node);
-            let begin = clock::now();
-            while starts(&self.nodes[node]) == before {
-                let late = Duration::from_nanos(clock::now() - begin) > SOON;
-                self.must(!late, "it does not start");
-                thread::sleep(Duration::from_millis(50));
-            }
-            thread::sleep(SETTLED);
+    }
+
+    /// A node is restarted in good order with the present lines, and waited for.
+    fn give_to(&mut self, node: usize) {
+        self.nodes[node].signal(Part::Guardian, Signal::SIGTERM);
+        let ended = self.nodes[node].wait(SOON).is_some();
+        self.must(ended, "it does not end");
+        self.start_again(node);
+    }
+
+    /// A node that has ended is started with the present lines.
+    fn start_again(&mut self, node: usize) {
+        self.files[node] = self.cluster.write(&self.lan, node).unwrap();
+        let starts = |program: &Program| program.said().matches("INIT -> BACKUP").count();
+        let before = starts(&self.nodes[node]);
+        self.nodes[node] = self.node(node);
+        let begin = clock::now();
+        while starts(&self.nodes[node]) == before {
+            let late = Duration::from_nanos(clock::now() - begin) > SOON;
+            self.must(!late, "it does not start");
+            thread::sleep(Duration::from_millis(50));
         }
-        self.must(self.watch.answered_by(0, SOON).is_some(), "the better node is not MASTER again");
-        thread::sleep(Duration::from_secs(1));
+        thread::sleep(SETTLED);
+    }
+
+    /// The MASTER's machine stands still; the other node takes over with what it has, once the gate has shut. Then the machine is
+    /// gone for good, with its addresses.
+    fn lose_the_master(&mut self, what: &str) {
+        let gates = Gates::watch(&self.nodes, "VI_1");
+        thread::sleep(Duration::from_millis(200));
+        let begin = clock::now();
+        self.nodes[0].signal(Part::Both, Signal::SIGSTOP);
+        let answered = self.watch.answered_by(1, SOON);
+        self.must(answered.is_some(), &format!("{what}: nobody takes over"));
+        let silent = Duration::from_nanos(answered.unwrap_or(begin) - begin);
+        println!("{what}: the other node answers {silent:.2?} after the MASTER's last word");
+        thread::sleep(Duration::from_millis(200));
+        self.never_both(what, &gates.end());
+        self.nodes[0].kill();
+        let address = format!("{VIP}/24");
+        let namespace = &self.lan.node(0).namespace;
+        let log = self.lan.room().join("ip.log");
+        let removed = Program::start(namespace, &["ip", "addr", "del", &address, "dev", INTERFACE], &log);
+        assert!(removed.unwrap().end(SOON).is_some());
+    }
+
+    /// Nobody may hold once a lease is over, and both what is named first.
+    fn falls_silent(&self, what: &str) {
+        let begin = clock::now();
+        while !self.watch.holders().is_empty() {
+            let late = Duration::from_nanos(clock::now() - begin) > SOON;
+            self.must(!late, &format!("{what}: somebody still has the address"));
+            thread::sleep(Duration::from_millis(10));
+        }
+        println!("{what}: nobody has the address {:.2?} later", Duration::from_nanos(clock::now() - begin));
     }
 
     /// What the client and the kernels saw since.
@@ -152,6 +213,13 @@ impl World {
         println!("{what}: longest silence of the client {longest:?}, gates open at once for {overlap:?}");
         self.must(overlap == Duration::ZERO, &format!("{what}: both held the address"));
         self.must(longest < HANDOVER, &format!("{what}: {longest:?} without an answer"));
+    }
+
+    /// Both gates were open, and never at once.
+    fn never_both(&self, what: &str, open: &[Spans]) {
+        let [one, other] = open else { panic!("{open:?}") };
+        let overlap = Duration::from_nanos(one.intersection(other).total());
+        self.must(one.total() > 0 && overlap == Duration::ZERO, &format!("{what}: both gates open for {overlap:?}"));
     }
 }
 
@@ -223,4 +291,62 @@ fn from_one_witness_to_three_costs_handovers_only() {
     world.witnesses[0] = None;
     thread::sleep(SETTLED);
     world.judge("without the first witness", begun);
+}
+
+/// Where only witnesses vote, with a fault in the middle of each step: the nodes are of two generations when the MASTER's machine
+/// loses power, each authority is away in turn while both are needed, the lines between the nodes are cut. Then the move goes on.
+#[test]
+fn whatever_fails_in_the_middle_of_a_move_two_never_hold_and_it_can_go_on() {
+    let mut world = World::start("type = \"quorum\"\nvoters = [\"w\", \"w2\", \"w3\"]", &[0, 1, 2], true);
+    let endpoint = etcd::endpoint(&world.lan, ETCD);
+    let joint = world.lines(&["move", "etcd", "--endpoint", &endpoint]);
+
+    // The other node alone has the lines of the first step.
+    world.give_to_witnesses(&joint, &[0, 1, 2]);
+    world.give_to(1);
+    world.refuses(1, "restart n1 with generation 2");
+    world.lose_the_master("voters and etcd, the MASTER a step behind");
+    world.refuses(1, "n1 does not answer");
+    world.start_again(0);
+    world.must(world.watch.answered_by(0, SOON).is_some(), "the better node is not MASTER again");
+    world.comes_to(0, "both authorities lend");
+
+    // Both are needed; and the nodes hear nothing of each other.
+    let gates = Gates::watch(&world.nodes, "VI_1");
+    for network in [Network::Heartbeat(0), Network::Heartbeat(1), Network::Lan] {
+        world.lan.cut_nodes(network, Class::All).unwrap();
+    }
+    for number in [0, 1] {
+        world.witnesses[number] = None;
+    }
+    world.falls_silent("a majority of the old voters away");
+    for number in [0, 1] {
+        world.witnesses[number] = Some(world.witness(number));
+    }
+    world.must(world.watch.answered_by(0, SOON).is_some(), "nobody is MASTER with the voters back");
+    world.etcd(Signal::SIGSTOP);
+    world.falls_silent("etcd stands still");
+    world.etcd(Signal::SIGCONT);
+    world.must(world.watch.answered_by(0, SOON).is_some(), "nobody is MASTER with etcd back");
+    world.lan.heal().unwrap();
+    world.comes_to(0, "both authorities lend");
+    world.never_both("the lines cut, and either authority away", &gates.end());
+
+    // The second step: the node that has it begins to wait until the old voters are past the first; then it is alone.
+    let alone = world.lines(&["next"]);
+    world.give_to_witnesses(&alone, &[0, 1, 2]);
+    world.give_to(1);
+    world.refuses(1, "restart n1 with generation 3");
+    world.lose_the_master("etcd alone, the MASTER a step behind");
+    world.start_again(0);
+    world.must(world.watch.answered_by(0, SOON).is_some(), "the better node is not MASTER again");
+    world.comes_to(0, "remove former_joint_voters");
+
+    let last = world.lines(&["next"]);
+    world.give_to_witnesses(&last, &[]);
+    world.give_to(1);
+    world.lose_the_master("the last step, the MASTER a step behind");
+    world.start_again(0);
+    world.must(world.watch.answered_by(0, SOON).is_some(), "the better node is not MASTER again");
+    world.comes_to(0, "complete: all voters agree on generation 3");
 }

@@ -38,6 +38,12 @@ fn the_same_over_ipv6() {
         ip("addr add fd09::1/64 dev near0 nodad");
         ip(&format!("addr add {VIP6}/64 dev near0 nodad"));
         world.far(|| ip("addr add fd09::2/64 dev far0 nodad"));
+        // The kernel takes up to a second to know that a cable has come, and IPv6 answers nothing before.
+        for _ in 0..20 {
+            if look(world, "fd09::2", "fd09::1", VIP6).await == (true, true) {
+                break;
+            }
+        }
         assert_eq!(look(world, "fd09::2", "fd09::1", VIP6).await, (true, true));
         world.far(|| ip(&format!("neigh replace {VIP6} lladdr {STRANGER} dev far0 nud permanent")));
         assert_eq!(look(world, "fd09::2", "fd09::1", VIP6).await, (true, false));

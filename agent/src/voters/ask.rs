@@ -1,4 +1,4 @@
-//! The question to each voter: a witness where it listens, a node on each heartbeat link.
+//! The question to each voter, and to each node without a vote: a witness where it listens, a node on each heartbeat link.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use keepone_proto::lease::config_digest;
 use keepone_proto::wire::lease::{Envelope, Message, Standing, unpack};
 
 use super::Scene;
-use super::judge::{Answer, Heard, everybody};
+use super::judge::{Answer, Heard};
 use crate::assemble::Plan;
 use crate::exit::{ExitCode, Failure};
 
@@ -29,7 +29,7 @@ struct Way {
     link: Option<String>,
 }
 
-/// Asks all voters but this node's own, at once.
+/// Asks all of them but this node itself, at once.
 ///
 /// # Errors
 /// No socket of the runtime can be had.
@@ -39,12 +39,10 @@ pub(super) fn all(scene: &Scene<'_>, plan: &Plan, keys: &(Identity, Arc<Roster>)
     runtime.block_on(async {
         let mut visits = tokio::task::JoinSet::new();
         let mut heard = Heard::new();
-        if everybody(scene.quorum).contains(&NodeId::STORE) {
+        if scene.asked().any(|id| id == NodeId::STORE) {
             heard.insert(NodeId::STORE, of_store(scene, plan).await);
         }
-        for voter in
-            everybody(scene.quorum).into_iter().filter(|voter| ![scene.cluster.node, NodeId::STORE].contains(voter))
-        {
+        for voter in scene.asked().filter(|voter| ![scene.cluster.node, NodeId::STORE].contains(voter)) {
             let ways = ways(scene, plan, voter);
             if ways.is_empty() {
                 heard.insert(voter, Err(String::from("no heartbeat link leads to it: add it to one")));
@@ -52,7 +50,18 @@ pub(super) fn all(scene: &Scene<'_>, plan: &Plan, keys: &(Identity, Arc<Roster>)
             for way in ways {
                 let question = question(scene);
                 let settings = settings(&way, keys);
-                visits.spawn(async move { (voter, visit(settings, voter, &way, question).await) });
+                let votes = !scene.others.contains(&voter);
+                // Who has no vote says by which configuration it asks for grants: with where etcd is, which no voter knows.
+                let (theirs, plain) = (plan.settings.digest, question.digest);
+                visits.spawn(async move {
+                    let visited = visit(settings, voter, &way, question).await;
+                    let agrees = |answer: &Answer| !votes && answer.digest == theirs;
+                    let answer = visited.map(|answer| match agrees(&answer) {
+                        true => Answer { digest: plain, ..answer },
+                        false => answer,
+                    });
+                    (voter, answer)
+                });
             }
         }
         while let Some(visited) = visits.join_next().await {

@@ -14,7 +14,7 @@ use keepone_proto::settings::{Move, Names, QuorumSettings};
 use keepone_proto::time::Instant;
 use keepone_proto::wire::lease::Standing;
 
-/// What a voter says of itself.
+/// What a voter says of itself, or a node without a vote: of that one only the generation means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// How it stands.
@@ -25,7 +25,7 @@ pub struct Answer {
     pub from_disk: bool,
 }
 
-/// What each voter said, or why it said nothing.
+/// What each of them said, or why it said nothing.
 pub type Heard = BTreeMap<NodeId, Result<Answer, String>>;
 
 /// Everybody who has a vote, and who had one in the former set as long as that is named; ascending.
@@ -33,9 +33,16 @@ pub fn everybody(quorum: &QuorumSettings) -> BTreeSet<NodeId> {
     quorum.everybody().into_iter().collect()
 }
 
-/// What keeps the cluster from the next step of a move, the first thing first.
-pub fn obstacles(cluster: ClusterId, quorum: &QuorumSettings, names: &Names, heard: &Heard) -> Vec<String> {
-    let judge = Judge { cluster, quorum, names, heard };
+/// What keeps the cluster from the next step of a move, the first thing first. `others`: the nodes without a vote that are to be
+/// there too.
+pub fn obstacles(
+    cluster: ClusterId,
+    quorum: &QuorumSettings,
+    names: &Names,
+    heard: &Heard,
+    others: &[NodeId],
+) -> Vec<String> {
+    let judge = Judge { cluster, quorum, names, heard, others };
     let contradictions = judge.contradictions();
     if !contradictions.is_empty() {
         return contradictions;
@@ -49,10 +56,16 @@ pub fn obstacles(cluster: ClusterId, quorum: &QuorumSettings, names: &Names, hea
 }
 
 /// What is left to do until the change is complete, the first thing first; empty: all agree, and nothing is left.
-pub fn next_steps(cluster: ClusterId, quorum: &QuorumSettings, names: &Names, heard: &Heard) -> Vec<String> {
-    let mut steps = obstacles(cluster, quorum, names, heard);
+pub fn next_steps(
+    cluster: ClusterId,
+    quorum: &QuorumSettings,
+    names: &Names,
+    heard: &Heard,
+    others: &[NodeId],
+) -> Vec<String> {
+    let mut steps = obstacles(cluster, quorum, names, heard, others);
     if steps.is_empty() {
-        steps.extend(Judge { cluster, quorum, names, heard }.unfinished());
+        steps.extend(Judge { cluster, quorum, names, heard, others }.unfinished());
     }
     steps
 }
@@ -62,11 +75,17 @@ struct Judge<'a> {
     quorum: &'a QuorumSettings,
     names: &'a Names,
     heard: &'a Heard,
+    others: &'a [NodeId],
 }
 
 impl Judge<'_> {
     fn answers(&self) -> impl Iterator<Item = (NodeId, &Answer)> {
         self.heard.iter().filter_map(|(id, heard)| Some((*id, heard.as_ref().ok()?)))
+    }
+
+    /// Of those with a vote, in whatever generation.
+    fn of_voters(&self) -> impl Iterator<Item = (NodeId, &Answer)> {
+        self.answers().filter(|(id, _)| !self.others.contains(id))
     }
 
     /// Those with something to do in this generation that answered.
@@ -82,7 +101,7 @@ impl Judge<'_> {
     fn opening(&self) -> Opening {
         let now = Instant::from_nanos(0);
         let mut opening = Opening::new(self.cluster, self.quorum, now);
-        for (id, answer) in self.answers() {
+        for (id, answer) in self.of_voters() {
             opening.on_report(now, id, answer.standing);
         }
         opening
@@ -94,9 +113,13 @@ impl Judge<'_> {
         let digest = config_digest(self.cluster, self.quorum);
         let of = |(id, answer): (NodeId, &Answer)| {
             let (name, theirs) = (self.names.node(id), answer.standing);
+            let (votes, what) = match self.others.contains(&id) {
+                true => ("runs", "voters, another etcd"),
+                false => ("votes", "voters"),
+            };
             if theirs.generation > generation {
                 Some(format!(
-                    "{name} votes in generation {}, newer than this file's {generation}: take voters, generation and \
+                    "{name} {votes} in generation {}, newer than this file's {generation}: take voters, generation and \
                      former_voters from its configuration",
                     theirs.generation
                 ))
@@ -107,7 +130,7 @@ impl Judge<'_> {
                 ))
             } else if theirs.generation == generation && answer.digest != digest {
                 Some(format!(
-                    "{name} votes in generation {generation} with other voters or lengths of the lease than this file \
+                    "{name} {votes} in generation {generation} with other {what} or lengths of the lease than this file \
                      has: make [arbiter] the same everywhere"
                 ))
             } else {
@@ -121,7 +144,7 @@ impl Judge<'_> {
     fn silent(&self) -> Vec<String> {
         let open = self.opening().is_open();
         let counts = |id: &NodeId| self.quorum.members().contains(id) || !open;
-        let asked = everybody(self.quorum).into_iter().filter(counts);
+        let asked = everybody(self.quorum).into_iter().filter(counts).chain(self.others.iter().copied());
         let why = |id: NodeId| match self.heard.get(&id) {
             Some(Ok(_)) => None,
             Some(Err(why)) => Some(format!("{} does not answer: {why}", self.names.node(id))),
@@ -132,8 +155,10 @@ impl Judge<'_> {
 
     fn behind(&self) -> Option<String> {
         let generation = self.quorum.generation;
-        let behind = self.voters().filter(|(_, answer)| answer.standing.generation < generation);
-        let behind: Vec<NodeId> = behind.map(|(id, _)| id).collect();
+        let others = self.answers().filter(|(id, _)| self.others.contains(id));
+        let all = self.voters().chain(others);
+        let behind: Vec<NodeId> =
+            all.filter(|(_, answer)| answer.standing.generation < generation).map(|(id, _)| id).collect();
         (!behind.is_empty()).then(|| {
             let more = if behind.len() > 1 { ", each when the one before answers again" } else { "" };
             format!("restart {} with generation {generation}{more}", self.list(&behind))
@@ -154,7 +179,7 @@ impl Judge<'_> {
                 None => opening.words(|id| self.names.node(id).into_owned()),
             });
         }
-        let asked = self.answers().any(|(_, answer)| answer.standing.opened.generation >= generation);
+        let asked = self.of_voters().any(|(_, answer)| answer.standing.opened.generation >= generation);
         (generation > 1 && !asked).then(|| {
             format!(
                 "no voter has lent under generation {generation} yet: restart the nodes that do not vote with it too, \
@@ -171,11 +196,11 @@ impl Judge<'_> {
         let former = self.quorum.moving.as_ref().map_or(former_set.voters.as_slice(), Move::from);
         let before = former_set.generation;
         let set = set_digest(self.cluster, &former_set);
-        let opened = self.answers().map(|(_, answer)| answer.standing.opened);
+        let opened = self.of_voters().map(|(_, answer)| answer.standing.opened);
         if !opened.into_iter().any(|opened| opened.generation == before && opened.set == set) {
             return None;
         }
-        let closed = self.answers().filter(|(id, answer)| former.contains(id) && answer.standing.floor >= before);
+        let closed = self.of_voters().filter(|(id, answer)| former.contains(id) && answer.standing.floor >= before);
         let mut closed: Vec<Duration> = closed.map(|(_, answer)| answer.standing.floor_for).collect();
         closed.sort_unstable_by(|a, b| b.cmp(a));
         let last = closed.get(former.len() / 2)?;

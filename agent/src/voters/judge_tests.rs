@@ -42,7 +42,7 @@ fn all(members: &[u16], answer: Answer) -> Heard {
 }
 
 fn steps(quorum: &QuorumSettings, heard: &Heard) -> String {
-    next_steps(CLUSTER, quorum, &names(), heard).join("\n")
+    next_steps(CLUSTER, quorum, &names(), heard, &[]).join("\n")
 }
 
 #[test]
@@ -144,4 +144,32 @@ fn a_file_that_is_wrong_is_said_before_anybody_is_restarted() {
     let alone = quorum(2, &[1, 2, 3], &[]);
     let heard = all(&[1, 2, 3], answer(&alone, 2, 9, &first));
     assert!(steps(&alone, &heard).contains("name those of generation 1 in former_voters"), "{}", steps(&alone, &heard));
+}
+
+/// Where only witnesses vote, the nodes have to go along all the same.
+#[test]
+fn a_node_without_a_vote_is_waited_for_too() {
+    let (first, second) = (quorum(1, &[3, 4, 5], &[]), quorum(2, &[3, 4, 5], &[3, 4, 5]));
+    let mut heard = all(&[3, 4, 5], answer(&second, 2, 60, &second));
+    // It says its generation and nothing else.
+    let node = |quorum: &QuorumSettings| answer(quorum, 0, 0, &QuorumSettings { generation: 0, ..first.clone() });
+    let others = [id(1), id(2)];
+    let said = |heard: &Heard| obstacles(CLUSTER, &second, &names(), heard, &others).join("\n");
+    heard.insert(id(1), Ok(node(&second)));
+    heard.insert(id(2), Err("nothing comes back".into()));
+    assert_eq!(said(&heard), "n2 does not answer: nothing comes back");
+    heard.insert(id(2), Ok(node(&first)));
+    assert_eq!(said(&heard), "restart n2 with generation 2");
+    heard.insert(id(2), Ok(node(&second)));
+    assert_eq!(said(&heard), "");
+    heard.insert(id(2), Ok(node(&quorum(3, &[3, 4, 5], &[3, 4, 5]))));
+    assert!(said(&heard).starts_with("n2 runs in generation 3, newer than this file's 2"), "{}", said(&heard));
+    // It bears nothing out, whatever it says: the voters' floors are not old enough.
+    let third = quorum(3, &[3, 4, 5], &[3, 4, 5]);
+    let mut heard = all(&[3, 4, 5], answer(&third, 2, 1, &second));
+    heard.extend(all(&[1, 2], answer(&third, 3, 60, &third)));
+    assert_eq!(
+        obstacles(CLUSTER, &third, &names(), &heard, &others),
+        ["wait 2 s: until then a holder of generation 1 may be left"]
+    );
 }

@@ -14,10 +14,12 @@ pub mod moves;
 pub(crate) mod own;
 mod table;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use keepone_config::Config;
 use keepone_config::model::Cluster;
+use keepone_proto::id::NodeId;
 use keepone_proto::settings::{Authority, Names, QuorumSettings};
 
 use crate::assemble::Plan;
@@ -67,6 +69,32 @@ struct Scene<'a> {
     cluster: &'a Cluster,
     quorum: &'a QuorumSettings,
     names: &'a Names,
+    /// Nodes without a vote, ascending, where they are asked as well: they go by a generation, and who moves the authority must
+    /// leave none behind.
+    others: Vec<NodeId>,
+}
+
+impl Scene<'_> {
+    /// Who is asked, ascending: the voters of both generations, then the nodes without a vote.
+    fn asked(&self) -> impl Iterator<Item = NodeId> {
+        judge::everybody(self.quorum).into_iter().chain(self.others.iter().copied())
+    }
+
+    fn obstacles(&self, heard: &Heard) -> Vec<String> {
+        judge::obstacles(self.cluster.id, self.quorum, self.names, heard, &self.others)
+    }
+
+    fn next_steps(&self, heard: &Heard) -> Vec<String> {
+        judge::next_steps(self.cluster.id, self.quorum, self.names, heard, &self.others)
+    }
+}
+
+/// The nodes that have no vote, as far as a heartbeat link leads to them: this one, and peers.
+fn without_a_vote(cluster: &Cluster, quorum: &QuorumSettings, plan: &Plan) -> Vec<NodeId> {
+    let peers = plan.links.iter().flat_map(|link| &link.peers).map(|(peer, _)| *peer);
+    let nodes: BTreeSet<NodeId> = peers.chain([cluster.node]).collect();
+    let voters = judge::everybody(quorum);
+    nodes.into_iter().filter(|node| !voters.contains(node)).collect()
 }
 
 /// Asks the voters of the configuration in `file` and says how they stand, or what the next configuration is.
@@ -91,7 +119,8 @@ pub fn run(config: &Config, file: &Path, wish: &Wish, json: bool) -> Result<Outc
         );
         return Err(Failure::say(ExitCode::Invalid, words));
     }
-    let scene = Scene { cluster, quorum, names: &plan.settings.names };
+    let others = if wish.is_of_moves() { without_a_vote(cluster, quorum, &plan) } else { Vec::new() };
+    let scene = Scene { cluster, quorum, names: &plan.settings.names, others };
     match wish {
         Wish::Move { to, endpoints } => {
             let target = moves::target(cluster, to)?;
@@ -101,7 +130,7 @@ pub fn run(config: &Config, file: &Path, wish: &Wish, json: bool) -> Result<Outc
                 "a change is under way: `keepone authority` says what is left",
             )?;
             let heard = everyone(&scene, &plan)?;
-            let left = judge::next_steps(cluster.id, quorum, scene.names, &heard);
+            let left = scene.next_steps(&heard);
             refuse_while(!left.is_empty(), &format!("first: {}", left.join("; ")))?;
             let next = moves::begin(quorum, scene.names, target)?;
             let known = config.etcd.as_ref().map(|etcd| etcd.endpoints.clone()).unwrap_or_default();
@@ -110,7 +139,7 @@ pub fn run(config: &Config, file: &Path, wish: &Wish, json: bool) -> Result<Outc
         }
         Wish::Next => {
             let heard = everyone(&scene, &plan)?;
-            let left = judge::obstacles(cluster.id, quorum, scene.names, &heard);
+            let left = scene.obstacles(&heard);
             refuse_while(!left.is_empty(), &format!("not yet: {}", left.join("; ")))?;
             let next = moves::next(quorum)?;
             let endpoints = config.etcd.as_ref().map(|etcd| etcd.endpoints.clone()).unwrap_or_default();
@@ -118,7 +147,7 @@ pub fn run(config: &Config, file: &Path, wish: &Wish, json: bool) -> Result<Outc
         }
         Wish::Show | Wish::Authority => {
             let heard = everyone(&scene, &plan)?;
-            let steps = judge::next_steps(cluster.id, quorum, scene.names, &heard);
+            let steps = scene.next_steps(&heard);
             let code = u8::from(!steps.is_empty());
             let show = if json { table::json } else { table::text };
             Ok(Outcome { text: show(&scene, &heard, &steps), code })
@@ -154,7 +183,7 @@ fn refuse_while(unfit: bool, words: &str) -> Result<(), Failure> {
 fn everyone(scene: &Scene<'_>, plan: &Plan) -> Result<Heard, Failure> {
     let keys = load_keys(scene.cluster)?;
     let mut heard = ask::all(scene, plan, &keys)?;
-    if judge::everybody(scene.quorum).contains(&scene.cluster.node) {
+    if scene.asked().any(|id| id == scene.cluster.node) {
         heard.insert(scene.cluster.node, own::look(scene.cluster));
     }
     Ok(heard)

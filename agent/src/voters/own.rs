@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::judge::Answer;
 use crate::clock;
 
-/// What the agent votes on, as it noted when it started.
+/// By which generation the agent goes, and votes if it does, as it noted when it started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     generation: u32,
@@ -35,7 +35,7 @@ fn path(run_dir: &Path) -> PathBuf {
     run_dir.join("voter.json")
 }
 
-/// Notes what the voter of this process votes on.
+/// Notes by which generation this process goes, whether it votes or not.
 ///
 /// # Errors
 /// The run directory can't be written.
@@ -58,7 +58,7 @@ fn floor_for(note: &Note, state_dir: &Path, cluster: &str) -> Duration {
     age(state_dir, cluster).map_or(runs_for, |age| age.min(runs_for))
 }
 
-/// How the voter of the agent that runs with this configuration stands.
+/// How the agent that runs with this configuration stands, and its voter if it has one.
 ///
 /// # Errors
 /// No agent runs, or what it keeps can't be read: in words, with the remedy.

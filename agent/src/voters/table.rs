@@ -7,14 +7,14 @@ use keepone_proto::settings::{Move, Names, QuorumSettings};
 use serde_json::{Map, Value, json};
 
 use super::Scene;
-use super::judge::{Answer, Heard, everybody};
+use super::judge::{Answer, Heard};
 
 /// Columns of the table.
 const HEAD: [&str; 7] = ["voter", "answers", "generation", "oldest accepted", "since", "newest lent under", "lends"];
 
 /// For a person: the table, then the steps.
 pub(super) fn text(scene: &Scene<'_>, heard: &Heard, steps: &[String]) -> String {
-    let rows: Vec<[String; 7]> = everybody(scene.quorum).into_iter().map(|id| row(scene, id, heard)).collect();
+    let rows: Vec<[String; 7]> = scene.asked().map(|id| row(scene, id, heard)).collect();
     let head = HEAD.map(String::from);
     let all = || std::iter::once(&head).chain(&rows);
     let widths: Vec<usize> = (0..HEAD.len())
@@ -37,7 +37,10 @@ pub(super) fn text(scene: &Scene<'_>, heard: &Heard, steps: &[String]) -> String
 
 fn row(scene: &Scene<'_>, id: NodeId, heard: &Heard) -> [String; 7] {
     let mut name = scene.names.node(id).into_owned();
-    if !scene.quorum.members().contains(&id) {
+    let votes = !scene.others.contains(&id);
+    if !votes {
+        name.push_str(" (no vote)");
+    } else if !scene.quorum.members().contains(&id) {
         name.push_str(" (former)");
     } else if !scene.quorum.voters.contains(&id) {
         name.push_str(" (joint)");
@@ -47,6 +50,10 @@ fn row(scene: &Scene<'_>, id: NodeId, heard: &Heard) -> [String; 7] {
         return [name, String::from("no"), nothing(), nothing(), nothing(), nothing(), nothing()];
     };
     let answers = if *from_disk { "this node" } else { "yes" };
+    if !votes {
+        let generation = standing.generation.to_string();
+        return [name, String::from(answers), generation, nothing(), nothing(), nothing(), nothing()];
+    }
     let opened = standing.opened.generation;
     let mut lends = if *from_disk { nothing() } else { standing.lent.to_string() };
     if standing.quiet_for > Duration::ZERO {
@@ -85,6 +92,11 @@ pub(super) fn json(scene: &Scene<'_>, heard: &Heard, steps: &[String]) -> String
             Some(Ok(Answer { standing, from_disk, .. })) => {
                 put("from_disk", json!(from_disk));
                 put("generation", json!(standing.generation));
+            }
+            _ => {}
+        }
+        match heard.get(&id) {
+            Some(Ok(Answer { standing, from_disk, .. })) if !scene.others.contains(&id) => {
                 put("oldest_accepted", json!(standing.floor));
                 put("oldest_accepted_for_ms", json!(standing.floor_for.as_millis()));
                 put("newest_lent_under", json!(standing.opened.generation));
@@ -96,11 +108,11 @@ pub(super) fn json(scene: &Scene<'_>, heard: &Heard, steps: &[String]) -> String
             Some(Err(why)) => {
                 put("error", json!(why));
             }
-            None => {}
+            Some(Ok(_)) | None => {}
         }
         Value::Object(voter)
     };
-    let voters: Vec<Value> = everybody(scene.quorum).into_iter().map(voter).collect();
+    let voters: Vec<Value> = scene.asked().map(voter).collect();
     let (complete, former) = (steps.is_empty(), scene.quorum.former.as_ref());
     let list = |ids: &[NodeId]| ids.iter().map(|id| scene.names.node(*id).into_owned()).collect::<Vec<_>>();
     let moving = scene.quorum.moving.as_ref().map(|moving| match moving {

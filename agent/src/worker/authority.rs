@@ -80,8 +80,11 @@ pub(super) fn open_voter(
     cluster: &Cluster,
     events: &mpsc::Sender<Event>,
 ) -> Result<(Option<VoterRecord>, Option<Writer>), Failure> {
-    let votes = matches!(&config.authority, Authority::Quorum(quorum) if quorum.votes(cluster.node));
-    if !votes {
+    let Authority::Quorum(quorum) = &config.authority else { return Ok((None, None)) };
+    // Only for `keepone voters` and `keepone authority`, so it costs the voter nothing if the directory is full.
+    let noted = crate::voters::own::note(&cluster.run_dir, cluster.id, quorum);
+    let _ = noted.inspect_err(|error| tracing::warn!(%error, "the generation was not noted in run_dir"));
+    if !quorum.votes(cluster.node) {
         return Ok((None, None));
     }
     let store =
@@ -91,11 +94,6 @@ pub(super) fn open_voter(
         tracing::error!(error = %crate::exit::chain(&error), "the voter starts without its record");
         None
     });
-    if let Authority::Quorum(quorum) = &config.authority {
-        // Only for `keepone voters`, so it costs the voter nothing if the directory is full.
-        let noted = crate::voters::own::note(&cluster.run_dir, cluster.id, quorum);
-        let _ = noted.inspect_err(|error| tracing::warn!(%error, "the voter's generation was not noted in run_dir"));
-    }
     let events = events.clone();
     // Who asks for an epoch asks several times a second: each trouble is told once.
     let mut told = None;

@@ -11,9 +11,10 @@ use super::findings::Unread;
 use crate::action::{Action, AlertName};
 use crate::guard::Guard;
 use crate::id::{DomainId, NodeId};
+use crate::lease::generation::Opened;
 use crate::lease::voter::VoterOutput;
 use crate::time::Instant;
-use crate::wire::lease::{Envelope, Message, RefuseReason, pack, unpack};
+use crate::wire::lease::{Envelope, Message, RefuseReason, Stamp, Standing, pack, unpack};
 
 /// A refusal that no waiting mends is told for so long after it at least: the witness says some once a second only.
 const TURNED_AWAY: Duration = Duration::from_secs(5);
@@ -92,6 +93,9 @@ impl Node {
                 served.push(envelope);
             }
         }
+        if self.voter.is_none() {
+            self.tell_without_a_vote(now, from, &served);
+        }
         let Some(voter) = self.voter.as_mut().filter(|_| !served.is_empty()) else { return };
         #[cfg(feature = "ablation")]
         if from == me && !self.settings.guards.has(Guard::OwnVoterRefuses) {
@@ -99,6 +103,25 @@ impl Node {
         }
         let outputs = voter.handle_all(now, from, &served);
         self.carry_out(now, outputs, out);
+    }
+
+    /// A node without a vote says by which generation it goes, so that an operator who moves the cluster to the next one sees
+    /// who was left behind (V9). It bears nothing out: no opening counts it, and its floor is none.
+    fn tell_without_a_vote(&mut self, now: Instant, from: NodeId, requests: &[Envelope]) {
+        let Some(quorum) = self.settings.quorum() else { return };
+        let standing = Standing {
+            generation: quorum.generation,
+            floor: 0,
+            floor_for: Duration::ZERO,
+            opened: Opened::default(),
+            quiet_for: Duration::ZERO,
+            lent: 0,
+        };
+        let (digest, stamp) = (self.settings.digest, Stamp { incarnation: self.incarnation, clock: now });
+        let asked = requests.iter().filter(|envelope| envelope.message == Message::Inspect);
+        let answers =
+            asked.map(|envelope| Envelope { digest, message: Message::Report { standing, stamp }, ..envelope.clone() });
+        self.outbox.entry(from).or_default().extend(answers);
     }
 
     fn on_answer(&mut self, now: Instant, from: NodeId, envelope: &Envelope) {

@@ -156,3 +156,29 @@ fn a_voter_that_has_gone_on_never_takes_an_older_generation_again() {
     let [VoterOutput::Send { envelope, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
     assert!(matches!(envelope.message, Message::Refuse { why: RefuseReason::Generation, .. }), "{envelope:?}");
 }
+
+/// Where only witnesses vote `keepone authority` asks the nodes as well: it must not go on while one is left behind.
+#[test]
+fn a_node_without_a_vote_says_by_which_generation_it_goes() {
+    let witnesses = QuorumSettings { voters: vec![id(WITNESS)], former: None, ..generation(2) };
+    let mut cluster = Cluster::new(Authority::Quorum(witnesses));
+    cluster.start(1);
+    let domain = DomainId(0);
+    let ask = |message| Envelope { cluster: ClusterId(1), digest: digest(), domain, nonce: 77, message };
+    let before = cluster.log.len();
+    // A second question, which only a voter could answer.
+    let asked = [ask(Message::Inspect), ask(Message::Query { priority: 100 })];
+    for bytes in pack(&asked) {
+        cluster.give(1, Event::LeaseReceived { from: id(2), bytes });
+    }
+    let sent = cluster.log.iter().skip(before).filter_map(|(_, _, action)| match action {
+        Action::SendLease { to, bytes } if *to == id(2) => Some(bytes),
+        _ => None,
+    });
+    let answers: Vec<Envelope> = sent.flat_map(|bytes| unpack(bytes).unwrap().map(Result::unwrap)).collect();
+    let [Envelope { nonce: 77, digest, message: Message::Report { standing, .. }, .. }] = answers.as_slice() else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(*digest, config_digest(ClusterId(1), &quorum_of(&cluster.authority)));
+    assert_eq!((standing.generation, standing.floor, standing.opened.generation), (2, 0, 0));
+}
