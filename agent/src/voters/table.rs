@@ -88,12 +88,9 @@ pub(super) fn json(scene: &Scene<'_>, heard: &Heard, steps: &[String]) -> String
         put("id", json!(id.get()));
         put("votes", json!(scene.quorum.voters.contains(&id)));
         put("answers", json!(matches!(heard.get(&id), Some(Ok(_)))));
-        match heard.get(&id) {
-            Some(Ok(Answer { standing, from_disk, .. })) => {
-                put("from_disk", json!(from_disk));
-                put("generation", json!(standing.generation));
-            }
-            _ => {}
+        if let Some(Ok(Answer { standing, from_disk, .. })) = heard.get(&id) {
+            put("from_disk", json!(from_disk));
+            put("generation", json!(standing.generation));
         }
         match heard.get(&id) {
             Some(Ok(Answer { standing, from_disk, .. })) if !scene.others.contains(&id) => {

@@ -41,7 +41,7 @@ use table::{delete_table, exists, list_set, read_held, remove, table_name};
 pub(super) use table::{end, shut_and_seal};
 use wire::{APPEND, Batch, INET, NETDEV, NEW, message};
 #[cfg(test)]
-pub(super) use writer::pause::{between as pause_between, then as once_written};
+pub(super) use writer::pause::{between as pause_between, then as as_written};
 pub(super) use writer::{Writer, jiffy};
 
 /// First of all at the ingress, last at the egress and after routing: nobody changes a frame behind the gate.
