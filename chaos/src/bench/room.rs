@@ -69,6 +69,8 @@ pub(super) struct Used {
     pub(super) sent: u64,
     /// Proportional share of memory, in octets.
     pub(super) memory: u64,
+    /// Memory that each process has resident, in octets: what they share is counted for each.
+    pub(super) resident: u64,
 }
 
 fn ip(namespace: &Namespace, batch: &str, dir: &Path) -> Result<(), Error> {
@@ -226,7 +228,7 @@ impl Room {
 
     /// What a program has used, and what its machine has sent.
     pub(super) fn used(&self, node: usize, program: &Program) -> Result<Used, Error> {
-        let (mut cpu, mut memory) = (0, 0);
+        let (mut cpu, mut memory, mut resident) = (0, 0, 0);
         for pid in members(program.pid, Part::Both) {
             let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { continue };
             for task in tasks.flatten() {
@@ -234,8 +236,12 @@ impl Room {
                 cpu += text.split(' ').next().and_then(|run| run.parse::<u64>().ok()).unwrap_or(0);
             }
             let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-            let pss = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-            memory += pss.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024;
+            let octets = |name: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix(name));
+                line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+            };
+            memory += octets("Pss:");
+            resident += octets("Rss:");
         }
         let text = self
             .node(node)?
@@ -243,7 +249,7 @@ impl Room {
         let cables = text.lines().filter(|line| line.trim_start().starts_with('v'));
         // After the colon: eight fields of what was received, then octets and packets that were sent.
         let sent = cables.filter_map(|line| line.split_once(':')?.1.split_whitespace().nth(9)?.parse::<u64>().ok());
-        Ok(Used { cpu, sent: sent.sum(), memory })
+        Ok(Used { cpu, sent: sent.sum(), memory, resident })
     }
 
     /// When the second machine saw each Advertisement of the first virtual router, for so long.

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde::Serialize;
 
 use super::percentile;
-use super::room::Room;
+use super::room::{Room, Used};
 use super::vrrp::{Case, command};
 use crate::fault::Part;
 use crate::netns::agent::{Peer, keepalived};
@@ -44,6 +44,8 @@ pub struct Row {
     pub ready_max_ms: f64,
     /// Proportional share of memory of all its processes, in MiB, as Master.
     pub memory_mib: f64,
+    /// What its processes have resident, in MiB: pages that two of them share are counted twice.
+    pub resident_mib: f64,
 }
 
 /// One virtual router with one address: what most machines begin with.
@@ -77,12 +79,14 @@ fn measure(peer: Peer, options: &Options, processes: &Processes) -> Result<Row, 
         ready.push(time_to_ready(peer, options, &format!("start-{}-{run}", peer.as_str()), processes)?);
     }
     ready.sort_by(f64::total_cmp);
+    let used = at_rest(peer, options, processes)?;
     Ok(Row {
         peer: peer.as_str(),
         program_mib: mib(octets(peer, options)?),
         ready_p50_ms: percentile(&ready, 50),
         ready_max_ms: percentile(&ready, 100),
-        memory_mib: mib(memory(peer, options, processes)?),
+        memory_mib: mib(used.memory),
+        resident_mib: mib(used.resident),
     })
 }
 
@@ -107,14 +111,14 @@ fn time_to_ready(peer: Peer, options: &Options, name: &str, processes: &Processe
 }
 
 /// Its memory at rest, started without a manager, of which nothing is counted so.
-fn memory(peer: Peer, options: &Options, processes: &Processes) -> Result<u64, Error> {
+fn at_rest(peer: Peer, options: &Options, processes: &Processes) -> Result<Used, Error> {
     let room = Room::new(&CASE, &format!("rest-{}", peer.as_str()))?;
     let program = room.start(&CASE, 0, &command(peer, "vrrp", &options.bin_dir)?, processes)?;
     room.wait_for_all(&CASE, &program, PATIENCE)?;
     thread::sleep(REST);
     let used = room.used(0, &program)?;
     room.end(&program, processes);
-    Ok(used.memory)
+    Ok(used)
 }
 
 fn mib(octets: u64) -> f64 {
@@ -156,17 +160,18 @@ fn wait_until_ready(manager: &UnixDatagram, begin: Instant, said: impl FnOnce() 
 /// One row in words, with its ratios to keepalived's where that was measured.
 pub fn words(row: &Row, rows: &[Row]) -> String {
     let mut text = format!(
-        "{:10} program {:.1} MiB; ready after {:.0} ms (p50), {:.0} ms (max); memory at rest {:.1} MiB",
-        row.peer, row.program_mib, row.ready_p50_ms, row.ready_max_ms, row.memory_mib,
+        "{:10} program {:.1} MiB; ready after {:.0} ms (p50), {:.0} ms (max); memory at rest {:.1} MiB, resident {:.1} MiB",
+        row.peer, row.program_mib, row.ready_p50_ms, row.ready_max_ms, row.memory_mib, row.resident_mib,
     );
     if let Some(peer) = rows.iter().find(|other| other.peer != row.peer) {
         let ratio = |ours: f64, theirs: f64| if theirs > 0.0 { ours / theirs } else { f64::NAN };
         text += &format!(
-            "; against {}: program {:.2}, ready {:.2}, memory {:.2}",
+            "; against {}: program {:.2}, ready {:.2}, memory {:.2}, resident {:.2}",
             peer.peer,
             ratio(row.program_mib, peer.program_mib),
             ratio(row.ready_p50_ms, peer.ready_p50_ms),
             ratio(row.memory_mib, peer.memory_mib),
+            ratio(row.resident_mib, peer.resident_mib),
         );
     }
     text
@@ -192,9 +197,10 @@ mod tests {
             ready_p50_ms: 2.0 * size,
             ready_max_ms: 3.0 * size,
             memory_mib: 4.0 * size,
+            resident_mib: 5.0 * size,
         };
         let text = words(&row("keepone", 3.0), &[row("keepalived", 2.0)]);
-        assert!(text.ends_with("; against keepalived: program 1.50, ready 1.50, memory 1.50"), "{text}");
+        assert!(text.ends_with("; against keepalived: program 1.50, ready 1.50, memory 1.50, resident 1.50"), "{text}");
         assert!(!words(&row("keepalived", 2.0), &[]).contains("against"));
     }
 }
