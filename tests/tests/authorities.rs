@@ -219,7 +219,10 @@ impl World {
     fn never_both(&self, what: &str, open: &[Spans]) {
         let [one, other] = open else { panic!("{open:?}") };
         let overlap = Duration::from_nanos(one.intersection(other).total());
-        self.must(one.total() > 0 && overlap == Duration::ZERO, &format!("{what}: both gates open for {overlap:?}"));
+        self.must(
+            one.total() > 0 && overlap == Duration::ZERO,
+            &format!("{what}: both held the address: gates open at once for {overlap:?}, or one never"),
+        );
     }
 }
 
