@@ -55,10 +55,9 @@ pub(super) fn all(scene: &Scene<'_>, plan: &Plan, keys: &(Identity, Arc<Roster>)
                 let (theirs, plain) = (plan.settings.digest, question.digest);
                 visits.spawn(async move {
                     let visited = visit(settings, voter, &way, question).await;
-                    let agrees = |answer: &Answer| !votes && answer.digest == theirs;
-                    let answer = visited.map(|answer| match agrees(&answer) {
-                        true => Answer { digest: plain, ..answer },
-                        false => answer,
+                    let answer = visited.map(|answer| {
+                        let agrees = !votes && answer.digest == theirs;
+                        if agrees { Answer { digest: plain, ..answer } } else { answer }
                     });
                     (voter, answer)
                 });

@@ -33,52 +33,45 @@ pub fn everybody(quorum: &QuorumSettings) -> BTreeSet<NodeId> {
     quorum.everybody().into_iter().collect()
 }
 
-/// What keeps the cluster from the next step of a move, the first thing first. `others`: the nodes without a vote that are to be
-/// there too.
-pub fn obstacles(
-    cluster: ClusterId,
-    quorum: &QuorumSettings,
-    names: &Names,
-    heard: &Heard,
-    others: &[NodeId],
-) -> Vec<String> {
-    let judge = Judge { cluster, quorum, names, heard, others };
-    let contradictions = judge.contradictions();
-    if !contradictions.is_empty() {
-        return contradictions;
-    }
-    let mut steps = judge.silent();
-    steps.extend(judge.behind());
-    if steps.is_empty() {
-        steps.extend(judge.unproven());
-    }
-    steps
-}
-
-/// What is left to do until the change is complete, the first thing first; empty: all agree, and nothing is left.
-pub fn next_steps(
-    cluster: ClusterId,
-    quorum: &QuorumSettings,
-    names: &Names,
-    heard: &Heard,
-    others: &[NodeId],
-) -> Vec<String> {
-    let mut steps = obstacles(cluster, quorum, names, heard, others);
-    if steps.is_empty() {
-        steps.extend(Judge { cluster, quorum, names, heard, others }.unfinished());
-    }
-    steps
-}
-
-struct Judge<'a> {
-    cluster: ClusterId,
-    quorum: &'a QuorumSettings,
-    names: &'a Names,
-    heard: &'a Heard,
-    others: &'a [NodeId],
+/// What is judged: the configuration at hand, and what was heard.
+#[derive(Debug, Clone, Copy)]
+pub struct Judge<'a> {
+    /// Of the cluster.
+    pub cluster: ClusterId,
+    /// As the configuration at hand has it.
+    pub quorum: &'a QuorumSettings,
+    /// Of the members.
+    pub names: &'a Names,
+    /// Of everybody who was asked.
+    pub heard: &'a Heard,
+    /// The nodes without a vote that are to be there too.
+    pub others: &'a [NodeId],
 }
 
 impl Judge<'_> {
+    /// What keeps the cluster from the next step of a move, the first thing first.
+    pub fn obstacles(&self) -> Vec<String> {
+        let contradictions = self.contradictions();
+        if !contradictions.is_empty() {
+            return contradictions;
+        }
+        let mut steps = self.silent();
+        steps.extend(self.behind());
+        if steps.is_empty() {
+            steps.extend(self.unproven());
+        }
+        steps
+    }
+
+    /// What is left to do until the change is complete, the first thing first; empty: all agree, and nothing is left.
+    pub fn next_steps(&self) -> Vec<String> {
+        let mut steps = self.obstacles();
+        if steps.is_empty() {
+            steps.extend(self.unfinished());
+        }
+        steps
+    }
+
     fn answers(&self) -> impl Iterator<Item = (NodeId, &Answer)> {
         self.heard.iter().filter_map(|(id, heard)| Some((*id, heard.as_ref().ok()?)))
     }
@@ -113,10 +106,8 @@ impl Judge<'_> {
         let digest = config_digest(self.cluster, self.quorum);
         let of = |(id, answer): (NodeId, &Answer)| {
             let (name, theirs) = (self.names.node(id), answer.standing);
-            let (votes, what) = match self.others.contains(&id) {
-                true => ("runs", "voters, another etcd"),
-                false => ("votes", "voters"),
-            };
+            let other = self.others.contains(&id);
+            let (votes, what) = if other { ("runs", "voters, another etcd") } else { ("votes", "voters") };
             if theirs.generation > generation {
                 Some(format!(
                     "{name} {votes} in generation {}, newer than this file's {generation}: take voters, generation and \

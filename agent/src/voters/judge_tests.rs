@@ -42,7 +42,12 @@ fn all(members: &[u16], answer: Answer) -> Heard {
 }
 
 fn steps(quorum: &QuorumSettings, heard: &Heard) -> String {
-    next_steps(CLUSTER, quorum, &names(), heard, &[]).join("\n")
+    Judge { cluster: CLUSTER, quorum, names: &names(), heard, others: &[] }.next_steps().join("\n")
+}
+
+/// Beside the nodes n1 and n2, which have no vote.
+fn obstacles(quorum: &QuorumSettings, heard: &Heard) -> String {
+    Judge { cluster: CLUSTER, quorum, names: &names(), heard, others: &[id(1), id(2)] }.obstacles().join("\n")
 }
 
 #[test]
@@ -153,8 +158,7 @@ fn a_node_without_a_vote_is_waited_for_too() {
     let mut heard = all(&[3, 4, 5], answer(&second, 2, 60, &second));
     // It says its generation and nothing else.
     let node = |quorum: &QuorumSettings| answer(quorum, 0, 0, &QuorumSettings { generation: 0, ..first.clone() });
-    let others = [id(1), id(2)];
-    let said = |heard: &Heard| obstacles(CLUSTER, &second, &names(), heard, &others).join("\n");
+    let said = |heard: &Heard| obstacles(&second, heard);
     heard.insert(id(1), Ok(node(&second)));
     heard.insert(id(2), Err("nothing comes back".into()));
     assert_eq!(said(&heard), "n2 does not answer: nothing comes back");
@@ -168,8 +172,5 @@ fn a_node_without_a_vote_is_waited_for_too() {
     let third = quorum(3, &[3, 4, 5], &[3, 4, 5]);
     let mut heard = all(&[3, 4, 5], answer(&third, 2, 1, &second));
     heard.extend(all(&[1, 2], answer(&third, 3, 60, &third)));
-    assert_eq!(
-        obstacles(CLUSTER, &third, &names(), &heard, &others),
-        ["wait 2 s: until then a holder of generation 1 may be left"]
-    );
+    assert_eq!(obstacles(&third, &heard), "wait 2 s: until then a holder of generation 1 may be left");
 }

@@ -25,7 +25,7 @@ use keepone_proto::settings::{Authority, Names, QuorumSettings};
 use crate::assemble::Plan;
 use crate::exit::{ExitCode, Failure};
 use crate::worker::load_keys;
-use judge::Heard;
+use judge::{Heard, Judge};
 
 /// What the operator wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,12 +80,9 @@ impl Scene<'_> {
         judge::everybody(self.quorum).into_iter().chain(self.others.iter().copied())
     }
 
-    fn obstacles(&self, heard: &Heard) -> Vec<String> {
-        judge::obstacles(self.cluster.id, self.quorum, self.names, heard, &self.others)
-    }
-
-    fn next_steps(&self, heard: &Heard) -> Vec<String> {
-        judge::next_steps(self.cluster.id, self.quorum, self.names, heard, &self.others)
+    fn judge<'a>(&'a self, heard: &'a Heard) -> Judge<'a> {
+        let Scene { cluster, quorum, names, others } = self;
+        Judge { cluster: cluster.id, quorum, names, heard, others }
     }
 }
 
@@ -130,7 +127,7 @@ pub fn run(config: &Config, file: &Path, wish: &Wish, json: bool) -> Result<Outc
                 "a change is under way: `keepone authority` says what is left",
             )?;
             let heard = everyone(&scene, &plan)?;
-            let left = scene.next_steps(&heard);
+            let left = scene.judge(&heard).next_steps();
             refuse_while(!left.is_empty(), &format!("first: {}", left.join("; ")))?;
             let next = moves::begin(quorum, scene.names, target)?;
             let known = config.etcd.as_ref().map(|etcd| etcd.endpoints.clone()).unwrap_or_default();
@@ -139,7 +136,7 @@ pub fn run(config: &Config, file: &Path, wish: &Wish, json: bool) -> Result<Outc
         }
         Wish::Next => {
             let heard = everyone(&scene, &plan)?;
-            let left = scene.obstacles(&heard);
+            let left = scene.judge(&heard).obstacles();
             refuse_while(!left.is_empty(), &format!("not yet: {}", left.join("; ")))?;
             let next = moves::next(quorum)?;
             let endpoints = config.etcd.as_ref().map(|etcd| etcd.endpoints.clone()).unwrap_or_default();
@@ -147,7 +144,7 @@ pub fn run(config: &Config, file: &Path, wish: &Wish, json: bool) -> Result<Outc
         }
         Wish::Show | Wish::Authority => {
             let heard = everyone(&scene, &plan)?;
-            let steps = scene.next_steps(&heard);
+            let steps = scene.judge(&heard).next_steps();
             let code = u8::from(!steps.is_empty());
             let show = if json { table::json } else { table::text };
             Ok(Outcome { text: show(&scene, &heard, &steps), code })

@@ -118,10 +118,10 @@ impl Node {
             lent: 0,
         };
         let (digest, stamp) = (self.settings.digest, Stamp { incarnation: self.incarnation, clock: now });
-        let asked = requests.iter().filter(|envelope| envelope.message == Message::Inspect);
-        let answers =
-            asked.map(|envelope| Envelope { digest, message: Message::Report { standing, stamp }, ..envelope.clone() });
-        self.outbox.entry(from).or_default().extend(answers);
+        for asked in requests.iter().filter(|envelope| envelope.message == Message::Inspect) {
+            let answer = Envelope { digest, message: Message::Report { standing, stamp }, ..asked.clone() };
+            self.outbox.entry(from).or_default().push(answer);
+        }
     }
 
     fn on_answer(&mut self, now: Instant, from: NodeId, envelope: &Envelope) {

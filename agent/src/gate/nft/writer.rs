@@ -128,7 +128,13 @@ impl Writer {
             if wrong.is_empty() {
                 break;
             }
-            wrong = self.write_and_read()?;
+            match self.write_and_read() {
+                Ok(seen) => wrong = seen,
+                Err(error) => {
+                    tracing::error!(%error, "a gate that reads back other than written could not be written again: it is shut");
+                    break;
+                }
+            }
         }
         for domain in &wrong {
             // Out of the books in any case, so that the next write takes out what this leaves.

@@ -86,13 +86,41 @@ fn an_open_slot_that_somebody_else_put_there_for_ever_is_taken_out_by_the_next_w
     assert!(!raw.passes(&garp()));
 }
 
-/// Takes one of two copies of an open name out again.
-fn foreign_hand() {
+/// Somebody else's rules, `TABLE` being the gate's.
+fn foreign_rules(rules: &str) {
     let tables = std::process::Command::new("nft").args(["list", "tables", "netdev"]).output().unwrap();
     let tables = String::from_utf8(tables.stdout).unwrap();
-    let table = tables.split_whitespace().nth(2).unwrap();
-    let element = format!("delete element netdev {table} open_vip4_b {{ 10.9.0.100 }}");
-    assert!(std::process::Command::new("nft").arg(element).status().unwrap().success());
+    let table = format!("netdev {}", tables.split_whitespace().nth(2).unwrap());
+    let rules = rules.replace("TABLE", &table);
+    assert!(std::process::Command::new("nft").arg(rules).status().unwrap().success());
+}
+
+/// Takes one of two copies of an open name out again.
+fn foreign_hand() {
+    foreign_rules("delete element TABLE open_vip4_b { 10.9.0.100 }");
+}
+
+/// Has both copies live for a day, and bars every further write.
+fn foreign_hand_that_seals() {
+    for set in ["open_vip4_a", "open_vip4_b"] {
+        foreign_rules(&format!("delete element TABLE {set} {{ 10.9.0.100 }}"));
+        foreign_rules(&format!("add element TABLE {set} {{ 10.9.0.100 timeout 1d }}"));
+    }
+    foreign_rules("flush set TABLE writer");
+}
+
+#[test]
+fn what_reads_back_other_than_written_and_can_t_be_written_again_is_shut() {
+    let (host, peer) = (Host::new(), Host::new());
+    host.cable("v0", &peer, "v1", 9);
+    let raw = Raw::new(&host, "v0");
+    let mut gate = gate(&host, Means::Nft, 1);
+    let written = host.run(move || {
+        nft::as_written(1, foreign_hand_that_seals);
+        (gate.open(D, epoch(1), in_future(120_000)), gate)
+    });
+    assert!(matches!(&written.0, Err(GateError::ReadBack { domain: D })), "{:?}", written.0);
+    assert!(!raw.passes(&garp()));
 }
 
 #[test]
