@@ -19,6 +19,7 @@ mod domain;
 pub mod effects;
 pub mod event;
 mod facts;
+pub mod features;
 mod fencing;
 mod findings;
 pub mod guard;

@@ -11,6 +11,7 @@ mod clock;
 pub(crate) mod findings;
 mod going_on;
 mod lease;
+mod members;
 mod reconfigure;
 mod rest;
 mod restored;
@@ -47,6 +48,7 @@ use crate::track::Trackers;
 use crate::wire::lease::{Envelope, RefuseReason};
 use agenda::Agenda;
 pub(crate) use agenda::Due;
+pub use members::FeatureStatus;
 pub use restored::Restored;
 use restored::own_voter;
 use sightings::Sightings;
@@ -111,6 +113,7 @@ pub struct Node {
     /// What others did to the table of virtual servers, by its last look.
     servers: Option<String>,
     findings: findings::Findings,
+    members: members::Members,
     counters: Counters,
     started_at: Instant,
     beat_at: Instant,
@@ -209,6 +212,7 @@ impl Node {
             lives: Lives::default(),
             alerts: Alerts::default(),
             findings: findings::Findings::new(&settings),
+            members: members::Members::default(),
             counters: Counters::default(),
             started_at: now,
             beat_at: now,
@@ -468,6 +472,7 @@ impl Node {
             self.send_beats(now, all, out);
         }
         self.send_profiles(now, out);
+        self.send_words(now, out);
         if now >= self.beat_at {
             // Nobody to send beats to: what is left is to look at everything once in a while.
             let period = if self.peers.is_empty() { ALONE } else { self.settings.heartbeat.period };

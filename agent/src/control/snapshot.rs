@@ -9,7 +9,7 @@ use keepone_config::Config;
 use keepone_proto::alerts::Standing;
 use keepone_proto::id::{DomainId, InstanceId, LinkId, NodeId, Priority};
 use keepone_proto::lease::holder::VoterWord;
-use keepone_proto::node::{Counters, DomainStatus, Node, PeerStatus};
+use keepone_proto::node::{Counters, DomainStatus, FeatureStatus, Node, PeerStatus};
 use keepone_proto::settings::Names;
 use keepone_proto::time::Instant;
 use keepone_proto::vrrp::output::MasterSeen;
@@ -109,6 +109,7 @@ pub(crate) struct Snapshot {
     pub(super) statistics: BTreeMap<InstanceId, Statistics>,
     pub(super) masters: BTreeMap<InstanceId, MasterSeen>,
     pub(super) peers: Vec<PeerStatus>,
+    pub(super) features: Vec<FeatureStatus>,
     /// Whom whoever makes words of it asks for round trips.
     lines: Vec<Line>,
     /// Whether they are asked, and each.
@@ -130,6 +131,7 @@ impl Snapshot {
             statistics: BTreeMap::new(),
             masters: BTreeMap::new(),
             peers: Vec::new(),
+            features: Vec::new(),
             lines: Vec::new(),
             voters: (false, Vec::new()),
             alerts: Vec::new(),
@@ -174,6 +176,7 @@ impl Snapshot {
             statistics: node.statistics().collect(),
             masters: node.masters().collect(),
             peers: node.peer_statuses(now),
+            features: node.features(),
             lines,
             voters: node.voter_statuses(now),
             alerts: node.told_alerts().collect(),

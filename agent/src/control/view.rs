@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use keepone_proto::lease::holder::VoterWord;
-use keepone_proto::node::{DomainStatus, Holder, PeerStatus, Why};
+use keepone_proto::node::{DomainStatus, FeatureStatus, Holder, PeerStatus, Why};
 use keepone_proto::time::Instant;
 use serde_json::{Value, json};
 
@@ -27,6 +27,7 @@ impl Snapshot {
             "at_ns": self.at.as_nanos(), "maintenance": self.maintenance, "gate_passes": self.gate_passes,
             "domains": self.domains.iter().map(|status| self.domain(status)).collect::<Vec<_>>(),
             "peers": self.peers.iter().map(|peer| self.peer(peer)).collect::<Vec<_>>(),
+            "features": self.features.iter().map(|status| self.feature(status)).collect::<Vec<_>>(),
             "etcd_lease_ms": self.directory.etcd_lease.map(ms),
             "voters": self.voters.1.iter().map(|word| self.voter(word)).collect::<Vec<_>>(),
             "alerts": self.alerts.iter().map(|alert| json!({
@@ -127,8 +128,13 @@ impl Snapshot {
         });
         json!({
             "name": self.directory.names.node(peer.node), "silent": peer.silent, "heard_ms": peer.heard.map(ms),
-            "links": links.collect::<Vec<_>>(),
+            "links": links.collect::<Vec<_>>(), "release": peer.release.map(|release| release.to_string()),
         })
+    }
+
+    fn feature(&self, status: &FeatureStatus) -> Value {
+        let lacking = status.lacking.iter().map(|node| self.directory.names.node(*node));
+        json!({ "name": status.feature.as_str(), "used": status.lacking.is_empty(), "lacking": lacking.collect::<Vec<_>>() })
     }
 
     /// What it answered means nothing while nobody is asked.

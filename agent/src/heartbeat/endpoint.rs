@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keepone_arbiter::quic::{
     BEAT_TAG, BindError, Dialer, Endpoint, EndpointSettings, Identity, LEASE_TAG, Listener, Outlet, PROFILE_TAG, Peer,
-    Received, Refusal, Refusals, Roster, Sink, TransportSettings,
+    Received, Refusal, Refusals, Roster, Sink, TransportSettings, WORD_TAG,
 };
 use keepone_proto::event::Event;
 use keepone_proto::id::LinkId;
@@ -257,7 +257,7 @@ fn sink(link: LinkId, shared: &Shared) -> Sink {
         }
         let (from, bytes) = (received.peer.node, received.bytes.to_vec());
         let event = match bytes.first() {
-            Some(&(BEAT_TAG | PROFILE_TAG)) => Event::BeatReceived { link, from, bytes },
+            Some(&(BEAT_TAG | PROFILE_TAG | WORD_TAG)) => Event::BeatReceived { link, from, bytes },
             Some(&LEASE_TAG) => Event::LeaseReceived { from, bytes },
             _ => return tracing::debug!("datagram of unknown kind from member {from} on {link:?}"),
         };

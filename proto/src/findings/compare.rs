@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::{Difference, Known};
 use crate::id::{ClusterId, DomainId, NodeId, hash_name};
 use crate::lease::timing::Millis;
-use crate::settings::{AuthType, Authority, InstanceSettings, Settings, VrrpVersion};
+use crate::settings::{AuthType, Authority, DomainSettings, InstanceSettings, Settings, VrrpVersion};
 use crate::wire::profile::{InstanceProfile, LeaseProfile};
 use crate::wire::vrrp::hmac::Key;
 
@@ -17,7 +17,7 @@ use crate::wire::vrrp::hmac::Key;
 pub(crate) fn instances(settings: &Settings) -> Vec<(usize, InstanceProfile)> {
     let of = |(place, instance): (usize, &InstanceSettings)| {
         let domain = settings.domains.iter().find(|d| d.instances.iter().any(|id| usize::from(id.0) == place))?;
-        Some((place, profile(settings.cluster, domain.id, instance)))
+        Some((place, profile(settings.cluster, domain, instance)))
     };
     settings.instances.iter().enumerate().filter_map(of).collect()
 }
@@ -42,12 +42,12 @@ pub(crate) fn lease(settings: &Settings) -> Option<LeaseProfile> {
     })
 }
 
-fn profile(cluster: ClusterId, domain: DomainId, instance: &InstanceSettings) -> InstanceProfile {
+fn profile(cluster: ClusterId, domain: &DomainSettings, instance: &InstanceSettings) -> InstanceProfile {
     // A sum does not know the order, which does not matter (RFC 9568, 7.1).
     let addresses = instance.addresses.iter().map(|address| hash_name(&address.to_string()));
     InstanceProfile {
         name: hash_name(&instance.name),
-        domain,
+        domain: domain.id,
         vrid: instance.vrid.get(),
         version: number(instance.version),
         ipv6: instance.ipv6,
@@ -63,6 +63,7 @@ fn profile(cluster: ClusterId, domain: DomainId, instance: &InstanceSettings) ->
         },
         unicast: instance.unicast_peers.is_some(),
         source: None,
+        policy: matches!(domain.authority, Authority::Quorum(_)).then_some(domain.policy),
     }
 }
 
@@ -221,6 +222,12 @@ fn compare_instance(
         (_, 0) => say("authentication", format!("a password or keys on {peer}, no authentication here")),
         (_, _) if settings.hmac.is_some() => say("auth_hmac", format!("other keys on {peer} than here")),
         (_, _) => say("auth_pass", format!("another password on {peer} than here, or another auth_type")),
+    }
+    // A peer of a release that can't tell it says nothing.
+    if let (Some(theirs), Some(ours)) = (other.policy, mine.policy)
+        && theirs != ours
+    {
+        say("policy", format!("policy {} on {peer}, {} here", theirs.as_str(), ours.as_str()));
     }
     if other.unicast != mine.unicast {
         let of = |unicast| if unicast { "unicast" } else { "multicast" };

@@ -17,6 +17,7 @@ use crate::action::{Action, AlertName};
 use crate::alerts::{Alerts, Words};
 use crate::domain::{Domain, Router};
 use crate::facts::Facts;
+use crate::features::Feature;
 use crate::findings::{Difference, Known, Oddity, Sightings, compare, join, topic};
 use crate::heartbeat::peer::Peer;
 use crate::id::{DomainId, InterfaceId, LinkId, NodeId, Vrid};
@@ -212,11 +213,13 @@ impl Node {
         self.findings.first = first + MAX_INSTANCES;
         let facts = self.facts(now);
         let (mut instances, own) = (Vec::new(), &self.findings.own);
+        let tells_policies = self.all_have(Feature::ProfilePolicy);
         for (place, instance) in own.iter().cycle().skip(first).take(count.min(MAX_INSTANCES)) {
             let mut instance = instance.clone();
             if let Some(settings) = self.settings.instances.get(*place) {
                 instance.source = facts.address(settings.interface, settings.ipv6);
             }
+            instance.policy = instance.policy.filter(|_| tells_policies);
             let domain = self.domains.get(&instance.domain);
             instance.hears_no_master = domain.is_some_and(|domain| domain.hears_no_master(&facts, *place));
             instances.push(instance);

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::Node;
 pub use crate::domain::why::{DomainStatus, Holder, NoHandover, Why};
+use crate::features::Release;
 use crate::heartbeat::link::Tally;
 use crate::id::{DomainId, InstanceId, LinkId, NodeId, Priority};
 use crate::lease::holder::VoterWord;
@@ -27,6 +28,8 @@ pub struct PeerStatus {
     pub limit: Duration,
     /// Each link.
     pub links: Vec<LinkStatus>,
+    /// What it runs; `None`: it has not said so.
+    pub release: Option<Release>,
 }
 
 /// A path to another agent, at a glance.
@@ -89,6 +92,7 @@ impl Node {
             silent: peer.is_silent(now),
             limit: peer.silence(),
             links: peer.links().map(link).collect(),
+            release: self.release_of(peer.node),
         };
         self.peers.values().map(status).collect()
     }

@@ -37,6 +37,7 @@ mod orders;
 mod policies;
 mod proofs;
 mod references;
+mod releases;
 mod reload;
 mod rivals;
 mod rules;
@@ -200,6 +201,8 @@ struct Cluster {
     gates_unread: BTreeSet<u16>,
     /// Their kernels take no address.
     addresses_held: BTreeSet<u16>,
+    /// Nodes of a release that knows no words.
+    wordless: BTreeSet<u16>,
     log: Vec<(Instant, u16, Action)>,
 }
 
@@ -231,6 +234,7 @@ impl Cluster {
             gates_hung: BTreeMap::new(),
             gates_unread: BTreeSet::new(),
             addresses_held: BTreeSet::new(),
+            wordless: BTreeSet::new(),
             log: Vec::new(),
         }
     }
@@ -343,7 +347,8 @@ impl Cluster {
             Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
             Action::SendBeat { link, to, bytes } => {
                 let one_way = self.link_cut_one_way.contains(&(link, node, to.get()));
-                if !self.cut.contains(&(node, to.get())) && !self.links_cut.contains(&link) && !one_way {
+                let unknown = bytes.first() == Some(&crate::wire::word::TAG) && self.wordless.contains(&node);
+                if !unknown && !self.cut.contains(&(node, to.get())) && !self.links_cut.contains(&link) && !one_way {
                     self.queue.push_back((to.get(), Event::BeatReceived { link, from: id(node), bytes }));
                 }
                 return;

@@ -8,6 +8,7 @@ pub mod lease;
 pub mod ndp;
 pub mod profile;
 pub mod vrrp;
+pub mod word;
 
 use alloc::vec::Vec;
 

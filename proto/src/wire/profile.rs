@@ -7,7 +7,11 @@
 //! links: count, each: id, heard ago in ms (2) | instances: total, count, each (56):
 //!   name (8), domain (8), VRID, version and family, flags, priority, interval in 10 ms (2), addresses: count,
 //!   hash (8), authentication (8), source: family + 16
+//! policies: of each of these instances, in this order (1), where any is told | more
 //! ```
+//!
+//! A release before the policies takes a profile with them for one of a wrong length: they are told only where all nodes
+//! read them ([`crate::features`]). What a later release appends is passed over.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,6 +19,7 @@ use core::time::Duration;
 
 use super::{Reader, Writer};
 use crate::id::{ClusterId, DomainId, Incarnation, LinkId, NodeId, Priority};
+use crate::settings::Policy;
 use crate::time::Instant;
 
 /// First octet of every profile: how it is told from a beat.
@@ -105,12 +110,14 @@ pub struct InstanceProfile {
     pub unicast: bool,
     /// Where its Advertisements come from.
     pub source: Option<IpAddr>,
+    /// What becomes of its domain while the authority is silent; `None`: not told, or there is none.
+    pub policy: Option<Policy>,
 }
 
 /// Bytes that are no profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// It ends too early, or goes on after its end.
+    /// It ends too early.
     #[error("profile of a wrong length")]
     Length,
     /// Not a profile.
@@ -153,6 +160,9 @@ impl Profile {
         let instances = self.instances.get(..MAX_INSTANCES).unwrap_or(&self.instances);
         w.u8(self.total).u8(u8::try_from(instances.len()).unwrap_or(0));
         instances.iter().for_each(|instance| instance.put(&mut w));
+        if instances.iter().any(|instance| instance.policy.is_some()) {
+            instances.iter().for_each(|instance| _ = w.u8(policy_to_u8(instance.policy)));
+        }
         w.finish()
     }
 
@@ -202,7 +212,9 @@ impl Profile {
             instances.push(InstanceProfile::get(&mut r)?);
         }
         if r.remaining() > 0 {
-            return Err(SHORT);
+            for instance in &mut instances {
+                instance.policy = policy_from_u8(r.u8().ok_or(SHORT)?);
+            }
         }
         Ok(Profile { cluster, incarnation, clock, period, misses, lease, links, total, instances })
     }
@@ -255,8 +267,25 @@ impl InstanceProfile {
             addresses_hash,
             auth,
             source,
+            policy: None,
         })
     }
+}
+
+fn policy_to_u8(policy: Option<Policy>) -> u8 {
+    match policy {
+        None => 0,
+        Some(Policy::Strict) => 1,
+        Some(Policy::Degrade) => 2,
+        Some(Policy::AcceptDualMaster) => 3,
+    }
+}
+
+/// One that this release does not know is as good as not told.
+fn policy_from_u8(octet: u8) -> Option<Policy> {
+    [Policy::Strict, Policy::Degrade, Policy::AcceptDualMaster]
+        .into_iter()
+        .find(|policy| policy_to_u8(Some(*policy)) == octet)
 }
 
 fn millis(duration: Duration) -> u32 {
@@ -279,8 +308,15 @@ mod tests {
             any::<[u8; 4]>().prop_map(|a| Some(IpAddr::from(a))),
             any::<[u8; 16]>().prop_map(|a| Some(IpAddr::from(a))),
         ];
-        (any::<[u64; 4]>(), any::<[u8; 4]>(), any::<[bool; 4]>(), any::<u16>(), source).prop_map(
-            |([name, domain, addresses_hash, auth], [vrid, version, priority, addresses], flags, interval, source)| {
+        (any::<[u64; 4]>(), any::<[u8; 4]>(), any::<[bool; 4]>(), any::<u16>(), source, 0..4u8).prop_map(
+            |(
+                [name, domain, addresses_hash, auth],
+                [vrid, version, priority, addresses],
+                flags,
+                interval,
+                source,
+                policy,
+            )| {
                 let [ipv6, hears_no_master, preempt, unicast] = flags;
                 InstanceProfile {
                     name,
@@ -297,6 +333,7 @@ mod tests {
                     auth,
                     unicast,
                     source,
+                    policy: policy_from_u8(policy),
                 }
             },
         )
@@ -336,11 +373,22 @@ mod tests {
                 total: heartbeat.2,
                 instances,
             };
-            let bytes = profile.emit();
+            let mut bytes = profile.emit();
             prop_assert!(bytes.len() <= MAX_BYTES, "{}", bytes.len());
-            prop_assert_eq!(Profile::parse(&bytes), Ok(profile));
-            for cut in 0..bytes.len() {
+            // Without the policies it is whole, too: that of a release before them.
+            let mut before = profile.clone();
+            before.instances.iter_mut().for_each(|instance| instance.policy = None);
+            let shortest = before.emit();
+            prop_assert_eq!(&bytes[..shortest.len()], &shortest[..]);
+            for cut in (0..bytes.len()).filter(|cut| *cut != shortest.len()) {
                 prop_assert!(Profile::parse(&bytes[..cut]).is_err());
+            }
+            prop_assert_eq!(Profile::parse(&shortest), Ok(before));
+            prop_assert_eq!(Profile::parse(&bytes), Ok(profile.clone()));
+            // What a later release appends.
+            if bytes.len() > shortest.len() || profile.instances.is_empty() {
+                bytes.extend([7; 9]);
+                prop_assert_eq!(Profile::parse(&bytes), Ok(profile));
             }
         }
 

@@ -171,10 +171,28 @@ pub(super) fn status(status: &Value, colours: bool) -> String {
             Some(ago) => format!("{} {} ago{}", text(link, "name"), span(ago), way(link)),
             None => format!("{} never", text(link, "name")),
         });
-        let _ = writeln!(out, "peer {}: {heard} ({})", text(peer, "name"), links.collect::<Vec<_>>().join(", "));
+        // Named where it is not this node's, as long as an upgrade is under way.
+        let other = peer["release"].as_str().filter(|release| Some(*release) != status["program"].as_str());
+        let runs = other.map(|release| format!(", runs {release}")).unwrap_or_default();
+        let links = links.collect::<Vec<_>>().join(", ");
+        let _ = writeln!(out, "peer {}: {heard}{runs} ({links})", text(peer, "name"));
     }
+    unused(status, &mut out);
     alerts(status, &mut out);
     out
+}
+
+/// What this release can, and a node that is heard can't: not who is down, and will say it when it is there.
+fn unused(status: &Value, out: &mut String) {
+    let is_heard =
+        |name: &&str| list(status, "peers").iter().any(|peer| text(peer, "name") == *name && peer["silent"] == false);
+    for feature in list(status, "features") {
+        let lacking: Vec<&str> = list(feature, "lacking").iter().filter_map(Value::as_str).filter(is_heard).collect();
+        if !lacking.is_empty() {
+            let name = text(feature, "name");
+            let _ = writeln!(out, "not used: {name}, until {} runs a release that has it", lacking.join(" and "));
+        }
+    }
 }
 
 /// Those that stand, with what was seen and what there is to do.
@@ -251,7 +269,11 @@ mod tests {
             domain("VI_1", "MASTER", json!("n1"), json!("gate")), domain("a-long-one", "BACKUP", json!(null), json!(null)),
         ], "peers": [{ "name": "n2", "silent": true, "heard_ms": 2000.0, "links": [{ "name": "hb0", "heard_ms": null },
                 { "name": "hb1", "up": true, "heard_ms": 200.0, "rtt_ms": 0.4321, "loss": 0.25 },
-                { "name": "hb2", "up": false, "heard_ms": 2000.0, "rtt_ms": 0.4321, "loss": 0.0 }] }],
+                { "name": "hb2", "up": false, "heard_ms": 2000.0, "rtt_ms": 0.4321, "loss": 0.0 }] },
+                { "name": "n3", "silent": false, "heard_ms": 20.0, "links": [], "release": "2" },
+                { "name": "n4", "silent": false, "heard_ms": 20.0, "links": [], "release": "1" }],
+            "features": [{ "name": "f", "used": false, "lacking": ["n2", "n3"] }, { "name": "g", "used": false, "lacking": ["n2"] },
+                { "name": "h", "used": true, "lacking": [] }],
             "alerts": [{ "name": "isolated", "domain": "VI_1", "severity": "critical", "what": "W",
                 "raised_ms": 2500.0, "evidence": "E", "remedy": "R" }] });
         let plain = status(&all, false);
@@ -262,6 +284,9 @@ mod tests {
             VI_1        MASTER  n1            1.5 s  elected  10.0.0.1 10.0.0.2 10.0.0.3 and 1 more\n\
             a-long-one  BACKUP  nobody known  1.5 s  elected  10.0.0.1 10.0.0.2 10.0.0.3 and 1 more\n\
             peer n2: SILENT, heard 2.0 s ago (hb0 never, hb1 200 ms ago, RTT 0.43 ms, 25 % lost, hb2 2.0 s ago, DOWN)\n\
+            peer n3: heard 20 ms ago, runs 2 ()\n\
+            peer n4: heard 20 ms ago ()\n\
+            not used: f, until n3 runs a release that has it\n\
             alert isolated of VI_1 (critical), raised 2.5 s ago: W\n  seen: E\n  to do: R\n";
         assert_eq!(plain, wanted);
         let colourful = status(&all, true);
