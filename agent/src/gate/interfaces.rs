@@ -7,7 +7,7 @@ use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoPortKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{InfoKind, InfoPortKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
@@ -21,6 +21,8 @@ pub(super) struct Interface {
     pub(super) header: Header,
     /// A bridge, bond or team takes its frames before the host sees them.
     pub(super) port: bool,
+    /// A VLAN's: what comes in here may bear its tag still (`reorder_hdr off`).
+    pub(super) vlan: bool,
 }
 
 fn interface(message: &LinkMessage) -> Interface {
@@ -28,11 +30,12 @@ fn interface(message: &LinkMessage) -> Interface {
         LinkLayerType::Ether | LinkLayerType::Loopback => Header::Ethernet,
         _ => Header::Other,
     };
-    let mut found = Interface { index: message.header.index, name: String::new(), header, port: false };
+    let mut found = Interface { index: message.header.index, name: String::new(), header, port: false, vlan: false };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => found.name.clone_from(name),
             LinkAttribute::LinkInfo(infos) => {
+                found.vlan = infos.contains(&LinkInfo::Kind(InfoKind::Vlan));
                 found.port = infos.iter().any(|info| match info {
                     LinkInfo::PortKind(InfoPortKind::Bridge | InfoPortKind::Bond | InfoPortKind::Team) => true,
                     LinkInfo::PortKind(InfoPortKind::Other(kind)) => kind == "openvswitch",

@@ -24,8 +24,6 @@ pub(super) enum Meta {
     Protocol = 1,
     /// The mark, in the host's order.
     Mark = 3,
-    /// Index of the interface that it came in by, 0 for what was made here; host's order.
-    Incoming = 4,
     /// NFPROTO_*, one byte.
     Family = 15,
     /// PACKET_*, one byte.

@@ -33,7 +33,7 @@ use super::program::Header;
 use super::{GateConfig, GateDomain, GateError};
 use crate::lock;
 use expression::{Rule, Verdict};
-use rules::{IN_ETHERNET, IN_OTHER, OUT_ETHERNET, OUT_OTHER, ROUTED};
+use rules::{IN_ETHERNET, IN_OTHER, IN_VLAN, OUT_ETHERNET, OUT_OTHER, ROUTED};
 use sets::{HELD, KINDS, Kind, REFUSED4, REFUSED6, WRITER};
 use socket::Nft;
 pub use socket::NftError;
@@ -44,13 +44,13 @@ use wire::{APPEND, Batch, INET, NETDEV, NEW, message};
 pub(super) use writer::pause::{between as pause_between, then as as_written};
 pub(super) use writer::{Writer, jiffy};
 
-/// First of all at the ingress, last at the egress and after routing: nobody changes a frame behind the gate.
+/// First of all at the ingress, last at the egress and of what is forwarded: nobody changes a frame behind the gate.
 const FIRST: i32 = i32::MIN;
 const LAST: i32 = i32::MAX;
-/// NF_NETDEV_INGRESS, NF_NETDEV_EGRESS, NF_INET_POST_ROUTING.
+/// NF_NETDEV_INGRESS, NF_NETDEV_EGRESS, NF_INET_FORWARD.
 const INGRESS: u32 = 0;
 const EGRESS: u32 = 1;
-const POST_ROUTING: u32 = 4;
+const FORWARD: u32 = 2;
 /// Interfaces that come and go while the tables are made: it is tried again so often.
 const TRIES: u32 = 10;
 
@@ -192,8 +192,8 @@ impl NftGate {
                 one.attach(&mut batch, &table, INGRESS);
             }
         }
-        chain(&mut batch, INET, &table, ROUTED, Some((POST_ROUTING, LAST, None)));
-        rules::after_routing(mark).iter().for_each(|one| rule(&mut batch, INET, &table, ROUTED, one));
+        chain(&mut batch, INET, &table, ROUTED, Some((FORWARD, LAST, None)));
+        rules::forwarded(mark).iter().for_each(|one| rule(&mut batch, INET, &table, ROUTED, one));
         // Last: who may write.
         sets::add(&mut batch, NETDEV, &table, WRITER, &[sets::writer(self.incarnation)]);
         self.nft.transact(&batch)
@@ -385,6 +385,7 @@ impl Gated {
         let (priority, next) = match (hook, self.interface.header) {
             (EGRESS, Header::Ethernet) => (LAST, OUT_ETHERNET),
             (EGRESS, Header::Other) => (LAST, OUT_OTHER),
+            (_, Header::Ethernet) if self.interface.vlan => (FIRST, IN_VLAN),
             (_, Header::Ethernet) => (FIRST, IN_ETHERNET),
             (_, Header::Other) => (FIRST, IN_OTHER),
         };

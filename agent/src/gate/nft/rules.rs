@@ -5,8 +5,10 @@
 //! names; everything else passes, but for what came in for an address that nobody here takes packets for.
 //!
 //! Transit can't be told at the egress hook by an interface of origin, which nf_tables does not show there.
-//! What a bridge passes on bears a packet type other than "to us"; what is routed is given a mark as the last
-//! thing after routing, which is taken off again as it leaves, before any queue discipline sees it.
+//! What a bridge passes on bears a packet type other than "to us"; what is forwarded is given a mark as the last
+//! thing at that hook, which is taken off again as it leaves, before any queue discipline sees it. After routing it would be
+//! too late: the kernel's own packets may have come in by an interface there (a Neighbor Advertisement by that which it leaves
+//! by, what a tunnel carries by the tunnel, what is sent in a VRF by the VRF).
 //! Limits, on purpose, as in means 1: IPv6 extension headers before an NA, Advertisements inside an
 //! Authentication Header other than VRRPv2's (IPv4, HMAC-MD5-96), more than two VLAN tags.
 
@@ -46,9 +48,11 @@ pub(super) const OUT_ETHERNET: &str = "out_ethernet";
 pub(super) const OUT_OTHER: &str = "out_other";
 /// See [`OUT_ETHERNET`].
 pub(super) const IN_ETHERNET: &str = "in_ethernet";
+/// See [`OUT_ETHERNET`]: of a VLAN.
+pub(super) const IN_VLAN: &str = "in_vlan";
 /// See [`OUT_ETHERNET`].
 pub(super) const IN_OTHER: &str = "in_other";
-/// Of the table that sees what is routed.
+/// Of the table that sees what is forwarded.
 pub(super) const ROUTED: &str = "routed";
 
 /// Where a network header begins.
@@ -210,6 +214,7 @@ impl Ruleset {
             let to_us = Rule::new().meta(Meta::Kind).equals(&[TO_US]).load(Base::Link, 0, 5).equals(&mac);
             rules.extend(shut(&to_us.load(Base::Link, 5, 1), vrids, Drop));
         }
+        let mut of_vlan = rules.clone();
         rules.extend(by_type(self, Place::PLAIN));
         rules.extend(VLAN.map(|tag| {
             let tagged = ether_type(Place::PLAIN, tag).load(Base::Link, 14, 2).mask(&[0x0f, 0xff]).equals(&[0, 0]);
@@ -219,7 +224,11 @@ impl Ruleset {
 
         let [four, six] = self.in_by_family(Place::BARE);
         let by_type = |kind: &[u8], chain| Rule::new().meta(Meta::Protocol).equals(kind).then(Goto(chain));
-        self.chain(IN_OTHER.into(), vec![by_type(&IPV4, &four), by_type(&IPV6, &six)]);
+        let bare = [by_type(&IPV4, &four), by_type(&IPV6, &six)];
+        // Where the tag stays in the frame, its length is not known; where the network header is, the kernel says.
+        of_vlan.extend(bare.iter().cloned());
+        self.chain(IN_VLAN.into(), of_vlan);
+        self.chain(IN_OTHER.into(), bare.into());
     }
 }
 
@@ -232,7 +241,7 @@ fn ether_type(place: Place, kind: [u8; 2]) -> Rule {
     Rule::new().load(Base::Link, place.at - 2, 2).equals(&kind)
 }
 
-/// Passes what [`after_routing`] marked, and takes the mark off.
+/// Passes what [`forwarded`] marked, and takes the mark off.
 fn routed(mark: u32) -> Rule {
     Rule::new().meta(Meta::Mark).equals(&mark.to_ne_bytes()).set_mark(0).then(Accept)
 }
@@ -245,14 +254,13 @@ pub(super) fn frames(mark: u32) -> Ruleset {
     rules
 }
 
-/// Of the inet table, as the last thing after routing: marks what came in by some interface and bears a
-/// gated source.
-pub(super) fn after_routing(mark: u32) -> Vec<Rule> {
+/// Of the inet table, as the last thing of what is forwarded: marks what bears a gated source.
+pub(super) fn forwarded(mark: u32) -> Vec<Rule> {
     /// NFPROTO_IPV4, NFPROTO_IPV6.
     const FAMILIES: [(u8, u32, u32, Kind); 2] = [(2, 12, 4, Vip4), (10, 8, 16, Vip6)];
     let rule = |(family, offset, length, names): (u8, u32, u32, Kind)| {
-        let came_in = Rule::new().meta(Meta::Family).equals(&[family]).meta(Meta::Incoming).differs(&[0; 4]);
-        came_in.load(Base::Network, offset, length).within(names.names()).set_mark(mark)
+        let of_family = Rule::new().meta(Meta::Family).equals(&[family]);
+        of_family.load(Base::Network, offset, length).within(names.names()).set_mark(mark)
     };
     FAMILIES.map(rule).into()
 }

@@ -52,6 +52,22 @@ fn an_arp_request_for_the_vip_is_heard_but_not_answered_while_shut(means: Means)
     assert!(reaches(&from, "10.9.0.100:7000", &at) || reaches(&from, "10.9.0.100:7000", &at), "answered when open");
 }
 
+/// The kernel makes the answer itself, and says of it that it came in by the interface that it leaves by.
+fn a_neighbor_solicitation_for_the_vip_is_heard_but_not_answered_while_shut(means: Means) {
+    let (host, client) = server("0");
+    let mut gate = gate(&host, means, 1);
+    client.ip("-6 neigh del fd09::100 dev v1");
+    let (from, at) = (client.udp("[fd09::2]:0"), host.udp("[::]:7000"));
+    assert!(!reaches(&from, "[fd09::100]:7000", &at));
+    let known = client.run(|| {
+        let output = std::process::Command::new("ip").args(["-6", "neigh", "show", "fd09::100"]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    });
+    assert!(!known.contains("lladdr"), "an answer has passed the shut gate: {known}");
+    gate.open(D, epoch(1), in_future(60_000)).unwrap();
+    assert!(world::reaches_soon(&from, "[fd09::100]:7000", &at), "answered when open");
+}
+
 /// client – router (shut) – holder of the VIP, which answers.
 fn router() -> (Host, Host, Host) {
     let (client, router, holder) = (Host::new(), Host::new(), Host::new());
@@ -267,6 +283,7 @@ by_both_means!(
     a_bridge_passes_the_holders_virtual_mac,
     nothing_is_delivered_to_the_vip_while_shut_whether_the_host_forwards_or_not,
     an_arp_request_for_the_vip_is_heard_but_not_answered_while_shut,
+    a_neighbor_solicitation_for_the_vip_is_heard_but_not_answered_while_shut,
     a_backup_that_routes_goes_on_routing_to_and_from_the_holder,
     a_backup_that_bridges_goes_on_bridging_but_delivers_nothing_to_itself,
     a_vlan_interface_is_judged_by_itself,
