@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use keepone_chaos::netns::agent::Peer;
 use keepone_chaos::netns::world::Burden;
 use keepone_chaos::qemu::named::Speech;
+use keepone_chaos::qemu::talk;
 use keepone_chaos::scenario::Shape;
 
 pub use long::{Cells, Neighbours, Soak};
@@ -431,6 +432,13 @@ pub enum QemuCommand {
     LvsMore,
     /// What virtual servers cost, beside Debian's keepalived in the same guest: checks, detection, start, reload.
     LvsBench(LvsBench),
+    /// VRRP on VLANs, ipvlans, VRFs, bonds and bridges: whether the gate shuts there, and
+    /// routes of VRFs and with MPLS and ILA.
+    Vrrp {
+        /// Only the stories whose name contains this.
+        #[arg(default_value = "")]
+        only: String,
+    },
     /// Stops a machine that is MASTER, seen by its clocks and not, and measures what comes of it.
     Pauses {
         /// Only the pauses whose name contains this: visible, hidden, cut, snapshot.
@@ -508,6 +516,21 @@ pub enum GuestCommand {
         address: std::net::SocketAddr,
         /// How many times.
         count: u32,
+    },
+    /// Sends datagrams both ways without end, and writes down what comes.
+    Talk {
+        /// OWN/PEER, or OWN/PEER/INTERFACE.
+        #[arg(required = true)]
+        all: Vec<talk::Talk>,
+    },
+    /// Writes down each frame that names one of these addresses as its source.
+    Watch {
+        /// On which interfaces.
+        #[arg(value_delimiter = ',', required = true, num_args = 1)]
+        interfaces: Vec<String>,
+        /// Which addresses.
+        #[arg(value_delimiter = ',', required = true, num_args = 1)]
+        addresses: Vec<std::net::IpAddr>,
     },
     /// Answers each line of its input with the monotonic, the boot and the wall clock in nanoseconds.
     Clocks,

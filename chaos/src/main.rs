@@ -409,6 +409,16 @@ fn run_qemu(asked: &cli::Qemu) -> anyhow::Result<ExitCode> {
             println!("{}", serde_json::to_string(&report)?);
             Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
         }
+        QemuCommand::Vrrp { only } => {
+            let mut held = true;
+            let done = qemu::vrrp::run((&asked.kernel, &bin_dir, room), only, |report| {
+                held &= report.violations.is_empty();
+                println!("{}", serde_json::to_string(report).unwrap_or_default());
+            });
+            keep_guests(asked, room)?;
+            done?;
+            Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+        }
         QemuCommand::LvsBench(sizes) => bench_lvs(asked, sizes, &bin_dir, room),
         QemuCommand::Pauses { only } => {
             let done = qemu::pauses::run(&asked.kernel, &bin_dir, room, only);
@@ -472,6 +482,8 @@ fn run_guest(asked: &GuestCommand) -> anyhow::Result<ExitCode> {
         }
         GuestCommand::Name { speech, address, name } => qemu::named::serve(*speech, *address, name)?,
         GuestCommand::Ask { speech, address, count } => qemu::named::ask(*speech, *address, *count)?,
+        GuestCommand::Talk { all } => qemu::talk::talk(all)?,
+        GuestCommand::Watch { interfaces, addresses } => qemu::talk::watch(interfaces, addresses)?,
         GuestCommand::Clocks => qemu::guest::serve_clocks()?,
         GuestCommand::Vandalize { pid, bpf_dir } => qemu::guest::vandalize(*pid, bpf_dir)?,
     }

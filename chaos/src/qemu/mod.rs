@@ -15,7 +15,10 @@ pub mod named;
 pub mod pauses;
 pub mod qmp;
 mod serial;
+mod session;
+pub mod talk;
 pub mod vm;
+pub mod vrrp;
 
 /// Shell functions that say which process of a guest is who. The guardian's number is written down by whoever starts it:
 /// a child of the worker that has not begun its own program yet is called `keepone` too.

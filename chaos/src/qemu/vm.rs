@@ -170,7 +170,7 @@ impl Machine {
         // A plain processor emulates fastest. Emulation in QEMU 7.2 spoils the flags after CMPXCHG16B now and then,
         // which kernels use where it is there; a TSC that goes on in idle is the clock of every real machine.
         let processor = if accelerator() == "kvm" { "host" } else { "Nehalem,-cx16,invtsc=on" };
-        command.args(["-machine", "q35", "-cpu", processor, "-m", "384", "-nodefaults", "-display", "none"]);
+        command.args(["-machine", "q35", "-cpu", processor, "-m", "640", "-nodefaults", "-display", "none"]);
         if settings.counts && accelerator() == "tcg" {
             command.args(["-icount", "shift=0"]);
         }

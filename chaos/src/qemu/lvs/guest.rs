@@ -6,21 +6,16 @@ use std::time::Duration;
 
 use crate::netns::clock;
 use crate::netns::error::Error;
-use crate::netns::namespace::Namespace;
-use crate::netns::process::Processes;
 use crate::qemu::WHO;
-use crate::qemu::image::{self, Extra, Kernel};
-use crate::qemu::vm::{Machine, Settings};
-
-/// How long one command may take in an emulated machine on a busy host.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long the agent may take for anything: it looks at the table every five seconds.
-const SOON: Duration = Duration::from_secs(90);
+use crate::qemu::image::Extra;
+pub(super) use crate::qemu::session::Guest;
+use crate::qemu::session::{self, SOON};
 
 const SETUP: &str = include_str!("setup");
 const FLOW: &str = include_str!("flow");
 
-/// Boots it, with these modules and programs at hand and these files in `/lvs`; `counts` as of [`Settings::counts`].
+/// Boots it, with these modules and programs at hand and these files in `/lvs`; `counts` as of
+/// [`Settings::counts`](crate::qemu::vm::Settings::counts).
 pub(super) fn boot(
     kernel: &Path,
     bin_dir: &Path,
@@ -30,41 +25,13 @@ pub(super) fn boot(
     files: &[(&str, String)],
     counts: bool,
 ) -> Result<Guest, Error> {
-    let kernel = Kernel::find(kernel)?;
-    let base = image::with(&kernel, bin_dir, room, Extra { modules, programs })?;
-    let namespace = Namespace::new()?;
     let own = [("setup", SETUP), ("flow", FLOW), ("who", WHO)];
     let files = files.iter().map(|(name, text)| (*name, text.as_str())).chain(own);
-    let settings = Settings {
-        name: "lvs",
-        kernel: &kernel,
-        base: &base,
-        files: files.map(|(name, text)| (format!("lvs/{name}"), text.as_bytes().to_vec())).collect(),
-        nics: Vec::new(),
-        namespace: &namespace,
-        processors: 1,
-        append: "",
-        counts,
-    };
-    Ok(Guest { machine: Machine::start(&settings, room, &Processes::new())?, violations: Vec::new() })
-}
-
-/// The machine, and what did not hold on it.
-pub(super) struct Guest {
-    machine: Machine,
-    pub(super) violations: Vec<String>,
+    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+    session::boot((kernel, bin_dir, room), "lvs", Extra { modules, programs }, files, counts)
 }
 
 impl Guest {
-    pub(super) fn must(&mut self, command: &str) -> Result<String, Error> {
-        self.machine.must(command, PATIENCE)
-    }
-
-    /// The same for what may take so many seconds more.
-    pub(super) fn long(&mut self, command: &str, seconds: u64) -> Result<String, Error> {
-        self.machine.must(command, PATIENCE + Duration::from_secs(seconds))
-    }
-
     pub(super) fn table(&mut self) -> Result<Vec<String>, Error> {
         Ok(lines(&self.must("ipvsadm -Sn")?))
     }
@@ -86,27 +53,6 @@ impl Guest {
             }
             thread::sleep(Duration::from_millis(200));
         }
-    }
-
-    /// Waits until a command succeeds.
-    pub(super) fn wait_for(&mut self, what: &str, command: &str) -> Result<(), Error> {
-        let begin = clock::now();
-        while self.machine.run(command, PATIENCE)?.status != 0 {
-            if u128::from(clock::now().saturating_sub(begin) / 1_000_000) > SOON.as_millis() {
-                self.violations.push(format!("{what}: `{command}` does not come true"));
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(200));
-        }
-        Ok(())
-    }
-
-    pub(super) fn expect(&mut self, what: &str, command: &str) -> Result<(), Error> {
-        let said = self.machine.run(command, PATIENCE)?;
-        if said.status != 0 {
-            self.violations.push(format!("{what}: `{command}` fails: {}", said.text.trim()));
-        }
-        Ok(())
     }
 
     /// Answers of the two real servers, and failures.
