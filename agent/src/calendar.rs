@@ -15,6 +15,19 @@ pub fn format(since_1970: Duration) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.{milli:03}Z", second % 60)
 }
 
+/// Since 1970, in the words of ctime(3) with microseconds and in UTC: `Thu Nov 26 17:30:00.123456 2026`.
+pub fn as_ctime(since_1970: Duration) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, second) = (since_1970.as_secs() / DAY, since_1970.as_secs() % DAY);
+    let (year, month, day) = date(days);
+    let name =
+        |of: &[&'static str], at: u64| usize::try_from(at).ok().and_then(|at| of.get(at)).copied().unwrap_or("?");
+    let (weekday, month) = (name(&DAYS, days % 7), name(&MONTHS, month - 1));
+    let (hour, minute, second, micros) = (second / 3600, second / 60 % 60, second % 60, since_1970.subsec_micros());
+    format!("{weekday} {month} {day:2} {hour:02}:{minute:02}:{second:02}.{micros:06} {year}")
+}
+
 /// The date of a day counted from 1970-01-01, by the proleptic Gregorian calendar. Years are counted from March, so
 /// that a leap day ends one; the 146,097 days of 400 years are alike.
 fn date(days: u64) -> (u64, u64, u64) {
@@ -72,6 +85,15 @@ pub fn parse(text: &str, now: Duration) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_told_as_ctime_tells_it() {
+        // As `date -u -d @1795834082` has them.
+        let told = |seconds, micros: u32| as_ctime(Duration::new(seconds, micros * 1000));
+        assert_eq!(told(1_795_834_082, 59_566), "Sat Nov 28 02:48:02.059566 2026");
+        assert_eq!(told(0, 0), "Thu Jan  1 00:00:00.000000 1970");
+        assert_eq!(told(951_695_999, 999_999), "Sun Feb 27 23:59:59.999999 2000");
+    }
 
     #[test]
     fn days_are_those_of_the_calendar() {

@@ -1,5 +1,6 @@
 //! What the agent knows of itself, written on a signal: `keepone.data`, `keepone.json` and `keepone.stats` in the run
-//! directory, with `keepalived.json` and `keepalived.stats` beside them, as keepalived writes them.
+//! directory, with `keepalived.data`, `keepalived_check.data`, `keepalived.json` and `keepalived.stats` beside them, as
+//! keepalived writes them.
 //!
 //! Written by a thread of its own behind a short queue (R15), whole or not at all, for nobody but their owner. Never in
 //! /tmp, where anybody could have laid a file or a link of that name before.
@@ -16,6 +17,7 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::checkers::desk::Desk;
 use crate::control::snapshot::Snapshot;
 
 /// Dumps that may wait for the disk; more than one of a kind would be the same.
@@ -24,7 +26,8 @@ const QUEUE: usize = 2;
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// `keepone.data`, `keepone.json` and `keepalived.json`.
+    /// `keepone.data`, `keepone.json`, `keepalived.data` and `keepalived.json`; with virtual servers
+    /// `keepalived_check.data`, too.
     Data,
     /// `keepone.stats` and `keepalived.stats`.
     Stats,
@@ -77,15 +80,15 @@ pub(crate) struct Dumps {
 }
 
 impl Dumps {
-    /// Starts it.
+    /// Starts it; it asks the thread of the checks how virtual servers stand.
     ///
     /// # Errors
     /// No thread can be had.
-    pub(crate) fn start(run_dir: &Path) -> io::Result<Self> {
+    pub(crate) fn start(run_dir: &Path, servers: Desk) -> io::Result<Self> {
         let (queue, asked) = sync_channel::<(What, Box<Snapshot>)>(QUEUE);
         let run_dir = run_dir.to_owned();
         thread::Builder::new().name("dumps".into()).spawn(move || {
-            for (name, text) in asked.iter().flat_map(|(what, snapshot)| files(what, &snapshot)) {
+            for (name, text) in asked.iter().flat_map(|(what, snapshot)| files(what, &snapshot, &servers)) {
                 let path = run_dir.join(name);
                 match write(&path, &text) {
                     Ok(()) => tracing::info!(file = %path.display(), "written"),
@@ -103,12 +106,21 @@ impl Dumps {
 }
 
 /// Names and contents.
-fn files(what: What, snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+fn files(what: What, snapshot: &Snapshot, servers: &Desk) -> Vec<(&'static str, String)> {
     match what {
         What::Data => {
             let dump = snapshot.dump();
             let json = format!("{dump:#}\n");
-            vec![("keepone.data", text(&dump, 0)), ("keepone.json", json), ("keepalived.json", snapshot.keepalived())]
+            let mut files = vec![
+                ("keepone.data", text(&dump, 0)),
+                ("keepone.json", json),
+                ("keepalived.data", snapshot.keepalived_data()),
+                ("keepalived.json", snapshot.keepalived()),
+            ];
+            // Where that thread does not answer, nothing is said of servers.
+            let checked = servers.standing().ok().and_then(|services| snapshot.keepalived_check_data(&services));
+            files.extend(checked.map(|text| ("keepalived_check.data", text)));
+            files
         }
         What::Stats => {
             vec![("keepone.stats", text(&snapshot.counters(), 0)), ("keepalived.stats", snapshot.keepalived_stats())]

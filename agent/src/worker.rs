@@ -242,6 +242,7 @@ impl Start<'_> {
         let event_log = event_log(self.config, &plan);
         let group = self.config.cluster.as_ref().and_then(|cluster| cluster.control_group.as_deref());
         let servers = checkers::desk::Desk::default();
+        let dumped_servers = servers.clone();
         let connections = Connections::default();
         let (control, answers, questions) =
             control::start(&plan.run_dir, group, event_log.clone(), (servers.clone(), connections.clone()));
@@ -314,7 +315,7 @@ impl Start<'_> {
             etcd,
             voter_disk,
             record: event_log,
-            dumps: Dumps::start(&plan.run_dir).ok(),
+            dumps: Dumps::start(&plan.run_dir, dumped_servers).ok(),
             lifetime_s: 1,
             pulse: Pulse::new(self.pulse, patience(&plan), clock::now()),
             watching: Watching::start(&plan.watched, &events),

@@ -116,9 +116,14 @@ impl Answers {
             None => Ok(snapshot.dump()),
             Some("keepalived") => Ok(snapshot.keepalived().into()),
             Some("keepalived-stats") => Ok(snapshot.keepalived_stats().into()),
-            Some(other) => {
-                Err(format!("nothing is dumped as {other}: write `keepalived` or `keepalived-stats`, or leave it out"))
+            Some("keepalived-data") => Ok(snapshot.keepalived_data().into()),
+            Some("keepalived-check-data") => {
+                Ok(snapshot.keepalived_check_data(&self.servers.standing()?).unwrap_or_default().into())
             }
+            Some(other) => Err(format!(
+                "nothing is dumped as {other}: write `keepalived`, `keepalived-stats`, `keepalived-data` or \
+                 `keepalived-check-data`, or leave it out"
+            )),
         }
     }
 

@@ -125,7 +125,7 @@ pub(super) fn signals() -> [(&'static str, i32, &'static str); 6] {
     [
         ("STOP", libc::SIGTERM, "stops in good order, as SIGINT does"),
         ("RELOAD", libc::SIGHUP, "reads the configuration again; a wrong one changes nothing"),
-        ("DATA", libc::SIGUSR1, "writes keepone.data, keepone.json and keepalived.json into run_dir"),
+        ("DATA", libc::SIGUSR1, "writes keepone.data, keepone.json, keepalived.data and keepalived.json into run_dir"),
         ("STATS", libc::SIGUSR2, "writes keepone.stats and keepalived.stats into run_dir"),
         ("STATS_CLEAR", keepone_agent::dump::stats_clear_signal(), "the same: nothing is cleared"),
         ("JSON", keepone_agent::dump::json_signal(), "as DATA"),

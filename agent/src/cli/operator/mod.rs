@@ -164,6 +164,12 @@ pub(super) enum Operator {
         /// Print what keepalived writes as `keepalived.stats`.
         #[arg(long, requires = "keepalived")]
         stats: bool,
+        /// Print what keepalived writes as `keepalived.data`, for programs that search that; passwords are masked.
+        #[arg(long, requires = "keepalived", conflicts_with = "stats")]
+        data: bool,
+        /// Print what keepalived writes as `keepalived_check.data`: virtual and real servers.
+        #[arg(long, requires = "keepalived", conflicts_with_all = ["stats", "data"])]
+        check_data: bool,
     },
 }
 
@@ -246,8 +252,13 @@ pub(super) fn run(asked: Operator) -> Result<u8, Failure> {
             Ok(say(text.as_str().unwrap_or_default().trim_end()))
         }
         Operator::Dump { agent, keepalived: false, .. } => Ok(say(&format!("{:#}", agent.ask(&Request::new("dump"))?))),
-        Operator::Dump { agent, keepalived: true, stats } => {
-            let form = if stats { "keepalived-stats" } else { "keepalived" };
+        Operator::Dump { agent, keepalived: true, stats, data, check_data } => {
+            let form = match (stats, data, check_data) {
+                (true, ..) => "keepalived-stats",
+                (_, true, _) => "keepalived-data",
+                (.., true) => "keepalived-check-data",
+                _ => "keepalived",
+            };
             let text = agent.ask(&Request::new("dump").with("as", form))?;
             Ok(say(text.as_str().unwrap_or_default().trim_end()))
         }

@@ -4,6 +4,10 @@
 //! Two things differ on purpose: a password is masked, and a script stands as it was written, with no link in its path
 //! followed. `docs/control.md` says so.
 
+mod data;
+mod global;
+mod servers;
+mod tracked;
 mod words;
 
 use std::collections::BTreeMap;
