@@ -324,6 +324,9 @@ pub struct Sim {
     /// The first of them.
     #[arg(long, default_value_t = 0)]
     pub first: u64,
+    /// None is begun after so many minutes; the end says where to go on.
+    #[arg(long)]
+    pub minutes: Option<u32>,
     /// The same as `mutate`.
     #[arg(long)]
     pub ablate: bool,

@@ -165,12 +165,14 @@ fn simulate_seeds(asked: &cli::Sim) -> anyhow::Result<ExitCode> {
         sim::run_seed(asked.first, &options).trace.iter().for_each(|line| println!("{line}"));
     }
     let began = std::time::Instant::now();
-    let progress = |done: u64| {
+    let progress = |done: u64, violating: u64| {
         if !asked.json {
-            eprintln!("{done} of {} seeds after {} s", asked.seeds, began.elapsed().as_secs());
+            let seconds = began.elapsed().as_secs();
+            eprintln!("{done} of {} seeds after {seconds} s, {violating} violating", asked.seeds);
         }
     };
-    let report = sim::sweep(asked.first, asked.seeds, &options, progress);
+    let until = asked.minutes.map(|minutes| began + Duration::from_secs(60 * u64::from(minutes)));
+    let report = sim::sweep(asked.first, asked.seeds, until, &options, progress);
     if !asked.json {
         let minutes = (began.elapsed().as_secs_f64() / 60.0).max(f64::EPSILON);
         println!(
@@ -181,6 +183,13 @@ fn simulate_seeds(asked: &cli::Sim) -> anyhow::Result<ExitCode> {
         let seeds = report.seeds as f64;
         println!("{:.0} seeds and {:.0} simulated hours a minute", seeds / minutes, report.simulated_hours / minutes);
         report.examples.iter().for_each(|example| println!("  {example}"));
+        let left = asked.seeds - report.seeds;
+        if left > 0 {
+            println!(
+                "the time was up: go on with --first {} --seeds {left}",
+                report.first_seed.wrapping_add(report.seeds)
+            );
+        }
     }
     if asked.shrink {
         match report.first_violating {

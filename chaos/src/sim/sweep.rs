@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -95,30 +95,41 @@ fn millis(nanos: u64) -> f64 {
     (nanos / 1000) as f64 / 1000.0
 }
 
-/// Runs `count` seeds from `first_seed` on. The report does not depend on the number of threads.
+/// Runs `count` seeds from `first_seed` on, or those that are begun before `until`: the report says how many. It does not
+/// depend on the number of threads.
 ///
-/// `progress` is told now and then how many are done.
-pub fn sweep(first_seed: u64, count: u64, options: &Options, progress: impl Fn(u64) + Sync) -> Report {
+/// `progress` is told now and then how many are begun, and in how many something did not hold so far.
+pub fn sweep(
+    first_seed: u64,
+    count: u64,
+    until: Option<Instant>,
+    options: &Options,
+    progress: impl Fn(u64, u64) + Sync,
+) -> Report {
     let next = AtomicU64::new(0);
+    let violating = AtomicU64::new(0);
     let over = AtomicBool::new(false);
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let mut report = Report { first_seed, seeds: count, ..Report::default() };
     let work = || {
         let mut part = Report::default();
-        loop {
+        while until.is_none_or(|until| Instant::now() < until) {
             let from = next.fetch_add(CHUNK, Ordering::Relaxed);
             if from >= count {
-                return part;
+                break;
             }
+            let before = part.violations;
             for seed in from..(from + CHUNK).min(count) {
                 part.take(&run_seed(first_seed.wrapping_add(seed), options));
             }
+            violating.fetch_add(part.violations - before, Ordering::Relaxed);
         }
+        part
     };
     let tell = || {
         while !over.load(Ordering::Relaxed) {
             thread::park_timeout(Duration::from_secs(10));
-            progress(next.load(Ordering::Relaxed).min(count));
+            progress(next.load(Ordering::Relaxed).min(count), violating.load(Ordering::Relaxed));
         }
     };
     thread::scope(|scope| {
@@ -134,6 +145,8 @@ pub fn sweep(first_seed: u64, count: u64, options: &Options, progress: impl Fn(u
         over.store(true, Ordering::Relaxed);
         teller.thread().unpark();
     });
+    // Whatever was begun is done, so these are the first of them, without a gap.
+    report.seeds = next.into_inner().min(count);
     report.trim();
     #[allow(clippy::cast_precision_loss, reason = "for people to read")]
     let hours = report.simulated_ms as f64 / 3_600_000.0;
@@ -197,7 +210,7 @@ fn until_violated(mutant: Mutant, first_seed: u64, count: u64) -> MutantRow {
 
 fn mutant_row(mutant: Mutant, first_seed: u64, count: u64) -> MutantRow {
     let options = Options { mutant: Some(mutant), ..Options::default() };
-    let report = sweep(first_seed, count, &options, |_| {});
+    let report = sweep(first_seed, count, None, &options, |_, _| {});
     MutantRow {
         mutant: mutant.as_str(),
         rules: mutant.rules(),

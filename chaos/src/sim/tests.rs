@@ -4,7 +4,20 @@ use super::scenarios::run_traced;
 use super::*;
 
 fn quietly(first: u64, count: u64, options: &Options) -> Report {
-    sweep(first, count, options, |_| {})
+    sweep(first, count, None, options, |_, _| {})
+}
+
+#[test]
+fn a_sweep_whose_time_is_up_has_run_the_first_seeds_without_a_gap() {
+    use std::time::{Duration, Instant};
+    let options = Options::default();
+    // However many that are on this machine: the same as if no more had been asked for.
+    let until = Instant::now() + Duration::from_millis(300);
+    let cut_short = sweep(5, 1_000_000, Some(until), &options, |_, _| {});
+    assert!(cut_short.seeds > 0 && cut_short.seeds < 1_000_000, "{}", cut_short.seeds);
+    let whole = quietly(5, cut_short.seeds, &options);
+    assert_eq!((cut_short.digest, cut_short.events), (whole.digest, whole.events));
+    assert_eq!(sweep(5, 1_000_000, Some(Instant::now()), &options, |_, _| {}).seeds, 0);
 }
 
 #[test]
