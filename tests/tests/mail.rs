@@ -125,7 +125,7 @@ impl Room {
         let seen = self.shown("fifo.seen");
         self.script(
             "fifo.sh",
-            &format!("while read -r line; do echo \"$(date +%s.%N) $line\" >> {seen}; done < {fifo}"),
+            &format!("exec 3<> {fifo}; while read -r line; do echo \"$(date +%s.%N) $line\" >> {seen}; done <&3"),
         );
         let globals = format!(
             "alert_script = \"{script} root\"\nevent_fifo = \"{fifo}\"\nrouter_id = \"lb1\"\n\
@@ -205,7 +205,11 @@ struct Reader(Child);
 
 impl Reader {
     fn start(room: &Room) -> Self {
-        Reader(Command::new(room.path("fifo.sh")).spawn().unwrap())
+        let reader = Reader(Command::new(room.path("fifo.sh")).spawn().unwrap());
+        // Lines that come before it has the FIFO are lost to it.
+        let opened = PathBuf::from(format!("/proc/{}/fd/3", reader.0.id()));
+        eventually(SOON, || "the reader has not opened the FIFO".to_owned(), || opened.exists().then_some(()));
+        reader
     }
 }
 
