@@ -447,7 +447,9 @@ impl Domain {
             let by_machine = router.machine.next_deadline();
             let (advert, timer) = if router.machine.is_master() { (by_machine, None) } else { (None, by_machine) };
             advertises = advertises.into_iter().chain(advert).min();
-            [timer, router.announcer.next_deadline()].into_iter().flatten().for_each(&mut consider);
+            // Neither is served before the evidence is in, and what is due and not served would be due for ever.
+            let served = [timer, router.announcer.next_deadline()].into_iter().flatten().filter(|_| self.started);
+            served.for_each(&mut consider);
         }
         let at = next.into_iter().chain(advertises).min()?;
         Some(Due { at, beside: next })

@@ -391,13 +391,17 @@ impl Cluster {
 
     /// Ticks whoever is due, up to then.
     fn run_to(&mut self, ms: u64) {
+        // Nobody wants the same moment without end.
+        let mut standing = (self.now, 0);
         loop {
+            standing = if self.now == standing.0 { (self.now, standing.1 + 1) } else { (self.now, 0) };
             let due = self.nodes.iter().filter_map(|(number, node)| Some((node.next_deadline()?, *number)));
             let witness = self.witness.next_deadline().map(|at| (at, WITNESS));
             let due = due.chain(witness).filter(|(_, number)| !self.frozen.contains_key(number));
             let due: Vec<_> = due.map(|(at, number)| (self.world(number, at), number)).collect();
             match due.into_iter().min().filter(|(due, _)| *due <= at(ms)) {
                 Some((due, who)) => {
+                    assert!(standing.1 < 10_000, "{who} wants {due:?} again and again at {:?}", self.now);
                     self.now = self.now.max(due);
                     self.give(who, Event::Tick);
                 }

@@ -179,6 +179,18 @@ fn who_is_between_two_states_or_holds_nothing_hands_nothing_on() {
     assert_eq!(why(&cluster, 1), Some(NotSuspended::Authority(VIP)));
 }
 
+#[test]
+fn what_is_to_be_announced_before_the_evidence_is_in_keeps_nobody_busy() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    let handed = cluster.nodes[&1].suspend(cluster.now, PLACE, Duration::from_millis(100)).unwrap();
+    cluster.nodes.remove(&1);
+    cluster.run_to(cluster.now.as_nanos() / 1_000_000 + 92);
+    // The peer is heard again, and the interfaces are not known for 58 ms: `run_to` tells who wants one moment without end.
+    cluster.resume(1, &handed, Some(58)).unwrap();
+    cluster.run_to(cluster.now.as_nanos() / 1_000_000 + 1000);
+    assert_eq!(cluster.open(), [1]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
