@@ -90,6 +90,11 @@ impl Dumps {
         thread::Builder::new().name("dumps".into()).spawn(move || {
             for (name, text) in asked.iter().flat_map(|(what, snapshot)| files(what, &snapshot, &servers)) {
                 let path = run_dir.join(name);
+                let Some(text) = text else {
+                    // That of an earlier signal would be taken for how things stand; mostly there is none.
+                    let _ = fs::remove_file(&path);
+                    continue;
+                };
                 match write(&path, &text) {
                     Ok(()) => tracing::info!(file = %path.display(), "written"),
                     Err(error) => tracing::error!(%error, file = %path.display(), "it can't be written: make room in run_dir, or mend its rights"),
@@ -105,25 +110,25 @@ impl Dumps {
     }
 }
 
-/// Names and contents.
-fn files(what: What, snapshot: &Snapshot, servers: &Desk) -> Vec<(&'static str, String)> {
+/// Names and contents; without any, there is to be no such file.
+fn files(what: What, snapshot: &Snapshot, servers: &Desk) -> Vec<(&'static str, Option<String>)> {
     match what {
         What::Data => {
             let dump = snapshot.dump();
             let json = format!("{dump:#}\n");
-            let mut files = vec![
-                ("keepone.data", text(&dump, 0)),
-                ("keepone.json", json),
-                ("keepalived.data", snapshot.keepalived_data()),
-                ("keepalived.json", snapshot.keepalived()),
-            ];
             // Where that thread does not answer, nothing is said of servers.
             let checked = servers.standing().ok().and_then(|services| snapshot.keepalived_check_data(&services));
-            files.extend(checked.map(|text| ("keepalived_check.data", text)));
-            files
+            vec![
+                ("keepone.data", Some(text(&dump, 0))),
+                ("keepone.json", Some(json)),
+                ("keepalived.data", Some(snapshot.keepalived_data())),
+                ("keepalived_check.data", checked),
+                ("keepalived.json", Some(snapshot.keepalived())),
+            ]
         }
         What::Stats => {
-            vec![("keepone.stats", text(&snapshot.counters(), 0)), ("keepalived.stats", snapshot.keepalived_stats())]
+            let (counters, theirs) = (text(&snapshot.counters(), 0), snapshot.keepalived_stats());
+            vec![("keepone.stats", Some(counters)), ("keepalived.stats", Some(theirs))]
         }
     }
 }

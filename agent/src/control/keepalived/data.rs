@@ -77,7 +77,7 @@ impl Snapshot {
             text.line(1, format_args!("VRRP Instance = {}", instance.name));
             self.standing_in(&mut text, of, *at, utc_at_boot);
             travel(&mut text, of);
-            announcements(&mut text, &instance.announce);
+            announcements(&mut text, 3, "refresh", &instance.announce);
             self.election_in(&mut text, of, *at);
             let is_master = at.status.role == Role::Master;
             kernel(&mut text, of, rules.get(&place).map(Vec::as_slice).unwrap_or_default(), is_master);
@@ -224,19 +224,21 @@ fn travel(text: &mut Text, of: Of<'_>) {
     }
 }
 
-/// The times of second bursts only where they are written: keepone has other rounds than keepalived without them.
-fn announcements(text: &mut Text, announce: &AnnounceSettings) {
+/// Of an instance or of all. The times of second bursts only where they are written: keepone has other rounds than keepalived
+/// without them.
+pub(super) fn announcements(text: &mut Text, indent: usize, refresh: &str, announce: &AnnounceSettings) {
+    let mut say = |what: &str, value: u64| text.line(indent, format_args!("Gratuitous ARP {what} = {value}"));
     if let Some(second) = announce.second {
-        say!(text, "Gratuitous ARP delay = {}", second.as_secs());
+        say("delay", second.as_secs());
     }
-    say!(text, "Gratuitous ARP repeat = {}", announce.burst);
-    let refresh = announce.refresh.map_or((0, 1), |refresh| (refresh.interval.as_secs(), refresh.rounds));
-    say!(text, "Gratuitous ARP refresh = {}", refresh.0);
-    say!(text, "Gratuitous ARP refresh repeat = {}", refresh.1);
+    say("repeat", announce.burst.into());
+    let (interval, rounds) = announce.refresh.map_or((0, 1), |refresh| (refresh.interval.as_secs(), refresh.rounds));
+    say(refresh, interval);
+    say("refresh repeat", rounds.into());
     if let Some(second) = announce.rival_second {
-        say!(text, "Gratuitous ARP lower priority delay = {}", second.as_secs());
+        say("lower priority delay", second.as_secs());
     }
-    say!(text, "Gratuitous ARP lower priority repeat = {}", announce.rival_burst);
+    say("lower priority repeat", announce.rival_burst.into());
 }
 
 /// What it has in the kernel while it is MASTER.

@@ -3,7 +3,7 @@
 use keepone_config::Config;
 use keepone_config::model::{Fifo, Mail};
 
-use super::data::{Text, numbers, switch, yes};
+use super::data::{Text, announcements, numbers, switch, yes};
 
 /// A line of it.
 macro_rules! say {
@@ -26,18 +26,7 @@ pub(super) fn section(text: &mut Text, config: &Config) {
     say!(text, "FIFO write vrrp states on reload = {}", fifos.states_on_reload);
     say!(text, "VRRP IPv4 mcast group = {}", global.vrrp_mcast_group4);
     say!(text, "VRRP IPv6 mcast group = {}", global.vrrp_mcast_group6);
-    let announce = &global.announce;
-    if let Some(second) = announce.second {
-        say!(text, "Gratuitous ARP delay = {}", second.as_secs());
-    }
-    say!(text, "Gratuitous ARP repeat = {}", announce.burst);
-    let refresh = announce.refresh.map_or((0, 1), |refresh| (refresh.interval.as_secs(), refresh.rounds));
-    say!(text, "Gratuitous ARP refresh timer = {}", refresh.0);
-    say!(text, "Gratuitous ARP refresh repeat = {}", refresh.1);
-    if let Some(second) = announce.rival_second {
-        say!(text, "Gratuitous ARP lower priority delay = {}", second.as_secs());
-    }
-    say!(text, "Gratuitous ARP lower priority repeat = {}", announce.rival_burst);
+    announcements(text, 1, "refresh timer", &global.announce);
     say!(text, "Gratuitous ARP interval = {:.6}", vrrp.garp_interval.as_secs_f64());
     say!(text, "Gratuitous NA interval = {:.6}", vrrp.gna_interval.as_secs_f64());
     say!(text, "SNMP vrrp {}", switch(global.snmp.vrrp));
