@@ -472,7 +472,7 @@ impl Node {
             self.send_beats(now, all, out);
         }
         self.send_profiles(now, out);
-        self.send_words(now, out);
+        self.send_hellos(now, out);
         if now >= self.beat_at {
             // Nobody to send beats to: what is left is to look at everything once in a while.
             let period = if self.peers.is_empty() { ALONE } else { self.settings.heartbeat.period };

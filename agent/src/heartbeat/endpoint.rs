@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keepone_arbiter::quic::{
-    BEAT_TAG, BindError, Dialer, Endpoint, EndpointSettings, Identity, LEASE_TAG, Listener, Outlet, PROFILE_TAG, Peer,
-    Received, Refusal, Refusals, Roster, Sink, TransportSettings, WORD_TAG,
+    BEAT_TAG, BindError, Dialer, Endpoint, EndpointSettings, HELLO_TAG, Identity, LEASE_TAG, Listener, Outlet,
+    PROFILE_TAG, Peer, Received, Refusal, Refusals, Roster, Sink, TransportSettings,
 };
 use keepone_proto::event::Event;
 use keepone_proto::id::LinkId;
@@ -257,7 +257,7 @@ fn sink(link: LinkId, shared: &Shared) -> Sink {
         }
         let (from, bytes) = (received.peer.node, received.bytes.to_vec());
         let event = match bytes.first() {
-            Some(&(BEAT_TAG | PROFILE_TAG | WORD_TAG)) => Event::BeatReceived { link, from, bytes },
+            Some(&(BEAT_TAG | PROFILE_TAG | HELLO_TAG)) => Event::BeatReceived { link, from, bytes },
             Some(&LEASE_TAG) => Event::LeaseReceived { from, bytes },
             _ => return tracing::debug!("datagram of unknown kind from member {from} on {link:?}"),
         };

@@ -37,8 +37,8 @@ pub use transport::{BindError, Endpoint, EndpointSettings, TransportSettings};
 pub const BEAT_TAG: u8 = b'B';
 /// First octet of a profile datagram.
 pub const PROFILE_TAG: u8 = keepone_proto::wire::profile::TAG;
-/// First octet of a word datagram.
-pub const WORD_TAG: u8 = keepone_proto::wire::word::TAG;
+/// First octet of a hello datagram.
+pub const HELLO_TAG: u8 = keepone_proto::wire::hello::TAG;
 /// First octet of a lease datagram.
 pub const LEASE_TAG: u8 = keepone_proto::wire::lease::TAG;
 /// The longest datagram that every path carries: what a QUIC packet of 1200 octets has room for.

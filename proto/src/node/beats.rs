@@ -13,19 +13,19 @@ use crate::id::{DomainId, LinkId, NodeId};
 use crate::settings::Settings;
 use crate::time::Instant;
 use crate::wire::heartbeat::{Beat, MAX_DOMAINS, MAX_HEARD};
-use crate::wire::{profile, word};
+use crate::wire::{hello, profile};
 
 /// Calls to a silent peer in one period.
 const CALLS: u32 = 4;
 
 impl Node {
-    /// A heartbeat of a peer, its profile, or its word.
+    /// A heartbeat of a peer, its profile, or its hello.
     pub(super) fn on_beat(&mut self, now: Instant, link: LinkId, from: NodeId, bytes: &[u8], out: &mut Vec<Action>) {
         if bytes.first() == Some(&profile::TAG) {
             return self.on_profile(now, from, bytes);
         }
-        if bytes.first() == Some(&word::TAG) {
-            return self.on_word(from, bytes);
+        if bytes.first() == Some(&hello::TAG) {
+            return self.on_hello(now, from, bytes);
         }
         let beat = match Beat::parse(bytes) {
             Ok(beat) if beat.cluster == self.settings.cluster => beat,
@@ -53,6 +53,7 @@ impl Node {
             self.counters.bad_beats += 1;
             return;
         }
+        self.members.heard(now, from, beat.incarnation);
         if let Some(reading) = peer.reading(now, link, &beat) {
             self.read_clock(now, from, beat.incarnation, reading);
         }
@@ -86,7 +87,6 @@ impl Node {
             }
         }
         if heard.restarted {
-            self.members.restarted(from, beat.incarnation);
             self.agenda.touch_all();
         }
         if heard.returned || heard.restarted {

@@ -201,8 +201,8 @@ struct Cluster {
     gates_unread: BTreeSet<u16>,
     /// Their kernels take no address.
     addresses_held: BTreeSet<u16>,
-    /// Nodes of a release that knows no words.
-    wordless: BTreeSet<u16>,
+    /// Nodes of a release that knows no hellos.
+    without_hello: BTreeSet<u16>,
     log: Vec<(Instant, u16, Action)>,
 }
 
@@ -234,7 +234,7 @@ impl Cluster {
             gates_hung: BTreeMap::new(),
             gates_unread: BTreeSet::new(),
             addresses_held: BTreeSet::new(),
-            wordless: BTreeSet::new(),
+            without_hello: BTreeSet::new(),
             log: Vec::new(),
         }
     }
@@ -347,7 +347,7 @@ impl Cluster {
             Action::Persist { ticket, .. } => Event::Persisted { ticket, error: None },
             Action::SendBeat { link, to, bytes } => {
                 let one_way = self.link_cut_one_way.contains(&(link, node, to.get()));
-                let unknown = bytes.first() == Some(&crate::wire::word::TAG) && self.wordless.contains(&node);
+                let unknown = bytes.first() == Some(&crate::wire::hello::TAG) && self.without_hello.contains(&node);
                 if !unknown && !self.cut.contains(&(node, to.get())) && !self.links_cut.contains(&link) && !one_way {
                     self.queue.push_back((to.get(), Event::BeatReceived { link, from: id(node), bytes }));
                 }

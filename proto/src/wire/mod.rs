@@ -3,12 +3,12 @@
 pub mod arp;
 pub mod bfd;
 pub mod heartbeat;
+pub mod hello;
 pub mod ip;
 pub mod lease;
 pub mod ndp;
 pub mod profile;
 pub mod vrrp;
-pub mod word;
 
 use alloc::vec::Vec;
 

@@ -177,13 +177,13 @@ pub(super) fn status(status: &Value, colours: bool) -> String {
         let links = links.collect::<Vec<_>>().join(", ");
         let _ = writeln!(out, "peer {}: {heard}{runs} ({links})", text(peer, "name"));
     }
-    unused(status, &mut out);
+    features_not_used(status, &mut out);
     alerts(status, &mut out);
     out
 }
 
 /// What this release can, and a node that is heard can't: not who is down, and will say it when it is there.
-fn unused(status: &Value, out: &mut String) {
+fn features_not_used(status: &Value, out: &mut String) {
     let is_heard =
         |name: &&str| list(status, "peers").iter().any(|peer| text(peer, "name") == *name && peer["silent"] == false);
     for feature in list(status, "features") {

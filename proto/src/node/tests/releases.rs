@@ -5,10 +5,10 @@ use super::*;
 use crate::features::{Feature, Release};
 use crate::wire::profile::{self, Profile};
 
-/// Node 2 has another policy, and runs an older release for as long as `wordless` has it.
+/// Node 2 has another policy, and runs an older release for as long as `without_hello` has it.
 fn mixed() -> Cluster {
     let mut cluster = Cluster::arbitrated();
-    cluster.wordless.insert(2);
+    cluster.without_hello.insert(2);
     start(&mut cluster, 1);
     start(&mut cluster, 2);
     cluster.run_to(9000);
@@ -51,7 +51,7 @@ fn what_an_older_release_cant_read_is_said_once_every_node_has_said_that_it_can(
     assert_eq!(said(&cluster, 1, AlertName::ConfigMismatch, true), "vip: policy degrade on n2, strict here");
 
     // It is upgraded in place, the same life going on.
-    cluster.wordless.clear();
+    cluster.without_hello.clear();
     cluster.log.clear();
     cluster.run_to(13_000);
     assert_eq!(told(&cluster, 1), [None, Some(Policy::Strict)]);
@@ -62,11 +62,11 @@ fn what_an_older_release_cant_read_is_said_once_every_node_has_said_that_it_can(
 #[test]
 fn a_step_back_to_the_older_release_switches_off_what_it_can_not_read() {
     let mut cluster = mixed();
-    cluster.wordless.clear();
+    cluster.without_hello.clear();
     cluster.run_to(13_000);
     assert_eq!(lacking(&cluster, 1), []);
 
-    cluster.wordless.insert(2);
+    cluster.without_hello.insert(2);
     start(&mut cluster, 2);
     // What it has said in its former life is forgotten with its first beat.
     cluster.run_to(13_300);
@@ -77,11 +77,27 @@ fn a_step_back_to_the_older_release_switches_off_what_it_can_not_read() {
 }
 
 #[test]
-fn a_word_from_elsewhere_or_from_before_says_nothing() {
+fn who_is_upgraded_in_place_to_an_older_release_has_no_feature_soon() {
+    let mut cluster = mixed();
+    cluster.without_hello.clear();
+    cluster.run_to(13_000);
+    assert_eq!(lacking(&cluster, 1), []);
+    // The same life, in which it does not say so any more.
+    cluster.without_hello.insert(2);
+    cluster.run_to(20_000);
+    assert_eq!(lacking(&cluster, 1), [], "a few may be lost");
+    cluster.run_to(24_000);
+    cluster.log.clear();
+    cluster.run_to(26_000);
+    assert_eq!((lacking(&cluster, 1), told(&cluster, 1)), (vec![id(2)], vec![None]));
+}
+
+#[test]
+fn a_hello_from_elsewhere_or_from_before_says_nothing() {
     let mut cluster = mixed();
     let known = cluster.nodes[&2].release_of(id(1));
     assert_eq!(known, Some(Release::OURS));
-    let word = crate::wire::word::Word {
+    let hello = crate::wire::hello::Hello {
         cluster: ClusterId(1),
         incarnation: cluster.nodes[&1].incarnation,
         clock: at(2000),
@@ -89,9 +105,9 @@ fn a_word_from_elsewhere_or_from_before_says_nothing() {
         features: crate::features::Features::default(),
     };
     let bad = cluster.nodes[&2].counters().bad_beats;
-    let elsewhere = crate::wire::word::Word { cluster: ClusterId(2), clock: at(99_000), ..word };
-    for (from, word) in [(1, word), (1, elsewhere), (5, crate::wire::word::Word { clock: at(99_000), ..word })] {
-        cluster.give(2, Event::BeatReceived { link: LinkId(0), from: id(from), bytes: word.emit() });
+    let elsewhere = crate::wire::hello::Hello { cluster: ClusterId(2), clock: at(99_000), ..hello };
+    for (from, hello) in [(1, hello), (1, elsewhere), (5, crate::wire::hello::Hello { clock: at(99_000), ..hello })] {
+        cluster.give(2, Event::BeatReceived { link: LinkId(0), from: id(from), bytes: hello.emit() });
     }
     assert_eq!(cluster.nodes[&2].release_of(id(1)), known);
     assert_eq!((cluster.nodes[&2].release_of(id(5)), cluster.nodes[&2].counters().bad_beats), (None, bad + 2));

@@ -1,7 +1,7 @@
-//! The word: what release a node runs and which features it has, told to each peer every two seconds. It is no sign of life.
+//! The hello: what release a node runs and which features it has, told to each peer every two seconds. It is no sign of life.
 //!
 //! ```text
-//! 'W' | cluster (8) | incarnation (8) | clock (8) | release: major (2), minor (2), patch (2) | features (8) | more
+//! 'H' | cluster (8) | incarnation (8) | clock (8) | release: major (2), minor (2), patch (2) | features (8) | more
 //! ```
 //!
 //! It bears no version of its own: this head is for ever, and what a later release appends is passed over. A release that
@@ -14,17 +14,17 @@ use crate::features::{Features, Release};
 use crate::id::{ClusterId, Incarnation};
 use crate::time::Instant;
 
-/// First octet of every word.
-pub const TAG: u8 = b'W';
+/// First octet of every hello.
+pub const TAG: u8 = b'H';
 
-/// One word.
+/// One hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Word {
+pub struct Hello {
     /// The cluster.
     pub cluster: ClusterId,
     /// Sender's incarnation.
     pub incarnation: Incarnation,
-    /// Sender's boot clock when it made the word: the newest counts.
+    /// Sender's boot clock when it made the hello: the newest counts.
     pub clock: Instant,
     /// What it runs.
     pub release: Release,
@@ -32,7 +32,7 @@ pub struct Word {
     pub features: Features,
 }
 
-impl Word {
+impl Hello {
     /// The octets.
     pub fn emit(&self) -> Vec<u8> {
         let mut w = Writer::new();
@@ -42,13 +42,13 @@ impl Word {
         w.finish()
     }
 
-    /// From the octets of one datagram; `None`: not a word, or one that ends too early.
-    pub fn parse(bytes: &[u8]) -> Option<Word> {
+    /// From the octets of one datagram; `None`: not a hello, or one that ends too early.
+    pub fn parse(bytes: &[u8]) -> Option<Hello> {
         let mut r = Reader::new(bytes);
         if r.u8()? != TAG {
             return None;
         }
-        Some(Word {
+        Some(Hello {
             cluster: ClusterId(r.u64()?),
             incarnation: Incarnation(r.u64()?),
             clock: Instant::from_nanos(r.u64()?),
@@ -68,21 +68,21 @@ mod tests {
         fn it_is_read_as_it_was_written_whatever_a_later_release_appends(
             ids in any::<[u64; 4]>(), release in any::<(u16, u16, u16)>(), more in proptest::collection::vec(any::<u8>(), 0..40),
         ) {
-            let word = Word {
+            let hello = Hello {
                 cluster: ClusterId(ids[0]),
                 incarnation: Incarnation(ids[1]),
                 clock: Instant::from_nanos(ids[2]),
                 release: Release { major: release.0, minor: release.1, patch: release.2 },
                 features: Features(ids[3]),
             };
-            let mut bytes = word.emit();
+            let mut bytes = hello.emit();
             for cut in 0..bytes.len() {
-                prop_assert_eq!(Word::parse(&bytes[..cut]), None);
+                prop_assert_eq!(Hello::parse(&bytes[..cut]), None);
             }
             bytes.extend(more);
-            prop_assert_eq!(Word::parse(&bytes), Some(word));
+            prop_assert_eq!(Hello::parse(&bytes), Some(hello));
             bytes[0] ^= 1;
-            prop_assert_eq!(Word::parse(&bytes), None);
+            prop_assert_eq!(Hello::parse(&bytes), None);
         }
     }
 }
