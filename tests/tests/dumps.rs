@@ -399,8 +399,12 @@ fn a_dump_has_what_keepaliveds_has() {
     assert!(theirs[2]["stats"]["advert_rcvd"].as_u64() > Some(0), "and somebody was heard");
 
     // The same by the signal, for its owner alone; and the statistics, but for their numbers.
+    // Of virtual servers that were there at an earlier signal.
+    let checked = file_of(&keepone, "/run/keepone/keepalived_check.data");
+    std::fs::write(&checked, "").unwrap();
     signal_json(keepone.pid());
     let by_signal = eventually(SOON, || keepone.said(), || written(&keepone, "/run/keepone/keepalived.json"));
+    assert!(!checked.exists(), "servers are told of that are no more");
     let by_signal: Vec<Value> = serde_json::from_str(&by_signal).unwrap();
     assert_eq!(by_signal.iter().map(kind).collect::<Vec<_>>(), ours.iter().map(kind).collect::<Vec<_>>());
     let words = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "").trim().to_owned();
