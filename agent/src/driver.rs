@@ -154,6 +154,10 @@ impl Driver {
                 self.take(Event::Tick);
             }
             if self.hands_on() {
+                // Of servers nothing more comes: their checks have handed on before.
+                while let Ok(server) = sources.servers.try_recv() {
+                    self.shells.notifier.tell_server(server);
+                }
                 break;
             }
         }
@@ -205,7 +209,9 @@ impl Driver {
             }
             Woke::Kernel(Said::Removed(number)) => self.shells.removed(number),
             Woke::Order(Order::Reload) => self.examine(),
-            Woke::Order(Order::HandOn(needed)) => self.hand_on.order(needed, &self.source.running),
+            Woke::Order(Order::HandOn(needed)) => {
+                self.hand_on.order(needed, &self.source.running, self.shells.checkers.desk());
+            }
             Woke::Examined(examined) => self.take_over(examined),
             Woke::Kernel(Said::Failed(error)) => return Err(format!("netlink: {error}")),
             Woke::Dump(what) => {

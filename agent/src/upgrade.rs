@@ -20,7 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use keepone_config::Config;
-use keepone_proto::handed::{Handed, Place};
+use keepone_proto::handed::{Handed, Place, VERSION};
 use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -54,9 +54,12 @@ pub(crate) fn inherit(file: &File, inherited: bool) -> io::Result<()> {
     fcntl(file, FcntlArg::F_SETFD(flags)).map(drop).map_err(Into::into)
 }
 
-/// Writes what is handed on, for good.
-pub(crate) fn write(mut file: &File, handed: &Handed) -> io::Result<()> {
-    file.write_all(&handed.emit())?;
+/// Writes what is handed on, for good: how many octets the core's part has (8), that, and what the health checks know.
+pub(crate) fn write(mut file: &File, handed: &Handed, servers: &[u8]) -> io::Result<()> {
+    let core = handed.emit();
+    file.write_all(&u64::try_from(core.len()).unwrap_or(u64::MAX).to_be_bytes())?;
+    file.write_all(&core)?;
+    file.write_all(servers)?;
     fcntl(file, FcntlArg::F_ADD_SEALS(all_seals())).map(drop).map_err(Into::into)
 }
 
@@ -66,11 +69,13 @@ pub(crate) fn is_sealed(file: &File) -> bool {
     seals.is_ok_and(|seals| seals.contains(all_seals())) && file.metadata().is_ok_and(|of| of.len() <= LONGEST)
 }
 
-/// What was handed on. `None`: nothing that this version reads.
-pub(crate) fn read(mut file: &File) -> Option<Handed> {
+/// What was handed on, with what the health checks know. `None`: nothing that this version reads.
+pub(crate) fn read(mut file: &File) -> Option<(Handed, Vec<u8>)> {
     let mut bytes = Vec::new();
     let whole = is_sealed(file) && file.seek(SeekFrom::Start(0)).is_ok() && file.read_to_end(&mut bytes).is_ok();
-    whole.then(|| Handed::parse(&bytes).ok()).flatten()
+    let (len, rest) = bytes.split_first_chunk::<8>().filter(|_| whole)?;
+    let (core, servers) = rest.split_at_checked(usize::try_from(u64::from_be_bytes(*len)).ok()?)?;
+    Some((Handed::parse(core).ok()?, servers.to_vec()))
 }
 
 /// The descriptor that a variable names: the process before this one, or its parent, has left it open for it.
@@ -92,7 +97,10 @@ pub fn inherited(variable: &str) -> Option<File> {
 pub(crate) fn place(config: &Config) -> Place {
     let plan = Plan::new(config);
     // Debug prints are of one version: another one that means something else by the same file says so in them.
-    let words = format!("{:?} {:?} {:?} {}", plan.settings, plan.gate_domains, plan.gate, plan.bpf_dir.display());
+    // The forms in which it is handed on are of a version, too: who reads another one is upgraded to by a handover.
+    let forms = (VERSION, keepone_proto::balance::handed::VERSION);
+    let (settings, domains, gate, pins) = (&plan.settings, &plan.gate_domains, &plan.gate, plan.bpf_dir.display());
+    let words = format!("{forms:?} {settings:?} {domains:?} {gate:?} {pins}");
     let mut mark = [0; 32];
     let sum = ring::digest::digest(&ring::digest::SHA256, words.as_bytes());
     mark.iter_mut().zip(sum.as_ref()).for_each(|(octet, of)| *octet = *of);
@@ -110,8 +118,6 @@ pub(crate) fn unfit(plan: &Plan, config: &Config, means: Option<Means>, records:
         Some("the gate is none of means bpf")
     } else if !plan.own_links.is_empty() {
         Some("interfaces with virtual MACs are in use")
-    } else if !config.virtual_servers.is_empty() {
-        Some("virtual servers are configured")
     } else if config.global.dbus.is_some() {
         Some("what D-Bus tells of instances would begin anew")
     } else if records {
@@ -193,8 +199,8 @@ mod tests {
         (&file).write_all(&handed().emit()).unwrap();
         assert!(!is_sealed(&file) && read(&file).is_none());
         let file = memory().unwrap();
-        write(&file, &handed()).unwrap();
-        assert_eq!(read(&file), Some(handed()));
+        write(&file, &handed(), b"servers").unwrap();
+        assert_eq!(read(&file), Some((handed(), b"servers".to_vec())));
         assert!((&file).write_all(b"more").is_err(), "sealed");
     }
 

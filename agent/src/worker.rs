@@ -17,7 +17,6 @@ use keepone_arbiter::realtime::{self, Rank};
 use keepone_config::model::Cluster;
 use keepone_config::{Config, Environment};
 use keepone_proto::event::Event;
-use keepone_proto::handed::Handed;
 use keepone_proto::id::{DomainId, Epoch, Incarnation};
 use keepone_proto::node::Restored;
 use keepone_proto::recording::Header;
@@ -27,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use authority::{open_voter, start_etcd, start_witnesses};
-use going_on::Begun;
+use going_on::{Begun, GoesOn};
 
 use crate::assemble::{LinkPlan, Plan, begin_at};
 use crate::checkers;
@@ -130,7 +129,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
     let runtime = runtime.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no runtime: {error}")))?;
     let source = Source { file: file.to_owned(), environment, running: Arc::new(config.clone()) };
     let handed = begun.handed;
-    let hand_on = HandOn::new(memory, handed.as_ref());
+    let hand_on = HandOn::new(memory, handed.as_ref().map(|handed| &handed.core));
     let given = (handed, hand_on);
     let start = Start { config, plan, incarnation, gate, gate_fault, keys, pulse, orders, source, recording, given };
     runtime.block_on(async {
@@ -214,7 +213,7 @@ struct Start<'a> {
     orders: Option<File>,
     source: Source,
     recording: Option<&'a Path>,
-    given: (Option<Handed>, HandOn),
+    given: (Option<GoesOn>, HandOn),
 }
 
 impl Start<'_> {
@@ -262,7 +261,7 @@ impl Start<'_> {
         };
         let recorder = self.recording.and_then(|file| start_recording(file, &header));
         let (handed, hand_on) = self.given;
-        let node = going_on::node(&header, handed.as_ref(), self.config)?;
+        let node = going_on::node(&header, handed.as_ref().map(|handed| &handed.core), self.config)?;
         let global = &self.config.global;
         let rules = Rules { user: global.script_user.clone(), timeout: global.script_timeout };
         let start = |script| AlertScript::start(script, plan.node_name.clone(), rules.clone());
@@ -280,7 +279,8 @@ impl Start<'_> {
         let (post, told_servers) = notifier.server_post();
         let neighbors = Neighbors::new(plan.watched(), interfaces.clone(), events.clone());
         let announcer = Announcer::start(plan.announced.clone(), neighbors.voice());
-        let ipvs = Ipvs::start(&self.source.running, &plan.run_dir, connections, events.clone());
+        let held = handed.as_ref().map(|handed| handed.held().collect());
+        let ipvs = Ipvs::start((&self.source.running, held), &plan.run_dir, connections, events.clone());
         let mut shells = Shells {
             handed_on: false,
             virtual_addresses: plan.virtual_addresses(),
@@ -293,7 +293,7 @@ impl Start<'_> {
             mirrors: Mirrors::spawn(events.clone()),
             references: References::spawn(references.targets.clone(), references.timeout, None, events.clone()),
             checkers: Checkers::start(
-                (&self.source.running, &plan.tied),
+                (&self.source.running, &plan.tied, handed.map(|handed| handed.servers)),
                 rules.clone(),
                 notifier.server_fifos(),
                 (ipvs.wish(), post),

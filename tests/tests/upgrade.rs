@@ -2,6 +2,10 @@
 //! restarted by a handover, or its gate shuts at the lease's end (docs/decisions/0210). Needs root.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::fs::{File, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +21,7 @@ use keepone_tests::patience::eventually;
 use keepone_tests::program::Program;
 use keepone_tests::unbroken::Unbroken;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 /// Wide: a machine that is busy with other tests.
@@ -36,6 +41,11 @@ struct Pair {
 impl Pair {
     /// Under a lease of that length.
     fn steady(lease: &str, gate: &str) -> Self {
+        Self::with(lease, gate, |_| String::new())
+    }
+
+    /// The same with more in the first node's file, which is made in that room.
+    fn with(lease: &str, gate: &str, more: impl Fn(&Path) -> String) -> Self {
         let lan = Lan::build(1).unwrap();
         let mut cluster = Cluster::new(&lan).unwrap();
         cluster.quorum();
@@ -46,7 +56,9 @@ impl Pair {
         let witness = [&program("keepone-witness"), "run", "-c", file.to_str().unwrap()];
         let witness = lan.start_at(Kind::Witness(0), &witness).unwrap();
         let nodes = [0, 1].map(|node| {
-            let file = cluster.write(&lan, node).unwrap();
+            let more = if node == 0 { more(lan.room()) } else { String::new() };
+            let text = cluster.of_node(&lan, node) + &more;
+            let file = lan.write(&format!("n{}.toml", node + 1), &text).unwrap();
             lan.start(node, &[&program("keepone"), "run", "-c", file.to_str().unwrap()]).unwrap()
         });
         let watch = Watch::start(&lan, VIP.into()).unwrap();
@@ -105,6 +117,73 @@ fn a_holder_is_replaced_under_its_lease_and_no_question_is_lost() {
     let said = pair.ask(&["handover", "VI_1"]);
     assert!(said.contains("n2 holds it"), "{said}\n{}", pair.said());
     pair.goes_to(1);
+}
+
+/// Three real servers, each up while a file is there; their FIFO, and scripts that write into `calls`.
+fn servers(room: &Path) -> String {
+    let script =
+        |words: &str| format!("\"/bin/sh -c 'echo {words} $KEEPONE_REAL_SERVER >> {}'\"", room.join("calls").display());
+    let real = |number: u8| {
+        let (up, down) = (script("up"), script("down"));
+        let there = format!("/usr/bin/test -e {}", room.join(format!("rs{number}")).display());
+        format!(
+            "[[virtual_server.real_server]]\naddress = \"10.0.0.{number}\"\nport = 80\nnotify_up = {up}\nnotify_down = {down}\n\
+             misc_check = {{ misc_path = \"{there}\", misc_timeout = 20, user = \"root\" }}\n"
+        )
+    };
+    format!(
+        "\n[global_defs]\nscript_user = \"root\"\nlvs_notify_fifo = \"{}\"\n\
+         [[virtual_server]]\naddress = \"{VIP}\"\nport = 80\nprotocol = \"TCP\"\nquorum = 2\ndelay_loop = \"300ms\"\nretry = 1\n\
+         delay_before_retry = \"100ms\"\nquorum_up = {}\nquorum_down = {}\nomega = true\n{}",
+        room.join("fifo").display(),
+        script("quorum up"),
+        script("quorum down"),
+        [1, 2, 3].map(real).concat()
+    )
+}
+
+/// What has come into a FIFO since the last look.
+fn lines(fifo: &mut File) -> Vec<String> {
+    let (mut bytes, mut text) = ([0; 4096], String::new());
+    while let Ok(count @ 1..) = fifo.read(&mut bytes) {
+        text += std::str::from_utf8(&bytes[..count]).unwrap();
+    }
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Who was down stays down, who is emptied stays so, and nobody is told of anything: neither by the process that ends nor
+/// by the one that goes on.
+#[test]
+fn health_checks_go_on_where_they_were() {
+    let pair = Pair::with("3s", "bpf", |room| {
+        (1..4).for_each(|number| std::fs::write(room.join(format!("rs{number}")), "").unwrap());
+        let _ = nix::unistd::mkfifo(&room.join("fifo"), Mode::from_bits_truncate(0o600));
+        servers(room)
+    });
+    let room = pair.lan.room();
+    let open = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(room.join("fifo"));
+    let mut fifo = open.unwrap();
+    let standing = || pair.ask(&["servers"]);
+    let is_there = |words: &str| standing().contains(words).then_some(());
+    std::fs::remove_file(room.join("rs2")).unwrap();
+    eventually(SOON, standing, || is_there("DOWN"));
+    pair.ask(&["drain", "10.0.0.3"]);
+    // Its scripts have been run.
+    thread::sleep(Duration::from_millis(1500));
+    lines(&mut fifo);
+    let calls = || std::fs::read_to_string(room.join("calls")).unwrap_or_default();
+    let (before, called, workers) = (standing(), calls(), pair.workers());
+    for _ in 0..2 {
+        let said = pair.ask(&["upgrade"]);
+        assert!(said.starts_with("in place: "), "{said}\n{}", pair.said());
+    }
+    assert_ne!(pair.workers(), workers);
+    assert_eq!(standing(), before, "{}", pair.said());
+    assert_eq!((lines(&mut fifo), calls()), (Vec::new(), called), "{}", pair.said());
+    // And they are made.
+    std::fs::write(room.join("rs2"), "").unwrap();
+    eventually(SOON, || pair.said(), || (!standing().contains("DOWN")).then_some(()));
+    assert_eq!(lines(&mut fifo), [format!("RS [10.0.0.2]:tcp:80 [{VIP}]:tcp:80 UP")], "{}", pair.said());
 }
 
 #[test]

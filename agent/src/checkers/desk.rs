@@ -26,6 +26,8 @@ pub(crate) enum Ask {
     /// A real server is to get no new connections, or is to get them again. The answer: where it was found, by name of its
     /// virtual server and its own.
     Drain(Drain, answers::SyncSender<Vec<(String, String)>>),
+    /// All that the checks know, once no script runs that they have begun; from then on nothing is judged any more.
+    HandOn(answers::SyncSender<Vec<u8>>),
 }
 
 /// Of whom, and what.
@@ -57,6 +59,15 @@ impl Desk {
         self.ask(Ask::Standing)
     }
 
+    /// All that is known of virtual and real servers, for a next process that goes on with it: from now on nothing is judged
+    /// any more, and this process has to end. Empty where there are none. The answer may take as long as scripts run.
+    ///
+    /// # Errors
+    /// The thread does not answer within `patience`.
+    pub(crate) fn hand_on(&self, patience: Duration) -> Result<Vec<u8>, String> {
+        self.ask_within(patience, Ask::HandOn)
+    }
+
     /// Empties a real server, or fills it again; where it was found.
     ///
     /// # Errors
@@ -66,6 +77,14 @@ impl Desk {
     }
 
     fn ask<T: Default>(&self, ask: impl FnOnce(answers::SyncSender<T>) -> Ask) -> Result<T, String> {
+        self.ask_within(PATIENCE, ask)
+    }
+
+    fn ask_within<T: Default>(
+        &self,
+        patience: Duration,
+        ask: impl FnOnce(answers::SyncSender<T>) -> Ask,
+    ) -> Result<T, String> {
         let orders = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(orders) = orders else { return Ok(T::default()) };
         let busy = || String::from("the thread of health checks does not answer: ask again");
@@ -73,7 +92,7 @@ impl Desk {
         orders.try_send(Order::Ask(ask(answer))).map_err(|_| busy())?;
         // The thread ends once nobody can order anything any more.
         drop(orders);
-        answered.recv_timeout(PATIENCE).map_err(|_| busy())
+        answered.recv_timeout(patience).map_err(|_| busy())
     }
 }
 

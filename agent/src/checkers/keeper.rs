@@ -9,13 +9,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use keepone_config::Config;
 use keepone_config::model::{Checker, GroupMember, Probe, Service};
 use keepone_proto::balance::checker::Outcome;
+use keepone_proto::balance::handed::Handed;
 use keepone_proto::balance::machine::{Action, Balance, Event, Place};
+use keepone_proto::balance::settings::BalanceSettings;
 use keepone_proto::event::Event as CoreEvent;
 use keepone_proto::time::Instant;
 use keepone_proto::watch::Reading;
@@ -40,6 +43,8 @@ use crate::tracking::files::Files;
 const QUEUE: usize = 256;
 /// Outcomes that are taken at once.
 const ENDED: usize = 256;
+/// How often it is looked whether scripts run that are to end before it is handed on.
+const RUNS: Duration = Duration::from_millis(5);
 /// Scripts that are due at the stop are put in within this time.
 const END: Duration = Duration::from_secs(2);
 
@@ -52,6 +57,8 @@ pub(crate) struct Checkers {
     /// The way to the core.
     events: mpsc::Sender<CoreEvent>,
     thread: Option<Thread>,
+    /// What the checks of a former process knew, for a thread that goes on with it.
+    handed: Option<Vec<u8>>,
 }
 
 struct Thread {
@@ -65,20 +72,25 @@ pub(super) enum Order {
     Ask(Ask),
     /// Of a BFD session, by its place in the configuration.
     Bfd(usize, Reading),
+    /// What is known has been handed on, and the process ends: nobody is told of anything.
+    Leave,
 }
 
 impl Checkers {
-    /// Starts it, if there are virtual servers.
+    /// Starts it, if there are virtual servers; with what the checks of a process before this one knew, if this one goes on
+    /// with it.
     pub(crate) fn start(
-        (config, tied): (&Arc<Config>, &[Tied]),
+        (config, tied, handed): (&Arc<Config>, &[Tied], Option<Vec<u8>>),
         rules: Rules,
         fifos: Vec<LineWriter>,
         (table, post): (Wish, ServerPost),
         desk: Desk,
         events: mpsc::Sender<CoreEvent>,
     ) -> Self {
-        let mut checkers = Checkers { rules, fifos, post, desk, events, thread: None };
+        let mut checkers = Checkers { rules, fifos, post, desk, events, thread: None, handed };
         checkers.set(config, tied, table);
+        // Servers that come with a reload are new.
+        checkers.handed = None;
         checkers
     }
 
@@ -91,7 +103,7 @@ impl Checkers {
                 let (fifos, post) = (self.fifos.clone(), self.post.clone());
                 let listeners =
                     Listeners::new(table, fifos, post, self.rules.clone(), Ties::new(tied, self.events.clone()));
-                let begun = begin(Arc::clone(config), self.rules.clone(), listeners);
+                let begun = begin(Arc::clone(config), self.rules.clone(), listeners, self.handed.take());
                 let failed = |error: &io::Error| tracing::error!(%error, "no thread for health checks: real servers stay as they are; raise the limit of tasks, then restart keepone");
                 self.thread = begun.inspect_err(failed).ok();
                 if let Some(thread) = &self.thread {
@@ -106,6 +118,17 @@ impl Checkers {
         if let Some(thread) = &self.thread {
             let _ = thread.orders.try_send(Order::Bfd(session, reading.clone()));
         }
+    }
+
+    /// Who asks the thread.
+    pub(crate) fn desk(&self) -> Desk {
+        self.desk.clone()
+    }
+
+    /// Has it end without a word, once it has handed on what it knows.
+    pub(crate) fn leave(&self) {
+        // Where it finds no room nothing is said either: the process ends before.
+        let _ = self.thread.as_ref().map(|thread| thread.orders.try_send(Order::Leave));
     }
 
     /// Ends it; with `omega` scripts of loss are run. The threads that still run some.
@@ -133,13 +156,13 @@ impl Thread {
     }
 }
 
-fn begin(config: Arc<Config>, rules: Rules, listeners: Listeners) -> io::Result<Thread> {
+fn begin(config: Arc<Config>, rules: Rules, listeners: Listeners, handed: Option<Vec<u8>>) -> io::Result<Thread> {
     let (orders, received) = mpsc::channel(QUEUE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     make_room();
     let serve = move || {
         let listeners = runtime.block_on(async {
-            let mut keeper = Keeper::new(config, rules.user, listeners);
+            let mut keeper = Keeper::new(config, rules.user, listeners, handed.as_deref());
             keeper.serve(received).await;
             keeper.listeners
         });
@@ -185,11 +208,11 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(config: Arc<Config>, user: User, mut listeners: Listeners) -> Self {
+    fn new(config: Arc<Config>, user: User, mut listeners: Listeners, handed: Option<&[u8]>) -> Self {
         let mut seed = [0; 8];
         // Without one the spread is the same each time.
         let _ = getrandom::fill(&mut seed);
-        let (machine, actions) = Balance::new(&balance(&config), u64::from_ne_bytes(seed), clock::now());
+        let (machine, actions) = begun(&balance(&config), u64::from_ne_bytes(seed), handed);
         listeners.configure(&config);
         let (ended, outcomes) = mpsc::unbounded_channel();
         let mut keeper = Keeper {
@@ -237,15 +260,13 @@ impl Keeper {
                         self.on_session(session, reading);
                         Event::Tick
                     }
+                    Some(Order::Ask(Ask::HandOn(answer))) => return self.hand_on(&answer, orders).await,
+                    Some(Order::Leave) => return,
                     Some(Order::Ask(ask)) => {
                         self.answer(ask);
                         Event::Tick
                     }
-                    None => {
-                        // What ends has not lost its quorum.
-                        self.listeners.ties.set(&[]);
-                        return self.handle(Event::Stop);
-                    }
+                    None => return self.end(),
                 },
                 _ = self.outcomes.recv_many(&mut ended, ENDED) => {
                     for (run, outcome) in ended.drain(..) {
@@ -277,6 +298,35 @@ impl Keeper {
         }
     }
 
+    fn end(&mut self) {
+        // What ends has not lost its quorum.
+        self.listeners.ties.set(&[]);
+        self.handle(Event::Stop);
+    }
+
+    /// Says all that is known, once no script runs whose end nobody would see; and judges nothing more, since the next
+    /// process does.
+    async fn hand_on(&mut self, answer: &SyncSender<Vec<u8>>, mut orders: mpsc::Receiver<Order>) {
+        let mut told = false;
+        loop {
+            if !told && !self.listeners.is_telling() {
+                told = true;
+                let _ = answer.try_send(self.machine.hand_on());
+            }
+            let order = tokio::select! {
+                order = orders.recv() => order,
+                () = tokio::time::sleep(RUNS), if !told => continue,
+            };
+            match order {
+                Some(Order::Leave) => return,
+                Some(Order::Ask(ask @ Ask::Standing(_))) => self.answer(ask),
+                // Whoever asks for more is not answered: the next process is there in a moment.
+                Some(_) => {}
+                None => return self.end(),
+            }
+        }
+    }
+
     fn handle(&mut self, event: Event) {
         let actions = self.machine.handle(self.now(), event);
         self.carry_out(actions);
@@ -300,6 +350,8 @@ impl Keeper {
                 }
                 let _ = answer.try_send(names);
             }
+            // It ends the loop.
+            Ask::HandOn(_) => {}
         }
     }
 
@@ -402,6 +454,22 @@ impl Keeper {
 
     fn checked(&self, place: Place) -> Option<&Probe> {
         checked(&self.config, place)
+    }
+}
+
+/// The machine, as it starts or as another process has left it.
+fn begun(settings: &BalanceSettings, seed: u64, handed: Option<&[u8]>) -> (Balance, Vec<Action>) {
+    // Empty: there were none.
+    let handed = handed.filter(|octets| !octets.is_empty()).and_then(|octets| {
+        let handed = Handed::parse(octets);
+        if handed.is_none() {
+            tracing::error!("what the process before this one knew of real servers can't be read: all begin anew");
+        }
+        handed
+    });
+    match handed {
+        Some(handed) => Balance::resume(settings, seed, handed, clock::now()),
+        None => Balance::new(settings, seed, clock::now()),
     }
 }
 

@@ -115,6 +115,11 @@ impl Listeners {
         }
     }
 
+    /// Whether a script runs, or waits.
+    pub(super) fn is_telling(&self) -> bool {
+        self.scripts.are_any()
+    }
+
     /// Scripts that still wait are run; the threads that do so.
     pub(super) fn finish(self) -> Vec<(String, JoinHandle<()>)> {
         self.scripts.finish()

@@ -12,6 +12,7 @@ use keepone_proto::id::DomainId;
 use keepone_proto::time::Instant;
 
 use super::Driver;
+use crate::checkers::desk::Desk;
 use crate::clock;
 use crate::guardian::pulse;
 use crate::upgrade::{self, Outcome};
@@ -22,6 +23,9 @@ const TRIES: Duration = Duration::from_millis(1500);
 const FRESH: Duration = Duration::from_millis(700);
 /// What may be gone of that.
 const GONE: Duration = Duration::from_millis(40);
+
+/// While the health checks have not said what they know.
+const RUNNING: &str = "scripts of virtual servers are running, or the health checks do not answer";
 
 /// So long after it became MASTER scripts are waited for, as at the end of any worker.
 const SETTLES: Duration = Duration::from_secs(3);
@@ -36,6 +40,9 @@ struct Ordered {
     /// Of which boot and configuration it is: summed up by another thread, since a large one takes milliseconds.
     place: Receiver<Place>,
     known: Option<Place>,
+    /// What the health checks know, which judge nothing more.
+    told: Receiver<Result<Vec<u8>, String>>,
+    servers: Option<Result<Vec<u8>, String>>,
 }
 
 /// By what it may hand on, and whether it is asked to.
@@ -56,12 +63,18 @@ impl HandOn {
         HandOn { memory, begun, ..HandOn::default() }
     }
 
-    pub(super) fn order(&mut self, needed: Duration, running: &Arc<Config>) {
-        let (told, place) = channel();
+    pub(super) fn order(&mut self, needed: Duration, running: &Arc<Config>, checks: Desk) {
+        let (summed, place) = channel();
+        let (tell, told) = channel();
         let running = Arc::clone(running);
+        let ask = move || {
+            // Whoever has given it up does without.
+            let _ = summed.send(upgrade::place(&running));
+            let _ = tell.send(checks.hand_on(TRIES));
+        };
         // Without a thread nothing comes, and it is given up in time.
-        let _ = thread::Builder::new().name("upgrade".into()).spawn(move || told.send(upgrade::place(&running)));
-        self.ordered = Some(Ordered { needed, since: clock::now(), place, known: None });
+        let _ = thread::Builder::new().name("upgrade".into()).spawn(ask);
+        self.ordered = Some(Ordered { needed, since: clock::now(), place, known: None, told, servers: None });
     }
 }
 
@@ -71,9 +84,10 @@ impl Driver {
         self.tell_how_it_went();
         let Some(ordered) = &mut self.hand_on.ordered else { return false };
         ordered.known = ordered.known.or_else(|| ordered.place.try_recv().ok());
-        let (needed, since, place) = (ordered.needed, ordered.since, ordered.known);
+        ordered.servers = ordered.servers.take().or_else(|| ordered.told.try_recv().ok());
         let now = clock::now();
-        match self.try_to_hand_on(now, place, (needed, now.since(since) < FRESH)) {
+        let since = ordered.since;
+        match self.try_to_hand_on(now, now.since(since) < FRESH) {
             Ok(()) => {
                 self.shells.handed_on = true;
                 return true;
@@ -111,12 +125,8 @@ impl Driver {
         upgrade::tell_aside(&self.shells.plan.run_dir, how, words);
     }
 
-    fn try_to_hand_on(
-        &self,
-        now: Instant,
-        place: Option<Place>,
-        (needed, fresh): (Duration, bool),
-    ) -> Result<(), Option<Why>> {
+    fn try_to_hand_on(&self, now: Instant, fresh: bool) -> Result<(), Option<Why>> {
+        let Some(Ordered { needed, known, servers, .. }) = &self.hand_on.ordered else { return Err(None) };
         let plan = &self.shells.plan;
         let is_final = |words: &str| Some(Why { words: words.to_owned(), is_final: true });
         let Some(memory) = &self.hand_on.memory else {
@@ -127,9 +137,14 @@ impl Driver {
             return Err(is_final(words));
         }
         let unknown = "what the configuration amounts to is not summed up yet";
-        let place = place.ok_or(Some(Why { words: unknown.to_owned(), is_final: false }))?;
+        let place = known.ok_or(Some(Why { words: unknown.to_owned(), is_final: false }))?;
+        let servers = match servers {
+            Some(Ok(servers)) => servers,
+            Some(Err(words)) => return Err(is_final(words)),
+            None => return Err(Some(Why { words: RUNNING.to_owned(), is_final: false })),
+        };
         let quorum = plan.settings.quorum().map(|quorum| quorum.timing.holder_lease());
-        let least = quorum.filter(|_| fresh).map_or(needed, |whole| needed.max(whole.saturating_sub(GONE)));
+        let least = quorum.filter(|_| fresh).map_or(*needed, |whole| whole.saturating_sub(GONE).max(*needed));
         let handed = self.node.suspend(now, place, least).map_err(|why| {
             use keepone_proto::handed::NotSuspended::{Authority, Leaving, NothingHeld};
             Some(Why { words: why.to_string(), is_final: matches!(why, Authority(_) | Leaving | NothingHeld) })
@@ -139,7 +154,7 @@ impl Driver {
             let words = format!("this node has been MASTER for less than {SETTLES:?}, and its scripts may be running");
             return Err(Some(Why { words, is_final: false }));
         }
-        upgrade::write(memory, &handed).map_err(|error| is_final(&format!("it can't be written: {error}")))
+        upgrade::write(memory, &handed, servers).map_err(|error| is_final(&format!("it can't be written: {error}")))
     }
 }
 

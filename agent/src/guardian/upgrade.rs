@@ -105,7 +105,8 @@ impl Guardian {
         let place = upgrade::place(self.reload.running());
         let plan = crate::assemble::Plan::new(self.reload.running());
         let checked = upgrade::read(file).ok_or(keepone_proto::handed::NotResumed::Form);
-        let checked = checked.and_then(|handed| handed.check(&plan.settings, &place, upgrade::TO_RENEW, clock::now()));
+        let checked =
+            checked.and_then(|(handed, _)| handed.check(&plan.settings, &place, upgrade::TO_RENEW, clock::now()));
         if let Err(why) = checked {
             say(format_args!("upgrade: not in place, the start is an ordinary one: {why}"));
             upgrade::tell(&self.run_dir, Outcome::Restarted, &why.to_string());

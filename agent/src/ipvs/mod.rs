@@ -8,7 +8,7 @@
 //! - [`connections`]: what real servers that are emptied still have
 //!
 //! What must stay true: nobody waits for this thread (R15), which runs below real time; it makes differences only, so
-//! that connections outlive a reload, a new worker and a restart; services of others stay as they are, unless
+//! that connections outlive a reload, a new worker, an upgrade and a restart; services of others stay as they are, unless
 //! `lvs_flush` says otherwise.
 
 pub(crate) mod connections;
@@ -69,6 +69,8 @@ pub(crate) struct Ipvs {
     events: mpsc::Sender<Event>,
     /// A worker that follows at once finds the table as it is.
     keep: bool,
+    /// A thread that begins is to leave the table as it is until the checks have spoken.
+    goes_on: bool,
     /// Of each domain, for a thread that begins later.
     roles: Vec<(DomainId, Role)>,
 }
@@ -76,8 +78,11 @@ pub(crate) struct Ipvs {
 impl Ipvs {
     /// Starts the thread, if there is anything for it to do: also where a former run may have left services. That is on
     /// the disk, and is looked for here alone, before anything is decided (R15).
+    ///
+    /// With what a process before this one `held`, if this one goes on with it: then the table stays as it is until the
+    /// checks have said of each virtual server who is in it.
     pub(crate) fn start(
-        config: &Arc<Config>,
+        (config, held): (&Arc<Config>, Option<Vec<DomainId>>),
         run_dir: &Path,
         desk: connections::Desk,
         events: mpsc::Sender<Event>,
@@ -89,7 +94,8 @@ impl Ipvs {
             desk,
             events,
             keep: false,
-            roles: Vec::new(),
+            goes_on: held.is_some(),
+            roles: held.into_iter().flatten().map(|domain| (domain, Role::Master)).collect(),
         };
         if ledger::is_there(run_dir) {
             ipvs.begin();
@@ -111,7 +117,9 @@ impl Ipvs {
     fn begin(&mut self) {
         let (asks, asked) = mpsc::unbounded_channel();
         let (run_dir, events) = (self.run_dir.clone(), self.events.clone());
-        match thread::Builder::new().name("ipvs".into()).spawn(move || serve::run(&run_dir, events, asked)) {
+        let goes_on = std::mem::take(&mut self.goes_on);
+        let serve = move || serve::run((&run_dir, goes_on), events, asked);
+        match thread::Builder::new().name("ipvs".into()).spawn(serve) {
             Ok(thread) => {
                 self.desk.open(asks.clone());
                 self.thread = Some((asks, thread));

@@ -37,11 +37,11 @@ const GATHER: Duration = Duration::from_millis(100);
 const MANY: usize = 1000;
 
 /// The thread's life.
-pub(super) fn run(run_dir: &Path, events: Sender<Event>, mut asked: UnboundedReceiver<Ask>) {
+pub(super) fn run(from: (&Path, bool), events: Sender<Event>, mut asked: UnboundedReceiver<Ask>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(async {
-            let mut server = Server::new(run_dir, events);
+            let mut server = Server::new(from, events);
             let mut next_look = clock::now();
             loop {
                 let said = Arc::clone(&server.said);
@@ -95,13 +95,18 @@ struct Server {
     made: Option<Table>,
     /// The whole table is ours once, by `lvs_flush`.
     flush: bool,
+    /// The table is a former process's, which this one goes on with.
+    goes_on: bool,
+    /// So it stays as it is, until the checks have said of each virtual server who is in it.
+    waits: bool,
     others: Others,
     /// What was said of each thing that does not work.
     told: BTreeMap<String, String>,
 }
 
 impl Server {
-    fn new(run_dir: &Path, events: Sender<Event>) -> Self {
+    /// With the run directory, and whether it goes on with the table of a former process.
+    fn new((run_dir, goes_on): (&Path, bool), events: Sender<Event>) -> Self {
         Server {
             config: None,
             servers: VirtualServers::default(),
@@ -113,6 +118,8 @@ impl Server {
             handle: None,
             made: None,
             flush: false,
+            goes_on,
+            waits: goes_on,
             others: Others::new(events),
             told: BTreeMap::new(),
         }
@@ -130,7 +137,8 @@ impl Server {
                 // The last words by the former one, which the next begins with.
                 self.hear();
                 self.said = said;
-                self.flush = (self.flush || self.config.is_none()) && config.global.ipvs.flush;
+                let is_start = self.config.is_none() && !self.goes_on;
+                self.flush = (self.flush || is_start) && config.global.ipvs.flush;
                 self.servers.configure(&config);
                 self.sync = Sync::of(&config);
                 self.servers.faults().iter().for_each(|fault| tracing::error!("{fault}"));
@@ -151,6 +159,9 @@ impl Server {
     /// Makes the kernel have what is wanted.
     async fn settle(&mut self, is_look: bool) {
         let Some(config) = self.config.clone() else { return };
+        if self.waits() {
+            return;
+        }
         let Some(handle) = self.open().await else { return };
         let settled = async {
             self.table(&handle, is_look).await?;
@@ -166,6 +177,12 @@ impl Server {
                 self.say("the kernel", format!("virtual servers: {}; it is tried again", chain(&error)));
             }
         }
+    }
+
+    /// Whether the former process's table is to stay as it is: it knew more than is known here yet.
+    fn waits(&mut self) -> bool {
+        self.waits = self.waits && !self.servers.are_all_told();
+        self.waits
     }
 
     /// By what the kernel has after all that was said before has been made.
@@ -402,9 +419,32 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_a_former_process_stays_until_the_checks_have_spoken_and_is_not_flushed() {
+        let directory = tempfile::tempdir().unwrap();
+        let said = Arc::<Said>::default();
+        let flushes = |mut config: Arc<Config>| {
+            Arc::make_mut(&mut config).global.ipvs.flush = true;
+            config
+        };
+        let mut first = Server::new((directory.path(), false), tokio::sync::mpsc::channel(1).0);
+        first.take(Ask::Configure(flushes(config(&[1, 2])), Arc::default()));
+        assert!(!first.waits() && first.flush, "an ordinary start");
+        let mut next = Server::new((directory.path(), true), tokio::sync::mpsc::channel(1).0);
+        next.take(Ask::Configure(flushes(config(&[1, 2])), Arc::clone(&said)));
+        next.hear();
+        assert!(next.waits() && !next.flush);
+        said.put(Wanted { virtual_server: 0, servers: vec![None, Some(1)], sorry: false });
+        next.hear();
+        assert!(!next.waits());
+        // It has once spoken: another configuration has it wait for nothing.
+        next.take(Ask::Configure(config(&[3]), Arc::default()));
+        assert!(!next.waits());
+    }
+
+    #[test]
     fn what_is_said_by_the_places_of_the_former_configuration_is_none_of_the_next() {
         let directory = tempfile::tempdir().unwrap();
-        let mut server = Server::new(directory.path(), tokio::sync::mpsc::channel(1).0);
+        let mut server = Server::new((directory.path(), false), tokio::sync::mpsc::channel(1).0);
         let (first, second) = (Arc::<Said>::default(), Arc::<Said>::default());
         let without_the_first = || Wanted { virtual_server: 0, servers: vec![None, Some(1)], sorry: false };
         let there = |server: &Server| {

@@ -17,6 +17,8 @@ const SORRY_WEIGHT: u32 = 1;
 /// What the checks have said of one virtual server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Told {
+    /// Whether they have.
+    is_told: bool,
     /// By their addresses; those that are not in it are wanted as configured.
     servers: BTreeMap<(IpAddr, u16), Option<u32>>,
     sorry: bool,
@@ -62,10 +64,16 @@ impl VirtualServers {
     pub(super) fn tell(&mut self, wanted: &Wanted) {
         let Some((server, _)) = self.servers.get(wanted.virtual_server) else { return };
         let keys = server.real_servers.iter().map(|real| (real.address, real.port));
-        let told = Told { servers: keys.zip(wanted.servers.iter().copied()).collect(), sorry: wanted.sorry };
+        let servers = keys.zip(wanted.servers.iter().copied()).collect();
+        let told = Told { is_told: true, servers, sorry: wanted.sorry };
         if let Some(place) = self.told.get_mut(wanted.virtual_server) {
             *place = told;
         }
+    }
+
+    /// Whether the checks have said something of each.
+    pub(super) fn are_all_told(&self) -> bool {
+        self.told.iter().all(|told| told.is_told)
     }
 
     /// All of them, in the order of the configuration, each with its services in the kernel.

@@ -4,6 +4,8 @@
 //! left out; a slow one keeps no other virtual server's waiting, and nobody waits to put one in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
@@ -29,21 +31,23 @@ pub(crate) struct Told {
 #[derive(Debug)]
 pub(crate) struct ServerScripts {
     rules: Rules,
+    /// How many run or wait.
+    left: Arc<AtomicUsize>,
     threads: BTreeMap<String, (Sender<Told>, JoinHandle<()>)>,
 }
 
 impl ServerScripts {
     pub(crate) fn new(rules: Rules) -> Self {
-        ServerScripts { rules, threads: BTreeMap::new() }
+        ServerScripts { rules, left: Arc::default(), threads: BTreeMap::new() }
     }
 
     /// Puts one in. A virtual server's thread begins with its first.
     pub(crate) fn put(&mut self, told: Told) {
         if !self.threads.contains_key(&told.service) {
             let (queue, scripts) = channel();
-            let rules = self.rules.clone();
+            let (rules, left) = (self.rules.clone(), Arc::clone(&self.left));
             let name = format!("notify {}", told.service);
-            match thread::Builder::new().name(name).spawn(move || serve(&scripts, &rules)) {
+            match thread::Builder::new().name(name).spawn(move || serve(&scripts, &rules, &left)) {
                 Ok(thread) => _ = self.threads.insert(told.service.clone(), (queue, thread)),
                 Err(error) => {
                     tracing::error!(%error, "no thread for notify scripts: raise the limit of tasks");
@@ -52,9 +56,15 @@ impl ServerScripts {
             }
         }
         if let Some((queue, _)) = self.threads.get(&told.service) {
+            self.left.fetch_add(1, Ordering::Relaxed);
             // A thread that has panicked says nothing more.
             let _ = queue.send(told);
         }
+    }
+
+    /// Whether any runs or waits.
+    pub(crate) fn are_any(&self) -> bool {
+        self.left.load(Ordering::Relaxed) > 0
     }
 
     /// What still waits is run; the threads that do so.
@@ -64,7 +74,7 @@ impl ServerScripts {
     }
 }
 
-fn serve(scripts: &Receiver<Told>, rules: &Rules) {
+fn serve(scripts: &Receiver<Told>, rules: &Rules, left: &AtomicUsize) {
     while let Ok(told) = scripts.recv() {
         let mut variables = vec![
             ("KEEPONE_VIRTUAL_SERVER", told.service.as_str()),
@@ -73,6 +83,7 @@ fn serve(scripts: &Receiver<Told>, rules: &Rules) {
         ];
         variables.extend(told.server.as_deref().map(|server| ("KEEPONE_REAL_SERVER", server)));
         run(&told.script, rules, &[], &variables);
+        left.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -104,9 +115,12 @@ mod tests {
         put("slow", format!("until test -e {}; do sleep 0.05; done; {}", file("quick").display(), log("slow")), "DOWN");
         put("slow", log("slow"), "UP");
         put("quick", log("quick"), "UP");
+        assert!(scripts.are_any());
+        let left = Arc::clone(&scripts.left);
         for (_, thread) in scripts.finish() {
             thread.join().unwrap();
         }
+        assert_eq!(left.load(Ordering::Relaxed), 0);
         let slow = std::fs::read_to_string(file("slow")).unwrap();
         assert_eq!(slow, "DOWN [10.0.0.2]:tcp:80 refused\nUP [10.0.0.2]:tcp:80 refused\n");
     }

@@ -27,7 +27,21 @@ pub(super) struct Begun {
     pub(super) gate: Option<Gate>,
     pub(super) gate_fault: String,
     /// What it goes on with.
-    pub(super) handed: Option<Handed>,
+    pub(super) handed: Option<GoesOn>,
+}
+
+/// What a process before this one has handed on.
+pub(super) struct GoesOn {
+    pub(super) core: Handed,
+    /// What its health checks knew.
+    pub(super) servers: Vec<u8>,
+}
+
+impl GoesOn {
+    /// What it held.
+    pub(super) fn held(&self) -> impl Iterator<Item = DomainId> + '_ {
+        self.core.domains.iter().filter(|domain| domain.held.is_some()).map(|domain| domain.id)
+    }
 }
 
 impl Begun {
@@ -60,7 +74,7 @@ fn left_open(handed: &Handed) -> Vec<LeftOpen> {
     handed.domains.iter().filter_map(|domain| domain.held.as_ref().map(|held| of(domain.id, held))).collect()
 }
 
-fn go_on(config: &Config, plan: &Plan, handed: Handed) -> Result<Begun, String> {
+fn go_on(config: &Config, plan: &Plan, (handed, servers): (Handed, Vec<u8>)) -> Result<Begun, String> {
     let place = upgrade::place(config);
     handed.check(&plan.settings, &place, upgrade::TO_RENEW, clock::now()).map_err(|why| why.to_string())?;
     let left = left_open(&handed);
@@ -71,7 +85,12 @@ fn go_on(config: &Config, plan: &Plan, handed: Handed) -> Result<Begun, String> 
         // It goes with its lock; whatever of it is open is shut by the one that follows.
         return Err("the gate does not stand as it was left".to_owned());
     }
-    Ok(Begun { incarnation: handed.incarnation, gate: Some(gate), gate_fault, handed: Some(handed) })
+    Ok(Begun {
+        incarnation: handed.incarnation,
+        gate: Some(gate),
+        gate_fault,
+        handed: Some(GoesOn { core: handed, servers }),
+    })
 }
 
 /// The core: a new life, or the one that was handed on.
@@ -91,6 +110,7 @@ pub(super) fn node(header: &Header, handed: Option<&Handed>, config: &Config) ->
 
 /// Ends with everything as it is: gate, addresses, table of virtual servers.
 pub(super) async fn leave(mut shells: Shells) {
+    shells.checkers.leave();
     drop(shells.control.take());
     drop(shells.web.take());
     if let Some(heartbeats) = shells.heartbeats.take() {

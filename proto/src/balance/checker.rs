@@ -19,7 +19,7 @@ use crate::time::Instant;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// With `ha_suspend`, all first checks are made within this time once the address is here: who has just become Master
 /// can't wait for the configured one.
-const RESUME: Duration = Duration::from_secs(1);
+pub(super) const RESUME: Duration = Duration::from_secs(1);
 
 /// How a try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,22 +75,22 @@ pub(super) enum Say {
 #[derive(Debug, Clone)]
 pub(super) struct Checker {
     pub(super) settings: CheckerSettings,
-    is_up: bool,
+    pub(super) is_up: bool,
     /// Failures in a row while it is up.
-    failures: u32,
+    pub(super) failures: u32,
     /// Which step comes next, and how many passed in a row while it was down or began.
-    step: u32,
-    passed: u32,
+    pub(super) step: u32,
+    pub(super) passed: u32,
     /// It has not been up by an outcome of its own since the start.
-    is_new: bool,
-    next_at: Instant,
+    pub(super) is_new: bool,
+    pub(super) next_at: Instant,
     /// Where it stands among the timers of all checks.
     pub(super) timer: Option<Instant>,
-    running: Option<(u64, Instant)>,
-    say: Say,
+    pub(super) running: Option<(u64, Instant)>,
+    pub(super) say: Say,
     /// How it last failed.
-    fault: String,
-    is_suspended: bool,
+    pub(super) fault: String,
+    pub(super) is_suspended: bool,
 }
 
 impl Checker {

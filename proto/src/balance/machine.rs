@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::checker::{Outcome, Try, Turn};
 use super::former::Former;
+use super::handed::Handed;
 use super::service::{Server, Service};
 use super::settings::{BalanceSettings, CheckerKind, ServiceSettings};
 use super::wanted::Wanted;
@@ -145,6 +146,24 @@ impl Balance {
             balance.begin(at, &[], now, &mut actions);
         }
         balance.index();
+        (balance, actions)
+    }
+
+    /// The machine that goes on with what another process of the same boot has handed on ([`super::handed`]), and what is
+    /// to be done at once: what the tables should hold. By this configuration, as after a reload: whoever is there still
+    /// is as it was, and is told of to nobody.
+    pub fn resume(settings: &BalanceSettings, seed: u64, handed: Handed, now: Instant) -> (Self, Vec<Action>) {
+        let mut jitter = Jitter::new(seed);
+        let mut balance = Balance {
+            services: handed.services(now, &mut jitter),
+            init_notifies: settings.init_notifies,
+            jitter,
+            runs: 0,
+            running: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            slow: Vec::new(),
+        };
+        let actions = balance.reconfigure(settings, now);
         (balance, actions)
     }
 

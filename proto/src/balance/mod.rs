@@ -4,6 +4,7 @@
 //! - [`checker`]: one check of one real server: when it is made, and what its outcomes mean
 //! - [`service`]: one virtual server: which real servers are up, its quorum, who is in the table
 //! - [`former`]: what was there before a reload, by name
+//! - [`handed`]: what was there in the process before this one, when the program is replaced in place
 //! - [`machine`]: all of them: events in, actions out
 //! - [`standing`]: how they stand, for the operator
 //! - [`wanted`]: what the kernel's table should hold
@@ -15,6 +16,7 @@
 
 pub mod checker;
 mod former;
+pub mod handed;
 pub mod machine;
 pub mod service;
 pub mod settings;

@@ -9,6 +9,7 @@ use core::time::Duration;
 use proptest::prelude::*;
 
 use super::checker::{Outcome, PATIENCE};
+use super::handed::Handed;
 use super::machine::{Action, Balance, Event, Place};
 use super::settings::{BalanceSettings, CheckerKind, CheckerSettings, MAX_WEIGHT, ServerSettings, ServiceSettings};
 use super::wanted::Wanted;
@@ -77,6 +78,8 @@ enum Step {
     Held(bool),
     Drain(bool),
     Reload,
+    /// Another process goes on with what this one knows.
+    Upgrade,
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -96,6 +99,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Held),
         1 => any::<bool>().prop_map(Step::Drain),
         1 => Just(Step::Reload),
+        1 => Just(Step::Upgrade),
     ]
 }
 
@@ -269,16 +273,27 @@ impl World {
             Step::Reload => {
                 let settings = self.settings.clone();
                 let actions = self.balance.reconfigure(&settings, self.now);
-                let silent = actions.iter().all(|action| matches!(action, Action::Wanted(_)));
-                assert!(silent, "a reload of the same makes nobody come or go: {actions:?}");
-                for action in actions {
-                    if let Action::Wanted(wanted) = action {
-                        assert_eq!(self.table.get(&wanted.virtual_server), Some(&wanted));
-                    }
-                }
+                self.nothing_new(&actions);
+            }
+            Step::Upgrade => {
+                let handed = Handed::parse(&self.balance.hand_on()).expect("what it has written");
+                let before = self.balance.standing(self.now);
+                let (next, actions) = Balance::resume(&self.settings, 2, handed, self.now);
+                assert_eq!(next.standing(self.now), before);
+                (self.balance, self.open) = (next, BTreeMap::new());
+                self.nothing_new(&actions);
+                assert_eq!(actions.len(), self.settings.services.len(), "each has its word");
             }
         }
         self.quorums();
+    }
+
+    /// Nobody comes or goes, and the table is to hold what it holds.
+    fn nothing_new(&self, actions: &[Action]) {
+        for action in actions {
+            let Action::Wanted(wanted) = action else { panic!("nobody comes or goes: {actions:?}") };
+            assert_eq!(self.table.get(&wanted.virtual_server), Some(wanted));
+        }
     }
 
     /// Gained at quorum + hysteresis, lost below quorum - hysteresis, and nowhere between.
@@ -302,6 +317,18 @@ proptest! {
         for step in steps {
             world.step(step);
         }
+    }
+
+    #[test]
+    fn any_octets_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Handed::parse(&bytes);
+    }
+
+    #[test]
+    fn what_is_cut_off_is_refused(settings in settings(), at in any::<prop::sample::Index>()) {
+        let bytes = World::new(settings).balance.hand_on();
+        let cut = at.index(bytes.len());
+        prop_assert!(Handed::parse(&bytes[..cut]).is_none());
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) struct Server {
     pub(super) checkers: Vec<Checker>,
     pub(super) is_up: bool,
     /// Since when its weight grows.
-    ramp: Option<Instant>,
+    pub(super) ramp: Option<Instant>,
     pub(super) is_draining: bool,
     /// Tries that have ended.
     pub(super) checks: u64,
@@ -116,7 +116,7 @@ pub(super) struct Service {
     /// Its address is elsewhere, and that suspends its checks.
     pub(super) is_suspended: bool,
     /// What was last told.
-    told: Option<Wanted>,
+    pub(super) told: Option<Wanted>,
 }
 
 impl Service {

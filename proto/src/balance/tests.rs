@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::checker::Outcome;
+use super::handed::Handed;
 use super::machine::{Action, Balance, Event, Place};
 use super::settings::{BalanceSettings, CheckerKind, CheckerSettings, ServerSettings, ServiceSettings};
 use crate::time::Instant;
@@ -286,4 +287,53 @@ fn a_reload_that_changes_one_of_two_thousand_services_makes_nothing_of_the_other
         words(&balance.handle(at(3), Event::Ended { run: 8, outcome: fail() })),
         ["r1 down", "quorum down", "[- -]"]
     );
+}
+
+/// What a next process goes on with, and its first words.
+fn in_the_next_process(balance: &Balance, settings: &BalanceSettings, now: Instant) -> (Balance, Vec<String>) {
+    let handed = Handed::parse(&balance.hand_on()).unwrap();
+    let (next, actions) = Balance::resume(settings, 7, handed, now);
+    (next, words(&actions))
+}
+
+#[test]
+fn the_next_process_knows_who_is_down_drained_or_starts_slowly_and_how_often_one_has_failed() {
+    let mut of = service(vec![server("a", 21), server("b", 21), server("c", 21), server("d", 21)]);
+    of.slow_start = Duration::from_secs(10);
+    of.servers[3].checkers = vec![CheckerSettings { retry: 2, ..asked() }];
+    let (mut balance, _) = start(of.clone());
+    told(&mut balance, 0, fail());
+    told(&mut balance, 2, fail());
+    assert!(told(&mut balance, 2, Outcome::Passed).contains(&String::from("c up")));
+    balance.handle(at(1000), Event::Drain { service: 0, server: 1, is_draining: true });
+    // Twice of the three times that it may, and the third try is under way.
+    let mut now = at(0);
+    for run in 1..=2 {
+        balance.handle(now, Event::Ended { run, outcome: fail() });
+        now = balance.next_deadline(now).unwrap().max(at(1500));
+        balance.handle(now, Event::Tick);
+    }
+    let at_hand = balance.standing(at(2500));
+    // Like a start with `rs_init_notifies`, which tells of everybody who is up.
+    let settings = BalanceSettings { init_notifies: true, ..all(vec![of]) };
+    let (mut next, first) = in_the_next_process(&balance, &settings, at(2500));
+    assert_eq!(first, ["[- 0 4 21]"], "and nobody is told of");
+    assert_eq!(next.standing(at(2500)), at_hand);
+    // The try that was under way is made again within a second, and is the last that may fail.
+    let probed = words(&next.handle(at(3500), Event::Tick));
+    let probed: Vec<_> = probed.iter().filter(|word| word.starts_with("probe")).collect();
+    assert_eq!(probed, ["probe 3 1"]);
+    let went = words(&next.handle(at(3500), Event::Ended { run: 1, outcome: fail() }));
+    assert!(went.contains(&String::from("d down")), "{went:?}");
+}
+
+#[test]
+fn under_another_configuration_the_next_process_does_as_a_reload_does() {
+    let of = ServiceSettings { omega: true, ..service(vec![server("a", 1), server("b", 1)]) };
+    let (mut balance, _) = start(of.clone());
+    told(&mut balance, 1, fail());
+    let changed = ServiceSettings { servers: vec![server("c", 5), server("b", 2)], ..of };
+    let (next, first) = in_the_next_process(&balance, &all(vec![changed]), at(2000));
+    assert_eq!(first, ["a down", "[5 -]"]);
+    assert!(!next.is_up(0, 1) && next.has_quorum(0));
 }

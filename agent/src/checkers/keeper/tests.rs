@@ -20,7 +20,7 @@ async fn a_session_is_known_again_by_its_name_wherever_it_stands_after_a_reload(
     let post = ServerPost::new(mpsc::channel(8).0, Arc::default());
     let rules = Rules { user: None, timeout: Duration::from_secs(1) };
     let listeners = Listeners::new(Box::new(drop), Vec::new(), post, rules, Ties::new(&[], mpsc::channel(1).0));
-    let mut keeper = Keeper::new(first, None, listeners);
+    let mut keeper = Keeper::new(first, None, listeners, None);
     keeper.on_session(0, Reading::Up);
     keeper.on_session(1, Reading::Down("cut".to_owned()));
     let up = |keeper: &Keeper| [keeper.machine.is_up(0, 0), keeper.machine.is_up(0, 1)];
@@ -52,7 +52,7 @@ fn serve(servers: &str) -> (mpsc::Sender<Order>, std::sync::mpsc::Receiver<Vec<b
         let rules = Rules { user: None, timeout: Duration::from_secs(1) };
         let listeners = Listeners::new(Box::new(table), Vec::new(), post, rules, Ties::new(&[], mpsc::channel(1).0));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { Keeper::new(config, None, listeners).serve(received).await });
+        runtime.block_on(async { Keeper::new(config, None, listeners, None).serve(received).await });
     };
     (orders, told, std::thread::spawn(serving))
 }
