@@ -359,7 +359,7 @@ pub struct Mutate {
     /// A table for a page.
     #[arg(long)]
     pub markdown: bool,
-    /// Of each guard only until a seed misses it.
+    /// Of each guard only until a seed misses it; of one that is seldom missed, in four times as many.
     #[arg(long, conflicts_with = "markdown")]
     pub until_caught: bool,
 }

@@ -110,6 +110,9 @@ impl Schedule {
             self.trouble(rng, plan, trouble, (at, (at + lasts).min(until)));
         }
         self.upgrades(rng, plan, (begin, until));
+        if wants_late(plan) {
+            self.lateness(rng, plan, (begin, until));
+        }
         self.deeds.sort_by_key(|deed| deed.at);
         self.part_freezes(plan);
         self.push(until, Fault::Heal);
@@ -128,6 +131,33 @@ impl Schedule {
             let (host, dies) = (pick(&mut rng, plan.agents), rng.chance(100_000));
             let gap = rng.log_range(5 * MS, nanos(plan.timing.lease));
             self.push(span.0 + rng.below(span.1 - span.0), Fault::Upgrade { host, gap, dies });
+        }
+    }
+
+    /// What a loan beside one's own takes (R10): requests for a lease that are under way for long while another agent gets
+    /// it, and a voter of that one's which could not write then, and can when they come.
+    fn lateness(&mut self, rng: &mut Rng, plan: &Plan, (begin, until): (u64, u64)) {
+        for agent in 0..plan.agents {
+            for other in (0..plan.agents).filter(|other| *other != agent) {
+                let weather = Weather { spread: rng.log_range(20 * MS, S), ..Weather::FAIR };
+                self.push(begin, Fault::Weather { from: agent, to: other, weather });
+            }
+            let mut at = begin;
+            while at < until {
+                let (fails, works) = (rng.log_range(50 * MS, S), rng.log_range(20 * MS, S));
+                self.both(
+                    (at, (at + fails).min(until)),
+                    Fault::Disk { host: agent, on: true },
+                    Fault::Disk { host: agent, on: false },
+                );
+                at += fails + works;
+            }
+        }
+        let mut at = begin;
+        while at < until {
+            let (agent, gap) = (pick(rng, plan.agents), rng.log_range(20 * MS, S));
+            self.both((at, (at + gap).min(until)), Fault::Terminate(agent), Fault::Start(agent));
+            at += gap + rng.log_range(100 * MS, S);
         }
     }
 

@@ -177,12 +177,13 @@ pub struct MutantRow {
 
 /// Runs `count` seeds with nothing taken out, and then without each guard in turn; `done` is told of each row,
 /// of which the first are those of [`mutant::CONTROLS`]. With `until_caught` only until the guard has been missed:
-/// that it is missed is known then, in how many of `count` seeds is not.
+/// that it is missed is known then, in how many of `count` seeds is not; one that is seldom missed has four times as many.
 pub fn mutants(first_seed: u64, count: u64, until_caught: bool, mut done: impl FnMut(&MutantRow)) -> Vec<MutantRow> {
     let mut rows = Vec::new();
     for mutant in mutant::CONTROLS.iter().chain(mutant::ALL) {
         let row = if until_caught {
-            until_violated(*mutant, first_seed, count)
+            let patience = if mutant::CONTROLS.contains(mutant) { 1 } else { PATIENCE };
+            until_violated(*mutant, first_seed, count.saturating_mul(patience))
         } else {
             mutant_row(*mutant, first_seed, count)
         };
@@ -191,6 +192,10 @@ pub fn mutants(first_seed: u64, count: u64, until_caught: bool, mut done: impl F
     }
     rows
 }
+
+/// Of a guard that is missed in few seeds so many times as many are looked at until one is found: which seeds they are changes with
+/// whatever changes a history.
+const PATIENCE: u64 = 4;
 
 /// So many seeds at a time, each time all that this machine's processors run side by side.
 const STRIDE: u64 = 200;
