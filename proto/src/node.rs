@@ -539,6 +539,7 @@ impl Node {
             maintenance: self.maintenance,
             is_open: self.opening.as_ref().is_none_or(Opening::is_open)
                 || !self.settings.guards.has(Guard::ProvenFirst),
+            opening: self.opening.as_ref(),
         }
     }
 
@@ -563,6 +564,7 @@ impl Node {
             maintenance: self.maintenance,
             is_open: self.opening.as_ref().is_none_or(Opening::is_open)
                 || !self.settings.guards.has(Guard::ProvenFirst),
+            opening: self.opening.as_ref(),
         };
         match self.domains.get_mut(&id) {
             Some(domain) => deed(domain, &facts),

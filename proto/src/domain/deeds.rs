@@ -44,7 +44,7 @@ impl Domain {
             && view.references != References::LostHere
             && facts.is_open
             // Who would not count what it is granted is given nothing: it would be handed over and over again.
-            && (!self.lease.is_arbitrated() || facts.believes_a_majority())
+            && (!self.lease.is_arbitrated() || facts.believes_a_majority() && self.reaches_a_majority(facts))
             && !self.lease.is_bound_by_former_life(facts.now)
             && !matches!(verdict, Verdict::Fenced(_));
         let by_voters = matches!(verdict, Verdict::Claim(_)) && self.asks_by_voters(facts.now);

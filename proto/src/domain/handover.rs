@@ -8,6 +8,7 @@ use crate::decision::{Reason, Role};
 use crate::domain::why::NoHandover;
 use crate::facts::Facts;
 use crate::id::{Epoch, NodeId, Priority};
+use crate::lease::generation::Opening;
 use crate::time::Instant;
 
 /// A Master is left in peace for so long.
@@ -70,6 +71,12 @@ impl Domain {
             self.hand_over(facts.now, to, None);
             self.stands_back = Some(facts.now + self.timing.lease_max + facts.settings.heartbeat.silence());
         }
+    }
+
+    /// Whether a majority of the voters has answered in this life, and lends: who is handed the lease before that could not
+    /// count it (R3), and nobody would hold it. Where two holders are accepted it is held without silent voters too.
+    pub(super) fn reaches_a_majority(&self, facts: &Facts<'_>) -> bool {
+        self.lease.accepts_two() || facts.opening.is_none_or(Opening::is_reached)
     }
 
     /// A worse holder is known from the voters, and preemption is on.

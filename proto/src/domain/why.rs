@@ -263,6 +263,12 @@ impl Domain {
             out.push(format!("lease: nobody is asked, `type none` in [arbiter]{epoch}"));
             return;
         }
+        if !self.reaches_a_majority(facts) && !self.kernel.is_open(now) {
+            let (reached, needed) = facts.opening.map(|opening| opening.reached(now)).unwrap_or_default();
+            out.push(format!(
+                "voters: {reached} have answered since the start and lend, {needed} are needed before anything is handed to this node"
+            ));
+        }
         if !self.asks(now) {
             out.push(format!("lease: nobody is asked for it, since {}", self.reason.what()));
             return;

@@ -32,7 +32,7 @@ use super::timing::Millis;
 use super::voter::VoterSettings;
 use super::{config_digest, set_digest};
 use crate::id::{ClusterId, ConfigDigest, NodeId};
-use crate::settings::QuorumSettings;
+use crate::settings::{QuorumSettings, majority_of};
 use crate::time::Instant;
 use crate::wire::lease::{RefuseReason, Standing};
 
@@ -162,9 +162,13 @@ impl Former {
     }
 }
 
-/// The asker's side: whether its generation is open.
+/// The asker's side: whether its generation is open, and whether a majority of it has been reached in this life of the asker.
+///
+/// Who has not reached one could be handed a lease that it can't count (R3): its own voter waits out its restart (V7), or the
+/// lines to the others are cut. It asks for none until then, and is named for none.
 #[derive(Debug, Clone)]
 pub struct Opening {
+    quorum: QuorumSettings,
     generation: u32,
     set: ConfigDigest,
     former_set: Option<ConfigDigest>,
@@ -176,6 +180,9 @@ pub struct Opening {
     pause: Duration,
     reports: BTreeMap<NodeId, (Standing, Instant)>,
     open: bool,
+    /// A majority has answered, and each of it lends by now.
+    reached: bool,
+    looked_at: Instant,
     ask_at: Instant,
     nonce: u64,
 }
@@ -189,6 +196,7 @@ impl Opening {
         };
         let voters = quorum.everybody();
         Opening {
+            quorum: quorum.clone(),
             generation: quorum.generation,
             set: set_digest(cluster, quorum),
             former_set: Former::of(cluster, quorum).map(|former| former.set),
@@ -198,6 +206,8 @@ impl Opening {
             pause: quorum.timing.renewal_interval(),
             reports: BTreeMap::new(),
             open: quorum.generation <= 1,
+            reached: false,
+            looked_at: now,
             ask_at: now,
             nonce: 0,
         }
@@ -208,9 +218,41 @@ impl Opening {
         self.open
     }
 
-    /// Whom to send an `Inspect` now, each with a nonce of its own; nobody once it is open.
+    /// Whether a majority has answered in this life, and can lend.
+    pub fn is_reached(&self) -> bool {
+        self.reached
+    }
+
+    /// How many voters have, of how many that are needed: of two sets, of the one that lacks more.
+    pub fn reached(&self, now: Instant) -> (usize, usize) {
+        let of = |set: &[NodeId]| (set.iter().filter(|voter| self.lends(**voter, now)).count(), majority_of(set));
+        let worst = self.quorum.sets().map(of).max_by_key(|(reached, needed)| needed.saturating_sub(*reached));
+        worst.unwrap_or_default()
+    }
+
+    /// Time has passed. Whether a majority lends by that.
+    pub fn look(&mut self, now: Instant) -> bool {
+        if self.reached {
+            return false;
+        }
+        self.looked_at = now;
+        self.reached = self.quorum.is_carried(|voter| self.lends(voter, now));
+        self.reached
+    }
+
+    /// It has answered, and what it waits out after a restart is over (V7).
+    fn lends(&self, voter: NodeId, now: Instant) -> bool {
+        let able = |(standing, at): &(Standing, Instant)| now >= *at + standing.quiet_for;
+        self.reports.get(&voter).is_some_and(able)
+    }
+
+    fn is_done(&self) -> bool {
+        self.open && self.reached
+    }
+
+    /// Whom to send an `Inspect` now, each with a nonce of its own; nobody once it is open and a majority is reached.
     pub fn due(&mut self, now: Instant) -> Vec<(NodeId, u64)> {
-        if self.open || now < self.ask_at {
+        if self.is_done() || now < self.ask_at {
             return Vec::new();
         }
         self.ask_at = now + self.pause;
@@ -219,19 +261,22 @@ impl Opening {
         self.voters.iter().copied().zip(first + 1..).collect()
     }
 
-    /// When [`Opening::due`] has something.
+    /// When [`Opening::due`] or [`Opening::look`] has something.
     pub fn next_deadline(&self) -> Option<Instant> {
-        (!self.open).then_some(self.ask_at)
+        let able = self.reports.values().map(|(standing, at)| *at + standing.quiet_for);
+        let next = able.filter(|at| *at > self.looked_at && !self.reached).fold(self.ask_at, Instant::min);
+        (!self.is_done()).then_some(next)
     }
 
-    /// A voter reported. Whether the generation is open by that.
+    /// A voter reported. Whether the generation is open, or a majority reached, by that.
     pub fn on_report(&mut self, now: Instant, from: NodeId, standing: Standing) -> bool {
-        if self.open || !self.voters.contains(&from) {
+        if self.is_done() || !self.voters.contains(&from) {
             return false;
         }
         self.reports.insert(from, (standing, now));
-        self.open = self.is_proven();
-        self.open
+        let opens = !self.open && self.is_proven();
+        self.open |= opens;
+        self.look(now) || opens
     }
 
     fn is_proven(&self) -> bool {

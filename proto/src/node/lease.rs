@@ -198,8 +198,11 @@ impl Node {
         }
     }
 
-    /// Asks the voters how they stand, until our generation is known to be open (V9).
+    /// Asks the voters how they stand, until our generation is known to be open (V9) and a majority is reached.
     pub(super) fn inspect(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.opening.as_mut().is_some_and(|opening| opening.look(now)) {
+            self.agenda.touch_all();
+        }
         let due = self.opening.as_mut().map(|opening| opening.due(now)).unwrap_or_default();
         for (voter, nonce) in due {
             let (cluster, digest) = (self.settings.cluster, self.settings.digest);

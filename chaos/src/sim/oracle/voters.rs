@@ -98,6 +98,15 @@ impl Oracle {
             let quiet = nanos(local.since(started)) < self.lease_max_told;
             // From one loan of this life to the next is I3's business.
             let first = quiet && former.epoch.is_none();
+            // A later attempt of the life that is remembered is remembered in its place, and may be renewed when it has run out.
+            let succeeds =
+                former.epoch.is_some_and(|former| granted.is_some_and(|granted| former.is_before(&granted.epoch)));
+            if let Some(life) = self.voters.get_mut(&host)
+                && let Some(recorded) = life.recorded.get_mut(place)
+                && succeeds
+            {
+                *recorded = granted.map(|granted| granted.epoch);
+            }
             if let Some(granted) = granted.filter(|granted| first && Some(granted.epoch) != recorded) {
                 self.violated("I8", now, || {
                     format!(

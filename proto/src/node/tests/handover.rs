@@ -239,3 +239,73 @@ fn an_answer_of_an_older_test_hides_no_newer_one_r14_i24() {
     cluster.run_to(7100);
     assert_eq!((cluster.role(2).0, cluster.open()), (Role::Master, vec![2]));
 }
+
+/// Node 1 has been Master, is restarted at 6 s, and reaches no voter but its own and, if at all, its peer's.
+fn better_restarts(cut: &[u16]) -> Cluster {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    cluster.give(1, Event::Stop);
+    cluster.run_to(6000);
+    assert_eq!(cluster.open(), [2]);
+    cut.iter().for_each(|voter| cluster.cut_between(1, *voter));
+    let record = cluster.nodes.remove(&1).unwrap().voter().map(Voter::record);
+    let settings = settings(1, cluster.authority.clone());
+    cluster
+        .nodes
+        .insert(1, Node::new(settings, Incarnation(6000 << 16), Restored { record, held: Vec::new() }, at(6000)));
+    cluster.give(1, Event::Tick);
+    let (interface, addresses) = (InterfaceId(0), vec![address(1)]);
+    cluster.give(1, Event::Interface { interface, up: true, addresses });
+    cluster.log.clear();
+    cluster
+}
+
+/// Runs to `until` by milliseconds: when node 1 first held, and for how many nobody did.
+fn watch(cluster: &mut Cluster, until: u64) -> (Option<u64>, u64) {
+    let (mut taken, mut nobody) = (None, 0);
+    for ms in cluster.now.as_nanos() / 1_000_000 + 1..=until {
+        cluster.run_to(ms);
+        let open = cluster.open();
+        assert!(open.len() < 2, "two holders at {ms} ms");
+        taken = taken.or(open.contains(&1).then_some(ms));
+        nobody += u64::from(open.is_empty());
+    }
+    (taken, nobody)
+}
+
+#[test]
+fn who_has_just_started_is_handed_nothing_before_it_reaches_a_majority() {
+    // The witness is out of its reach, and its own voter waits for L_max (V7): the peer's voter alone is no majority.
+    let mut cluster = better_restarts(&[WITNESS]);
+    let (taken, nobody) = watch(&mut cluster, 9000);
+    let quiet = 6000 + u64::try_from(quorum().timing.lease_max.as_millis()).unwrap();
+    assert!(
+        taken.is_some_and(|at| (quiet..quiet + 200).contains(&at)),
+        "{taken:?}, and its voter is quiet until {quiet}"
+    );
+    // What the last frame takes (R8), and a round trip.
+    assert!(nobody < 40, "{nobody} ms without a holder");
+}
+
+#[test]
+fn who_has_just_started_and_reaches_the_others_need_not_wait_for_its_own_voter() {
+    let mut cluster = better_restarts(&[]);
+    let (taken, nobody) = watch(&mut cluster, 9000);
+    let quiet = 6000 + u64::try_from(quorum().timing.lease_max.as_millis()).unwrap();
+    assert!(taken.is_some_and(|at| at < quiet), "{taken:?}");
+    // What the last frame takes (R8), and a round trip.
+    assert!(nobody < 40, "{nobody} ms without a holder");
+}
+
+#[test]
+fn a_holder_that_stops_names_no_heir_that_reaches_no_majority() {
+    let mut cluster = better_restarts(&[WITNESS]);
+    let begun = at(6000) + settings(1, Authority::None).heartbeat.silence() + Duration::from_millis(50);
+    cluster.run_to(begun.as_nanos() / 1_000_000);
+    assert!(cluster.nodes[&2].peers[&id(1)].is_heard(cluster.now));
+    let why = cluster.nodes[&1].why(cluster.now, VIP).unwrap().evidence.join("; ");
+    assert!(why.contains("voters: 1 have answered since the start and lend, 2 are needed"), "{why}");
+    cluster.give(2, Event::Stop);
+    cluster.run_to(7000);
+    assert!(cluster.order(2, 6000).contains(&"release"), "{:?}", cluster.order(2, 6000));
+    assert!(!cluster.order(2, 6000).contains(&"transfer"), "{:?}", cluster.order(2, 6000));
+}
