@@ -100,7 +100,9 @@ pub(crate) fn place(config: &Config) -> Place {
     // The forms in which it is handed on are of a version, too: who reads another one is upgraded to by a handover.
     let forms = (VERSION, keepone_proto::balance::handed::VERSION);
     let (settings, domains, gate, pins) = (&plan.settings, &plan.gate_domains, &plan.gate, plan.bpf_dir.display());
-    let words = format!("{forms:?} {settings:?} {domains:?} {gate:?} {pins}");
+    // One with another MAC would be made anew, with no address on it.
+    let links = &plan.own_links;
+    let words = format!("{forms:?} {settings:?} {domains:?} {gate:?} {pins} {links:?}");
     let mut mark = [0; 32];
     let sum = ring::digest::digest(&ring::digest::SHA256, words.as_bytes());
     mark.iter_mut().zip(sum.as_ref()).for_each(|(octet, of)| *octet = *of);
@@ -113,11 +115,9 @@ pub(crate) fn place(config: &Config) -> Place {
 }
 
 /// Why this agent can't hand on whatever its core says; `None`: it can.
-pub(crate) fn unfit(plan: &Plan, config: &Config, means: Option<Means>, records: bool) -> Option<&'static str> {
+pub(crate) fn unfit(config: &Config, means: Option<Means>, records: bool) -> Option<&'static str> {
     if means != Some(Means::Bpf) {
         Some("the gate is none of means bpf")
-    } else if !plan.own_links.is_empty() {
-        Some("interfaces with virtual MACs are in use")
     } else if config.global.dbus.is_some() {
         Some("what D-Bus tells of instances would begin anew")
     } else if records {

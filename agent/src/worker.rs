@@ -118,8 +118,8 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
     // Held to the end of the process, whatever ends it.
     let _alone = alone(&plan.run_dir)?;
     // Down, so that they say nothing before the gate is there.
-    make_links(&plan)?;
-    let begun = Begun::new(config, &mut plan, handed)?;
+    let all_were_there = make_links(&plan)?;
+    let begun = Begun::new(config, &mut plan, handed.map(|file| (file, all_were_there)))?;
     let (incarnation, gate, gate_fault) = (begun.incarnation, begun.gate, begun.gate_fault);
     if let Some(Means::Nft) = gate.as_ref().map(Gate::means) {
         allow_for(&mut plan, Means::Nft.lateness())?;
@@ -394,14 +394,14 @@ pub(crate) fn check_interfaces(plan: &Plan) -> Result<(), Failure> {
     Err(Failure::say(ExitCode::NoInterface, words))
 }
 
-/// Interfaces of virtual routers' own.
-fn make_links(plan: &Plan) -> Result<(), Failure> {
+/// Interfaces of virtual routers' own. Whether all of them were there.
+fn make_links(plan: &Plan) -> Result<bool, Failure> {
     if plan.own_links.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let failed = |words| Failure::say(ExitCode::NoInterface, words);
     let links = Links::open().map_err(|error| failed(format!("no netlink socket to make interfaces: {error}")))?;
-    links.make(&plan.own_links).map(|_| ()).map_err(failed)
+    links.make(&plan.own_links).map(|made| made.is_empty()).map_err(failed)
 }
 
 fn incarnation() -> Result<Incarnation, Failure> {

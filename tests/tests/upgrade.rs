@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use keepone_chaos::fault::Part;
+use keepone_chaos::netns::namespace::Namespace;
 use keepone_chaos::netns::process::members;
 use keepone_chaos::netns::topology::{Kind, VIP};
 use keepone_tests::binary;
@@ -41,12 +42,15 @@ struct Pair {
 impl Pair {
     /// Under a lease of that length.
     fn steady(lease: &str, gate: &str) -> Self {
-        Self::with(lease, gate, |_| String::new())
+        Self::with(lease, gate, |_, _, text| text)
     }
 
-    /// The same with more in the first node's file, which is made in that room.
-    fn with(lease: &str, gate: &str, more: impl Fn(&Path) -> String) -> Self {
-        let lan = Lan::build(1).unwrap();
+    /// The same with files that are edited: that of each node in that room, by its number.
+    fn with(lease: &str, gate: &str, edit: impl Fn(&Path, usize, String) -> String) -> Self {
+        Self::on(Lan::build(1).unwrap(), lease, gate, edit)
+    }
+
+    fn on(lan: Lan, lease: &str, gate: &str, edit: impl Fn(&Path, usize, String) -> String) -> Self {
         let mut cluster = Cluster::new(&lan).unwrap();
         cluster.quorum();
         cluster.arbiter = cluster.arbiter.replace("500ms", lease);
@@ -56,8 +60,7 @@ impl Pair {
         let witness = [&program("keepone-witness"), "run", "-c", file.to_str().unwrap()];
         let witness = lan.start_at(Kind::Witness(0), &witness).unwrap();
         let nodes = [0, 1].map(|node| {
-            let more = if node == 0 { more(lan.room()) } else { String::new() };
-            let text = cluster.of_node(&lan, node) + &more;
+            let text = edit(lan.room(), node, cluster.of_node(&lan, node));
             let file = lan.write(&format!("n{}.toml", node + 1), &text).unwrap();
             lan.start(node, &[&program("keepone"), "run", "-c", file.to_str().unwrap()]).unwrap()
         });
@@ -155,10 +158,13 @@ fn lines(fifo: &mut File) -> Vec<String> {
 /// by the one that goes on.
 #[test]
 fn health_checks_go_on_where_they_were() {
-    let pair = Pair::with("3s", "bpf", |room| {
+    let pair = Pair::with("3s", "bpf", |room, node, text| {
+        if node > 0 {
+            return text;
+        }
         (1..4).for_each(|number| std::fs::write(room.join(format!("rs{number}")), "").unwrap());
         let _ = nix::unistd::mkfifo(&room.join("fifo"), Mode::from_bits_truncate(0o600));
-        servers(room)
+        text + &servers(room)
     });
     let room = pair.lan.room();
     let open = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(room.join("fifo"));
@@ -184,6 +190,45 @@ fn health_checks_go_on_where_they_were() {
     std::fs::write(room.join("rs2"), "").unwrap();
     eventually(SOON, || pair.said(), || (!standing().contains("DOWN")).then_some(()));
     assert_eq!(lines(&mut fifo), [format!("RS [10.0.0.2]:tcp:80 [{VIP}]:tcp:80 UP")], "{}", pair.said());
+}
+
+/// They stay as they are, with what is on them, and the last process takes them away and puts back what was before the first.
+#[test]
+fn interfaces_with_virtual_macs_stay_and_go_at_the_end() {
+    const MAC: &str = "00:00:5e:00:01:33";
+    const KERNEL: &str =
+        "sysctl -a 2>/dev/null | grep -E '[.](arp_ignore|arp_filter|rp_filter|arp_announce|promote_secondaries) '";
+    let run = |namespace: &Namespace, words: &str| {
+        let output = namespace.run(|| Ok(Command::new("bash").args(["-c", words]).output().unwrap())).unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let lan = Lan::build(1).unwrap();
+    let before = run(&lan.node(0).namespace, KERNEL);
+    let pair = Pair::on(lan, "3s", "bpf", |_, _, text| {
+        text.replacen("virtual_router_id = ", "use_vmac = true\nvirtual_router_id = ", 1)
+    });
+    let there = |words: &str| run(&pair.lan.node(0).namespace, words);
+    // Its index says whether it is the same one.
+    let link = || there("ip -o -d link show dev vrrp.51");
+    let (made, set) = (link(), there(KERNEL));
+    assert!(made.contains(MAC) && set != before, "{made}\n{set}");
+    let (epoch, workers) = (pair.epoch(), pair.workers());
+    let unbroken = Unbroken::watch(&pair.lan, 0, VIP).unwrap();
+    for _ in 0..2 {
+        let said = pair.ask(&["upgrade"]);
+        assert!(said.starts_with("in place: "), "{said}\n{}", pair.said());
+    }
+    let seen = unbroken.end_with(LATEST, NOISE, &|| pair.said());
+    println!("{seen}");
+    assert!(pair.epoch() == epoch && pair.workers() != workers, "{}", pair.said());
+    assert_eq!((link(), there(KERNEL)), (made, set), "{}", pair.said());
+    assert!(there("ip addr show dev vrrp.51").contains(&VIP.to_string()), "{}", pair.said());
+    let client = run(&pair.lan.host(Kind::Client(0)).namespace, &format!("ip neigh show {VIP}"));
+    assert!(client.contains(MAC), "{client}");
+    pair.nodes[0].signal(Part::Guardian, Signal::SIGTERM);
+    pair.goes_to(1);
+    eventually(SOON, || link() + &pair.said(), || link().is_empty().then_some(()));
+    eventually(SOON, || there(KERNEL), || (there(KERNEL) == before).then_some(()));
 }
 
 #[test]

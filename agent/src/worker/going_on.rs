@@ -46,9 +46,12 @@ impl GoesOn {
 
 impl Begun {
     /// With the gate as it was left, if all that was handed on stands exactly so; else with one that is shut (R12).
-    pub(super) fn new(config: &Config, plan: &mut Plan, handed: Option<File>) -> Result<Self, Failure> {
-        if let Some(handed) = handed.and_then(|file| upgrade::read(&file)) {
-            match go_on(config, plan, handed) {
+    /// Beside what was handed on: whether all interfaces with virtual MACs were there, with what is on them.
+    pub(super) fn new(config: &Config, plan: &mut Plan, handed: Option<(File, bool)>) -> Result<Self, Failure> {
+        let handed = handed.and_then(|(file, all_were_there)| Some((upgrade::read(&file)?, all_were_there)));
+        if let Some((handed, all_were_there)) = handed {
+            let gone = || Err("an interface with a virtual MAC was not there any more".to_owned());
+            match if all_were_there { go_on(config, plan, handed) } else { gone() } {
                 Ok(begun) => {
                     // It was served long ago.
                     plan.settings.begin_at = None;
