@@ -3,12 +3,15 @@
 //! A statement is a keyword, its words, and perhaps a block of statements. TOML's tables become blocks
 //! with the same keywords, so one table of keywords and one reading serve both languages.
 
+use compact_str::CompactString;
+
 use crate::source::Place;
 
 /// One word, unquoted and with its variables filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Word {
-    pub text: String,
+    /// Nearly all are short, and a file has hundreds of thousands: none of these is allocated.
+    pub text: CompactString,
     pub place: Place,
 }
 

@@ -225,7 +225,7 @@ fn resolve_paths(items: &mut [Item], parent: &str, sources: &Sources, main: &Pat
             let directory = Path::new(&source.name).parent().unwrap_or(Path::new("")).to_owned();
             let below: PathBuf = directory.strip_prefix(home).map_or(directory.clone(), Path::to_owned);
             if below != Path::new("") {
-                word.text = below.join(&word.text).display().to_string();
+                word.text = below.join(&word.text).display().to_string().into();
             }
         }
         if let Some(block) = &mut item.block {

@@ -207,8 +207,8 @@ fn keyword() -> impl Strategy<Value = String> {
 fn item() -> impl Strategy<Value = Item> {
     let place = || Place::Variable("none".into());
     let new = move |keyword: String, words: Vec<String>, block| Item {
-        keyword: Word { text: keyword, place: place() },
-        words: words.into_iter().map(|text| Word { text, place: place() }).collect(),
+        keyword: Word { text: keyword.into(), place: place() },
+        words: words.into_iter().map(|text: String| Word { text: text.into(), place: place() }).collect(),
         block,
     };
     let leaf = (keyword(), proptest::collection::vec(word(), 0..3)).prop_map(move |(k, w)| new(k, w, None));

@@ -158,7 +158,13 @@ impl<'a> Lexer<'a> {
         // By bytes as long as they are letters and the like, which end nothing: nearly all of all words is so.
         let goes_on =
             |byte: &u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'/' | b':');
-        self.at += self.rest().bytes().take_while(goes_on).count();
+        let bytes = self.text.as_bytes();
+        while bytes.get(self.at).is_some_and(goes_on) {
+            self.at += 1;
+        }
+        if matches!(bytes.get(self.at), None | Some(b' ' | b'\t')) {
+            return;
+        }
         let ends = |c: char| match c {
             '"' | '{' | '}' => true,
             '#' | '!' => comments,

@@ -82,7 +82,7 @@ impl<'a> Parser<'a> {
             match token {
                 Token::Word { text, span, .. } => {
                     let place = line.place(span.clone(), &mut self.report.sources);
-                    let word = Word { text: text.into_owned(), place };
+                    let word = Word { text: text.into(), place };
                     match &mut self.statement {
                         Some(statement) => {
                             if self.secret {
@@ -160,7 +160,7 @@ impl<'a> Parser<'a> {
 
     /// A block whose head can't be used: it is read and dropped.
     pub(super) fn open_lost(&mut self, place: Place) {
-        let head = Item { keyword: Word { text: String::from("{"), place }, words: Vec::new(), block: None };
+        let head = Item { keyword: Word { text: "{".into(), place }, words: Vec::new(), block: None };
         self.frames.push(Frame { head: Some(head), start: self.items.len(), dropped: true });
     }
 
@@ -224,6 +224,6 @@ impl<'a> Parser<'a> {
 fn title(item: &Item) -> String {
     match item.words.first() {
         Some(name) if !mask::is_secret(&item.keyword.text) => format!("{} {}", item.keyword.text, name.text),
-        _ => item.keyword.text.clone(),
+        _ => item.keyword.text.to_string(),
     }
 }

@@ -91,15 +91,17 @@ impl Reader<'_> {
 
         let mut at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         while at < text.len() && !self.refused {
-            let end = line_end(&text, at);
+            let (end, is_plain) = glance(&text, at);
             let line = text.get(at..end).unwrap_or("");
             let first = line.trim_start_matches(is_blank);
             at = match first.chars().next() {
                 None | Some('#' | '!') => end + 1,
                 // What is special needs more than one look at the line; nearly all are not.
                 Some('@' | '$' | '~') => self.special(&text, file, at, end),
-                Some(_) if line.contains('$') || first.starts_with("include") => self.special(&text, file, at, end),
-                Some(_) if line.trim_end_matches(is_blank).ends_with('\\') => self.special(&text, file, at, end),
+                Some('i') if first.starts_with("include") => self.special(&text, file, at, end),
+                Some(_) if !is_plain && (line.contains('$') || line.trim_end_matches(is_blank).ends_with('\\')) => {
+                    self.special(&text, file, at, end)
+                }
                 Some(_) => {
                     self.parser.line(&mut Line::verbatim(line, file, at), true, self.depth);
                     end + 1
@@ -410,6 +412,20 @@ impl Reader<'_> {
         self.parser.report.error(place, message, help);
         self.parser.report.cut_short();
     }
+}
+
+/// Where the line ends that begins at `at`, and whether nothing is in it that may fill something in or go on in the next
+/// line: one look at each byte of the largest files.
+fn glance(text: &str, at: usize) -> (usize, bool) {
+    let mut is_plain = true;
+    for (length, byte) in text.as_bytes().get(at..).unwrap_or(&[]).iter().enumerate() {
+        match byte {
+            b'\n' => return (at + length, is_plain),
+            b'$' | b'\\' => is_plain = false,
+            _ => {}
+        }
+    }
+    (text.len(), is_plain)
 }
 
 /// Where the line ends that begins at `at`.

@@ -232,7 +232,7 @@ impl Lower<'_> {
                 "virtualhost" => virtualhost = lower.plain(item, value::name),
                 "regex" => pattern = lower.plain(item, |text| Ok(text.to_owned())),
                 "regex_no_match" => regex.negate = lower.is_on(item),
-                "regex_options" => regex.options.extend(item.words.iter().map(|word| word.text.clone())),
+                "regex_options" => regex.options.extend(item.words.iter().map(|word| word.text.to_string())),
                 "regex_min_offset" => regex.min_offset = lower.plain(item, offset()).unwrap_or(0),
                 "regex_max_offset" => regex.max_offset = lower.plain(item, offset()),
                 "regex_stack" => regex.stack = lower.regex_stack(item),

@@ -83,9 +83,12 @@ impl Lower<'_> {
     /// Calls `read` for each keyword of a block that means something; unknown and refused ones are errors,
     /// those that are not yet active or ignored are named.
     fn each(&mut self, items: &[Item], table: &'static Table, mut read: impl FnMut(&mut Self, &Item)) {
+        let mut last: Option<&'static Keyword> = None;
         for (at, item) in items.iter().enumerate() {
             let keyword = item.keyword.text.as_str();
-            let Some(known) = table.find(keyword) else {
+            // Thousands of real servers come one after the other.
+            last = last.filter(|last| last.name == keyword).or_else(|| table.find(keyword));
+            let Some(known) = last else {
                 if table.addresses && keyword.parse::<std::net::IpAddr>().is_ok() {
                     read(self, item);
                 } else {

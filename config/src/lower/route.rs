@@ -85,8 +85,8 @@ impl<'a> Words<'a> {
 
     /// So many words as they are.
     fn take(&mut self, word: &Word, count: usize) -> Vec<String> {
-        let mut taken = vec![word.text.clone()];
-        taken.extend(self.words.by_ref().take(count).map(|word| word.text.clone()));
+        let mut taken = vec![word.text.to_string()];
+        taken.extend(self.words.by_ref().take(count).map(|word| word.text.to_string()));
         taken
     }
 }
@@ -183,7 +183,7 @@ impl Lower<'_> {
                 "onlink" => hop.onlink = true,
                 "realms" => {
                     let realms = words.after(self, word)?;
-                    hop.more.push(vec![word.text.clone(), realms.text.clone()]);
+                    hop.more.push(vec![word.text.to_string(), realms.text.to_string()]);
                 }
                 _ => hop.more.push(encap(words, word)),
             }
@@ -248,11 +248,11 @@ fn encap(words: &mut Words<'_>, word: &Word) -> Vec<String> {
     let mut taken = words.take(word, 1);
     let own = ["id", "dst", "src", "tos", "ttl", "tc", "hoplimit", "flags"];
     if matches!(taken.get(1).map(String::as_str), Some("mpls" | "ila")) {
-        taken.extend(words.words.next().map(|word| word.text.clone()));
+        taken.extend(words.words.next().map(|word| word.text.to_string()));
     }
     while words.peek().is_some_and(|next| own.contains(&next)) {
         let two = words.words.by_ref().take(2);
-        taken.extend(two.map(|word| word.text.clone()));
+        taken.extend(two.map(|word| word.text.to_string()));
     }
     taken
 }

@@ -16,7 +16,7 @@ impl Lower<'_> {
             self.report.error(&item.place(), message, help);
             return None;
         }
-        let text = |at: usize| item.words.get(at).map(|word| word.text.clone());
+        let text = |at: usize| item.words.get(at).map(|word| word.text.to_string());
         Some(Script { command, user: text(1), group: text(2) })
     }
 
@@ -29,14 +29,14 @@ impl Lower<'_> {
             self.report.error(&item.place(), format!("{}: wants a command", item.keyword.text), help);
             return None;
         }
-        command.extend(rest.iter().map(|word| word.text.clone()));
+        command.extend(rest.iter().map(|word| word.text.to_string()));
         Some(command)
     }
 
     /// `USER [GROUP]`.
     pub(super) fn user(&mut self, item: &Item) -> Option<(String, Option<String>)> {
         let user = self.plain(item, super::value::name)?;
-        Some((user, item.words.get(1).map(|word| word.text.clone())))
+        Some((user, item.words.get(1).map(|word| word.text.to_string())))
     }
 }
 

@@ -237,7 +237,7 @@ impl Lower<'_> {
     /// `PATH [USER [GROUP]]`.
     fn fifo(&mut self, item: &Item) -> Option<Fifo> {
         let path: PathBuf = self.path(item)?.value;
-        let text = |at: usize| item.words.get(at).map(|word| word.text.clone());
+        let text = |at: usize| item.words.get(at).map(|word| word.text.to_string());
         Some(Fifo { path, owner: text(1).map(|user| (user, text(2))), reader: None })
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::keyword::Keyword;
 
 fn word(text: &str) -> Word {
-    Word { text: text.to_owned(), place: Place::Variable("X".into()) }
+    Word { text: text.into(), place: Place::Variable("X".into()) }
 }
 
 fn item(keyword: &Keyword, block: Vec<Item>) -> Item {

@@ -80,16 +80,16 @@ impl Native<'_> {
             let place = key.unwrap_or_else(|| self.place(value, node));
             match table.find_snake(name) {
                 known if plain::is_written_out(value) => {
-                    let text = known.map_or_else(|| name.clone(), |known| known.name.to_owned());
+                    let text = known.map_or(name.as_str(), |known| known.name).into();
                     items.extend(self.written_out(&Word { text, place }, value, node));
                 }
                 Some(known) => {
-                    let keyword = Word { text: known.name.to_owned(), place };
+                    let keyword = Word { text: known.name.into(), place };
                     self.entry(keyword, value, node, known.form, &mut items);
                 }
                 // The reading that follows says that it is unknown.
                 None => {
-                    let keyword = Word { text: name.clone(), place };
+                    let keyword = Word { text: name.into(), place };
                     self.plain(keyword, value, node, &mut items);
                 }
             }
@@ -217,8 +217,7 @@ impl Native<'_> {
         match names.as_slice() {
             ["address"] | ["address", "port"] => Some(found.into_iter().map(|(_, word)| word).collect()),
             ["fwmark" | "group"] => {
-                let word =
-                    |(name, word): (&str, Word)| [Word { text: name.to_owned(), place: word.place.clone() }, word];
+                let word = |(name, word): (&str, Word)| [Word { text: name.into(), place: word.place.clone() }, word];
                 Some(found.into_iter().flat_map(word).collect())
             }
             _ => {
@@ -258,7 +257,7 @@ impl Native<'_> {
                 return None;
             }
         };
-        Some(Word { text, place })
+        Some(Word { text: text.into(), place })
     }
 
     /// Lines of a value block: strings, or `key = value` pairs.
@@ -274,14 +273,14 @@ impl Native<'_> {
                     let node = as_table(node).and_then(|table| table.get(key.as_str()));
                     let place = self.place(value, node);
                     if let Some(value) = self.scalar(key, value, node) {
-                        lines.extend(line(vec![Word { text: key.clone(), place }, value]));
+                        lines.extend(line(vec![Word { text: key.into(), place }, value]));
                     }
                 }
             }
             value => {
                 for word in self.words(name, value, node).unwrap_or_default() {
                     let split = word.text.split_whitespace();
-                    lines.extend(line(split.map(|t| Word { text: t.to_owned(), place: word.place.clone() }).collect()));
+                    lines.extend(line(split.map(|t| Word { text: t.into(), place: word.place.clone() }).collect()));
                 }
             }
         }

@@ -97,7 +97,7 @@ impl Native<'_> {
             }
             let key = entry.map(|(key, _)| Place::Text { file: 0, start: key.span().start, end: key.span().end });
             let place = key.unwrap_or_else(|| self.place(value, node));
-            let keyword = Word { text: name.clone(), place };
+            let keyword = Word { text: name.into(), place };
             if is_written_out(value) {
                 block.extend(self.written_out(&keyword, value, node));
             } else {

@@ -70,7 +70,7 @@ impl Lower<'_> {
                 text => {
                     if MORE.contains(&text) {
                         let value = words.after(self, word)?;
-                        rule.more.push(vec![text.to_owned(), value.text.clone()]);
+                        rule.more.push(vec![text.to_owned(), value.text.to_string()]);
                     } else if let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == text) {
                         action = Some(RuleAction::Like(*kind));
                     } else {
