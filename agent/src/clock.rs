@@ -77,17 +77,10 @@ impl Timer {
                 self.fd.get_ref().0.set(Expiration::OneShot(timespec(at)), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
                 self.set_to = Some(at);
             }
-            loop {
-                let mut ready = self.fd.readable().await?;
-                match ready.try_io(|fd| read_expirations(fd.get_ref())) {
-                    Ok(expired) => {
-                        self.set_to = None;
-                        break expired?;
-                    }
-                    // Readiness left over from an earlier setting.
-                    Err(_would_block) => {}
-                }
-            }
+            // Its count is not read, which would take two more calls: epoll tells of each expiry once (edge-triggered), and
+            // setting it anew forgets the count. Readiness left over from an earlier setting ends in another turn.
+            self.fd.readable().await?.clear_ready();
+            self.set_to = None;
         }
         Ok(())
     }
@@ -108,12 +101,6 @@ impl AsRawFd for Fd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }
-}
-
-fn read_expirations(fd: &Fd) -> io::Result<()> {
-    let mut count = [0_u8; 8];
-    nix::unistd::read(fd.0.as_fd(), &mut count)?;
-    Ok(())
 }
 
 fn timespec(at: Instant) -> TimeSpec {

@@ -3,7 +3,7 @@
 //! The keeper wakes on a grid and begins what is due by then. One poll(2) tells which of those are there, at once and, for
 //! servers that are further away, once more at the next point of the grid. Only who has not answered by then is given to
 //! the runtime, whose epoll costs each connection two calls and a wake-up of its own
-//! (`docs/decisions/0215-checks-on-a-grid.md`).
+//! (`docs/decisions/0215-checks-on-a-grid.md`). An answer is waited for in the same way, in HTTP without TLS.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use keepone_proto::time::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 
+use super::exchange::Exchange;
 use super::{Fault, socket};
 use crate::clock;
 
@@ -43,6 +44,8 @@ pub(super) struct Dial {
     pub(super) step: u32,
     pub(super) run: u64,
     pub(super) connection: Socket,
+    /// What is said over it, once it is there.
+    pub(super) exchange: Option<Exchange>,
     /// When its time is over, connection and exchange together.
     pub(super) until: Instant,
 }
@@ -58,11 +61,8 @@ impl Dial {
         (place, step, run): (Place, u32, u64),
     ) -> Result<Self, Fault> {
         let until = clock::now() + target.timeout;
-        Ok(Dial { config: Arc::clone(config), place, step, run, connection: socket::begin(target)?, until })
-    }
-
-    pub(super) fn probe(&self) -> Option<&Probe> {
-        checked(&self.config, self.place)
+        let connection = socket::begin(target)?;
+        Ok(Dial { config: Arc::clone(config), place, step, run, connection, exchange: None, until })
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn checked(config: &Config, place: Place) -> Option<&Probe> {
 
 /// What was seen of a connection.
 pub(super) enum Seen {
-    /// It is there.
+    /// It is there; or there is something to be read, where an exchange is under way.
     Open,
     /// There will be none.
     Failed(Fault),
@@ -97,6 +97,23 @@ impl Dials {
         self.begun.push(dial);
     }
 
+    /// Has it looked at once more, for the answer; given back where its time may be over by then.
+    pub(super) fn hear(&mut self, dial: Dial, grid: Duration) -> Option<Dial> {
+        let now = clock::now();
+        if dial.until <= now + grid * 4 {
+            return Some(dial);
+        }
+        self.waiting.push(dial);
+        self.wait(now, grid);
+        None
+    }
+
+    fn wait(&mut self, now: Instant, grid: Duration) {
+        if self.again.is_none() {
+            self.again = Some(clock::together(now + grid / 2, grid));
+        }
+    }
+
     /// When it is time to look.
     pub(super) fn deadline(&self) -> Option<Instant> {
         if self.begun.is_empty() { self.again } else { Some(Instant::BOOT) }
@@ -116,8 +133,8 @@ impl Dials {
             Seen::Nothing if dial.until > soon => self.waiting.push(dial),
             Seen::Nothing | Seen::Open | Seen::Failed(_) => seen.push((dial, what)),
         });
-        if !self.waiting.is_empty() && self.again.is_none() {
-            self.again = Some(clock::together(now + grid / 2, grid));
+        if !self.waiting.is_empty() {
+            self.wait(now, grid);
         }
     }
 }
@@ -127,8 +144,9 @@ fn glance(dials: &mut Vec<Dial>, mut tell: impl FnMut(Dial, Seen)) {
     if dials.is_empty() {
         return;
     }
+    let wanted = |dial: &Dial| if dial.exchange.is_some() { PollFlags::POLLIN } else { PollFlags::POLLOUT };
     let mut polled: Vec<PollFd<'_>> =
-        dials.iter().map(|dial| PollFd::new(dial.connection.as_fd(), PollFlags::POLLOUT)).collect();
+        dials.iter().map(|dial| PollFd::new(dial.connection.as_fd(), wanted(dial))).collect();
     // Where it can't be asked (no memory) nothing is seen, and the runtime waits for all of them.
     let asked = poll(&mut polled, PollTimeout::ZERO);
     let found: Vec<PollFlags> =
@@ -143,7 +161,8 @@ fn look_at(dial: &Dial, found: PollFlags) -> Seen {
     if found.is_empty() {
         return Seen::Nothing;
     }
-    if !found.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
+    // Whoever reads hears of a failure, behind what came before it.
+    if dial.exchange.is_some() || !found.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
         return Seen::Open;
     }
     socket::fault(&dial.connection).map_or(Seen::Open, Seen::Failed)

@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 
 use super::desk::{Ask, Desk};
 use super::dials::{Dial, Dials, Seen, checked, grid};
+use super::exchange::ROOM;
 use super::listeners::{Changed, Listeners, Wish};
 use super::settings::{balance, check_name};
 use super::tied::{self, Tied, Ties};
@@ -198,6 +199,8 @@ struct Keeper {
     dials: Dials,
     /// Room for what is seen of them.
     seen: Vec<(Dial, Seen)>,
+    /// Room for what is read of one.
+    room: Box<[u8]>,
     /// The distance of wake-ups.
     grid: Duration,
     files: Files,
@@ -221,6 +224,7 @@ impl Keeper {
             suspends: suspends(&config),
             dials: Dials::default(),
             seen: Vec::new(),
+            room: vec![0; ROOM].into_boxed_slice(),
             grid: grid(checkers(&config)),
             config,
             user,

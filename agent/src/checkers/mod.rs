@@ -2,7 +2,8 @@
 //!
 //! - [`keeper`]: the thread that they run on, with the machine; [`listeners`]: whom it tells
 //! - [`socket`]: how a try reaches its target; [`dials`]: many at a time; [`tls`]: what is spoken on top of that
-//! - `TCP_CHECK` is up while it takes a connection; one module for each other kind: [`http`] (with [`body`]), [`smtp`], [`dns`], [`udp`], [`ping`], [`misc`],
+//! - `TCP_CHECK` is up while it takes a connection; one module for each other kind: [`http`] (with [`exchange`], [`chunks`]
+//!   and [`body`]), [`smtp`], [`dns`], [`udp`], [`ping`], [`misc`],
 //!   [`told`] (files and BFD sessions)
 //! - [`tied`]: quorums that instances track
 //! - [`genhash`]: the digest of a page as `HTTP_GET` sees it
@@ -12,9 +13,11 @@
 //! on the thread that decides, or before it (R15).
 
 pub(crate) mod body;
+mod chunks;
 pub(crate) mod desk;
 mod dials;
 mod dns;
+mod exchange;
 pub mod genhash;
 pub(crate) mod http;
 pub(crate) mod keeper;
@@ -40,6 +43,7 @@ use socket2::Socket;
 
 use crate::clock;
 use crate::script::User;
+use exchange::Exchange;
 
 /// Of a line that a server sends, so many bytes are read at most.
 const LINE: usize = 4096;
@@ -60,7 +64,7 @@ pub(crate) async fn probe(probe: &Probe, step: u32, common: &Common) -> Outcome 
     if let Some(target) = dialled(probe, step) {
         let until = clock::now() + target.timeout;
         return match socket::begin(target) {
-            Ok(connection) => over(connection, until, (probe, step), common).await,
+            Ok(connection) => over((connection, None), until, (probe, step), common).await,
             Err(fault) => Outcome::Failed(fault.to_string()),
         };
     }
@@ -97,13 +101,18 @@ fn url(settings: &HttpProbe, step: u32) -> Option<&Url> {
     usize::try_from(step).ok().and_then(|step| settings.urls.get(step))
 }
 
-/// The rest of a try of [`dialled`], once its connection has begun.
-pub(super) async fn over(connection: Socket, until: Instant, (probe, step): (&Probe, u32), common: &Common) -> Outcome {
+/// The rest of a try of [`dialled`], once its connection has begun, and perhaps what is said over it.
+async fn over(
+    (connection, begun): (Socket, Option<Exchange>),
+    until: Instant,
+    (probe, step): (&Probe, u32),
+    common: &Common,
+) -> Outcome {
     let tried = async {
         let stream = socket::connected(connection).await?;
         match probe {
             Probe::Http(target, settings) => match url(settings, step) {
-                Some(url) => http::probe(stream, target, (settings, url), &common.tls).await,
+                Some(url) => http::probe(stream, target, (settings, url), begun, &common.tls).await,
                 None => Ok(()),
             },
             _ => Ok(()),

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use keepone_config::model::Probe;
+use keepone_config::model::{HttpProbe, Probe, Target};
 use keepone_proto::balance::checker::Outcome;
 use keepone_proto::balance::machine::{Event, Place};
 
 use super::Keeper;
 use crate::checkers::dials::{Dial, Seen, checked};
+use crate::checkers::exchange::Exchange;
 use crate::checkers::settings::check_name;
-use crate::checkers::{dialled, over};
+use crate::checkers::{Fault, dialled, http, over, passed, url};
 
 impl Keeper {
     pub(super) fn probe(&mut self, place: Place, step: u32, run: u64) {
@@ -40,28 +41,60 @@ impl Keeper {
         let mut all = std::mem::take(&mut self.seen);
         self.dials.look(self.grid, &mut all);
         for (dial, seen) in all.drain(..) {
-            match (seen, dial.probe()) {
-                (Seen::Failed(fault), _) => self.ended(dial.place, dial.run, Outcome::Failed(fault.to_string())),
-                (Seen::Open, Some(Probe::Tcp(_))) => self.ended(dial.place, dial.run, Outcome::Passed),
+            let config = Arc::clone(&dial.config);
+            match (seen, checked(&config, dial.place)) {
+                (Seen::Failed(fault), _) => self.ended(&dial, Err(fault)),
+                (Seen::Open, Some(Probe::Tcp(_))) => self.ended(&dial, Ok(())),
+                (Seen::Open, Some(Probe::Http(target, settings))) if http::is_plain(settings) => {
+                    self.talk(dial, target, settings);
+                }
                 (Seen::Open | Seen::Nothing, _) => self.follow(dial),
             }
         }
         self.seen = all;
     }
 
-    fn ended(&mut self, place: Place, run: u64, outcome: Outcome) {
-        tell_failure(self.checked(place), &outcome);
-        self.handle(Event::Ended { run, outcome });
+    /// Asks, or reads what was answered.
+    fn talk(&mut self, mut dial: Dial, target: &Target, settings: &HttpProbe) {
+        let Some(url) = url(settings, dial.step) else { return self.ended(&dial, Ok(())) };
+        match &mut dial.exchange {
+            Some(exchange) => match exchange.receive(&dial.connection, &mut self.room, url) {
+                Ok(Some(page)) => self.ended(&dial, http::judge(&page, url)),
+                // More of it than is there at once.
+                Ok(None) => self.follow(dial),
+                Err(fault) => self.ended(&dial, Err(fault)),
+            },
+            None => {
+                let begun = Exchange::new(target, settings, url)
+                    .and_then(|mut exchange| exchange.send(&dial.connection).map(|()| exchange));
+                match begun {
+                    Ok(exchange) => {
+                        dial.exchange = Some(exchange);
+                        if let Some(dial) = self.dials.hear(dial, self.grid) {
+                            self.follow(dial);
+                        }
+                    }
+                    Err(fault) => self.ended(&dial, Err(fault)),
+                }
+            }
+        }
+    }
+
+    fn ended(&mut self, dial: &Dial, tried: Result<(), Fault>) {
+        let outcome = passed(tried);
+        tell_failure(self.checked(dial.place), &outcome);
+        self.handle(Event::Ended { run: dial.run, outcome });
     }
 
     /// The rest of a try, beside the others.
     fn follow(&self, dial: Dial) {
         let (common, ended) = (Arc::clone(&self.common), self.ended.clone());
         tokio::spawn(async move {
-            let Some(probe) = checked(&dial.config, dial.place) else { return };
-            let outcome = over(dial.connection, dial.until, (probe, dial.step), &common).await;
+            let Dial { config, place, step, run, connection, exchange, until } = dial;
+            let Some(probe) = checked(&config, place) else { return };
+            let outcome = over((connection, exchange), until, (probe, step), &common).await;
             tell_failure(Some(probe), &outcome);
-            let _ = ended.send((dial.run, outcome));
+            let _ = ended.send((run, outcome));
         });
     }
 }
