@@ -115,11 +115,9 @@ pub(crate) fn place(config: &Config) -> Place {
 }
 
 /// Why this agent can't hand on whatever its core says; `None`: it can.
-pub(crate) fn unfit(config: &Config, means: Option<Means>, records: bool) -> Option<&'static str> {
+pub(crate) fn unfit(means: Option<Means>, records: bool) -> Option<&'static str> {
     if means != Some(Means::Bpf) {
         Some("the gate is none of means bpf")
-    } else if config.global.dbus.is_some() {
-        Some("what D-Bus tells of instances would begin anew")
     } else if records {
         Some("what the core is told is being recorded")
     } else {

@@ -274,12 +274,13 @@ impl Start<'_> {
         })?;
         let changes = snmp.as_ref().map(Snmp::changes).unwrap_or_default();
         let guardian = self.pulse.is_some().then(nix::unistd::getppid);
-        let dbus = start_dbus(self.config, &plan, Hands { answers, dumps: dump, guardian });
+        let held: Option<Vec<DomainId>> = handed.as_ref().map(|handed| handed.held().collect());
+        let hands = Hands { answers, dumps: dump, guardian };
+        let dbus = start_dbus(self.config, &plan, hands, held.as_deref().unwrap_or_default());
         let mut notifier = Notifier::start(&plan, &global.fifos, &rules, &events, (changes, dbus));
         let (post, told_servers) = notifier.server_post();
         let neighbors = Neighbors::new(plan.watched(), interfaces.clone(), events.clone());
         let announcer = Announcer::start(plan.announced.clone(), neighbors.voice());
-        let held = handed.as_ref().map(|handed| handed.held().collect());
         let ipvs = Ipvs::start((&self.source.running, held), &plan.run_dir, connections, events.clone());
         let mut shells = Shells {
             handed_on: false,
@@ -354,8 +355,8 @@ fn leftovers(gate: Option<&Gate>, plan: &Plan) -> Vec<(DomainId, Epoch)> {
 }
 
 /// One that can't be had keeps nobody from serving.
-fn start_dbus(config: &Config, plan: &Plan, hands: Hands) -> Option<Dbus> {
-    let started = Dbus::start(config.global.dbus.as_deref()?, plan, hands);
+fn start_dbus(config: &Config, plan: &Plan, hands: Hands, held: &[DomainId]) -> Option<Dbus> {
+    let started = Dbus::start(config.global.dbus.as_deref()?, plan, hands, held);
     started.inspect_err(|error| tracing::error!("no thread for D-Bus: {error}: restart keepone")).ok()
 }
 

@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use keepone_chaos::netns::process::members;
 use keepone_chaos::netns::topology::{Kind, VIP};
 use keepone_tests::binary;
 use keepone_tests::cluster::Cluster;
-use keepone_tests::lan::Lan;
+use keepone_tests::lan::{INTERFACE, Lan};
 use keepone_tests::observe::Watch;
 use keepone_tests::patience::eventually;
 use keepone_tests::program::Program;
@@ -62,7 +62,8 @@ impl Pair {
         let nodes = [0, 1].map(|node| {
             let text = edit(lan.room(), node, cluster.of_node(&lan, node));
             let file = lan.write(&format!("n{}.toml", node + 1), &text).unwrap();
-            lan.start(node, &[&program("keepone"), "run", "-c", file.to_str().unwrap()]).unwrap()
+            let bus = format!("DBUS_SYSTEM_BUS_ADDRESS=unix:path={}", lan.room().join("bus").display());
+            lan.start(node, &["env", &bus, &program("keepone"), "run", "-c", file.to_str().unwrap()]).unwrap()
         });
         let watch = Watch::start(&lan, VIP.into()).unwrap();
         let pair = Pair { nodes, _witness: witness, watch, lan };
@@ -229,6 +230,54 @@ fn interfaces_with_virtual_macs_stay_and_go_at_the_end() {
     pair.goes_to(1);
     eventually(SOON, || link() + &pair.said(), || link().is_empty().then_some(()));
     eventually(SOON, || there(KERNEL), || (there(KERNEL) == before).then_some(()));
+}
+
+/// Who asks the bus is told of a MASTER by the next process, too, which has become none.
+#[test]
+fn what_d_bus_says_of_a_master_goes_on() {
+    let lan = Lan::build(1).unwrap();
+    let (room, socket) = (lan.room().to_owned(), lan.room().join("bus"));
+    let policy = "<policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/><allow send_destination=\"*\"/><allow receive_sender=\"*\"/></policy>";
+    let address = format!("unix:path={}", socket.display());
+    let text = format!("<busconfig><listen>{address}</listen><auth>EXTERNAL</auth>{policy}</busconfig>");
+    let file = room.join("bus.xml");
+    std::fs::write(&file, text).unwrap();
+    let mut daemon = Command::new("dbus-daemon");
+    let daemon = daemon.arg(format!("--config-file={}", file.display())).args(["--nofork", "--nopidfile"]);
+    let daemon = Kept(daemon.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    eventually(SOON, || "no bus".to_owned(), || socket.exists().then_some(()));
+    let pair = Pair::on(lan, "3s", "bpf", |_, node, text| match node {
+        0 => text + "\n[global_defs]\nenable_dbus = true\n",
+        _ => text,
+    });
+    let state = || {
+        let mut ask = Command::new("busctl");
+        ask.arg(format!("--address={address}")).args(["call", "org.keepalived.Vrrp1"]);
+        ask.arg(format!("/org/keepalived/Vrrp1/Instance/{INTERFACE}/51/IPv4"));
+        ask.args(["org.freedesktop.DBus.Properties", "Get", "ss", "org.keepalived.Vrrp1.Instance", "State"]);
+        let output = ask.output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&text).trim().to_owned()
+    };
+    let master = "v (us) 2 \"Master\"";
+    assert_eq!(state(), master, "{}", pair.said());
+    let workers = pair.workers();
+    let said = pair.ask(&["upgrade"]);
+    assert!(said.starts_with("in place: ") && pair.workers() != workers, "{said}\n{}", pair.said());
+    assert_eq!(state(), master, "{}", pair.said());
+    pair.ask(&["handover", "VI_1"]);
+    eventually(SOON, || state() + &pair.said(), || (state() == "v (us) 1 \"Backup\"").then_some(()));
+    drop(daemon);
+}
+
+/// Ended with the test.
+struct Kept(Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

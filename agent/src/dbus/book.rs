@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use keepone_proto::id::DomainId;
 use keepone_proto::settings::DomainSettings;
 
 use crate::assemble::Plan;
@@ -32,6 +33,16 @@ pub(super) fn instances(plan: &Plan) -> Vec<Instance> {
         Some(Instance { name: settings.name.clone(), path })
     };
     plan.settings.domains.iter().flat_map(of).filter_map(instance).collect()
+}
+
+/// All of a plan, those of the domains that are held as MASTER.
+pub(super) fn begun(plan: &Plan, held: &[DomainId]) -> Book {
+    let mut book = Book::of(instances(plan));
+    let domains = plan.settings.domains.iter().filter(|domain| held.contains(&domain.id));
+    let places = domains.flat_map(|domain| domain.instances.iter().map(|id| usize::from(id.0)));
+    let names = places.filter_map(|place| plan.settings.instances.get(place));
+    names.for_each(|instance| book.note(&instance.name, "MASTER"));
+    book
 }
 
 /// Where an instance is: `/org/keepalived/Vrrp1/Instance/INTERFACE/VRID/IPv4`, or `IPv6`. D-Bus has paths of letters,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
+use keepone_proto::id::DomainId;
 use tokio::sync::mpsc;
 
 use crate::assemble::Plan;
@@ -59,15 +60,16 @@ pub(crate) struct Dbus {
 }
 
 impl Dbus {
-    /// Starts the thread that serves `name`.
+    /// Starts the thread that serves `name`. Of the domains that are held already, since the process goes on with what one
+    /// before it held, each instance is MASTER from the first.
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub(crate) fn start(name: &str, plan: &Plan, hands: Hands) -> io::Result<Self> {
+    pub(crate) fn start(name: &str, plan: &Plan, hands: Hands, held: &[DomainId]) -> io::Result<Self> {
         let (queue, news) = mpsc::channel(QUEUE);
         let lost = Arc::<AtomicU64>::default();
-        let (name, instances, counted) = (name.to_owned(), book::instances(plan), Arc::clone(&lost));
-        let serve = move || serve::run(name, instances, hands, news, &counted);
+        let (name, book, counted) = (name.to_owned(), book::begun(plan, held), Arc::clone(&lost));
+        let serve = move || serve::run(name, book, hands, news, &counted);
         let thread = thread::Builder::new().name("dbus".into()).spawn(serve)?;
         Ok(Dbus { queue, lost, thread })
     }

@@ -26,11 +26,11 @@ const LAST: Duration = Duration::from_millis(500);
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Serves until nothing more comes out of the queue.
-pub(super) fn run(name: String, instances: Vec<Instance>, hands: Hands, news: mpsc::Receiver<News>, lost: &AtomicU64) {
+pub(super) fn run(name: String, book: Book, hands: Hands, news: mpsc::Receiver<News>, lost: &AtomicU64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.inspect_err(|error| tracing::error!(%error, "no D-Bus: no runtime for it; restart keepone"));
     let Ok(runtime) = runtime else { return };
-    let service = Service { name, hands, book: Book::of(instances), news, lost, is_said: false };
+    let service = Service { name, hands, book, news, lost, is_said: false };
     runtime.block_on(service.serve());
 }
 

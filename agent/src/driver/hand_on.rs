@@ -133,7 +133,7 @@ impl Driver {
             return Err(is_final("the guardian gave nothing to hand on by"));
         };
         let means = self.shells.gate.as_ref().map(crate::gate_writer::GateWriter::means);
-        if let Some(words) = upgrade::unfit(&self.source.running, means, self.recorder.is_some()) {
+        if let Some(words) = upgrade::unfit(means, self.recorder.is_some()) {
             return Err(is_final(words));
         }
         let unknown = "what the configuration amounts to is not summed up yet";
