@@ -157,13 +157,13 @@ impl World {
         let Some(host) = self.hosts.get(number).filter(|host| host.life == life && host.machine.is_none()) else {
             return;
         };
-        let variant = host.variant;
+        let (variant, step) = (host.variant, host.step);
         let epochs: Vec<(usize, Epoch)> = (host.kernels.iter().enumerate())
             .filter_map(|(place, kernel)| kernel.epoch.map(|epoch| (place, epoch)))
             .collect();
         for (place, epoch) in epochs {
             for voter in (0..self.plan.hosts).filter(|voter| *voter != number) {
-                let bytes = self.plan.release(variant, place, epoch, u64::from(again));
+                let bytes = self.plan.release((variant, step), place, epoch, u64::from(again));
                 self.send_lease(number, voter, now, bytes);
             }
         }
@@ -176,7 +176,7 @@ impl World {
     fn take_over(&mut self, number: usize) {
         let seed = self.seed ^ u64::try_from(number).unwrap_or(0);
         let Some(host) = self.hosts.get(number) else { return };
-        let settings = Box::new(self.plan.settings(number, host.variant, seed));
+        let settings = Box::new(self.plan.settings(number, (host.variant, host.step), seed));
         self.deliver(number, Event::Reconfigure(settings));
     }
 
@@ -252,6 +252,7 @@ impl World {
                     self.start(host);
                 }
             }
+            Fault::Advance { host, to } => self.advance(host, to),
             Fault::TearRecord(number) => {
                 if let Some(host) = self.hosts.get_mut(number) {
                     if let Some(record) = &mut host.record {
@@ -314,7 +315,7 @@ impl World {
         }
     }
 
-    fn trouble(&mut self, host: usize, change: impl FnOnce(&mut Host)) {
+    pub(super) fn trouble(&mut self, host: usize, change: impl FnOnce(&mut Host)) {
         if let Some(host) = self.hosts.get_mut(host) {
             change(host);
         }
@@ -400,7 +401,7 @@ impl World {
         }
     }
 
-    fn kill(&mut self, number: usize, guardian: bool) {
+    pub(super) fn kill(&mut self, number: usize, guardian: bool) {
         let (now, some) = (self.now, self.rng.below(4));
         let Some(host) = self.hosts.get_mut(number).filter(|host| host.machine.is_some()) else { return };
         host.end_process();
@@ -465,6 +466,7 @@ impl World {
             // One that is in the middle of an orderly stop is started again when it has ended.
             self.start(number);
         }
+        self.end_step();
         self.oracle.mark(self.now);
     }
 

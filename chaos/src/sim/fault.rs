@@ -156,6 +156,13 @@ pub enum Fault {
         /// Which.
         variant: Variant,
     },
+    /// It is killed and started with the configuration of another generation of voters (V9).
+    Advance {
+        /// Whose.
+        host: usize,
+        /// Its place in the row.
+        to: usize,
+    },
     /// A record under way was torn by the crash: what is on the disk does not parse.
     TearRecord(usize),
     /// Somebody else's ARP names the VIP.
@@ -208,6 +215,7 @@ impl Fault {
             | Fault::Terminate(host)
             | Fault::Freeze { host, .. }
             | Fault::Reload { host, .. }
+            | Fault::Advance { host, .. }
             | Fault::ForeignClaim(host) => Some(host),
             Fault::Cut { .. }
             | Fault::Weather { .. }
@@ -298,6 +306,9 @@ impl Fault {
                 format!("h{host} is frozen for {} ms, and its clock hides it", lasts / super::network::MS)
             }
             Fault::Reload { host, variant } => format!("h{host} is reloaded, configured as {variant:?}"),
+            Fault::Advance { host, to } => {
+                format!("h{host} is restarted under generation {}, once that may be", to + 1)
+            }
             Fault::ForeignClaim(host) => format!("h{host} sees somebody else's ARP for the VIP"),
             Fault::ForeignRouter { priority: Some(priority) } => {
                 format!("a foreign router advertises the VRID with priority {priority}")

@@ -83,6 +83,8 @@ pub struct Host {
     pub frozen: Option<u64>,
     /// Its configuration.
     pub variant: Variant,
+    /// The place of its configuration in the row of generations.
+    pub step: usize,
     /// Events that wait for the process.
     pub inbox: VecDeque<Event>,
     /// Actions that wait for their turn.
@@ -136,6 +138,7 @@ impl Host {
             silent: false,
             frozen: None,
             variant: Variant::Usual,
+            step: 0,
             inbox: VecDeque::new(),
             pending: VecDeque::new(),
             busy_until: 0,

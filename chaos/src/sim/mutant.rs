@@ -110,6 +110,12 @@ pub enum Mutant {
     SessionNotAwaited,
     /// A session stands on a lease that was taken before it was asked.
     SessionOnOlderLease,
+    /// Nothing, where voter sets follow one another as the following see it.
+    ControlMoves,
+    /// V9: in the middle of a move one of the two sets is enough.
+    HalfOfAMove,
+    /// V9: a generation is asked under that no record bears out.
+    Unproven,
 }
 
 /// Those that take nothing out, each in clusters that some of the others see: what they show is no guard's.
@@ -124,6 +130,7 @@ pub const CONTROLS: &[Mutant] = &[
     Mutant::ControlStore,
     Mutant::ControlSessions,
     Mutant::ControlUpgrades,
+    Mutant::ControlMoves,
 ];
 
 /// All that take something out.
@@ -170,6 +177,8 @@ pub const ALL: &[Mutant] = &[
     Mutant::UpgradeForgetsNonces,
     Mutant::ResumedForAWholeLease,
     Mutant::UpgradeBesideTheOld,
+    Mutant::HalfOfAMove,
+    Mutant::Unproven,
 ];
 
 impl Mutant {
@@ -228,6 +237,9 @@ impl Mutant {
             Mutant::ControlSessions => "nothing-with-sessions",
             Mutant::SessionNotAwaited => "session-is-not-awaited",
             Mutant::SessionOnOlderLease => "session-on-an-older-lease",
+            Mutant::ControlMoves => "nothing-with-moves",
+            Mutant::HalfOfAMove => "half-of-a-move-lends",
+            Mutant::Unproven => "generation-is-not-proven",
         }
     }
 
@@ -243,6 +255,7 @@ impl Mutant {
             | Mutant::ControlPromises
             | Mutant::ControlStore
             | Mutant::ControlUpgrades
+            | Mutant::ControlMoves
             | Mutant::ControlSessions => "–",
             Mutant::NoArbiter => "P1",
             Mutant::HalfIsMajority => "authority",
@@ -253,7 +266,7 @@ impl Mutant {
             Mutant::AnswerBeforeDisk => "V6",
             Mutant::NoWaitAfterRestart => "V7",
             Mutant::DeafExtended => "V8",
-            Mutant::AnyDigest => "V9",
+            Mutant::AnyDigest | Mutant::HalfOfAMove | Mutant::Unproven => "V9",
             Mutant::NoPreVote => "R2",
             Mutant::HolderLends => "R10",
             Mutant::DeadlineFromReply => "R1, R3",
@@ -298,6 +311,8 @@ impl Mutant {
             Mutant::NoPreVote => Guard::PreVote,
             Mutant::HolderLends => Guard::HolderLendsNothing,
             Mutant::AnyDigest => Guard::DigestAgrees,
+            Mutant::HalfOfAMove => Guard::BothLend,
+            Mutant::Unproven => Guard::ProvenFirst,
             Mutant::DeadlineFromReply => Guard::DeadlineFromRequest,
             Mutant::AnyNonce => Guard::NonceMatches,
             Mutant::AddressBeforeGate => Guard::GateFirst,
@@ -324,6 +339,7 @@ impl Mutant {
             | Mutant::ControlStore
             | Mutant::ControlSessions
             | Mutant::ControlUpgrades
+            | Mutant::ControlMoves
             | Mutant::UpgradeForgetsNonces
             | Mutant::ResumedForAWholeLease
             | Mutant::UpgradeBesideTheOld
@@ -355,6 +371,11 @@ impl Mutant {
                 | Mutant::ResumedForAWholeLease
                 | Mutant::UpgradeBesideTheOld
         )
+    }
+
+    /// Whether it is seen only where voter sets follow one another.
+    pub fn is_of_moves(self) -> bool {
+        matches!(self, Mutant::ControlMoves | Mutant::HalfOfAMove | Mutant::Unproven)
     }
 
     /// Whether it is of the register, and seen in clusters with a store only.

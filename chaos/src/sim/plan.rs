@@ -24,6 +24,7 @@ use keepone_proto::wire::vrrp::{Advertisement, Auth};
 
 use super::fault::Variant;
 use super::kernel::GateKind;
+use super::moves::{self, Step};
 use super::mutant::Mutant;
 use super::network::{MS, S};
 use super::rng::Rng;
@@ -84,6 +85,10 @@ pub struct Plan {
     pub policy: Policy,
     /// Whether grants hang on sessions, where a store is the authority.
     pub sessions: bool,
+    /// The generations of voters that follow one another, if any do.
+    pub steps: Vec<Step>,
+    /// The operator restarts anybody with any of them: that somebody holds is not promised.
+    pub careless: bool,
     /// What is taken out.
     pub mutant: Option<Mutant>,
 }
@@ -93,6 +98,9 @@ const STORES: u64 = 0x6574_6364;
 
 /// Of the stream that draws where grants hang on sessions.
 const SESSIONS: u64 = 0x7365_7373;
+
+/// Of the stream that draws where voter sets follow one another.
+const MOVES: u64 = 0x6d6f_7665;
 
 /// Of the stream that draws the scripts.
 const SCRIPTS: u64 = 0x5c21_7475;
@@ -194,7 +202,7 @@ impl Plan {
         } else {
             (mode, witnesses, nodes_vote)
         };
-        Plan {
+        let mut plan = Plan {
             mode,
             agents,
             hosts: agents + witnesses,
@@ -216,8 +224,29 @@ impl Plan {
             sessions: sessions && mode == Mode::Store && timing.lease.subsec_nanos() == 0,
             domains: *rng.pick(&[1, 1, 1, 1, 1, 1, 1, 2, 2, 3]).unwrap_or(&1),
             script,
+            steps: Vec::new(),
+            careless: false,
             mutant,
+        };
+        // Of a stream of its own: what else is drawn does not hang on it.
+        plan.draw_moves(&mut Rng::new(rng.clone().next_u64() ^ MOVES));
+        plan
+    }
+
+    fn draw_moves(&mut self, rng: &mut Rng) {
+        let wanted = self.mutant.map_or_else(|| rng.chance(60_000), Mutant::is_of_moves);
+        if !wanted
+            || matches!(self.mode, Mode::Unarbitrated | Mode::Store)
+            || self.policy != Policy::Strict
+            || self.beyond
+        {
+            return;
         }
+        let first = (0..self.hosts).filter(|host| self.votes(*host)).map(Self::node).collect();
+        self.mode = Mode::Mixed;
+        self.hosts += usize::try_from(rng.below(3)).unwrap_or(0);
+        self.steps = moves::draw(rng, self.hosts, first);
+        self.careless = rng.chance(300_000) || self.mutant == Some(Mutant::Unproven);
     }
 
     /// The cluster of the named scenarios: as the netns world builds it.
@@ -243,6 +272,8 @@ impl Plan {
             sessions: false,
             domains: 1,
             script: None,
+            steps: Vec::new(),
+            careless: false,
             mutant: None,
         }
     }
@@ -282,14 +313,9 @@ impl Plan {
         250 * self.pace
     }
 
-    /// Whether a host votes.
+    /// Whether a host votes, where no other voters follow.
     pub fn votes(&self, host: usize) -> bool {
         self.mode != Mode::Unarbitrated && host < self.hosts && (host >= self.agents || self.nodes_vote)
-    }
-
-    /// q.
-    pub fn majority(&self) -> usize {
-        (0..self.hosts).filter(|host| self.votes(*host)).count() / 2 + 1
     }
 
     /// After a heal: how long a better node may take to have it back, and the words to follow.
@@ -303,7 +329,7 @@ impl Plan {
         overlap_bound(&self.timing, self.jiffy)
     }
 
-    fn quorum(&self, variant: Variant) -> QuorumSettings {
+    fn quorum(&self, (variant, step): (Variant, usize)) -> QuorumSettings {
         let voters = match self.mode {
             Mode::Store => vec![NodeId::STORE],
             _ => (0..self.hosts).filter(|host| self.votes(*host)).map(Self::node).collect(),
@@ -312,7 +338,10 @@ impl Plan {
         if variant == Variant::OtherDigest {
             timing.lease_max += timing.lease;
         }
-        QuorumSettings::new(voters, timing)
+        match self.steps.get(step) {
+            Some(of) => of.quorum(step, timing),
+            None => QuorumSettings::new(voters, timing),
+        }
     }
 
     /// Whether there is an authority as far as the agents know.
@@ -340,15 +369,16 @@ impl Plan {
         ClusterId(hash_name("sim"))
     }
 
-    fn digest(&self, variant: Variant) -> ConfigDigest {
-        config_digest(Self::cluster(), &self.quorum(variant))
+    fn digest(&self, which: (Variant, usize)) -> ConfigDigest {
+        config_digest(Self::cluster(), &self.quorum(which))
     }
 
     /// What an agent is told.
-    pub fn settings(&self, host: usize, variant: Variant, seed: u64) -> Settings {
+    pub fn settings(&self, host: usize, (variant, step): (Variant, usize), seed: u64) -> Settings {
         let links: Vec<LinkId> = (0..self.links).map(LinkId).collect();
         let peers = (0..self.agents).filter(|peer| *peer != host);
-        let authority = if self.is_arbitrated() { Authority::Quorum(self.quorum(variant)) } else { Authority::None };
+        let authority =
+            if self.is_arbitrated() { Authority::Quorum(self.quorum((variant, step))) } else { Authority::None };
         let others = if variant == Variant::OtherRouters { self.domains } else { 0 };
         let fewer = usize::from(variant == Variant::FewerDomains && self.domains > 1);
         let domain = |place: usize| DomainSettings {
@@ -369,7 +399,7 @@ impl Plan {
             cluster: Self::cluster(),
             node: Self::node(host),
             names: Names::default(),
-            digest: self.digest(variant),
+            digest: self.digest((variant, step)),
             seed,
             heartbeat: HeartbeatSettings { period: Duration::from_millis(100 * self.pace), misses: 3 },
             peers: peers.map(|peer| PeerSettings { node: Self::node(peer), links: links.clone() }).collect(),
@@ -472,17 +502,17 @@ impl Plan {
     }
 
     /// What a witness is told.
-    pub fn voter(&self, variant: Variant, incarnation: Incarnation) -> VoterSettings {
+    pub fn voter(&self, which: (Variant, usize), incarnation: Incarnation) -> VoterSettings {
         let candidates: BTreeSet<NodeId> = (0..self.agents).map(Self::node).collect();
-        VoterSettings::new(Self::cluster(), &self.quorum(variant), candidates, incarnation)
+        VoterSettings::new(Self::cluster(), &self.quorum(which), candidates, incarnation)
     }
 
     /// What an agent's register is told, where a store is the authority.
-    pub fn register(&self, host: usize, variant: Variant, incarnation: Incarnation) -> Option<RegisterSettings> {
-        let quorum = (self.mode == Mode::Store).then(|| self.quorum(variant))?;
+    pub fn register(&self, host: usize, which: (Variant, usize), incarnation: Incarnation) -> Option<RegisterSettings> {
+        let quorum = (self.mode == Mode::Store).then(|| self.quorum(which))?;
         Some(RegisterSettings {
             cluster: Self::cluster(),
-            digest: self.digest(variant),
+            digest: self.digest(which),
             me: (Self::node(host), incarnation),
             lease_max: quorum.timing.lease_max,
             sessions: self.sessions,
@@ -499,9 +529,15 @@ impl Plan {
     }
 
     /// A guardian's farewell in the name of its dead worker.
-    pub fn release(&self, variant: Variant, place: usize, epoch: keepone_proto::id::Epoch, nonce: u64) -> Vec<u8> {
+    pub fn release(
+        &self,
+        which: (Variant, usize),
+        place: usize,
+        epoch: keepone_proto::id::Epoch,
+        nonce: u64,
+    ) -> Vec<u8> {
         let message = keepone_proto::wire::lease::Message::Release { epoch };
-        let (cluster, digest, domain) = (Self::cluster(), self.digest(variant), Self::domain(place));
+        let (cluster, digest, domain) = (Self::cluster(), self.digest(which), Self::domain(place));
         keepone_proto::wire::lease::Envelope { cluster, digest, domain, nonce, message }.emit()
     }
 }

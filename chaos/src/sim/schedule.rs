@@ -4,6 +4,7 @@ use keepone_proto::settings::Policy;
 use keepone_proto::time::nanos;
 
 use super::fault::{Deed, Fault, Variant};
+use super::moves;
 use super::mutant::Mutant;
 use super::network::{MS, Path, S, US, Weather};
 use super::plan::{Mode, Plan};
@@ -15,6 +16,9 @@ const POLICIES: u64 = 0x706f_6c69;
 
 /// The stream of upgrades.
 const UPGRADES: u64 = 0x7570_6772_6164_6573;
+
+/// The stream of moves.
+const MOVES: u64 = 0x6d6f_7665_7321;
 
 /// What kind of history it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +114,10 @@ impl Schedule {
             self.trouble(rng, plan, trouble, (at, (at + lasts).min(until)));
         }
         self.upgrades(rng, plan, (begin, until));
+        if !plan.steps.is_empty() {
+            let mut rng = Rng::new(rng.clone().next_u64() ^ MOVES);
+            moves::deeds(&mut rng, plan, (begin, until)).into_iter().for_each(|(at, fault)| self.push(at, fault));
+        }
         if wants_late(plan) {
             self.lateness(rng, plan, (begin, until));
         }
@@ -175,7 +183,9 @@ impl Schedule {
         let foreign = if foreign { 4 * plan.advert_ms * MS } else { 0 };
         // A session's end is carried out up to half a second later, and the news of it may be lost.
         let sessions = if plan.sessions { S } else { 0 };
-        lease_max + lease_max / 50 + 2 * S * plan.pace + vrrp + foreign + sessions
+        // A generation opens once those before it are closed for L_max, by who may have to wait for L_max before.
+        let moves = if plan.steps.is_empty() { 0 } else { 2 * lease_max + S * plan.pace };
+        lease_max + lease_max / 50 + 2 * S * plan.pace + vrrp + foreign + sessions + moves
     }
 
     /// The allowance H is for one freeze at a time: two of a host are apart by more than a lease. And what a clock
@@ -347,6 +357,8 @@ fn is_allowed(trouble: Trouble, plan: &Plan) -> bool {
             use Trouble::{Disk, Kill, PowerOff, Replay, Weather};
             matches!(trouble, Disk | Kill | PowerOff | Replay | Weather)
         }
+        // What a generation is proven by is in the records.
+        Trouble::Amnesia => plan.steps.is_empty() || plan.careless,
         Trouble::Freeze => plan.beyond || !plan.timing.hidden_freeze.is_zero(),
         Trouble::References => plan.references,
         Trouble::Script => plan.script.is_some(),
@@ -361,7 +373,6 @@ fn is_allowed(trouble: Trouble, plan: &Plan) -> bool {
         | Trouble::Stop
         | Trouble::Pause
         | Trouble::Kill
-        | Trouble::Amnesia
         | Trouble::PowerOff
         | Trouble::Terminate
         | Trouble::Carrier

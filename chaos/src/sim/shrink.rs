@@ -144,12 +144,12 @@ impl Search {
     fn drop_members(&mut self) {
         self.change(|case| {
             let plan = &mut case.plan;
-            if plan.mode == Mode::Mixed && plan.hosts > plan.agents.max(3) {
+            if plan.mode == Mode::Mixed && plan.steps.is_empty() && plan.hosts > plan.agents.max(3) {
                 drop_host(case, false);
             }
         });
         self.change(|case| {
-            if case.plan.mode == Mode::Mixed && case.plan.agents > 2 {
+            if case.plan.mode == Mode::Mixed && case.plan.steps.is_empty() && case.plan.agents > 2 {
                 drop_host(case, true);
             }
         });
@@ -203,6 +203,7 @@ fn drop_host(case: &mut Case, agent: bool) {
         | Fault::Script { host, .. }
         | Fault::Freeze { host, .. }
         | Fault::Reload { host, .. }
+        | Fault::Advance { host, .. }
         | Fault::ForeignClaim(host) => moved(host),
         Fault::ForeignRouter { .. } | Fault::Replay { .. } | Fault::Client { .. } | Fault::Mend | Fault::Heal => true,
     });
@@ -272,13 +273,17 @@ fn same_opening(known: &str, words: &str) -> bool {
 }
 
 fn cluster(plan: &Plan) -> String {
-    let voters: Vec<String> = (0..plan.hosts).filter(|host| plan.votes(*host)).map(|host| format!("h{host}")).collect();
+    let generation = |place: usize| {
+        let set = |set: Vec<usize>| set.into_iter().map(|host| format!("h{host}")).collect::<Vec<_>>().join(" ");
+        plan.sets(place).into_iter().map(set).collect::<Vec<_>>().join(" and of ")
+    };
+    let voters: Vec<String> = (0..plan.steps.len().max(1)).map(generation).collect();
     format!(
         "{} nodes (h0…), {} witnesses; voters {}; L_a {} ms, L_max {} ms, H {} ms, E_g {} us, h {} ms, {} domains, {} links, \
          preempt {}, priorities {:?}",
         plan.agents,
         plan.hosts - plan.agents,
-        voters.join(" "),
+        voters.join(", then "),
         plan.timing.lease.as_millis(),
         plan.timing.lease_max.as_millis(),
         plan.timing.hidden_freeze.as_millis(),

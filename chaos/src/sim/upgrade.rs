@@ -88,7 +88,7 @@ impl World {
         let record = host.record.as_ref().and_then(|bytes| Record::parse(bytes).ok());
         let of = |place: usize| record.as_ref().and_then(|record| record.domains.get(&Plan::domain(place)).copied());
         let recorded = (0..plan.domains).map(of).collect();
-        let settings = plan.settings(number, host.variant, seed ^ u64::try_from(number).unwrap_or(0));
+        let settings = plan.settings(number, (host.variant, host.step), seed ^ u64::try_from(number).unwrap_or(0));
         let restored = Restored { record, held: Vec::new() };
         let here = (&PLACE, plan.told.round_trip);
         let Ok(node) = Node::resume(settings, &handed, here, (restored, voter), local) else { return false };

@@ -48,6 +48,8 @@ pub(super) enum What {
     Start { host: usize },
     /// An agent is asked to hand on to another process, which begins after a gap, or dies.
     Upgrade { host: usize, gap: u64, dies: bool, tries: u8 },
+    /// It is restarted with the configuration of another generation.
+    Advance { host: usize, to: usize },
     /// That process begins.
     Resume { host: usize, life: u32, dies: bool },
     /// Something is done to the world.
@@ -206,6 +208,7 @@ impl World {
             }
             What::Start { host } => self.start(host),
             What::Upgrade { host, gap, dies, tries } => self.upgrade(host, gap, dies, tries),
+            What::Advance { host, to } => self.advance(host, to),
             What::Resume { host, life, dies } => self.go_on_anew(host, life, dies),
             What::Fault(number) => {
                 let Some(deed) = self.deeds.get(number).copied() else { return };
@@ -269,18 +272,18 @@ impl World {
             host.clean.fill(false);
             host.roles.fill(keepone_proto::decision::Role::Init);
             host.mastered.fill(None);
-            let settings = plan.settings(number, host.variant, seed ^ u64::try_from(number).unwrap_or(0));
+            let settings = plan.settings(number, (host.variant, host.step), seed ^ u64::try_from(number).unwrap_or(0));
             let node = Node::new(settings, incarnation, Restored { record, held }, local);
             (host.machine, host.deadline) = (Some(Machine::Agent(Box::new(node))), None);
-            let register = plan.register(number, host.variant, incarnation);
+            let register = plan.register(number, (host.variant, host.step), incarnation);
             host.shell = register.map(|settings| Shell::new(Register::new(settings, incarnation)));
         } else if plan.mode == Mode::Store {
             host.machine = Some(Machine::Store);
             self.store.back_up();
             starts_store = true;
         } else {
-            let voter =
-                Voter::new(plan.voter(host.variant, incarnation), local, record.as_ref()).with_guards(plan.guards());
+            let voter = Voter::new(plan.voter((host.variant, host.step), incarnation), local, record.as_ref())
+                .with_guards(plan.guards());
             (host.machine, host.deadline) = (Some(Machine::Witness(Box::new(voter))), None);
         }
         let life = host.life;
@@ -332,6 +335,7 @@ impl What {
             | What::Asked { host, .. }
             | What::Upgrade { host, .. }
             | What::Resume { host, .. }
+            | What::Advance { host, .. }
             | What::Start { host } => Some(*host),
             What::Thaw { .. } | What::Fault(_) | What::Foreign | What::Sample => None,
         }

@@ -83,6 +83,12 @@ enum Phase {
     Lapsed,
 }
 
+/// Epochs of a generation have counters above this, so that they rise from one to the next (I4): the new voters of a move may never have
+/// heard of a domain that nobody held while both sets lent. No generation sees four thousand million epochs.
+fn counter_floor(generation: u32) -> u64 {
+    u64::from(generation.saturating_sub(1)) << 32
+}
+
 /// The machine, one per domain.
 #[derive(Debug, Clone)]
 pub struct Holder {
@@ -144,6 +150,7 @@ impl Holder {
     /// One that holds nothing and asks nothing. `period` is h, the unit of the back-off (R13).
     pub fn new(me: Claimant, quorum: QuorumSettings, period: Duration, guards: Guards, seed: u64) -> Self {
         let voters = quorum.members().into_iter().map(|voter| (voter, Track::default())).collect();
+        let generation = quorum.generation;
         Holder {
             me,
             length: quorum.timing.holder_lease(),
@@ -160,7 +167,7 @@ impl Holder {
             nonce: me.incarnation.0 >> 1,
             attempt: 0,
             former: None,
-            max_counter: 0,
+            max_counter: counter_floor(generation),
             not_before: Instant::BOOT,
             drained_at: Instant::BOOT,
             voters,

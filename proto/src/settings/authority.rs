@@ -97,11 +97,12 @@ impl QuorumSettings {
         all
     }
 
-    /// Whether that node's voter has something to do: after a move a former voter still serves the generation before, and
-    /// bears out that the one before that is over.
+    /// Whether that node's voter has something to do: one that is no voter any more still serves the generation before, while
+    /// that is named, and bears out that the one before that is over.
     pub fn votes(&self, node: NodeId) -> bool {
         let after = matches!(&self.moving, Some(Move::After(from)) if from.contains(&node));
-        after || self.sets().any(|set| set.contains(&node))
+        let before = self.former.as_ref().is_some_and(|former| former.contains(&node));
+        after || before || self.sets().any(|set| set.contains(&node))
     }
 
     /// Whether those who are `good` are a majority of each set.

@@ -45,7 +45,7 @@ impl Oracle {
                 Action::SendLease { bytes, .. } => {
                     let said: Vec<Envelope> = speech::messages(bytes).collect();
                     self.check_farewell(now, number, host, &said);
-                    self.check_pre_vote(now, number, &said);
+                    self.check_pre_vote(now, (number, host.step), &said);
                 }
                 Action::Transition(transition) => self.check_transition(now, number, host, transition),
                 Action::Alert(alert) if alert.name == AlertName::DualMaster => {

@@ -50,10 +50,10 @@ pub struct Oracle {
     transmit: u64,
     gate: u64,
     lease_max_told: u64,
-    majority: usize,
     /// Whether every open gate has a majority behind it.
     backed: bool,
-    votes: Vec<bool>,
+    /// The sets of hosts of which each must lend by a majority, by generation.
+    sets: Vec<Vec<Vec<usize>>>,
     /// Hosts may stand still for longer than the agents allow for, and their clocks hide it.
     freezes: bool,
     /// Beyond what P1 covers: how long two gates may be open at once.
@@ -90,9 +90,8 @@ impl Oracle {
             // Where the kernel looks at each tick only, its lateness is in what it shows.
             gate: if plan.jiffy > 0 { 0 } else { nanos(plan.timing.gate) },
             lease_max_told: nanos(plan.told.lease_max),
-            majority: plan.majority(),
             backed: plan.policy == Policy::Strict,
-            votes: (0..plan.hosts).map(|host| plan.votes(host)).collect(),
+            sets: (0..plan.steps.len().max(1)).map(|place| plan.sets(place)).collect(),
             // What it is judged by without the allowance is its gates, not its words.
             freezes: plan.beyond || plan.mutant == Some(Mutant::NoFreezeAllowance),
             bound: plan.beyond.then(|| plan.overlap_bound()),
@@ -226,12 +225,15 @@ impl Oracle {
                 None => voter.clock.real(machine.quiet_until()) + SLACK >= gone,
             }
         };
-        let voters = hosts.iter().zip(&self.votes).filter(|(_, votes)| **votes).map(|(host, _)| host);
-        let backing = voters.filter(|host| backs(host)).count();
-        let majority = self.majority;
-        if backing < majority {
+        let step = hosts.get(host).map_or(0, |host| host.step);
+        let lacking = self.sets.get(step).into_iter().flatten().find_map(|set| {
+            let backing = set.iter().filter_map(|voter| hosts.get(*voter)).filter(|voter| backs(voter)).count();
+            (backing <= set.len() / 2).then_some((backing, set.len()))
+        });
+        if let Some((backing, of)) = lacking {
             self.violated("I2", now, || {
-                format!("host {host}'s gate is open until {} ms under {epoch}, backed by {backing} voters", until / MS)
+                let until = until / MS;
+                format!("host {host}'s gate is open until {until} ms under {epoch}, backed by {backing} of {of} voters")
             });
         }
     }

@@ -484,3 +484,19 @@ fn evidence_that_flickers_asks_the_holder_once_in_an_interval() {
     let intervals = 500 / quorum().timing.renewal_interval().as_millis();
     assert!(asked.len() as u128 <= 2 * (intervals + 1), "asked at {asked:?}");
 }
+
+#[test]
+fn a_generation_begins_above_all_that_the_one_before_may_have_used_i4() {
+    let of = |generation: u32| {
+        let quorum = QuorumSettings { generation, ..quorum() };
+        Holder::new(holder(1).me, quorum, Duration::from_millis(100), Guards::default(), 1)
+    };
+    assert_eq!(of(1).next_attempt().0, 1);
+    let mut before = of(2);
+    // As many as it sees in a century, one in each second.
+    before.saw_counter(before.next_attempt().0 + 100 * 366 * 24 * 3600);
+    assert!(of(3).next_attempt().0 > before.next_attempt().0);
+    // What was seen of a later one counts all the same, so that one that comes back to an older one is above it.
+    before.saw_counter(of(3).next_attempt().0);
+    assert!(before.next_attempt().0 > of(3).next_attempt().0);
+}

@@ -182,3 +182,25 @@ fn a_node_without_a_vote_says_by_which_generation_it_goes() {
     assert_eq!(*digest, config_digest(ClusterId(1), &quorum_of(&cluster.authority)));
     assert_eq!((standing.generation, standing.floor, standing.opened.generation), (2, 0, 0));
 }
+
+#[test]
+fn a_node_that_is_no_voter_any_more_still_bears_out_that_the_set_before_is_closed() {
+    let set = |voters: &[u16], generation: u32, former: &[u16]| {
+        let ids = |voters: &[u16]| voters.iter().map(|voter| id(*voter)).collect::<Vec<_>>();
+        let (voters, former) = (ids(voters), Some(ids(former)));
+        QuorumSettings { voters, timing: quorum().timing, generation, former, moving: None }
+    };
+    let mut cluster = Cluster::new(Authority::Quorum(generation(1)));
+    cluster.start(1);
+    cluster.start(2);
+    cluster.run_to(5000);
+    assert_eq!(cluster.open(), [1]);
+    // First the witness goes, then one of the two that are left: of the set before, both are needed.
+    for quorum in [set(&[1, 2], 2, &[1, 2, 3]), set(&[2], 3, &[1, 2])] {
+        for node in [2, 1] {
+            restart(&mut cluster, node, quorum.clone(), u64::from(quorum.generation) * 1000 + u64::from(node));
+            cluster.run_for(3000);
+        }
+        assert_eq!(cluster.open().len(), 1, "generation {}: {:?}", quorum.generation, cluster.alerts(1));
+    }
+}
