@@ -433,6 +433,8 @@ pub enum QemuCommand {
     Lvs,
     /// What `lvs` only compares with ipvsadm, with traffic: GUE and GRE tunnels, SCTP, marks, single datagrams, `lvs_flush`.
     LvsMore,
+    /// A director is upgraded in place under connections that last: nothing of its table changes.
+    LvsUpgrade,
     /// What virtual servers cost, beside Debian's keepalived in the same guest: checks, detection, start, reload.
     LvsBench(LvsBench),
     /// VRRP on VLANs, ipvlans, VRFs, bonds and bridges: whether the gate shuts there, and

@@ -418,6 +418,13 @@ fn run_qemu(asked: &cli::Qemu) -> anyhow::Result<ExitCode> {
             println!("{}", serde_json::to_string(&report)?);
             Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
         }
+        QemuCommand::LvsUpgrade => {
+            let done = qemu::lvs::upgrade::run(&asked.kernel, &bin_dir, room);
+            keep_guests(asked, room)?;
+            let report = done?;
+            println!("{}", serde_json::to_string(&report)?);
+            Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+        }
         QemuCommand::Vrrp { only } => {
             let mut held = true;
             let done = qemu::vrrp::run((&asked.kernel, &bin_dir, room), only, |report| {

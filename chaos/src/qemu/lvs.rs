@@ -8,6 +8,7 @@ pub mod bench;
 pub mod checked;
 mod guest;
 pub mod more;
+pub mod upgrade;
 
 use std::path::Path;
 use std::thread;
