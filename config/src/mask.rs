@@ -9,6 +9,8 @@ use std::ops::Range;
 
 /// A word with one of these in it is followed by a password. `pass` is in `auth_pass`, `password`, `--passwd`.
 const SECRET: [&str; 4] = ["pass", "secret", "auth_", "hmac"];
+/// How each of these begins: looked for first, since nearly all words and lines hold none.
+const BEGINS: [[u8; 4]; 4] = [*b"pass", *b"secr", *b"auth", *b"hmac"];
 /// Words that hold one of them and are not.
 const PLAIN: [&str; 6] = ["auth_type", "passive", "bypass", "passthrough", "pass_through", "encompass"];
 
@@ -16,7 +18,7 @@ const PLAIN: [&str; 6] = ["auth_type", "passive", "bypass", "passthrough", "pass
 pub(crate) fn is_secret(word: &str) -> bool {
     // Every keyword of a file is asked for this, and nearly all are none.
     let starts = |window: &[u8]| match *window {
-        [a, b, c, d] => [b"pass", b"secr", b"auth", b"hmac"].contains(&&[a | 32, b | 32, c | 32, d | 32]),
+        [a, b, c, d] => BEGINS.contains(&[a | 32, b | 32, c | 32, d | 32]),
         _ => false,
     };
     if !word.as_bytes().windows(4).any(starts) {
@@ -39,11 +41,11 @@ pub(crate) fn masked(text: &str, secrets: &[Range<usize>]) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Where the words of [`SECRET`] end, in order: by one look at the text, which may be megabytes that hold none.
+/// Where the words of [`SECRET`] end: by one look at the text, which may be megabytes.
 fn found(lower: &[u8]) -> Vec<usize> {
     let mut ends = Vec::new();
     for (at, begin) in lower.windows(4).enumerate() {
-        if matches!(begin, b"pass" | b"secr" | b"auth" | b"hmac") {
+        if BEGINS.iter().any(|known| begin == known) {
             let rest = lower.get(at..).unwrap_or(&[]);
             ends.extend(SECRET.iter().filter(|word| rest.starts_with(word.as_bytes())).map(|word| at + word.len()));
         }
@@ -140,9 +142,18 @@ mod tests {
             ("xauth_pass# a b\nc", "xauth_pass*****\nc"),
             ("auth_pass", "auth_pass"),
             ("auth_pass '", "auth_pass *"),
+            ("My_Secret x", "My_Secret *"),
+            ("auth_hmac_key x\nHMAC = y", "auth_hmac_key *\nHMAC = *"),
         ] {
             assert_eq!(masked(text, &[]), expected);
             assert_eq!(expected.len(), text.len());
+        }
+    }
+
+    #[test]
+    fn whatever_is_secret_begins_as_is_looked_for() {
+        for word in SECRET {
+            assert!(BEGINS.iter().any(|begin| word.as_bytes().starts_with(begin)), "{word} would be shown");
         }
     }
 
