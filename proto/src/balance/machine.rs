@@ -132,15 +132,7 @@ impl Balance {
     pub fn new(settings: &BalanceSettings, seed: u64, now: Instant) -> (Self, Vec<Action>) {
         let mut jitter = Jitter::new(seed);
         let services = settings.services.iter().map(|service| Service::new(service, now, &mut jitter)).collect();
-        let mut balance = Balance {
-            services,
-            init_notifies: settings.init_notifies,
-            jitter,
-            runs: 0,
-            running: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            slow: Vec::new(),
-        };
+        let mut balance = Balance::of(services, settings, jitter);
         let mut actions = Vec::new();
         for at in 0..balance.services.len() {
             balance.begin(at, &[], now, &mut actions);
@@ -154,17 +146,22 @@ impl Balance {
     /// is as it was, and is told of to nobody.
     pub fn resume(settings: &BalanceSettings, seed: u64, handed: Handed, now: Instant) -> (Self, Vec<Action>) {
         let mut jitter = Jitter::new(seed);
-        let mut balance = Balance {
-            services: handed.services(now, &mut jitter),
+        let services = handed.services(now, &mut jitter);
+        let mut balance = Balance::of(services, settings, jitter);
+        let actions = balance.reconfigure(settings, now);
+        (balance, actions)
+    }
+
+    fn of(services: Vec<Service>, settings: &BalanceSettings, jitter: Jitter) -> Self {
+        Balance {
+            services,
             init_notifies: settings.init_notifies,
             jitter,
             runs: 0,
             running: BTreeMap::new(),
             timers: BTreeSet::new(),
             slow: Vec::new(),
-        };
-        let actions = balance.reconfigure(settings, now);
-        (balance, actions)
+        }
     }
 
     /// Another configuration. Whoever is still there goes on as it is.
