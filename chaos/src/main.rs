@@ -383,6 +383,12 @@ fn run_demo(asked: &cli::Demo) -> anyhow::Result<ExitCode> {
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
 }
 
+/// A line of JSON, and whether everything held.
+fn tell(report: &impl serde::Serialize, violations: &[String]) -> anyhow::Result<ExitCode> {
+    println!("{}", serde_json::to_string(report)?);
+    Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+}
+
 fn run_qemu(asked: &cli::Qemu) -> anyhow::Result<ExitCode> {
     if let Side::Outside(code) = enclosure::enter()? {
         return Ok(code);
@@ -408,22 +414,19 @@ fn run_qemu(asked: &cli::Qemu) -> anyhow::Result<ExitCode> {
             let done = qemu::lvs::run(&asked.kernel, &bin_dir, room);
             keep_guests(asked, room)?;
             let report = done?;
-            println!("{}", serde_json::to_string(&report)?);
-            Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+            tell(&report, &report.violations)
         }
         QemuCommand::LvsMore => {
             let done = qemu::lvs::more::run(&asked.kernel, &bin_dir, room);
             keep_guests(asked, room)?;
             let report = done?;
-            println!("{}", serde_json::to_string(&report)?);
-            Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+            tell(&report, &report.violations)
         }
         QemuCommand::LvsUpgrade => {
             let done = qemu::lvs::upgrade::run(&asked.kernel, &bin_dir, room);
             keep_guests(asked, room)?;
             let report = done?;
-            println!("{}", serde_json::to_string(&report)?);
-            Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) })
+            tell(&report, &report.violations)
         }
         QemuCommand::Vrrp { only } => {
             let mut held = true;

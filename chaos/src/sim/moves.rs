@@ -7,13 +7,17 @@
 use keepone_proto::id::NodeId;
 use keepone_proto::lease::record::Record;
 use keepone_proto::lease::timing::LeaseTiming;
-use keepone_proto::settings::{Move, QuorumSettings};
+use keepone_proto::settings::{Move, Policy, QuorumSettings};
 
 use super::fault::Fault;
+use super::mutant::Mutant;
 use super::network::MS;
 use super::plan::{Mode, Plan};
 use super::rng::Rng;
 use super::world::{What, World};
+
+/// Of the stream that draws where they do.
+const MOVES: u64 = 0x6d6f_7665;
 
 /// How long the operator waits before looking again whether the next step may begin.
 const LOOKS: u64 = 100 * MS;
@@ -36,7 +40,7 @@ impl Step {
 }
 
 /// A row of generations that begins with `first`; of `hosts` any may vote.
-pub fn draw(rng: &mut Rng, hosts: usize, first: Vec<NodeId>) -> Vec<Step> {
+fn draw(rng: &mut Rng, hosts: usize, first: Vec<NodeId>) -> Vec<Step> {
     let mut steps = vec![Step { voters: first.clone(), former: None, moving: None }];
     if rng.chance(600_000) {
         let all = || (0..hosts).map(Plan::node);
@@ -90,6 +94,22 @@ pub fn deeds(rng: &mut Rng, plan: &Plan, (begin, until): (u64, u64)) -> Vec<(u64
 }
 
 impl Plan {
+    /// Whether voter sets follow one another in this cluster, and which; of a stream of its own, so that what else is drawn does not hang
+    /// on it.
+    pub(super) fn draw_moves(&mut self, rng: &Rng) {
+        let mut rng = Rng::new(rng.clone().next_u64() ^ MOVES);
+        let wanted = self.mutant.map_or_else(|| rng.chance(60_000), Mutant::is_of_moves);
+        let strict = self.policy == Policy::Strict && !self.beyond;
+        if !wanted || !strict || matches!(self.mode, Mode::Unarbitrated | Mode::Store) {
+            return;
+        }
+        let first = (0..self.hosts).filter(|host| self.votes(*host)).map(Self::node).collect();
+        self.mode = Mode::Mixed;
+        self.hosts += usize::try_from(rng.below(3)).unwrap_or(0);
+        self.steps = draw(&mut rng, self.hosts, first);
+        self.careless = rng.chance(300_000) || self.mutant == Some(Mutant::Unproven);
+    }
+
     /// The sets of which each must lend by a majority, as hosts, in the generation at a place.
     pub fn sets(&self, place: usize) -> Vec<Vec<usize>> {
         match self.steps.get(place) {

@@ -24,7 +24,7 @@ use keepone_proto::wire::vrrp::{Advertisement, Auth};
 
 use super::fault::Variant;
 use super::kernel::GateKind;
-use super::moves::{self, Step};
+use super::moves::Step;
 use super::mutant::Mutant;
 use super::network::{MS, S};
 use super::rng::Rng;
@@ -98,9 +98,6 @@ const STORES: u64 = 0x6574_6364;
 
 /// Of the stream that draws where grants hang on sessions.
 const SESSIONS: u64 = 0x7365_7373;
-
-/// Of the stream that draws where voter sets follow one another.
-const MOVES: u64 = 0x6d6f_7665;
 
 /// Of the stream that draws the scripts.
 const SCRIPTS: u64 = 0x5c21_7475;
@@ -228,25 +225,8 @@ impl Plan {
             careless: false,
             mutant,
         };
-        // Of a stream of its own: what else is drawn does not hang on it.
-        plan.draw_moves(&mut Rng::new(rng.clone().next_u64() ^ MOVES));
+        plan.draw_moves(rng);
         plan
-    }
-
-    fn draw_moves(&mut self, rng: &mut Rng) {
-        let wanted = self.mutant.map_or_else(|| rng.chance(60_000), Mutant::is_of_moves);
-        if !wanted
-            || matches!(self.mode, Mode::Unarbitrated | Mode::Store)
-            || self.policy != Policy::Strict
-            || self.beyond
-        {
-            return;
-        }
-        let first = (0..self.hosts).filter(|host| self.votes(*host)).map(Self::node).collect();
-        self.mode = Mode::Mixed;
-        self.hosts += usize::try_from(rng.below(3)).unwrap_or(0);
-        self.steps = moves::draw(rng, self.hosts, first);
-        self.careless = rng.chance(300_000) || self.mutant == Some(Mutant::Unproven);
     }
 
     /// The cluster of the named scenarios: as the netns world builds it.
