@@ -116,8 +116,8 @@ pub(crate) fn place(config: &Config) -> Place {
 
 /// Why this agent can't hand on whatever its core says; `None`: it can.
 pub(crate) fn unfit(means: Option<Means>, records: bool) -> Option<&'static str> {
-    if means != Some(Means::Bpf) {
-        Some("the gate is none of means bpf")
+    if !matches!(means, Some(Means::Bpf | Means::Nft)) {
+        Some("no gate in the kernel would keep it meanwhile")
     } else if records {
         Some("what the core is told is being recorded")
     } else {

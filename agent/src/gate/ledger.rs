@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use keepone_proto::id::{DomainId, Epoch, Incarnation};
 
-use super::GateError;
+use super::{GateError, LeftOpen};
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
@@ -52,6 +52,11 @@ impl Ledger {
                 Ok(())
             }
         }
+    }
+
+    /// Goes on with what is open: nothing older opens it, and its tombstone shuts it.
+    pub(super) fn go_on(&mut self, open: &[LeftOpen]) -> Result<(), GateError> {
+        open.iter().try_for_each(|(domain, epoch, _)| self.open(*domain, *epoch))
     }
 
     /// Sets the tombstone of `epoch`; an error if the gate is open under a newer one, which then stays.

@@ -125,7 +125,7 @@ pub struct GateConfig {
     /// How.
     pub means: Means,
     /// What a former process of this very life has left open (docs/decisions/0210): domain, epoch and deadline. With means 1
-    /// such a gate is adopted as it stands, if it stands exactly so; every other one is shut.
+    /// and 2 such a gate is adopted as it stands, if it stands exactly so; every other one is shut.
     pub left_open: Vec<LeftOpen>,
 }
 
@@ -375,17 +375,16 @@ impl Gate {
             Means::Bpf => {
                 let bpf::Opened { gate, former, warnings, adopted, open } = BpfGate::open_new(config)?;
                 let former = former.with(nft::end(&config.bpf_dir)?).without(&open);
-                for (domain, epoch, _) in &open {
-                    // What it opened with, so that nothing older opens it, and its tombstone shuts it.
-                    ledger.open(*domain, *epoch)?;
-                }
+                ledger.go_on(&open)?;
                 let inner = Inner::Bpf { writer: gate.writer(), keeper: Keeper::new(Kept::Bpf(gate)) };
                 Ok(Gate { inner, ledger, former, warnings, adopted, open })
             }
             Means::Nft => {
-                let nft::Opened { gate, writer, former, warnings } = NftGate::open_new(config)?;
+                let nft::Opened { gate, writer, former, warnings, adopted, open } = NftGate::open_new(config)?;
+                let former = former.without(&open);
+                ledger.go_on(&open)?;
                 let inner = Inner::Nft { writer, keeper: Keeper::new(Kept::Nft(gate)) };
-                Ok(Gate { inner, ledger, former, warnings, adopted: false, open: Vec::new() })
+                Ok(Gate { inner, ledger, former, warnings, adopted, open })
             }
             Means::Lifetime => {
                 // A gate that a former run pinned would stay shut for ever.

@@ -2,13 +2,13 @@
 //!
 //! What must stay true: what others have broken is made anew shut, and is told all the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::sets::{self, KINDS, Name, REFUSED4, REFUSED6, WRITER};
 use super::socket::NftError;
 use super::table::{exists, list_set};
 use super::wire::{self, INET, NETDEV, message};
-use super::{EGRESS, Gated, INGRESS, NftGate};
+use super::{EGRESS, Gated, Held, NftGate, Place};
 use crate::gate::probe::{DUMMY, Fate, Prober};
 
 impl NftGate {
@@ -23,13 +23,13 @@ impl NftGate {
             ));
         }
         let what = fault.to_string();
-        match self.build() {
+        match self.build(&Held::new()) {
             Ok(()) => Err(format!("{what}; it was made anew, shut")),
             Err(error) => Err(format!("{what}; it can't be made anew: {error}")),
         }
     }
 
-    fn examine(&mut self) -> Result<(), Fault> {
+    pub(super) fn examine(&mut self) -> Result<(), Fault> {
         let system = |error: NftError| Fault::Broken(format!("the table can't be read: {error}"));
         if !self.is_whole().map_err(system)? || !exists(&mut self.nft, INET, &self.table).map_err(system)? {
             return Err(Fault::Broken(format!("somebody has removed the table {} (nft flush ruleset?)", self.table)));
@@ -80,38 +80,42 @@ impl NftGate {
 
     /// Does each interface have its chains?
     fn examine_chains(&mut self) -> Result<(), Fault> {
-        let table = self.table.clone();
-        let list = self.nft.list("reading the chains", message::GET_CHAIN, NETDEV, |_| {});
-        let list = list.map_err(|error| Fault::Broken(format!("the chains can't be read: {error}")))?;
-        let mut hooks = BTreeSet::new();
-        for object in &list {
-            let field = |kind| wire::find(object, kind).unwrap_or_default();
-            if wire::text(field(1)) == table {
-                let hook = field(4);
-                // One device, or a list of them.
-                let devices = wire::find(hook, 4).map(wire::parse).unwrap_or_default();
-                let devices = devices.into_iter().map(|(_, name)| name).chain(wire::find(hook, 3));
-                hooks.extend(devices.map(|name| (wire::text(field(3)).to_owned(), wire::text(name).to_owned())));
-            }
-        }
-        for gated in self.gated.values() {
-            for hook in [Some(EGRESS), gated.ingress.then_some(INGRESS)].into_iter().flatten() {
-                if !hooks.contains(&(gated.chain(hook), gated.interface.name.clone())) {
-                    let direction = if hook == EGRESS { "outgoing" } else { "incoming" };
-                    return Err(Fault::Broken(format!(
-                        "the gate for {direction} frames of {} has been detached by somebody else",
-                        gated.interface.name
-                    )));
-                }
+        let hooks = self.hooks().map_err(|error| Fault::Broken(format!("the chains can't be read: {error}")))?;
+        for (one, hook) in self.gated.values().flat_map(Gated::hooks) {
+            if hooks.get(&one.chain(hook)) != Some(&one.place(hook)) {
+                let direction = if hook == EGRESS { "outgoing" } else { "incoming" };
+                return Err(Fault::Broken(format!(
+                    "the gate for {direction} frames of {} has been detached by somebody else",
+                    one.interface.name
+                )));
             }
         }
         Ok(())
     }
+
+    /// The chains of frames that are at a hook.
+    pub(super) fn hooks(&mut self) -> Result<Hooks, NftError> {
+        let objects = self.nft.list("reading the chains", message::GET_CHAIN, NETDEV, |_| {})?;
+        let of_table = objects.iter().filter(|object| wire::find(object, 1).map(wire::text) == Some(&self.table));
+        let hooks = of_table.filter_map(|object| {
+            let hook = wire::find(object, 4)?;
+            let number = |kind| Some(u32::from_be_bytes(*wire::find(hook, kind)?.first_chunk()?));
+            // One device, or a list of them; none any more where that has gone.
+            let device =
+                wire::find(hook, 3).or_else(|| wire::parse(wire::find(hook, 4)?).first().map(|(_, name)| *name));
+            let place = (number(1)?, number(2)?.cast_signed(), device.map(wire::text).unwrap_or_default().to_owned());
+            Some((wire::text(wire::find(object, 3)?).to_owned(), place))
+        });
+        Ok(hooks.collect())
+    }
 }
+
+/// Where each chain is that is at a hook.
+type Hooks = BTreeMap<String, Place>;
 
 /// What a self-test found.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     /// The writer's token is gone, and everything else stands.
     #[error("sealed")]
     Sealed,

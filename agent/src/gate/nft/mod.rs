@@ -2,12 +2,14 @@
 //!
 //! What must stay true: the rules are in tables of the kernel that outlive the agent, and the elements expire
 //! by themselves; a new run's tables take the place of a former one's in one transaction, shut; each write
-//! proves that it is not late (see [`writer`]).
+//! proves that it is not late (see [`writer`]). A run that goes on with the life of a former one may keep its tables (see
+//! [`adopt`]).
 //!
 //! Weaker than means 1 in two points. Lifetimes are counted on the kernel's tick, which stands still while a
 //! machine is suspended: after a resume the gate is open for what was left. And it shuts some jiffies early,
 //! by what the writer keeps in reserve, but never more than one late.
 
+mod adopt;
 mod examine;
 mod expression;
 mod rules;
@@ -21,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 
-use keepone_proto::id::Incarnation;
+use keepone_proto::id::{DomainId, Epoch, Incarnation};
 use nix::fcntl::Flock;
 
 use super::bpf::{OWNER_ENDS, prober};
@@ -30,7 +32,7 @@ use super::interfaces::{self, Interface};
 use super::layout::Layout;
 use super::probe::Prober;
 use super::program::Header;
-use super::{GateConfig, GateDomain, GateError};
+use super::{GateConfig, GateDomain, GateError, LeftOpen};
 use crate::lock;
 use expression::{Rule, Verdict};
 use rules::{IN_ETHERNET, IN_OTHER, IN_VLAN, OUT_ETHERNET, OUT_OTHER, ROUTED};
@@ -64,6 +66,12 @@ struct Gated {
 /// The handles of the rules of each chain of one table, in their order.
 type Rules = BTreeMap<String, Vec<u64>>;
 
+/// At which hook a chain is, among others by which priority, and of which interface.
+type Place = (u32, i32, String);
+
+/// Under which epoch each domain's gate was opened the last time.
+type Held = BTreeMap<DomainId, Epoch>;
+
 /// What is known of a table after it was made or changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Known {
@@ -91,6 +99,9 @@ pub(super) struct Opened {
     pub(super) writer: Writer,
     pub(super) former: Former,
     pub(super) warnings: Vec<String>,
+    pub(super) adopted: bool,
+    /// What was left open, and is.
+    pub(super) open: Vec<LeftOpen>,
 }
 
 /// Whether the kernel has nf_tables, and lets this process ask it.
@@ -109,7 +120,8 @@ fn own(dir: &Path) -> Result<Flock<File>, GateError> {
 }
 
 impl NftGate {
-    /// A new gate, shut, on every interface, in the place of a former run's.
+    /// A new gate, shut, on every interface, in the place of a former run's; or that one as it stands, where a process of
+    /// this very life has left it open on purpose.
     pub(super) fn open_new(config: &GateConfig) -> Result<Opened, GateError> {
         let layout = Layout::new(config)?;
         let warnings = layout.warnings.clone();
@@ -128,20 +140,35 @@ impl NftGate {
             prober,
             _lock: lock,
         };
-        gate.build()?;
-        let writer = Writer::new(&table, config.incarnation, &gate.layout)?;
-        let former = end_former(&config.bpf_dir, None)?.with(held);
-        Ok(Opened { gate, writer, former, warnings })
+        let held = Held::from_iter(held);
+        let (writer, open) = match gate.adopt(config, &held) {
+            Ok(Some((writer, open))) => (writer, Some(open)),
+            Ok(None) => (gate.begin(&held)?, None),
+            Err(why) => {
+                tracing::warn!(%why, "what was left open is shut");
+                (gate.begin(&held)?, None)
+            }
+        };
+        let former = end_former(&config.bpf_dir, None)?.with(held.into_iter().collect());
+        let adopted = open.is_some();
+        Ok(Opened { gate, writer, former, warnings, adopted, open: open.unwrap_or_default() })
+    }
+
+    /// New tables, shut, that know what the former ones did: a run that ends before it has released it has a successor, too.
+    fn begin(&mut self, held: &Held) -> Result<Writer, GateError> {
+        self.build(held)?;
+        let recorded = held.iter().filter(|(domain, _)| self.layout.slots.contains_key(domain));
+        let recorded = recorded.map(|(domain, epoch)| (*domain, *epoch)).collect();
+        Ok(Writer::new(&self.table, self.incarnation, &self.layout, recorded)?)
     }
 
     /// Makes the tables, in one transaction.
-    fn build(&mut self) -> Result<(), GateError> {
+    fn build(&mut self, held: &Held) -> Result<(), GateError> {
         for attempt in 1.. {
-            let present = interfaces::list()?;
-            let present = present.into_iter().filter(|interface| !self.layout.exempt.contains(&interface.name));
+            let present = self.present()?.into_iter();
             let gated: BTreeMap<u32, Gated> =
                 present.map(|interface| (interface.index, Gated { ingress: !interface.port, interface })).collect();
-            match self.build_on(&gated) {
+            match self.build_on(&gated, held) {
                 Ok(()) => {
                     self.gated = gated;
                     break;
@@ -154,20 +181,21 @@ impl NftGate {
         self.learn()
     }
 
-    fn build_on(&mut self, gated: &BTreeMap<u32, Gated>) -> Result<(), NftError> {
+    /// Interfaces that have a gate.
+    fn present(&self) -> Result<Vec<Interface>, GateError> {
+        let all = interfaces::list()?.into_iter();
+        Ok(all.filter(|interface| !self.layout.exempt.contains(&interface.name)).collect())
+    }
+
+    fn build_on(&mut self, gated: &BTreeMap<u32, Gated>, held: &Held) -> Result<(), NftError> {
         let table = self.table.clone();
-        let mark = mark(self.incarnation);
         let mut batch = Batch::new();
         for family in [NETDEV, INET] {
             if exists(&mut self.nft, family, &table)? {
                 delete_table(&mut batch, family, &table);
             }
-            batch.add("making a table", message::NEW_TABLE, NEW, family, |a| {
-                a.text(1, &table);
-            });
         }
-        sets::create(&mut batch, &table);
-        sets::create_routed(&mut batch, &table);
+        put_tables(&mut batch, &table, 0, self.incarnation);
         let names = sets::names(&self.layout);
         for kind in KINDS {
             let of_kind = names.keys().filter(|name| name.kind == kind);
@@ -179,21 +207,16 @@ impl NftGate {
         }
         let refused = sets::refused(&self.layout);
         put_refused(&mut batch, &table, &refused, sets::add);
-        let ruleset = rules::frames(mark);
-        for (name, _) in &ruleset.0 {
-            chain(&mut batch, NETDEV, &table, name, None);
-        }
-        for (name, list) in &ruleset.0 {
-            list.iter().for_each(|one| rule(&mut batch, NETDEV, &table, name, one));
-        }
-        for one in gated.values() {
-            one.attach(&mut batch, &table, EGRESS);
-            if one.ingress {
-                one.attach(&mut batch, &table, INGRESS);
-            }
+        for (one, hook) in gated.values().flat_map(Gated::hooks) {
+            one.attach(&mut batch, &table, hook);
         }
         chain(&mut batch, INET, &table, ROUTED, Some((FORWARD, LAST, None)));
-        rules::forwarded(mark).iter().for_each(|one| rule(&mut batch, INET, &table, ROUTED, one));
+        put_routed(&mut batch, &table, self.incarnation);
+        for (domain, epoch) in held {
+            let slot = self.layout.slots.get(domain).copied();
+            let record = slot.map(|slot| sets::held(slot, *domain, *epoch));
+            sets::add(&mut batch, NETDEV, &table, HELD, record.as_slice());
+        }
         // Last: who may write.
         sets::add(&mut batch, NETDEV, &table, WRITER, &[sets::writer(self.incarnation)]);
         self.nft.transact(&batch)
@@ -309,9 +332,13 @@ impl NftGate {
     }
 
     fn detach(&mut self, gated: &Gated, hook: u32) -> Result<(), NftError> {
+        self.remove_chain(&gated.chain(hook))
+    }
+
+    fn remove_chain(&mut self, name: &str) -> Result<(), NftError> {
         let mut batch = Batch::new();
         batch.add("taking a chain away", message::DELETE_CHAIN, 0, NETDEV, |a| {
-            a.text(1, &self.table).text(3, &gated.chain(hook));
+            a.text(1, &self.table).text(3, name);
         });
         match self.nft.transact(&batch) {
             Err(error) if error.errno() == Some(libc::ENOENT) => Ok(()),
@@ -319,24 +346,12 @@ impl NftGate {
         }
     }
 
-    fn rules_of(&mut self, family: u8) -> Result<Rules, NftError> {
-        let table = self.table.clone();
-        let objects = self.nft.list("reading the rules", message::GET_RULE, family, |a| {
-            a.text(1, &table);
-        })?;
-        let mut rules = Rules::new();
-        for object in &objects {
-            let field = |kind| wire::find(object, kind).unwrap_or_default();
-            if wire::text(field(1)) == table {
-                let handle = wire::double(field(3)).unwrap_or_default();
-                rules.entry(wire::text(field(2)).to_owned()).or_default().push(handle);
-            }
-        }
-        Ok(rules)
-    }
-
     fn rules(&mut self) -> Result<Known, NftError> {
-        Ok(Known { frames: self.rules_of(NETDEV)?, routed: self.rules_of(INET)? })
+        let mut of = |family| {
+            let rules = table::list_rules(&mut self.nft, family, &self.table)?;
+            Ok(rules.into_iter().map(|(chain, list)| (chain, list.iter().map(|rule| rule.handle).collect())).collect())
+        };
+        Ok(Known { frames: of(NETDEV)?, routed: of(INET)? })
     }
 
     /// Notes how the tables are after a change of ours, so that others' changes are seen.
@@ -376,22 +391,62 @@ fn put_refused(
     }
 }
 
+/// Both tables with their flags, without what is at a hook and with empty sets.
+fn put_tables(batch: &mut Batch, table: &str, flags: u32, incarnation: Incarnation) {
+    for family in [NETDEV, INET] {
+        batch.add("making a table", message::NEW_TABLE, NEW, family, |a| {
+            a.text(1, table).word(2, flags);
+        });
+    }
+    sets::create(batch, table);
+    sets::create_routed(batch, table);
+    let ruleset = rules::frames(mark(incarnation));
+    for (name, _) in &ruleset.0 {
+        chain(batch, NETDEV, table, name, None);
+    }
+    for (name, list) in &ruleset.0 {
+        list.iter().for_each(|one| rule(batch, NETDEV, table, name, one));
+    }
+}
+
+/// The rules of the chain that sees what is forwarded.
+fn put_routed(batch: &mut Batch, table: &str, incarnation: Incarnation) {
+    rules::forwarded(mark(incarnation)).iter().for_each(|one| rule(batch, INET, table, ROUTED, one));
+}
+
 impl Gated {
     fn chain(&self, hook: u32) -> String {
         format!("{}_{}", if hook == EGRESS { "egress" } else { "ingress" }, self.interface.index)
     }
 
-    fn attach(&self, batch: &mut Batch, table: &str, hook: u32) {
-        let (priority, next) = match (hook, self.interface.header) {
+    /// Where it has a chain.
+    fn hooks(&self) -> impl Iterator<Item = (&Self, u32)> {
+        [Some(EGRESS), self.ingress.then_some(INGRESS)].into_iter().flatten().map(move |hook| (self, hook))
+    }
+
+    /// The place of its chain at a hook among others', and where that goes on.
+    fn way(&self, hook: u32) -> (i32, &'static str) {
+        match (hook, self.interface.header) {
             (EGRESS, Header::Ethernet) => (LAST, OUT_ETHERNET),
             (EGRESS, Header::Other) => (LAST, OUT_OTHER),
             (_, Header::Ethernet) if self.interface.vlan => (FIRST, IN_VLAN),
             (_, Header::Ethernet) => (FIRST, IN_ETHERNET),
             (_, Header::Other) => (FIRST, IN_OTHER),
-        };
-        let name = self.chain(hook);
-        chain(batch, NETDEV, table, &name, Some((hook, priority, Some(&self.interface.name))));
-        rule(batch, NETDEV, table, &name, &Rule::new().then(Verdict::Goto(next)));
+        }
+    }
+
+    fn place(&self, hook: u32) -> Place {
+        (hook, self.way(hook).0, self.interface.name.clone())
+    }
+
+    fn attach(&self, batch: &mut Batch, table: &str, hook: u32) {
+        let (hook, priority, device) = self.place(hook);
+        chain(batch, NETDEV, table, &self.chain(hook), Some((hook, priority, Some(&device))));
+        self.put_rule(batch, table, hook);
+    }
+
+    fn put_rule(&self, batch: &mut Batch, table: &str, hook: u32) {
+        rule(batch, NETDEV, table, &self.chain(hook), &Rule::new().then(Verdict::Goto(self.way(hook).1)));
     }
 }
 

@@ -4,7 +4,7 @@
 //! What must stay true: "there is none" is said only where there can be none; a kernel that is out of files or
 //! memory has not been asked, and its table may be open.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use keepone_proto::id::{DomainId, Epoch, hash_name};
 
 use super::sets::{self, COPIES, HELD, KINDS, WRITER};
 use super::socket::{Nft, NftError};
-use super::wire::{Batch, INET, NETDEV, message};
+use super::wire::{self, Batch, INET, NETDEV, message};
 
 /// Lists of a long set until two in a row agree; the kernel reorders once for each doubling.
 const LISTINGS: u32 = 10;
@@ -52,6 +52,31 @@ pub(super) fn list_set(nft: &mut Nft, table: &str, set: &'static str) -> Result<
         former = keys;
     }
     Err(NftError { what: set.into(), source: io::Error::other("no two lists of it are the same") })
+}
+
+/// A rule as the kernel tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Told {
+    /// No two rules of a table ever have the same.
+    pub(super) handle: u64,
+    /// Its expressions, in the kernel's words.
+    pub(super) words: Vec<u8>,
+}
+
+/// The rules of each chain of a table, in their order. A chain without a rule is not among them.
+pub(super) fn list_rules(nft: &mut Nft, family: u8, table: &str) -> Result<BTreeMap<String, Vec<Told>>, NftError> {
+    let objects = nft.list("reading the rules", message::GET_RULE, family, |a| {
+        a.text(1, table);
+    })?;
+    let mut rules: BTreeMap<String, Vec<Told>> = BTreeMap::new();
+    for object in &objects {
+        let field = |kind| wire::find(object, kind).unwrap_or_default();
+        if wire::text(field(1)) == table {
+            let told = Told { handle: wire::double(field(3)).unwrap_or_default(), words: field(4).to_vec() };
+            rules.entry(wire::text(field(2)).to_owned()).or_default().push(told);
+        }
+    }
+    Ok(rules)
 }
 
 /// What a table says that its run held; nothing if it is not there, or not whole.

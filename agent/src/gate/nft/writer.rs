@@ -28,8 +28,8 @@ use super::socket::{Nft, NftError};
 use super::table::list_set;
 use super::wire::{Batch, NETDEV};
 use crate::clock;
-use crate::gate::GateError;
 use crate::gate::layout::Layout;
+use crate::gate::{GateError, LeftOpen};
 
 /// The shortest life of a token, in jiffies: what a busy host needs between two system calls.
 const ARMED_JIFFIES: u32 = 5;
@@ -71,7 +71,13 @@ pub(in crate::gate) fn jiffy() -> Duration {
 }
 
 impl Writer {
-    pub(super) fn new(table: &str, incarnation: Incarnation, layout: &Layout) -> Result<Self, NftError> {
+    /// Of a table in which nothing is open, and which has a record of these epochs.
+    pub(super) fn new(
+        table: &str,
+        incarnation: Incarnation,
+        layout: &Layout,
+        recorded: BTreeMap<DomainId, Epoch>,
+    ) -> Result<Self, NftError> {
         Ok(Writer {
             nft: Nft::open()?,
             table: table.to_owned(),
@@ -80,9 +86,27 @@ impl Writer {
             names: names_of(layout),
             jiffy: jiffy(),
             open: BTreeMap::new(),
-            recorded: BTreeMap::new(),
-            attempt: 0,
+            recorded,
+            // Above any of a process before this one that had the same incarnation, and wrote less than once in a nanosecond.
+            attempt: clock::now().as_nanos(),
         })
+    }
+
+    /// Goes on with what a process of the same life has left open, and shuts all else. What of it is as it was left: of that
+    /// epoch, and until then at most.
+    pub(super) fn go_on(&mut self, left: &[LeftOpen]) -> Result<Vec<LeftOpen>, GateError> {
+        let as_left = left.iter().filter(|(domain, epoch, _)| self.recorded.get(domain) == Some(epoch));
+        self.open = as_left.map(|(domain, epoch, until)| (*domain, Open { epoch: *epoch, until: *until })).collect();
+        let mut wrong = self.read_back()?;
+        for _ in 0..AGAIN {
+            if wrong.is_empty() {
+                break;
+            }
+            // The kernel's clock for lifetimes may lag, see above.
+            wrong = self.read_back()?;
+        }
+        wrong.iter().try_for_each(|domain| self.remove(*domain))?;
+        Ok(left.iter().filter(|(domain, ..)| self.open.contains_key(domain)).copied().collect())
     }
 
     /// Writes other domains' names from now on. Those that are open are written at once, so that a name that has come

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use keepone_bpf::Link;
 
-use super::life::{Holder, garp};
-use super::world::Raw;
+use super::life::{Holder, garp, until_refused};
+use super::world::{self, Raw};
 use super::*;
 
 /// The kernel's numbers of the pinned links, by the rest of their pins' names.
@@ -311,49 +311,130 @@ fn an_adoption_is_quicker_than_a_new_gate() {
 }
 
 /// A later process of the very life of [`Holder`], which hands its gate on open.
-fn going_on(host: &Host, left: LeftOpen) -> Gate {
-    let config = GateConfig { left_open: vec![left], ..config(host, Means::Bpf, 0xc0) };
+fn going_on(host: &Host, means: Means, left: LeftOpen) -> Gate {
+    let config = GateConfig { left_open: vec![left], ..config(host, means, 0xc0) };
     gate_of(host, config)
 }
 
-#[test]
-fn what_a_process_of_the_same_life_left_open_stays_so_until_its_deadline_and_for_that_epoch() {
+/// A host with a gate that somebody has left open and is dead; until when.
+fn left_behind(means: Means, millis: u64) -> (Host, Host, Raw, Instant) {
     let (host, peer) = (Host::new(), Host::new());
     host.cable("v0", &peer, "v1", 9);
     let raw = Raw::new(&host, "v0");
-    Holder::start(&host, Means::Bpf, 60_000).kill();
-    let until = {
-        let dir = host.bpf_dir.clone();
-        host.run(move || {
-            let path =
-                former::pins(&dir).unwrap().into_iter().find(|path| path.to_string_lossy().ends_with("-deadlines"));
-            let mapping = keepone_bpf::Map::open_pinned(&path.unwrap()).unwrap().mmap(true).unwrap();
-            let open = (0..mapping.elements()).filter_map(|slot| slot::deadline(&mapping, slot).filter(|at| *at > 0));
-            Instant::from_nanos(open.max().unwrap())
-        })
-    };
+    let mut holder = Holder::start(&host, means, millis);
+    holder.kill();
+    assert!(raw.passes(&garp()));
+    let until = holder.until();
+    (host, peer, raw, until)
+}
+
+fn what_a_process_of_the_same_life_left_open_stays_so_until_its_deadline_and_for_that_epoch(means: Means) {
+    let (host, _peer, raw, until) = left_behind(means, 60_000);
     let left = (D, epoch_of(0xc0, 7), until);
-    let mut gate = going_on(&host, left);
+    let gate = going_on(&host, means, left);
     assert!(gate.is_adopted() && raw.passes(&garp()), "it was never shut");
     assert_eq!((gate.left_open(), gate.deadline(D)), (&[left][..], Some(until)));
     assert!(gate.leftovers().is_empty(), "nor is it given back: {:?}", gate.leftovers());
+    let (mut gate, fault) = self_test(&host, gate);
+    assert_eq!(fault, Ok(()));
     let stale = gate.open(D, epoch_of(0xc0, 6), in_future(60_000));
     assert!(matches!(stale, Err(GateError::Stale { .. })), "{stale:?}");
     gate.open(D, epoch_of(0xc0, 7), in_future(30_000)).unwrap();
+    assert!(raw.passes(&garp()));
     gate.shut(D, epoch_of(0xc0, 7)).unwrap();
     assert!(!raw.passes(&garp()));
     assert!(gate.open(D, epoch_of(0xc0, 7), in_future(30_000)).is_err(), "after its tombstone");
 }
 
+fn what_was_left_open_and_is_not_renewed_shuts_at_its_deadline(means: Means) {
+    let (host, _peer, raw, until) = left_behind(means, 3_000);
+    let gate = going_on(&host, means, (D, epoch_of(0xc0, 7), until));
+    let (last, _) = until_refused(&raw, Duration::from_secs(10));
+    let last = last.expect("it was never shut");
+    assert!(last < until + means.lateness(), "{:?} late", last.since(until));
+    drop(gate);
+}
+
+fn what_was_left_open_otherwise_is_shut(means: Means) {
+    let epoch = epoch_of(0xc0, 7);
+    type Otherwise = fn(Instant) -> LeftOpen;
+    // Another deadline than the one that is there; another epoch; another domain.
+    let otherwise: [Otherwise; 3] = [
+        |until| (D, epoch_of(0xc0, 7), until - Duration::from_secs(10)),
+        |until| (D, epoch_of(0xc0, 8), until),
+        |until| (OTHER, epoch_of(0xc0, 7), until),
+    ];
+    for left in otherwise {
+        let (host, _peer, raw, until) = left_behind(means, 60_000);
+        let gate = going_on(&host, means, left(until));
+        assert!(gate.is_adopted() && gate.left_open().is_empty() && !raw.passes(&garp()), "{:?}", left(until));
+        assert_eq!(gate.leftovers(), [(D, epoch)], "it is given back");
+    }
+}
+
+by_both_means!(
+    what_a_process_of_the_same_life_left_open_stays_so_until_its_deadline_and_for_that_epoch,
+    what_was_left_open_and_is_not_renewed_shuts_at_its_deadline,
+    what_was_left_open_otherwise_is_shut,
+);
+
 #[test]
-fn what_was_left_open_otherwise_is_shut() {
-    let (host, peer) = (Host::new(), Host::new());
-    host.cable("v0", &peer, "v1", 9);
-    let raw = Raw::new(&host, "v0");
-    Holder::start(&host, Means::Bpf, 60_000).kill();
-    assert!(raw.passes(&garp()));
-    // Another deadline than the one that is there.
-    let gate = going_on(&host, (D, epoch_of(0xc0, 7), in_future(50_000)));
-    assert!(gate.is_adopted() && gate.left_open().is_empty() && !raw.passes(&garp()));
-    assert_eq!(gate.leftovers(), [(D, epoch_of(0xc0, 7))], "it is given back");
+fn interfaces_that_came_and_went_meanwhile_end_nothing_that_was_left_open() {
+    for means in [Means::Bpf, Means::Nft] {
+        let (host, peer) = (Host::new(), Host::new());
+        host.cable("v0", &peer, "v1", 9);
+        host.cable("w0", &peer, "w1", 8);
+        let raw = Raw::new(&host, "v0");
+        let mut holder = Holder::start(&host, means, 60_000);
+        holder.kill();
+        host.ip("link del w0");
+        host.cable("x0", &peer, "x1", 7);
+        let left = (D, epoch_of(0xc0, 7), holder.until());
+        let gate = going_on(&host, means, left);
+        assert_eq!(gate.left_open(), [left], "{means:?}");
+        let (mut gate, fault) = self_test(&host, gate);
+        assert_eq!(fault, Ok(()), "{means:?}");
+        assert!(raw.passes(&garp()) && Raw::new(&host, "x0").passes(&garp()), "{means:?}");
+        gate.shut(D, epoch_of(0xc0, 7)).unwrap();
+        assert!(!raw.passes(&garp()) && !Raw::new(&host, "x0").passes(&garp()), "{means:?}");
+    }
+}
+
+/// What somebody else does to the tables meanwhile, `TABLE` being their name, and what another release of this program may
+/// have made otherwise.
+#[test]
+fn tables_that_are_not_as_they_were_left_are_replaced_by_ones_that_are_shut() {
+    let rule = "rule netdev TABLE out_ethernet";
+    let hands = [
+        "flush chain netdev TABLE in_ethernet".to_owned(),
+        // As many rules as before.
+        format!("insert {rule} accept; delete {rule} handle LAST"),
+        "flush set netdev TABLE writer".to_owned(),
+        "add element netdev TABLE vip4 { 10.9.0.7 }".to_owned(),
+        "delete element netdev TABLE vip6 { fd09::100 }".to_owned(),
+        "delete chain netdev TABLE egress_INDEX".to_owned(),
+        "flush chain inet TABLE routed".to_owned(),
+        "delete table inet TABLE".to_owned(),
+        "add table netdev TABLE { flags dormant; }".to_owned(),
+        "delete element netdev TABLE open_vip4_b { 10.9.0.100 }".to_owned(),
+    ];
+    for hand in hands {
+        let (host, _peer, raw, until) = left_behind(Means::Nft, 60_000);
+        let tables = world::nft(&host, "list tables netdev");
+        let table = tables.split_whitespace().nth(2).unwrap();
+        let last = world::nft(&host, &format!("--handle list chain netdev {table} out_ethernet"));
+        let last = last.lines().filter_map(|line| line.rsplit_once("# handle ")).next_back().unwrap().1;
+        let index = host.index("v0").to_string();
+        let words = hand.replace("TABLE", table).replace("LAST", last.trim()).replace("INDEX", &index);
+        world::nft(&host, &words);
+        let gate = going_on(&host, Means::Nft, (D, epoch_of(0xc0, 7), until));
+        assert!(gate.left_open().is_empty() && !raw.passes(&garp()), "{hand}");
+        drop(gate);
+        // And a run of another life has to give back what was held.
+        let mut gate = super::gate(&host, Means::Nft, 2);
+        assert_eq!(gate.leftovers(), [(D, epoch_of(0xc0, 7))], "{hand}");
+        gate.open(D, epoch_of(2, 1), in_future(60_000)).unwrap();
+        assert!(raw.passes(&garp()), "{hand}");
+        assert_eq!(self_test(&host, gate).1, Ok(()), "{hand}");
+    }
 }

@@ -39,7 +39,7 @@ fn passes_soon(raw: &Raw) -> bool {
 
 /// Sends without pause until a frame is refused: (begin of the last send that passed, end of the
 /// first that did not).
-fn until_refused(raw: &Raw, limit: Duration) -> (Option<Instant>, Instant) {
+pub(super) fn until_refused(raw: &Raw, limit: Duration) -> (Option<Instant>, Instant) {
     let (begin, frame) = (now(), garp());
     let mut last = None;
     loop {
@@ -179,6 +179,11 @@ impl Holder {
 
     pub(super) fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0.id().cast_signed()), signal).unwrap();
+    }
+
+    /// Until when its gate was opened.
+    pub(super) fn until(&self) -> Instant {
+        self.1
     }
 
     pub(super) fn pid(&self) -> u32 {
