@@ -180,10 +180,26 @@ impl Handle {
     /// # Errors
     /// As the kernel says.
     pub async fn table(&self, whole: impl Fn(ServiceId) -> bool) -> Result<Table, Error> {
+        self.table_and_counters(whole, |_, _| ()).await
+    }
+
+    /// The same; what the kernel counts of each whole service and of its destinations is shown to `seen`, and not kept here.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub async fn table_and_counters(
+        &self,
+        whole: impl Fn(ServiceId) -> bool,
+        mut seen: impl FnMut(&ServiceEntry, &[DestinationEntry]),
+    ) -> Result<Table, Error> {
         let mut table = Table::default();
-        for ServiceEntry { service, .. } in self.services().await? {
-            let known = if whole(service.id) { self.destinations(service.id).await? } else { Vec::new() };
-            table.insert(Entry::new(service, known.into_iter().map(|entry| entry.destination)));
+        for entry in self.services().await? {
+            let mut known = Vec::new();
+            if whole(entry.service.id) {
+                known = self.destinations(entry.service.id).await?;
+                seen(&entry, &known);
+            }
+            table.insert(Entry::new(entry.service, known.into_iter().map(|entry| entry.destination)));
         }
         Ok(table)
     }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use keepone_arbiter::control::{Answering, Desk, Lines, Request, Right};
-use keepone_proto::balance::standing::ServiceStanding;
 use serde_json::{Value, json};
 
+use super::servers::{self, Counted};
 use super::snapshot::Snapshot;
-use super::{Answer, Ask, maintenance, servers};
+use super::{Answer, Ask, maintenance};
 use crate::checkers::desk::{Desk as Servers, Drain};
 use crate::ipvs::connections::{Desk as Connections, Who};
 use crate::record::Record;
@@ -28,7 +28,7 @@ pub(crate) struct Answers {
 impl Answering for Answers {
     fn answer(&self, request: &Request, who: &str, _lines: &mut dyn Lines) -> Result<Value, String> {
         match request.ask.as_str() {
-            "status" => Ok(self.snapshot()?.json()),
+            "status" => self.status(),
             "metrics" => Ok(self.metrics(String::new())?.into()),
             "dump" => self.dump(request),
             "why" => match self.ask(Ask::Why(instance(request)?))? {
@@ -103,10 +103,32 @@ impl Answers {
         }
     }
 
+    /// The same as JSON, with virtual servers in a few numbers, where there are any and their thread answers.
+    fn status(&self) -> Result<Value, String> {
+        let mut status = self.snapshot()?.json();
+        let summary = self.counted().ok().and_then(|services| servers::summary(&services));
+        if let (Some(summary), Some(status)) = (summary, status.as_object_mut()) {
+            status.insert(String::from("servers"), summary);
+        }
+        Ok(status)
+    }
+
+    /// How virtual servers stand, in the order of the configuration, and what the kernel counts of them.
+    pub(crate) fn counted(&self) -> Result<Vec<Counted>, String> {
+        let standing = self.servers.standing()?;
+        let counts = self.connections.board.of(&standing);
+        Ok(standing.into_iter().zip(counts).collect())
+    }
+
+    /// How long ago it was counted, in milliseconds.
+    fn counted_ms(&self) -> Option<f64> {
+        self.connections.board.at().map(|at| clock::now().since(at).as_secs_f64() * 1000.0)
+    }
+
     /// As a scraper reads it, in `text`. Where the thread of the checks does not answer, nothing is said of servers.
     pub(crate) fn metrics(&self, text: String) -> Result<String, String> {
         let snapshot = self.snapshot()?;
-        Ok(snapshot.metrics(text, &self.servers.standing().unwrap_or_default()))
+        Ok(snapshot.metrics(text, &self.counted().unwrap_or_default()))
     }
 
     /// As the files that signals ask for.
@@ -138,14 +160,9 @@ impl Answers {
         }
     }
 
-    /// How real servers stand; the kernel is not asked for their connections.
+    /// How real servers stand; the kernel is not asked for anything.
     pub(crate) fn servers(&self) -> Result<Value, String> {
-        Ok(servers::json(&self.servers.standing()?, &Ok(Default::default())))
-    }
-
-    /// The same, in the order of the configuration.
-    pub(crate) fn servers_standing(&self) -> Result<Vec<ServiceStanding>, String> {
-        self.servers.standing()
+        Ok(servers::json(&self.counted()?, &Ok(Default::default()), self.counted_ms()))
     }
 
     pub(crate) fn run_dir(&self) -> &Path {
@@ -175,20 +192,24 @@ impl Answers {
         }
     }
 
-    /// How servers stand, with the connections of those that are emptied; with `draining` true, those alone.
+    /// How servers stand, and what the kernel counts of them: of those that are emptied what they have now; with `draining`
+    /// true, those alone.
     fn standing(&self, request: &Request) -> Result<Value, String> {
-        let mut services = self.servers.standing()?;
+        let mut services = self.counted()?;
         if request.with.get("draining").and_then(Value::as_bool) == Some(true) {
-            services.iter_mut().for_each(|service| service.servers.retain(|server| server.is_draining));
-            services.retain(|service| !service.servers.is_empty());
+            for (service, counts) in &mut services {
+                let all = std::mem::take(&mut service.servers).into_iter().zip(std::mem::take(&mut counts.servers));
+                (service.servers, counts.servers) = all.filter(|(server, _)| server.is_draining).unzip();
+            }
+            services.retain(|(service, _)| !service.servers.is_empty());
         }
-        let drained = services.iter().flat_map(|service| {
+        let drained = services.iter().flat_map(|(service, _)| {
             let drained = service.servers.iter().filter(|server| server.is_draining);
             drained.map(|server| (service.name.clone(), server.name.clone()))
         });
         let drained: Vec<Who> = drained.collect();
         let known = if drained.is_empty() { Ok(Default::default()) } else { self.connections.connections(drained) };
-        Ok(servers::json(&services, &known))
+        Ok(servers::json(&services, &known, self.counted_ms()))
     }
 
     /// Empties a real server, or fills it again.

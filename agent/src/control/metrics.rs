@@ -10,11 +10,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use keepone_proto::alerts::Standing;
-use keepone_proto::balance::standing::ServiceStanding;
 use keepone_proto::decision::Role;
 use keepone_proto::id::NodeId;
 use keepone_proto::node::{DomainStatus, Holder, LinkStatus};
 
+use super::servers::Counted;
 use super::snapshot::Snapshot;
 use super::statistics;
 
@@ -123,8 +123,8 @@ fn yes(is: bool) -> u8 {
 }
 
 impl Snapshot {
-    /// As a scraper reads it, with how virtual servers stand, in an empty text.
-    pub(super) fn metrics(&self, text: String, servers: &[ServiceStanding]) -> String {
+    /// As a scraper reads it, with how virtual servers stand and what is counted of them, in an empty text.
+    pub(super) fn metrics(&self, text: String, servers: &[Counted]) -> String {
         let mut text = Text(text);
         text.family("keepone_build_info", "gauge", "", "The program and the node that it runs as.");
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("node", self.directory.node.as_str())];

@@ -12,6 +12,7 @@ use keepone_config::Config;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Ask;
+use super::counted::Board;
 use super::wanted::VirtualServers;
 use crate::checkers::settings::{real_name, service_name};
 
@@ -38,12 +39,16 @@ pub(crate) type Answer = Result<BTreeMap<Who, Connections>, String>;
 
 /// Who asks. Clones share the thread, which may begin later.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Desk(Arc<OnceLock<UnboundedSender<Ask>>>);
+pub(crate) struct Desk {
+    asks: Arc<OnceLock<UnboundedSender<Ask>>>,
+    /// What the last look at the table has found, for which the thread need not be asked.
+    pub(crate) board: Board,
+}
 
 impl Desk {
     /// The thread has begun; there is one at most. Never waits: the thread that decides says so.
     pub(super) fn open(&self, asks: UnboundedSender<Ask>) {
-        let _ = self.0.set(asks);
+        let _ = self.asks.set(asks);
     }
 
     /// The connections of these; who is missing in the answer is not in the kernel's table, and so has none.
@@ -51,7 +56,7 @@ impl Desk {
     /// # Errors
     /// Why that is not known, in words.
     pub(crate) fn connections(&self, who: Vec<Who>) -> Answer {
-        let Some(asks) = self.0.get() else { return Err(String::from("there is no thread for the kernel's table")) };
+        let Some(asks) = self.asks.get() else { return Err(String::from("there is no thread for the kernel's table")) };
         let busy = || String::from("the thread for the kernel's table does not answer: ask again");
         let (answer, answered) = answers::sync_channel(1);
         asks.send(Ask::Connections(who, answer)).map_err(|_| busy())?;

@@ -5,13 +5,14 @@
 //! - [`said`]: what the checks say, on its way to the thread
 //! - [`words`]: what is told of changes; [`others`]: the alert that somebody else makes them
 //! - [`ledger`]: which services are ours
-//! - [`connections`]: what real servers that are emptied still have
+//! - [`connections`]: what real servers that are emptied still have; [`counted`]: what the last look has found of all
 //!
 //! What must stay true: nobody waits for this thread (R15), which runs below real time; it makes differences only, so
 //! that connections outlive a reload, a new worker, an upgrade and a restart; services of others stay as they are, unless
 //! `lvs_flush` says otherwise.
 
 pub(crate) mod connections;
+pub(crate) mod counted;
 mod ledger;
 mod others;
 mod said;
@@ -118,7 +119,8 @@ impl Ipvs {
         let (asks, asked) = mpsc::unbounded_channel();
         let (run_dir, events) = (self.run_dir.clone(), self.events.clone());
         let goes_on = std::mem::take(&mut self.goes_on);
-        let serve = move || serve::run((&run_dir, goes_on), events, asked);
+        let board = self.desk.board.clone();
+        let serve = move || serve::run((&run_dir, goes_on), (events, board), asked);
         match thread::Builder::new().name("ipvs".into()).spawn(serve) {
             Ok(thread) => {
                 self.desk.open(asks.clone());

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::{Sender, UnboundedReceiver};
 
 use super::Ask;
 use super::connections::{self, Answer, Who};
+use super::counted::{Board, Found};
 use super::ledger::Ledger;
 use super::others::Others;
 use super::said::Said;
@@ -37,11 +38,11 @@ const GATHER: Duration = Duration::from_millis(100);
 const MANY: usize = 1000;
 
 /// The thread's life.
-pub(super) fn run(from: (&Path, bool), events: Sender<Event>, mut asked: UnboundedReceiver<Ask>) {
+pub(super) fn run(from: (&Path, bool), tells: (Sender<Event>, Board), mut asked: UnboundedReceiver<Ask>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(async {
-            let mut server = Server::new(from, events);
+            let mut server = Server::new(from, tells);
             let mut next_look = clock::now();
             loop {
                 let said = Arc::clone(&server.said);
@@ -100,13 +101,15 @@ struct Server {
     /// So it stays as it is, until the checks have said of each virtual server who is in it.
     waits: bool,
     others: Others,
+    board: Board,
     /// What was said of each thing that does not work.
     told: BTreeMap<String, String>,
 }
 
 impl Server {
-    /// With the run directory, and whether it goes on with the table of a former process.
-    fn new((run_dir, goes_on): (&Path, bool), events: Sender<Event>) -> Self {
+    /// With the run directory, and whether it goes on with the table of a former process; and who is told of what others do
+    /// and of what is counted.
+    fn new((run_dir, goes_on): (&Path, bool), (events, board): (Sender<Event>, Board)) -> Self {
         Server {
             config: None,
             servers: VirtualServers::default(),
@@ -121,6 +124,7 @@ impl Server {
             goes_on,
             waits: goes_on,
             others: Others::new(events),
+            board,
             told: BTreeMap::new(),
         }
     }
@@ -140,6 +144,7 @@ impl Server {
                 let is_start = self.config.is_none() && !self.goes_on;
                 self.flush = (self.flush || is_start) && config.global.ipvs.flush;
                 self.servers.configure(&config);
+                self.board.configure(&config, self.servers.ids());
                 self.sync = Sync::of(&config);
                 self.servers.faults().iter().for_each(|fault| tracing::error!("{fault}"));
                 self.config = Some(config);
@@ -153,7 +158,7 @@ impl Server {
     /// Takes what the checks have said.
     fn hear(&mut self) {
         let said = Arc::clone(&self.said);
-        said.take().for_each(|wanted| self.servers.tell(&wanted));
+        said.take().for_each(|wanted| self.servers.tell(wanted));
     }
 
     /// Makes the kernel have what is wanted.
@@ -174,6 +179,7 @@ impl Server {
                 // Another one is opened at the next look.
                 self.handle = None;
                 self.made = None;
+                self.board.forget();
                 self.say("the kernel", format!("virtual servers: {}; it is tried again", chain(&error)));
             }
         }
@@ -274,7 +280,10 @@ impl Server {
             wanted.get(id).is_some() || ledger.ours().contains(&id) || known.is_some_and(|made| made.get(id).is_some())
         };
         // Of others' only what they are: what their real servers are like is nobody's business here.
-        let mut table = handle.table(|id| is_ours(&self.ledger, id)).await?;
+        let mut found = Found::default();
+        let whole = |id| is_ours(&self.ledger, id);
+        let mut table = handle.table_and_counters(whole, |of, reals| found.insert(of, reals)).await?;
+        self.board.put(found, clock::now());
         if std::mem::take(&mut self.flush) {
             let others = table.ids().filter(|id| wanted.get(*id).is_none()).count();
             tracing::info!("lvs_flush: {others} virtual servers that are not in the configuration go");
@@ -418,6 +427,10 @@ mod tests {
         }
     }
 
+    fn tells() -> (Sender<Event>, Board) {
+        (tokio::sync::mpsc::channel(1).0, Board::default())
+    }
+
     #[test]
     fn the_table_of_a_former_process_stays_until_the_checks_have_spoken_and_is_not_flushed() {
         let directory = tempfile::tempdir().unwrap();
@@ -426,10 +439,10 @@ mod tests {
             Arc::make_mut(&mut config).global.ipvs.flush = true;
             config
         };
-        let mut first = Server::new((directory.path(), false), tokio::sync::mpsc::channel(1).0);
+        let mut first = Server::new((directory.path(), false), tells());
         first.take(Ask::Configure(flushes(config(&[1, 2])), Arc::default()));
         assert!(!first.waits() && first.flush, "an ordinary start");
-        let mut next = Server::new((directory.path(), true), tokio::sync::mpsc::channel(1).0);
+        let mut next = Server::new((directory.path(), true), tells());
         next.take(Ask::Configure(flushes(config(&[1, 2])), Arc::clone(&said)));
         next.hear();
         assert!(next.waits() && !next.flush);
@@ -444,7 +457,7 @@ mod tests {
     #[test]
     fn what_is_said_by_the_places_of_the_former_configuration_is_none_of_the_next() {
         let directory = tempfile::tempdir().unwrap();
-        let mut server = Server::new((directory.path(), false), tokio::sync::mpsc::channel(1).0);
+        let mut server = Server::new((directory.path(), false), tells());
         let (first, second) = (Arc::<Said>::default(), Arc::<Said>::default());
         let without_the_first = || Wanted { virtual_server: 0, servers: vec![None, Some(1)], sorry: false };
         let there = |server: &Server| {

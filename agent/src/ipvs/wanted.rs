@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use ipvs_rs::{
     Checksum, Destination, Encapsulation, Entry, Family, Forwarding, Granularity, Persistence, Protocol, Service,
@@ -14,20 +15,26 @@ use keepone_proto::balance::wanted::Wanted;
 /// Of a sorry server that stands in.
 const SORRY_WEIGHT: u32 = 1;
 
-/// What the checks have said of one virtual server.
+/// The kernel's services of each virtual server, in the order of the configuration.
+pub(super) type Ids = Arc<[Box<[ServiceId]>]>;
+
+/// What the checks have said of one virtual server; `None`: nothing yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Told {
-    /// Whether they have.
-    is_told: bool,
-    /// By their addresses; those that are not in it are wanted as configured.
-    servers: BTreeMap<(IpAddr, u16), Option<u32>>,
+struct Told(Option<Word>);
+
+/// What they have said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Word {
+    /// What the table gets of each real server, by its place; `None`: it is not to be in it.
+    weights: Box<[Option<u32>]>,
     sorry: bool,
 }
 
-/// The virtual servers of a configuration, and what is known of them.
+/// The virtual servers of a configuration, which is shared with whoever else goes by it, and what is known of them.
 #[derive(Debug, Default)]
 pub(super) struct VirtualServers {
-    servers: Vec<(VirtualServer, Vec<ServiceId>)>,
+    config: Option<Arc<Config>>,
+    ids: Ids,
     told: Vec<Told>,
     /// What stands in the way of some of them, in words.
     faults: Vec<String>,
@@ -36,13 +43,15 @@ pub(super) struct VirtualServers {
 impl VirtualServers {
     /// Another configuration: what was told stays true of a virtual server that is in both, except for the weight of a
     /// real server that is up and has another weight now.
-    pub(super) fn configure(&mut self, config: &Config) {
-        let (former, told) = (std::mem::take(&mut self.servers), std::mem::take(&mut self.told));
-        let mut known: BTreeMap<Vec<ServiceId>, (VirtualServer, Told)> =
-            former.into_iter().zip(told).map(|((server, ids), told)| (ids, (server, told))).collect();
+    pub(super) fn configure(&mut self, config: &Arc<Config>) {
+        let former = self.config.take();
+        let servers = former.iter().flat_map(|former| &former.virtual_servers);
+        let ids = std::mem::take(&mut self.ids);
+        let mut known: BTreeMap<&[ServiceId], (&VirtualServer, Told)> =
+            ids.iter().map(AsRef::as_ref).zip(servers.zip(self.told.drain(..))).collect();
         let mut taken = BTreeSet::new();
         self.faults.clear();
-        for server in &config.virtual_servers {
+        let of_each = config.virtual_servers.iter().map(|server| {
             let mut ids = services(server, config);
             ids.retain(|id| {
                 let is_new = taken.insert(*id);
@@ -54,31 +63,35 @@ impl VirtualServers {
                 }
                 is_new
             });
-            let told = known.remove(&ids).map(|(former, told)| carried(&former, server, told)).unwrap_or_default();
-            self.told.push(told);
-            self.servers.push((server.clone(), ids));
-        }
+            let told = known.remove(ids.as_slice()).map(|(former, told)| carried(former, server, told));
+            (ids.into_boxed_slice(), told.unwrap_or_default())
+        });
+        let (ids, told): (Vec<_>, Vec<_>) = of_each.unzip();
+        (self.ids, self.told) = (ids.into(), told);
+        self.config = Some(Arc::clone(config));
     }
 
     /// What the checks say now.
-    pub(super) fn tell(&mut self, wanted: &Wanted) {
-        let Some((server, _)) = self.servers.get(wanted.virtual_server) else { return };
-        let keys = server.real_servers.iter().map(|real| (real.address, real.port));
-        let servers = keys.zip(wanted.servers.iter().copied()).collect();
-        let told = Told { is_told: true, servers, sorry: wanted.sorry };
+    pub(super) fn tell(&mut self, wanted: Wanted) {
         if let Some(place) = self.told.get_mut(wanted.virtual_server) {
-            *place = told;
+            *place = Told(Some(Word { weights: wanted.servers.into(), sorry: wanted.sorry }));
         }
     }
 
     /// Whether the checks have said something of each.
     pub(super) fn are_all_told(&self) -> bool {
-        self.told.iter().all(|told| told.is_told)
+        self.told.iter().all(|told| told.0.is_some())
     }
 
     /// All of them, in the order of the configuration, each with its services in the kernel.
     pub(super) fn all(&self) -> impl Iterator<Item = (&VirtualServer, &[ServiceId])> {
-        self.servers.iter().map(|(server, ids)| (server, ids.as_slice()))
+        let servers = self.config.iter().flat_map(|config| &config.virtual_servers);
+        servers.zip(self.ids.iter().map(AsRef::as_ref))
+    }
+
+    /// The kernel's services of each, for whoever reads what the kernel says of them.
+    pub(super) fn ids(&self) -> &Ids {
+        &self.ids
     }
 
     /// What stands in the way of some of them.
@@ -88,25 +101,40 @@ impl VirtualServers {
 
     /// The table that the kernel is to have.
     pub(super) fn table(&self) -> Table {
-        let entries = self.servers.iter().zip(&self.told).flat_map(|((server, ids), told)| {
+        let entries = self.all().zip(&self.told).flat_map(|((server, ids), told)| {
             ids.iter().map(move |id| Entry::new(service(server, *id), destinations(server, told, *id)))
         });
         entries.collect()
     }
 }
 
-fn carried(former: &VirtualServer, server: &VirtualServer, mut told: Told) -> Told {
-    for real in &server.real_servers {
-        let key = (real.address, real.port);
-        let before = former.real_servers.iter().find(|before| (before.address, before.port) == key);
-        if before.is_none_or(|before| before.weight != real.weight)
-            && let Some(Some(weight)) = told.servers.get_mut(&key)
-            && *weight != 0
-        {
-            *weight = real.weight;
-        }
+impl Told {
+    /// What the table gets of the real server at a place: without a word of the checks what is configured.
+    fn weight(&self, place: usize, configured: u32) -> Option<u32> {
+        let said = self.0.as_ref().and_then(|word| word.weights.get(place));
+        said.copied().unwrap_or(Some(configured))
     }
-    told
+
+    fn sorry(&self) -> bool {
+        self.0.as_ref().is_some_and(|word| word.sorry)
+    }
+}
+
+/// What was told of a virtual server, by the places that its real servers have now.
+fn carried(former: &VirtualServer, server: &VirtualServer, told: Told) -> Told {
+    let Told(Some(word)) = told else { return told };
+    let before: BTreeMap<(IpAddr, u16), (u32, Option<u32>)> = former
+        .real_servers
+        .iter()
+        .zip(&word.weights)
+        .map(|(real, weight)| ((real.address, real.port), (real.weight, *weight)))
+        .collect();
+    let weights = server.real_servers.iter().map(|real| match before.get(&(real.address, real.port)) {
+        None => Some(real.weight),
+        Some((configured, Some(weight))) if *weight != 0 && *configured != real.weight => Some(real.weight),
+        Some((_, weight)) => *weight,
+    });
+    Told(Some(Word { weights: weights.collect(), ..word }))
 }
 
 /// The kernel's services of a virtual server: a group has one for each of its members.
@@ -169,15 +197,15 @@ fn service(server: &VirtualServer, id: ServiceId) -> Service {
 }
 
 fn destinations(server: &VirtualServer, told: &Told, id: ServiceId) -> Vec<Destination> {
-    let sorry = server.sorry_server.filter(|sorry| told.sorry || sorry.inhibit).map(|sorry| Destination {
+    let sorry = server.sorry_server.filter(|sorry| told.sorry() || sorry.inhibit).map(|sorry| Destination {
         address: endpoint(sorry.address, sorry.port, id),
         forwarding: forwarding(sorry.forwarding),
-        weight: if told.sorry { SORRY_WEIGHT } else { 0 },
+        weight: if told.sorry() { SORRY_WEIGHT } else { 0 },
         upper_threshold: 0,
         lower_threshold: 0,
     });
-    let real = server.real_servers.iter().filter_map(|real| {
-        let weight = told.servers.get(&(real.address, real.port)).copied().unwrap_or(Some(real.weight))?;
+    let real = server.real_servers.iter().enumerate().filter_map(|(place, real)| {
+        let weight = told.weight(place, real.weight)?;
         Some(Destination {
             address: endpoint(real.address, real.port, id),
             forwarding: forwarding(real.forwarding),

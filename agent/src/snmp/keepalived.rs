@@ -11,6 +11,7 @@ use super::pdu::{Binding, Oid, Value};
 use super::standing::{Now, Standing};
 use super::tree::Tree;
 use super::{Settings, number, octets, of_address};
+use crate::ipvs::counted::Traffic;
 
 /// The whole MIB.
 pub(super) const ROOT: [u32; 9] = [1, 3, 6, 1, 4, 1, 9586, 100, 5];
@@ -160,7 +161,7 @@ fn one_address(tree: &mut Tree, index: (u32, u32), of: &VrrpInstance, address: &
 }
 
 fn servers(tree: &mut Tree, config: &Config, standing: &Standing) {
-    for ((place, server), now) in (1..).zip(&config.virtual_servers).zip(&standing.servers) {
+    for ((place, server), (now, counts)) in (1..).zip(&config.virtual_servers).zip(&standing.servers) {
         let up = now.servers.iter().filter(|server| server.is_up).count();
         let (kind, mut columns) = match &server.service {
             Service::Mark { mark, .. } => (1, vec![(4, Value::Gauge(*mark))]),
@@ -187,11 +188,13 @@ fn servers(tree: &mut Tree, config: &Config, standing: &Standing) {
             (23, switch(now.has_quorum)),
             (26, Value::Gauge(server.hysteresis)),
         ]);
+        columns.extend(counts.traffic.iter().flat_map(|traffic| passed(traffic, 27, 28, 38)));
         columns.extend(server.snmp_name.as_deref().map(|name| (71, octets(name))));
         tree.row(&at(&[CHECK, 3, 1]), &[place], columns);
-        for ((row, real), now) in (1..).zip(&server.real_servers).zip(&now.servers) {
+        let states = now.servers.iter().zip(&counts.servers);
+        for ((row, real), (now, counts)) in (1..).zip(&server.real_servers).zip(states) {
             let (kind, address) = of_address(real.address);
-            let columns = [
+            let mut columns = vec![
                 (2, Value::Integer(1)),
                 (3, kind),
                 (4, address),
@@ -202,9 +205,30 @@ fn servers(tree: &mut Tree, config: &Config, standing: &Standing) {
                 (9, Value::Gauge(real.lower_threshold)),
                 (10, Value::Integer(if real.inhibit_on_failure { 2 } else { 1 })),
             ];
+            columns.extend(counts.iter().flat_map(|of| {
+                let connections = [(15, of.active), (16, of.inactive), (17, of.kept)];
+                connections.map(|(at, count)| (at, Value::Gauge(count))).into_iter().chain(passed(
+                    &of.traffic,
+                    14,
+                    18,
+                    27,
+                ))
+            }));
             tree.row(&at(&[CHECK, 4, 1]), &[place, row], columns);
         }
     }
+}
+
+/// What the kernel counts, in the columns of either table: connections, from `packets` on packets and octets and what passes
+/// in a second, and from `wide` on in 64 bits what the MIB has in 32 first. Counters of 32 bits begin anew at their end.
+fn passed(of: &Traffic, connections: u32, packets: u32, wide: u32) -> impl Iterator<Item = (u32, Value)> + use<> {
+    let first = (connections, number(of.connections));
+    let narrow = [of.in_packets, of.out_packets].map(|count| Value::Counter((count & u64::from(u32::MAX)) as u32));
+    let octets = [of.in_octets, of.out_octets].map(Value::Counter64);
+    let rates = of.rates.map(Value::Gauge);
+    let wider = [of.connections, of.in_packets, of.out_packets].map(Value::Counter64);
+    let in_row = narrow.into_iter().chain(octets).chain(rates);
+    std::iter::once(first).chain((packets..).zip(in_row)).chain((wide..).zip(wider))
 }
 
 /// A notification of what an instance or a group has become: its identity, and the objects that go with it.
@@ -233,4 +257,75 @@ pub(super) fn notification(
     }
     objects.push((at(&[GLOBAL, 2, 0]), octets(&settings.router_id)));
     Some((at(&[VRRP, 10, 0, trap]), objects))
+}
+
+#[cfg(test)]
+mod tests {
+    use keepone_proto::balance::standing::{ServerStanding, ServiceStanding};
+
+    use super::super::pdu::Range;
+    use super::*;
+    use crate::ipvs::counted::{Counts, RealCounts};
+
+    const TEXT: &str = "global_defs { enable_snmp_checker\n }
+        virtual_server 192.0.2.1 80 { protocol TCP\n real_server 10.0.0.1 80 { }\n real_server 10.0.0.2 80 { }\n }\n";
+
+    /// The numbers are those of KEEPALIVED-MIB.txt (`realServerStatsActiveConns` is `realServerEntry 15`).
+    #[test]
+    fn what_the_kernel_counts_is_in_the_mibs_columns_and_nothing_where_it_is_not_known() {
+        let path = std::path::Path::new("t.conf");
+        let (config, _) = keepone_config::load_text(path, TEXT, &keepone_config::Environment::default()).unwrap();
+        let settings = Settings::of(&config.into(), "n1").unwrap();
+        let server = |name: &str| ServerStanding {
+            name: name.to_owned(),
+            is_up: true,
+            is_draining: false,
+            weight: Some(1),
+            fault: String::new(),
+            checks: 0,
+            failed: 0,
+        };
+        let service = ServiceStanding {
+            name: "web".to_owned(),
+            has_quorum: true,
+            quorum: 1,
+            living: 2,
+            is_suspended: false,
+            is_sorry: false,
+            servers: vec![server("a"), server("b")],
+        };
+        let traffic = |connections| Traffic {
+            connections,
+            in_packets: (1 << 32) + 2,
+            out_packets: 3,
+            in_octets: 4 << 32,
+            out_octets: 5,
+            rates: [6, 7, 8, 9, 10],
+        };
+        let real = RealCounts { active: 11, inactive: 12, kept: 13, traffic: traffic(14) };
+        let mut standing = Standing::default();
+        standing.servers = vec![(service, Counts { traffic: Some(traffic(1 << 40)), servers: vec![Some(real), None] })];
+        let mut tree = Tree::default();
+        fill(&mut tree, &settings, &standing);
+        let get = |path: &[u32]| tree.get(&Range { start: at(path), include: true, end: Vec::new() }).1;
+        let of_virtual = |column| get(&[CHECK, 3, 1, column, 1]);
+        let of_real = |column, row| get(&[CHECK, 4, 1, column, 1, row]);
+        let gauges = [(14, 14), (15, 11), (16, 12), (17, 13), (22, 6), (23, 7), (24, 8), (25, 9), (26, 10)];
+        for (column, wanted) in gauges {
+            assert_eq!(of_real(column, 1), Value::Gauge(wanted), "{column}");
+        }
+        assert_eq!([of_real(18, 1), of_real(19, 1)], [2, 3].map(Value::Counter), "32 bits begin anew");
+        assert_eq!([of_real(20, 1), of_real(21, 1)], [4 << 32, 5].map(Value::Counter64));
+        assert_eq!([27, 28, 29].map(|column| of_real(column, 1)), [14, (1 << 32) + 2, 3].map(Value::Counter64));
+        assert_eq!(of_virtual(27), Value::Gauge(u32::MAX), "a gauge stays at its end");
+        assert_eq!([of_virtual(28), of_virtual(29)], [2, 3].map(Value::Counter));
+        assert_eq!([of_virtual(30), of_virtual(31)], [4 << 32, 5].map(Value::Counter64));
+        assert_eq!([32, 33, 34, 35, 36].map(of_virtual), [6, 7, 8, 9, 10].map(Value::Gauge));
+        assert_eq!([38, 39, 40].map(of_virtual), [1 << 40, (1 << 32) + 2, 3].map(Value::Counter64));
+        assert_eq!(of_virtual(37), Value::NoSuchInstance, "one-packet scheduling is not told");
+        for column in 14..30 {
+            assert_eq!(of_real(column, 2), Value::NoSuchInstance, "{column}");
+        }
+        assert_eq!(of_real(5, 2), Value::Gauge(80), "what is configured is told all the same");
+    }
 }

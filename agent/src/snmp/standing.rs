@@ -9,6 +9,7 @@ use keepone_proto::node::Counters;
 use keepone_proto::vrrp::statistics::Statistics;
 
 use crate::control::Answers;
+use crate::ipvs::counted::Counts;
 
 /// Of one instance or group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +30,14 @@ pub(super) struct Standing {
     statistics: BTreeMap<String, Statistics>,
     /// Of the node.
     pub(super) counters: Counters,
-    /// In the order of the configuration.
-    pub(super) servers: Vec<ServiceStanding>,
+    /// In the order of the configuration, each with what the kernel counts of it.
+    pub(super) servers: Vec<(ServiceStanding, Counts)>,
 }
 
 impl Standing {
     /// Asks who knows; who does not answer in time has nothing to say.
     pub(super) fn of(answers: &Answers) -> Self {
-        let servers = answers.servers_standing().unwrap_or_default();
+        let servers = answers.counted().unwrap_or_default();
         let Ok(snapshot) = answers.snapshot() else { return Standing { servers, ..Standing::default() } };
         Standing {
             roles: snapshot.roles().collect(),

@@ -6,6 +6,7 @@
 pub mod bare;
 pub mod bench;
 pub mod checked;
+mod counted;
 mod guest;
 pub mod more;
 pub mod upgrade;
@@ -65,6 +66,9 @@ pub struct Report {
     pub lines: usize,
     /// Answers of the two real servers to requests through NAT, DR and TUN.
     pub answers: [[usize; 2]; 3],
+    /// Connections as the agent tells them beside ipvsadm: real servers that were compared, and how many connections they have
+    /// had and have.
+    pub counted: [u64; 3],
     /// Answers and failures while the configuration was reloaded.
     pub reload: [usize; 2],
     /// How long until a change by another's hand was put right.
@@ -101,6 +105,7 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> 
         kernel: guest.must("uname -r")?.trim().to_owned(),
         lines: 0,
         answers: [[0; 2]; 3],
+        counted: [0; 3],
         reload: [0; 2],
         put_right_ms: 0,
         checked_ms: [0; 2],
@@ -112,6 +117,7 @@ pub fn run(kernel: &Path, bin_dir: &Path, room: &Path) -> Result<Report, Error> 
     begin(&mut guest)?;
     table(&mut guest, &mut report)?;
     traffic(&mut guest, &mut report)?;
+    counted(&mut guest, &mut report)?;
     by_others_hands(&mut guest, &mut report)?;
     reload(&mut guest, &mut report)?;
     health(&mut guest, &mut report)?;
@@ -161,6 +167,24 @@ fn traffic(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// While one connection lasts and others have ended, the agent says of each real server what ipvsadm says.
+fn counted(guest: &mut Guest, report: &mut Report) -> Result<(), Error> {
+    const LINES: usize = 30;
+    guest.must(&format!("(sh /lvs/hold {LINES} >/run/held 2>&1 </dev/null &)"))?;
+    guest.wait_for("a connection", "test $(wc -l </run/held) -ge 3")?;
+    let counts = counted::alike(guest, "connections")?;
+    let sum = |of: fn(&[u64; 3]) -> u64| counts.values().map(of).sum::<u64>();
+    report.counted = [counts.len() as u64, sum(|[.., all]| *all), sum(|[active, inactive, _]| active + inactive)];
+    if sum(|[active, ..]| *active) != 1 || sum(|[_, inactive, _]| *inactive) == 0 {
+        guest.violations.push(format!("one connection lasts and others have ended: {counts:?}"));
+    }
+    guest.expect(
+        "a line with all of them",
+        "keepone status | grep -q 'virtual servers: .* 1 active, [0-9]* inactive'",
+    )?;
+    guest.held(LINES, "a connection that is counted").map(drop)
 }
 
 /// Deleted, changed and added by ipvsadm: what is ours is put right, what is not stays.

@@ -69,6 +69,27 @@ pub(super) fn left(server: &Value) -> String {
     }
 }
 
+/// What a real server has by the last look at the kernel's table; `None`: it is not in it, or nothing is known yet.
+pub(super) fn has(server: &Value) -> Option<String> {
+    let of = |what: &str| server["connections"][what].as_u64();
+    let kept = of("kept").filter(|kept| *kept > 0).map_or_else(String::new, |kept| format!(", {kept} clients kept"));
+    Some(format!("{} active, {} inactive connections{kept}", of("active")?, of("inactive")?))
+}
+
+/// Virtual servers in one line; nothing where there are none.
+fn summary(status: &Value) -> Option<String> {
+    let of = |what: &str| status["servers"][what].as_u64();
+    let connections = match (of("active"), of("inactive")) {
+        (Some(active), Some(inactive)) => format!("; {active} active, {inactive} inactive connections"),
+        _ => String::new(),
+    };
+    let (services, quorate) = (of("virtual_servers")?, of("with_quorum")?);
+    let (servers, up) = (of("real_servers")?, of("up")?);
+    Some(format!(
+        "virtual servers: {quorate} of {services} have their quorum, {up} of {servers} real servers up{connections}"
+    ))
+}
+
 /// `keepone servers`.
 pub(super) fn servers(answer: &Value) -> String {
     let mut out = String::new();
@@ -96,7 +117,7 @@ pub(super) fn servers(answer: &Value) -> String {
                 None => String::from("not in the table"),
             };
             let left = match (server["draining"] == true, answer["connections_fault"].as_str()) {
-                (false, _) => String::new(),
+                (false, _) => has(server).map_or_else(String::new, |has| format!(", {has}")),
                 (true, Some(fault)) => format!("; its connections are not known: {fault}"),
                 (true, None) => format!("; {}", left(server)),
             };
@@ -160,6 +181,9 @@ pub(super) fn status(status: &Value, colours: bool) -> String {
             _ => format!("{cell:width$}"),
         });
         let _ = writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    if let Some(line) = summary(status) {
+        let _ = writeln!(out, "{line}");
     }
     for peer in list(status, "peers") {
         let heard = match (peer["silent"].as_bool(), ms(peer, "heard_ms")) {

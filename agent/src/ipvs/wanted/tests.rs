@@ -10,10 +10,10 @@ use super::*;
 
 const INSTANCE: &str = "vrrp_instance a { interface lo\n virtual_router_id 1\n virtual_ipaddress { 192.0.2.1/32 } }\n";
 
-fn config(text: &str) -> Config {
+fn config(text: &str) -> Arc<Config> {
     let text = format!("{INSTANCE}{text}");
     match load_text(Path::new("t.conf"), &text, &Environment::default()) {
-        Ok((config, _)) => config,
+        Ok((config, _)) => Arc::new(config),
         Err(errors) => panic!("{errors:?}"),
     }
 }
@@ -78,19 +78,19 @@ fn what_the_checks_say_is_followed() {
     let mut servers = of(WEB);
     let id = tcp("192.0.2.1:80");
     assert_eq!(weights(&servers.table(), id), pairs(&[("10.0.0.1:80", 3), ("10.0.0.2:80", 5)]));
-    servers.tell(&Wanted { virtual_server: 0, servers: vec![None, Some(0)], sorry: false });
+    servers.tell(Wanted { virtual_server: 0, servers: vec![None, Some(0)], sorry: false });
     assert_eq!(weights(&servers.table(), id), pairs(&[("10.0.0.2:80", 0)]));
-    servers.tell(&Wanted { virtual_server: 0, servers: vec![None, None], sorry: true });
+    servers.tell(Wanted { virtual_server: 0, servers: vec![None, None], sorry: true });
     assert_eq!(weights(&servers.table(), id), pairs(&[("10.0.0.9:80", 1)]));
-    servers.tell(&Wanted { virtual_server: 7, servers: vec![], sorry: true });
-    servers.tell(&Wanted { virtual_server: 0, servers: vec![Some(3), Some(5), Some(9)], sorry: false });
+    servers.tell(Wanted { virtual_server: 7, servers: vec![], sorry: true });
+    servers.tell(Wanted { virtual_server: 0, servers: vec![Some(3), Some(5), Some(9)], sorry: false });
     assert_eq!(weights(&servers.table(), id), pairs(&[("10.0.0.1:80", 3), ("10.0.0.2:80", 5)]));
 }
 
 #[test]
 fn a_reload_brings_nobody_back_that_is_down() {
     let mut servers = of(WEB);
-    servers.tell(&Wanted { virtual_server: 0, servers: vec![None, Some(5)], sorry: false });
+    servers.tell(Wanted { virtual_server: 0, servers: vec![None, Some(5)], sorry: false });
     let other = "virtual_server 192.0.2.2 80 { protocol TCP\n real_server 10.0.0.1 80 { } }\n";
     let changed = WEB.replace("weight 5", "weight 6").replace("weight 3", "weight 4");
     servers.configure(&config(&format!("{other}{changed}")));
@@ -104,7 +104,7 @@ fn a_sorry_server_that_is_to_stay_has_no_weight_until_it_is_needed() {
     let mut servers = of(&WEB.replace("sorry_server 10.0.0.9 80", "sorry_server 10.0.0.9\n sorry_server_inhibit"));
     let id = tcp("192.0.2.1:80");
     assert_eq!(weights(&servers.table(), id)[2], ("10.0.0.9:80".to_owned(), 0));
-    servers.tell(&Wanted { virtual_server: 0, servers: vec![None, None], sorry: true });
+    servers.tell(Wanted { virtual_server: 0, servers: vec![None, None], sorry: true });
     assert_eq!(weights(&servers.table(), id), pairs(&[("10.0.0.9:80", 1)]));
 }
 
@@ -135,7 +135,7 @@ fn a_reload_that_changes_one_of_two_thousand_asks_the_kernel_for_one_change() {
     let down = Wanted { virtual_server: 7, servers: vec![None, Some(1)], sorry: false };
     let mut servers = VirtualServers::default();
     servers.configure(&config(1));
-    servers.tell(&down);
+    servers.tell(down.clone());
     let made = servers.table();
     servers.configure(&config(5));
     // What was said stays true until the checks say it again, and then too.
@@ -146,7 +146,7 @@ fn a_reload_that_changes_one_of_two_thousand_asks_the_kernel_for_one_change() {
             (super::super::ledger::show(*id), destination.address.to_string(), destination.weight),
             ("TCP 10.9.4.235:80".to_owned(), "10.1.0.2:80".to_owned(), 5)
         );
-        servers.tell(&down);
-        servers.tell(&Wanted { virtual_server: 1234, servers: vec![Some(1), Some(5)], sorry: false });
+        servers.tell(down.clone());
+        servers.tell(Wanted { virtual_server: 1234, servers: vec![Some(1), Some(5)], sorry: false });
     }
 }

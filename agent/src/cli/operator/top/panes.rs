@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::show::{holder, left, list, ms, short_span, span, text};
+use super::super::show::{has, holder, left, list, ms, short_span, span, text};
 use super::look::Look;
 
 /// The panes, in their order.
@@ -219,7 +219,7 @@ fn servers(look: &Look) -> Pane {
             let unknown = look.servers["connections_fault"].as_str();
             let why = match (server["fault"].as_str(), server["draining"] == true, unknown) {
                 (Some(fault), ..) => fault.to_owned(),
-                (None, false, _) => String::new(),
+                (None, false, _) => has(server).unwrap_or_default(),
                 (None, true, Some(fault)) => format!("its connections are not known: {fault}"),
                 (None, true, None) => left(server),
             };
