@@ -10,7 +10,7 @@ use crate::event::GateStrength;
 use crate::heartbeat::peer::Peer;
 use crate::id::{InterfaceId, NodeId};
 use crate::interface::Interface;
-use crate::lease::generation::Opening;
+use crate::lease::reach::Reach;
 use crate::reference::ReferenceMachine;
 use crate::settings::Settings;
 use crate::time::Instant;
@@ -35,7 +35,7 @@ pub(crate) struct Facts<'a> {
     /// The generation of the voter set is open (V9); true without an authority.
     pub(crate) is_open: bool,
     /// Who of the voters has answered in this life; `None` without an authority.
-    pub(crate) opening: Option<&'a Opening>,
+    pub(crate) reach: Option<&'a Reach>,
 }
 
 /// The gate as last tested.

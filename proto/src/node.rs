@@ -39,6 +39,7 @@ use crate::lease::authority::DomainLease;
 use crate::lease::generation::{Former, Opening};
 use crate::lease::lives::Lives;
 use crate::lease::rate::Bounds;
+use crate::lease::reach::Reach;
 use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::Voter;
 use crate::reference::ReferenceMachine;
@@ -143,8 +144,9 @@ pub struct Node {
     /// The last test of the gate that was asked for, and whether that was for this event.
     tests: u64,
     test_is_asked: bool,
-    /// Whether our generation of the voter set is open (V9).
+    /// Whether our generation of the voter set is open (V9), and which voters answer; `None` without an authority.
     opening: Option<Opening>,
+    reach: Option<Reach>,
     /// The digest of the generation before, while that is served too.
     former_digest: Option<ConfigDigest>,
     /// Voters that can't write their records: of which domain they refused an epoch for it, and when last.
@@ -186,7 +188,8 @@ impl Node {
             outbox: BTreeMap::new(),
             tests: 0,
             test_is_asked: false,
-            opening: quorum.map(|quorum| Opening::new(settings.cluster, quorum, now)),
+            opening: quorum.map(|quorum| Opening::new(settings.cluster, quorum)),
+            reach: quorum.map(|quorum| Reach::new(quorum, now)),
             former_digest: quorum.and_then(|quorum| Former::of(settings.cluster, quorum)).map(|former| former.digest),
             disks: BTreeMap::new(),
             turned_away: BTreeMap::new(),
@@ -539,7 +542,7 @@ impl Node {
             maintenance: self.maintenance,
             is_open: self.opening.as_ref().is_none_or(Opening::is_open)
                 || !self.settings.guards.has(Guard::ProvenFirst),
-            opening: self.opening.as_ref(),
+            reach: self.reach.as_ref(),
         }
     }
 
@@ -564,7 +567,7 @@ impl Node {
             maintenance: self.maintenance,
             is_open: self.opening.as_ref().is_none_or(Opening::is_open)
                 || !self.settings.guards.has(Guard::ProvenFirst),
-            opening: self.opening.as_ref(),
+            reach: self.reach.as_ref(),
         };
         match self.domains.get_mut(&id) {
             Some(domain) => deed(domain, &facts),

@@ -11,7 +11,6 @@ use keepone_proto::lease::generation::Opening;
 use keepone_proto::lease::timing::Millis;
 use keepone_proto::lease::{config_digest, set_digest};
 use keepone_proto::settings::{Move, Names, QuorumSettings};
-use keepone_proto::time::Instant;
 use keepone_proto::wire::lease::Standing;
 
 /// What a voter says of itself, or a node without a vote: of that one only the generation means something.
@@ -92,10 +91,9 @@ impl Judge<'_> {
 
     /// The proof that a holder of this configuration would go by. No time passes in it.
     fn opening(&self) -> Opening {
-        let now = Instant::from_nanos(0);
-        let mut opening = Opening::new(self.cluster, self.quorum, now);
+        let mut opening = Opening::new(self.cluster, self.quorum);
         for (id, answer) in self.of_voters() {
-            opening.on_report(now, id, answer.standing);
+            opening.on_report(id, answer.standing);
         }
         opening
     }

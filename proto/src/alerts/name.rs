@@ -119,7 +119,7 @@ alerts! {
         "No majority of the voters answers (D4).",
         "check that the witness, or etcd, runs and that UDP to the one, TCP to the other passes in both directions";
     VoterSilent, "voter-silent", Warning, SLOW,
-        "A voter does not answer the MASTER: once another one is missing there may be no majority.",
+        "A voter does not answer this node: once another one is missing there may be no majority.",
         "see whether the witness in the evidence runs, and whether UDP passes to it and back (`keepone-witness status`)";
     AllHeartbeatsDown, "all-heartbeats-down", Critical, HASTY,
         "A peer is silent on every heartbeat link.",

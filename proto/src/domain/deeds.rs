@@ -436,7 +436,9 @@ impl Domain {
         let alone = master && self.lease.is_unruled(now) && (self.lease.is_arbitrated() || view.peers == Peers::Silent);
         alerts.set(AlertName::ClaimedUnarbitrated, id, alone, words);
         let few = || self.lease.answering(now).is_some_and(|(answering, needed)| answering < needed);
-        let unreachable = view.lease == Lease::Unanswered || (master && few());
+        // Who stands by can't take over then, and is to say so before it must.
+        let lost = || self.lease.is_arbitrated() && facts.reach.is_some_and(|reach| reach.is_lost(now));
+        let unreachable = view.lease == Lease::Unanswered || if master { few() } else { lost() };
         alerts.set(AlertName::ArbiterUnreachable, id, unreachable, words);
         self.raise_policy(facts, view, alerts);
         self.raise_mirrors(alerts);

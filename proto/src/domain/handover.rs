@@ -8,7 +8,7 @@ use crate::decision::{Reason, Role};
 use crate::domain::why::NoHandover;
 use crate::facts::Facts;
 use crate::id::{Epoch, NodeId, Priority};
-use crate::lease::generation::Opening;
+use crate::lease::reach::Reach;
 use crate::time::Instant;
 
 /// A Master is left in peace for so long.
@@ -73,10 +73,10 @@ impl Domain {
         }
     }
 
-    /// Whether a majority of the voters has answered in this life, and lends: who is handed the lease before that could not
-    /// count it (R3), and nobody would hold it. Where two holders are accepted it is held without silent voters too.
+    /// Whether a majority of the voters answers, and lends: who is handed the lease without that could not count it (R3), and
+    /// nobody would hold it. Where two holders are accepted it is held without silent voters too.
     pub(super) fn reaches_a_majority(&self, facts: &Facts<'_>) -> bool {
-        self.lease.accepts_two() || facts.opening.is_none_or(Opening::is_reached)
+        self.lease.accepts_two() || facts.reach.is_none_or(Reach::is_reached)
     }
 
     /// A worse holder is known from the voters, and preemption is on.

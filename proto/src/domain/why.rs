@@ -264,9 +264,9 @@ impl Domain {
             return;
         }
         if !self.reaches_a_majority(facts) && !self.kernel.is_open(now) {
-            let (reached, needed) = facts.opening.map(|opening| opening.reached(now)).unwrap_or_default();
+            let (reached, needed) = facts.reach.map(|reach| reach.lending(now)).unwrap_or_default();
             out.push(format!(
-                "voters: {reached} have answered since the start and lend, {needed} are needed before anything is handed to this node"
+                "voters: {reached} have answered of late and lend, {needed} are needed before anything is handed to this node"
             ));
         }
         if !self.asks(now) {

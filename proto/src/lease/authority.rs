@@ -446,16 +446,6 @@ impl DomainLease {
         }
     }
 
-    /// Which voters do not answer; a voter of both sets of a move is named twice.
-    pub fn silent(&self, now: Instant) -> impl Iterator<Item = NodeId> + '_ {
-        let holder = match self {
-            DomainLease::Unarbitrated(_) => None,
-            DomainLease::Quorum(holder) => Some(&**holder),
-            DomainLease::Accepting(lease) => Some(&lease.holder),
-        };
-        holder.into_iter().flat_map(move |holder| holder.silent(now))
-    }
-
     /// How many voters answer, of how many are needed; `None` without an authority.
     pub fn answering(&self, now: Instant) -> Option<(usize, usize)> {
         match self {

@@ -32,7 +32,7 @@ use super::timing::Millis;
 use super::voter::VoterSettings;
 use super::{config_digest, set_digest};
 use crate::id::{ClusterId, ConfigDigest, NodeId};
-use crate::settings::{QuorumSettings, majority_of};
+use crate::settings::QuorumSettings;
 use crate::time::Instant;
 use crate::wire::lease::{RefuseReason, Standing};
 
@@ -162,13 +162,9 @@ impl Former {
     }
 }
 
-/// The asker's side: whether its generation is open, and whether a majority of it has been reached in this life of the asker.
-///
-/// Who has not reached one could be handed a lease that it can't count (R3): its own voter waits out its restart (V7), or the
-/// lines to the others are cut. It asks for none until then, and is named for none.
+/// The asker's side: whether its generation is open. Whom it asks, and when, is [`super::reach::Reach`]'s affair.
 #[derive(Debug, Clone)]
 pub struct Opening {
-    quorum: QuorumSettings,
     generation: u32,
     set: ConfigDigest,
     former_set: Option<ConfigDigest>,
@@ -177,39 +173,27 @@ pub struct Opening {
     /// Everybody who may know.
     voters: Vec<NodeId>,
     lease_max: Duration,
-    pause: Duration,
-    reports: BTreeMap<NodeId, (Standing, Instant)>,
+    reports: BTreeMap<NodeId, Standing>,
     open: bool,
-    /// A majority has answered, and each of it lends by now.
-    reached: bool,
-    looked_at: Instant,
-    ask_at: Instant,
-    nonce: u64,
 }
 
 impl Opening {
     /// By the configuration; generation 1 is open from the start.
-    pub fn new(cluster: ClusterId, quorum: &QuorumSettings, now: Instant) -> Self {
+    pub fn new(cluster: ClusterId, quorum: &QuorumSettings) -> Self {
         let former = match &quorum.moving {
             Some(moving) => Some(moving.from().to_vec()),
             None => quorum.former.clone(),
         };
         let voters = quorum.everybody();
         Opening {
-            quorum: quorum.clone(),
             generation: quorum.generation,
             set: set_digest(cluster, quorum),
             former_set: Former::of(cluster, quorum).map(|former| former.set),
             former,
             voters,
             lease_max: quorum.timing.lease_max,
-            pause: quorum.timing.renewal_interval(),
             reports: BTreeMap::new(),
             open: quorum.generation <= 1,
-            reached: false,
-            looked_at: now,
-            ask_at: now,
-            nonce: 0,
         }
     }
 
@@ -218,69 +202,18 @@ impl Opening {
         self.open
     }
 
-    /// Whether a majority has answered in this life, and can lend.
-    pub fn is_reached(&self) -> bool {
-        self.reached
-    }
-
-    /// How many voters have, of how many that are needed: of two sets, of the one that lacks more.
-    pub fn reached(&self, now: Instant) -> (usize, usize) {
-        let of = |set: &[NodeId]| (set.iter().filter(|voter| self.lends(**voter, now)).count(), majority_of(set));
-        let worst = self.quorum.sets().map(of).max_by_key(|(reached, needed)| needed.saturating_sub(*reached));
-        worst.unwrap_or_default()
-    }
-
-    /// Time has passed. Whether a majority lends by that.
-    pub fn look(&mut self, now: Instant) -> bool {
-        if self.reached {
+    /// A voter reported. Whether the generation is open by that.
+    pub fn on_report(&mut self, from: NodeId, standing: Standing) -> bool {
+        if self.open || !self.voters.contains(&from) {
             return false;
         }
-        self.looked_at = now;
-        self.reached = self.quorum.is_carried(|voter| self.lends(voter, now));
-        self.reached
-    }
-
-    /// It has answered, and what it waits out after a restart is over (V7).
-    fn lends(&self, voter: NodeId, now: Instant) -> bool {
-        let able = |(standing, at): &(Standing, Instant)| now >= *at + standing.quiet_for;
-        self.reports.get(&voter).is_some_and(able)
-    }
-
-    fn is_done(&self) -> bool {
-        self.open && self.reached
-    }
-
-    /// Whom to send an `Inspect` now, each with a nonce of its own; nobody once it is open and a majority is reached.
-    pub fn due(&mut self, now: Instant) -> Vec<(NodeId, u64)> {
-        if self.is_done() || now < self.ask_at {
-            return Vec::new();
-        }
-        self.ask_at = now + self.pause;
-        let first = self.nonce;
-        self.nonce += u64::try_from(self.voters.len()).unwrap_or(0);
-        self.voters.iter().copied().zip(first + 1..).collect()
-    }
-
-    /// When [`Opening::due`] or [`Opening::look`] has something.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let able = self.reports.values().map(|(standing, at)| *at + standing.quiet_for);
-        let next = able.filter(|at| *at > self.looked_at && !self.reached).fold(self.ask_at, Instant::min);
-        (!self.is_done()).then_some(next)
-    }
-
-    /// A voter reported. Whether the generation is open, or a majority reached, by that.
-    pub fn on_report(&mut self, now: Instant, from: NodeId, standing: Standing) -> bool {
-        if self.is_done() || !self.voters.contains(&from) {
-            return false;
-        }
-        self.reports.insert(from, (standing, now));
-        let opens = !self.open && self.is_proven();
-        self.open |= opens;
-        self.look(now) || opens
+        self.reports.insert(from, standing);
+        self.open = self.is_proven();
+        self.open
     }
 
     fn is_proven(&self) -> bool {
-        let opened = self.reports.values().map(|(standing, _)| standing.opened);
+        let opened = self.reports.values().map(|standing| standing.opened);
         let own = opened.clone().any(|opened| {
             opened.generation > self.generation || (opened.generation == self.generation && opened.set == self.set)
         });
@@ -300,8 +233,9 @@ impl Opening {
     fn closed(&self, former: &[NodeId]) -> usize {
         let before = self.generation.saturating_sub(1);
         let closed = |voter: &&NodeId| {
-            let standing = self.reports.get(voter).map(|(standing, _)| standing);
-            standing.is_some_and(|standing| standing.floor >= before && standing.floor_for >= self.lease_max)
+            self.reports
+                .get(voter)
+                .is_some_and(|standing| standing.floor >= before && standing.floor_for >= self.lease_max)
         };
         former.iter().filter(closed).count()
     }
@@ -317,7 +251,7 @@ impl Opening {
         };
         let silent: Vec<String> =
             self.voters.iter().filter(|voter| !self.reports.contains_key(voter)).map(|voter| name(*voter)).collect();
-        let mut opened = self.reports.values().map(|(standing, _)| standing.opened);
+        let mut opened = self.reports.values().map(|standing| standing.opened);
         let known = opened.clone().map(|opened| opened.generation).max().unwrap_or(0);
         let bears_out = opened.any(|opened| opened.generation == before && Some(opened.set) == self.former_set);
         let silent = if silent.is_empty() { String::new() } else { format!(" (no answer from {})", silent.join(", ")) };

@@ -331,14 +331,6 @@ impl Holder {
         worst.unwrap_or_default()
     }
 
-    /// Which voters have not answered lately.
-    pub fn silent(&self, now: Instant) -> impl Iterator<Item = NodeId> + '_ {
-        let patience = self.patience();
-        let answers =
-            move |voter: &NodeId| self.voters.get(voter).is_some_and(|track| track.answered_within(now, patience));
-        self.quorum.sets().flatten().copied().filter(move |voter| !answers(voter))
-    }
-
     /// q of a set.
     fn needed(&self, set: &[NodeId]) -> usize {
         if self.guards.has(Guard::Majority) { majority_of(set) } else { (set.len() / 2).max(1) }

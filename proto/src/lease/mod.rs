@@ -28,6 +28,7 @@ pub mod holder;
 pub mod lives;
 pub mod promise;
 pub mod rate;
+pub mod reach;
 pub mod record;
 pub mod register;
 pub mod timing;

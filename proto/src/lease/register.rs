@@ -51,6 +51,8 @@ const BACK: Duration = Duration::from_secs(86_400);
 const WAITING: usize = 8;
 /// Between two looks at keys that are not known yet, where the store does not answer.
 const LOOK: Duration = Duration::from_secs(1);
+/// The store counts as answering for so long after it said anything: above the second after which the node asks again.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// What a register is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +198,8 @@ pub struct Register {
     waited: BTreeSet<DomainId>,
     forgot: u32,
     keeper: Keeper,
+    /// When the store last said anything.
+    heard_at: Option<Instant>,
     /// When keys that nobody has asked for yet are looked at; `None`: all are known.
     look_at: Option<Instant>,
 }
@@ -214,6 +218,7 @@ impl Register {
             waited: BTreeSet::new(),
             forgot: 0,
             keeper: Keeper::default(),
+            heard_at: None,
             look_at,
         }
     }
@@ -250,7 +255,11 @@ impl Register {
             Message::Inspect => {
                 // The next report says more.
                 self.look_after_record(false, &mut out);
-                if self.keeper.version().is_some() {
+                let heard = self.heard_at.is_some_and(|at| now < at + FRESH);
+                if !heard {
+                    self.ask_record(KeptAsk::Read, &mut out);
+                }
+                if heard && self.keeper.version().is_some() {
                     let message = Message::Report { standing: self.standing(now), stamp: self.stamp(now) };
                     out.push(self.answer(request.domain, request.nonce, message));
                 }
@@ -293,6 +302,7 @@ impl Register {
         let mut out = Vec::new();
         let Some(slot) = self.slots.get_mut(&domain) else { return out };
         let Some(out_there) = slot.out.take_if(|asked| asked.ticket == ticket) else { return out };
+        self.heard_at = if *answer == Answer::Unknown { self.heard_at } else { Some(now) };
         match *answer {
             Answer::Unknown if !self.settings.guards.has(Guard::UnknownIsNoGrant) && out_there.ask != Ask::Read => {
                 self.done(now, &out_there.request, &mut out);
@@ -341,6 +351,7 @@ impl Register {
         }
         // Whatever has become of one without an answer, the next names a version.
         if let Some(kept) = kept {
+            self.heard_at = Some(now);
             self.keeper.learn(now, kept);
         }
     }
@@ -351,6 +362,12 @@ impl Register {
             return;
         }
         if let Some(ask) = self.keeper.due(self.settings.generation, asks) {
+            self.ask_record(ask, out);
+        }
+    }
+
+    fn ask_record(&mut self, ask: KeptAsk, out: &mut Vec<RegisterOutput>) {
+        if self.keeper.out.is_none() {
             self.tickets += 1;
             self.keeper.out = Some(self.tickets);
             out.push(RegisterOutput::AskKept { ticket: self.tickets, ask });
@@ -360,6 +377,7 @@ impl Register {
     /// The store tells unasked how a key has changed (a watch). It may come late, twice or not at all.
     pub fn seen(&mut self, now: Instant, domain: DomainId, reading: Reading) -> Vec<RegisterOutput> {
         let mut out = Vec::new();
+        self.heard_at = Some(now);
         // Before the first question there is nobody to tell.
         let Some(slot) = self.slots.get_mut(&domain) else { return out };
         if slot.known.as_ref().is_some_and(|known| reading.version > known.version) {

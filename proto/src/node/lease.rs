@@ -128,9 +128,17 @@ impl Node {
         if !self.is_believed(now, from, envelope) {
             return;
         }
+        let lends_in = match envelope.message {
+            Message::Report { standing, .. } => Some(standing.quiet_for),
+            Message::Grant { .. } | Message::Free { .. } => Some(Duration::ZERO),
+            _ => None,
+        };
+        if self.reach.as_mut().is_some_and(|reach| reach.on_answer(now, from, lends_in)) {
+            self.agenda.touch_all();
+        }
         match envelope.message {
             Message::Report { standing, .. } => {
-                if self.opening.as_mut().is_some_and(|opening| opening.on_report(now, from, standing)) {
+                if self.opening.as_mut().is_some_and(|opening| opening.on_report(from, standing)) {
                     self.agenda.touch_all();
                 }
                 return;
@@ -198,12 +206,14 @@ impl Node {
         }
     }
 
-    /// Asks the voters how they stand, until our generation is known to be open (V9) and a majority is reached.
+    /// Asks the voters how they stand: until our generation is known to be open (V9), and who has not answered of late.
     pub(super) fn inspect(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if self.opening.as_mut().is_some_and(|opening| opening.look(now)) {
+        let Some(reach) = &mut self.reach else { return };
+        if reach.look(now) {
             self.agenda.touch_all();
         }
-        let due = self.opening.as_mut().map(|opening| opening.due(now)).unwrap_or_default();
+        let opens = self.opening.as_ref().is_some_and(|opening| !opening.is_open());
+        let due = reach.due(now, opens);
         for (voter, nonce) in due {
             let (cluster, digest) = (self.settings.cluster, self.settings.digest);
             let envelope = Envelope { cluster, digest, domain: DomainId(0), nonce, message: Message::Inspect };
@@ -246,20 +256,18 @@ impl Node {
         self.alerts.set_with_end(AlertName::VoterSetUnproven, None, unproven.is_some(), words, end);
     }
 
-    /// A voter that does not answer a MASTER. All of its domains ask together, so one of them tells for all; a node
-    /// that is silent on every link is told of as that.
+    /// A voter that does not answer, whether this node holds anything or stands by; a node that is silent on every link is told
+    /// of as that.
     fn raise_silent_voters(&mut self, now: Instant) {
-        let names = &self.settings.names;
+        let (names, reach) = (&self.settings.names, self.reach.as_ref());
         let told = |voter: &NodeId| self.peers.get(voter).is_some_and(|peer| peer.is_silent(now));
-        let holding = self.domains.values().find(|domain| domain.is_master());
-        let silent = || holding.into_iter().flat_map(|domain| domain.lease.silent(now)).filter(|voter| !told(voter));
+        let silent = || reach.into_iter().flat_map(|reach| reach.silent(now)).filter(|voter| !told(voter));
         let words = || {
-            let silent: BTreeSet<NodeId> = silent().collect();
-            let silent: Vec<String> = silent.into_iter().map(|voter| String::from(names.node(voter))).collect();
-            let answering = holding.and_then(|domain| domain.lease.answering(now)).unwrap_or_default();
-            format!("no answer from {}; {} voters answer, {} are needed", silent.join(", "), answering.0, answering.1)
+            let silent: Vec<String> = silent().map(|voter| String::from(names.node(voter))).collect();
+            let (answering, needed) = reach.map(|reach| reach.answering(now)).unwrap_or_default();
+            format!("no answer from {}; {answering} voters answer, {needed} are needed", silent.join(", "))
         };
-        let (raised, end) = (silent().next().is_some(), "every voter answers again, or nothing is held here");
+        let (raised, end) = (silent().next().is_some(), "every voter answers again");
         self.alerts.set_with_end(AlertName::VoterSilent, None, raised, words, end);
     }
 }

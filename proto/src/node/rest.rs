@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::Node;
 use crate::interface::Interface;
-use crate::lease::generation::Opening;
+use crate::lease::reach::Reach;
 use crate::lease::voter::Voter;
 use crate::time::Instant;
 
@@ -64,7 +64,7 @@ impl Node {
         }
         let mut consider = |at: Option<Instant>| next = at.map_or(next, |at| at.min(next));
         consider(self.settings.watchdog.then_some(self.feed_at));
-        consider(self.opening.as_ref().and_then(Opening::next_deadline));
+        consider(self.reach.as_ref().map(Reach::next_deadline));
         consider(self.voter.as_ref().and_then(Voter::next_deadline));
         consider(self.references.next_deadline());
         consider(self.alerts.next_deadline());

@@ -133,3 +133,29 @@ fn why_has_the_numbers_and_the_inequalities() {
     has(&lapsed, "SILENT, last heard ");
     assert_eq!(cluster.nodes[&1].statuses(at(7000)).first().unwrap().holder, Holder::Unknown);
 }
+
+/// Only the witness votes. The line from the standby to it is cut long after it was reached: what the standby were handed it
+/// could not count.
+#[test]
+fn who_no_longer_reaches_a_majority_is_handed_nothing_and_says_so() {
+    let voters = QuorumSettings::new(vec![id(WITNESS)], quorum().timing);
+    let mut cluster = super::steady(Authority::Quorum(voters));
+    assert_eq!(cluster.nodes[&1].heir(at(5000), VIP, None), Ok(id(2)));
+    cluster.cut_between(2, WITNESS);
+    cluster.run_to(20_000);
+    assert_eq!(cluster.nodes[&1].heir(cluster.now, VIP, Some(id(2))), Err(NoHandover::NotEligible));
+    assert_eq!(cluster.role(2), (Role::Backup, Reason::PeerIsMaster));
+    let alerts = cluster.alerts(2);
+    assert!(alerts.contains(&"voter-silent") && alerts.contains(&"arbiter-unreachable"), "{alerts:?}");
+    let why = cluster.nodes[&2].why(cluster.now, VIP).unwrap().evidence.join("; ");
+    assert!(why.contains("voters: 0 have answered of late and lend, 1 are needed"), "{why}");
+    // Not even by hand does the MASTER leave it to who can't hold it.
+    cluster.give(1, Event::HandOver { domain: VIP, to: id(2) });
+    cluster.run_to(20_300);
+    assert_eq!(cluster.open(), [1]);
+    cluster.cut.clear();
+    cluster.run_to(24_000);
+    assert_eq!(cluster.nodes[&1].heir(cluster.now, VIP, None), Ok(id(2)));
+    let alerts = cluster.alerts(2);
+    assert!(!alerts.contains(&"voter-silent") && !alerts.contains(&"arbiter-unreachable"), "{alerts:?}");
+}

@@ -126,6 +126,17 @@ fn a_voter_that_does_not_answer_is_told_unless_it_is_a_node_that_is_silent() {
 }
 
 #[test]
+fn a_voter_that_does_not_answer_the_standby_is_told_by_the_standby() {
+    let mut cluster = steady(Authority::Quorum(quorum()));
+    cluster.cut_between(2, WITNESS);
+    cluster.run_to(12_000);
+    let alerts = cluster.alerts(2);
+    assert!(alerts.contains(&"voter-silent") && !cluster.alerts(1).contains(&"voter-silent"), "{alerts:?}");
+    assert!(!alerts.contains(&"arbiter-unreachable"), "two of three answer: {alerts:?}");
+    assert_eq!(cluster.nodes[&1].heir(cluster.now, VIP, None), Ok(id(2)), "a majority is enough");
+}
+
+#[test]
 fn who_overslept_its_deadline_says_nothing_more_for_the_vip_i11() {
     let mut cluster = steady(Authority::Quorum(quorum()));
     cluster.now = at(8000);
