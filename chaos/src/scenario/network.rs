@@ -93,6 +93,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "cut-witness-from-backup",
+        what: "the backup alone loses its way to the witnesses: it says so, and nothing else changes",
+        steps: &[
+            step(1000, "witness cut", cut(Who::Backup, Who::Witnesses, Way::Both, Where::Everywhere, Class::All)),
+            step(9000, "healed", Fault::Heal),
+        ],
+        lasts_ms: 11_000,
+        demands: Demands { alerts: &["voter-silent"], ..CALM },
+        needs: WITNESSED,
+        ..PLAIN
+    },
+    Scenario {
         name: "cut-both-heartbeats",
         what: "both heartbeat lines go silent; VRRP and the witness live",
         steps: &[
