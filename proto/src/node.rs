@@ -40,6 +40,7 @@ use crate::lease::generation::{Former, Opening};
 use crate::lease::lives::Lives;
 use crate::lease::rate::Bounds;
 use crate::lease::reach::Reach;
+pub use crate::lease::reach::VoterStatus;
 use crate::lease::timing::LeaseTiming;
 use crate::lease::voter::Voter;
 use crate::reference::ReferenceMachine;

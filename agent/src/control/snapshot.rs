@@ -8,8 +8,7 @@ use std::time::Duration;
 use keepone_config::Config;
 use keepone_proto::alerts::Standing;
 use keepone_proto::id::{DomainId, InstanceId, LinkId, NodeId, Priority};
-use keepone_proto::lease::holder::VoterWord;
-use keepone_proto::node::{Counters, DomainStatus, FeatureStatus, Node, PeerStatus};
+use keepone_proto::node::{Counters, DomainStatus, FeatureStatus, Node, PeerStatus, VoterStatus};
 use keepone_proto::settings::Names;
 use keepone_proto::time::Instant;
 use keepone_proto::vrrp::output::MasterSeen;
@@ -113,7 +112,7 @@ pub(crate) struct Snapshot {
     /// Whom whoever makes words of it asks for round trips.
     lines: Vec<Line>,
     /// Whether they are asked, and each.
-    pub(super) voters: (bool, Vec<VoterWord>),
+    pub(super) voters: Vec<VoterStatus>,
     pub(super) alerts: Vec<Standing>,
     pub(super) counters: Counters,
     pub(super) maintenance: bool,
@@ -133,7 +132,7 @@ impl Snapshot {
             peers: Vec::new(),
             features: Vec::new(),
             lines: Vec::new(),
-            voters: (false, Vec::new()),
+            voters: Vec::new(),
             alerts: Vec::new(),
             counters: node.counters(),
             maintenance: node.in_maintenance(),

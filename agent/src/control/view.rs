@@ -5,8 +5,7 @@
 
 use std::time::Duration;
 
-use keepone_proto::lease::holder::VoterWord;
-use keepone_proto::node::{DomainStatus, FeatureStatus, Holder, PeerStatus, Why};
+use keepone_proto::node::{DomainStatus, FeatureStatus, Holder, PeerStatus, VoterStatus, Why};
 use keepone_proto::time::Instant;
 use serde_json::{Value, json};
 
@@ -29,7 +28,7 @@ impl Snapshot {
             "peers": self.peers.iter().map(|peer| self.peer(peer)).collect::<Vec<_>>(),
             "features": self.features.iter().map(|status| self.feature(status)).collect::<Vec<_>>(),
             "etcd_lease_ms": self.directory.etcd_lease.map(ms),
-            "voters": self.voters.1.iter().map(|word| self.voter(word)).collect::<Vec<_>>(),
+            "voters": self.voters.iter().map(|word| self.voter(word)).collect::<Vec<_>>(),
             "alerts": self.alerts.iter().map(|alert| json!({
                 "name": alert.name.as_str(), "domain": alert.domain.map(|domain| self.directory.name(domain)),
                 "severity": alert.name.severity().as_str(), "what": alert.name.what(),
@@ -137,12 +136,8 @@ impl Snapshot {
         json!({ "name": status.feature.as_str(), "used": status.lacking.is_empty(), "lacking": lacking.collect::<Vec<_>>() })
     }
 
-    /// What it answered means nothing while nobody is asked.
-    fn voter(&self, word: &VoterWord) -> Value {
-        let is_asked = self.voters.0;
-        json!({
-            "name": self.directory.names.node(word.voter), "asked": is_asked,
-            "answers": is_asked.then_some(word.answers), "answered_ms": word.answered.filter(|_| is_asked).map(ms),
-        })
+    fn voter(&self, status: &VoterStatus) -> Value {
+        let answered = status.answered.map(ms);
+        json!({ "name": self.directory.names.node(status.voter), "answers": status.answers, "answered_ms": answered })
     }
 }

@@ -91,11 +91,10 @@ fn others(status: &Value) -> Vec<Other<'_>> {
 
 /// How a voter stands: in words, as a class of a wire, and whether the way is cut.
 fn answers(voter: &Value) -> (String, &'static str, bool) {
-    match (voter["answers"].as_bool(), voter["answered_ms"].as_f64()) {
-        (None, _) => (String::from("not asked now"), " grey vote", false),
-        (Some(true), _) => (String::from("answers"), " vote", false),
-        (Some(false), Some(ms)) => (format!("NO ANSWER for {}", span(ms)), " bad", true),
-        (Some(false), None) => (String::from("NO ANSWER"), " bad", true),
+    match (voter["answers"] == true, voter["answered_ms"].as_f64()) {
+        (true, _) => (String::from("answers"), " vote", false),
+        (false, Some(ms)) => (format!("NO ANSWER for {}", span(ms)), " bad", true),
+        (false, None) => (String::from("NO ANSWER"), " bad", true),
     }
 }
 
@@ -226,14 +225,8 @@ pub(super) fn table(status: &Value) -> Html {
             })
         })
         .each(voters, |html, voter| {
-            let answered =
-                if voter["asked"] == true { heard(&voter["answered_ms"]) } else { String::from("not asked") };
-            let state = match voter["answers"].as_bool() {
-                Some(true) => Ok("answers"),
-                Some(false) => Err("NO ANSWER"),
-                None => Ok(""),
-            };
-            row(html, (text(voter, "name"), "lease"), state, [&answered, "", ""])
+            let state = if voter["answers"] == true { Ok("answers") } else { Err("NO ANSWER") };
+            row(html, (text(voter, "name"), "lease"), state, [&heard(&voter["answered_ms"]), "", ""])
         });
     let caption = "Heartbeats that are heard here, and answers of the voters";
     let body = pieces::table("links-title", caption, &["To", "Line", "State", "Heard", "Round trip", "Lost"], &rows);

@@ -14,7 +14,7 @@ fn domain(name: &str, role: &str, holder: Value, by: Value) -> Value {
 
 fn status(domains: Vec<Value>) -> Value {
     json!({ "node": "n1", "at_ns": 1, "maintenance": false, "gate_passes": true, "domains": domains, "alerts": [],
-        "voters": [{ "name": "w", "asked": true, "answers": true, "answered_ms": 3.0 }],
+        "voters": [{ "name": "w", "answers": true, "answered_ms": 3.0 }],
         "peers": [{ "name": "n2", "silent": false, "heard_ms": 3.0, "links": [
             { "name": "hb0", "up": true, "heard_ms": 3.0 }, { "name": "hb1", "up": false, "heard_ms": null } ] }] })
 }

@@ -282,13 +282,15 @@ impl World {
     /// I17: since when each agent has neither heard a peer nor reached a reference, undisturbed itself.
     fn note_isolation(&mut self) {
         self.check_isolation();
+        // Who is sent old beats again may hear a peer behind a cut, and who pauses between two steps acts late.
+        let disturbed = self.pauses > 0 || self.replays > 0;
         for number in 0..self.plan.agents {
             let able = self.hosts.get(number).is_some_and(|host| host.is_running());
             let heard = (0..self.plan.agents).filter(|peer| *peer != number).any(|peer| {
                 let links = self.network.paths().filter(|path| matches!(path, Path::Link(_)));
                 links.into_iter().any(|link| !self.network.is_cut(peer, number, link))
             });
-            let alone = able && !heard && self.plan.references && !self.network.reaches_reference(number);
+            let alone = able && !heard && !disturbed && self.plan.references && !self.network.reaches_reference(number);
             if let Some(since) = self.isolated.get_mut(number) {
                 *since = if alone { since.or(Some(self.now)) } else { None };
             }
@@ -297,8 +299,8 @@ impl World {
 
     /// I17: T_ref + m·h after that, and what timers add, the gate is shut.
     pub(super) fn check_isolation(&mut self) {
-        // Beats under way, and pauses between two steps, would need a limit of their own.
-        if self.pauses > 0 || !self.fair || self.replays > 0 {
+        // Beats under way would need a limit of their own.
+        if !self.fair {
             return;
         }
         let pings = u64::from(PING_FALL) * self.plan.ping_ms() + self.plan.ping_timeout_ms();

@@ -53,7 +53,8 @@ pub struct DomainStatus {
     pub lease_until: Option<Instant>,
     /// L_h: how long one is when it is new.
     pub lease_length: Duration,
-    /// Voters that answer, and how many are needed; `None` without an authority, and where nobody is asked.
+    /// Voters that answer, and how many are needed: what the domain asks of them, or how they stand; `None` without an
+    /// authority.
     pub voters: Option<(usize, usize)>,
     /// Who holds it.
     pub holder: Holder,
@@ -110,9 +111,15 @@ impl Domain {
             epoch: self.lease.epoch(),
             lease_until: self.lease.grant(now).map(|grant| grant.until()),
             lease_length: self.timing.holder_lease(),
-            voters: self.lease.answering(now).filter(|_| self.asks(now)),
+            voters: self.voters_that_answer(facts),
             holder: self.holder(facts),
         }
+    }
+
+    fn voters_that_answer(&self, facts: &Facts<'_>) -> Option<(usize, usize)> {
+        let asked = self.lease.answering(facts.now)?;
+        let stands = || facts.reach.map(|reach| reach.answering(facts.now));
+        if self.asks(facts.now) { Some(asked) } else { stands() }
     }
 
     /// Whether the voters are asked for it, or have been a moment ago: what they said before is of no use.

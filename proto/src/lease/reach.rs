@@ -26,6 +26,17 @@ struct Heard {
     lends_from: Option<Instant>,
 }
 
+/// One voter, as this node knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VoterStatus {
+    /// Which.
+    pub voter: NodeId,
+    /// How long ago it last answered anything.
+    pub answered: Option<Duration>,
+    /// Whether that is of late.
+    pub answers: bool,
+}
+
 /// The asker's side of it.
 #[derive(Debug, Clone)]
 pub struct Reach {
@@ -85,6 +96,15 @@ impl Reach {
         let of = |set: &[NodeId]| (set.iter().filter(counts).count(), majority_of(set));
         let worst = self.quorum.sets().map(of).max_by_key(|(count, needed)| needed.saturating_sub(*count));
         worst.unwrap_or_default()
+    }
+
+    /// Every voter.
+    pub fn statuses(&self, now: Instant) -> impl Iterator<Item = VoterStatus> + '_ {
+        self.members.iter().map(move |heard| VoterStatus {
+            voter: heard.voter,
+            answered: heard.at.map(|at| now.since(at)),
+            answers: self.is_heard(heard, now),
+        })
     }
 
     /// Which voters have answered nothing of late; nobody right after the start.

@@ -9,7 +9,7 @@ pub use crate::domain::why::{DomainStatus, Holder, NoHandover, Why};
 use crate::features::Release;
 use crate::heartbeat::link::Tally;
 use crate::id::{DomainId, InstanceId, LinkId, NodeId, Priority};
-use crate::lease::holder::VoterWord;
+use crate::lease::reach::VoterStatus;
 use crate::lease::timing::Millis;
 use crate::time::Instant;
 use crate::vrrp::output::MasterSeen;
@@ -97,11 +97,9 @@ impl Node {
         self.peers.values().map(status).collect()
     }
 
-    /// Every voter, as the first domain that asks them finds them, and whether any does: all ask in one message.
-    pub fn voter_statuses(&self, now: Instant) -> (bool, Vec<VoterWord>) {
-        let asking = self.domains.values().find(|domain| domain.asks(now));
-        let words = asking.or_else(|| self.domains.values().next()).map(|domain| domain.lease.words_of_voters(now));
-        (asking.is_some(), words.unwrap_or_default())
+    /// Every voter, whether this node holds anything or stands by; none without an authority.
+    pub fn voter_statuses(&self, now: Instant) -> Vec<VoterStatus> {
+        self.reach.iter().flat_map(|reach| reach.statuses(now)).collect()
     }
 
     /// Whether the operator has taken this node out.
