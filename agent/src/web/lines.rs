@@ -244,7 +244,6 @@ fn lost(link: &Value) -> String {
 
 fn row(html: Html, (to, line): (&str, &str), state: Result<&str, &str>, known: [&str; 3]) -> Html {
     let (class, sign, words) = match state {
-        Ok("") => ("grey", "·", "not asked"),
         Ok(words) => ("good", "●", words),
         Err(words) => ("bad", "✕", words),
     };
