@@ -187,6 +187,7 @@ mod tests {
             incarnation: Incarnation(6),
             at: Instant::from_nanos(7),
             sequence: 8,
+            store: None,
             domains: Vec::new(),
         }
     }

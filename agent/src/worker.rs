@@ -226,7 +226,8 @@ impl Start<'_> {
         let heartbeats = self.keys.as_ref().map(|keys| start_heartbeats(&plan, keys)).transpose()?;
         let (heartbeats, beats) = heartbeats.unzip();
         let witnesses = start_witnesses(&plan, self.keys.as_ref(), &events);
-        let etcd = start_etcd(&plan, self.incarnation, &events)?;
+        let (handed, hand_on) = self.given;
+        let etcd = start_etcd(&plan, self.incarnation, handed.as_ref().map(|handed| &handed.core), &events)?;
         let (record, voter_disk) = self
             .config
             .cluster
@@ -260,7 +261,6 @@ impl Start<'_> {
             started: clock::now(),
         };
         let recorder = self.recording.and_then(|file| start_recording(file, &header));
-        let (handed, hand_on) = self.given;
         let node = going_on::node(&header, handed.as_ref().map(|handed| &handed.core), self.config)?;
         let global = &self.config.global;
         let rules = Rules { user: global.script_user.clone(), timeout: global.script_timeout };

@@ -22,7 +22,7 @@ use crate::wire::{Reader, Writer};
 /// First octets: a name.
 const MAGIC: [u8; 8] = *b"keephand";
 /// Version of the form; another one is refused.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Octets of the sum at the end.
 const SUM: usize = 8;
 /// More voters than any configuration names.
@@ -54,8 +54,19 @@ pub struct Handed {
     pub at: Instant,
     /// No beat had a higher sequence.
     pub sequence: u64,
+    /// What was seen of the store, where one stands among the voters.
+    pub store: Option<StoreSeen>,
     /// Every domain of the node, held or not: none of their attempts may come twice (I4).
     pub domains: Vec<HandedDomain>,
+}
+
+/// What shows that a store is the one that it was, and has forgotten nothing since (R17).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreSeen {
+    /// The highest revision that an answer named.
+    pub revision: u64,
+    /// Its name for itself, 0 where it has none.
+    pub name: u64,
 }
 
 /// Of one domain, what a life must not forget.
@@ -147,9 +158,14 @@ pub enum NotResumed {
 }
 
 impl Handed {
+    /// What is held.
+    pub fn held(&self) -> impl Iterator<Item = (DomainId, &Held)> {
+        self.domains.iter().filter_map(|domain| Some((domain.id, domain.held.as_ref()?)))
+    }
+
     /// The first D of what is held.
     pub fn ends_at(&self) -> Option<Instant> {
-        self.domains.iter().filter_map(|domain| domain.held.as_ref()).map(|held| held.until.min(held.gate_until)).min()
+        self.held().map(|(_, held)| held.until.min(held.gate_until)).min()
     }
 
     /// Whether a process with these settings may go on with it at `now`, if it needs `needed` until it can renew.
@@ -165,7 +181,8 @@ impl Handed {
             && self.domains.len() == settings.domains.len();
         let known = |domain: &HandedDomain| {
             let own = settings.domains.iter().find(|own| own.id == domain.id);
-            own.is_some_and(|own| is_counted(&own.authority) && own.policy == Policy::Strict)
+            let quorum = own.filter(|own| own.policy == Policy::Strict).map(|own| &own.authority);
+            matches!(quorum, Some(Authority::Quorum(_)))
                 && domain.held.as_ref().is_none_or(|held| self.is_ours(held.epoch))
         };
         if !same || !self.domains.iter().all(known) {
@@ -183,12 +200,15 @@ impl Handed {
     }
 
     /// The octets: magic, version (4), boot (16), mark (32), cluster, digest (8 each), node (2), incarnation, clock,
-    /// sequence (8 each), count (4), the domains, and the first octets of a SHA-256 of all before.
+    /// sequence (8 each), of the store whether (1), revision and name (8 each), count (4), the domains, and the first octets of a SHA-256 of all before.
     pub fn emit(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.bytes(&MAGIC).u32(VERSION).bytes(&self.place.boot).bytes(&self.place.mark);
         w.u64(self.cluster.0).u64(self.digest.0).u16(self.node.get()).u64(self.incarnation.0);
-        w.u64(self.at.as_nanos()).u64(self.sequence);
+        w.u64(self.at.as_nanos()).u64(self.sequence).u8(u8::from(self.store.is_some()));
+        if let Some(StoreSeen { revision, name }) = self.store {
+            w.u64(revision).u64(name);
+        }
         w.u32(u32::try_from(self.domains.len()).unwrap_or(u32::MAX));
         self.domains.iter().for_each(|domain| domain.emit(&mut w));
         let mut bytes = w.finish();
@@ -218,13 +238,18 @@ impl Handed {
         let (cluster, digest) = (ClusterId(r.u64()?), ConfigDigest(r.u64()?));
         let (node, incarnation) = (NodeId::new(r.u16()?)?, Incarnation(r.u64()?));
         let (at, sequence) = (instant(r)?, r.u64()?);
+        let store = match r.u8()? {
+            0 => None,
+            1 => Some(StoreSeen { revision: r.u64()?, name: r.u64()? }),
+            _ => return None,
+        };
         // Not made room for by what it says: it ends where the octets do.
         let count = r.u32()?;
         let mut domains = Vec::new();
         for _ in 0..count {
             domains.push(HandedDomain::read(r)?);
         }
-        Some(Handed { place, cluster, digest, node, incarnation, at, sequence, domains })
+        Some(Handed { place, cluster, digest, node, incarnation, at, sequence, store, domains })
     }
 }
 
@@ -269,11 +294,6 @@ impl Held {
     }
 }
 
-/// Whether voters keep count of the lease. A store's is kept count of by the thread that asks it (docs/decisions/0210).
-pub(crate) fn is_counted(authority: &Authority) -> bool {
-    matches!(authority, Authority::Quorum(quorum) if !quorum.members().contains(&NodeId::STORE))
-}
-
 fn instant(r: &mut Reader<'_>) -> Option<Instant> {
     r.u64().map(Instant::from_nanos)
 }
@@ -315,9 +335,12 @@ mod tests {
 
     fn handed() -> impl Strategy<Value = Handed> {
         let numbers = (any::<[u8; 16]>(), any::<[u8; 32]>(), any::<[u64; 5]>(), 1_u16..);
-        (numbers, prop::collection::vec(domain(), 0..4)).prop_map(|((boot, mark, numbers, node), domains)| {
+        let store = prop::option::of((any::<u64>(), any::<u64>()));
+        let all = (numbers, store, prop::collection::vec(domain(), 0..4));
+        all.prop_map(|((boot, mark, numbers, node), store, domains)| {
             let [cluster, digest, incarnation, at, sequence] = numbers;
             Handed {
+                store: store.map(|(revision, name)| StoreSeen { revision, name }),
                 place: Place { boot, mark },
                 cluster: ClusterId(cluster),
                 digest: ConfigDigest(digest),
@@ -356,7 +379,7 @@ mod tests {
     fn another_version_is_refused() {
         let mut bytes = vec![0; 200];
         bytes[..8].copy_from_slice(&MAGIC);
-        bytes[11] = 2;
+        bytes[11] = 1;
         let sum = Sha256::digest(&bytes);
         bytes.extend_from_slice(&sum[..SUM]);
         assert_eq!(Handed::parse(&bytes), Err(NotResumed::Form));

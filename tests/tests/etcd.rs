@@ -1,10 +1,12 @@
 //! etcd as the arbiter: Debian's etcd, three members of it, and a pair of agents. Needs root.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use keepone_chaos::fault::{Class, Network, Part};
+use keepone_chaos::netns::process::members;
 use keepone_chaos::netns::topology::VIP;
 use keepone_tests::cluster::Cluster;
 use keepone_tests::etcd;
@@ -12,6 +14,7 @@ use keepone_tests::gates::Gates;
 use keepone_tests::lan::Lan;
 use keepone_tests::observe::Watch;
 use keepone_tests::program::Program;
+use keepone_tests::unbroken::Unbroken;
 use nix::sys::signal::Signal;
 
 const SERVERS: usize = 3;
@@ -93,6 +96,14 @@ impl World {
     fn keys(&self) -> String {
         let at = etcd::endpoint(&self.lan, 0);
         etcd::control(&self.lan, 0, &["--endpoints", &at, "get", "--prefix", "--keys-only", "/keepone/"]).unwrap()
+    }
+
+    /// What a command says of the better node.
+    fn ask(&self, words: &[&str]) -> String {
+        let run_dir = self.lan.room().join("n1-run");
+        let keepone = keepone_tests::binary::find("keepone");
+        let output = Command::new(keepone).args(words).arg("--run-dir").arg(run_dir).output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
 
     /// A client was answered by one node, and then by no other but the next: never by both in turn. An address itself stays
@@ -282,4 +293,49 @@ fn who_stands_still_for_longer_than_etcds_lease_does_not_hold_beside_the_next() 
     world.must(one.total() > 0 && other.total() > 0, &format!("{one:?} and {other:?} were not seen open"));
     let both = one.intersection(other);
     world.must(both.total() == 0, &format!("both held: {both:?}"));
+}
+
+/// Of some thousand questions, one each millisecond: what a busy machine loses without any upgrade.
+const NOISE: usize = 3;
+
+/// The program of the holder is replaced twice, and then it hands over (docs/decisions/0210).
+fn is_upgraded_in_place(world: &World) {
+    let said = || world.nodes.iter().map(Program::said).collect::<Vec<_>>().join("\n--\n");
+    // Scripts of a MASTER have had their time by then.
+    thread::sleep(Duration::from_secs(3));
+    let workers = || members(world.nodes[0].pid(), Part::Worker);
+    let epoch = || world.ask(&["epoch", "VI_1"]);
+    let (before, begun) = (epoch(), world.now());
+    let unbroken = Unbroken::watch(&world.lan, 0, VIP).unwrap();
+    for _ in 0..2 {
+        let worker = workers();
+        let told = world.ask(&["upgrade"]);
+        world.must(told.starts_with("in place: "), &told);
+        world.must(workers().len() == 1 && workers() != worker, "it is the same worker");
+    }
+    // Longer than the last process of the former program could have held by itself.
+    thread::sleep(LEASE * 2);
+    println!("{}", unbroken.end_with(LEASE, NOISE, &said));
+    world.must(epoch() == before, "it holds under another epoch");
+    world.in_this_order(begun, &[0]);
+    let told = world.ask(&["handover", "VI_1"]);
+    world.must(told.contains("n2 holds it"), &told);
+    world.must(world.watch.answered_by(1, SOON).is_some(), "it is not handed over");
+}
+
+#[test]
+fn an_upgrade_in_place_renews_the_same_key() {
+    is_upgraded_in_place(&World::steady());
+}
+
+#[test]
+fn an_upgrade_in_place_takes_the_session_on() {
+    let world = World::on_leases();
+    let sessions = || world.keys().lines().filter(|key| key.contains("/sessions/1-")).map(str::to_owned).collect();
+    let before: Vec<String> = sessions();
+    is_upgraded_in_place(&world);
+    world.must(
+        before.len() == 1 && sessions() == before,
+        &format!("{before:?} are other sessions now: {}", world.keys()),
+    );
 }

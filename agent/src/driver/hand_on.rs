@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use keepone_arbiter::etcd::EtcdClient;
 use keepone_config::Config;
 use keepone_proto::handed::{Handed, Place};
 use keepone_proto::id::DomainId;
@@ -56,10 +57,8 @@ pub(crate) struct HandOn {
 
 impl HandOn {
     pub(crate) fn new(memory: Option<File>, from: Option<&Handed>) -> Self {
-        let begun = from.and_then(|handed| {
-            let held = handed.domains.iter().filter(|domain| domain.held.is_some()).map(|domain| domain.id).collect();
-            Some((handed.ends_at()?, held))
-        });
+        let begun =
+            from.and_then(|handed| Some((handed.ends_at()?, handed.held().map(|(domain, _)| domain).collect())));
         HandOn { memory, begun, ..HandOn::default() }
     }
 
@@ -145,12 +144,12 @@ impl Driver {
         };
         let quorum = plan.settings.quorum().map(|quorum| quorum.timing.holder_lease());
         let least = quorum.filter(|_| fresh).map_or(*needed, |whole| whole.saturating_sub(GONE).max(*needed));
-        let handed = self.node.suspend(now, place, least).map_err(|why| {
+        let suspended = self.node.suspend(now, place, least).map_err(|why| {
             use keepone_proto::handed::NotSuspended::{Authority, Leaving, NothingHeld};
             Some(Why { words: why.to_string(), is_final: matches!(why, Authority(_) | Leaving | NothingHeld) })
         })?;
-        let held = handed.domains.iter().filter_map(|domain| domain.held.as_ref());
-        if held.into_iter().any(|held| now.since(held.master_since) < SETTLES) {
+        let handed = Handed { store: self.shells.etcd.as_ref().map(EtcdClient::seen), ..suspended };
+        if handed.held().any(|(_, held)| now.since(held.master_since) < SETTLES) {
             let words = format!("this node has been MASTER for less than {SETTLES:?}, and its scripts may be running");
             return Err(Some(Why { words, is_final: false }));
         }

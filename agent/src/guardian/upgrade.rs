@@ -87,9 +87,13 @@ impl Upgrade {
         matches!(self.step, Step::Idle)
     }
 
-    /// Whether the worker is on its way to its end for it.
+    /// Whether the worker is on its way to its end for it: with everything given up, or handed on.
     pub(super) fn ends(&self) -> bool {
-        matches!(self.step, Step::Ends)
+        match self.step {
+            Step::Ends => true,
+            Step::HandsOn(_) => self.memory.as_ref().is_some_and(upgrade::is_sealed),
+            Step::Idle | Step::Examined(..) => false,
+        }
     }
 
     /// What has to be left of the lease when the worker hands on: one and a half times what the last start took.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use keepone_arbiter::etcd::EtcdClient;
+use keepone_arbiter::etcd::{EtcdClient, GoesOn};
 use keepone_arbiter::quic::{Identity, Roster, TransportSettings};
 use keepone_arbiter::witness::client::{ClientSettings, WitnessClient};
 use keepone_arbiter::witness::state::{Store, Writer};
 use keepone_config::Config;
 use keepone_config::model::Cluster;
 use keepone_proto::event::Event;
+use keepone_proto::handed::Handed;
 use keepone_proto::id::{Incarnation, NodeId};
 use keepone_proto::lease::generation::oldest_served;
 use keepone_proto::lease::record::Record as VoterRecord;
@@ -44,10 +45,12 @@ pub(super) fn start_witnesses(
     }))
 }
 
-/// The connection to etcd, if that is the authority.
+/// The connection to etcd, if that is the authority: of the life that holds, and perhaps goes on with what another process of
+/// it has handed on.
 pub(super) fn start_etcd(
     plan: &Plan,
     incarnation: Incarnation,
+    handed: Option<&Handed>,
     events: &mpsc::Sender<Event>,
 ) -> Result<Option<EtcdClient>, Failure> {
     let (Some(etcd), Some(quorum)) = (&plan.etcd, plan.settings.quorum()) else { return Ok(None) };
@@ -66,8 +69,11 @@ pub(super) fn start_etcd(
         guards: plan.settings.guards,
     };
     let events = events.clone();
-    // The register is as old as the node: both end together.
-    let client = EtcdClient::start(etcd, register, NodeId::STORE, incarnation, move |event| {
+    // The register is as old as this process, also where the life is older.
+    let of_store = (NodeId::STORE, super::incarnation()?);
+    let held = |handed: &Handed| handed.held().map(|(domain, held)| (domain, held.epoch)).collect();
+    let from = handed.map(|handed| GoesOn { seen: handed.store, held: held(handed) }).unwrap_or_default();
+    let client = EtcdClient::start(etcd, register, of_store, from, move |event| {
         // A full queue loses an answer as a network would.
         let _ = events.try_send(event);
     });

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use keepone_config::Config;
 use keepone_proto::handed::Handed;
-use keepone_proto::id::{DomainId, Epoch, Incarnation};
+use keepone_proto::id::{DomainId, Incarnation};
 use keepone_proto::node::Node;
 use keepone_proto::recording::Header;
-use keepone_proto::time::Instant;
 
 use super::gate::make_gate;
 use super::incarnation;
@@ -40,7 +39,7 @@ pub(super) struct GoesOn {
 impl GoesOn {
     /// What it held.
     pub(super) fn held(&self) -> impl Iterator<Item = DomainId> + '_ {
-        self.core.domains.iter().filter(|domain| domain.held.is_some()).map(|domain| domain.id)
+        self.core.held().map(|(domain, _)| domain)
     }
 }
 
@@ -71,10 +70,7 @@ impl Begun {
 
 /// Until when each gate was left open, under which epoch.
 fn left_open(handed: &Handed) -> Vec<LeftOpen> {
-    let of = |id: DomainId, held: &keepone_proto::handed::Held| -> (DomainId, Epoch, Instant) {
-        (id, held.epoch, held.gate_until)
-    };
-    handed.domains.iter().filter_map(|domain| domain.held.as_ref().map(|held| of(domain.id, held))).collect()
+    handed.held().map(|(domain, held)| (domain, held.epoch, held.gate_until)).collect()
 }
 
 fn go_on(config: &Config, plan: &Plan, (handed, servers): (Handed, Vec<u8>)) -> Result<Begun, String> {

@@ -108,6 +108,12 @@ impl Link {
         Link { session: session.map(Arc::new), ..self }
     }
 
+    /// Which etcd cluster is believed; another number than 0: that one from the start.
+    pub(super) fn believe(&self, cluster: u64) -> Arc<AtomicU64> {
+        self.cluster.store(cluster, Ordering::Relaxed);
+        Arc::clone(&self.cluster)
+    }
+
     fn options(&self, url: &str) -> ConnectOptions {
         let mut options = ConnectOptions::new()
             .with_connect_timeout(self.patience)

@@ -22,11 +22,14 @@ mod trouble;
 mod watch;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use keepone_proto::event::Event;
-use keepone_proto::id::{ClusterId, DomainId, Incarnation, NodeId};
+use keepone_proto::handed::StoreSeen;
+use keepone_proto::id::{ClusterId, DomainId, Epoch, Incarnation, NodeId};
 use keepone_proto::lease::register::keeper::{Kept, KeptAsk, StoreRecord};
 use keepone_proto::lease::register::{Answer, Life, Reading, Register, RegisterOutput, RegisterSettings};
 use keepone_proto::wire::lease::{pack, unpack};
@@ -117,6 +120,17 @@ impl Secrets {
 pub struct EtcdClient {
     store: NodeId,
     requests: mpsc::Sender<Vec<u8>>,
+    revision: Arc<AtomicU64>,
+    cluster: Arc<AtomicU64>,
+}
+
+/// What a process of the same life has seen of the store and holds, where one goes on with it (docs/decisions/0210).
+#[derive(Debug, Default)]
+pub struct GoesOn {
+    /// None of another store, nor of one that has forgotten, is believed.
+    pub seen: Option<StoreSeen>,
+    /// Domains and epochs.
+    pub held: Vec<(DomainId, Epoch)>,
 }
 
 /// What the thread is told.
@@ -129,7 +143,8 @@ enum Told {
 }
 
 impl EtcdClient {
-    /// Starts the thread. `store` is the member that etcd stands for, `incarnation` new at each start (R17); `deliver` gets
+    /// Starts the thread. `store` is the member that etcd stands for, `incarnation` new at each start (R17), also of one that goes on `from` what
+    /// another process has handed on; `deliver` gets
     /// an [`Event::LeaseReceived`] for what it answers, and must not block.
     ///
     /// # Errors
@@ -137,15 +152,19 @@ impl EtcdClient {
     pub fn start(
         settings: &EtcdSettings,
         register: RegisterSettings,
-        store: NodeId,
-        incarnation: Incarnation,
+        (store, incarnation): (NodeId, Incarnation),
+        from: GoesOn,
         deliver: impl Fn(Event) + Send + 'static,
     ) -> Result<Self, StartError> {
         let keys = Keys::new(&settings.prefix, register.cluster);
         let session = settings.session.map(|length| Session::new(keys.session(register.me), length));
         let link = Link::new(settings, Secrets::read(settings)?, keys).with_session(session);
         let (requests, queue) = mpsc::channel(QUEUE);
-        let register = Register::new(register, incarnation);
+        let mut register = Register::new(register, incarnation);
+        let seen = from.seen.unwrap_or(StoreSeen { revision: 0, name: 0 });
+        register.go_on_from(seen.revision, from.held);
+        let (cluster, revision) = (link.believe(seen.name), Arc::new(AtomicU64::new(seen.revision)));
+        let told_revision = Arc::clone(&revision);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("etcd".into()).spawn(move || {
             // A lease hangs on it, and it is not quick: TLS, HTTP/2.
@@ -153,10 +172,15 @@ impl EtcdClient {
             runtime.block_on(async {
                 let (told, events) = mpsc::channel(QUEUE);
                 tokio::spawn(watch::follow(link.clone(), told.clone()));
-                Shell { register, link, told, store, deliver }.serve(queue, events).await;
+                Shell { register, link, told, store, deliver, revision: told_revision }.serve(queue, events).await;
             });
         })?;
-        Ok(EtcdClient { store, requests })
+        Ok(EtcdClient { store, requests, revision, cluster })
+    }
+
+    /// What was seen of it so far, for [`GoesOn`].
+    pub fn seen(&self) -> StoreSeen {
+        StoreSeen { revision: self.revision.load(Ordering::Relaxed), name: self.cluster.load(Ordering::Relaxed) }
     }
 
     /// Whether it is what that member's name stands for.
@@ -192,6 +216,8 @@ struct Shell<F> {
     told: mpsc::Sender<Told>,
     store: NodeId,
     deliver: F,
+    /// The register's, for the agent's end.
+    revision: Arc<AtomicU64>,
 }
 
 impl<F: Fn(Event)> Shell<F> {
@@ -221,6 +247,7 @@ impl<F: Fn(Event)> Shell<F> {
                 // Never early: a millisecond's rounding is on the safe side.
                 () = tokio::time::sleep(wait) => self.register.tick(clock::boottime()),
             };
+            self.revision.store(self.register.revision(), Ordering::Relaxed);
             self.carry_out(outputs);
         }
     }

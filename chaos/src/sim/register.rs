@@ -53,6 +53,11 @@ impl Shell {
     pub(super) fn new(register: Register) -> Self {
         Shell { register, waiting: VecDeque::new(), busy_until: 0, tick_at: None, lease: None }
     }
+
+    /// The highest revision that it has seen of the store.
+    pub(super) fn revision(&self) -> u64 {
+        self.register.revision()
+    }
 }
 
 impl World {

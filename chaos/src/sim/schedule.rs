@@ -131,8 +131,7 @@ impl Schedule {
     fn upgrades(&mut self, rng: &Rng, plan: &Plan, span: (u64, u64)) {
         let mut rng = Rng::new(rng.clone().next_u64() ^ UPGRADES);
         let wanted = plan.mutant.is_some_and(Mutant::is_of_upgrades);
-        if !(wanted || rng.chance(250_000)) || matches!(plan.mode, Mode::Unarbitrated | Mode::Store) || wants_deaf(plan)
-        {
+        if !(wanted || rng.chance(250_000)) || plan.mode == Mode::Unarbitrated || wants_deaf(plan) {
             return;
         }
         for _ in 0..rng.range(1, 6) {

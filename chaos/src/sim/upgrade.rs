@@ -6,15 +6,17 @@
 use std::time::Duration;
 
 use keepone_proto::event::Event;
-use keepone_proto::handed::{Handed, Place};
+use keepone_proto::handed::{Handed, Place, StoreSeen};
 use keepone_proto::id::Incarnation;
 use keepone_proto::lease::record::Record;
+use keepone_proto::lease::register::Register;
 use keepone_proto::node::{Node, Restored};
 
 use super::host::Machine;
 use super::mutant::Mutant;
 use super::network::MS;
 use super::plan::Plan;
+use super::register::Shell;
 use super::world::{What, World};
 
 /// No two boots of a host hand anything on to each other: power takes away what waits.
@@ -39,7 +41,8 @@ impl World {
             }
             return;
         };
-        host.handed = Some(handed.emit());
+        let store = host.shell.as_ref().map(|shell| StoreSeen { revision: shell.revision(), name: 0 });
+        host.handed = Some(Handed { store, ..handed }.emit());
         // Who goes on beside the next one, up to its start, is not what the design has.
         if !beside {
             host.end_process();
@@ -94,6 +97,13 @@ impl World {
         let Ok(node) = Node::resume(settings, &handed, here, (restored, voter), local) else { return false };
         host.ended = false;
         (host.machine, host.deadline) = (Some(Machine::Agent(Box::new(node))), None);
+        let register = plan.register(number, (host.variant, host.step), handed.incarnation);
+        host.shell = register.map(|settings| {
+            let mut register = Register::new(settings, voter);
+            let seen = handed.store.map_or(0, |store| store.revision);
+            register.go_on_from(seen, handed.held().map(|(domain, held)| (domain, held.epoch)));
+            Shell::new(register)
+        });
         let life = host.life;
         let mut shut = Vec::new();
         for (place, kernel) in host.kernels.iter_mut().enumerate() {
@@ -115,6 +125,7 @@ impl World {
         self.oracle.alarms.forget(number);
         self.oracle.on_voter_start(number, local, recorded);
         self.deliver(number, Event::Tick);
+        self.run_register(number);
         self.tell_carrier(number, life);
         self.history.note(now, number, "goes on", 0);
         true

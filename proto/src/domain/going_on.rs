@@ -7,7 +7,7 @@ use crate::action::Action;
 use crate::alerts::Alerts;
 use crate::decision::{Reason, Role};
 use crate::facts::Facts;
-use crate::handed::{HandedDomain, Held, NotSuspended, is_counted};
+use crate::handed::{HandedDomain, Held, NotSuspended};
 use crate::lease::grant::Backing;
 use crate::lease::holder::Lease;
 use crate::settings::{Authority, Policy};
@@ -17,7 +17,7 @@ use crate::vrrp::output::Output;
 impl Domain {
     /// What the next process must not forget of it.
     pub(crate) fn hand_on(&self, now: Instant, authority: &Authority) -> Result<HandedDomain, NotSuspended> {
-        let counted = self.policy == Policy::Strict && is_counted(authority);
+        let counted = self.policy == Policy::Strict && matches!(authority, Authority::Quorum(_));
         let handed = self.lease.hand_on(self.id).filter(|_| counted);
         let mut handed = handed.ok_or(NotSuspended::Authority(self.id))?;
         if self.lease.doubts(now) {

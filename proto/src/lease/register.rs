@@ -27,6 +27,7 @@
 //! What must stay true: one question of a domain is out at a time, and no answer is made of what was not read back.
 
 mod domain;
+mod going_on;
 pub mod keeper;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -202,6 +203,8 @@ pub struct Register {
     heard_at: Option<Instant>,
     /// When keys that nobody has asked for yet are looked at; `None`: all are known.
     look_at: Option<Instant>,
+    /// What is held was granted through another register, of which this one's holder has heard no clock.
+    goes_on: bool,
 }
 
 impl Register {
@@ -220,6 +223,7 @@ impl Register {
             keeper: Keeper::default(),
             heard_at: None,
             look_at,
+            goes_on: false,
         }
     }
 
@@ -300,6 +304,7 @@ impl Register {
     /// The store has answered, or has not.
     pub fn answered(&mut self, now: Instant, domain: DomainId, ticket: u64, answer: &Answer) -> Vec<RegisterOutput> {
         let mut out = Vec::new();
+        let before = self.stamp(now);
         let Some(slot) = self.slots.get_mut(&domain) else { return out };
         let Some(out_there) = slot.out.take_if(|asked| asked.ticket == ticket) else { return out };
         self.heard_at = if *answer == Answer::Unknown { self.heard_at } else { Some(now) };
@@ -316,8 +321,7 @@ impl Register {
                 slot.learn(now, reading);
                 self.tell_of(now, domain, &mut out);
                 if forgot {
-                    // By its stamp the holder learns of it at once (R17).
-                    out.push(self.refuse(now, &out_there.request, RefuseReason::Quiet));
+                    out.push(self.tell_forgot(now, before, &out_there.request));
                 } else {
                     self.serve(now, &out_there.request, out_there.tries, &mut out);
                 }
@@ -331,7 +335,7 @@ impl Register {
                 let Some(slot) = self.slots.get_mut(&domain) else { return out };
                 slot.wrote(now, version, content);
                 if forgot {
-                    out.push(self.refuse(now, &out_there.request, RefuseReason::Quiet));
+                    out.push(self.tell_forgot(now, before, &out_there.request));
                 } else if content.and_then(|content| content.held).is_some_and(|held| is_mark(held.epoch)) {
                     self.serve(now, &out_there.request, out_there.tries, &mut out);
                 } else {
@@ -430,6 +434,7 @@ impl Register {
         let floor = if asked.forgot == self.forgot { asked.floor } else { 0 };
         if revision >= floor || !self.settings.guards.has(Guard::StoreMayForget) {
             self.revision = self.revision.max(revision);
+            self.goes_on = false;
             return false;
         }
         self.revision = revision;

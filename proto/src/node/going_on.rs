@@ -35,6 +35,8 @@ impl Node {
             incarnation: self.incarnation,
             at: self.handled_at.max(now),
             sequence: self.peers.values().map(Peer::sequence).max().unwrap_or_default(),
+            // Its shell's to say.
+            store: None,
             domains,
         };
         let left = handed.ends_at().ok_or(NotSuspended::NothingHeld)?.since(now);

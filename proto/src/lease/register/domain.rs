@@ -155,6 +155,11 @@ impl Slot {
         Some(self.free_at(settings)?.max(known.since) + skew)
     }
 
+    /// It is this node's own already.
+    pub(super) fn hold(&mut self, epoch: Epoch) {
+        self.mine = Some(epoch);
+    }
+
     /// The epoch that another has left to this node, once.
     pub(super) fn take_offer(&mut self, (node, incarnation): (NodeId, Incarnation)) -> Option<Epoch> {
         let epoch = self.held()?.epoch;

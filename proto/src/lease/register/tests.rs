@@ -245,6 +245,56 @@ fn a_store_that_has_forgotten_is_told_of_by_a_clock_that_goes_back_r17() {
     assert!(is_free(&query(&mut register, 2200, reading(9, free(epoch(4, 2))))));
 }
 
+/// A register of the next process of a life that holds `epoch(6, 1)` since version 20.
+fn next_process() -> Register {
+    let mut register = register();
+    register.go_on_from(20, [(DOMAIN, epoch(6, 1))]);
+    register
+}
+
+/// It is asked to renew, and reads both the record of generations and the key.
+fn first_look(register: &mut Register) -> u64 {
+    match &register.handle(at(5000), &ask(9, acquire(epoch(6, 1))))[..] {
+        [RegisterOutput::AskKept { .. }, RegisterOutput::Ask { ticket, ask: Ask::Read, .. }] => *ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_next_process_renews_the_same_epoch_from_the_version_that_it_finds_and_takes_it_for_no_offer() {
+    let mut register = next_process();
+    let ticket = first_look(&mut register);
+    // What the former process had under way has come into effect meanwhile.
+    let (ticket, what) = question(&register.answered(at(5001), DOMAIN, ticket, &shows(reading(22, held(epoch(6, 1))))));
+    let swap = Ask::Swap { version: 22, content: held(epoch(6, 1)).unwrap(), kept: 2, orphan_of: None };
+    assert_eq!(what, swap);
+    let out = register.answered(at(5002), DOMAIN, ticket, &Answer::Swapped { version: 30 });
+    assert!(matches!(message(&out), Message::Grant { epoch: granted, .. } if granted == epoch(6, 1)));
+}
+
+#[test]
+fn the_next_process_is_granted_nothing_where_another_has_taken_over() {
+    let mut register = next_process();
+    let ticket = first_look(&mut register);
+    let out = register.answered(at(5001), DOMAIN, ticket, &shows(reading(25, held(epoch(7, 2)))));
+    assert_eq!(refused(&out).0, RefuseReason::Held);
+}
+
+#[test]
+fn a_store_that_forgets_between_two_processes_of_a_life_is_told_of_by_a_clock_that_goes_back_r17() {
+    let mut register = next_process();
+    let clock = |out: &[RegisterOutput]| message(out).stamp().unwrap().clock;
+    let old = reading(9, held(epoch(6, 1)));
+    let first = query(&mut register, 5000, old);
+    assert_eq!((refused(&first).0, register.forgot()), (RefuseReason::Quiet, 1));
+    // The holder has heard none before: what is asked after the first is answered with an earlier clock than that.
+    assert!(clock(&query(&mut register, 5100, old)) < clock(&first));
+    // Without what the former process has seen nobody notices.
+    let mut ignorant = self::register();
+    let _ = query(&mut ignorant, 5000, old);
+    assert_eq!(ignorant.forgot(), 0);
+}
+
 #[test]
 fn epochs_rise_and_only_the_exact_one_is_released_v4_v5() {
     let mut register = register();
