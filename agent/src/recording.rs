@@ -17,10 +17,14 @@ use keepone_proto::event::Event;
 use keepone_proto::recording::{End, Header, Step, digest};
 use keepone_proto::time::Instant;
 
+use crate::clock;
+
 /// Steps that may wait for the disk.
 const QUEUE: usize = 8192;
 /// Octets of one file, about an hour of a pair; of this and the former one no more than twice as much.
 const LONGEST: usize = 256 << 20;
+/// Between two looks whether the last line is written.
+const LOOK: Duration = Duration::from_millis(1);
 /// What was written is on its way to the disk after so long at the latest.
 const FLUSH: Duration = Duration::from_millis(500);
 
@@ -74,6 +78,19 @@ impl Recorder {
             }
             Err(TrySendError::Disconnected(_)) => self.queue = None,
         }
+    }
+}
+
+impl Recorder {
+    /// The end of a recording for which nothing waits longer than that.
+    pub(crate) fn finish(mut self, within: Duration) {
+        self.queue = None;
+        let Some(thread) = self.thread.take() else { return };
+        let until = clock::now() + within;
+        while !thread.is_finished() && clock::now() < until {
+            thread::sleep(LOOK);
+        }
+        // Not joined: where the disk stands still the last lines are lost, which a replay calls torn at worst.
     }
 }
 

@@ -115,14 +115,9 @@ pub(crate) fn place(config: &Config) -> Place {
 }
 
 /// Why this agent can't hand on whatever its core says; `None`: it can.
-pub(crate) fn unfit(means: Option<Means>, records: bool) -> Option<&'static str> {
-    if !matches!(means, Some(Means::Bpf | Means::Nft)) {
-        Some("no gate in the kernel would keep it meanwhile")
-    } else if records {
-        Some("what the core is told is being recorded")
-    } else {
-        None
-    }
+pub(crate) fn unfit(means: Option<Means>) -> Option<&'static str> {
+    let is_kept = matches!(means, Some(Means::Bpf | Means::Nft));
+    (!is_kept).then_some("no gate in the kernel would keep it meanwhile")
 }
 
 /// The file that says how the last one went.

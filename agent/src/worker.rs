@@ -259,6 +259,7 @@ impl Start<'_> {
             incarnation: self.incarnation,
             restored: Restored { record, held },
             started: clock::now(),
+            resumed: handed.as_ref().map(GoesOn::resumed).transpose()?,
         };
         let recorder = self.recording.and_then(|file| start_recording(file, &header));
         let node = going_on::node(&header, handed.as_ref().map(|handed| &handed.core), self.config)?;

@@ -4,6 +4,7 @@
 use std::io::{self, BufRead};
 
 use keepone_proto::action::Action;
+use keepone_proto::handed::NotResumed;
 use keepone_proto::recording::{End, FORMAT, Header, Step, digest};
 use keepone_proto::time::Instant;
 use serde::Serialize;
@@ -55,6 +56,9 @@ pub enum ReplayError {
     /// Another format.
     #[error("its format is {0}, and this program reads {FORMAT}: use the release that recorded it")]
     Format(u32),
+    /// It goes on with what a former process has handed on, in a form of another release or torn.
+    #[error("the node that it begins with can't be made: {0}")]
+    Resumed(#[from] NotResumed),
     /// A line in the middle does not parse.
     #[error("line {line} is neither an event nor the end of a recording")]
     Line {
@@ -77,7 +81,7 @@ pub fn replay(lines: impl BufRead, every: bool, tell: Option<&dyn Fn(&str)>) -> 
     if header.keepone_recording != FORMAT {
         return Err(ReplayError::Format(header.keepone_recording));
     }
-    let mut node = header.node();
+    let mut node = header.node()?;
     let mut replayed = Replayed::default();
     let mut first = None;
     let mut lines = (2_u64..).zip(lines).peekable();
@@ -190,8 +194,9 @@ mod tests {
             incarnation: Incarnation(5),
             restored: Restored::default(),
             started: Instant::from_nanos(1_000_000),
+            resumed: None,
         };
-        let mut node = header.node();
+        let mut node = header.node().unwrap();
         let mut lines = vec![serde_json::to_string(&header).unwrap()];
         let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
         let interface = InterfaceId(0);

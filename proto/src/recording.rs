@@ -1,4 +1,4 @@
-//! What a run of the core is recorded as, so that it can be replayed: what the node was told at its start,
+//! What a run of the core is recorded as, so that it can be replayed: what the node was told at its start, or was handed on,
 //! then each event with its time and a digest of the actions that followed (I25).
 //!
 //! The first line of a recording is a [`Header`], each later one a [`Step`], and the last, where the
@@ -8,18 +8,20 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
 use crate::event::Event;
+use crate::handed::{Handed, NotResumed};
 use crate::id::Incarnation;
 use crate::node::{Node, Restored};
 use crate::settings::Settings;
 use crate::time::Instant;
 
 /// Version of the format, in each header.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What the node was told at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,12 +38,33 @@ pub struct Header {
     pub restored: Restored,
     /// The boot clock at the start.
     pub started: Instant,
+    /// What it goes on with; `None`: it is a life of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
+}
+
+/// The beginning of a process that goes on with another one's life (docs/decisions/0210).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// What that has handed on, as [`Handed::emit`] has it.
+    pub handed: Vec<u8>,
+    /// The incarnation of its own voter.
+    pub voter: Incarnation,
 }
 
 impl Header {
     /// The node as it was at its start.
-    pub fn node(&self) -> Node {
-        Node::new(self.settings.clone(), self.incarnation, self.restored.clone(), self.started)
+    ///
+    /// # Errors
+    /// What was handed on can't be gone on with.
+    pub fn node(&self) -> Result<Node, NotResumed> {
+        let (settings, restored) = (self.settings.clone(), self.restored.clone());
+        let Some(Resumed { handed, voter }) = &self.resumed else {
+            return Ok(Node::new(settings, self.incarnation, restored, self.started));
+        };
+        let handed = Handed::parse(handed)?;
+        // Where and how much of the lease is left was looked at by who took it.
+        Node::resume(settings, &handed, (&handed.place, Duration::ZERO), (restored, *voter), self.started)
     }
 }
 

@@ -28,6 +28,9 @@ const GONE: Duration = Duration::from_millis(40);
 /// While the health checks have not said what they know.
 const RUNNING: &str = "scripts of virtual servers are running, or the health checks do not answer";
 
+/// So long the last lines of a recording may take to the disk: what is held waits meanwhile.
+const RECORDED: Duration = Duration::from_millis(100);
+
 /// So long after it became MASTER scripts are waited for, as at the end of any worker.
 const SETTLES: Duration = Duration::from_secs(3);
 
@@ -89,6 +92,9 @@ impl Driver {
         match self.try_to_hand_on(now, now.since(since) < FRESH) {
             Ok(()) => {
                 self.shells.handed_on = true;
+                if let Some(recorder) = self.recorder.take() {
+                    recorder.finish(RECORDED);
+                }
                 return true;
             }
             Err(Some(why)) if now.since(since) >= TRIES || why.is_final => {
@@ -132,7 +138,7 @@ impl Driver {
             return Err(is_final("the guardian gave nothing to hand on by"));
         };
         let means = self.shells.gate.as_ref().map(crate::gate_writer::GateWriter::means);
-        if let Some(words) = upgrade::unfit(means, self.recorder.is_some()) {
+        if let Some(words) = upgrade::unfit(means) {
             return Err(is_final(words));
         }
         let unknown = "what the configuration amounts to is not summed up yet";

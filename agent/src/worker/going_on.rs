@@ -4,10 +4,10 @@ use std::fs::File;
 use std::time::Duration;
 
 use keepone_config::Config;
-use keepone_proto::handed::Handed;
+use keepone_proto::handed::{Handed, NotResumed};
 use keepone_proto::id::{DomainId, Incarnation};
 use keepone_proto::node::Node;
-use keepone_proto::recording::Header;
+use keepone_proto::recording::{Header, Resumed};
 
 use super::gate::make_gate;
 use super::incarnation;
@@ -37,6 +37,11 @@ pub(super) struct GoesOn {
 }
 
 impl GoesOn {
+    /// How its core begins.
+    pub(super) fn resumed(&self) -> Result<Resumed, Failure> {
+        Ok(Resumed { handed: self.core.emit(), voter: incarnation()? })
+    }
+
     /// What it held.
     pub(super) fn held(&self) -> impl Iterator<Item = DomainId> + '_ {
         self.core.held().map(|(domain, _)| domain)
@@ -94,17 +99,21 @@ fn go_on(config: &Config, plan: &Plan, (handed, servers): (Handed, Vec<u8>)) -> 
 
 /// The core: a new life, or the one that was handed on.
 pub(super) fn node(header: &Header, handed: Option<&Handed>, config: &Config) -> Result<Node, Failure> {
-    let Some(handed) = handed else { return Ok(header.node()) };
-    let place = upgrade::place(config);
-    let (settings, restored) = (header.settings.clone(), header.restored.clone());
-    let now = clock::now();
-    let resumed = Node::resume(settings, handed, (&place, upgrade::TO_RENEW), (restored, incarnation()?), now);
-    // Its guardian shuts what it was to go on with, and starts another one.
-    let node = resumed.map_err(|why| {
-        Failure::say(ExitCode::Unexpected, format!("what the process before this one held can't be kept: {why}"))
-    })?;
-    tracing::info!("upgrade: this process goes on with what the one before it held {:?} ago", now.since(handed.at));
+    if let Some(handed) = handed {
+        let checked = handed.check(&header.settings, &upgrade::place(config), upgrade::TO_RENEW, header.started);
+        checked.map_err(not_kept)?;
+    }
+    let node = header.node().map_err(not_kept)?;
+    if let Some(handed) = handed {
+        let ago = header.started.since(handed.at);
+        tracing::info!("upgrade: this process goes on with what the one before it held {ago:?} ago");
+    }
     Ok(node)
+}
+
+/// Its guardian shuts what it was to go on with, and starts another one.
+fn not_kept(why: NotResumed) -> Failure {
+    Failure::say(ExitCode::Unexpected, format!("what the process before this one held can't be kept: {why}"))
 }
 
 /// Ends with everything as it is: gate, addresses, table of virtual servers.

@@ -152,29 +152,35 @@ fn spoil(handed: &mut Handed, plan: &Plan, local: keepone_proto::time::Instant) 
 mod tests {
     use super::super::fault::{Deed, Fault};
     use super::super::network::S;
+    use super::super::plan::Mode;
     use super::super::rng::Rng;
     use super::*;
 
     /// The holder of the named scenarios' cluster is upgraded, and nothing else happens: whose epoch it is then, and
     /// whether anything was shut or violated.
-    fn upgraded(seed: u64, gap: u64, dies: bool) -> (bool, u64, Vec<super::super::oracle::Violation>) {
-        let mut world = World::new(Plan::for_scenarios(), seed, Rng::new(seed), false);
+    fn upgraded(plan: Plan, seed: u64, gap: u64, dies: bool) -> (bool, u64, Vec<super::super::oracle::Violation>) {
+        let mut world = World::new(plan, seed, Rng::new(seed), false);
         world.boot();
         world.run_until(6 * S);
         let holder = world.oracle.holder(6 * S, 0).unwrap();
-        let before = world.hosts[holder].kernels[0].epoch;
+        let (before, life) = (world.hosts[holder].kernels[0].epoch, world.hosts[holder].life);
         world.oracle.mark(6 * S);
         world.set_deeds(vec![Deed { at: 6 * S, fault: Fault::Upgrade { host: holder, gap, dies } }]);
         world.run_until(12 * S);
+        assert!(world.hosts[holder].life > life, "seed {seed}: it has handed nothing on");
         let same = world.oracle.holder(12 * S, 0) == Some(holder) && world.hosts[holder].kernels[0].epoch == before;
         (same, world.oracle.domains[0].longest_none, world.oracle.violations.clone())
     }
 
     #[test]
     fn an_upgrade_within_the_lease_costs_nothing_and_moves_nothing() {
-        for seed in 0..20 {
-            let (same, none, violations) = upgraded(seed, 150 * MS, false);
-            assert!(same && none == 0 && violations.is_empty(), "seed {seed}: {same} {none} {violations:?}");
+        let store = |sessions| Plan { mode: Mode::Store, sessions, ..Plan::for_scenarios() };
+        for (seed, plan) in
+            (0..20).flat_map(|seed| [Plan::for_scenarios(), store(false), store(true)].map(|plan| (seed, plan)))
+        {
+            let mode = (plan.mode, plan.sessions);
+            let (same, none, violations) = upgraded(plan, seed, 150 * MS, false);
+            assert!(same && none == 0 && violations.is_empty(), "{mode:?}, seed {seed}: {same} {none} {violations:?}");
         }
     }
 
@@ -183,7 +189,7 @@ mod tests {
         let lease = super::super::scenarios::STEADY.min(crate::scenario::LEASE_MS * MS);
         for seed in 0..20 {
             for (gap, dies) in [(2 * S, false), (100 * MS, true)] {
-                let (same, none, violations) = upgraded(seed, gap, dies);
+                let (same, none, violations) = upgraded(Plan::for_scenarios(), seed, gap, dies);
                 assert!(!same && violations.is_empty(), "seed {seed}: {violations:?}");
                 assert!(none > 0 && none < 2 * lease, "seed {seed}, {gap}: nobody held for {} ms", none / MS);
             }
