@@ -389,7 +389,7 @@ fn work(file: &Path, id: Option<&str>, record: Option<&Path>) -> Result<u8, Fail
     let (handed, memory) = (upgrade::inherited(upgrade::HANDED_FD), upgrade::inherited(upgrade::HAND_ON_FD));
     let environment = environment(id);
     let given = Given { file, environment, pulse, orders, started, recording: record, handed, memory };
-    worker::run(&config, given).map(|()| 0)
+    worker::run(config, given).map(|()| 0)
 }
 
 /// The worker's end of a pipe to its guardian, or from there.

@@ -99,7 +99,10 @@ pub struct Given<'a> {
 ///
 /// # Errors
 /// What the operator, or a new start, has to mend.
-pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
+pub fn run(config: Config, from: Given<'_>) -> Result<(), Failure> {
+    // Once for all: there may be tens of thousands of real servers in it.
+    let running = Arc::new(config);
+    let config = &*running;
     let Given { file, environment, pulse, orders, started, recording, handed, memory } = from;
     // First: a worker that waits for its turn must not outlive its guardian either.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
@@ -127,7 +130,7 @@ pub fn run(config: &Config, from: Given<'_>) -> Result<(), Failure> {
     let keys = config.cluster.as_ref().map(load_keys).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::say(ExitCode::Unexpected, format!("no runtime: {error}")))?;
-    let source = Source { file: file.to_owned(), environment, running: Arc::new(config.clone()) };
+    let source = Source { file: file.to_owned(), environment, running: Arc::clone(&running) };
     let handed = begun.handed;
     let hand_on = HandOn::new(memory, handed.as_ref().map(|handed| &handed.core));
     let given = (handed, hand_on);

@@ -51,7 +51,7 @@ fn checker(config: &Config, checker: &Checker) -> CheckerSettings {
         _ => CheckerKind::Asked { steps: 1, fast_recovery: false },
     };
     CheckerSettings {
-        key: key(config, &checker.probe),
+        key: key(config, &checker.probe).into(),
         kind,
         interval: timing.interval,
         warmup: timing.warmup,

@@ -167,6 +167,9 @@ impl<'a> Check<'a> {
             self.report.warning(&lower.place, message, "write a lthreshold below uthreshold");
         }
         let around = Around::of(server, raw, global.log_all_failures);
+        // With no room for more: there may be tens of thousands.
+        let mut checkers = Vec::with_capacity(raw.checkers.len());
+        checkers.extend(raw.checkers.iter().filter_map(|checker| self.checker(checker, &around, trackers)));
         RealServer {
             address: raw.address,
             port: raw.port,
@@ -179,7 +182,7 @@ impl<'a> Check<'a> {
             notify_down: raw.notify_down.clone(),
             smtp_alert: raw.smtp_alert.or(smtp).unwrap_or(true),
             snmp_name: raw.snmp_name.clone(),
-            checkers: raw.checkers.iter().filter_map(|checker| self.checker(checker, &around, trackers)).collect(),
+            checkers,
         }
     }
 

@@ -249,3 +249,15 @@ fn http_checks_are_whole() {
     warned(&tls, "k.conf:15:9: warning: enable_sni without virtualhost", "virtualhost NAME");
     silent(&tls.replace("enable_sni", "enable_sni\nvirtualhost www.example.net"));
 }
+
+/// There may be tens of thousands: a vector that grew by itself has room for four.
+#[test]
+fn a_real_server_has_room_for_its_checks_and_no_more() {
+    let two = service(
+        "        TCP_CHECK {\n        }\n",
+        "        TCP_CHECK {\n        }\n        PING_CHECK {\n        }\n",
+    );
+    let (config, _) = load(&two).unwrap();
+    let room = config.virtual_servers[0].real_servers.iter().map(|real| real.checkers.capacity());
+    assert_eq!(room.collect::<Vec<_>>(), [1, 2]);
+}

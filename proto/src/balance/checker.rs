@@ -263,7 +263,7 @@ mod tests {
 
     fn settings(retry: u32) -> CheckerSettings {
         CheckerSettings {
-            key: String::from("tcp"),
+            key: "tcp".into(),
             kind: CheckerKind::Asked { steps: 1, fast_recovery: false },
             interval: Duration::from_secs(10),
             warmup: Duration::ZERO,

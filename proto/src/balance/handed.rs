@@ -122,7 +122,7 @@ fn checker(r: &mut Reader<'_>) -> Option<Checker> {
     let (failures, step, passed) = (r.u32()?, r.u32()?, r.u32()?);
     let (interval, next_at) = (Duration::from_nanos(r.u64()?), Instant::from_nanos(r.u64()?));
     let settings = CheckerSettings {
-        key,
+        key: key.into(),
         kind: CheckerKind::Told,
         interval,
         warmup: Duration::ZERO,

@@ -22,7 +22,7 @@ fn checker(key: u32) -> impl Strategy<Value = CheckerSettings> {
     ];
     (kind, 1_u64..5000, 0_u64..5000, 0_u32..4, 0_u64..2000, any::<bool>(), any::<bool>()).prop_map(
         move |(kind, interval, warmup, retry, delay, alpha, tell_all)| CheckerSettings {
-            key: format!("check {key}"),
+            key: format!("check {key}").into(),
             kind,
             interval: Duration::from_millis(interval),
             warmup: Duration::from_millis(warmup),

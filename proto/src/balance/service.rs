@@ -25,6 +25,7 @@ const RAMP_STEPS: u32 = 20;
 /// One real server.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
+    /// Without those of its checks.
     pub(super) settings: ServerSettings,
     pub(super) checkers: Vec<Checker>,
     pub(super) is_up: bool,
@@ -42,7 +43,7 @@ impl Server {
         let checkers: Vec<Checker> =
             settings.checkers.iter().map(|checker| Checker::new(checker, now, jitter)).collect();
         let is_up = checkers.iter().all(Checker::is_up);
-        Server { settings: settings.clone(), checkers, is_up, ramp: None, is_draining: false, checks: 0, failed: 0 }
+        Server { settings: own(settings), checkers, is_up, ramp: None, is_draining: false, checks: 0, failed: 0 }
     }
 
     /// Under another configuration: what is known of each check that is still there stays.
@@ -57,7 +58,7 @@ impl Server {
             }
         });
         let checkers = checkers.collect::<Vec<_>>();
-        Server { settings: settings.clone(), checkers, ..former }
+        Server { settings: own(settings), checkers, ..former }
     }
 
     /// Up while all checks are.
@@ -105,6 +106,11 @@ impl Server {
     pub(super) fn fault(&self) -> String {
         self.checkers.iter().find(|checker| !checker.is_up()).map_or_else(String::new, |checker| checker.fault().into())
     }
+}
+
+/// What a real server goes by, beside its checks, each of which has its own settings.
+fn own(settings: &ServerSettings) -> ServerSettings {
+    ServerSettings { name: settings.name.clone(), checkers: Vec::new(), ..*settings }
 }
 
 /// One virtual server.

@@ -1,6 +1,7 @@
 //! What is configured of virtual servers, as far as health goes.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -53,8 +54,8 @@ pub struct ServerSettings {
 /// A check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckerSettings {
-    /// What is tried: by it a reload knows a check again, whatever its times are.
-    pub key: String,
+    /// What is tried: by it a reload knows a check again, whatever its times are. All copies of the settings share it.
+    pub key: Arc<str>,
     /// How its outcomes come.
     pub kind: CheckerKind,
     /// Between two checks; above zero.

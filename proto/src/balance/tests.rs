@@ -17,7 +17,7 @@ fn at(ms: u64) -> Instant {
 
 fn check() -> CheckerSettings {
     CheckerSettings {
-        key: String::from("tcp"),
+        key: "tcp".into(),
         kind: CheckerKind::Told,
         interval: Duration::from_secs(10),
         warmup: Duration::ZERO,
@@ -121,7 +121,7 @@ fn without_one_whoever_is_up_goes_on() {
 #[test]
 fn weights_that_are_set_and_added_are_one_sum_within_bounds() {
     let mut one = server("a", 10);
-    one.checkers.push(CheckerSettings { key: String::from("file"), ..check() });
+    one.checkers.push(CheckerSettings { key: "file".into(), ..check() });
     let (mut balance, _) = start(service(vec![one]));
     assert_eq!(told(&mut balance, 0, Outcome::Weight(3)), ["[3]"]);
     assert!(told(&mut balance, 0, Outcome::Passed).is_empty(), "a plain success leaves it");
@@ -202,7 +202,7 @@ fn a_reload_leaves_everybody_as_he_was() {
     // Another weight, another time, a new check and a new server; the first one is down still.
     let mut a = server("a", 5);
     a.checkers[0].interval = Duration::from_secs(3);
-    a.checkers.push(CheckerSettings { key: String::from("http"), ..check() });
+    a.checkers.push(CheckerSettings { key: "http".into(), ..check() });
     let new = ServiceSettings { quorum: 2, ..service(vec![server("c", 1), a, server("b", 7)]) };
     assert_eq!(words(&balance.reconfigure(&all(vec![new]), at(2000))), ["[1 - 7]"]);
     let place = |checker| Place { service: 0, server: 1, checker };

@@ -269,6 +269,7 @@ fn start(guest: &mut Guest, options: &Options) -> Result<Vec<One>, Error> {
     Ok(vec![
         one(format!("{what}: until all were checked, s"), bound, at(&said, 0, 0)),
         one(format!("{what}: processor time, ms"), Bound::Any, at(&said, 0, 3) / 1e6),
+        one(format!("{what}: memory (PSS), MiB"), Bound::Any, at(&said, 0, 4) / 1024.0),
     ])
 }
 
@@ -284,6 +285,8 @@ fn reload(guest: &mut Guest, services: usize) -> Result<Vec<One>, Error> {
         one(format!("{what}: start, processor time, ms"), Bound::Any, at(&said, 0, 2) / 1e6),
         one(format!("{what}: reload until the table is so, s"), Bound::Any, at(&said, 1, 0)),
         one(format!("{what}: reload, processor time, ms"), Bound::Any, at(&said, 1, 2) / 1e6),
+        one(format!("{what}: memory (PSS), MiB"), Bound::Any, at(&said, 2, 0) / 1024.0),
+        one(format!("{what}: memory after the reload, MiB"), Bound::Any, at(&said, 2, 1) / 1024.0),
     ])
 }
 
