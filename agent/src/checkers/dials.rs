@@ -61,7 +61,10 @@ impl Dial {
         (place, step, run): (Place, u32, u64),
     ) -> Result<Self, Fault> {
         let until = clock::now() + target.timeout;
-        let connection = socket::begin(target)?;
+        let connection = match checked(config, place) {
+            Some(probe) => super::begun(probe, target)?,
+            None => socket::begin(target)?,
+        };
         Ok(Dial { config: Arc::clone(config), place, step, run, connection, exchange: None, until })
     }
 }

@@ -63,7 +63,7 @@ pub(crate) struct Common {
 pub(crate) async fn probe(probe: &Probe, step: u32, common: &Common) -> Outcome {
     if let Some(target) = dialled(probe, step) {
         let until = clock::now() + target.timeout;
-        return match socket::begin(target) {
+        return match begun(probe, target) {
             Ok(connection) => over((connection, None), until, (probe, step), common).await,
             Err(fault) => Outcome::Failed(fault.to_string()),
         };
@@ -94,6 +94,14 @@ pub(super) fn dialled(probe: &Probe, step: u32) -> Option<&Target> {
         Probe::Tcp(target) => Some(target),
         Probe::Http(target, settings) => url(settings, step).map(|_| target),
         _ => None,
+    }
+}
+
+/// Begins that connection.
+fn begun(probe: &Probe, target: &Target) -> Result<Socket, Fault> {
+    match probe {
+        Probe::Tcp(_) => socket::begin_for_the_port(target),
+        _ => socket::begin(target),
     }
 }
 

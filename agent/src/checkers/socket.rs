@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use keepone_config::model::Target;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,7 +20,22 @@ pub(super) async fn tcp(target: &Target) -> Result<TcpStream, Fault> {
 
 /// A connection to the target that has begun.
 pub(super) fn begin(target: &Target) -> Result<Socket, Fault> {
+    connecting(target, socket(target, Type::STREAM, Protocol::TCP).map_err(Fault::io("no socket"))?)
+}
+
+/// The same, to find out whether somebody listens, and nothing else: it ends by a reset, and where it is closed soon after the
+/// answer, the server's kernel is sent nothing between the two, so that its program hears of neither
+/// (`docs/decisions/0254-a-port-is-checked-without-its-server.md`).
+pub(super) fn begin_for_the_port(target: &Target) -> Result<Socket, Fault> {
     let socket = socket(target, Type::STREAM, Protocol::TCP).map_err(Fault::io("no socket"))?;
+    // Without either it is closed as others are.
+    let _ = socket.set_linger(Some(Duration::ZERO));
+    // The acknowledgement of the answer waits for some 40 ms, as for one that goes with what is said (tcp(7)).
+    let _ = socket.set_tcp_quickack(false);
+    connecting(target, socket)
+}
+
+fn connecting(target: &Target, socket: Socket) -> Result<Socket, Fault> {
     // One that was just closed holds its port for a minute; a fixed port of ours is wanted again before.
     if target.from_port != 0 {
         socket.set_reuse_address(true).map_err(Fault::io("SO_REUSEADDR"))?;

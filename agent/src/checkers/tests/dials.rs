@@ -106,3 +106,38 @@ fn the_grid_is_no_more_than_a_hundredth_of_what_some_check_waits() {
     assert_eq!(of("delay_loop 10\n retry 0\n delay_before_retry 0.2"), GRID);
     assert_eq!(grid([].iter()), GRID);
 }
+
+/// Connections of this namespace to or from that port, in that state (`include/net/tcp_states.h`).
+fn connections(port: u16, state: &str) -> usize {
+    let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+    let is_of = |line: &&str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words[1..3].iter().any(|end| end.ends_with(&format!(":{port:04X}"))) && words[3] == state
+    };
+    table.lines().skip(1).filter(is_of).count()
+}
+
+#[tokio::test]
+async fn a_check_of_a_port_leaves_nothing_in_the_kernel_and_the_server_s_program_does_not_hear_of_it() {
+    const TIMES: u64 = 50;
+    const TIME_WAIT: &str = "06";
+    alone();
+    let server = TcpListener::bind("127.0.0.1:80").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let (there, mut dials) = (check(80, "20"), Dials::default());
+    for run in 0..TIMES {
+        begin(&mut dials, &there, run);
+        // Seen, and closed with that.
+        assert_eq!(seen(&mut dials), [(run, "+".to_owned())]);
+    }
+    assert_eq!(connections(80, TIME_WAIT), 0);
+    // Where this thread had to wait for 40 ms between two lines, the kernel has answered for it.
+    let heard = std::iter::from_fn(|| server.accept().ok()).count();
+    assert!(heard < TIMES as usize / 2, "the server's program has heard of {heard} of {TIMES}");
+    // What is closed as others are is seen by both means.
+    drop(TcpStream::connect("127.0.0.1:80").unwrap());
+    let (mut last, _) = server.accept().unwrap();
+    assert_eq!(std::io::Read::read(&mut last, &mut [0]).unwrap(), 0);
+    drop(last);
+    assert_eq!(connections(80, TIME_WAIT), 1);
+}

@@ -1,4 +1,4 @@
-//! What stands for thousands of real servers: one listening socket on all of 127/8, which notes whom it was asked for and
+//! What stands for thousands of real servers: one listening socket on all of 127/8, with an ear for whom it is asked for and
 //! when, and one that hangs.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 use super::Kind;
 use crate::netns::error::{Error, io_error};
 use crate::netns::namespace::Namespace;
+use crate::netns::observe::Stop;
+use crate::netns::observe::knocks::Knocks;
 
 /// Where real servers answer.
 pub(super) const PORT: u16 = 8080;
@@ -36,24 +38,32 @@ pub(super) fn address(number: usize) -> Ipv4Addr {
 /// Answers until it is told to end.
 pub(super) struct Responder {
     end: oneshot::Sender<()>,
-    thread: thread::JoinHandle<Result<Asked, Error>>,
+    thread: thread::JoinHandle<Result<(), Error>>,
+    stop: Stop,
+    ear: thread::JoinHandle<Result<Asked, Error>>,
     /// What hangs is open as long as this.
     _hanging: (TcpListener, Vec<TcpStream>),
 }
 
 impl Responder {
     pub(super) fn start(namespace: &Namespace, kind: Kind) -> Result<Self, Error> {
-        let (listener, hanging) = namespace.run(|| Ok((listen(PORT, BACKLOG)?, hang(kind)?)))?;
-        let (end, ended) = oneshot::channel();
+        let (listener, hanging, knocks) =
+            namespace.run(|| Ok((listen(PORT, BACKLOG)?, hang(kind)?, Knocks::hear("lo", PORT)?)))?;
+        let ((end, ended), stop) = (oneshot::channel(), Stop::default());
+        let until = stop.clone();
+        let ear = thread::Builder::new().name("ear".into()).spawn(move || hear(&knocks, &until));
         let thread = thread::Builder::new().name("responder".into()).spawn(move || serve(listener, kind, ended));
-        Ok(Responder { end, thread: thread.map_err(io_error("start a thread"))?, _hanging: hanging })
+        let (ear, thread) = (ear.map_err(io_error("start a thread"))?, thread.map_err(io_error("start a thread"))?);
+        Ok(Responder { end, thread, stop, ear, _hanging: hanging })
     }
 
     /// Ends it, and gives what it noted.
     pub(super) fn end(self) -> Result<Asked, Error> {
         // It may have ended by itself: then it says why.
         let _ = self.end.send(());
-        self.thread.join().map_err(|_| Error::Thread("a responder"))?
+        self.stop.set();
+        self.thread.join().map_err(|_| Error::Thread("a responder"))??;
+        self.ear.join().map_err(|_| Error::Thread("an ear"))?
     }
 }
 
@@ -85,23 +95,28 @@ fn hang(kind: Kind) -> Result<(TcpListener, Vec<TcpStream>), Error> {
     Ok((listener, queued))
 }
 
-fn serve(listener: TcpListener, kind: Kind, mut ended: oneshot::Receiver<()>) -> Result<Asked, Error> {
+/// Notes whom is asked for, until it is to end.
+fn hear(knocks: &Knocks, stop: &Stop) -> Result<Asked, Error> {
+    let mut asked = Asked::new();
+    while !stop.is_set() {
+        if let Some(address) = knocks.next()? {
+            asked.entry(address).or_default().push(Instant::now());
+        }
+    }
+    Ok(asked)
+}
+
+fn serve(listener: TcpListener, kind: Kind, mut ended: oneshot::Receiver<()>) -> Result<(), Error> {
     let failed = || io_error("serve as real servers");
     listener.set_nonblocking(true).map_err(failed())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed())?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed())?;
-        let mut asked = Asked::new();
         loop {
             let stream = tokio::select! {
                 accepted = listener.accept() => accepted.map_err(failed())?.0,
-                _ = &mut ended => return Ok(asked),
+                _ = &mut ended => return Ok(()),
             };
-            let at = Instant::now();
-            // One that was reset meanwhile has no address; it was asked all the same, but nobody can say who.
-            if let Ok(SocketAddr::V4(local)) = stream.local_addr() {
-                asked.entry(*local.ip()).or_default().push(at);
-            }
             if kind == Kind::Http {
                 tokio::spawn(answer(stream));
             }
@@ -150,7 +165,7 @@ mod tests {
         };
         assert!(connect(address(3), PORT) && connect(address(4), PORT) && connect(address(3), PORT));
         assert!(!connect(address(3), HANGING));
-        // It accepts a moment after the handshake.
+        // It is heard a moment after the handshake.
         thread::sleep(Duration::from_millis(500));
         let asked = responder.end().unwrap();
         assert_eq!(

@@ -6,6 +6,7 @@ pub mod canary;
 pub mod client;
 pub mod events;
 pub mod gate;
+pub mod knocks;
 pub mod load;
 mod nft;
 pub mod oracle;

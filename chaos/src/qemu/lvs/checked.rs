@@ -1,4 +1,5 @@
-//! A server that is checked: it answers whoever connects, and counts connections and the addresses that were asked for.
+//! A server that is checked: it answers whoever connects, and counts connections that are begun and the addresses that were
+//! asked for.
 //!
 //! One listening socket stands for as many real servers as its machine has addresses.
 
@@ -12,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::netns::error::{Error, io_error};
+use crate::netns::observe::knocks::Knocks;
 
 /// A request ends so.
 const END: &[u8] = b"\r\n\r\n";
@@ -27,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 struct Tally {
     connections: u64,
-    servers: HashSet<SocketAddr>,
+    servers: HashSet<Ipv4Addr>,
 }
 
 /// The count; clones share it.
@@ -35,7 +37,7 @@ struct Tally {
 struct Checked(Arc<Mutex<Tally>>);
 
 impl Checked {
-    fn note(&self, server: SocketAddr) {
+    fn note(&self, server: Ipv4Addr) {
         let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tally.connections += 1;
         tally.servers.insert(server);
@@ -46,14 +48,19 @@ impl Checked {
         (tally.connections, tally.servers.len())
     }
 
-    async fn serve(self, listener: TcpListener) -> Result<(), Error> {
-        loop {
-            let (stream, _) = listener.accept().await.map_err(io_error("accept a check"))?;
-            if let Ok(server) = stream.local_addr() {
-                self.note(server);
-            }
-            tokio::spawn(answer(stream));
+    /// Counts as long as somebody wants to know.
+    fn hear(&self, knocks: &Knocks) -> Result<(), Error> {
+        while Arc::strong_count(&self.0) > 1 {
+            knocks.next()?.into_iter().for_each(|server| self.note(server));
         }
+        Ok(())
+    }
+}
+
+async fn serve(listener: TcpListener) -> Result<(), Error> {
+    loop {
+        let (stream, _) = listener.accept().await.map_err(io_error("accept a check"))?;
+        tokio::spawn(answer(stream));
     }
 }
 
@@ -81,18 +88,19 @@ async fn answer(mut stream: TcpStream) {
     }
 }
 
-/// Serves `port` of all addresses until it is killed, and writes the counts of connections and of addresses into `file`
+/// Serves `port` of all addresses of the loopback until it is killed, and writes the counts of connections and of addresses into `file`
 /// as they change.
 ///
 /// # Errors
-/// [`Error::Io`] when the port can't be bound, nothing can be accepted any more, or the file can't be written.
+/// [`Error::Io`] when the port can't be bound or listened for, nothing can be accepted any more, or the file can't be written.
 pub fn run(port: u16, file: &Path) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(io_error("make a runtime"))?.block_on(async {
-        let checked = Checked::default();
-        let serving = tokio::spawn(checked.clone().serve(listen(port)?));
+        let (checked, knocks) = (Checked::default(), Knocks::hear("lo", port)?);
+        let (serving, ear) = (tokio::spawn(serve(listen(port)?)), checked.clone());
+        let hearing = tokio::task::spawn_blocking(move || ear.hear(&knocks));
         let mut told = None;
-        while !serving.is_finished() {
+        while !serving.is_finished() && !hearing.is_finished() {
             let counts = checked.counts();
             if told != Some(counts) {
                 // Whoever reads it sees both counts or the former ones.
@@ -103,6 +111,8 @@ pub fn run(port: u16, file: &Path) -> Result<(), Error> {
             }
             tokio::time::sleep(LOOK).await;
         }
+        drop(checked);
+        hearing.await.map_err(|_| Error::Thread("the ear of a server that is checked"))??;
         serving.await.map_err(|_| Error::Thread("a server that is checked"))?
     })
 }
@@ -113,24 +123,33 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::netns::namespace::Namespace;
 
     #[test]
     fn a_request_is_answered_and_each_address_counts_as_a_server_of_its_own() {
+        let Ok(namespace) = Namespace::new() else { return eprintln!("not root: skipped") };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(async { listen(0) }).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let checked = Checked::default();
-        runtime.spawn(checked.clone().serve(listener));
-        let connect = |last: u8| std::net::TcpStream::connect((Ipv4Addr::new(127, 0, 0, last), port)).unwrap();
-        let mut stream = connect(1);
-        stream.write_all(b"GET / HTTP/1.0\r\n").unwrap();
-        stream.write_all(b"\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let answer = namespace.run(|| {
+            let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
+            assert!(up.map_err(io_error("run `ip`"))?.success());
+            let listener = runtime.block_on(async { listen(8080) })?;
+            let (knocks, ear) = (Knocks::hear("lo", 8080)?, checked.clone());
+            std::thread::spawn(move || ear.hear(&knocks));
+            runtime.spawn(serve(listener));
+            let connect = |last: u8| std::net::TcpStream::connect((Ipv4Addr::new(127, 0, 0, last), 8080)).unwrap();
+            let mut stream = connect(1);
+            stream.write_all(b"GET / HTTP/1.0\r\n").unwrap();
+            stream.write_all(b"\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            drop(connect(2));
+            drop(connect(2));
+            Ok(answer)
+        });
+        let answer = answer.unwrap();
         assert!(answer.starts_with("HTTP/1.0 200 ") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
-        drop(connect(2));
-        drop(connect(2));
-        // Accepting happens on another thread; five seconds are for a busy machine.
+        // Hearing happens on another thread; five seconds are for a busy machine.
         let begin = Instant::now();
         while checked.counts() != (3, 2) && begin.elapsed() < Duration::from_secs(5) {
             std::thread::sleep(Duration::from_millis(10));
