@@ -265,7 +265,7 @@ mod tests {
         assert!(matches!(replay(io::Cursor::new(""), false, None), Err(ReplayError::Empty)));
         assert!(matches!(replayed(&["hello".to_owned()]), Err(ReplayError::Header(_))));
         let mut lines = recording();
-        lines[0] = lines[0].replace("\"keepone_recording\":2", "\"keepone_recording\":9");
+        lines[0] = lines[0].replace(&format!("\"keepone_recording\":{FORMAT}"), "\"keepone_recording\":9");
         assert!(matches!(replayed(&lines), Err(ReplayError::Format(9))));
     }
 }
