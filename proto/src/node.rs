@@ -281,6 +281,7 @@ impl Node {
         let routers = self.domains.values_mut().flat_map(|domain| &mut domain.routers);
         routers.for_each(|router| router.machine.slept(before, now));
         self.trackers.watches.slept(now);
+        self.reach.iter_mut().for_each(|reach| reach.slept(now));
         self.agenda.touch_all();
     }
 

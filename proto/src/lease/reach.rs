@@ -47,7 +47,8 @@ pub struct Reach {
     others: Vec<NodeId>,
     renewal: Duration,
     watch: Duration,
-    started_at: Instant,
+    /// Of this life, or of its going on after a sleep: there was no time to hear anybody before.
+    began_at: Instant,
     reached: bool,
     looked_at: Instant,
     ask_at: Instant,
@@ -68,7 +69,7 @@ impl Reach {
             others,
             renewal,
             watch: renewal.max(WATCH),
-            started_at: now,
+            began_at: now,
             reached: false,
             looked_at: now,
             ask_at: now,
@@ -107,16 +108,21 @@ impl Reach {
         })
     }
 
-    /// Which voters have answered nothing of late; nobody right after the start.
+    /// This node has slept: what it did not hear meanwhile is no sign of a line that is cut. A majority has to answer anew.
+    pub fn slept(&mut self, now: Instant) {
+        self.began_at = now;
+    }
+
+    /// Which voters have answered nothing of late; nobody right after the start, or a sleep.
     pub fn silent(&self, now: Instant) -> impl Iterator<Item = NodeId> + '_ {
-        let started = now >= self.started_at + self.patience();
+        let started = now >= self.began_at + self.patience();
         self.members.iter().filter(move |heard| started && !self.is_heard(heard, now)).map(|heard| heard.voter)
     }
 
     /// Whether there has been time for a majority to answer, and none has.
     pub fn is_lost(&self, now: Instant) -> bool {
         let (answering, needed) = self.answering(now);
-        now >= self.started_at + self.patience() && answering < needed
+        now >= self.began_at + self.patience() && answering < needed
     }
 
     fn patience(&self) -> Duration {

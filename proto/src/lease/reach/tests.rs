@@ -72,6 +72,19 @@ fn right_after_the_start_nobody_is_called_silent() {
 }
 
 #[test]
+fn after_a_sleep_nobody_is_called_silent_at_once_and_nothing_is_handed_over_before_they_answer() {
+    let mut reach = reach();
+    for voter in [1, 2, 3] {
+        reach.on_answer(at(5000), id(voter), Some(Duration::ZERO));
+    }
+    reach.slept(at(15_000));
+    assert!(reach.look(at(15_000)) && !reach.is_reached());
+    assert!(!reach.is_lost(at(17_999)) && reach.silent(at(17_999)).next().is_none());
+    assert_eq!(asked(&reach.due(at(15_000), false)), [1, 2, 3]);
+    assert!(reach.is_lost(at(18_000)) && reach.silent(at(18_000)).count() == 3);
+}
+
+#[test]
 fn those_of_the_generation_before_are_asked_until_ours_is_open() {
     let timing = LeaseTiming::for_lease(Duration::from_secs(1));
     let mut quorum = QuorumSettings::new(vec![id(1), id(2), id(3)], timing);
