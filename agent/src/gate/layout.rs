@@ -62,7 +62,7 @@ impl Layout {
         })
     }
 
-    fn of(
+    pub(super) fn of(
         domains: &[GateDomain],
         exempt: &BTreeSet<String>,
         former: &BTreeMap<DomainId, u32>,

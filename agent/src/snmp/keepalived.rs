@@ -261,10 +261,11 @@ pub(super) fn notification(
 
 #[cfg(test)]
 mod tests {
-    use keepone_proto::balance::standing::{ServerStanding, ServiceStanding};
+    use keepone_proto::balance::machine::Balance;
 
     use super::super::pdu::Range;
     use super::*;
+    use crate::checkers::settings;
     use crate::ipvs::counted::{Counts, RealCounts};
 
     const TEXT: &str = "global_defs { enable_snmp_checker\n }
@@ -275,25 +276,9 @@ mod tests {
     fn what_the_kernel_counts_is_in_the_mibs_columns_and_nothing_where_it_is_not_known() {
         let path = std::path::Path::new("t.conf");
         let (config, _) = keepone_config::load_text(path, TEXT, &keepone_config::Environment::default()).unwrap();
+        let now = keepone_proto::time::Instant::from_nanos(0);
+        let service = Balance::new(&settings::balance(&config), 0, now).0.standing(now).remove(0);
         let settings = Settings::of(&config.into(), "n1").unwrap();
-        let server = |name: &str| ServerStanding {
-            name: name.to_owned(),
-            is_up: true,
-            is_draining: false,
-            weight: Some(1),
-            fault: String::new(),
-            checks: 0,
-            failed: 0,
-        };
-        let service = ServiceStanding {
-            name: "web".to_owned(),
-            has_quorum: true,
-            quorum: 1,
-            living: 2,
-            is_suspended: false,
-            is_sorry: false,
-            servers: vec![server("a"), server("b")],
-        };
         let traffic = |connections| Traffic {
             connections,
             in_packets: (1 << 32) + 2,

@@ -388,3 +388,17 @@ pub(in crate::gate) mod pause {
         let _ = BETWEEN.set(pause);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A late write of the former process would take the next one's token for its own, and open what is not its to open.
+    #[test]
+    fn two_processes_of_one_life_number_their_writes_apart() {
+        let layout = Layout::of(&[], &BTreeSet::new(), &BTreeMap::new()).unwrap();
+        let begun = || Writer::new("none", Incarnation(7), &layout, BTreeMap::new()).unwrap().attempt;
+        let former = begun();
+        assert!(begun() > former + 10, "a process makes no more writes than nanoseconds pass");
+    }
+}

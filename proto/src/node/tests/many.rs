@@ -53,16 +53,18 @@ fn the_renewals_of_fifty_domains_travel_in_three_datagrams_a_voter() {
     cluster.run_to(4000 + u64::try_from(lasts.as_millis()).unwrap());
     for voter in [2, WITNESS] {
         let mut acquires = 0;
-        let mut datagrams = 0;
+        let (mut datagrams, mut others) = (0, 0);
         for (_, who, action) in &cluster.log {
             let Action::SendLease { to, bytes } = action else { continue };
             if *who == 1 && *to == id(voter) {
                 let renewals = messages(bytes).iter().filter(|said| matches!(said, Message::Acquire { .. })).count();
-                datagrams += usize::from(renewals > 0);
+                *(if renewals > 0 { &mut datagrams } else { &mut others }) += 1;
                 acquires += renewals;
             }
         }
         assert_eq!((acquires, datagrams), (500, 30), "to voter {voter} in {intervals} intervals");
+        // What the own voter answers to who stands by and asks how it stands, once in a second.
+        assert!(others <= 1, "{others} more to voter {voter}");
     }
     // The answers of the other node's voter, each with its stamp, are a little longer: two for each full one.
     let grants = |bytes: &[u8]| messages(bytes).iter().any(|said| matches!(said, Message::Grant { .. }));
