@@ -200,7 +200,8 @@ impl Handed {
     }
 
     /// The octets: magic, version (4), boot (16), mark (32), cluster, digest (8 each), node (2), incarnation, clock,
-    /// sequence (8 each), of the store whether (1), revision and name (8 each), count (4), the domains, and the first octets of a SHA-256 of all before.
+    /// sequence (8 each), of the store whether (1), revision and name (8 each), count (4), the domains, and the first octets
+    /// of a SHA-256 of all before.
     pub fn emit(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.bytes(&MAGIC).u32(VERSION).bytes(&self.place.boot).bytes(&self.place.mark);

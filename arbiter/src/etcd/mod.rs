@@ -144,8 +144,8 @@ enum Told {
 
 impl EtcdClient {
     /// Starts the thread. `store` is the member that etcd stands for, `incarnation` new at each start (R17), also of one that
-    /// goes on `from` what another process has handed on; `deliver` gets
-    /// an [`Event::LeaseReceived`] for what it answers, and must not block.
+    /// goes on `from` what another process has handed on; `deliver` gets an [`Event::LeaseReceived`] for what it answers, and
+    /// must not block.
     ///
     /// # Errors
     /// A file of `settings` can't be read, or there is no thread. Servers that can't be reached are tried again and again.
